@@ -1,0 +1,84 @@
+#include "rulegrad/shape.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "rulegrad/error.hpp"
+#include "support/hash.hpp"
+
+namespace rulegrad {
+
+std::int64_t element_count(std::span<const std::int64_t> dims) {
+  std::int64_t count = 1;
+  for (const std::int64_t extent : dims) count *= extent;
+  return count;
+}
+
+std::string to_string(std::span<const std::int64_t> dims) {
+  return fmt::format("[{}]", fmt::join(dims.begin(), dims.end(), ", "));
+}
+
+std::string to_string(Dim dim) {
+  if (!dim.batch) return fmt::format("{}", dim.factor);
+  return dim.factor == 1 ? "B" : fmt::format("{}*B", dim.factor);
+}
+
+Shape Shape::of(std::span<const std::int64_t> dims) {
+  return Shape(std::vector<Dim>(dims.begin(), dims.end()));
+}
+
+bool Shape::has_batch() const {
+  return std::any_of(dims_.begin(), dims_.end(), [](Dim dim) { return dim.batch; });
+}
+
+std::optional<Dims> Shape::static_dims() const {
+  if (sampled_ || has_batch()) return std::nullopt;
+  return at({});
+}
+
+Dim Shape::count() const {
+  Dim total{1};
+  for (const Dim dim : dims_) {
+    if (dim.batch && total.batch)
+      throw Error(ErrorCode::shape, fmt::format("shape {} holds the batch extent twice", to_string(*this)));
+    total.factor *= dim.factor;
+    total.batch = total.batch || dim.batch;
+  }
+  return total;
+}
+
+Dims Shape::at(const Extents& extents) const {
+  Dims result;
+  result.reserve(dims_.size() + (sampled_ ? 1 : 0));
+  if (sampled_) result.push_back(extents.samples);
+  for (const Dim dim : dims_) result.push_back(dim.at(extents.batch));
+  return result;
+}
+
+std::size_t Shape::hash() const {
+  std::size_t seed = sampled_ ? 1 : 0;
+  for (const Dim dim : dims_) seed = hash_combine(seed, static_cast<std::size_t>(dim.factor) * 2 + (dim.batch ? 1 : 0));
+  return seed;
+}
+
+std::string to_string(const Shape& shape) {
+  std::string result = shape.sampled() ? "[S | " : "[";
+  for (std::size_t axis = 0; axis < shape.rank(); ++axis)
+    result += (axis == 0 ? "" : ", ") + to_string(shape[axis]);
+  return result + "]";
+}
+
+std::optional<Shape> broadcast(const Shape& a, const Shape& b) {
+  const std::size_t rank = std::max(a.rank(), b.rank());
+  std::vector<Dim> dims(rank);
+  for (std::size_t back = 1; back <= rank; ++back) {
+    const Dim left = back <= a.rank() ? a[a.rank() - back] : Dim{1};
+    const Dim right = back <= b.rank() ? b[b.rank() - back] : Dim{1};
+    if (left != right && !left.is(1) && !right.is(1)) return std::nullopt;
+    dims[rank - back] = left.is(1) ? right : left;
+  }
+  return Shape(std::move(dims), a.sampled() || b.sampled());
+}
+
+}  // namespace rulegrad
