@@ -1,0 +1,122 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "rulegrad/schema.hpp"
+
+namespace rulegrad {
+
+class Graph;
+struct Node;
+
+/// A handle to an immutable node of a Graph; cheap to copy, valid as long as the graph lives. Equal handles are
+/// equal expressions: nodes are hash-consed.
+class Expr {
+ public:
+  Expr() = default;
+  explicit Expr(const Node* node) : node_(node) {}
+
+  [[nodiscard]] const Node& node() const { return *node_; }
+  [[nodiscard]] const Node* operator->() const { return node_; }
+  [[nodiscard]] explicit operator bool() const { return node_ != nullptr; }
+
+  [[nodiscard]] const OpSchema& op() const;
+  [[nodiscard]] bool is(std::string_view operator_name) const;
+  [[nodiscard]] std::span<const Expr> operands() const;
+  [[nodiscard]] Expr operand(std::size_t position) const;
+  [[nodiscard]] const Attributes& attributes() const;
+  template <class T>
+  [[nodiscard]] const T& attributes() const {
+    return attributes().as<T>();
+  }
+  [[nodiscard]] const Type& type() const;
+  [[nodiscard]] const Shape& shape() const { return type().shape; }
+  [[nodiscard]] DType dtype() const { return type().dtype; }
+  [[nodiscard]] Graph& graph() const;
+
+  friend bool operator==(Expr, Expr) = default;
+
+ private:
+  const Node* node_ = nullptr;
+};
+
+struct Node {
+  std::uint32_t id;  ///< order of creation: operands come first. Never an order that results depend on.
+  const OpSchema* op;
+  std::vector<Expr> operands;
+  Attributes attributes;
+  Type type;
+  Graph* graph;
+};
+
+/// Owner of nodes. Building is for one thread at a time; finished graphs may be read by many.
+class Graph {
+ public:
+  /// Literals in rules and builders take this dtype.
+  explicit Graph(DType real = DType::float32);
+  Graph(const Graph&) = delete;
+  Graph& operator=(const Graph&) = delete;
+  ~Graph();
+
+  [[nodiscard]] DType real() const { return real_; }
+  /// The node `op(operands...) {attributes}`: the existing one if there is one. Missing optional operands become
+  /// the scalar 0. Throws Error that names operator, operands and what disagrees.
+  Expr make(const OpSchema& op, std::vector<Expr> operands, Attributes attributes = {});
+  /// As make, or something simpler with the same bits. What builders use.
+  Expr apply(const OpSchema& op, std::vector<Expr> operands, Attributes attributes = {});
+
+  /// A named input; the name must be new.
+  Expr input(const std::string& name, Type type);
+  Expr constant(Tensor value);
+  /// A rank-0 constant of dtype `real()`, or of the given one.
+  Expr scalar(double value);
+  Expr scalar(double value, DType dtype);
+
+  /// Notes a name beside a node; a node may have many and several nodes one name (merged or split by rewriting).
+  void add_name(Expr expr, std::string name);
+  [[nodiscard]] std::vector<std::string> names(Expr expr) const;
+  /// The nodes of that name, in the order they were named.
+  [[nodiscard]] std::vector<Expr> find(std::string_view name) const;
+
+  [[nodiscard]] std::size_t size() const { return nodes_.size(); }
+  [[nodiscard]] const std::vector<Expr>& inputs() const { return inputs_; }
+
+ private:
+  DType real_;
+  std::deque<Node> nodes_;
+  std::unordered_multimap<std::size_t, const Node*> interned_;
+  std::vector<Expr> inputs_;
+  std::unordered_map<const Node*, std::vector<std::string>> names_;
+  std::unordered_map<std::string, std::vector<Expr>> named_;
+};
+
+/// `conv 'features.0' float32[B, 64, 224, 224]`: how messages speak of a node.
+[[nodiscard]] std::string describe(Expr expr);
+
+/// The value of a rank-0 or all-equal constant, if the node is one.
+[[nodiscard]] std::optional<double> constant_value(Expr expr);
+[[nodiscard]] inline bool is_zero(Expr expr) { return constant_value(expr) == 0.0; }
+
+/// All nodes that the roots depend on, operands before users; the order depends only on the structure below the
+/// roots, not on what else is in the graph.
+[[nodiscard]] std::vector<Expr> topological_order(std::span<const Expr> roots);
+
+/// Text of the roots, a line a node: `%2 = conv(%0, %1) {strides = [2, 2]} : float32[B, 8, 14, 14]`, inputs and
+/// large constants by name. `parse_graph` reads it back.
+[[nodiscard]] std::string print(std::span<const Expr> roots);
+
+}  // namespace rulegrad
+
+template <>
+struct std::hash<rulegrad::Expr> {
+  std::size_t operator()(rulegrad::Expr expr) const noexcept {
+    return std::hash<const rulegrad::Node*>()(expr ? &expr.node() : nullptr);
+  }
+};

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <deque>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "rulegrad/expr.hpp"
+
+namespace rulegrad {
+
+/// A set of operators by name: the built-in ones, and whatever a program adds to a copy of its own.
+class Operators {
+ public:
+  /// The operators that ship.
+  [[nodiscard]] static const Operators& builtin();
+
+  /// Throws Error(invalid_argument) if the name is taken.
+  const OpSchema& add(OpSchema schema);
+  [[nodiscard]] const OpSchema* find(std::string_view name) const;
+  /// Throws Error(unknown_name) with the nearest name.
+  [[nodiscard]] const OpSchema& at(std::string_view name) const;
+  [[nodiscard]] std::vector<std::string> names() const;
+  [[nodiscard]] const std::deque<std::shared_ptr<const OpSchema>>& all() const { return schemas_; }
+
+ private:
+  std::deque<std::shared_ptr<const OpSchema>> schemas_;
+  std::unordered_map<std::string, const OpSchema*> by_name_;
+};
+
+/// The built-in operator of that name.
+[[nodiscard]] inline const OpSchema& op(std::string_view name) { return Operators::builtin().at(name); }
+
+}  // namespace rulegrad

@@ -1,0 +1,16 @@
+#pragma once
+
+#include <vector>
+
+#include "rulegrad/schema.hpp"
+
+/// One function a family of operators; the registry calls each of them once.
+namespace rulegrad {
+
+[[nodiscard]] std::vector<OpSchema> elementwise_operators();
+
+/// grad(y, g): the analyzer's reverse value for one operand of y. vjp(y, g): the vector-Jacobian product.
+[[nodiscard]] const OpSchema& grad_schema();
+[[nodiscard]] const OpSchema& vjp_schema();
+
+}  // namespace rulegrad
