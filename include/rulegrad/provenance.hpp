@@ -1,0 +1,27 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "rulegrad/expr.hpp"
+#include "rulegrad/rule.hpp"
+
+namespace rulegrad {
+
+/// How one gradient node of one analyzer was closed.
+struct Step {
+  Expr node;       ///< the forward operation
+  std::size_t slot = 0;
+  Expr cotangent;  ///< what reached the operation
+  Expr gradient;   ///< the explicit gradient node grad(node, cotangent)
+  std::string rule_set;  ///< the rule set, or "default gradient" and the like
+  std::string rule;      ///< the rule's name if it has one
+  SourceRange where;     ///< where the rule stands
+  Expr rewritten;  ///< what the rule made of it, with its vjp nodes; absent for zero
+  Expr result;     ///< with those closed by the derivatives; absent for zero
+};
+
+/// All steps of one analyzer, in the order of the reverse walk: the provenance table.
+using Provenance = std::vector<Step>;
+
+}  // namespace rulegrad

@@ -1,0 +1,36 @@
+#!/usr/bin/env python3
+"""Writes a C++ file that holds the texts of rule files: embed_rules.py OUTPUT ROOT FILE..."""
+
+import pathlib
+import sys
+
+output, root, *files = sys.argv[1:]
+entries = []
+for name in sorted(files):
+    path = pathlib.Path(name).resolve().relative_to(pathlib.Path(root).resolve()).as_posix()
+    text = pathlib.Path(name).read_text(encoding="utf-8")
+    # Pieces stay under the shortest string literal that compilers must take.
+    pieces = [text[i : i + 8000] for i in range(0, len(text), 8000)]
+    literal = "\n".join(f'R"rules({piece})rules"' for piece in pieces)
+    entries.append(f'    {{"{path}", {literal}}},')
+
+pathlib.Path(output).write_text(
+    "\n".join(
+        [
+            '#include "analysis/shipped_rules.hpp"',
+            "",
+            "#include <array>",
+            "",
+            "namespace rulegrad {",
+            "namespace {",
+            f"constexpr std::array<std::pair<std::string_view, std::string_view>, {len(entries)}> files{{{{",
+            *entries,
+            "}};",
+            "}  // namespace",
+            "std::span<const std::pair<std::string_view, std::string_view>> shipped_rules() { return files; }",
+            "}  // namespace rulegrad",
+            "",
+        ]
+    ),
+    encoding="utf-8",
+)

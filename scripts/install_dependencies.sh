@@ -1,0 +1,20 @@
+#!/bin/sh
+# Installs what rulegrad builds with on Debian 12, as far as it is missing. Needs root, or sudo.
+set -eu
+
+packages="g++ meson ninja-build pkg-config cmake python3 ccache libboost-dev libfmt-dev libxtensor-dev libxtensor-blas-dev
+  libopenblas-dev libprotobuf-dev protobuf-compiler libonnx-dev libpng-dev libjpeg62-turbo-dev zlib1g-dev libcli11-dev
+  doctest-dev dataset-fashion-mnist"
+
+missing=""
+for package in $packages; do
+  dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing="$missing $package"
+done
+[ -z "$missing" ] && exit 0
+
+if [ "$(id -u)" = 0 ]; then run=""; else run="sudo"; fi
+export DEBIAN_FRONTEND=noninteractive
+echo "installing:$missing"
+$run apt-get update -qq
+# shellcheck disable=SC2086
+$run apt-get install -y -qq --no-install-recommends $missing >/dev/null

@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Installs what is missing, builds, runs every test, and closes with "N passed, N failed".
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+start=$SECONDS
+scripts/install_dependencies.sh
+if command -v ccache >/dev/null && [ -z "${CXX:-}" ]; then export CC="ccache gcc" CXX="ccache g++"; fi
+[ -d build ] || meson setup build >/dev/null
+ninja -C build
+echo "built in $((SECONDS - start)) s"
+
+status=0
+meson test -C build --no-rebuild --print-errorlogs || status=$?
+echo "tested in $((SECONDS - start)) s"
+
+# doctest binaries report their cases; every other test counts as one.
+awk '
+  /^\[doctest\] test cases:/ { for (i = 1; i <= NF; ++i) { if ($(i + 1) ~ /^passed/) passed += $i; if ($(i + 1) ~ /^failed/) failed += $i } doctest = 1 }
+  /^test:/    { doctest = 0 }
+  /^result:/  { if (/exit status 0/) { if (!doctest) ++passed } else if (!doctest || failed == 0) ++failed }
+  END         { printf "%d passed, %d failed\n", passed, failed }
+' build/meson-logs/testlog.txt
+exit $status

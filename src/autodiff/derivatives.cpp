@@ -1,0 +1,73 @@
+#include "autodiff/derivatives.hpp"
+
+#include <fmt/format.h>
+
+#include "ops/families.hpp"
+#include "rulegrad/error.hpp"
+#include "rulegrad/op_attributes.hpp"
+
+namespace rulegrad {
+
+Derivatives::Derivatives(Graph& graph, const Operators& operators)
+    : graph_(graph), operators_(operators), no_facts_({}, {}) {
+  const auto no_parameters = std::make_shared<const Scope>();
+  for (const auto& schema : operators.all())
+    for (const Rule& rule : schema->derivatives)
+      // Rules live as long as their operator; sharing the schema's ownership avoids a copy.
+      rules_.add({std::shared_ptr<const Rule>(schema, &rule), "derivatives." + schema->name, no_parameters, {}});
+}
+
+Expr Derivatives::make(Expr operation, std::size_t slot, Expr cotangent) const {
+  const Type& type = operation.operand(slot).type();
+  return graph_.make(vjp_schema(), {operation, cotangent},
+                     SlotAttributes{static_cast<std::int64_t>(slot), type.dtype, type.shape.with_samples(false)});
+}
+
+std::optional<Expr> Derivatives::close(Expr operation, std::size_t slot, Expr cotangent) const {
+  const RewriteContext context{graph_, operators_, no_functions_, no_facts_};
+  const GradientRules rules(context, rules_, {});
+  const auto result = rules.apply(operation, slot, cotangent);
+  if (!result)
+    throw Error(ErrorCode::rule, fmt::format("[{}] has no derivative for its operand '{}': {}", operation.op().name,
+                                             operation.op().operand(slot).name, describe(operation)));
+  return conform(context, result->value, operation.operand(slot).type(),
+                 fmt::format("the derivative of {} by its operand '{}'", operation.op().name, operation.op().operand(slot).name));
+}
+
+std::optional<Expr> Derivatives::lower(Expr root) {
+  // Iterative: chains of operations are as deep as the network.
+  std::vector<Expr> stack{root};
+  while (!stack.empty()) {
+    const Expr expr = stack.back();
+    if (lowered_.contains(expr)) {
+      stack.pop_back();
+      continue;
+    }
+    const std::size_t before = stack.size();
+    for (const Expr operand : expr.operands())
+      if (!lowered_.contains(operand)) stack.push_back(operand);
+    if (stack.size() != before) continue;
+    stack.pop_back();
+
+    std::vector<Expr> operands;
+    bool changed = false;
+    for (const Expr operand : expr.operands()) {
+      operands.push_back(lowered_.at(operand));
+      changed = changed || operands.back() != operand;
+    }
+    Expr result = expr;
+    if (&expr.op() == &vjp_schema()) {
+      const auto& slot = expr.attributes<SlotAttributes>();
+      const auto derivative = close(operands[0], static_cast<std::size_t>(slot.slot), operands[1]);
+      result = derivative ? *derivative : graph_.apply(operators_.at("fill"), {}, FillAttributes{0, slot.dtype, slot.shape});
+    } else if (changed) {
+      result = graph_.apply(expr.op(), std::move(operands), expr.attributes());
+    }
+    lowered_.emplace(expr, result);
+  }
+  const Expr result = lowered_.at(root);
+  const bool zero = is_zero(result) || (result.is("fill") && result.attributes<FillAttributes>().value == 0);
+  return zero ? std::nullopt : std::optional(result);
+}
+
+}  // namespace rulegrad

@@ -1,0 +1,20 @@
+#pragma once
+
+#include <functional>
+
+namespace CLI {
+class App;
+}
+
+/// The commands of `rulegrad`. Each adds itself to the application and leaves what it will do in `run`.
+namespace rulegrad::cli {
+
+using Run = std::function<void()>;
+
+void add_predict(CLI::App& app, Run& run);
+void add_analyze(CLI::App& app, Run& run);
+void add_inspect(CLI::App& app, Run& run);
+void add_methods(CLI::App& app, Run& run);
+void add_show(CLI::App& app, Run& run);
+
+}  // namespace rulegrad::cli

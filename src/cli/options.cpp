@@ -1,0 +1,59 @@
+#include "cli/options.hpp"
+
+#include <CLI/CLI.hpp>
+
+#include "rulegrad/error.hpp"
+#include "support/text.hpp"
+
+namespace rulegrad::cli {
+
+void add_model_options(CLI::App& command, ModelOptions& options) {
+  command.add_option("model", options.path, "The network, an ONNX file")->required()->type_name("MODEL");
+  command.add_option("--dtype", options.dtype, "Compute in float32 (default) or float64")->type_name("float32|float64");
+  command.add_flag("--allow-non-finite", options.allow_non_finite, "Accept NaN and infinity in weights, inputs and results");
+}
+
+void add_input_options(CLI::App& command, InputOptions& options) {
+  command
+      .add_option("--input,-i", options.files,
+                  "What the network sees: a .npy array (batch first, in the model's own layout), or pictures (.png, .jpg),\n"
+                  "each of which becomes one sample; may be given several times")
+      ->required()
+      ->type_name("FILE");
+  command.add_option("--preprocess", options.recipe, "How pictures become numbers: raw (0..255), unit (pixel/255), signed (pixel/127.5 - 1),\nimagenet, caffe")
+      ->type_name("RECIPE");
+  command.add_option("--mean", options.mean, "Subtracted after scaling, in the model's channel order")->delimiter(',')->type_name("M,M,M");
+  command.add_option("--std", options.std, "Divides after the mean is gone")->delimiter(',')->type_name("S,S,S");
+  command.add_option("--scale", options.scale, "Multiplies the pixel (0..255) first")->type_name("FACTOR");
+  command.add_option("--layout", options.layout, "Where the model keeps its channels")->type_name("nchw|nhwc");
+  command.add_option("--color", options.color, "The model's channel order")->type_name("rgb|bgr");
+  command.add_option("--short-side", options.short_side, "Resize the shorter side to this before the centre crop")->type_name("PIXELS");
+}
+
+void add_run_choices(CLI::App& command, RunChoices& choices) {
+  command.add_option("--threads", choices.threads, "Threads to use (default: all)")->type_name("N")->check(CLI::NonNegativeNumber);
+  command.add_option("--batch-size", choices.batch_size, "Samples computed at once (default: up to 16)")->type_name("N")->check(CLI::NonNegativeNumber);
+}
+
+namespace {
+
+std::size_t word_index(const std::string& word, const std::vector<std::string>& words, std::string_view what) {
+  for (std::size_t i = 0; i < words.size(); ++i)
+    if (words[i] == word) return i;
+  throw Error(ErrorCode::unknown_name, unknown_name_message(what, word, words));
+}
+
+}  // namespace
+
+io::Preprocessing InputOptions::preprocessing() const {
+  io::Preprocessing result = recipe.empty() ? io::Preprocessing{} : io::preprocessing_from_name(recipe);
+  if (!mean.empty()) result.mean = mean;
+  if (!std.empty()) result.std = std;
+  if (scale) result.scale = *scale;
+  if (!layout.empty()) result.layout = word_index(layout, {"nchw", "nhwc"}, "--layout") == 0 ? io::Layout::nchw : io::Layout::nhwc;
+  if (!color.empty()) result.color = word_index(color, {"rgb", "bgr"}, "--color") == 0 ? io::ColorOrder::rgb : io::ColorOrder::bgr;
+  if (short_side != 0) result.short_side = short_side;
+  return result;
+}
+
+}  // namespace rulegrad::cli

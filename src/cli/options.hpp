@@ -1,0 +1,44 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "rulegrad/dtype.hpp"
+#include "rulegrad/io/preprocess.hpp"
+
+namespace CLI {
+class App;
+}
+
+/// What the person typed, command by command.
+namespace rulegrad::cli {
+
+struct ModelOptions {
+  std::string path;
+  std::string dtype = "float32";
+  bool allow_non_finite = false;
+};
+
+struct InputOptions {
+  std::vector<std::string> files;
+  std::string recipe;
+  std::vector<double> mean, std;
+  std::optional<double> scale;
+  std::string layout, color;
+  std::int64_t short_side = 0;
+
+  /// The recipe with what was typed over it; Error(unknown_name) for unknown words.
+  [[nodiscard]] io::Preprocessing preprocessing() const;
+};
+
+struct RunChoices {
+  int threads = 0;
+  std::int64_t batch_size = 0;  ///< 0: chosen so that a batch is at most 16 samples
+};
+
+void add_model_options(CLI::App& command, ModelOptions& options);
+void add_input_options(CLI::App& command, InputOptions& options);
+void add_run_choices(CLI::App& command, RunChoices& choices);
+
+}  // namespace rulegrad::cli

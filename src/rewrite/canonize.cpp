@@ -1,0 +1,107 @@
+#include "rewrite/canonize.hpp"
+
+#include <fmt/format.h>
+
+#include "rulegrad/error.hpp"
+
+namespace rulegrad {
+namespace {
+
+/// A chain of rewrites longer than this at one node is a rule set that does not end.
+constexpr int rewrite_limit = 64;
+
+class Canonizer {
+ public:
+  Canonizer(Graph& graph, const RuleList& rules, const Operators& operators, const Functions& functions)
+      : graph_(graph), rules_(rules), operators_(operators), functions_(functions) {}
+
+  Canonized run(std::span<const Expr> outputs) {
+    const ForwardFacts before(outputs, {});
+    for (const Expr node : before.order()) {
+      std::vector<Expr> operands;
+      bool changed = false;
+      for (const Expr operand : node.operands()) {
+        operands.push_back(result_.image.at(operand));
+        changed = changed || operands.back() != operand;
+      }
+      Expr image = changed ? graph_.apply(node.op(), std::move(operands), node.attributes()) : node;
+      // Merged nodes keep the uses of all they stand for, so that only_use never says too much.
+      const std::size_t uses = before.uses(node);
+      std::size_t shared = uses_[image] + uses;
+      uses_[image] = shared;
+      if (changed) copy_names(node, image);
+      for (int count = 0; auto next = rewrite_once(image); ++count) {
+        if (count == rewrite_limit)
+          throw Error(ErrorCode::rule, fmt::format("the canonizers rewrite {} without end", describe(node)));
+        shared = uses_[*next] + uses;
+        uses_[*next] = shared;
+        copy_names(image, *next);
+        image = *next;
+      }
+      result_.image.emplace(node, image);
+    }
+    for (const Expr output : outputs) result_.outputs.push_back(result_.image.at(output));
+    return std::move(result_);
+  }
+
+ private:
+  void copy_names(Expr from, Expr to) {
+    if (from == to) return;
+    for (std::string& name : graph_.names(from)) graph_.add_name(to, std::move(name));
+  }
+
+  std::optional<Expr> rewrite_once(Expr node) {
+    for (const std::size_t index : rules_.candidates(node.op())) {
+      const ActiveRule& active = rules_.rules()[index];
+      const Rule& rule = *active.rule;
+      Scope scope;
+      Matcher matcher(operators_, rule.terms, scope);
+      if (!matcher.match(rule.pattern, node)) continue;
+      const std::size_t bound = scope.size();
+      for (const auto& [name, value] : active.parameters->entries()) scope.bind(name, value);
+      EvaluationHooks hooks;
+      hooks.fact = [&](const Term& term, std::span<const Value> arguments) -> std::optional<Value> {
+        if (term.name != "only_use" || arguments.size() != 1) return no_facts_.answer(term, arguments, node);
+        const Expr* used = std::get_if<Expr>(&arguments[0]);
+        return used != nullptr && uses_[*used] <= 1 ? 1.0 : 0.0;
+      };
+      Evaluator evaluator(graph_, operators_, functions_, hooks);
+      if (rule.guard != no_term && !evaluator.evaluate_condition(rule.terms, rule.guard, scope)) continue;
+      std::vector<Expr> replaced;
+      for (std::size_t i = 0; i < bound; ++i)
+        if (is_label(rule, scope.entries()[i].first)) replaced.push_back(std::get<Expr>(scope.entries()[i].second));
+      const Expr result = evaluator.as_expr(evaluator.evaluate_body(rule.terms, rule.lets, rule.result, scope), node.dtype());
+      if (result == node) continue;
+      if (result.type() != node.type())
+        throw Error(ErrorCode::rule, fmt::format("{}this rewrite of {} gives {} instead of {}", at_place(rule.where),
+                                                 describe(node), to_string(result.type()), to_string(node.type())));
+      for (const Expr operation : replaced) copy_names(operation, result);
+      result_.rewrites.push_back({node, result, active.set, rule.where});
+      return result;
+    }
+    return std::nullopt;
+  }
+
+  static bool is_label(const Rule& rule, const std::string& name) {
+    for (const Term& term : rule.terms)
+      if (term.kind == TermKind::label && term.name == name) return true;
+    return false;
+  }
+
+  Graph& graph_;
+  const RuleList& rules_;
+  const Operators& operators_;
+  const Functions& functions_;
+  const ForwardFacts no_facts_{{}, {}};
+  std::unordered_map<Expr, std::size_t> uses_;
+  Canonized result_;
+};
+
+}  // namespace
+
+Canonized canonize(Graph& graph, std::span<const Expr> outputs, const RuleList& rules, const Operators& operators,
+                   const Functions& functions) {
+  return Canonizer(graph, rules, operators, functions).run(outputs);
+}
+
+}  // namespace rulegrad

@@ -1,0 +1,27 @@
+#pragma once
+
+#include <unordered_map>
+#include <vector>
+
+#include "rewrite/rule_list.hpp"
+
+namespace rulegrad {
+
+/// A forward graph after its canonizers.
+struct Canonized {
+  std::vector<Expr> outputs;
+  std::unordered_map<Expr, Expr> image;  ///< old node -> new node, for every node below the old outputs
+  struct Rewrite {
+    Expr before, after;
+    std::string rule_set;
+    SourceRange where;
+  };
+  std::vector<Rewrite> rewrites;
+};
+
+/// Rewrites the graph below the outputs with forward rules (`rewrite P => E`), operands first, each node until no rule
+/// applies. Names follow: a node that replaces others carries the names of all operations that the pattern labelled.
+[[nodiscard]] Canonized canonize(Graph& graph, std::span<const Expr> outputs, const RuleList& rules,
+                                 const Operators& operators, const Functions& functions);
+
+}  // namespace rulegrad

@@ -1,0 +1,278 @@
+#include "rewrite/evaluate.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "rulegrad/error.hpp"
+#include "rulegrad/op_attributes.hpp"
+#include "support/text.hpp"
+
+namespace rulegrad {
+namespace {
+
+constexpr int depth_limit = 200;
+
+/// Numbers that attributes hold take part in arithmetic as numbers.
+Value from_attribute(AttrValue attribute) {
+  if (const auto* integer = std::get_if<std::int64_t>(&attribute)) return static_cast<double>(*integer);
+  if (const auto* number = std::get_if<double>(&attribute)) return *number;
+  if (const auto* flag = std::get_if<bool>(&attribute)) return *flag ? 1.0 : 0.0;
+  return attribute;
+}
+
+std::optional<double> arithmetic(std::string_view name, std::span<const double> v) {
+  if (v.size() == 1) {
+    if (name == "neg") return -v[0];
+    if (name == "abs") return std::abs(v[0]);
+    if (name == "sqrt") return std::sqrt(v[0]);
+    if (name == "exp") return std::exp(v[0]);
+    if (name == "log") return std::log(v[0]);
+    if (name == "not" || name == "logical_not") return v[0] == 0 ? 1.0 : 0.0;
+  }
+  if (v.size() != 2) return std::nullopt;
+  const double a = v[0], b = v[1];
+  if (name == "add") return a + b;
+  if (name == "sub") return a - b;
+  if (name == "mul") return a * b;
+  if (name == "div") return a / b;
+  if (name == "pow") return std::pow(a, b);
+  if (name == "max") return std::max(a, b);
+  if (name == "min") return std::min(a, b);
+  if (name == "less") return a < b ? 1.0 : 0.0;
+  if (name == "less_equal") return a <= b ? 1.0 : 0.0;
+  if (name == "greater") return a > b ? 1.0 : 0.0;
+  if (name == "greater_equal") return a >= b ? 1.0 : 0.0;
+  if (name == "equal") return a == b ? 1.0 : 0.0;
+  if (name == "not_equal") return a != b ? 1.0 : 0.0;
+  return std::nullopt;
+}
+
+bool takes_class_names(std::string_view function) { return function == "first" || function == "last"; }
+
+Shape without_batch(const Shape& shape) {
+  std::vector<Dim> dims;
+  for (const Dim dim : shape.dims()) dims.emplace_back(dim.factor);
+  return Shape(std::move(dims), false);
+}
+
+}  // namespace
+
+std::string describe(const Value& value) {
+  if (const auto* number = std::get_if<double>(&value)) return fmt::format("the number {}", shortest(*number));
+  if (const auto* expr = std::get_if<Expr>(&value)) return describe(*expr);
+  return to_string(std::get<AttrValue>(value));
+}
+
+std::string at_place(const SourceRange& where) {
+  return where.file.empty() ? std::string() : fmt::format("{}:{}:{}: ", where.file, where.line, where.column);
+}
+
+void Evaluator::fail(const Term& term, const std::string& what) const {
+  throw Error(ErrorCode::rule, at_place(term.where) + what);
+}
+
+Value Evaluator::evaluate_body(const Terms& terms, std::span<const Let> lets, TermId result, Scope& scope) {
+  for (const Let& let : lets) scope.bind(let.name, evaluate(terms, let.value, scope));
+  return evaluate(terms, result, scope);
+}
+
+Value Evaluator::evaluate(const Terms& terms, TermId id, Scope& scope) {
+  const Term& term = terms[static_cast<std::size_t>(id)];
+  switch (term.kind) {
+    case TermKind::number: return term.number;
+    case TermKind::text: return AttrValue(term.name);
+    case TermKind::variable: {
+      if (const Value* bound = scope.find(term.name)) return *bound;
+      if (hooks_.fact)
+        if (const auto fact = hooks_.fact(term, {})) return *fact;
+      fail(term, fmt::format("'{}' is not bound here", term.name));
+    }
+    case TermKind::list: {
+      std::vector<double> numbers;
+      for (const TermId arg : term.args) {
+        const Value value = evaluate(terms, arg, scope);
+        if (const auto* number = std::get_if<double>(&value))
+          numbers.push_back(*number);
+        else
+          fail(term, fmt::format("lists hold numbers, not {}", describe(value)));
+      }
+      return AttrValue(std::move(numbers));
+    }
+    case TermKind::call: return call(terms, term, scope);
+    case TermKind::replace: return replace(terms, term, scope);
+    case TermKind::member: return member(term, evaluate(terms, term.args[0], scope));
+    default: fail(term, "this term has no value here");
+  }
+}
+
+bool Evaluator::evaluate_condition(const Terms& terms, TermId id, Scope& scope) {
+  const Term& term = terms[static_cast<std::size_t>(id)];
+  if (term.kind == TermKind::call && term.name == "and")
+    return evaluate_condition(terms, term.args[0], scope) && evaluate_condition(terms, term.args[1], scope);
+  if (term.kind == TermKind::call && term.name == "or")
+    return evaluate_condition(terms, term.args[0], scope) || evaluate_condition(terms, term.args[1], scope);
+  if (term.kind == TermKind::call && term.name == "not") return !evaluate_condition(terms, term.args[0], scope);
+  const Value value = evaluate(terms, id, scope);
+  if (const auto* number = std::get_if<double>(&value)) return *number != 0;
+  fail(term, fmt::format("a condition must be known when the rule is applied, but this is {}", describe(value)));
+}
+
+Expr Evaluator::as_expr(const Value& value, std::optional<DType> dtype) {
+  if (const auto* expr = std::get_if<Expr>(&value)) return *expr;
+  if (const auto* number = std::get_if<double>(&value)) return graph_.scalar(*number, dtype.value_or(graph_.real()));
+  if (const auto* tensor = std::get_if<Tensor>(&std::get<AttrValue>(value)))
+    return graph_.constant(tensor->cast(dtype.value_or(graph_.real())));
+  throw Error(ErrorCode::rule, fmt::format("{} cannot be used as an expression", describe(value)));
+}
+
+Value Evaluator::call(const Terms& terms, const Term& term, Scope& scope) {
+  if (++depth_ > depth_limit) fail(term, fmt::format("'{}' calls itself without end", term.name));
+  struct Leave {
+    int& depth;
+    ~Leave() { --depth; }
+  } leave{depth_};
+
+  if (term.name == "and" || term.name == "or" || term.name == "not") {
+    // Conditions are asked for as such; elsewhere these are the elementwise operators.
+    std::vector<Value> arguments;
+    for (const TermId arg : term.args) arguments.push_back(evaluate(terms, arg, scope));
+    const OpSchema& op = operators_.at("logical_" + term.name);
+    return call_operator(op, terms, term, std::move(arguments), scope);
+  }
+  if (term.name == "const") return evaluate(terms, term.args.at(0), scope);
+
+  std::vector<Value> arguments;
+  for (const TermId arg : term.args) {
+    const Term& argument = terms[static_cast<std::size_t>(arg)];
+    if (argument.kind == TermKind::spread) continue;
+    // Facts about positions take the names of classes, which have no value of their own.
+    if (takes_class_names(term.name) && argument.kind == TermKind::variable)
+      arguments.emplace_back(AttrValue(argument.name));
+    else
+      arguments.push_back(evaluate(terms, arg, scope));
+  }
+
+  if (term.name == "vjp") {
+    if (arguments.size() != 2) fail(term, "vjp takes an operation and a cotangent");
+    const Expr* operation = std::get_if<Expr>(&arguments[0]);
+    if (operation == nullptr || operation->operands().empty())
+      fail(term, fmt::format("vjp takes an operation, not {}", describe(arguments[0])));
+    std::size_t slot = 0;
+    if (matched_ && &operation->op() == &matched_.op())
+      slot = slot_;
+    else
+      while (operation->op().operand(slot).role != Role::data) ++slot;
+    return hooks_.vjp(*operation, slot, expand_to(as_expr(arguments[1]), operation->shape()));
+  }
+  if (term.name == "next" && hooks_.next) return hooks_.next(as_expr(arguments.at(0)));
+  if (term.name == "diff" && hooks_.diff && arguments.size() == 3)
+    return hooks_.diff(as_expr(arguments[0]), as_expr(arguments[1]), as_expr(arguments[2]));
+
+  std::vector<double> numbers;
+  for (const Value& argument : arguments)
+    if (const auto* number = std::get_if<double>(&argument)) numbers.push_back(*number);
+  if (numbers.size() == arguments.size() && !numbers.empty())
+    if (const auto folded = arithmetic(term.name, numbers)) return *folded;
+
+  if (const auto value = call_static(term, arguments)) return *value;
+  if (const OpSchema* op = operators_.find(term.name)) return call_operator(*op, terms, term, std::move(arguments), scope);
+  if (const auto function = functions_.find(term.name); function != functions_.end())
+    return call_function(*function->second, term, std::move(arguments));
+  if (hooks_.fact)
+    if (const auto fact = hooks_.fact(term, arguments)) return *fact;
+  std::vector<std::string> known = operators_.names();
+  for (const auto& [name, function] : functions_) known.push_back(name);
+  fail(term, unknown_name_message("operator or function", term.name, known));
+}
+
+Value Evaluator::call_function(const Function& function, const Term& term, std::vector<Value> arguments) {
+  if (arguments.size() != function.parameters.size())
+    fail(term, fmt::format("fn {} takes {} arguments ({}) but {} were given", function.name, function.parameters.size(),
+                           join(function.parameters), arguments.size()));
+  Scope inner;
+  for (std::size_t i = 0; i < arguments.size(); ++i) inner.bind(function.parameters[i], std::move(arguments[i]));
+  return evaluate_body(function.terms, function.lets, function.result, inner);
+}
+
+Value Evaluator::call_operator(const OpSchema& op, const Terms& terms, const Term& term, std::vector<Value> arguments,
+                               Scope& scope) {
+  std::optional<DType> dtype;
+  for (const Value& argument : arguments)
+    if (const auto* expr = std::get_if<Expr>(&argument); expr != nullptr && expr->dtype() != DType::boolean)
+      if (!dtype || (is_floating(expr->dtype()) && !is_floating(*dtype))) dtype = expr->dtype();
+  std::vector<Expr> operands;
+  for (const Value& argument : arguments) operands.push_back(as_expr(argument, dtype));
+
+  std::vector<NamedValue> named;
+  for (const TermId arg : term.args) {
+    const Term& spread = terms[static_cast<std::size_t>(arg)];
+    if (spread.kind != TermKind::spread) continue;
+    const Value* source = scope.find(spread.name);
+    const Expr* operation = source == nullptr ? nullptr : std::get_if<Expr>(source);
+    if (operation == nullptr) fail(spread, fmt::format("'..{}' must name an operation that the pattern bound", spread.name));
+    for (auto& [field, value] : operation->attributes().values())
+      if (op.attributes->has(field)) named.emplace_back(field, std::move(value));
+  }
+  for (const auto& [name, id] : term.named) {
+    const Value value = evaluate(terms, id, scope);
+    if (const auto* number = std::get_if<double>(&value))
+      named.emplace_back(name, *number);
+    else if (const auto* attribute = std::get_if<AttrValue>(&value))
+      named.emplace_back(name, *attribute);
+    else
+      fail(term, fmt::format("attribute '{}' of {} must be known when the rule is applied, but is {}", name, op.name, describe(value)));
+  }
+  try {
+    return graph_.apply(op, std::move(operands), Attributes::make(*op.attributes, named));
+  } catch (const Error& error) {
+    throw Error(error.code(), at_place(term.where) + error.what());
+  }
+}
+
+Expr Evaluator::expand_to(Expr value, const Shape& shape) {
+  if (value.shape().dims() == shape.dims()) return value;
+  if (const auto number = constant_value(value); number && value.shape().rank() == 0)
+    return graph_.apply(operators_.at("fill"), {}, FillAttributes{*number, value.dtype(), shape.with_samples(false)});
+  return graph_.apply(operators_.at("expand"), {value}, ShapeAttributes{shape.with_samples(false)});
+}
+
+Value Evaluator::replace(const Terms& terms, const Term& term, Scope& scope) {
+  const Value* bound = scope.find(term.name);
+  const Expr* operation = bound == nullptr ? nullptr : std::get_if<Expr>(bound);
+  if (operation == nullptr) fail(term, fmt::format("'{}(...)' must name an operation that the pattern bound", term.name));
+  const OpSchema& op = operation->op();
+  std::vector<Expr> operands(operation->operands().begin(), operation->operands().end());
+  for (const auto& [role, id] : term.named) {
+    const auto position = op.position_of(role);
+    if (!position) {
+      std::vector<std::string> roles;
+      for (const OperandSpec& spec : op.operands) roles.push_back(spec.name);
+      fail(term, unknown_name_message("operand of " + op.name, role, roles));
+    }
+    Expr& operand = operands[*position];
+    const Expr value = as_expr(evaluate(terms, id, scope), operand.dtype());
+    // Absent operands have one form, the scalar 0; others take the shape of their role, free of the batch where
+    // the value is, so that what depends on constants alone is folded once.
+    const bool keeps = op.operand(*position).optional;
+    operand = keeps ? value : expand_to(value, value.shape().has_batch() ? operand.shape() : without_batch(operand.shape()));
+  }
+  try {
+    return graph_.make(op, std::move(operands), operation->attributes());
+  } catch (const Error& error) {
+    throw Error(error.code(), at_place(term.where) + error.what());
+  }
+}
+
+Value Evaluator::member(const Term& term, const Value& owner) {
+  const Expr* operation = std::get_if<Expr>(&owner);
+  if (operation == nullptr) fail(term, fmt::format("'.{}' asks an attribute of {}, which is no operation", term.name, describe(owner)));
+  if (operation->attributes().type().has(term.name)) return from_attribute(operation->attributes().get(term.name));
+  if (const auto position = operation->op().position_of(term.name)) return operation->operand(*position);
+  std::vector<std::string> known = operation->attributes().type().fields;
+  for (const OperandSpec& spec : operation->op().operands) known.push_back(spec.name);
+  fail(term, unknown_name_message("attribute or operand of " + operation->op().name, term.name, known));
+}
+
+}  // namespace rulegrad

@@ -1,0 +1,182 @@
+#include "rewrite/match.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace rulegrad {
+
+std::optional<OpClass> op_class_from_name(std::string_view name) {
+  for (std::size_t i = 0; i < std::size(op_class_names); ++i)
+    if (op_class_names[i] == name) return static_cast<OpClass>(i);
+  return std::nullopt;
+}
+
+bool covers(std::string_view name, const OpSchema& op) {
+  if (op.name == name) return true;
+  const auto op_class = op_class_from_name(name);
+  return op_class && op.is(*op_class);
+}
+
+namespace {
+
+const Term& below_labels(const Terms& terms, TermId pattern) {
+  const Term* term = &terms[static_cast<std::size_t>(pattern)];
+  while (term->kind == TermKind::label) term = &terms[static_cast<std::size_t>(term->args[0])];
+  return *term;
+}
+
+bool only_ellipsis(const Terms& terms, const Term& call) {
+  return call.args.size() == 1 && terms[static_cast<std::size_t>(call.args[0])].kind == TermKind::ellipsis;
+}
+
+}  // namespace
+
+std::string root_name(const Terms& terms, TermId pattern) {
+  const Term& term = below_labels(terms, pattern);
+  return term.kind == TermKind::call || term.kind == TermKind::variable ? term.name : std::string();
+}
+
+const Term* root_call(const Terms& terms, TermId pattern) {
+  const Term& term = below_labels(terms, pattern);
+  return term.kind == TermKind::call ? &term : nullptr;
+}
+
+bool Matcher::fail(std::string why) {
+  if (why_.empty()) why_ = std::move(why);
+  return false;
+}
+
+bool Matcher::names_operator(std::string_view name) const {
+  return operators_.find(name) != nullptr || op_class_from_name(name).has_value();
+}
+
+bool Matcher::match(TermId pattern, Expr expr) {
+  const Term& term = terms_[static_cast<std::size_t>(pattern)];
+  const std::size_t before = scope_.size();
+  switch (term.kind) {
+    case TermKind::wildcard: return true;
+    case TermKind::variable: {
+      if (names_operator(term.name))
+        return covers(term.name, expr.op()) || fail(fmt::format("expected {}, found {}", term.name, expr.op().name));
+      if (const Value* bound = scope_.find(term.name)) {
+        const Expr* same = std::get_if<Expr>(bound);
+        if (same != nullptr && *same == expr) return true;
+        const double* number = std::get_if<double>(bound);
+        if (number != nullptr && constant_value(expr) == *number) return true;
+        return fail(fmt::format("'{}' stands for two different expressions", term.name));
+      }
+      scope_.bind(term.name, expr);
+      return true;
+    }
+    case TermKind::number:
+      return constant_value(expr) == term.number || fail(fmt::format("expected the constant {}", term.number));
+    case TermKind::label:
+      // Bound first, so that guards of inner patterns may read it.
+      scope_.bind(term.name, expr);
+      if (match(term.args[0], expr)) return true;
+      scope_.shrink(before);
+      return false;
+    case TermKind::call: {
+      if (!covers(term.name, expr.op()))
+        return fail(fmt::format("expected {}, found {}", term.name, expr.op().name));
+      if (match_operands(term, expr, false) && match_attributes(term, expr)) return true;
+      scope_.shrink(before);
+      if (expr.op().commutative && expr.operands().size() == 2 && match_operands(term, expr, true) &&
+          match_attributes(term, expr))
+        return true;
+      scope_.shrink(before);
+      return false;
+    }
+    default: return fail("this term cannot stand in a pattern");
+  }
+}
+
+bool Matcher::match_operands(const Term& call, Expr expr, bool swapped) {
+  if (only_ellipsis(terms_, call)) return true;
+  if (call.args.size() > expr.operands().size())
+    return fail(fmt::format("{} has {} operands here, the pattern names {}", expr.op().name, expr.operands().size(),
+                            call.args.size()));
+  for (std::size_t i = 0; i < call.args.size(); ++i)
+    if (!match(call.args[i], expr.operand(swapped ? 1 - i : i))) return false;
+  return true;
+}
+
+bool Matcher::match_attributes(const Term& call, Expr expr) {
+  for (const auto& [name, id] : call.named) {
+    const Term& wanted = terms_[static_cast<std::size_t>(id)];
+    if (!expr.attributes().type().has(name)) return fail(fmt::format("{} has no attribute '{}'", expr.op().name, name));
+    const AttrValue actual = expr.attributes().get(name);
+    const AttrValue expected = wanted.kind == TermKind::text ? AttrValue(wanted.name) : AttrValue(wanted.number);
+    const bool same = std::visit(
+        [&]<class A>(const A& value) {
+          if constexpr (std::is_arithmetic_v<A>)
+            return wanted.kind == TermKind::number && static_cast<double>(value) == wanted.number;
+          else
+            return equal(actual, expected);
+        },
+        actual);
+    if (!same) return fail(fmt::format("{} is {}, not {}", name, to_string(actual), to_string(expected)));
+  }
+  return true;
+}
+
+bool Matcher::match_slot(TermId pattern, Expr node, const std::string& wrt, std::size_t slot) {
+  const std::size_t before = scope_.size();
+  const OpSchema& op = node.op();
+  const Term* call = root_call(terms_, pattern);
+  const bool names_operands = call != nullptr && !call->args.empty() && !only_ellipsis(terms_, *call);
+
+  if (wrt.empty()) {
+    if (op.operand(slot).role != Role::data)
+      return fail(fmt::format("operand '{}' is a parameter; the rule is for data (write `wrt`)", op.operand(slot).name));
+    if (names_operands) {
+      std::size_t first_data = 0;
+      while (op.operand(first_data).role != Role::data) ++first_data;
+      if (slot != first_data) return fail(fmt::format("the rule is for operand '{}'", op.operand(first_data).name));
+    }
+    return match(pattern, node);
+  }
+
+  // A variable that stands for a whole operand at the root must stand for the operand at `slot`.
+  const auto stands_at = [&](std::size_t position) {
+    TermId id = call->args[position];
+    while (true) {
+      const Term& term = terms_[static_cast<std::size_t>(id)];
+      if (term.kind == TermKind::variable || term.kind == TermKind::label) {
+        if (term.name == wrt) return true;
+        if (term.kind == TermKind::label) {
+          id = term.args[0];
+          continue;
+        }
+      }
+      return false;
+    }
+  };
+  if (names_operands) {
+    for (std::size_t position = 0; position < call->args.size(); ++position) {
+      if (!stands_at(position)) continue;
+      const bool swappable = op.commutative && node.operands().size() == 2;
+      for (const bool swapped : {false, true}) {
+        if (swapped && !swappable) break;
+        if ((swapped ? 1 - position : position) != slot) continue;
+        // The labels above the call bind the node itself.
+        TermId id = pattern;
+        for (const Term* term = &terms_[static_cast<std::size_t>(id)]; term->kind == TermKind::label;
+             id = term->args[0], term = &terms_[static_cast<std::size_t>(id)])
+          scope_.bind(term->name, node);
+        if (covers(call->name, op) && match_operands(*call, node, swapped) && match_attributes(*call, node)) return true;
+        scope_.shrink(before);
+      }
+      return fail(fmt::format("'{}' is not operand '{}'", wrt, op.operand(slot).name));
+    }
+  }
+  // Otherwise `wrt v` binds whichever operand the cotangent is for; a role name asks for that role.
+  if (const auto position = op.position_of(wrt); position && *position != slot && !names_operands)
+    return fail(fmt::format("the rule is for operand '{}'", wrt));
+  if (!match(pattern, node)) return false;
+  scope_.bind(wrt, node.operand(slot));
+  return true;
+}
+
+}  // namespace rulegrad

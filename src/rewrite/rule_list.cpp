@@ -1,0 +1,110 @@
+#include "rewrite/rule_list.hpp"
+
+#include <fmt/format.h>
+
+#include "rulegrad/error.hpp"
+#include "rulegrad/op_attributes.hpp"
+
+namespace rulegrad {
+
+const std::vector<std::size_t>& RuleList::candidates(const OpSchema& op) const {
+  const auto [entry, fresh] = candidates_.try_emplace(&op);
+  if (fresh)
+    for (std::size_t i = 0; i < rules_.size(); ++i) {
+      const Rule& rule = *rules_[i].rule;
+      const std::string root = root_name(rule.terms, rule.pattern);
+      const bool bare_variable = root_call(rule.terms, rule.pattern) == nullptr && !covers(root, op) &&
+                                 !op_class_from_name(root) && Operators::builtin().find(root) == nullptr;
+      if (root.empty() || bare_variable || covers(root, op)) entry->second.push_back(i);
+    }
+  return entry->second;
+}
+
+GradientRules::GradientRules(const RewriteContext& context, const RuleList& rules, EvaluationHooks hooks)
+    : context_(context), rules_(rules), hooks_(std::move(hooks)) {}
+
+bool GradientRules::selected(const ActiveRule& rule, Expr node) const {
+  for (const ActiveRule::Selector& selector : rule.selectors) {
+    EvaluationHooks hooks;
+    hooks.fact = [&](const Term& term, std::span<const Value> arguments) { return context_.facts.answer(term, arguments, node); };
+    Evaluator evaluator(context_.graph, context_.operators, context_.functions, hooks);
+    Scope scope = *selector.parameters;
+    if (!evaluator.evaluate_condition(*selector.terms, selector.term, scope)) return false;
+  }
+  return true;
+}
+
+bool GradientRules::matches(const ActiveRule& active, Expr node, std::size_t slot, Scope& scope, std::string* why) const {
+  const Rule& rule = *active.rule;
+  Matcher matcher(context_.operators, rule.terms, scope);
+  if (!matcher.match_slot(rule.pattern, node, rule.wrt, slot)) {
+    if (why != nullptr) *why = matcher.why();
+    return false;
+  }
+  for (const auto& [name, value] : active.parameters->entries()) scope.bind(name, value);
+  if (!selected(active, node)) {
+    if (why != nullptr) *why = "its `on` selector leaves this node out";
+    return false;
+  }
+  if (rule.guard == no_term) return true;
+  EvaluationHooks hooks;
+  hooks.fact = [&](const Term& term, std::span<const Value> arguments) { return context_.facts.answer(term, arguments, node); };
+  Evaluator evaluator(context_.graph, context_.operators, context_.functions, hooks);
+  evaluator.set_match(node, slot);
+  if (evaluator.evaluate_condition(rule.terms, rule.guard, scope)) return true;
+  if (why != nullptr) *why = "its `when` guard does not hold";
+  return false;
+}
+
+std::optional<RuleResult> GradientRules::apply(Expr node, std::size_t slot, Expr cotangent, std::size_t from) const {
+  for (const std::size_t index : rules_.candidates(node.op())) {
+    if (index < from) continue;
+    const ActiveRule& active = rules_.rules()[index];
+    Scope scope;
+    if (!matches(active, node, slot, scope, nullptr)) continue;
+    const Rule& rule = *active.rule;
+    if (rule.cotangent != "_") scope.bind(rule.cotangent, cotangent);
+    EvaluationHooks hooks = hooks_;
+    hooks.next = [&, index](Expr other) -> Value {
+      const auto below = apply(node, slot, other, index + 1);
+      if (!below)
+        throw Error(ErrorCode::rule, fmt::format("{}next(...) found no rule below this one for {}", at_place(rule.where), describe(node)));
+      return below->value;
+    };
+    Evaluator evaluator(context_.graph, context_.operators, context_.functions, hooks);
+    evaluator.set_match(node, slot);
+    return RuleResult{index, evaluator.evaluate_body(rule.terms, rule.lets, rule.result, scope)};
+  }
+  return std::nullopt;
+}
+
+NearMiss GradientRules::nearest(Expr node, std::size_t slot) const {
+  NearMiss best;
+  for (const std::size_t index : rules_.candidates(node.op())) {
+    const ActiveRule& active = rules_.rules()[index];
+    Scope scope;
+    std::string why;
+    if (!matches(active, node, slot, scope, &why)) return {&active, why};
+  }
+  return best;
+}
+
+std::optional<Expr> conform(const RewriteContext& context, const Value& value, const Type& type, const std::string& what) {
+  if (const auto* number = std::get_if<double>(&value)) {
+    if (*number == 0) return std::nullopt;
+    return context.graph.apply(context.operators.at("fill"), {}, FillAttributes{*number, type.dtype, type.shape.with_samples(false)});
+  }
+  const auto* expr = std::get_if<Expr>(&value);
+  if (expr == nullptr) throw Error(ErrorCode::rule, fmt::format("{} gives {}, which is no expression", what, describe(value)));
+  if (is_zero(*expr)) return std::nullopt;
+  if (expr->dtype() != type.dtype)
+    throw Error(ErrorCode::dtype, fmt::format("{} gives {} where the operand is {}", what, to_string(expr->type()), to_string(type)));
+  if (expr->shape().dims() == type.shape.dims()) return *expr;
+  const auto wide = broadcast(expr->shape(), type.shape);
+  if (!wide || wide->dims() != type.shape.dims())
+    throw Error(ErrorCode::shape, fmt::format("{} gives shape {} but the operand it is for has shape {}", what,
+                                              to_string(expr->shape()), to_string(type.shape)));
+  return context.graph.apply(context.operators.at("expand"), {*expr}, ShapeAttributes{type.shape.with_samples(false)});
+}
+
+}  // namespace rulegrad

@@ -1,0 +1,87 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "rewrite/evaluate.hpp"
+#include "rewrite/forward_facts.hpp"
+#include "rewrite/match.hpp"
+
+namespace rulegrad {
+
+/// A rule with everything it needs to run: the parameters of its set and the selector of its `use`.
+struct ActiveRule {
+  std::shared_ptr<const Rule> rule;
+  std::string set;
+  std::shared_ptr<const Scope> parameters;
+  /// Restrictions of the enclosing uses, all of which must hold; terms of the analyzer.
+  struct Selector {
+    std::shared_ptr<const Terms> terms;
+    TermId term = no_term;
+    std::shared_ptr<const Scope> parameters;
+  };
+  std::vector<Selector> selectors;
+};
+
+/// Why a rule did not apply, for the error about unclaimed nodes.
+struct NearMiss {
+  const ActiveRule* rule = nullptr;
+  std::string why;
+};
+
+/// Rules in order; the first that matches wins.
+class RuleList {
+ public:
+  void add(ActiveRule rule) { rules_.push_back(std::move(rule)); }
+  [[nodiscard]] const std::vector<ActiveRule>& rules() const { return rules_; }
+
+  /// Indices of the rules whose root can match this operator, in order.
+  [[nodiscard]] const std::vector<std::size_t>& candidates(const OpSchema& op) const;
+
+ private:
+  std::vector<ActiveRule> rules_;
+  mutable std::unordered_map<const OpSchema*, std::vector<std::size_t>> candidates_;
+};
+
+/// What everything that applies rules to one graph shares.
+struct RewriteContext {
+  Graph& graph;
+  const Operators& operators;
+  const Functions& functions;
+  const ForwardFacts& facts;
+};
+
+/// A rule's answer.
+struct RuleResult {
+  std::size_t index = 0;  ///< in the list
+  Value value;            ///< the number 0: nothing flows
+};
+
+/// Applies gradient rules (level grad or vjp) to one slot of one node.
+class GradientRules {
+ public:
+  /// `vjp` and `diff` of right-hand sides are answered by the hooks; `next` by the list itself.
+  GradientRules(const RewriteContext& context, const RuleList& rules, EvaluationHooks hooks);
+
+  /// The result of the first rule from index `from` on that matches; nothing if none does.
+  [[nodiscard]] std::optional<RuleResult> apply(Expr node, std::size_t slot, Expr cotangent, std::size_t from = 0) const;
+  /// The rule that came closest to claiming the slot, and what kept it from it.
+  [[nodiscard]] NearMiss nearest(Expr node, std::size_t slot) const;
+
+ private:
+  [[nodiscard]] bool selected(const ActiveRule& rule, Expr node) const;
+  [[nodiscard]] bool matches(const ActiveRule& rule, Expr node, std::size_t slot, Scope& scope, std::string* why) const;
+
+  RewriteContext context_;
+  const RuleList& rules_;
+  EvaluationHooks hooks_;
+};
+
+/// `value` as an expression of exactly this type: numbers and narrower values are spread, anything else is an Error
+/// that names the rule and both shapes. Nothing for the number 0.
+[[nodiscard]] std::optional<Expr> conform(const RewriteContext& context, const Value& value, const Type& type,
+                                          const std::string& what);
+
+}  // namespace rulegrad

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "rulegrad/expr.hpp"
+
+/// What terms of rules evaluate to, and the names they can refer to.
+namespace rulegrad {
+
+/// A number that is known while rules are applied, an expression of the graph, or a static value such as a shape,
+/// a word or a list (attributes of operators are made of these).
+using Value = std::variant<double, Expr, AttrValue>;
+
+/// How messages speak of a value.
+[[nodiscard]] std::string describe(const Value& value);
+
+/// Names and their values, the innermost last. Small: looked through from the back.
+class Scope {
+ public:
+  void bind(std::string name, Value value) { entries_.emplace_back(std::move(name), std::move(value)); }
+  [[nodiscard]] const Value* find(std::string_view name) const {
+    for (auto it = entries_.rbegin(); it != entries_.rend(); ++it)
+      if (it->first == name) return &it->second;
+    return nullptr;
+  }
+  [[nodiscard]] std::size_t size() const { return entries_.size(); }
+  /// Forgets everything bound since the scope had that size.
+  void shrink(std::size_t size) { entries_.resize(size, {std::string(), 0.0}); }
+  [[nodiscard]] const std::vector<std::pair<std::string, Value>>& entries() const { return entries_; }
+
+ private:
+  std::vector<std::pair<std::string, Value>> entries_;
+};
+
+}  // namespace rulegrad

@@ -1,0 +1,135 @@
+// The house rule: a lower layer never includes a higher one, and public headers bring no third-party ones along.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <map>
+#include <regex>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Which layers a layer may include, itself left out.
+const std::map<std::string, std::set<std::string>> allowed{
+    {"support", {}},
+    {"tensor", {"support"}},
+    {"rule", {"support"}},
+    {"expr", {"support", "tensor", "rule"}},
+    {"ops", {"support", "tensor", "rule", "expr"}},
+    {"rewrite", {"support", "tensor", "rule", "expr", "ops"}},
+    {"autodiff", {"support", "tensor", "rule", "expr", "ops", "rewrite"}},
+    {"analysis", {"support", "tensor", "rule", "expr", "ops", "rewrite", "autodiff"}},
+    {"passes", {"support", "tensor", "rule", "expr", "ops"}},
+    {"runtime", {"support", "tensor", "rule", "expr", "ops", "passes"}},
+    {"io", {"support", "tensor", "rule", "expr", "ops", "runtime"}},
+    {"cli", {"support", "tensor", "rule", "expr", "ops", "rewrite", "autodiff", "analysis", "passes", "runtime", "io"}},
+};
+
+/// The layer of each public header.
+const std::map<std::string, std::string> header_layer{
+    {"error.hpp", "support"},         {"dtype.hpp", "tensor"},        {"shape.hpp", "tensor"},
+    {"tensor.hpp", "tensor"},         {"rule.hpp", "rule"},           {"diagnostic.hpp", "rule"},
+    {"rule_text.hpp", "rule"},        {"dsl.hpp", "rule"},            {"attributes.hpp", "expr"},
+    {"schema.hpp", "expr"},           {"leaves.hpp", "expr"},         {"expr.hpp", "expr"},
+    {"op_attributes.hpp", "ops"},     {"operators.hpp", "ops"},       {"build.hpp", "ops"},
+    {"parse_graph.hpp", "ops"},       {"provenance.hpp", "rewrite"},  {"gradient.hpp", "autodiff"},
+    {"rule_library.hpp", "analysis"}, {"analyzer.hpp", "analysis"},   {"program.hpp", "runtime"},
+    {"kernel.hpp", "runtime"},        {"model.hpp", "io"},            {"rulegrad.hpp", "cli"},
+};
+
+std::string layer_of_header(const std::string& path) {
+  if (path.starts_with("io/")) return "io";
+  if (path.starts_with("dsl/")) return "rule";
+  const auto found = header_layer.find(path);
+  return found == header_layer.end() ? std::string() : found->second;
+}
+
+struct Include {
+  std::string path;
+  bool quoted;
+  int line;
+};
+
+std::vector<Include> includes_of(const fs::path& file) {
+  static const std::regex pattern(R"(^\s*#\s*include\s*([<"])([^>"]+)[>"])");
+  std::vector<Include> result;
+  std::ifstream in(file);
+  std::string line;
+  for (int number = 1; std::getline(in, line); ++number)
+    if (std::smatch match; std::regex_search(line, match, pattern)) result.push_back({match[2], match[1] == "\"", number});
+  return result;
+}
+
+bool is_source(const fs::path& path) { return path.extension() == ".cpp" || path.extension() == ".hpp"; }
+
+const fs::path root = RULEGRAD_SOURCE_ROOT;
+
+}  // namespace
+
+TEST_CASE("a lower layer never includes a higher one") {
+  int files = 0;
+  const auto check = [&](const fs::path& file, const std::string& layer) {
+    ++files;
+    for (const Include& include : includes_of(file)) {
+      std::string target;
+      if (include.path.starts_with("rulegrad/")) {
+        target = layer_of_header(include.path.substr(9));
+        INFO(file.string(), ":", include.line, " includes ", include.path, ", whose layer this test does not know");
+        CHECK_FALSE(target.empty());
+      } else if (include.quoted) {
+        target = include.path.substr(0, include.path.find('/'));
+      }
+      if (target.empty() || target == layer || !allowed.contains(target)) continue;
+      INFO(file.string(), ":", include.line, ": layer ", layer, " must not include ", include.path, " of layer ", target);
+      CHECK(allowed.at(layer).contains(target));
+    }
+  };
+  for (const auto& entry : fs::recursive_directory_iterator(root / "src")) {
+    if (!entry.is_regular_file() || !is_source(entry.path())) continue;
+    const std::string layer = *fs::relative(entry.path(), root / "src").begin();
+    INFO("src/", layer, " is a layer this test does not know");
+    REQUIRE(allowed.contains(layer));
+    check(entry.path(), layer);
+  }
+  for (const auto& entry : fs::recursive_directory_iterator(root / "include/rulegrad")) {
+    if (!entry.is_regular_file() || !is_source(entry.path())) continue;
+    const std::string layer = layer_of_header(fs::relative(entry.path(), root / "include/rulegrad").generic_string());
+    INFO(entry.path().string(), " has no layer in this test");
+    REQUIRE_FALSE(layer.empty());
+    check(entry.path(), layer);
+  }
+  CHECK(files > 20);
+}
+
+TEST_CASE("public headers include the standard library and each other only") {
+  for (const auto& entry : fs::recursive_directory_iterator(root / "include/rulegrad")) {
+    if (!entry.is_regular_file()) continue;
+    const std::string name = fs::relative(entry.path(), root / "include/rulegrad").generic_string();
+    const bool may_use_hana = name.starts_with("dsl");
+    for (const Include& include : includes_of(entry.path())) {
+      INFO(entry.path().string(), ":", include.line, " includes ", include.path);
+      const bool standard = !include.quoted && include.path.find('/') == std::string::npos && !include.path.ends_with(".h");
+      const bool hana = may_use_hana && include.path.starts_with("boost/hana");
+      CHECK((include.path.starts_with("rulegrad/") || standard || hana));
+    }
+  }
+}
+
+TEST_CASE("no source file is longer than 800 lines") {
+  for (const char* folder : {"src", "include", "tests", "benchmarks", "examples"}) {
+    if (!fs::exists(root / folder)) continue;
+    for (const auto& entry : fs::recursive_directory_iterator(root / folder)) {
+      if (!entry.is_regular_file() || !is_source(entry.path())) continue;
+      std::ifstream in(entry.path());
+      const auto lines = std::count(std::istreambuf_iterator<char>(in), {}, '\n');
+      INFO(entry.path().string(), " has ", lines, " lines");
+      CHECK(lines <= 800);
+    }
+  }
+}
