@@ -39,10 +39,13 @@ std::size_t fitting_bytes(std::string_view text, std::int64_t width, const TextS
 
 /// Where to end a line that must be broken within the first `fits` bytes.
 std::size_t break_point(std::string_view text, std::size_t fits) {
-  if (fits == text.size() || text[fits] == ' ') return fits;
+  if (fits == text.size() || text[fits] == ' ' || text[fits] == '(') return fits;
   if (const std::size_t space = text.substr(0, fits).rfind(' ');
       space != std::string_view::npos && space != 0)
     return space;
+  if (const std::size_t bracket = text.substr(0, fits).rfind('(');
+      bracket != std::string_view::npos && bracket != 0)
+    return bracket;
   const std::size_t joint = text.substr(0, fits).find_last_of("_./-,:");
   return joint == std::string_view::npos ? fits : joint + 1;
 }

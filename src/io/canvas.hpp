@@ -21,8 +21,8 @@ struct TextStyle {
 [[nodiscard]] std::int64_t text_width(std::string_view utf8, const TextStyle& style);
 /// The text, shortened with an ellipsis until it is at most `width` pixels wide.
 [[nodiscard]] std::string shortened(std::string_view utf8, std::int64_t width, const TextStyle& style);
-/// The text broken at spaces, and inside words where one is too long (there after '_', '.', '/', '-' or ','
-/// if it can be), into lines of at most `width` pixels; the last of `most` lines is shortened.
+/// The text in lines of at most `width` pixels, the last of `most` lines shortened. Lines end at spaces;
+/// inside words that are too long before '(' or after one of "_./-,:" where there is one.
 [[nodiscard]] std::vector<std::string> wrapped(std::string_view utf8, std::int64_t width, std::size_t most,
                                                const TextStyle& style);
 

@@ -46,7 +46,7 @@ std::vector<Bar> bars_of(const Tensor& attribution, std::span<const std::string>
   if (count <= most) return bars;
   std::ranges::stable_sort(bars,
                            [](const Bar& a, const Bar& b) { return std::abs(a.value) > std::abs(b.value); });
-  Bar rest{fmt::format("{} others", count - most), 0.0, true};
+  Bar rest{fmt::format("{} other{}", count - most, count - most == 1 ? "" : "s"), 0.0, true};
   for (std::size_t i = most; i < count; ++i) rest.value += bars[i].value;
   bars.resize(most);
   bars.push_back(std::move(rest));
@@ -114,11 +114,15 @@ Picture bar_chart(const Tensor& attribution, std::span<const std::string> names,
   canvas.text(margin, margin, shortened(options.title, options.width - 2 * margin, bold), bold);
   canvas.fill(panel_left, top, panel_right - panel_left, panel_height, look::panel);
   canvas.frame(panel_left, top, panel_right - panel_left, panel_height, look::line);
+  // The numbers at half the limit are left out where they would touch their neighbours.
+  const std::int64_t half_way = axis.at(negative ? -0.5 * limit : 0.5 * limit);
+  const bool halves = std::abs(half_way - axis.at(0.0)) > text_width(look::number(-0.5 * limit), faint) + gap;
   for (const double tick : {-1.0, -0.5, 0.0, 0.5, 1.0}) {
     const double value = tick * limit;
     if (value < axis.low || value > axis.high) continue;
     if (tick != 0.0) canvas.fill(axis.at(value), top, 1, panel_height, look::faint_line);
-    canvas.text_centred(axis.at(value), top + panel_height + 6 * scale, look::number(value), faint);
+    if (std::abs(tick) != 0.5 || halves)
+      canvas.text_centred(axis.at(value), top + panel_height + 6 * scale, look::number(value), faint);
   }
   const std::int64_t zero = axis.at(0.0);
   std::int64_t y = top + gap / 2;

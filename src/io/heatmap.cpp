@@ -137,7 +137,8 @@ double symmetric_limit(const Tensor& values, double percentile) {
     throw Error(ErrorCode::invalid_argument,
                 fmt::format("[heatmap] the percentile must be above 0 and at most 100, not {}", percentile));
   std::vector<double> magnitudes;
-  for (const double value : values.cast(DType::float64).values<double>()) {
+  const Tensor wide = values.cast(DType::float64);
+  for (const double value : wide.values<double>()) {
     if (!std::isfinite(value))
       throw Error(ErrorCode::non_finite,
                   fmt::format("[heatmap] the map has the value {} at element {}", value, magnitudes.size()));
@@ -157,7 +158,7 @@ Picture render(const Tensor& attribution, const HeatmapOptions& options) {
   check_options(options);
   const ColorMap colors = ColorMap::named(options.colormap);
   if (attribution.rank() == 1)
-    return bar_chart(attribution, {}, {.title = {}, .colormap = options.colormap, .limit = options.limit});
+    return bar_chart(attribution, {}, {.colormap = options.colormap, .limit = options.limit});
   const Tensor map = reduce_channels(attribution, options.reduce, options.layout);
   const std::vector<double> values = shown(map, options);
   if (map.rank() == 3) return table(values, map.dims(), options, colors);

@@ -66,10 +66,10 @@ std::int64_t centred(std::int64_t surplus) {
 const std::array<std::pair<std::string_view, Preprocessing>, 5>& named_recipes() {
   static const std::array<std::pair<std::string_view, Preprocessing>, 5> table{{
       {"raw", {}},
-      {"unit", {.scale = 1.0 / 255.0, .mean = {}, .std = {}}},
-      {"signed", {.scale = 1.0 / 127.5, .mean = {1.0}, .std = {}}},
+      {"unit", {.scale = 1.0 / 255.0}},
+      {"signed", {.scale = 1.0 / 127.5, .mean = {1.0}}},
       {"imagenet", {.scale = 1.0 / 255.0, .mean = {0.485, 0.456, 0.406}, .std = {0.229, 0.224, 0.225}}},
-      {"caffe", {.scale = 1.0, .mean = {104.0, 117.0, 123.0}, .std = {}, .color = ColorOrder::bgr}},
+      {"caffe", {.scale = 1.0, .mean = {104.0, 117.0, 123.0}, .color = ColorOrder::bgr}},
   }};
   return table;
 }

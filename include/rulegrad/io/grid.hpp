@@ -15,24 +15,24 @@ namespace rulegrad::io {
 /// One sample of a grid.
 struct GridRow {
   /// In bold, for example the predicted class; broken into up to three lines.
-  std::string label;
+  std::string label{};
   /// Below it in gray, for example its score; up to two lines.
-  std::string detail;
+  std::string detail{};
   /// What the model saw; a default-constructed picture leaves the cell empty.
-  Picture input;
+  Picture input{};
   /// One attribution for each method; a rank-1 tensor of no elements (`Tensor()`) leaves the cell empty.
-  std::vector<Tensor> attributions;
+  std::vector<Tensor> attributions{};
 };
 
 /// Which maps share a limit.
 enum class LimitScope : std::uint8_t { map, row, column, grid };
 
 struct GridOptions {
-  std::string title;
-  HeatmapOptions heatmap;
+  std::string title{};
+  HeatmapOptions heatmap{};
   LimitScope scope = LimitScope::map;
   /// Lays the maps over the inputs of their rows.
-  std::optional<OverlayOptions> overlay;
+  std::optional<OverlayOptions> overlay{};
   /// What is smaller is magnified by the largest integer that keeps it within this; 0: the longest side of
   /// what is shown, but at least 160.
   std::int64_t cell_size = 0;
@@ -49,6 +49,6 @@ struct GridOptions {
 /// Error(invalid_argument) when a row does not have one attribution for each method; errors of `render` name
 /// row and method.
 [[nodiscard]] Picture grid(std::span<const std::string> methods, std::span<const GridRow> rows,
-                           const GridOptions& options = {});
+                           const GridOptions& options = GridOptions());
 
 }  // namespace rulegrad::io

@@ -21,7 +21,7 @@ struct HeatmapOptions {
   std::string colormap = "rulegrad";
   /// The number that gets the full colour; -limit gets the opposite one, larger magnitudes are clipped. Must
   /// be positive. Without it, `symmetric_limit` of the map.
-  std::optional<double> limit;
+  std::optional<double> limit{};
   double percentile = 100.0;
   /// Shows sign(v) |v / limit|^gamma: below 1, small relevances become visible.
   double gamma = 1.0;
@@ -55,11 +55,12 @@ struct OverlayOptions {
 /// scale is symmetric around it. With `none` the channels stand side by side (more than four in a near-square
 /// table) with gray lines between them, under one limit. A rank-1 attribution is drawn as a bar chart (see
 /// chart.hpp) with features `0`, `1`, ...
-[[nodiscard]] Picture render(const Tensor& attribution, const HeatmapOptions& options = {});
+[[nodiscard]] Picture render(const Tensor& attribution, const HeatmapOptions& options = HeatmapOptions());
 
 /// The heat map over the picture it explains (`crop_for_overlay`). The picture must be as large as the map,
 /// or an integer times that; then the map's values are squares. Error(shape) otherwise.
 [[nodiscard]] Picture overlay(const Picture& picture, const Tensor& attribution,
-                              const HeatmapOptions& options = {}, const OverlayOptions& how = {});
+                              const HeatmapOptions& options = HeatmapOptions(),
+                              const OverlayOptions& how = OverlayOptions());
 
 }  // namespace rulegrad::io

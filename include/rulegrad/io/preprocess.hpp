@@ -30,8 +30,8 @@ enum class ColorOrder : std::uint8_t { rgb, bgr };
 /// The formula is evaluated in float64 and rounded once.
 struct Preprocessing {
   double scale = 1.0;
-  std::vector<double> mean;
-  std::vector<double> std;
+  std::vector<double> mean{};
+  std::vector<double> std{};
   Layout layout = Layout::nchw;
   ColorOrder color = ColorOrder::rgb;
   /// The shorter side after resizing and before the crop (torchvision's `Resize(256)`, then a crop of 224).
