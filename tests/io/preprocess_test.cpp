@@ -84,9 +84,10 @@ TEST_CASE("a crop is the rectangle asked for and stays inside the picture") {
   for (std::int64_t y = 0; y < 4; ++y)
     for (std::int64_t x = 0; x < 3; ++x)
       for (std::int64_t c = 0; c < 3; ++c) CHECK(part.at(x, y, c) == picture.at(x + 2, y + 1, c));
-  for (const auto& [x, y] :
+  for (const auto& corner :
        std::vector<std::pair<std::int64_t, std::int64_t>>{{4, 0}, {-1, 0}, {0, 2}, {0, -1}})
-    CHECK(contains(error_text(ErrorCode::invalid_argument, [&] { (void)crop(picture, x, y, 3, 4); }),
+    CHECK(contains(error_text(ErrorCode::invalid_argument,
+                              [&] { (void)crop(picture, corner.first, corner.second, 3, 4); }),
                    "not inside"));
 }
 
