@@ -1,0 +1,38 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace rulegrad::io {
+
+using Rgb = std::array<std::uint8_t, 3>;
+
+/// Colours for numbers in -1..1, where 0 is exactly white in every map.
+///
+///     rulegrad   diverging: deep blue - white - deep red; the lightness falls evenly and alike on both sides
+///     seismic    diverging: the map of that name known from matplotlib
+///     gray       sequential: white to black by |t|
+///     heat       sequential: white, sand, orange, brown by |t|, the lightness falling evenly
+class ColorMap {
+ public:
+  /// Error(unknown_name) names the nearest map.
+  [[nodiscard]] static ColorMap named(std::string_view name);
+  [[nodiscard]] static std::vector<std::string> names();
+
+  /// The colour of t; what lies outside -1..1 takes the colour of the nearer end.
+  [[nodiscard]] Rgb operator()(double t) const;
+  /// Whether negative numbers have colours of their own; sequential maps show the magnitude.
+  [[nodiscard]] bool diverging() const;
+
+ private:
+  struct Anchors;
+  explicit ColorMap(const Anchors* anchors) : anchors_(anchors) {}
+  static const std::vector<Anchors>& registry();
+
+  const Anchors* anchors_;
+};
+
+}  // namespace rulegrad::io

@@ -1,0 +1,54 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "rulegrad/io/heatmap.hpp"
+#include "rulegrad/io/picture.hpp"
+#include "rulegrad/tensor.hpp"
+
+namespace rulegrad::io {
+
+/// One sample of a grid.
+struct GridRow {
+  /// In bold, for example the predicted class; broken into up to three lines.
+  std::string label{};
+  /// Below it in gray, for example its score; up to two lines.
+  std::string detail{};
+  /// What the model saw; a default-constructed picture leaves the cell empty.
+  Picture input{};
+  /// One attribution for each method; a rank-1 tensor of no elements (`Tensor()`) leaves the cell empty.
+  std::vector<Tensor> attributions{};
+};
+
+/// Which maps share a limit.
+enum class LimitScope : std::uint8_t { map, row, column, grid };
+
+struct GridOptions {
+  std::string title{};
+  HeatmapOptions heatmap{};
+  LimitScope scope = LimitScope::map;
+  /// Lays the maps over the inputs of their rows.
+  std::optional<OverlayOptions> overlay{};
+  /// What is smaller is magnified by the largest integer that keeps it within this; 0: the longest side of
+  /// what is shown, but at least 160.
+  std::int64_t cell_size = 0;
+  std::int64_t text_scale = 1;
+  std::string input_header = "input";
+  /// Words at the ends of the colour bar.
+  std::string negative = "against";
+  std::string positive = "for";
+};
+
+/// Rows are samples; columns are the input (where any row has one) and the methods. Methods stand above their
+/// columns, labels left of their rows, the limit that a map was divided by below it (for the scope `grid` at
+/// the colour bar), the colour bar at the bottom. Long texts are broken or shortened with an ellipsis.
+/// Error(invalid_argument) when a row does not have one attribution for each method; errors of `render` name
+/// row and method.
+[[nodiscard]] Picture grid(std::span<const std::string> methods, std::span<const GridRow> rows,
+                           const GridOptions& options = GridOptions());
+
+}  // namespace rulegrad::io

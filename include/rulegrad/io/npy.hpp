@@ -1,0 +1,28 @@
+#pragma once
+
+#include <filesystem>
+#include <string_view>
+
+#include "rulegrad/tensor.hpp"
+
+namespace rulegrad::io {
+
+/// Reads an array in NumPy's .npy format, versions 1 to 3 (NEP 1 and numpy.lib.format).
+///
+/// float32, float64, int32, int64, uint8, int8 and bool arrive as they are; float16 becomes float32, int16
+/// and uint16 become int32, uint32 becomes int64 (each value exactly). Big-endian values are swapped and
+/// Fortran-ordered arrays are transposed into row-major order. Anything else (structured or object dtypes,
+/// complex numbers, uint64), a header that does not parse, a file that is shorter or longer than its header
+/// says: Error(io), which names the file, what was found and what was expected.
+[[nodiscard]] Tensor read_npy(const std::filesystem::path& path);
+
+/// Writes version 1.0, little-endian, C order. The file appears whole or not at all; Error(io) names path and
+/// reason.
+void write_npy(const std::filesystem::path& path, const Tensor& tensor);
+
+/// One array of a .npz archive (a ZIP file of .npy files, stored or deflated), by its name without `.npy`.
+/// Error(unknown_name) lists the arrays that are there; Error(io) for damaged archives, and where rulegrad
+/// was built without zlib.
+[[nodiscard]] Tensor read_npz(const std::filesystem::path& path, std::string_view name);
+
+}  // namespace rulegrad::io

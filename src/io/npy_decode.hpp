@@ -1,0 +1,16 @@
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "rulegrad/tensor.hpp"
+
+namespace rulegrad::io {
+
+/// The array in the bytes of an .npy file. `where` names the file in errors. The tensor shares the bytes
+/// where they are stored as rulegrad stores them.
+[[nodiscard]] Tensor decode_npy(std::shared_ptr<const std::vector<std::byte>> file, std::string_view where);
+
+}  // namespace rulegrad::io
