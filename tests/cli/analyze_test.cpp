@@ -149,7 +149,7 @@ TEST_CASE("methods and show print what there is, and what show prints can be use
   // Renamed, the printed text is a rule file of one's own.
   const ScratchDirectory scratch;
   std::string text = shown.out;
-  for (const char* prefix : {"lrp.", "canonize."})
+  for (const char* prefix : {"lrp.", "canonical."})
     for (std::size_t at = 0; (at = text.find(prefix, at)) != std::string::npos; at += 5) text.replace(at, std::string(prefix).size(), "mine.");
   for (std::size_t at = 0; (at = text.find("routing {", at)) != std::string::npos; at += 12) text.replace(at, 9, "mine.routing {");
   for (std::size_t at = 0; (at = text.find("use routing", at)) != std::string::npos; at += 14) text.replace(at, 11, "use mine.routing");
