@@ -1,0 +1,44 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "rulegrad/error.hpp"
+#include "rulegrad/rule.hpp"
+
+namespace rulegrad {
+
+/// Something else worth knowing about a problem; with a place, that place is shown too.
+struct DiagnosticNote {
+  std::string message;
+  std::optional<SourceRange> where;
+};
+
+/// One problem of a rule file. The message says what was found and what was expected, the help how to write
+/// it. Codes R100 to R199 are syntax; docs/rule-language-grammar.md lists them.
+struct Diagnostic {
+  std::string code;
+  SourceRange where;
+  std::string message;
+  std::vector<DiagnosticNote> notes;
+  std::string help;
+};
+
+/// `file:line:column: error[code]: message`, the line of `source` with a caret line below it, the notes, and
+/// `help: ...`. Columns count code points. Without source only the messages are shown. Ends without a
+/// newline.
+[[nodiscard]] std::string render(const Diagnostic& diagnostic, std::string_view source);
+
+/// Every problem that was found in one rule file; what() renders all of them, in the order of the file.
+class RuleError : public Error {
+ public:
+  RuleError(std::vector<Diagnostic> diagnostics, std::string_view source);
+  [[nodiscard]] const std::vector<Diagnostic>& diagnostics() const noexcept { return diagnostics_; }
+
+ private:
+  std::vector<Diagnostic> diagnostics_;
+};
+
+}  // namespace rulegrad
