@@ -2,7 +2,6 @@
 
 #include "rulegrad/error.hpp"
 #include "rulegrad/leaves.hpp"
-#include "rulegrad/op_attributes.hpp"
 #include "runtime/invoke.hpp"
 
 namespace rulegrad {
@@ -25,8 +24,7 @@ bool keeps_elements(const Kernel& kernel, Expr expr) {
 }
 
 Tensor fill_scalar(Expr fill) {
-  const auto& attributes = fill.attributes<FillAttributes>();
-  return Tensor::scalar(attributes.dtype, attributes.value);
+  return Tensor::scalar(fill.dtype(), std::get<double>(fill.attributes().get("value")));
 }
 
 namespace {

@@ -1,5 +1,7 @@
 #include <fmt/format.h>
 
+#include <optional>
+
 #include "runtime/program_data.hpp"
 #include "support/text.hpp"
 
@@ -29,10 +31,11 @@ class Printing {
     for (const ValueId operand : instruction.operands) operands.push_back(name(operand));
     for (const StorageId s : step.dies) dead.push_back(place(s));
     const std::string attributes = to_string(instruction.attributes);
+    const Dims dims = flow_.values[instruction.result].type.shape.at(plan_.extents);
     std::string text = fmt::format("{} = {}({}){}{} : {}{} in {}", name(instruction.result), instruction.op,
                                    join(operands), attributes.empty() ? "" : " ", attributes,
                                    name_of(flow_.values[instruction.result].type.dtype),
-                                   to_string(flow_.values[instruction.result].type.shape.at(plan_.extents)),
+                                   to_string(std::span<const std::int64_t>(dims)),
                                    place(step.result_storage));
     if (const auto over = overwritten(instruction)) text += fmt::format(", over {}", name(*over));
     if (step.repeats != 1) text += fmt::format(", once for each of {} samples", step.repeats);
