@@ -10,38 +10,52 @@
 
 namespace rulegrad {
 
+class Kernels;
+
 struct CompileOptions {
-  /// Off: NaN and infinity pass; on: the first contraction, constant or input that holds one is an Error(non_finite)
-  /// that names it.
+  /// Off: NaN and infinity pass. On: an input, a constant or the result of a contraction that holds one is an
+  /// Error(non_finite) that names it.
   bool check_finite = true;
+  /// Where kernels come from; null: Kernels::portable(). The program keeps those it uses.
+  const Kernels* kernels = nullptr;
+
+  /// For tests. Off: each value has memory of its own.
+  bool reuse_memory = true;
+  /// For tests: memory is filled with NaN before its first and after its last use, so that nothing can read a value
+  /// that is no longer there. The environment variable RULEGRAD_POISON=1 does the same.
+  bool poison = false;
 };
 
-/// What a run may use and what it must not exceed.
+/// What a run may use.
 struct RunOptions {
-  int threads = 0;  ///< 0: as many as OpenMP gives
+  int threads = 0;  ///< 0: as many as OpenMP gives. Results do not depend on it.
 };
 
-/// Values of the graph's inputs by name. Their leading extent decides the batch.
+/// Values of the graph's inputs by name. Their extents decide the batch and the number of samples.
 using Inputs = std::map<std::string, Tensor>;
 
 /// What a program does and needs, for people and tests.
 struct ProgramStats {
-  std::size_t instructions = 0;
-  std::size_t folded_constants = 0;   ///< values computed once, at compile time
+  std::size_t instructions = 0;      ///< kernel calls a run; an operation over a sample axis counts once
+  std::size_t contractions = 0;      ///< convolutions and matrix products among them
+  std::size_t in_place = 0;          ///< results written over an operand
+  std::size_t folded_constants = 0;  ///< values computed once, at compile time, and kept
   std::size_t folded_bytes = 0;
-  std::size_t contractions = 0;       ///< convolutions and matrix products a run
-  std::size_t arena_bytes = 0;        ///< of the plan asked about
-  std::size_t unplanned_bytes = 0;    ///< what the same values would take without reuse
+  std::vector<std::string> large_folds;  ///< those above 64 MB, as `mul 'w' float32[4096, 25088]: 392.0 MB`
+  std::size_t arena_bytes = 0;           ///< working memory of one run: intermediate values and scratch
+  std::size_t unplanned_bytes = 0;       ///< what the same would take without reuse
 };
 
-/// Expressions made ready to run: a flat list of kernel calls over planned memory. Immutable; many threads may run
+/// Expressions made ready to run: a flat list of kernel calls over planned memory. Immutable: many threads may run
 /// it at once. It keeps what it needs of the graph, which may be gone when it runs.
 class Program {
  public:
+  /// Throws Error(unknown_name) for an operator without a kernel, Error(non_finite) for constants that are not.
   [[nodiscard]] static Program compile(std::span<const Expr> outputs, const CompileOptions& options = {});
 
-  /// One tensor for each output. Throws Error for missing or superfluous inputs, wrong dtypes, shapes, batch
-  /// extents that disagree, and non-finite values.
+  /// One tensor for each output. Throws Error for missing inputs and for those the graph does not have, wrong
+  /// dtypes, shapes, batch extents that disagree, and non-finite values. Inputs of the graph that the outputs do
+  /// not depend on may be given: they only take part in saying what the batch is (1 if no input does).
   [[nodiscard]] std::vector<Tensor> run(const Inputs& inputs, const RunOptions& options = {}) const;
 
   [[nodiscard]] ProgramStats stats(const Extents& extents) const;

@@ -1,0 +1,170 @@
+#include "runtime/flow.hpp"
+
+#include <fmt/format.h>
+
+#include <unordered_map>
+#include <unordered_set>
+
+#include "rulegrad/error.hpp"
+#include "rulegrad/leaves.hpp"
+#include "runtime/finite.hpp"
+#include "runtime/fold.hpp"
+
+namespace rulegrad {
+namespace {
+
+constexpr std::size_t large_fold = std::size_t{64} << 20;
+
+class Flattening {
+ public:
+  Flattening(std::span<const Expr> outputs, const CompileOptions& options)
+      : outputs_(outputs), options_(options), kernels_(options.kernels ? *options.kernels : Kernels::portable()) {}
+
+  Flow run() {
+    if (outputs_.empty()) throw Error(ErrorCode::invalid_argument, "[program] has no outputs; ask for at least one");
+    for (const Expr output : outputs_)
+      if (&output.graph() != &outputs_[0].graph())
+        throw Error(ErrorCode::invalid_argument,
+                    fmt::format("[program] {} and {} belong to different graphs", describe(outputs_[0]), describe(output)));
+    for (const Expr input : outputs_[0].graph().inputs()) {
+      input_index_.emplace(input, flow_.inputs.size());
+      flow_.inputs.push_back({input.attributes<InputAttributes>().name, input.type()});
+    }
+    order_ = topological_order(outputs_);
+    classify();
+    find_needed();
+    check_constants();
+    folded_ = fold_constants(order_, wanted_folds_, kernels_, options_.check_finite);
+    for (const Expr expr : order_)
+      if (needed_.contains(expr)) emit(expr);
+    for (const Expr output : outputs_) flow_.outputs.push_back(ids_.at(output));
+    return std::move(flow_);
+  }
+
+ private:
+  static bool is_leaf(Expr expr) { return expr.is("input") || expr.is("constant"); }
+
+  const std::shared_ptr<const Kernel>& kernel_of(Expr expr) {
+    auto& kernel = kernel_by_op_[&expr.op()];
+    if (kernel) return kernel;
+    kernel = kernels_.find(expr.op().name);
+    if (kernel) return kernel;
+    if (expr.is("grad") || expr.is("vjp"))
+      throw Error(ErrorCode::invalid_argument,
+                  fmt::format("[program] {} is an open gradient node: rewrite it with an analyzer or the derivatives "
+                              "before it is compiled", describe(expr)));
+    (void)kernels_.at(expr.op().name);  // throws
+    return kernel;
+  }
+
+  /// Finds what can be computed now: static shape, and nothing below that is not.
+  void classify() {
+    for (const Expr expr : order_) {
+      if (expr.is("input")) continue;
+      bool known = expr.shape().static_dims().has_value();
+      if (known && !expr.is("constant")) {
+        const auto& kernel = kernel_of(expr);
+        for (const Expr operand : expr.operands()) {
+          const ReadThrough read = read_through(*kernel, operand);
+          known = known && (read.as_scalar || static_.contains(read.expr));
+        }
+      }
+      if (known) static_.insert(expr);
+    }
+  }
+
+  void find_needed() {
+    needed_.insert(outputs_.begin(), outputs_.end());
+    for (auto it = order_.rbegin(); it != order_.rend(); ++it) {
+      if (!needed_.contains(*it) || is_leaf(*it)) continue;
+      if (static_.contains(*it)) {
+        wanted_folds_.insert(*it);
+        continue;
+      }
+      const auto& kernel = kernel_of(*it);
+      for (const Expr operand : it->operands())
+        if (const ReadThrough read = read_through(*kernel, operand); !read.as_scalar) needed_.insert(read.expr);
+    }
+  }
+
+  void check_constants() const {
+    if (!options_.check_finite) return;
+    for (const Expr expr : order_) {
+      if (!expr.is("constant")) continue;
+      const Tensor& value = expr.attributes<ConstantAttributes>().value;
+      if (const auto position = first_non_finite(value.dtype(), value.data(), value.size()))
+        throw Error(ErrorCode::non_finite,
+                    fmt::format("[{}] holds {}; repair the model, or compile with check_finite off", describe(expr),
+                                describe_element(value.dtype(), value.data(), value.dims(), *position)));
+    }
+  }
+
+  ValueId add_value(Source source, std::size_t index, Type type) {
+    flow_.values.push_back({source, static_cast<std::uint32_t>(index), std::move(type)});
+    return static_cast<ValueId>(flow_.values.size() - 1);
+  }
+
+  ValueId add_constant(std::string name, const Tensor& value) {
+    flow_.constants.push_back({std::move(name), value});
+    return add_value(Source::constant, flow_.constants.size() - 1, {value.dtype(), Shape::of(value.dims())});
+  }
+
+  ValueId scalar_of(Expr fill) {
+    const auto found = fill_scalars_.find(fill);
+    if (found != fill_scalars_.end()) return found->second;
+    return fill_scalars_.emplace(fill, add_constant({}, fill_scalar(fill))).first->second;
+  }
+
+  void emit(Expr expr) {
+    const auto names = expr.graph().names(expr);
+    const std::string name = names.empty() ? std::string() : names.front();
+    if (expr.is("input")) {
+      flow_.inputs[input_index_.at(expr)].needed = true;
+      ids_[expr] = add_value(Source::input, input_index_.at(expr), expr.type());
+    } else if (expr.is("constant")) {
+      ids_[expr] = add_constant(name, expr.attributes<ConstantAttributes>().value);
+    } else if (const auto folded = folded_.find(expr); folded != folded_.end()) {
+      ids_[expr] = add_constant(name, folded->second);
+      note_fold(expr, folded->second);
+    } else if (const auto& kernel = kernel_of(expr); keeps_elements(*kernel, expr)) {
+      ids_[expr] = add_value(Source::same_elements, ids_.at(expr.operand(0)), expr.type());
+    } else {
+      std::vector<ValueId> operands;
+      for (const Expr operand : expr.operands()) {
+        const ReadThrough read = read_through(*kernel, operand);
+        operands.push_back(read.as_scalar ? scalar_of(read.expr) : ids_.at(read.expr));
+      }
+      const ValueId result = add_value(Source::instruction, flow_.instructions.size(), expr.type());
+      flow_.instructions.push_back(
+          {expr.op().name, describe(expr), kernel, expr.attributes(), std::move(operands), result});
+      ids_[expr] = result;
+    }
+  }
+
+  void note_fold(Expr expr, const Tensor& value) {
+    ++flow_.folded_constants;
+    flow_.folded_bytes += value.bytes();
+    if (value.bytes() > large_fold)
+      flow_.large_folds.push_back(
+          fmt::format("{}: {:.1f} MB", describe(expr), static_cast<double>(value.bytes()) / (1 << 20)));
+  }
+
+  std::span<const Expr> outputs_;
+  const CompileOptions& options_;
+  const Kernels& kernels_;
+  std::vector<Expr> order_;
+  std::unordered_map<const OpSchema*, std::shared_ptr<const Kernel>> kernel_by_op_;
+  std::unordered_set<Expr> static_, needed_, wanted_folds_;
+  std::unordered_map<Expr, std::size_t> input_index_;
+  std::unordered_map<Expr, Tensor> folded_;
+  std::unordered_map<Expr, ValueId> ids_, fill_scalars_;
+  Flow flow_;
+};
+
+}  // namespace
+
+Flow flow_of(std::span<const Expr> outputs, const CompileOptions& options) {
+  return Flattening(outputs, options).run();
+}
+
+}  // namespace rulegrad

@@ -1,0 +1,68 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "rulegrad/kernel.hpp"
+#include "rulegrad/program.hpp"
+
+namespace rulegrad {
+
+using ValueId = std::uint32_t;
+
+/// Where a value comes from.
+enum class Source : std::uint8_t { input, constant, instruction, same_elements };
+
+/// Everything that a program reads or writes.
+struct Value {
+  Source source;
+  std::uint32_t index;  ///< in inputs, constants or instructions; the value it shares its elements with
+  Type type;
+};
+
+struct ProgramInput {
+  std::string name;
+  Type type;
+  bool needed = false;  ///< the outputs depend on it
+};
+
+struct ProgramConstant {
+  std::string name;  ///< empty if the graph has none
+  Tensor value;
+};
+
+struct Instruction {
+  std::string op;
+  std::string label;  ///< as messages speak of it: `conv 'features.0' float32[B, 64, 224, 224]`
+  std::shared_ptr<const Kernel> kernel;
+  Attributes attributes;
+  std::vector<ValueId> operands;
+  ValueId result;
+};
+
+/// A program before memory is given to it: kernel calls in order, operands before users. Refers to no graph.
+struct Flow {
+  std::vector<Value> values;
+  std::vector<ProgramInput> inputs;  ///< all of the graph: even one that is not needed may say what the batch is
+  std::vector<ProgramConstant> constants;
+  std::vector<Instruction> instructions;
+  std::vector<ValueId> outputs;
+
+  std::size_t folded_constants = 0, folded_bytes = 0;
+  std::vector<std::string> large_folds;
+
+  /// The value whose memory this one has.
+  [[nodiscard]] ValueId root(ValueId value) const {
+    while (values[value].source == Source::same_elements) value = values[value].index;
+    return value;
+  }
+};
+
+/// Orders the operations below the outputs, evaluates those that depend on no input and no batch, drops those whose
+/// users can do without (see `read_through`).
+[[nodiscard]] Flow flow_of(std::span<const Expr> outputs, const CompileOptions& options);
+
+}  // namespace rulegrad

@@ -1,0 +1,33 @@
+#pragma once
+
+#include <memory>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "rulegrad/kernel.hpp"
+#include "rulegrad/program.hpp"
+
+namespace rulegrad {
+
+/// What a kernel that broadcasts reads instead of an operand: an expanded value before it was expanded, one number
+/// instead of a fill. The expression itself for other kernels.
+struct ReadThrough {
+  Expr expr;
+  bool as_scalar = false;  ///< the number of the fill `expr`
+};
+[[nodiscard]] ReadThrough read_through(const Kernel& user, Expr operand);
+
+/// True if the kernel leaves the elements of operand 0 as they are, so that no work is needed.
+[[nodiscard]] bool keeps_elements(const Kernel& kernel, Expr expr);
+
+/// The number of a fill.
+[[nodiscard]] Tensor fill_scalar(Expr fill);
+
+/// Evaluates `wanted`, which depend on constants and fills of static shape only; intermediate results go as soon as
+/// their last user is done. `order` is topological and holds all that is needed.
+[[nodiscard]] std::unordered_map<Expr, Tensor> fold_constants(const std::vector<Expr>& order,
+                                                              const std::unordered_set<Expr>& wanted,
+                                                              const Kernels& kernels, bool check_finite);
+
+}  // namespace rulegrad

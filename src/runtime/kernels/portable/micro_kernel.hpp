@@ -1,0 +1,43 @@
+#pragma once
+
+#include <cstdint>
+
+// No standard header with inline functions may come in here: the files that include this one are compiled for
+// other instruction sets, and a linker is free to keep their copy of such a function for the whole program.
+
+namespace rulegrad::kernels {
+
+/// c[rows, vectors * lanes] (+)= a[rows, depth] b[depth, vectors * lanes]. `a` is row-major with `a_stride`
+/// between rows; `b` is packed, its rows following each other without gaps; `c` has `c_stride` between rows.
+/// Each element is summed from p = 0 up in one accumulator, so it does not depend on how the matrix was cut
+/// into tiles.
+template <class T>
+using MicroKernel = void (*)(std::int64_t depth, const T* a, std::int64_t a_stride, const T* b, T* c,
+                             std::int64_t c_stride, bool accumulate);
+
+inline constexpr int kMaxMicroRows = 8;
+inline constexpr int kMaxMicroVectors = 3;
+
+/// The kernels of one instruction set: at(rows, vectors) for 1 <= rows <= max_rows and 1 <= vectors <= 3.
+template <class T>
+struct MicroKernels {
+  int lanes;     ///< elements of a vector
+  int max_rows;  ///< of `a` at a time
+  MicroKernel<T> table[kMaxMicroRows][kMaxMicroVectors];
+
+  MicroKernel<T> at(std::int64_t rows, std::int64_t vectors) const { return table[rows - 1][vectors - 1]; }
+  std::int64_t panel() const { return std::int64_t{lanes} * kMaxMicroVectors; }
+};
+
+/// Those for this machine.
+template <class T>
+const MicroKernels<T>& micro_kernels();
+
+extern const MicroKernels<float> micro_kernels_f32_baseline;
+extern const MicroKernels<double> micro_kernels_f64_baseline;
+extern const MicroKernels<float> micro_kernels_f32_avx2;
+extern const MicroKernels<double> micro_kernels_f64_avx2;
+extern const MicroKernels<float> micro_kernels_f32_avx512;
+extern const MicroKernels<double> micro_kernels_f64_avx512;
+
+}  // namespace rulegrad::kernels

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+namespace rulegrad::kernels {
+
+/// Elements of cheap work below which a second thread does not pay.
+inline constexpr std::int64_t kGrain = 16384;
+
+/// Calls body(begin, end) for consecutive chunks of [0, count) of `grain` elements, on omp_get_max_threads()
+/// threads. The chunks depend on `count` and `grain` alone, never on the number of threads. `body` must not
+/// throw.
+template <class Body>
+void parallel_chunks(std::int64_t count, std::int64_t grain, Body&& body) {
+  if (count <= 0) return;
+  const std::int64_t chunks = (count + grain - 1) / grain;
+  if (chunks == 1) {
+    body(std::int64_t{0}, count);
+    return;
+  }
+#pragma omp parallel for schedule(dynamic)
+  for (std::int64_t c = 0; c < chunks; ++c) body(c * grain, std::min(count, (c + 1) * grain));
+}
+
+/// Calls body(i) for each i of [0, count), each of which costs about `cost` elements of cheap work.
+template <class Body>
+void parallel_each(std::int64_t count, std::int64_t cost, Body&& body) {
+  const std::int64_t grain = std::clamp<std::int64_t>(kGrain / std::max<std::int64_t>(cost, 1), 1, kGrain);
+  parallel_chunks(count, grain, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) body(i);
+  });
+}
+
+}  // namespace rulegrad::kernels

@@ -1,0 +1,38 @@
+#include "rulegrad/error.hpp"
+#include "rulegrad/kernel.hpp"
+#include "runtime/kernels/portable/bind.hpp"
+#include "support/text.hpp"
+
+namespace rulegrad {
+
+const Kernels& Kernels::portable() {
+  static const Kernels kernels = [] {
+    Kernels all;
+    kernels::bind_all(all);
+    return all;
+  }();
+  return kernels;
+}
+
+void Kernels::set(std::string operator_name, Kernel kernel) {
+  by_name_.insert_or_assign(std::move(operator_name), std::make_shared<const Kernel>(std::move(kernel)));
+}
+
+std::shared_ptr<const Kernel> Kernels::find(std::string_view operator_name) const {
+  const auto found = by_name_.find(operator_name);
+  return found == by_name_.end() ? nullptr : found->second;
+}
+
+std::shared_ptr<const Kernel> Kernels::at(std::string_view operator_name) const {
+  if (auto kernel = find(operator_name)) return kernel;
+  throw Error(ErrorCode::unknown_name, unknown_name_message("kernel", operator_name, names()) +
+                                           "; an operator needs a kernel to be run: Kernels::set gives it one");
+}
+
+std::vector<std::string> Kernels::names() const {
+  std::vector<std::string> result;
+  for (const auto& entry : by_name_) result.push_back(entry.first);
+  return result;
+}
+
+}  // namespace rulegrad

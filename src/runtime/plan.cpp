@@ -1,0 +1,121 @@
+#include "runtime/plan.hpp"
+
+#include <algorithm>
+
+#include "runtime/arena.hpp"
+
+namespace rulegrad {
+namespace {
+
+/// The portable kernels take at most so many axes.
+constexpr std::size_t most_axes = 8;
+
+class Planning {
+ public:
+  Planning(const Flow& flow, const StorageMap& storage, const Extents& extents, bool reuse, Plan& plan)
+      : flow_(flow), storage_(storage), reuse_(reuse), plan_(plan) {
+    plan_.extents = extents;
+  }
+
+  void run() {
+    for (const Storage& s : storage_.storages) plan_.bytes.push_back(bytes_of(flow_.values[s.value].type));
+    for (const Instruction& instruction : flow_.instructions) add_step(instruction);
+    for (StorageId s = 0; s < storage_.storages.size(); ++s)
+      if (const Storage& storage = storage_.storages[s]; storage.home == Home::arena && storage.last < plan_.steps.size())
+        plan_.steps[storage.last].dies.push_back(s);
+    lay_out();
+  }
+
+ private:
+  std::size_t bytes_of(const Type& type) const {
+    return static_cast<std::size_t>(element_count(type.shape.at(plan_.extents))) * size_of(type.dtype);
+  }
+
+  std::span<const std::int64_t> keep(Dims dims) { return plan_.dims.emplace_back(std::move(dims)); }
+
+  void add_step(const Instruction& instruction) {
+    Step step;
+    for (const ValueId operand : instruction.operands) step.operand_storages.push_back(storage_.of[operand]);
+    step.result_storage = storage_.of[instruction.result];
+    if (flow_.values[instruction.result].type.shape.sampled() && !merges_samples(instruction))
+      map_over_samples(instruction, step);
+    else
+      call_once(instruction, step);
+    if (instruction.kernel->scratch)
+      step.scratch_bytes = instruction.kernel->scratch({step.operands, step.result, instruction.attributes, {}});
+    plan_.steps.push_back(std::move(step));
+  }
+
+  /// True if the sample axis may become the outermost axis that the kernel sees.
+  bool merges_samples(const Instruction& instruction) const {
+    const Access access = instruction.kernel->access;
+    const bool all_sampled = std::all_of(instruction.operands.begin(), instruction.operands.end(),
+                                         [&](ValueId v) { return flow_.values[v].type.shape.sampled(); });
+    if (flow_.values[instruction.result].type.shape.rank() >= most_axes) return false;
+    return access == Access::broadcast || (access == Access::elementwise && all_sampled);
+  }
+
+  /// All axes are shown. A sampled operand of lower rank than the result gets ones behind its sample axis, so that
+  /// the others still align.
+  void call_once(const Instruction& instruction, Step& step) {
+    const Type& result = flow_.values[instruction.result].type;
+    for (const ValueId operand : instruction.operands) {
+      const Type& type = flow_.values[operand].type;
+      Dims dims = type.shape.at(plan_.extents);
+      if (type.shape.sampled() && result.shape.rank() > type.shape.rank())
+        dims.insert(dims.begin() + 1, result.shape.rank() - type.shape.rank(), 1);
+      step.operands.push_back({type.dtype, keep(std::move(dims)), nullptr});
+      step.operand_steps.push_back(0);
+    }
+    step.result = {result.dtype, keep(result.shape.at(plan_.extents)), nullptr};
+  }
+
+  void map_over_samples(const Instruction& instruction, Step& step) {
+    step.repeats = plan_.extents.samples;
+    const auto one = [&](const Type& type) { return Type{type.dtype, type.shape.with_samples(false)}; };
+    for (const ValueId operand : instruction.operands) {
+      const Type type = one(flow_.values[operand].type);
+      step.operands.push_back({type.dtype, keep(type.shape.at(plan_.extents)), nullptr});
+      step.operand_steps.push_back(flow_.values[operand].type.shape.sampled() ? bytes_of(type) : 0);
+    }
+    const Type type = one(flow_.values[instruction.result].type);
+    step.result = {type.dtype, keep(type.shape.at(plan_.extents)), nullptr};
+    step.result_step = bytes_of(type);
+  }
+
+  void lay_out() {
+    std::vector<Interval> intervals;
+    for (StorageId s = 0; s < storage_.storages.size(); ++s) {
+      const Storage& storage = storage_.storages[s];
+      intervals.push_back({storage.home == Home::arena ? plan_.bytes[s] : 0, storage.first, storage.last});
+    }
+    for (std::size_t i = 0; i < plan_.steps.size(); ++i)
+      intervals.push_back({plan_.steps[i].scratch_bytes, reuse_ ? i : 0, reuse_ ? i : plan_.steps.size()});
+    ArenaPlan arena = plan_arena(intervals);
+    plan_.arena_bytes = arena.bytes;
+    for (std::size_t i = 0; i < plan_.steps.size(); ++i) {
+      plan_.steps[i].scratch_offset = arena.offsets[storage_.storages.size() + i];
+      plan_.unplanned_bytes += aligned(plan_.steps[i].scratch_bytes);
+    }
+    arena.offsets.resize(storage_.storages.size());
+    plan_.offsets = std::move(arena.offsets);
+
+    std::vector<bool> is_output(flow_.values.size());
+    for (const ValueId output : flow_.outputs) is_output[flow_.root(output)] = true;
+    for (const Instruction& instruction : flow_.instructions)
+      if (!is_output[instruction.result]) plan_.unplanned_bytes += aligned(bytes_of(flow_.values[instruction.result].type));
+  }
+
+  const Flow& flow_;
+  const StorageMap& storage_;
+  bool reuse_;
+  Plan& plan_;
+};
+
+}  // namespace
+
+void make_plan(const Flow& flow, const StorageMap& storage, const Extents& extents, bool reuse, Plan& plan) {
+  Planning(flow, storage, extents, reuse, plan).run();
+}
+
+}  // namespace rulegrad

@@ -1,0 +1,44 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <vector>
+
+#include "runtime/flow.hpp"
+#include "runtime/storage.hpp"
+
+namespace rulegrad {
+
+/// One instruction with the extents of a run filled in. Pointers are missing: storages have bases only in a run.
+struct Step {
+  std::vector<ConstView> operands;
+  MutableView result;
+  std::vector<StorageId> operand_storages;
+  StorageId result_storage;
+  /// How often the kernel runs, and how far each operand and the result move between runs: once for each sample,
+  /// unless the kernel can take the sample axis for one more axis of its operands.
+  std::int64_t repeats = 1;
+  std::vector<std::size_t> operand_steps;
+  std::size_t result_step = 0;
+  std::size_t scratch_offset = 0, scratch_bytes = 0;
+  std::vector<StorageId> dies;  ///< arena storages that nobody reads after this
+};
+
+/// A program for given extents.
+struct Plan {
+  Extents extents;
+  std::vector<Step> steps;
+  std::vector<std::size_t> offsets;  ///< by storage, of those in the arena
+  std::vector<std::size_t> bytes;    ///< by storage
+  std::size_t arena_bytes = 0, unplanned_bytes = 0;
+  std::deque<Dims> dims;  ///< what the views in `steps` point at
+
+  Plan() = default;
+  Plan(const Plan&) = delete;
+  Plan& operator=(const Plan&) = delete;
+};
+
+void make_plan(const Flow& flow, const StorageMap& storage, const Extents& extents, bool reuse, Plan& plan);
+
+}  // namespace rulegrad

@@ -1,0 +1,81 @@
+#include <fmt/format.h>
+
+#include <optional>
+
+#include "runtime/program_data.hpp"
+#include "support/text.hpp"
+
+namespace rulegrad {
+namespace {
+
+class Printing {
+ public:
+  Printing(const Flow& flow, const StorageMap& storage, const Plan& plan)
+      : flow_(flow), storage_(storage), plan_(plan) {}
+
+  std::string run() const {
+    std::string text = fmt::format("batch {}, samples {}: {} instructions, arena {} bytes ({} without reuse)\n",
+                                   plan_.extents.batch, plan_.extents.samples, flow_.instructions.size(),
+                                   plan_.arena_bytes, plan_.unplanned_bytes);
+    for (std::size_t i = 0; i < flow_.instructions.size(); ++i) text += line(i) + "\n";
+    std::vector<std::string> results;
+    for (const ValueId output : flow_.outputs) results.push_back(name(output));
+    return text + fmt::format("return {}\n", join(results));
+  }
+
+ private:
+  std::string line(std::size_t position) const {
+    const Instruction& instruction = flow_.instructions[position];
+    const Step& step = plan_.steps[position];
+    std::vector<std::string> operands, dead;
+    for (const ValueId operand : instruction.operands) operands.push_back(name(operand));
+    for (const StorageId s : step.dies) dead.push_back(place(s));
+    const std::string attributes = to_string(instruction.attributes);
+    const Dims dims = flow_.values[instruction.result].type.shape.at(plan_.extents);
+    std::string text = fmt::format("{} = {}({}){}{} : {}{} in {}", name(instruction.result), instruction.op,
+                                   join(operands), attributes.empty() ? "" : " ", attributes,
+                                   name_of(flow_.values[instruction.result].type.dtype),
+                                   to_string(std::span<const std::int64_t>(dims)),
+                                   place(step.result_storage));
+    if (const auto over = overwritten(instruction)) text += fmt::format(", over {}", name(*over));
+    if (step.repeats != 1) text += fmt::format(", once for each of {} samples", step.repeats);
+    if (step.scratch_bytes != 0) text += fmt::format(", scratch {}+{}", step.scratch_offset, step.scratch_bytes);
+    if (!dead.empty()) text += "; frees " + join(dead);
+    return text;
+  }
+
+  std::string name(ValueId value) const {
+    value = flow_.root(value);
+    const std::uint32_t index = flow_.values[value].index;
+    if (flow_.values[value].source == Source::input) return fmt::format("'{}'", flow_.inputs[index].name);
+    if (flow_.values[value].source == Source::instruction) return fmt::format("%{}", index);
+    const ProgramConstant& constant = flow_.constants[index];
+    if (constant.value.rank() == 0) return shortest(constant.value.at(0));
+    return constant.name.empty() ? fmt::format("c{}", index) : fmt::format("'{}'", constant.name);
+  }
+
+  std::string place(StorageId s) const {
+    const Storage& storage = storage_.storages[s];
+    if (storage.home == Home::output) return fmt::format("output {}", storage.index);
+    return fmt::format("arena {}+{}", plan_.offsets[s], plan_.bytes[s]);
+  }
+
+  /// The operand whose memory the result takes over.
+  std::optional<ValueId> overwritten(const Instruction& instruction) const {
+    for (const ValueId operand : instruction.operands)
+      if (storage_.of[operand] == storage_.of[instruction.result]) return operand;
+    return std::nullopt;
+  }
+
+  const Flow& flow_;
+  const StorageMap& storage_;
+  const Plan& plan_;
+};
+
+}  // namespace
+
+std::string Program::print(const Extents& extents) const {
+  return Printing(data_->flow, data_->storage, *data_->plan(extents)).run();
+}
+
+}  // namespace rulegrad

@@ -1,0 +1,150 @@
+#include "rulegrad/program.hpp"
+
+#include <omp.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <optional>
+#include <string_view>
+
+#include "rulegrad/error.hpp"
+#include "runtime/bind_inputs.hpp"
+#include "runtime/invoke.hpp"
+#include "runtime/program_data.hpp"
+
+namespace rulegrad {
+namespace {
+
+constexpr std::size_t kept_plans = 8;
+/// All bits set is a NaN in both floating dtypes.
+constexpr int poison_byte = 0xff;
+
+bool poison_wanted() {
+  const char* value = std::getenv("RULEGRAD_POISON");
+  return value != nullptr && std::string_view(value) == "1";
+}
+
+/// The number of OpenMP threads of the calling thread, as long as this lives.
+class ThreadCount {
+ public:
+  explicit ThreadCount(int threads) : before_(omp_get_max_threads()) {
+    if (threads > 0) omp_set_num_threads(threads);
+  }
+  ThreadCount(const ThreadCount&) = delete;
+  ThreadCount& operator=(const ThreadCount&) = delete;
+  ~ThreadCount() { omp_set_num_threads(before_); }
+
+ private:
+  int before_;
+};
+
+}  // namespace
+
+std::shared_ptr<const Plan> Program::Data::plan(const Extents& extents) const {
+  const std::lock_guard lock(plans_mutex_);
+  const auto found = std::find_if(plans_.begin(), plans_.end(), [&](const auto& p) { return p->extents == extents; });
+  if (found != plans_.end()) {
+    std::rotate(found, found + 1, plans_.end());
+    return plans_.back();
+  }
+  auto made = std::make_shared<Plan>();
+  make_plan(flow, storage, extents, reuse_memory, *made);
+  if (plans_.size() == kept_plans) plans_.erase(plans_.begin());
+  plans_.push_back(std::move(made));
+  return plans_.back();
+}
+
+void Program::Data::execute(const Plan& plan, std::span<std::byte* const> bases, std::byte* arena) const {
+  if (poison) std::memset(arena, poison_byte, plan.arena_bytes);
+  std::vector<ConstView> views;
+  for (std::size_t i = 0; i < plan.steps.size(); ++i) {
+    const Step& step = plan.steps[i];
+    const Instruction& instruction = flow.instructions[i];
+    views.assign(step.operands.begin(), step.operands.end());
+    for (std::size_t k = 0; k < views.size(); ++k) views[k].data = bases[step.operand_storages[k]];
+    KernelCall call{views, step.result, instruction.attributes, {arena + step.scratch_offset, step.scratch_bytes}};
+    call.result.data = bases[step.result_storage];
+    for (std::int64_t sample = 0; sample < step.repeats; ++sample) {
+      invoke(*instruction.kernel, instruction.label, call);
+      for (std::size_t k = 0; k < views.size(); ++k) views[k].data += step.operand_steps[k];
+      call.result.data += step.result_step;
+    }
+    if (check_finite && instruction.kernel->contraction)
+      require_finite_result(instruction.label, step.result.dtype,
+                            flow.values[instruction.result].type.shape.at(plan.extents), bases[step.result_storage]);
+    if (poison) {
+      std::memset(call.scratch.data(), poison_byte, call.scratch.size());
+      for (const StorageId dead : step.dies) std::memset(bases[dead], poison_byte, plan.bytes[dead]);
+    }
+  }
+}
+
+Program Program::compile(std::span<const Expr> outputs, const CompileOptions& options) {
+  auto data = std::make_shared<Data>();
+  data->flow = flow_of(outputs, options);
+  data->storage = assign_storage(data->flow, options.reuse_memory);
+  data->check_finite = options.check_finite;
+  data->reuse_memory = options.reuse_memory;
+  data->poison = options.poison || poison_wanted();
+  return Program(std::move(data));
+}
+
+std::vector<Tensor> Program::run(const Inputs& inputs, const RunOptions& options) const {
+  const ThreadCount threads(options.threads);
+  const Flow& flow = data_->flow;
+  const BoundInputs bound = bind_inputs(flow, inputs, data_->check_finite);
+  const std::shared_ptr<const Plan> plan = data_->plan(bound.extents);
+  const ArenaPool::Lease arena = data_->arenas.take(plan->arena_bytes);
+
+  const auto dims_of = [&](ValueId value) { return flow.values[value].type.shape.at(bound.extents); };
+  std::vector<std::optional<Tensor>> written(flow.outputs.size());
+  std::vector<std::byte*> bases(data_->storage.storages.size());
+  for (StorageId s = 0; s < bases.size(); ++s) {
+    const Storage& storage = data_->storage.storages[s];
+    switch (storage.home) {
+      case Home::arena: bases[s] = arena.data() + plan->offsets[s]; break;
+      // Nothing writes to inputs and constants: they are operands only.
+      case Home::input: bases[s] = const_cast<std::byte*>(bound.tensors[storage.index]->data()); break;
+      case Home::constant: bases[s] = const_cast<std::byte*>(flow.constants[storage.index].value.data()); break;
+      case Home::output:
+        written[storage.index] = Tensor::uninitialized(flow.values[storage.value].type.dtype, dims_of(storage.value));
+        bases[s] = written[storage.index]->mutable_data();
+        break;
+    }
+  }
+  data_->execute(*plan, bases, arena.data());
+
+  std::vector<Tensor> results;
+  for (const ValueId output : flow.outputs) {
+    const Storage& storage = data_->storage.storages[data_->storage.of[output]];
+    const Tensor& memory = storage.home == Home::input      ? *bound.tensors[storage.index]
+                           : storage.home == Home::constant ? flow.constants[storage.index].value
+                                                            : *written[storage.index];
+    results.push_back(memory.reshaped(dims_of(output)));
+  }
+  return results;
+}
+
+ProgramStats Program::stats(const Extents& extents) const {
+  const auto plan = data_->plan(extents);
+  const Flow& flow = data_->flow;
+  ProgramStats stats;
+  stats.instructions = flow.instructions.size();
+  stats.contractions = static_cast<std::size_t>(
+      std::count_if(flow.instructions.begin(), flow.instructions.end(),
+                    [](const Instruction& instruction) { return instruction.kernel->contraction; }));
+  stats.in_place = data_->storage.in_place;
+  stats.folded_constants = flow.folded_constants;
+  stats.folded_bytes = flow.folded_bytes;
+  stats.large_folds = flow.large_folds;
+  stats.arena_bytes = plan->arena_bytes;
+  stats.unplanned_bytes = plan->unplanned_bytes;
+  return stats;
+}
+
+std::vector<Tensor> evaluate(std::span<const Expr> outputs, const Inputs& inputs) {
+  return Program::compile(outputs).run(inputs);
+}
+
+}  // namespace rulegrad

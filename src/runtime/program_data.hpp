@@ -1,0 +1,32 @@
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "rulegrad/program.hpp"
+#include "runtime/arena.hpp"
+#include "runtime/flow.hpp"
+#include "runtime/plan.hpp"
+#include "runtime/storage.hpp"
+
+namespace rulegrad {
+
+struct Program::Data {
+  Flow flow;
+  StorageMap storage;
+  bool check_finite = true, reuse_memory = true, poison = false;
+
+  /// The plan for these extents, made when it is first asked for. The last few are kept.
+  [[nodiscard]] std::shared_ptr<const Plan> plan(const Extents& extents) const;
+  /// Calls the kernels in order; `bases` are the addresses of the storages.
+  void execute(const Plan& plan, std::span<std::byte* const> bases, std::byte* arena) const;
+
+  mutable ArenaPool arenas;
+
+ private:
+  mutable std::mutex plans_mutex_;
+  mutable std::vector<std::shared_ptr<const Plan>> plans_;  // latest last
+};
+
+}  // namespace rulegrad
