@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
 
 #include "rulegrad/error.hpp"
 #include "rulegrad/expr.hpp"
@@ -108,7 +109,11 @@ Expr Graph::input(const std::string& name, Type type) {
 
 Expr Graph::constant(Tensor value) { return make(constant_schema(), {}, ConstantAttributes{std::move(value)}); }
 Expr Graph::scalar(double value) { return scalar(value, real_); }
-Expr Graph::scalar(double value, DType dtype) { return constant(Tensor::scalar(dtype, value)); }
+Expr Graph::scalar(double value, DType dtype) {
+  Expr& known = scalars_[{std::bit_cast<std::uint64_t>(value), dtype}];
+  if (!known) known = constant(Tensor::scalar(dtype, value));
+  return known;
+}
 
 void Graph::add_name(Expr expr, std::string name) {
   auto& of_node = names_[&expr.node()];
