@@ -316,8 +316,9 @@ TermId TermParser::postfix(TermId base) {
     } else if (token.text == "." && token.kind == TokenKind::symbol) {
       forbid_in_pattern(token, "an attribute");
       cursor_.next();
-      if (!cursor_.at_name())
-        cursor_.fail_expected("the name of an attribute or an operand behind `.`", "write `y.axis` or `y.w`");
+      if (!cursor_.at_name() || !cursor_.peek().touches)
+        cursor_.fail_expected("the name of an attribute or an operand right behind `.`",
+                              "write `y.axis` or `y.w`");
       const Token name = cursor_.next();
       if (cursor_.at("(") && cursor_.peek().touches) {
         if (scope.find(name.text) != nullptr)
@@ -329,6 +330,14 @@ TermId TermParser::postfix(TermId base) {
         base = call(name, name.text, {base});
         continue;
       }
+      const Term& of = terms[static_cast<std::size_t>(base)];
+      if (of.kind == TermKind::variable && scope.find(of.name) == nullptr)
+        cursor_.fail({"R127",
+                      cursor_.range(name),
+                      fmt::format("`{}` is not bound here, so it has no attribute `{}`", of.name, name.text),
+                      {},
+                      "attributes belong to operations that the pattern names: `grad(y: softmax(x), g) => "
+                      "sum(g, y.axis)`"});
       Term term;
       term.kind = TermKind::member;
       term.name = name.text;
