@@ -2,6 +2,7 @@
 
 #include <cstring>
 #include <utility>
+#include <vector>
 
 #include "rulegrad/error.hpp"
 #include "rulegrad/kernel.hpp"
@@ -55,6 +56,23 @@ template <class F>
   return kernel;
 }
 
+using Rows = std::vector<std::size_t>;
+
+/// The kernel, told that axis 0 of the named operands is a batch, whatever the attributes.
+[[nodiscard]] inline Kernel with_batch(Kernel kernel, Rows operands) {
+  kernel.rows = [operands](std::span<const Type>, const Type&, const Attributes&) { return operands; };
+  return kernel;
+}
+
+/// The same for operand 0, unless `touches` says that the kernel mixes entries of axis 0.
+template <class F>
+[[nodiscard]] Kernel with_batch_unless(Kernel kernel, F touches) {
+  kernel.rows = [touches](std::span<const Type> operands, const Type&, const Attributes& attributes) {
+    return touches(attributes, operands[0].shape.rank()) ? Rows{} : Rows{0};
+  };
+  return kernel;
+}
+
 /// Copies the bytes of operand 0.
 inline void copy_operand(const KernelCall& call) {
   const ConstView& x = call.operands[0];
@@ -71,6 +89,12 @@ inline void copy_operand(const KernelCall& call) {
 /// `axis` counted from the front.
 [[nodiscard]] inline std::size_t axis_of(std::int64_t axis, std::size_t rank) {
   return static_cast<std::size_t>(axis < 0 ? axis + static_cast<std::int64_t>(rank) : axis);
+}
+
+/// True if the one axis that attributes of type A name is the outermost.
+template <class A>
+[[nodiscard]] bool along_outermost(const Attributes& attributes, std::size_t rank) {
+  return axis_of(attributes.as<A>().axis, rank) == 0;
 }
 
 }  // namespace rulegrad::kernels
