@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -93,6 +94,7 @@ class Graph {
   std::deque<Node> nodes_;
   std::unordered_multimap<std::size_t, const Node*> interned_;
   std::vector<Expr> inputs_;
+  std::map<std::pair<std::uint64_t, DType>, Expr> scalars_;  ///< by the bits of the value: rules ask for them often
   std::unordered_map<const Node*, std::vector<std::string>> names_;
   std::unordered_map<std::string, std::vector<Expr>> named_;
 };

@@ -66,6 +66,9 @@ struct OpSchema {
   bool commutative = false;
   /// Result type; throws Error that shows both sides. Shapes come without their sample axis.
   std::function<Type(std::span<const Type> operands, const Attributes& attributes)> infer;
+  /// Brings attributes to their one form before nodes are compared: neutral lists filled in, axes counted from the
+  /// front. May throw like infer.
+  std::function<Attributes(std::span<const Type> operands, const Attributes& attributes)> normalize;
   /// Rules that close `vjp` nodes of this operator, in the common form.
   std::vector<Rule> derivatives;
   /// An expression with the same bits that needs less work (a reshape to the same shape is its operand), or nothing.

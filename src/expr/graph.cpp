@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
 
 #include "rulegrad/error.hpp"
 #include "rulegrad/expr.hpp"
@@ -50,6 +51,26 @@ Graph::Graph(DType real) : real_(real) {
 }
 Graph::~Graph() = default;
 
+namespace {
+
+/// The operands' types as operators see them: without the sample axis.
+std::vector<Type> types_of(std::span<const Expr> operands) {
+  std::vector<Type> types;
+  types.reserve(operands.size());
+  for (const Expr operand : operands) types.push_back({operand.dtype(), operand.shape().with_samples(false)});
+  return types;
+}
+
+Attributes checked_attributes(const OpSchema& op, Attributes attributes) {
+  if (&attributes.type() == op.attributes) return attributes;
+  if (&attributes.type() != &attr_type<NoAttributes>())
+    throw Error(ErrorCode::internal, fmt::format("[{}] was given attributes of kind '{}' instead of '{}'", op.name,
+                                                 attributes.type().name, op.attributes->name));
+  return Attributes::make(*op.attributes, {});
+}
+
+}  // namespace
+
 Expr Graph::make(const OpSchema& op, std::vector<Expr> operands, Attributes attributes) {
   check_count(op, operands.size());
   for (const Expr operand : operands)
@@ -57,11 +78,11 @@ Expr Graph::make(const OpSchema& op, std::vector<Expr> operands, Attributes attr
       throw Error(ErrorCode::invalid_argument, fmt::format("[{}] operand {} belongs to another graph", op.name, describe(operand)));
   if (!op.variadic())
     while (operands.size() < op.operands.size()) operands.push_back(scalar(0));
-  if (&attributes.type() != op.attributes) {
-    if (&attributes.type() != &attr_type<NoAttributes>())
-      throw Error(ErrorCode::internal, fmt::format("[{}] was given attributes of kind '{}' instead of '{}'", op.name,
-                                                   attributes.type().name, op.attributes->name));
-    attributes = Attributes::make(*op.attributes, {});
+  attributes = checked_attributes(op, std::move(attributes));
+  std::vector<Type> types;
+  if (op.normalize) {
+    types = types_of(operands);
+    attributes = op.normalize(types, attributes);
   }
 
   const std::size_t hash = hash_of(op, operands, attributes);
@@ -71,12 +92,9 @@ Expr Graph::make(const OpSchema& op, std::vector<Expr> operands, Attributes attr
     if (node.op == &op && node.operands == operands && node.attributes == attributes) return Expr(&node);
   }
 
-  std::vector<Type> types;
+  if (!op.normalize) types = types_of(operands);
   bool sampled = false;
-  for (const Expr operand : operands) {
-    sampled = sampled || operand.shape().sampled();
-    types.push_back({operand.dtype(), operand.shape().with_samples(false)});
-  }
+  for (const Expr operand : operands) sampled = sampled || operand.shape().sampled();
   Type type = op.infer(types, attributes);
   // Operators do not see the sample axis: whatever depends on a sampled value is sampled (leaves say it themselves).
   type.shape = type.shape.with_samples(type.shape.sampled() || sampled);
@@ -90,7 +108,8 @@ Expr Graph::make(const OpSchema& op, std::vector<Expr> operands, Attributes attr
 Expr Graph::apply(const OpSchema& op, std::vector<Expr> operands, Attributes attributes) {
   if (op.simpler) {
     check_count(op, operands.size());
-    if (&attributes.type() != op.attributes) attributes = Attributes::make(*op.attributes, {});
+    attributes = checked_attributes(op, std::move(attributes));
+    if (op.normalize) attributes = op.normalize(types_of(operands), attributes);
     if (const std::optional<Expr> simple = op.simpler(operands, attributes)) return *simple;
   }
   return make(op, std::move(operands), std::move(attributes));
@@ -108,7 +127,11 @@ Expr Graph::input(const std::string& name, Type type) {
 
 Expr Graph::constant(Tensor value) { return make(constant_schema(), {}, ConstantAttributes{std::move(value)}); }
 Expr Graph::scalar(double value) { return scalar(value, real_); }
-Expr Graph::scalar(double value, DType dtype) { return constant(Tensor::scalar(dtype, value)); }
+Expr Graph::scalar(double value, DType dtype) {
+  Expr& known = scalars_[{std::bit_cast<std::uint64_t>(value), dtype}];
+  if (!known) known = constant(Tensor::scalar(dtype, value));
+  return known;
+}
 
 void Graph::add_name(Expr expr, std::string name) {
   auto& of_node = names_[&expr.node()];

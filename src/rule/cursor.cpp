@@ -55,7 +55,9 @@ const Token& Cursor::expect(std::string_view spelling, std::string_view context,
 
 const Token& Cursor::expect_name(std::string_view what, std::string_view help) {
   if (!at_name()) fail_expected(what, help);
-  if (is_one_of(peek().text, reserved_words))
+  const bool reserved = is_one_of(peek().text, reserved_words);
+  if (reserved && peek().begins_line) fail_expected(what, help);
+  if (reserved)
     fail({"R124",
           range(peek()),
           fmt::format("expected {}, found `{}`, which is a word of the rule language", what, peek().text),

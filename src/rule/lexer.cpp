@@ -158,7 +158,8 @@ class Lexer {
     for (const Foreign& foreign : foreign_spellings) {
       if (!text_.substr(at_).starts_with(foreign.spelling) || text_.substr(at_).starts_with("!=")) continue;
       advance(foreign.spelling.size());
-      report("R101", fmt::format("`{}` is not used here", foreign.spelling), std::string(foreign.help));
+      report("R101", fmt::format("`{}` does not belong to the rule language", foreign.spelling),
+             std::string(foreign.help));
       if (foreign.spelling == "//") advance(std::min(text_.find('\n', at_), text_.size()) - at_);
       const bool word = !foreign.ours.empty() && begins_name(foreign.ours[0]);
       if (!foreign.ours.empty())

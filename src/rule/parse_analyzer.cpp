@@ -33,7 +33,7 @@ void FileParser::analyzer(std::string doc) {
   for (const std::string_view built_in : recipe_names)
     scope.bind(std::string(built_in), built_in == "relevance" ? Binding::callable : Binding::value);
   TermParser terms(cursor_, std::move(scope));
-  result.parameters = parameters(terms);
+  block_head(terms, result.parameters);
   const Token open = cursor_.expect("{", "before the statements of the analyzer", help);
   while (!cursor_.at_end() && !cursor_.at("}") && !cursor_.too_many_problems()) {
     if (cursor_.peek().begins_line && is_one_of(cursor_.peek().text, item_words)) break;
@@ -57,7 +57,9 @@ void FileParser::skip_to_statement() {
     if (cursor_.at("{")) ++open;
     if (cursor_.at("}") && open-- == 0) return;
     if (!cursor_.peek().begins_line) continue;
-    if (is_one_of(cursor_.peek().text, item_words) || (open <= 0 && at_statement(cursor_))) return;
+    if (is_one_of(cursor_.peek().text, item_words) ||
+        (open <= 0 && (at_statement(cursor_) || at_rule_start(cursor_))))
+      return;
   }
 }
 
@@ -242,8 +244,11 @@ void FileParser::properties(AnalyzerDefinition& result) {
   while (cursor_.at_name() && !cursor_.peek().begins_line && !at_statement(cursor_)) {
     const std::string& name = cursor_.expect_name("a property", help).text;
     if (std::find(result.properties.begin(), result.properties.end(), name) != result.properties.end())
-      cursor_.fail(
-          {"R122", cursor_.range(cursor_.previous()), fmt::format("`{}` is declared twice", name), {}, {}});
+      cursor_.fail({"R122",
+                    cursor_.range(cursor_.previous()),
+                    fmt::format("`{}` is declared twice", name),
+                    {},
+                    "leave one of them out"});
     result.properties.push_back(name);
   }
 }

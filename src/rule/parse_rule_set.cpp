@@ -29,7 +29,7 @@ std::vector<Parameter> FileParser::parameters(TermParser& terms) {
                       next.where,
                       fmt::format("the parameter `{}` is there twice", next.name),
                       {{"the first one is here", other.where}},
-                      {}});
+                      "give one of them another name"});
     terms.scope.bind(next.name, binding_of(next));
     result.push_back(std::move(next));
   } while (cursor_.accept(","));
@@ -107,7 +107,7 @@ void FileParser::rule_set(std::string doc) {
   result.where = cursor_.range(name);
   result.where.length = static_cast<int>(result.name.size());
   TermParser terms(cursor_, Scope());
-  result.parameters = parameters(terms);
+  block_head(terms, result.parameters);
   const Token open = cursor_.expect("{", "before the rules of the set", help);
   rules(result, &terms, terms.scope);
   close_block(open, fmt::format("the rule set `{}`", result.name));
@@ -198,9 +198,14 @@ Rule FileParser::rule(const Scope& outer) {
                   cursor_.at("let") ? "`let` follows the `=>` of a rule; what several rules share is a `fn`"
                                     : "rule sets hold rules only; what an analyzer starts from and falls "
                                       "back on is said in the analyzer"});
+  } else if (!result.name.empty()) {
+    cursor_.fail_expected("`grad`, `vjp` or `rewrite`", help, "R111");
   } else {
-    cursor_.fail_expected(result.name.empty() ? "a rule, a `use` or `}`" : "`grad`, `vjp` or `rewrite`", help,
-                          "R111");
+    cursor_.fail({"R111",
+                  cursor_.range(word),
+                  fmt::format("expected a rule, a `use` or `}}`, found {}", describe(word)),
+                  {},
+                  fmt::format("{}; its body is `let`s and then one expression", help)});
   }
   if (cursor_.at("wrt") && result.level == RuleLevel::forward)
     cursor_.fail({"R121",
@@ -224,7 +229,9 @@ Rule FileParser::rule(const Scope& outer) {
                   "`wrt` stands behind `when`",
                   {},
                   "write `wrt` first: `grad(a * b, r) wrt a when depends(b) => r / 2`"});
-  cursor_.expect("=>", "between the pattern and the body of the rule", help);
+  cursor_.expect(
+      "=>", "between the pattern and the body of the rule",
+      cursor_.at("=") ? "`=>` begins the body of a rule; `==` compares, `=` only gives names" : help);
   parser.body(result.lets, result.result, "the rule", help);
   if (cursor_.at("when") || cursor_.at("wrt") || cursor_.at("=>")) {
     const bool arrow = cursor_.at("=>");

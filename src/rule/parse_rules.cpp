@@ -47,12 +47,13 @@ void FileParser::header() {
   constexpr std::string_view help =
       "begin the file with the line `rulegrad 1`, which says what version of the rule language it is in";
   if (!cursor_.at("rulegrad")) {
-    cursor_.report(
-        {"R110",
-         cursor_.range(cursor_.peek()),
-         fmt::format("a rule file begins with `rulegrad 1`, this one with {}", describe(cursor_.peek())),
-         {},
-         std::string(help)});
+    const std::string found =
+        cursor_.at_end() ? "is empty" : fmt::format("with {}", describe(cursor_.peek()));
+    cursor_.report({"R110",
+                    cursor_.range(cursor_.peek()),
+                    fmt::format("a rule file begins with `rulegrad 1`, this one {}", found),
+                    {},
+                    std::string(help)});
     return;
   }
   cursor_.next();
@@ -132,8 +133,11 @@ std::vector<std::string> FileParser::names_in_parentheses(std::string_view what,
   do {
     const Token& name = cursor_.expect_name(what, help);
     if (std::find(names.begin(), names.end(), name.text) != names.end())
-      cursor_.fail(
-          {"R122", cursor_.range(name), fmt::format("the parameter `{}` is there twice", name.text), {}, {}});
+      cursor_.fail({"R122",
+                    cursor_.range(name),
+                    fmt::format("the parameter `{}` is there twice", name.text),
+                    {},
+                    "give one of them another name"});
     names.push_back(name.text);
   } while (cursor_.accept(","));
   cursor_.expect(")", "or `,` behind a parameter", help);
@@ -195,6 +199,15 @@ void FileParser::expect_end_of(std::string_view what, bool next_begins_with_word
                 fmt::format("{} ends before {}, which cannot continue it", what, describe(next)),
                 {},
                 "if an operator or a comma is missing, write it; otherwise begin a new line"});
+}
+
+void FileParser::block_head(TermParser& terms, std::vector<Parameter>& into) {
+  try {
+    into = parameters(terms);
+  } catch (const SyntaxFailure&) {
+    // What stands in the block is worth reading all the same.
+    while (!cursor_.at_end() && !cursor_.at("{") && !begins_item(cursor_)) cursor_.next();
+  }
 }
 
 void FileParser::close_block(const Token& open, std::string_view what) {

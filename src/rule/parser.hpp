@@ -31,6 +31,8 @@ class FileParser {
   std::vector<std::string> names_in_parentheses(std::string_view what, std::string_view help);
   std::vector<Parameter> parameters(TermParser& terms);
   Parameter parameter(TermParser& terms);
+  /// Parameters before a block; behind a mistake in them the block follows.
+  void block_head(TermParser& terms, std::vector<Parameter>& into);
   NumberRange number_range();
   double bound();
 

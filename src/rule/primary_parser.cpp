@@ -11,12 +11,16 @@ namespace {
 void close(Cursor& cursor, std::string_view bracket, const Token& open, std::string_view what) {
   if (cursor.accept(bracket)) return;
   const Token& found = cursor.peek();
+  const std::string help =
+      cursor.at("=")
+          ? "compare with `==`"
+          : fmt::format("close the bracket with `{}`, or put an operator or a comma between two operands",
+                        bracket);
   cursor.fail({"R118",
                found.begins_line ? cursor.here() : cursor.range(found),
                fmt::format("expected `,` or `{}` {}, found {}", bracket, what, describe(found)),
                {{fmt::format("the `{}` is here", open.text), cursor.range(open)}},
-               fmt::format("close the bracket with `{}`, or put an operator or a comma between two operands",
-                           bracket)});
+               help});
 }
 
 }  // namespace
@@ -101,7 +105,8 @@ TermId TermParser::named(const Token& name) {
     return leaf(TermKind::wildcard, name, {});
   }
   const bool same_line = !cursor_.peek(1).begins_line;
-  if (same_line && cursor_.at("over", 1) && cursor_.at_name(2)) return reduction();
+  if (same_line && cursor_.at("over", 1) && (cursor_.at_name(2) || is_one_of(name.text, reduction_words)))
+    return reduction();
   if (name.text == "per" && same_line && cursor_.at("sample", 1)) {
     cursor_.next();
     cursor_.next();
@@ -215,9 +220,11 @@ void TermParser::arguments(Term& call) {
   const Token open = cursor_.next();
   const Within<int> inside(brackets_, brackets_ + 1);
   if (cursor_.accept(")")) return;
+  const Within<std::string> for_messages(what_, fmt::format("an argument of `{}`", call.name)),
+      for_help(help_, "arguments are separated by single commas: `max(g, 0)`");
   do {
     const Token token = cursor_.peek();
-    if (cursor_.at("...") && call.args.empty() && call.named.empty() && cursor_.at(")", 1)) {
+    if (cursor_.at("...") && call.args.empty() && call.named.empty()) {
       if (!in_pattern_)
         cursor_.fail({"R117",
                       cursor_.range(token),
@@ -237,11 +244,21 @@ void TermParser::arguments(Term& call) {
       cursor_.next();
       for (const auto& [key, value] : call.named)
         if (key == token.text)
-          cursor_.fail({"R122", cursor_.range(token), fmt::format("`{}` is given twice", key), {}, {}});
+          cursor_.fail({"R122",
+                        cursor_.range(token),
+                        fmt::format("`{}` is given twice", key),
+                        {},
+                        "leave one of them out"});
       const Within<bool> as_value(in_pattern_, false);
       const TermId value = argument();
       call.named.emplace_back(token.text, value);
     } else {
+      if (!call.args.empty() && terms[static_cast<std::size_t>(call.args[0])].kind == TermKind::ellipsis)
+        cursor_.fail({"R117",
+                      cursor_.range(token),
+                      "`...` stands for all operands, but another one follows it",
+                      {},
+                      "leave the operands at the end out: `conv(x)` matches whatever its weights are"});
       if (!call.named.empty())
         cursor_.fail(
             {"R125",

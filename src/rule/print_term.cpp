@@ -1,5 +1,6 @@
 #include "rule/print_term.hpp"
 
+#include <algorithm>
 #include <fmt/format.h>
 
 #include "rulegrad/rule_text.hpp"
@@ -10,8 +11,17 @@ namespace rulegrad {
 namespace syntax {
 namespace {
 
-const Infix* infix_of(const Term& term) {
-  if (term.kind != TermKind::call || term.args.size() != 2 || !term.named.empty()) return nullptr;
+/// A call of `count` operands that an operator could take: no names, no `..y`, no `...`.
+bool has_operands(const Terms& terms, const Term& term, std::size_t count) {
+  if (term.kind != TermKind::call || term.args.size() != count || !term.named.empty()) return false;
+  return std::none_of(term.args.begin(), term.args.end(), [&](TermId arg) {
+    const TermKind kind = terms[static_cast<std::size_t>(arg)].kind;
+    return kind == TermKind::spread || kind == TermKind::ellipsis;
+  });
+}
+
+const Infix* infix_of(const Terms& terms, const Term& term) {
+  if (!has_operands(terms, term, 2)) return nullptr;
   for (const Infix& op : infix_operators)
     if (op.name == term.name) return &op;
   return nullptr;
@@ -35,8 +45,7 @@ class TermPrinter {
 
   std::string argument(TermId id) const {
     const Term& term = at(id);
-    const bool range =
-        term.kind == TermKind::call && term.name == "range" && term.args.size() == 2 && term.named.empty();
+    const bool range = term.name == "range" && has_operands(terms_, term, 2);
     return range ? fmt::format("{}..{}", operand(term.args[0], loosest), operand(term.args[1], loosest))
                  : operand(id, loosest);
   }
@@ -99,19 +108,19 @@ class TermPrinter {
   }
 
   Printed call(const Term& term) const {
-    if (const Infix* op = infix_of(term)) {
+    if (const Infix* op = infix_of(terms_, term)) {
       const int left = op->strength == comparison ? op->strength + 1 : static_cast<int>(op->strength);
       return {fmt::format("{} {} {}", operand(term.args[0], left), op->symbol,
                           right_operand(term.args[1], op->strength + 1)),
               op->strength};
     }
-    if (term.named.empty() && term.args.size() == 1) {
+    if (has_operands(terms_, term, 1)) {
       if (term.name == "not") return {"not " + operand(term.args[0], not_), not_};
       // `-2` is the number.
       if (term.name == "neg" && at(term.args[0]).kind != TermKind::number)
         return {"-" + operand(term.args[0], minus), minus};
     }
-    if (term.named.empty() && term.args.size() == 2 && term.name == "pow")
+    if (term.name == "pow" && has_operands(terms_, term, 2))
       return {fmt::format("{} ^ {}", power_base(term.args[0]), operand(term.args[1], minus)), power};
     if (term.name == "relevance" && term.named.size() == 1 && term.named[0].first == "of") {
       const Term& method = at(term.named[0].second);
@@ -146,7 +155,7 @@ class TermPrinter {
 void flatten(const Terms& terms, TermId id, Strength strength,
              std::vector<std::pair<std::string_view, TermId>>& parts) {
   const Term& term = terms[static_cast<std::size_t>(id)];
-  const Infix* op = infix_of(term);
+  const Infix* op = infix_of(terms, term);
   if (op == nullptr || op->strength != strength) {
     parts.emplace_back("", id);
     return;
@@ -181,7 +190,7 @@ std::string reference_text(const Terms& terms, TermId id) {
 
 std::string expression_text(const Terms& terms, TermId id, std::size_t column, std::size_t indent) {
   std::string text = term_text(terms, id, loosest);
-  const Infix* op = infix_of(terms[static_cast<std::size_t>(id)]);
+  const Infix* op = infix_of(terms, terms[static_cast<std::size_t>(id)]);
   if (column + text.size() <= line_width || op == nullptr ||
       (op->strength != sum && op->strength != or_ && op->strength != and_))
     return text;
