@@ -63,6 +63,9 @@ struct Kernel {
   bool contraction = false;
   /// True if the result has the elements of operand 0 in the same order and may share its memory; empty: never.
   std::function<bool(std::span<const Type> operands, const Type& result, const Attributes&)> same_elements;
+  /// The operands whose entries along axis 0 give the entries of the result along its axis 0, each for itself, while
+  /// all other operands are shared: a batch. Samples of such a call are one larger batch. Empty or no operand: none.
+  std::function<std::vector<std::size_t>(std::span<const Type> operands, const Type& result, const Attributes&)> rows;
 };
 
 /// Kernels by operator name: the portable ones, and whatever a program puts into a copy of its own (kernels for

@@ -1,44 +1,126 @@
+#include <fmt/format.h>
+
+#include "expr/derive_attributes.hpp"
+#include "ops/checks.hpp"
 #include "ops/families.hpp"
 #include "ops/infer.hpp"
+#include "rulegrad/expr.hpp"
+#include "rulegrad/op_attributes.hpp"
+
+BOOST_HANA_ADAPT_STRUCT(rulegrad::CastAttributes, dtype);
 
 namespace rulegrad {
+
+template <>
+const AttrType& attr_type<CastAttributes>() {
+  static const AttrType type = derive_attr_type<CastAttributes>("cast");
+  return type;
+}
+
 namespace {
 
-OpSchema unary(std::string name, std::string doc, std::vector<OpClass> classes) {
+using infer::Numbers;
+
+struct Domain {
+  double low = -4, high = 4, gap = 0.04;
+};
+
+OpSchema function(std::string name, std::string doc, std::vector<Domain> domains = {Domain{}},
+                  Numbers numbers = Numbers::floating) {
   OpSchema s;
-  s.infer = infer::floating_same_as_first(name);
+  s.infer = [name, numbers](std::span<const Type> operands, const Attributes&) {
+    infer::require(name, "x", operands[0], numbers);
+    return operands[0];
+  };
   s.name = std::move(name);
   s.doc = std::move(doc);
   s.operands = {{"x"}};
-  s.classes = std::move(classes);
-  s.samples = [](std::mt19937_64&) {
-    return std::vector<OpSample>{{{{.dims = {2, 3}, .gap = 0.05}}, {}}, {{{.dims = {2, 3, 4, 2}, .gap = 0.02}}, {}}};
+  s.classes = {OpClass::elementwise};
+  s.samples = [domains = std::move(domains), numbers](std::mt19937_64& random) {
+    std::vector<OpSample> samples;
+    for (const Domain& d : domains) {
+      samples.push_back({{{.dims = {2, 3}, .low = d.low, .high = d.high, .gap = d.gap}}, {}});
+      samples.push_back({{{.dims = {2, 2, random_extent(random, 1, 4)}, .low = d.low, .high = d.high, .gap = d.gap}}, {}});
+    }
+    if (numbers == Numbers::arithmetic)
+      samples.push_back({{{.dims = {2, 4}, .low = -5, .high = 5, .dtype = DType::int64}}, {}});
+    return samples;
   };
   return s;
 }
 
-OpSchema binary(std::string name, std::string doc) {
-  OpSchema s;
-  s.infer = infer::broadcasting(name);
-  s.name = std::move(name);
-  s.doc = std::move(doc);
-  s.operands = {{"a"}, {"b"}};
-  s.classes = {OpClass::elementwise};
-  s.samples = [](std::mt19937_64&) {
-    return std::vector<OpSample>{{{{.dims = {2, 3}}, {.dims = {2, 3}}}, {}},
-                                 {{{.dims = {2, 3, 4}}, {.dims = {3, 1}}}, {}},
-                                 {{{.dims = {}}, {.dims = {2, 5}}}, {}}};
+OpSchema neg() {
+  OpSchema s = function("neg", "-x", {Domain{}}, Numbers::arithmetic);
+  s.simpler = [](std::span<const Expr> operands, const Attributes&) -> std::optional<Expr> {
+    if (operands[0].is("neg")) return operands[0].operand(0);
+    return std::nullopt;
   };
+  return s;
+}
+
+OpSchema logical_not() {
+  OpSchema s = function("logical_not", "not x", {}, Numbers::boolean);
+  s.samples = fixed_samples({{{{.dims = {2, 3}, .low = 0, .high = 1, .dtype = DType::boolean}}, {}},
+                             {{{.dims = {5}, .low = 0, .high = 1, .dtype = DType::boolean}}, {}}});
+  return s;
+}
+
+OpSchema cast() {
+  OpSchema s;
+  s.name = "cast";
+  s.doc = "x as elements of another dtype, converted as C++ does (towards 0 for integers, not 0 for booleans)";
+  s.operands = {{"x"}};
+  s.attributes = &attr_type<CastAttributes>();
+  s.classes = {OpClass::routing, OpClass::elementwise};
+  s.infer = [](std::span<const Type> operands, const Attributes& attributes) {
+    return Type{attributes.as<CastAttributes>().dtype, operands[0].shape};
+  };
+  s.simpler = [](std::span<const Expr> operands, const Attributes& attributes) -> std::optional<Expr> {
+    if (operands[0].dtype() == attributes.as<CastAttributes>().dtype) return operands[0];
+    return std::nullopt;
+  };
+  s.samples = fixed_samples({{{{.dims = {2, 3}}}, CastAttributes{DType::float64}},
+                             {{{.dims = {2, 3}, .low = -9, .high = 9, .gap = 0.1}}, CastAttributes{DType::int64}},
+                             {{{.dims = {4}, .low = -9, .high = 9, .dtype = DType::int32}}, CastAttributes{DType::float64}},
+                             {{{.dims = {4}, .low = 0, .high = 1, .dtype = DType::boolean}}, CastAttributes{DType::float32}}});
+  return s;
+}
+
+OpSchema identity() {
+  OpSchema s;
+  s.name = "identity";
+  s.doc = "x";
+  s.operands = {{"x"}};
+  s.classes = {OpClass::routing, OpClass::elementwise, OpClass::linear};
+  s.infer = infer::same_as_first("identity");
+  s.simpler = [](std::span<const Expr> operands, const Attributes&) -> std::optional<Expr> { return operands[0]; };
+  s.samples = fixed_samples({{{{.dims = {2, 3}}}, {}}, {{{.dims = {2}, .low = -3, .high = 3, .dtype = DType::int64}}, {}}});
   return s;
 }
 
 }  // namespace
 
 std::vector<OpSchema> elementwise_operators() {
+  const Domain positive{0.2, 3, 0.02};
+  // Whole and half numbers lie midway between the grid's points.
+  const Domain between{-2.05, 2.05, 0.05};
   std::vector<OpSchema> all;
-  all.push_back(unary("relu", "max(x, 0)", {OpClass::activation, OpClass::elementwise}));
-  all.push_back(binary("add", "a + b, broadcast"));
-  all.back().commutative = true;
+  all.push_back(function("erf", "the error function, 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x"));
+  all.push_back(function("exp", "e to the power of x"));
+  all.push_back(function("log", "natural logarithm", {positive}));
+  all.push_back(function("sqrt", "square root", {positive}));
+  all.push_back(function("abs", "|x|; the derivative at 0 is 0", {Domain{}}, Numbers::arithmetic));
+  all.push_back(neg());
+  all.push_back(function("sign", "-1, 0 or 1", {Domain{}}, Numbers::arithmetic));
+  all.push_back(function("reciprocal", "1 / x", {{0.3, 3, 0.02}, {-3, -0.3, 0.02}}));
+  all.push_back(function("floor", "the largest whole number not above x", {between}));
+  all.push_back(function("ceil", "the smallest whole number not below x", {between}));
+  all.push_back(function("round", "the nearest whole number, halves to the even one", {between}));
+  all.push_back(function("sin", "sine of radians"));
+  all.push_back(function("cos", "cosine of radians"));
+  all.push_back(logical_not());
+  all.push_back(cast());
+  all.push_back(identity());
   return all;
 }
 

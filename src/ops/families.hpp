@@ -7,7 +7,13 @@
 /// One function a family of operators; the registry calls each of them once.
 namespace rulegrad {
 
+[[nodiscard]] std::vector<OpSchema> activation_operators();
 [[nodiscard]] std::vector<OpSchema> elementwise_operators();
+[[nodiscard]] std::vector<OpSchema> arithmetic_operators();
+[[nodiscard]] std::vector<OpSchema> reduction_operators();
+[[nodiscard]] std::vector<OpSchema> movement_operators();
+[[nodiscard]] std::vector<OpSchema> slicing_operators();
+[[nodiscard]] std::vector<OpSchema> indexing_operators();
 
 /// grad(y, g): the analyzer's reverse value for one operand of y. vjp(y, g): the vector-Jacobian product.
 [[nodiscard]] const OpSchema& grad_schema();

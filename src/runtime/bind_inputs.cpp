@@ -123,8 +123,10 @@ BoundInputs bind_inputs(const Flow& flow, const Inputs& given, bool check_finite
   for (std::size_t i = 0; check_finite && i < flow.inputs.size(); ++i) {
     if (!flow.inputs[i].needed) continue;
     const Tensor& tensor = *bound.tensors[i];
-    require_finite(fmt::format("input '{}'", flow.inputs[i].name), "holds",
-                   "give finite values, or compile with check_finite off", tensor.dtype(), tensor.dims(), tensor.data());
+    if (const auto at = first_non_finite(tensor.dtype(), tensor.data(), tensor.size()))
+      fail_non_finite(fmt::format("input '{}'", flow.inputs[i].name), "holds",
+                      "give finite values, or compile with check_finite off", tensor.dtype(), tensor.dims(),
+                      tensor.data(), *at);
   }
   return bound;
 }

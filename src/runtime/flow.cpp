@@ -92,10 +92,9 @@ class Flattening {
     for (const Expr expr : order_) {
       if (!expr.is("constant")) continue;
       const Tensor& value = expr.attributes<ConstantAttributes>().value;
-      if (const auto position = first_non_finite(value.dtype(), value.data(), value.size()))
-        throw Error(ErrorCode::non_finite,
-                    fmt::format("[{}] holds {}; repair the model, or compile with check_finite off", describe(expr),
-                                describe_element(value.dtype(), value.data(), value.dims(), *position)));
+      if (const auto at = first_non_finite(value.dtype(), value.data(), value.size()))
+        fail_non_finite(describe(expr), "holds", "repair the model, or compile with check_finite off", value.dtype(),
+                        value.dims(), value.data(), *at);
     }
   }
 

@@ -15,10 +15,11 @@ void invoke(const Kernel& kernel, const std::string& label, const KernelCall& ca
   }
 }
 
-void require_finite_result(const std::string& label, DType dtype, std::span<const std::int64_t> dims,
-                           const std::byte* data) {
-  require_finite(label, "gave", "its operands are finite, so a sum left the range of the dtype: scale the input, or compute in float64",
-                 dtype, dims, data);
+void require_finite_result(const std::string& label, DType dtype, const Dims& dims, const std::byte* data) {
+  if (const auto at = first_non_finite(dtype, data, element_count(dims)))
+    fail_non_finite(label, "gave",
+                    "its operands are finite, so a sum left the range of the dtype: scale the input, or compute in "
+                    "float64", dtype, dims, data, *at);
 }
 
 Tensor compute(const Kernel& kernel, const std::string& label, std::span<const Tensor> operands, const Type& type,

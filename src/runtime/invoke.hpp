@@ -11,8 +11,7 @@ namespace rulegrad {
 void invoke(const Kernel& kernel, const std::string& label, const KernelCall& call);
 
 /// Throws Error(non_finite) if the result of a contraction is not finite.
-void require_finite_result(const std::string& label, DType dtype, std::span<const std::int64_t> dims,
-                           const std::byte* data);
+void require_finite_result(const std::string& label, DType dtype, const Dims& dims, const std::byte* data);
 
 /// One call in memory of its own, outside any program; `type` is static.
 [[nodiscard]] Tensor compute(const Kernel& kernel, const std::string& label, std::span<const Tensor> operands,

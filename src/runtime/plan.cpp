@@ -18,7 +18,7 @@ class Planning {
   }
 
   void run() {
-    for (const Storage& s : storage_.storages) plan_.bytes.push_back(bytes_of(flow_.values[s.value].type));
+    for (const Storage& s : storage_.storages) plan_.bytes.push_back(bytes_of(type_of(s.value)));
     for (const Instruction& instruction : flow_.instructions) add_step(instruction);
     for (StorageId s = 0; s < storage_.storages.size(); ++s)
       if (const Storage& storage = storage_.storages[s]; storage.home == Home::arena && storage.last < plan_.steps.size())
@@ -37,30 +37,62 @@ class Planning {
     Step step;
     for (const ValueId operand : instruction.operands) step.operand_storages.push_back(storage_.of[operand]);
     step.result_storage = storage_.of[instruction.result];
-    if (flow_.values[instruction.result].type.shape.sampled() && !merges_samples(instruction))
-      map_over_samples(instruction, step);
-    else
+    if (!type_of(instruction.result).shape.sampled() || broadcasts_samples(instruction))
       call_once(instruction, step);
+    else if (const auto rows = sampled_rows(instruction); !rows.empty())
+      call_with_larger_batch(instruction, rows, step);
+    else
+      call_for_each_sample(instruction, step);
     if (instruction.kernel->scratch)
       step.scratch_bytes = instruction.kernel->scratch({step.operands, step.result, instruction.attributes, {}});
     plan_.steps.push_back(std::move(step));
   }
 
+  const Type& type_of(ValueId value) const { return flow_.values[value].type; }
+  bool sampled(ValueId value) const { return type_of(value).shape.sampled(); }
+
   /// True if the sample axis may become the outermost axis that the kernel sees.
-  bool merges_samples(const Instruction& instruction) const {
-    const Access access = instruction.kernel->access;
-    const bool all_sampled = std::all_of(instruction.operands.begin(), instruction.operands.end(),
-                                         [&](ValueId v) { return flow_.values[v].type.shape.sampled(); });
-    if (flow_.values[instruction.result].type.shape.rank() >= most_axes) return false;
-    return access == Access::broadcast || (access == Access::elementwise && all_sampled);
+  bool broadcasts_samples(const Instruction& instruction) const {
+    if (type_of(instruction.result).shape.rank() >= most_axes) return false;
+    switch (instruction.kernel->access) {
+      case Access::broadcast: return true;
+      case Access::elementwise:
+        return std::all_of(instruction.operands.begin(), instruction.operands.end(),
+                           [&](ValueId operand) { return sampled(operand); });
+      case Access::any: break;
+    }
+    return false;
+  }
+
+  /// By operand, whether its samples are more entries of the batch; empty if the call has no such form.
+  std::vector<bool> sampled_rows(const Instruction& instruction) const {
+    if (!instruction.kernel->rows) return {};
+    std::vector<Type> types;
+    for (const ValueId operand : instruction.operands) types.push_back(type_of(operand));
+    const Shape& result = type_of(instruction.result).shape;
+    std::vector<bool> is_row(types.size());
+    for (const std::size_t k : instruction.kernel->rows(types, type_of(instruction.result), instruction.attributes)) {
+      if (result.rank() == 0 || types[k].shape.rank() == 0 || types[k].shape[0] != result[0]) return {};
+      is_row[k] = true;
+    }
+    for (std::size_t k = 0; k < types.size(); ++k)
+      if (is_row[k] != types[k].shape.sampled()) return {};
+    return is_row;
+  }
+
+  /// The samples of an array, one below the other.
+  Dims stacked(const Type& type) const {
+    Dims dims = type.shape.with_samples(false).at(plan_.extents);
+    dims[0] *= plan_.extents.samples;
+    return dims;
   }
 
   /// All axes are shown. A sampled operand of lower rank than the result gets ones behind its sample axis, so that
   /// the others still align.
   void call_once(const Instruction& instruction, Step& step) {
-    const Type& result = flow_.values[instruction.result].type;
+    const Type& result = type_of(instruction.result);
     for (const ValueId operand : instruction.operands) {
-      const Type& type = flow_.values[operand].type;
+      const Type& type = type_of(operand);
       Dims dims = type.shape.at(plan_.extents);
       if (type.shape.sampled() && result.shape.rank() > type.shape.rank())
         dims.insert(dims.begin() + 1, result.shape.rank() - type.shape.rank(), 1);
@@ -70,15 +102,25 @@ class Planning {
     step.result = {result.dtype, keep(result.shape.at(plan_.extents)), nullptr};
   }
 
-  void map_over_samples(const Instruction& instruction, Step& step) {
+  void call_with_larger_batch(const Instruction& instruction, const std::vector<bool>& rows, Step& step) {
+    for (std::size_t k = 0; k < rows.size(); ++k) {
+      const Type& type = type_of(instruction.operands[k]);
+      step.operands.push_back({type.dtype, keep(rows[k] ? stacked(type) : type.shape.at(plan_.extents)), nullptr});
+      step.operand_steps.push_back(0);
+    }
+    const Type& result = type_of(instruction.result);
+    step.result = {result.dtype, keep(stacked(result)), nullptr};
+  }
+
+  void call_for_each_sample(const Instruction& instruction, Step& step) {
     step.repeats = plan_.extents.samples;
     const auto one = [&](const Type& type) { return Type{type.dtype, type.shape.with_samples(false)}; };
     for (const ValueId operand : instruction.operands) {
-      const Type type = one(flow_.values[operand].type);
+      const Type type = one(type_of(operand));
       step.operands.push_back({type.dtype, keep(type.shape.at(plan_.extents)), nullptr});
-      step.operand_steps.push_back(flow_.values[operand].type.shape.sampled() ? bytes_of(type) : 0);
+      step.operand_steps.push_back(sampled(operand) ? bytes_of(type) : 0);
     }
-    const Type type = one(flow_.values[instruction.result].type);
+    const Type type = one(type_of(instruction.result));
     step.result = {type.dtype, keep(type.shape.at(plan_.extents)), nullptr};
     step.result_step = bytes_of(type);
   }
@@ -103,7 +145,7 @@ class Planning {
     std::vector<bool> is_output(flow_.values.size());
     for (const ValueId output : flow_.outputs) is_output[flow_.root(output)] = true;
     for (const Instruction& instruction : flow_.instructions)
-      if (!is_output[instruction.result]) plan_.unplanned_bytes += aligned(bytes_of(flow_.values[instruction.result].type));
+      if (!is_output[instruction.result]) plan_.unplanned_bytes += aligned(bytes_of(type_of(instruction.result)));
   }
 
   const Flow& flow_;

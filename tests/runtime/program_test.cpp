@@ -127,7 +127,7 @@ TEST_CASE("results are written over operands that nobody reads later, and over n
         "return %4\n");
 }
 
-TEST_CASE("kernels are called once for each sample, or once for all where that is the same") {
+TEST_CASE("kernels are called once for each sample, or once for all that broadcast or are one larger batch") {
   Graph graph;
   const Expr x = graph.input("x", {DType::float32, Shape({B, 2}, true)});
   const Expr one = graph.input("one", {DType::float32, Shape{B, 2}});
@@ -141,7 +141,7 @@ TEST_CASE("kernels are called once for each sample, or once for all where that i
         "%0 = sub('x', 'one') : float32[3, 1, 2] in arena 0+24\n"
         "%1 = mul(%0, 'row') : float32[3, 1, 2] in arena 0+24, over %0\n"
         "%2 = flip(%1) : float32[3, 1, 2] in arena 64+24, once for each of 3 samples; frees arena 0+24\n"
-        "%3 = dot(%2, c0) : float32[3, 1, 2] in output 0, once for each of 3 samples, scratch 0+8; frees arena 64+24\n"
+        "%3 = dot(%2, c0) : float32[3, 1, 2] in output 0, scratch 0+24; frees arena 64+24\n"
         "%4 = half(%3) : float32[3, 1, 2] in output 0, over %3\n"
         "return %4\n");
 

@@ -91,6 +91,7 @@ struct Toys {
     }));
     Kernel dot;
     dot.contraction = true;
+    dot.rows = [](std::span<const Type>, const Type&, const Attributes&) { return std::vector<std::size_t>{0}; };
     dot.scratch = [](const KernelCall& shapes) { return static_cast<std::size_t>(shapes.result.count()) * sizeof(float); };
     dot.run = [](const KernelCall& call) {
       const ConstView &a = call.operands[0], &b = call.operands[1];

@@ -1,8 +1,11 @@
 #include <algorithm>
 #include <array>
+#include <tuple>
+#include <vector>
 
 #include "runtime/kernels/portable/bind.hpp"
 #include "runtime/kernels/portable/elementwise.hpp"
+#include "runtime/kernels/portable/elementwise_loops.hpp"
 #include "runtime/kernels/portable/parallel.hpp"
 
 namespace rulegrad::kernels {
@@ -27,14 +30,6 @@ constexpr std::pair<const char*, Comparison> comparisons[] = {
 
 constexpr std::pair<const char*, Logical> logicals[] = {{"logical_and", Logical::logical_and},
                                                         {"logical_or", Logical::logical_or}};
-
-template <class F>
-Kernel elementwise(Access access, F run) {
-  Kernel kernel = simple(std::move(run));
-  kernel.access = access;
-  kernel.in_place = true;
-  return kernel;
-}
 
 /// The operands are added in their order, element by element, so that the result may lie over any of them.
 template <class T>
@@ -95,6 +90,14 @@ void bind_elementwise(Kernels& all) {
             dispatch(call.result.dtype, [&]<class T>(T) {
               where(condition.dims, condition.as<bool>(), a.dims, a.as<T>(), b.dims, b.as<T>(), call.result.dims,
                     call.result.as<T>());
+            });
+          }));
+  all.set("stabilize", elementwise(Access::broadcast, [](const KernelCall& call) {
+            const ConstView &z = call.operands[0], &epsilon = call.operands[1];
+            floating(call.result.dtype, [&]<class T>(T) {
+              const auto stabilized = [](T value, T eps) { return value + (value < T(0) ? -eps : eps); };
+              map_broadcast(stabilized, z.dims, z.as<T>(), epsilon.dims, epsilon.as<T>(), call.result.dims,
+                            call.result.as<T>());
             });
           }));
   Kernel accum = elementwise(Access::elementwise, [](const KernelCall& call) {

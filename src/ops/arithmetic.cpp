@@ -1,0 +1,211 @@
+#include <fmt/format.h>
+
+#include "ops/checks.hpp"
+#include "ops/families.hpp"
+#include "ops/infer.hpp"
+#include "rulegrad/error.hpp"
+#include "rulegrad/expr.hpp"
+
+namespace rulegrad {
+namespace {
+
+using infer::Numbers;
+
+/// Values of a that are distinct from those of b: their grids are shifted by half a step.
+const SampleOperand grid_a{.dims = {}, .low = -2, .high = 2, .gap = 0.05};
+const SampleOperand grid_b{.dims = {}, .low = -1.95, .high = 2.05, .gap = 0.05};
+
+SampleOperand with_dims(SampleOperand operand, Dims dims) {
+  operand.dims = std::move(dims);
+  return operand;
+}
+
+/// The ways two operands broadcast, with values from two ranges.
+std::vector<OpSample> broadcasting_samples(const SampleOperand& a, const SampleOperand& b, std::mt19937_64& random) {
+  const std::int64_t n = random_extent(random, 2, 5);
+  return {{{with_dims(a, {2, 3}), with_dims(b, {2, 3})}, {}},
+          {{with_dims(a, {2, 3, n}), with_dims(b, {3, 1})}, {}},
+          {{with_dims(a, {}), with_dims(b, {2, n})}, {}},
+          {{with_dims(a, {2, 1, 3}), with_dims(b, {4, 1})}, {}}};
+}
+
+Type numeric_binary(const std::string& op, std::span<const Type> operands, Numbers numbers) {
+  const DType dtype = infer::common_dtype(op, operands);
+  infer::require(op, "a", operands[0], numbers);
+  return {dtype, infer::broadcast_all(op, operands)};
+}
+
+OpSchema binary(std::string name, std::string doc, SampleOperand a, SampleOperand b,
+                Numbers numbers = Numbers::arithmetic) {
+  OpSchema s;
+  s.infer = [name, numbers](std::span<const Type> operands, const Attributes&) {
+    return numeric_binary(name, operands, numbers);
+  };
+  s.name = std::move(name);
+  s.doc = std::move(doc);
+  s.operands = {{"a"}, {"b"}};
+  s.classes = {OpClass::elementwise};
+  s.samples = [a = std::move(a), b = std::move(b)](std::mt19937_64& random) { return broadcasting_samples(a, b, random); };
+  return s;
+}
+
+/// `kept` if the other operand is the constant `neutral` and the result has the type of `kept`.
+std::optional<Expr> unless_changed(Expr kept, Expr other, double neutral) {
+  if (kept.dtype() != other.dtype() || constant_value(other) != neutral) return std::nullopt;
+  const auto wide = broadcast(kept.shape(), other.shape());
+  return wide && same_dims(*wide, kept.shape()) ? std::optional(kept) : std::nullopt;
+}
+
+using Simpler = std::function<std::optional<Expr>(std::span<const Expr>, const Attributes&)>;
+
+Simpler without_neutral(double neutral, bool either_side) {
+  return [neutral, either_side](std::span<const Expr> operands, const Attributes&) -> std::optional<Expr> {
+    if (const auto kept = unless_changed(operands[0], operands[1], neutral)) return kept;
+    return either_side ? unless_changed(operands[1], operands[0], neutral) : std::nullopt;
+  };
+}
+
+OpSchema comparison(std::string name, std::string doc, bool ordered) {
+  OpSchema s;
+  s.infer = [name, ordered](std::span<const Type> operands, const Attributes&) {
+    if (infer::common_dtype(name, operands) == DType::boolean && ordered)
+      throw Error(ErrorCode::dtype, fmt::format("[{}] booleans such as a {} have no order; cast them", name, to_string(operands[0])));
+    return Type{DType::boolean, infer::broadcast_all(name, operands)};
+  };
+  s.name = std::move(name);
+  s.doc = std::move(doc);
+  s.operands = {{"a"}, {"b"}};
+  s.classes = {OpClass::elementwise};
+  s.commutative = !ordered;
+  s.samples = [](std::mt19937_64& random) {
+    std::vector<OpSample> samples = broadcasting_samples(grid_a, grid_b, random);
+    samples.push_back({{{.dims = {3, 4}, .low = -1, .high = 1, .dtype = DType::int64},
+                        {.dims = {4}, .low = -1, .high = 1, .dtype = DType::int64}}, {}});
+    return samples;
+  };
+  return s;
+}
+
+OpSchema logical(std::string name, std::string doc) {
+  OpSchema s;
+  s.infer = [name](std::span<const Type> operands, const Attributes&) {
+    infer::require(name, "a", operands[0], Numbers::boolean);
+    infer::require(name, "b", operands[1], Numbers::boolean);
+    return Type{DType::boolean, infer::broadcast_all(name, operands)};
+  };
+  s.name = std::move(name);
+  s.doc = std::move(doc);
+  s.operands = {{"a"}, {"b"}};
+  s.classes = {OpClass::elementwise};
+  s.commutative = true;
+  s.samples = [](std::mt19937_64& random) {
+    const SampleOperand flag{.dims = {}, .low = 0, .high = 1, .dtype = DType::boolean};
+    return broadcasting_samples(flag, flag, random);
+  };
+  return s;
+}
+
+OpSchema where() {
+  OpSchema s;
+  s.name = "where";
+  s.doc = "a where c holds, b elsewhere; all three broadcast";
+  s.operands = {{"c", Role::parameter}, {"a"}, {"b"}};
+  s.classes = {OpClass::elementwise};
+  s.infer = [](std::span<const Type> operands, const Attributes&) {
+    infer::require("where", "c", operands[0], Numbers::boolean);
+    return Type{infer::common_dtype("where", operands, 1), infer::broadcast_all("where", operands)};
+  };
+  s.simpler = [](std::span<const Expr> operands, const Attributes&) -> std::optional<Expr> {
+    if (operands[1] != operands[2]) return std::nullopt;
+    const auto wide = broadcast(operands[0].shape(), operands[1].shape());
+    return wide && *wide == operands[1].shape() ? std::optional(operands[1]) : std::nullopt;
+  };
+  s.samples = fixed_samples(
+      {{{{.dims = {2, 3}, .low = 0, .high = 1, .dtype = DType::boolean}, {.dims = {2, 3}}, {.dims = {2, 3}}}, {}},
+       {{{.dims = {2, 1}, .low = 0, .high = 1, .dtype = DType::boolean}, {.dims = {3, 1, 4}}, {.dims = {}}}, {}},
+       {{{.dims = {4}, .low = 0, .high = 1, .dtype = DType::boolean}, {.dims = {2, 1}}, {.dims = {2, 4}}}, {}}});
+  return s;
+}
+
+OpSchema stabilize() {
+  OpSchema s = binary("stabilize", "z + eps * sgn(z) with sgn(0) = +1: moves z away from 0 by eps > 0; broadcast",
+                      {.dims = {}, .low = -2, .high = 2, .gap = 0.05}, {.dims = {}, .low = 0.1, .high = 1}, Numbers::floating);
+  s.operands = {{"z"}, {"eps", Role::parameter}};
+  s.infer = [](std::span<const Type> operands, const Attributes&) {
+    infer::require("stabilize", "z", operands[0], Numbers::floating);
+    return Type{infer::common_dtype("stabilize", operands), infer::broadcast_all("stabilize", operands)};
+  };
+  return s;
+}
+
+OpSchema accum() {
+  OpSchema s;
+  s.name = "accum";
+  s.doc = "the sum of cotangents of one type, in the order of the operands";
+  s.operands = {{.name = "x", .variadic = true}};
+  s.classes = {OpClass::elementwise, OpClass::linear};
+  s.infer = [](std::span<const Type> operands, const Attributes&) {
+    infer::require("accum", "x", operands[0], Numbers::floating);
+    for (std::size_t i = 1; i < operands.size(); ++i)
+      if (operands[i] != operands[0])
+        infer::fail("accum", fmt::format("operands must have one dtype and shape but operand 0 is {} and operand {} is {}",
+                                         to_string(operands[0]), i, to_string(operands[i])));
+    return operands[0];
+  };
+  s.simpler = [](std::span<const Expr> operands, const Attributes&) -> std::optional<Expr> {
+    return operands.size() == 1 ? std::optional(operands[0]) : std::nullopt;
+  };
+  s.samples = fixed_samples({{{{.dims = {2, 3}}}, {}},
+                             {{{.dims = {2, 3}}, {.dims = {2, 3}}}, {}},
+                             {{{.dims = {2, 1, 4}}, {.dims = {2, 1, 4}}, {.dims = {2, 1, 4}}, {.dims = {2, 1, 4}}}, {}}});
+  return s;
+}
+
+}  // namespace
+
+std::vector<OpSchema> arithmetic_operators() {
+  const SampleOperand any{.dims = {}, .low = -2, .high = 2};
+  const SampleOperand away{.dims = {}, .low = 0.5, .high = 2};
+  std::vector<OpSchema> all;
+  all.push_back(binary("add", "a + b, broadcast", any, any));
+  all.back().commutative = true;
+  all.back().simpler = without_neutral(0, true);
+  all.push_back(binary("sub", "a - b, broadcast", any, any));
+  all.back().simpler = without_neutral(0, false);
+  all.push_back(binary("mul", "a * b, broadcast", any, any));
+  all.back().commutative = true;
+  all.back().simpler = without_neutral(1, true);
+  all.push_back(binary("div", "a / b, broadcast; integers towards 0", any, away));
+  all.back().simpler = without_neutral(1, false);
+  all.push_back(binary("pow", "a to the power of b, broadcast", {.dims = {}, .low = 0.3, .high = 2}, any));
+  all.back().simpler = without_neutral(1, false);
+  all.push_back(binary("max", "the larger of a and b, broadcast; at ties the derivative goes to a", grid_a, grid_b));
+  all.back().commutative = true;
+  all.push_back(binary("min", "the smaller of a and b, broadcast; at ties the derivative goes to a", grid_a, grid_b));
+  all.back().commutative = true;
+  // Quotients stay clear of whole numbers: 2.01 to 2.8 and -0.8 to -0.1.
+  all.push_back(binary("mod", "a - floor(a / b) * b, which has the sign of b; broadcast", {.dims = {}, .low = 2.2, .high = 2.8},
+                       {.dims = {}, .low = 1.01, .high = 1.09}));
+  all.back().samples = [](std::mt19937_64& random) {
+    auto samples = broadcasting_samples({.dims = {}, .low = 2.2, .high = 2.8}, {.dims = {}, .low = 1.01, .high = 1.09}, random);
+    const auto negative = broadcasting_samples({.dims = {}, .low = -0.8, .high = -0.2}, {.dims = {}, .low = 1, .high = 2}, random);
+    samples.insert(samples.end(), negative.begin(), negative.begin() + 2);
+    return samples;
+  };
+  all.push_back(binary("over", "a / b, and 0 where b is exactly 0; broadcast", any, away, Numbers::floating));
+  all.back().simpler = without_neutral(1, false);
+  all.push_back(comparison("less", "a < b, broadcast", true));
+  all.push_back(comparison("less_equal", "a <= b, broadcast", true));
+  all.push_back(comparison("greater", "a > b, broadcast", true));
+  all.push_back(comparison("greater_equal", "a >= b, broadcast", true));
+  all.push_back(comparison("equal", "a = b, broadcast", false));
+  all.push_back(comparison("not_equal", "a unlike b, broadcast", false));
+  all.push_back(logical("logical_and", "a and b, broadcast"));
+  all.push_back(logical("logical_or", "a or b, broadcast"));
+  all.push_back(where());
+  all.push_back(stabilize());
+  all.push_back(accum());
+  return all;
+}
+
+}  // namespace rulegrad

@@ -1,0 +1,224 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "expr/derive_attributes.hpp"
+#include "ops/checks.hpp"
+#include "ops/families.hpp"
+#include "ops/infer.hpp"
+#include "rulegrad/error.hpp"
+#include "rulegrad/expr.hpp"
+#include "rulegrad/op_attributes.hpp"
+#include "rulegrad/operators.hpp"
+
+BOOST_HANA_ADAPT_STRUCT(rulegrad::ReduceAttributes, axes, keep);
+BOOST_HANA_ADAPT_STRUCT(rulegrad::ArgAttributes, axis, keep);
+BOOST_HANA_ADAPT_STRUCT(rulegrad::QuantileAttributes, q);
+
+namespace rulegrad {
+
+template <>
+const AttrType& attr_type<ReduceAttributes>() {
+  static const AttrType type = derive_attr_type<ReduceAttributes>("reduce");
+  return type;
+}
+template <>
+const AttrType& attr_type<ArgAttributes>() {
+  static const AttrType type = derive_attr_type<ArgAttributes>("arg");
+  return type;
+}
+template <>
+const AttrType& attr_type<QuantileAttributes>() {
+  static const AttrType type = derive_attr_type<QuantileAttributes>("quantile");
+  return type;
+}
+
+namespace {
+
+using infer::Numbers;
+
+Shape reduced(const Shape& shape, const Ints& axes, bool keep) {
+  std::vector<Dim> dims;
+  for (std::size_t axis = 0; axis < shape.rank(); ++axis) {
+    const bool gone = std::binary_search(axes.begin(), axes.end(), static_cast<std::int64_t>(axis));
+    if (!gone)
+      dims.push_back(shape[axis]);
+    else if (keep)
+      dims.emplace_back(1);
+  }
+  return Shape(std::move(dims));
+}
+
+/// A sum, mean, product or extreme of single values is those values, under another shape perhaps.
+std::optional<Expr> of_single_values(const std::string& op_name, Expr x, const ReduceAttributes& attributes) {
+  const Ints axes = infer::checked_axes(op_name, attributes.axes, x.shape().rank());
+  for (const std::int64_t axis : axes)
+    if (!x.shape()[static_cast<std::size_t>(axis)].is(1)) return std::nullopt;
+  return x.graph().apply(op("reshape"), {x}, ShapeAttributes{reduced(x.shape(), axes, attributes.keep)});
+}
+
+OpSchema reduction(std::string name, std::string doc, SampleOperand values) {
+  OpSchema s;
+  s.infer = [name](std::span<const Type> operands, const Attributes& attributes) {
+    infer::require(name, "x", operands[0], Numbers::arithmetic);
+    const auto& reduce = attributes.as<ReduceAttributes>();
+    const Shape& shape = operands[0].shape;
+    return Type{operands[0].dtype, reduced(shape, infer::checked_axes(name, reduce.axes, shape.rank()), reduce.keep)};
+  };
+  s.simpler = [name](std::span<const Expr> operands, const Attributes& attributes) {
+    return of_single_values(name, operands[0], attributes.as<ReduceAttributes>());
+  };
+  s.name = std::move(name);
+  s.doc = std::move(doc) + " over `axes` (empty: all); `keep` leaves extents of 1";
+  s.operands = {{"x"}};
+  s.attributes = &attr_type<ReduceAttributes>();
+  s.samples = [values = std::move(values)](std::mt19937_64& random) {
+    const auto x = [&](Dims dims) {
+      SampleOperand operand = values;
+      operand.dims = std::move(dims);
+      return operand;
+    };
+    const std::int64_t n = random_extent(random, 2, 4);
+    return std::vector<OpSample>{{{x({2, 3})}, ReduceAttributes{{0, 1}, false}},
+                                 {{x({2, n, 4})}, ReduceAttributes{{1}, true}},
+                                 {{x({2, 3, n, 2})}, ReduceAttributes{{2, 3}, true}},
+                                 {{x({2, 3, 4})}, ReduceAttributes{{0, 2}, false}},
+                                 {{x({3, 1, n})}, ReduceAttributes{{1}, false}}};
+  };
+  return s;
+}
+
+OpSchema sum() {
+  OpSchema s = reduction("sum", "the sum", {});
+  s.classes = {OpClass::linear};
+  s.simpler = [](std::span<const Expr> operands, const Attributes& attributes) -> std::optional<Expr> {
+    const auto& reduce = attributes.as<ReduceAttributes>();
+    const Expr x = operands[0];
+    if (const auto same = of_single_values("sum", x, reduce)) return same;
+    if (!x.is("fill")) return std::nullopt;
+    // Whole numbers of this size add up without rounding in every order.
+    constexpr double exact = 16777216;
+    const auto& fill = x.attributes<FillAttributes>();
+    const Ints axes = infer::checked_axes("sum", reduce.axes, x.shape().rank());
+    double total = fill.value;
+    for (const std::int64_t axis : axes) {
+      const Dim extent = x.shape()[static_cast<std::size_t>(axis)];
+      if (extent.batch) return std::nullopt;
+      total *= static_cast<double>(extent.factor);
+    }
+    if (fill.value != std::floor(fill.value) || std::abs(total) > exact) return std::nullopt;
+    return x.graph().apply(x.op(), {}, FillAttributes{total, fill.dtype, reduced(x.shape(), axes, reduce.keep)});
+  };
+  return s;
+}
+
+OpSchema first_max() {
+  OpSchema s = reduction("first_max", "true at the first largest value, in row-major order,", {.dims = {}, .gap = 0.02});
+  s.doc = "true at the first largest value of x, in row-major order, over `axes` (empty: all), false elsewhere; the shape of x";
+  s.infer = [](std::span<const Type> operands, const Attributes& attributes) {
+    infer::require("first_max", "x", operands[0], Numbers::arithmetic);
+    (void)infer::checked_axes("first_max", attributes.as<ReduceAttributes>().axes, operands[0].shape.rank());
+    return Type{DType::boolean, operands[0].shape};
+  };
+  s.simpler = nullptr;
+  return s;
+}
+
+OpSchema arg(std::string name, std::string doc) {
+  OpSchema s;
+  s.infer = [name](std::span<const Type> operands, const Attributes& attributes) {
+    infer::require(name, "x", operands[0], Numbers::arithmetic);
+    const auto& where = attributes.as<ArgAttributes>();
+    const std::size_t axis = infer::checked_axis(name, where.axis, operands[0].shape.rank());
+    if (const Dim extent = operands[0].shape[axis]; extent.batch || extent.factor == 0)
+      infer::fail(name, fmt::format("axis {} of x {} has the extent {}; an index needs a fixed extent of 1 or more", axis,
+                                    to_string(operands[0]), to_string(extent)));
+    return Type{DType::int64, reduced(operands[0].shape, {static_cast<std::int64_t>(axis)}, where.keep)};
+  };
+  s.name = std::move(name);
+  s.doc = std::move(doc);
+  s.operands = {{"x"}};
+  s.attributes = &attr_type<ArgAttributes>();
+  s.samples = [](std::mt19937_64& random) {
+    const std::int64_t n = random_extent(random, 2, 5);
+    return std::vector<OpSample>{{{{.dims = {2, 5}, .gap = 0.05}}, ArgAttributes{1, false}},
+                                 {{{.dims = {3, n, 2}, .gap = 0.04}}, ArgAttributes{1, true}},
+                                 {{{.dims = {4, n}, .low = -2, .high = 2, .dtype = DType::int64}}, ArgAttributes{0, false}}};
+  };
+  return s;
+}
+
+OpSchema sum_to() {
+  OpSchema s;
+  s.name = "sum_to";
+  s.doc = "the sum over the axes that `shape` stretches along when it broadcasts to the shape of x: the adjoint of expand";
+  s.operands = {{"x"}};
+  s.attributes = &attr_type<ShapeAttributes>();
+  s.classes = {OpClass::linear};
+  s.infer = [](std::span<const Type> operands, const Attributes& attributes) {
+    infer::require("sum_to", "x", operands[0], Numbers::arithmetic);
+    const Shape& shape = attributes.as<ShapeAttributes>().shape;
+    const auto wide = broadcast(shape, operands[0].shape);
+    if (!wide || *wide != operands[0].shape)
+      infer::fail("sum_to", fmt::format("x {} cannot be summed to {}: aligned at the last axis, each extent must be that of x or 1",
+                                        to_string(operands[0]), to_string(shape)));
+    return Type{operands[0].dtype, shape};
+  };
+  s.simpler = [](std::span<const Expr> operands, const Attributes& attributes) -> std::optional<Expr> {
+    if (same_dims(operands[0].shape(), attributes.as<ShapeAttributes>().shape)) return operands[0];
+    return std::nullopt;
+  };
+  s.samples = fixed_samples({{{{.dims = {2, 3}}}, ShapeAttributes{Shape{3}}},
+                             {{{.dims = {2, 3, 4}}}, ShapeAttributes{Shape{3, 1}}},
+                             {{{.dims = {2, 3, 4}}}, ShapeAttributes{Shape{}}},
+                             {{{.dims = {2, 3}}}, ShapeAttributes{Shape{2, 3}}}});
+  return s;
+}
+
+OpSchema quantile() {
+  OpSchema s;
+  s.name = "quantile";
+  s.doc = "the q-th quantile of all values of a sample, linear between ranks: [N, ...] to [N, 1, ...]; it has no derivative";
+  s.operands = {{"x"}};
+  s.attributes = &attr_type<QuantileAttributes>();
+  s.infer = [](std::span<const Type> operands, const Attributes& attributes) {
+    infer::require("quantile", "x", operands[0], Numbers::floating);
+    const double q = attributes.as<QuantileAttributes>().q;
+    if (!(q >= 0 && q <= 1)) throw Error(ErrorCode::invalid_argument, fmt::format("[quantile] q is {} but must lie in [0, 1]", q));
+    const Shape& shape = operands[0].shape;
+    if (shape.rank() == 0) infer::fail("quantile", fmt::format("x {} has no axis of samples", to_string(operands[0])));
+    for (std::size_t axis = 1; axis < shape.rank(); ++axis)
+      if (shape[axis].batch || shape[axis].factor == 0)
+        infer::fail("quantile", fmt::format("axis {} of x {} must have a fixed extent of 1 or more", axis, to_string(operands[0])));
+    std::vector<Dim> dims(shape.rank(), Dim{1});
+    dims[0] = shape[0];
+    return Type{operands[0].dtype, Shape(std::move(dims))};
+  };
+  s.samples = fixed_samples({{{{.dims = {2, 5}}}, QuantileAttributes{0.5}},
+                             {{{.dims = {2, 3, 4}}}, QuantileAttributes{0.99}},
+                             {{{.dims = {3, 2, 2, 2}}}, QuantileAttributes{0}}});
+  return s;
+}
+
+}  // namespace
+
+std::vector<OpSchema> reduction_operators() {
+  // Values of at most 24 elements, all distinct.
+  const SampleOperand distinct{.dims = {}, .low = -2, .high = 2, .gap = 0.02};
+  std::vector<OpSchema> all;
+  all.push_back(sum());
+  all.push_back(reduction("mean", "the mean", {}));
+  all.back().classes = {OpClass::linear};
+  all.push_back(reduction("amax", "the largest value", distinct));
+  all.push_back(reduction("amin", "the smallest value", distinct));
+  all.push_back(reduction("prod", "the product", {.dims = {}, .low = 0.5, .high = 1.5}));
+  all.push_back(first_max());
+  all.push_back(arg("argmax", "the index of the first largest value along `axis`"));
+  all.push_back(arg("argmin", "the index of the first smallest value along `axis`"));
+  all.push_back(sum_to());
+  all.push_back(quantile());
+  return all;
+}
+
+}  // namespace rulegrad

@@ -1,0 +1,86 @@
+#include <numeric>
+
+#include "rulegrad/op_attributes.hpp"
+#include "runtime/kernels/portable/bind.hpp"
+#include "runtime/kernels/portable/reduce.hpp"
+#include "runtime/kernels/portable/softmax.hpp"
+#include "runtime/kernels/portable/statistics.hpp"
+
+namespace rulegrad::kernels {
+namespace {
+
+constexpr std::pair<const char*, Reduction> reductions[] = {{"sum", Reduction::sum},
+                                                            {"mean", Reduction::mean},
+                                                            {"amax", Reduction::amax},
+                                                            {"amin", Reduction::amin},
+                                                            {"prod", Reduction::prod}};
+
+/// The reduced axes; none named means all.
+Ints reduced_axes(const ReduceAttributes& a, std::size_t rank) {
+  if (!a.axes.empty()) return a.axes;
+  Ints all(rank);
+  std::iota(all.begin(), all.end(), std::int64_t{0});
+  return all;
+}
+
+bool reduces_outermost(const Attributes& attributes, std::size_t) {
+  const auto& axes = attributes.as<ReduceAttributes>().axes;
+  return axes.empty() || axes[0] == 0;
+}
+
+template <class F>
+Kernel arg_kernel(F pick) {
+  Kernel kernel = simple([pick](const KernelCall& call) {
+    const ConstView& x = call.operands[0];
+    const auto axis = static_cast<std::int64_t>(axis_of(call.attributes.as<ArgAttributes>().axis, x.dims.size()));
+    arithmetic(x.dtype, [&]<class T>(T) { pick(x.dims, axis, x.as<T>(), call.result.as<std::int64_t>()); });
+  });
+  return with_batch_unless(std::move(kernel), along_outermost<ArgAttributes>);
+}
+
+template <class F>
+Kernel along_axis(F function) {
+  Kernel kernel = simple([function](const KernelCall& call) {
+    const ConstView& x = call.operands[0];
+    const auto axis = static_cast<std::int64_t>(axis_of(call.attributes.as<AxisAttributes>().axis, x.dims.size()));
+    floating(x.dtype, [&]<class T>(T) { function(x.dims, axis, x.as<T>(), call.result.as<T>()); });
+  });
+  kernel.in_place = true;
+  return with_batch_unless(std::move(kernel), along_outermost<AxisAttributes>);
+}
+
+}  // namespace
+
+void bind_reductions(Kernels& all) {
+  for (const auto& [name, op] : reductions)
+    all.set(name, with_batch_unless(simple([op](const KernelCall& call) {
+              const ConstView& x = call.operands[0];
+              const Ints axes = reduced_axes(call.attributes.as<ReduceAttributes>(), x.dims.size());
+              arithmetic(x.dtype, [&]<class T>(T) { reduce(op, x.dims, axes, x.as<T>(), call.result.as<T>()); });
+            }), reduces_outermost));
+  all.set("argmax", arg_kernel([](auto... arguments) { argmax(arguments...); }));
+  all.set("argmin", arg_kernel([](auto... arguments) { argmin(arguments...); }));
+  Kernel stretched = simple([](const KernelCall& call) {
+    const ConstView& x = call.operands[0];
+    arithmetic(x.dtype, [&]<class T>(T) { sum_to(x.dims, x.as<T>(), call.result.dims, call.result.as<T>()); });
+  });
+  stretched.same_elements = [](std::span<const Type> operands, const Type& result, const Attributes&) {
+    return operands[0].shape.count() == result.shape.count();
+  };
+  stretched.rows = [](std::span<const Type> operands, const Type& result, const Attributes&) {
+    return operands[0].shape.rank() == result.shape.rank() ? Rows{0} : Rows{};
+  };
+  all.set("sum_to", std::move(stretched));
+  all.set("softmax", along_axis([](auto... arguments) { softmax(arguments...); }));
+  all.set("log_softmax", along_axis([](auto... arguments) { log_softmax(arguments...); }));
+  all.set("quantile", with_batch(simple([](const KernelCall& call) {
+            const ConstView& x = call.operands[0];
+            const std::int64_t samples = x.dims.empty() ? 1 : x.dims[0];
+            floating(x.dtype, [&]<class T>(T) {
+              quantile(call.attributes.as<QuantileAttributes>().q, samples, x.count() / samples, x.as<T>(),
+                       call.result.as<T>());
+            });
+          }), {0}));
+}
+
+}  // namespace rulegrad::kernels

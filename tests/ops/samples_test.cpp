@@ -1,0 +1,116 @@
+// Every operator's samples are valid, and shapes with the symbolic batch say the same as shapes with its extent.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <map>
+#include <random>
+#include <set>
+#include <string>
+
+#include "rulegrad/error.hpp"
+#include "rulegrad/expr.hpp"
+#include "rulegrad/op_attributes.hpp"
+#include "rulegrad/operators.hpp"
+
+using namespace rulegrad;
+
+namespace {
+
+std::vector<Type> types_of(const OpSample& sample) {
+  std::vector<Type> types;
+  for (const SampleOperand& operand : sample.operands) types.push_back({operand.dtype, Shape::of(operand.dims)});
+  return types;
+}
+
+Shape with_batch_in_front(const Shape& shape) {
+  std::vector<Dim> dims = shape.dims();
+  dims[0] = B;
+  return Shape(std::move(dims));
+}
+
+/// The attributes with the leading extent of shapes in them read as the batch, where it is the extent `n`.
+Attributes with_batch(const Attributes& attributes, std::int64_t n) {
+  std::vector<NamedValue> values = attributes.values();
+  for (auto& [name, value] : values)
+    if (const auto* shape = std::get_if<Shape>(&value); shape != nullptr && shape->rank() > 0 && (*shape)[0].is(n))
+      value = with_batch_in_front(*shape);
+  return Attributes::make(attributes.type(), values);
+}
+
+/// The result, or nothing where the operator refuses the symbolic batch.
+std::optional<Type> infer(const OpSchema& op, const std::vector<Type>& types, const Attributes& attributes) {
+  try {
+    return op.infer(types, attributes);
+  } catch (const Error& error) {
+    CHECK(std::string(error.what()).starts_with("[" + op.name + "] "));
+    return std::nullopt;
+  }
+}
+
+}  // namespace
+
+TEST_CASE("every operator has a sentence of documentation and valid samples") {
+  std::mt19937_64 random(1);
+  for (const auto& op : Operators::builtin().all()) {
+    INFO("operator ", op->name);
+    CHECK(!op->doc.empty());
+    if (!op->samples) continue;
+    for (int round = 0; round < 5; ++round)
+      for (const OpSample& sample : op->samples(random)) {
+        INFO("attributes ", to_string(sample.attributes));
+        REQUIRE(sample.operands.size() >= op->required_operands());
+        CHECK(&sample.attributes.type() == op->attributes);
+        Type result;
+        CHECK_NOTHROW(result = op->infer(types_of(sample), sample.attributes));
+        CHECK(!result.shape.has_batch());
+      }
+  }
+}
+
+TEST_CASE("samples keep their values distinct where a kink or a tie would spoil a difference") {
+  std::mt19937_64 random(2);
+  for (const auto& op : Operators::builtin().all()) {
+    if (!op->samples) continue;
+    for (const OpSample& sample : op->samples(random))
+      for (const SampleOperand& operand : sample.operands) {
+        CHECK(operand.low <= operand.high);
+        if (operand.gap == 0) continue;
+        INFO("operator ", op->name, " ", to_string(std::span(operand.dims)));
+        const double steps = (operand.high - operand.low) / (2 * operand.gap) - 1;
+        CHECK(steps - 2 >= static_cast<double>(element_count(operand.dims)));
+      }
+  }
+}
+
+TEST_CASE("with the batch in front, inference gives what it gives for the batch's extent, or refuses") {
+  std::set<std::string> never;
+  std::mt19937_64 random(3);
+  for (const auto& op : Operators::builtin().all()) {
+    if (!op->samples) continue;
+    bool accepted = false;
+    for (const OpSample& sample : op->samples(random)) {
+      const std::vector<Type> plain = types_of(sample);
+      const Type expected = op->infer(plain, sample.attributes);
+      // The operands that hold the batch: all of one leading extent, each subset of them.
+      std::map<std::int64_t, std::vector<std::size_t>> by_extent;
+      for (std::size_t i = 0; i < plain.size(); ++i)
+        if (plain[i].shape.rank() > 0) by_extent[plain[i].shape[0].factor].push_back(i);
+      for (const auto& [extent, members] : by_extent)
+        for (std::size_t subset = 1; subset < std::size_t{1} << members.size(); ++subset) {
+          std::vector<Type> symbolic = plain;
+          for (std::size_t k = 0; k < members.size(); ++k)
+            if ((subset >> k & 1) != 0) symbolic[members[k]].shape = with_batch_in_front(plain[members[k]].shape);
+          for (const Attributes& attributes : {sample.attributes, with_batch(sample.attributes, extent)}) {
+            const auto result = infer(*op, symbolic, attributes);
+            if (!result) continue;
+            accepted = true;
+            INFO("operator ", op->name, " ", to_string(attributes), " gives ", to_string(*result));
+            CHECK(result->dtype == expected.dtype);
+            CHECK(result->shape.at({extent, 1}) == expected.shape.at({}));
+          }
+        }
+    }
+    if (!accepted) never.insert(op->name);
+  }
+  CHECK(never == std::set<std::string>{"fill"});
+}
