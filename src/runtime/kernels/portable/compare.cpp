@@ -19,43 +19,56 @@ void select_row(std::int64_t length, T* y, const bool* c, bool c_moves, const T*
 }  // namespace
 
 template <class T>
-void compare(Comparison op, DimsView a_dims, const T* a, DimsView b_dims, const T* b, DimsView y_dims, bool* y) {
+void compare(Comparison op, DimsView a_dims, const T* a, DimsView b_dims, const T* b, DimsView y_dims,
+             bool* y) {
   const auto apply = [&](auto f) { map_broadcast(f, a_dims, a, b_dims, b, y_dims, y); };
   switch (op) {
-    case Comparison::equal: return apply([](T p, T q) { return p == q; });
-    case Comparison::not_equal: return apply([](T p, T q) { return p != q; });
-    case Comparison::less: return apply([](T p, T q) { return p < q; });
-    case Comparison::greater: return apply([](T p, T q) { return p > q; });
-    case Comparison::less_equal: return apply([](T p, T q) { return p <= q; });
-    case Comparison::greater_equal: return apply([](T p, T q) { return p >= q; });
+    case Comparison::equal:
+      return apply([](T p, T q) { return p == q; });
+    case Comparison::not_equal:
+      return apply([](T p, T q) { return p != q; });
+    case Comparison::less:
+      return apply([](T p, T q) { return p < q; });
+    case Comparison::greater:
+      return apply([](T p, T q) { return p > q; });
+    case Comparison::less_equal:
+      return apply([](T p, T q) { return p <= q; });
+    case Comparison::greater_equal:
+      return apply([](T p, T q) { return p >= q; });
   }
 }
 
 template <class T>
-void where(DimsView condition_dims, const bool* condition, DimsView a_dims, const T* a, DimsView b_dims, const T* b,
-           DimsView y_dims, T* y) {
+void where(DimsView condition_dims, const bool* condition, DimsView a_dims, const T* a, DimsView b_dims,
+           const T* b, DimsView y_dims, T* y) {
   const std::int64_t count = count_of(y_dims);
   if (count == 0) return;
   const auto walk = broadcast_walk<3>(y_dims, {condition_dims, a_dims, b_dims});
   const std::size_t last = walk.rank - 1;
-  const bool c_moves = walk.stride[0][last] != 0, a_moves = walk.stride[1][last] != 0, b_moves = walk.stride[2][last] != 0;
+  const bool c_moves = walk.stride[0][last] != 0, a_moves = walk.stride[1][last] != 0,
+             b_moves = walk.stride[2][last] != 0;
   parallel_chunks(count, kGrain, [&](std::int64_t begin, std::int64_t end) {
     vectorised([&] {
-      for_each_row(walk, begin, end, [&](std::int64_t at, std::int64_t length, const std::array<std::int64_t, 3>& from) {
-        const bool* const c = condition + from[0];
-        const T* const left = a + from[1];
-        const T* const right = b + from[2];
-        if (a_moves && b_moves) select_row<true, true>(length, y + at, c, c_moves, left, right);
-        else if (a_moves) select_row<true, false>(length, y + at, c, c_moves, left, right);
-        else if (b_moves) select_row<false, true>(length, y + at, c, c_moves, left, right);
-        else select_row<false, false>(length, y + at, c, c_moves, left, right);
-      });
+      for_each_row(walk, begin, end,
+                   [&](std::int64_t at, std::int64_t length, const std::array<std::int64_t, 3>& from) {
+                     const bool* const c = condition + from[0];
+                     const T* const left = a + from[1];
+                     const T* const right = b + from[2];
+                     if (a_moves && b_moves)
+                       select_row<true, true>(length, y + at, c, c_moves, left, right);
+                     else if (a_moves)
+                       select_row<true, false>(length, y + at, c, c_moves, left, right);
+                     else if (b_moves)
+                       select_row<false, true>(length, y + at, c, c_moves, left, right);
+                     else
+                       select_row<false, false>(length, y + at, c, c_moves, left, right);
+                   });
     });
   });
 }
 
-#define RULEGRAD_FOR_TYPE(T)                                                                          \
-  template void compare(Comparison, DimsView, const T*, DimsView, const T*, DimsView, bool*);         \
+#define RULEGRAD_FOR_TYPE(T)                                                                  \
+  template void compare(Comparison, DimsView, const T*, DimsView, const T*, DimsView, bool*); \
   template void where(DimsView, const bool*, DimsView, const T*, DimsView, const T*, DimsView, T*);
 RULEGRAD_FOR_TYPE(float)
 RULEGRAD_FOR_TYPE(double)

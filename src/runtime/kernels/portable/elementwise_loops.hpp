@@ -10,15 +10,17 @@
 
 namespace rulegrad::kernels {
 
-/// y[i] = f(in[i]...) over contiguous arrays. xtensor's linear assignment of adapted memory is as fast as a loop here
-/// (and only here: it is 11 to 55 times slower on broadcasts, so those have loops of their own below).
+/// y[i] = f(in[i]...) over contiguous arrays. xtensor's linear assignment of adapted memory is as fast as a
+/// loop here (and only here: it is 11 to 55 times slower on broadcasts, so those have loops of their own
+/// below).
 template <class F, class Y, class... In>
 void map_contiguous(F f, std::int64_t count, Y* y, const In*... in) {
   parallel_chunks(count, kGrain, [&](std::int64_t begin, std::int64_t end) {
     const auto size = static_cast<std::size_t>(end - begin);
     const std::array<std::size_t, 1> shape{size};
     auto out = xt::adapt(y + begin, size, xt::no_ownership(), shape);
-    const auto value = xt::make_lambda_xfunction(F(f), xt::adapt(in + begin, size, xt::no_ownership(), shape)...);
+    const auto value =
+        xt::make_lambda_xfunction(F(f), xt::adapt(in + begin, size, xt::no_ownership(), shape)...);
     vectorised([&] { xt::noalias(out) = value; });
   });
 }
@@ -39,14 +41,19 @@ void map_broadcast(F f, DimsView a_dims, const A* a, DimsView b_dims, const A* b
   if (walk.rank == 1 && a_moves && b_moves) return map_contiguous(f, count, y, a, b);
   parallel_chunks(count, kGrain, [&](std::int64_t begin, std::int64_t end) {
     vectorised([&] {
-      for_each_row(walk, begin, end, [&](std::int64_t at, std::int64_t length, const std::array<std::int64_t, 2>& from) {
-        const A* const left = a + from[0];
-        const A* const right = b + from[1];
-        if (a_moves && b_moves) map_row<true, true>(f, length, y + at, left, right);
-        else if (a_moves) map_row<true, false>(f, length, y + at, left, right);
-        else if (b_moves) map_row<false, true>(f, length, y + at, left, right);
-        else map_row<false, false>(f, length, y + at, left, right);
-      });
+      for_each_row(walk, begin, end,
+                   [&](std::int64_t at, std::int64_t length, const std::array<std::int64_t, 2>& from) {
+                     const A* const left = a + from[0];
+                     const A* const right = b + from[1];
+                     if (a_moves && b_moves)
+                       map_row<true, true>(f, length, y + at, left, right);
+                     else if (a_moves)
+                       map_row<true, false>(f, length, y + at, left, right);
+                     else if (b_moves)
+                       map_row<false, true>(f, length, y + at, left, right);
+                     else
+                       map_row<false, false>(f, length, y + at, left, right);
+                   });
     });
   });
 }

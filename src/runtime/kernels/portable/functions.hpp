@@ -16,7 +16,9 @@ constexpr T sigmoid(T x) {
 
 struct Relu {
   template <class T>
-  constexpr T operator()(T x) const { return x < T(0) ? T(0) : x; }
+  constexpr T operator()(T x) const {
+    return x < T(0) ? T(0) : x;
+  }
 };
 template <class T>
 struct LeakyRelu {
@@ -30,7 +32,9 @@ struct Elu {
 };
 struct Gelu {
   template <class T>
-  T operator()(T x) const { return T(0.5) * x * (T(1) + std::erf(x * (std::numbers::sqrt2_v<T> / 2))); }
+  T operator()(T x) const {
+    return T(0.5) * x * (T(1) + std::erf(x * (std::numbers::sqrt2_v<T> / 2)));
+  }
 };
 struct GeluTanh {
   template <class T>
@@ -41,15 +45,21 @@ struct GeluTanh {
 };
 struct Silu {
   template <class T>
-  T operator()(T x) const { return x * sigmoid(x); }
+  T operator()(T x) const {
+    return x * sigmoid(x);
+  }
 };
 struct Sigmoid {
   template <class T>
-  T operator()(T x) const { return sigmoid(x); }
+  T operator()(T x) const {
+    return sigmoid(x);
+  }
 };
 struct Softplus {
   template <class T>
-  T operator()(T x) const { return (x < T(0) ? T(0) : x) + std::log1p(std::exp(x < T(0) ? x : -x)); }
+  T operator()(T x) const {
+    return (x < T(0) ? T(0) : x) + std::log1p(std::exp(x < T(0) ? x : -x));
+  }
 };
 /// Order of the tests lets NaN through.
 template <class T>
@@ -67,27 +77,39 @@ struct HardSigmoid {
 };
 struct HardSwish {
   template <class T>
-  constexpr T operator()(T x) const { return x * Clip<T>{T(0), T(1)}(x / T(6) + T(0.5)); }
+  constexpr T operator()(T x) const {
+    return x * Clip<T>{T(0), T(1)}(x / T(6) + T(0.5));
+  }
 };
 struct Tanh {
   template <class T>
-  T operator()(T x) const { return std::tanh(x); }
+  T operator()(T x) const {
+    return std::tanh(x);
+  }
 };
 struct Erf {
   template <class T>
-  T operator()(T x) const { return std::erf(x); }
+  T operator()(T x) const {
+    return std::erf(x);
+  }
 };
 struct Exp {
   template <class T>
-  T operator()(T x) const { return std::exp(x); }
+  T operator()(T x) const {
+    return std::exp(x);
+  }
 };
 struct Log {
   template <class T>
-  T operator()(T x) const { return std::log(x); }
+  T operator()(T x) const {
+    return std::log(x);
+  }
 };
 struct Sqrt {
   template <class T>
-  T operator()(T x) const { return std::sqrt(x); }
+  T operator()(T x) const {
+    return std::sqrt(x);
+  }
 };
 struct Abs {
   template <class T>
@@ -98,35 +120,51 @@ struct Abs {
 };
 struct Neg {
   template <class T>
-  constexpr T operator()(T x) const { return static_cast<T>(-x); }
+  constexpr T operator()(T x) const {
+    return static_cast<T>(-x);
+  }
 };
 struct Sign {
   template <class T>
-  constexpr T operator()(T x) const { return static_cast<T>((x > T(0) ? T(1) : T(0)) - (x < T(0) ? T(1) : T(0))); }
+  constexpr T operator()(T x) const {
+    return static_cast<T>((x > T(0) ? T(1) : T(0)) - (x < T(0) ? T(1) : T(0)));
+  }
 };
 struct Reciprocal {
   template <class T>
-  constexpr T operator()(T x) const { return T(1) / x; }
+  constexpr T operator()(T x) const {
+    return T(1) / x;
+  }
 };
 struct Floor {
   template <class T>
-  T operator()(T x) const { return std::floor(x); }
+  T operator()(T x) const {
+    return std::floor(x);
+  }
 };
 struct Ceil {
   template <class T>
-  T operator()(T x) const { return std::ceil(x); }
+  T operator()(T x) const {
+    return std::ceil(x);
+  }
 };
 struct Round {
   template <class T>
-  T operator()(T x) const { return std::nearbyint(x); }
+  T operator()(T x) const {
+    return std::nearbyint(x);
+  }
 };
 struct Sin {
   template <class T>
-  T operator()(T x) const { return std::sin(x); }
+  T operator()(T x) const {
+    return std::sin(x);
+  }
 };
 struct Cos {
   template <class T>
-  T operator()(T x) const { return std::cos(x); }
+  T operator()(T x) const {
+    return std::cos(x);
+  }
 };
 template <class T>
 struct Stabilize {
@@ -136,35 +174,48 @@ struct Stabilize {
 
 struct Add {
   template <class T>
-  constexpr T operator()(T a, T b) const { return static_cast<T>(a + b); }
+  constexpr T operator()(T a, T b) const {
+    return static_cast<T>(a + b);
+  }
 };
 struct Sub {
   template <class T>
-  constexpr T operator()(T a, T b) const { return static_cast<T>(a - b); }
+  constexpr T operator()(T a, T b) const {
+    return static_cast<T>(a - b);
+  }
 };
 struct Mul {
   template <class T>
-  constexpr T operator()(T a, T b) const { return static_cast<T>(a * b); }
+  constexpr T operator()(T a, T b) const {
+    return static_cast<T>(a * b);
+  }
 };
 struct Div {
   template <class T>
   constexpr T operator()(T a, T b) const {
     if constexpr (std::integral<T>)
-      if (b == T(-1)) return static_cast<T>(T(0) - a);  // the smallest integer has no positive twin: do not trap
+      if (b == T(-1))
+        return static_cast<T>(T(0) - a);  // the smallest integer has no positive twin: do not trap
     return static_cast<T>(a / b);
   }
 };
 struct Pow {
   template <class T>
-  T operator()(T a, T b) const { return static_cast<T>(std::pow(a, b)); }
+  T operator()(T a, T b) const {
+    return static_cast<T>(std::pow(a, b));
+  }
 };
 struct Max {
   template <class T>
-  constexpr T operator()(T a, T b) const { return a > b || a != a ? a : b; }
+  constexpr T operator()(T a, T b) const {
+    return a > b || a != a ? a : b;
+  }
 };
 struct Min {
   template <class T>
-  constexpr T operator()(T a, T b) const { return a < b || a != a ? a : b; }
+  constexpr T operator()(T a, T b) const {
+    return a < b || a != a ? a : b;
+  }
 };
 struct Mod {
   template <class T>
@@ -182,13 +233,17 @@ struct Mod {
 struct Fmod {
   template <class T>
   T operator()(T a, T b) const {
-    if constexpr (std::integral<T>) return b == T(-1) ? T(0) : static_cast<T>(a % b);
-    else return std::fmod(a, b);
+    if constexpr (std::integral<T>)
+      return b == T(-1) ? T(0) : static_cast<T>(a % b);
+    else
+      return std::fmod(a, b);
   }
 };
 struct Over {
   template <class T>
-  constexpr T operator()(T a, T b) const { return b == T(0) ? T(0) : a / (b == T(0) ? T(1) : b); }
+  constexpr T operator()(T a, T b) const {
+    return b == T(0) ? T(0) : a / (b == T(0) ? T(1) : b);
+  }
 };
 
 }  // namespace rulegrad::kernels::fn

@@ -1,10 +1,10 @@
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cstring>
+#include <fmt/format.h>
 #include <vector>
 
 #include "rulegrad/error.hpp"
+
 #include "runtime/kernels/portable/isa.hpp"
 #include "runtime/kernels/portable/movement.hpp"
 #include "runtime/kernels/portable/parallel.hpp"
@@ -13,14 +13,15 @@
 namespace rulegrad::kernels {
 namespace {
 
-std::vector<std::int64_t> wrapped(std::span<const std::int64_t> indices, std::int64_t extent, const char* op) {
+std::vector<std::int64_t> wrapped(std::span<const std::int64_t> indices, std::int64_t extent,
+                                  const char* op) {
   std::vector<std::int64_t> out;
   out.reserve(indices.size());
   for (const auto i : indices) {
     if (i < -extent || i >= extent)
       throw Error(ErrorCode::invalid_argument,
-                  fmt::format("[{}] index {} is outside an axis of extent {} (allowed: {} to {})", op, i, extent, -extent,
-                              extent - 1));
+                  fmt::format("[{}] index {} is outside an axis of extent {} (allowed: {} to {})", op, i,
+                              extent, -extent, extent - 1));
     out.push_back(i < 0 ? i + extent : i);
   }
   return out;
@@ -30,8 +31,8 @@ constexpr std::int64_t kStrip = 1024;
 
 }  // namespace
 
-void concat(std::size_t element_bytes, std::int64_t outer, std::span<const std::int64_t> extents, std::int64_t inner,
-            std::span<const void* const> xs, void* y) {
+void concat(std::size_t element_bytes, std::int64_t outer, std::span<const std::int64_t> extents,
+            std::int64_t inner, std::span<const void* const> xs, void* y) {
   std::int64_t total = 0;
   for (const auto e : extents) total += e;
   const auto row_bytes = static_cast<std::size_t>(inner) * element_bytes;
@@ -43,10 +44,13 @@ void concat(std::size_t element_bytes, std::int64_t outer, std::span<const std::
     const std::size_t stride = static_cast<std::size_t>(total) * row_bytes;
     constexpr std::size_t strip = 65536;
     const auto strips = static_cast<std::int64_t>((bytes + strip - 1) / strip);
-    parallel_each(outer * strips, static_cast<std::int64_t>(std::min(bytes, strip) / 4), [&](std::int64_t task) {
-      const auto block = static_cast<std::size_t>(task / strips), first = static_cast<std::size_t>(task % strips) * strip;
-      std::memcpy(to + block * stride + first, from + block * bytes + first, std::min(strip, bytes - first));
-    });
+    parallel_each(outer * strips, static_cast<std::int64_t>(std::min(bytes, strip) / 4),
+                  [&](std::int64_t task) {
+                    const auto block = static_cast<std::size_t>(task / strips),
+                               first = static_cast<std::size_t>(task % strips) * strip;
+                    std::memcpy(to + block * stride + first, from + block * bytes + first,
+                                std::min(strip, bytes - first));
+                  });
     offset += bytes;
   }
 }
@@ -59,14 +63,15 @@ void gather(std::size_t element_bytes, std::int64_t outer, std::int64_t extent, 
     const W* const in = static_cast<const W*>(x);
     W* const out = static_cast<W*>(y);
     parallel_each(outer * n, inner, [&](std::int64_t k) {
-      std::copy_n(in + (k / n * extent + at[static_cast<std::size_t>(k % n)]) * inner, inner, out + k * inner);
+      std::copy_n(in + (k / n * extent + at[static_cast<std::size_t>(k % n)]) * inner, inner,
+                  out + k * inner);
     });
   });
 }
 
 template <class T>
-void scatter_add(std::int64_t outer, std::int64_t extent, std::int64_t inner, std::span<const std::int64_t> indices,
-                 const T* g, T* y) {
+void scatter_add(std::int64_t outer, std::int64_t extent, std::int64_t inner,
+                 std::span<const std::int64_t> indices, const T* g, T* y) {
   const auto at = wrapped(indices, extent, "scatter_add");
   const auto n = static_cast<std::int64_t>(at.size());
   const std::int64_t strips = (inner + kStrip - 1) / kStrip;
@@ -107,12 +112,13 @@ void cast(DType from, DType to, std::int64_t count, const void* x, void* y) {
   });
 }
 
-template void scatter_add(std::int64_t, std::int64_t, std::int64_t, std::span<const std::int64_t>, const float*, float*);
-template void scatter_add(std::int64_t, std::int64_t, std::int64_t, std::span<const std::int64_t>, const double*,
-                          double*);
+template void scatter_add(std::int64_t, std::int64_t, std::int64_t, std::span<const std::int64_t>,
+                          const float*, float*);
+template void scatter_add(std::int64_t, std::int64_t, std::int64_t, std::span<const std::int64_t>,
+                          const double*, double*);
 
-#define RULEGRAD_FOR_TYPE(T)                                                       \
-  template void one_hot(std::int64_t, std::span<const std::int64_t>, T*);          \
+#define RULEGRAD_FOR_TYPE(T)                                              \
+  template void one_hot(std::int64_t, std::span<const std::int64_t>, T*); \
   template void one_hot(std::int64_t, std::span<const std::int32_t>, T*);
 RULEGRAD_FOR_TYPE(float)
 RULEGRAD_FOR_TYPE(double)

@@ -18,12 +18,29 @@ using MicroKernel = void (*)(std::int64_t depth, const T* a, std::int64_t a_stri
 inline constexpr int kMaxMicroRows = 8;
 inline constexpr int kMaxMicroVectors = 3;
 
+/// out[i * out_rows + j * out_columns] (+)= sum over p < depth of x[i * x_stride + p] * w[j * w_stride + p].
+template <class T>
+using DotKernel = void (*)(std::int64_t depth, const T* x, std::int64_t x_stride, const T* w,
+                           std::int64_t w_stride, T* out, std::int64_t out_rows, std::int64_t out_columns,
+                           bool accumulate);
+
+/// y[i, 0..width) += sum over p < depth of x[i * x_stride + p] * w[p * w_stride + 0..width). Rows of y are
+/// y_stride apart.
+template <class T>
+using AxpyKernel = void (*)(std::int64_t depth, std::int64_t width, const T* x, std::int64_t x_stride,
+                            const T* w, std::int64_t w_stride, T* y, std::int64_t y_stride);
+
+inline constexpr int kDotBlock =
+    4;  ///< rows of x, and of w, that a DotKernel takes at most; rows of an AxpyKernel
+
 /// The kernels of one instruction set: at(rows, vectors) for 1 <= rows <= max_rows and 1 <= vectors <= 3.
 template <class T>
 struct MicroKernels {
   int lanes;     ///< elements of a vector
   int max_rows;  ///< of `a` at a time
   MicroKernel<T> table[kMaxMicroRows][kMaxMicroVectors];
+  DotKernel<T> dot[kDotBlock][kDotBlock];  ///< [rows of x - 1][rows of w - 1]
+  AxpyKernel<T> axpy[kDotBlock];           ///< [rows - 1]
 
   MicroKernel<T> at(std::int64_t rows, std::int64_t vectors) const { return table[rows - 1][vectors - 1]; }
   std::int64_t panel() const { return std::int64_t{lanes} * kMaxMicroVectors; }

@@ -44,17 +44,95 @@ void micro(std::int64_t depth, const T* a, std::int64_t a_stride, const T* b, T*
     }
 }
 
+template <class T, int bytes, int rows, int columns>
+void dot(std::int64_t depth, const T* x, std::int64_t x_stride, const T* w, std::int64_t w_stride, T* out,
+         std::int64_t out_rows, std::int64_t out_columns, bool accumulate) {
+  using Vector = typename VectorOf<T, bytes>::type;
+  constexpr int lanes = bytes / static_cast<int>(sizeof(T));
+  Vector sum[rows][columns];
+#pragma GCC unroll 4
+  for (int i = 0; i < rows; ++i)
+#pragma GCC unroll 4
+    for (int j = 0; j < columns; ++j) sum[i][j] = Vector{};
+  std::int64_t p = 0;
+  for (; p + lanes <= depth; p += lanes) {
+    Vector right[columns];
+#pragma GCC unroll 4
+    for (int j = 0; j < columns; ++j) right[j] = *reinterpret_cast<const Vector*>(w + j * w_stride + p);
+#pragma GCC unroll 4
+    for (int i = 0; i < rows; ++i) {
+      const Vector left = *reinterpret_cast<const Vector*>(x + i * x_stride + p);
+#pragma GCC unroll 4
+      for (int j = 0; j < columns; ++j) sum[i][j] += left * right[j];
+    }
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < rows; ++i)
+#pragma GCC unroll 4
+    for (int j = 0; j < columns; ++j) {
+      T lane[lanes];
+      __builtin_memcpy(lane, &sum[i][j], bytes);
+      for (int half = lanes / 2; half > 0; half /= 2)
+        for (int l = 0; l < half; ++l) lane[l] += lane[l + half];
+      T total = lane[0];
+      for (std::int64_t q = p; q < depth; ++q) total += x[i * x_stride + q] * w[j * w_stride + q];
+      T& to = out[i * out_rows + j * out_columns];
+      to = accumulate ? to + total : total;
+    }
+}
+
+template <class T, int bytes, int rows>
+void axpy(std::int64_t depth, std::int64_t width, const T* x, std::int64_t x_stride, const T* w,
+          std::int64_t w_stride, T* y, std::int64_t y_stride) {
+  using Vector = typename VectorOf<T, bytes>::type;
+  constexpr int lanes = bytes / static_cast<int>(sizeof(T)), steps = 4;
+  std::int64_t p = 0;
+  for (; p + steps <= depth; p += steps) {
+    std::int64_t c = 0;
+    for (; c + lanes <= width; c += lanes) {
+      Vector right[steps];
+#pragma GCC unroll 4
+      for (int q = 0; q < steps; ++q) right[q] = *reinterpret_cast<const Vector*>(w + (p + q) * w_stride + c);
+#pragma GCC unroll 4
+      for (int i = 0; i < rows; ++i) {
+        Vector* const to = reinterpret_cast<Vector*>(y + i * y_stride + c);
+        Vector sum = *to;
+#pragma GCC unroll 4
+        for (int q = 0; q < steps; ++q) sum += x[i * x_stride + p + q] * right[q];
+        *to = sum;
+      }
+    }
+    for (; c < width; ++c)
+      for (int i = 0; i < rows; ++i) {
+        T sum = y[i * y_stride + c];
+        for (int q = 0; q < steps; ++q) sum += x[i * x_stride + p + q] * w[(p + q) * w_stride + c];
+        y[i * y_stride + c] = sum;
+      }
+  }
+  for (; p < depth; ++p)
+    for (int i = 0; i < rows; ++i)
+      for (std::int64_t c = 0; c < width; ++c)
+        y[i * y_stride + c] += x[i * x_stride + p] * w[p * w_stride + c];
+}
+
 template <class T, int bytes, int rows>
 constexpr void fill_row(MicroKernels<T>& kernels) {
   kernels.table[rows - 1][0] = micro<T, bytes, rows, 1>;
   kernels.table[rows - 1][1] = micro<T, bytes, rows, 2>;
   kernels.table[rows - 1][2] = micro<T, bytes, rows, 3>;
+  if constexpr (rows <= kDotBlock) {
+    kernels.dot[rows - 1][0] = dot<T, bytes, rows, 1>;
+    kernels.dot[rows - 1][1] = dot<T, bytes, rows, 2>;
+    kernels.dot[rows - 1][2] = dot<T, bytes, rows, 3>;
+    kernels.dot[rows - 1][3] = dot<T, bytes, rows, 4>;
+    kernels.axpy[rows - 1] = axpy<T, bytes, rows>;
+  }
   if constexpr (rows > 1) fill_row<T, bytes, rows - 1>(kernels);
 }
 
 template <class T, int bytes, int max_rows>
 constexpr MicroKernels<T> make_micro_kernels() {
-  MicroKernels<T> kernels{bytes / static_cast<int>(sizeof(T)), max_rows, {}};
+  MicroKernels<T> kernels{bytes / static_cast<int>(sizeof(T)), max_rows, {}, {}, {}};
   fill_row<T, bytes, max_rows>(kernels);
   return kernels;
 }

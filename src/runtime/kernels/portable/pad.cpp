@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "rulegrad/error.hpp"
+
 #include "runtime/kernels/portable/movement.hpp"
 #include "runtime/kernels/portable/parallel.hpp"
 #include "runtime/kernels/portable/words.hpp"
@@ -16,15 +17,22 @@ constexpr std::int64_t kOutside = -1;
 using Sources = std::vector<std::int64_t>;
 
 Sources sources(PadMode mode, std::int64_t extent, std::int64_t begin, std::int64_t end) {
-  if (mode == PadMode::reflect && (begin >= std::max<std::int64_t>(extent, 1) || end >= std::max<std::int64_t>(extent, 1)))
+  if (mode == PadMode::reflect &&
+      (begin >= std::max<std::int64_t>(extent, 1) || end >= std::max<std::int64_t>(extent, 1)))
     throw Error(ErrorCode::shape, "[pad] reflection needs less padding than elements along the axis");
   Sources from;
   for (std::int64_t i = -begin; i < extent + end; ++i) {
     std::int64_t at = i;
     if (i < 0 || i >= extent) switch (mode) {
-        case PadMode::constant: at = kOutside; break;
-        case PadMode::edge: at = i < 0 ? 0 : extent - 1; break;
-        case PadMode::reflect: at = i < 0 ? -i : 2 * (extent - 1) - i; break;
+        case PadMode::constant:
+          at = kOutside;
+          break;
+        case PadMode::edge:
+          at = i < 0 ? 0 : extent - 1;
+          break;
+        case PadMode::reflect:
+          at = i < 0 ? -i : 2 * (extent - 1) - i;
+          break;
       }
     from.push_back(at);
   }
@@ -50,7 +58,8 @@ Padding padding(PadMode mode, DimsView dims, DimsView begin, DimsView end) {
   return p;
 }
 
-/// Calls f(source row or kOutside, first position) for rows [begin, end) of the innermost axis of a padded block.
+/// Calls f(source row or kOutside, first position) for rows [begin, end) of the innermost axis of a padded
+/// block.
 template <class F>
 void for_each_padded_row(const Padding& p, std::int64_t begin, std::int64_t end, F&& f) {
   const auto width = static_cast<std::int64_t>(p.axis.back().size());
@@ -69,8 +78,8 @@ void for_each_padded_row(const Padding& p, std::int64_t begin, std::int64_t end,
 
 }  // namespace
 
-void pad(std::size_t element_bytes, PadMode mode, DimsView x_dims, DimsView begin, DimsView end, const void* value,
-         const void* x, void* y) {
+void pad(std::size_t element_bytes, PadMode mode, DimsView x_dims, DimsView begin, DimsView end,
+         const void* value, const void* x, void* y) {
   with_word(element_bytes, [&]<class W>(W) {
     const W fill = mode == PadMode::constant ? *static_cast<const W*>(value) : W(0);
     const W* const in = static_cast<const W*>(x);

@@ -64,15 +64,17 @@ std::int64_t first_maximum(const Window& w, const Reach& r0, const Reach& r1, co
   return where;
 }
 
-/// Windows that never leave the input, 2 wide and 2 apart on the last axis, or 1: the pooling of most networks.
+/// Windows that never leave the input, 2 wide and 2 apart on the last axis, or 1: the pooling of most
+/// networks.
 bool tiles_in_pairs(const Window& w) {
   return w.kernel == Triple{1, 2, 2} && w.stride == Triple{1, 2, 2} && w.dilation == Triple{1, 1, 1} &&
-         w.pad_begin == Triple{0, 0, 0} && w.out[0] == w.in[0] && 2 * w.out[1] <= w.in[1] && 2 * w.out[2] <= w.in[2];
+         w.pad_begin == Triple{0, 0, 0} && w.out[0] == w.in[0] && 2 * w.out[1] <= w.in[1] &&
+         2 * w.out[2] <= w.in[2];
 }
 
 template <class T>
-T divisor(const Window& w, bool count_padding, std::int64_t o0, std::int64_t o1, std::int64_t o2, const Reach& r0,
-          const Reach& r1, const Reach& r2) {
+T divisor(const Window& w, bool count_padding, std::int64_t o0, std::int64_t o1, std::int64_t o2,
+          const Reach& r0, const Reach& r1, const Reach& r2) {
   if (!count_padding) return static_cast<T>((r0.end - r0.begin) * (r1.end - r1.begin) * (r2.end - r2.begin));
   std::int64_t count = 1;
   const Triple o{o0, o1, o2};
@@ -86,7 +88,8 @@ T divisor(const Window& w, bool count_padding, std::int64_t o0, std::int64_t o1,
 template <class T>
 T window_divisor(const Window& w, bool count_padding, std::int64_t at, const Reach& r0, const Reach& r1,
                  const Reach& r2) {
-  return divisor<T>(w, count_padding, at / w.out[2] / w.out[1], at / w.out[2] % w.out[1], at % w.out[2], r0, r1, r2);
+  return divisor<T>(w, count_padding, at / w.out[2] / w.out[1], at / w.out[2] % w.out[1], at % w.out[2], r0,
+                    r1, r2);
 }
 
 }  // namespace
@@ -130,7 +133,8 @@ void max_pool_input_grad(const Window& window, std::int64_t planes, const T* x, 
       std::fill_n(out, window.in_count(), T(0));
       if (pairs) {
         for (std::int64_t row = 0; row < window.out[0] * window.out[1]; ++row) {
-          const std::int64_t first = (row / window.out[1] * window.in[1] + row % window.out[1] * 2) * window.in[2];
+          const std::int64_t first =
+              (row / window.out[1] * window.in[1] + row % window.out[1] * 2) * window.in[2];
           const T* const top = in + first;
           const T* const low = top + window.in[2];
           T* const to_top = out + first;
@@ -177,7 +181,8 @@ void avg_pool(const Window& window, bool count_padding, std::int64_t planes, con
         double sum = 0;
         for_each_inside(window, r0, r1, r2, [&](std::int64_t i) { sum += static_cast<double>(in[i]); });
         const T count = window_divisor<T>(window, count_padding, at, r0, r1, r2);
-        y[plane * window.out_count() + at] = count > T(0) ? static_cast<T>(sum / static_cast<double>(count)) : T(0);
+        y[plane * window.out_count() + at] =
+            count > T(0) ? static_cast<T>(sum / static_cast<double>(count)) : T(0);
       });
     });
   });
@@ -199,11 +204,11 @@ void avg_pool_input_grad(const Window& window, bool count_padding, std::int64_t 
   });
 }
 
-#define RULEGRAD_FOR_TYPE(T)                                                                      \
-  template void max_pool(const Window&, std::int64_t, const T*, T*);                              \
-  template void max_pool_input_grad(const Window&, std::int64_t, const T*, const T*, T*);         \
-  template void max_pool_select(const Window&, std::int64_t, const T*, const T*, T*);             \
-  template void avg_pool(const Window&, bool, std::int64_t, const T*, T*);                        \
+#define RULEGRAD_FOR_TYPE(T)                                                              \
+  template void max_pool(const Window&, std::int64_t, const T*, T*);                      \
+  template void max_pool_input_grad(const Window&, std::int64_t, const T*, const T*, T*); \
+  template void max_pool_select(const Window&, std::int64_t, const T*, const T*, T*);     \
+  template void avg_pool(const Window&, bool, std::int64_t, const T*, T*);                \
   template void avg_pool_input_grad(const Window&, bool, std::int64_t, const T*, T*);
 RULEGRAD_FOR_TYPE(float)
 RULEGRAD_FOR_TYPE(double)

@@ -31,7 +31,8 @@ template <class T>
 struct Largest {
   using Value = T;
   static constexpr Value start() {
-    return std::is_floating_point_v<T> ? -std::numeric_limits<T>::infinity() : std::numeric_limits<T>::lowest();
+    return std::is_floating_point_v<T> ? -std::numeric_limits<T>::infinity()
+                                       : std::numeric_limits<T>::lowest();
   }
   static constexpr Value join(Value a, Value b) { return a > b || a != a ? a : b; }
 };
@@ -60,8 +61,8 @@ typename Fold::Value fold_row(typename Fold::Value start, std::int64_t count, co
   return Fold::join(start, lane[0]);
 }
 
-/// The kept and the reduced axes of x as iteration spaces of their own. When the innermost axis is kept it is `width`
-/// instead, and its values are reduced side by side.
+/// The kept and the reduced axes of x as iteration spaces of their own. When the innermost axis is kept it is
+/// `width` instead, and its values are reduced side by side.
 struct Split {
   Walk<1> kept, reduced;
   std::int64_t kept_count = 1, reduced_count = 1, width = 1;
@@ -88,7 +89,7 @@ Split split(DimsView dims, DimsView axes) {
   return s;
 }
 
-constexpr std::int64_t kRowChunk = 32768;   // values one partial result covers, innermost axis reduced
+constexpr std::int64_t kRowChunk = 32768;    // values one partial result covers, innermost axis reduced
 constexpr std::int64_t kColumnChunk = 2048;  // rows one partial result covers, innermost axis kept
 constexpr std::int64_t kColumns = 256;       // of a tile of columns
 
@@ -127,7 +128,8 @@ void fold_rows(const Split& s, const T* x, T* y, Finish&& finish) {
   });
   for (std::int64_t k = 0; k < s.kept_count; ++k) {
     Value value = Fold::start();
-    for (std::int64_t c = 0; c < chunks; ++c) value = Fold::join(value, parts[static_cast<std::size_t>(k * chunks + c)]);
+    for (std::int64_t c = 0; c < chunks; ++c)
+      value = Fold::join(value, parts[static_cast<std::size_t>(k * chunks + c)]);
     y[k] = finish(value);
   }
 }
@@ -138,31 +140,36 @@ void fold_columns(const Split& s, const T* x, T* y, Finish&& finish) {
   const std::int64_t chunks = std::max<std::int64_t>(1, (s.reduced_count + kColumnChunk - 1) / kColumnChunk);
   const std::int64_t tiles = (s.width + kColumns - 1) / kColumns;
   std::vector<Value> parts(chunks == 1 ? 0 : static_cast<std::size_t>(s.kept_count * chunks * s.width));
-  parallel_each(s.kept_count * chunks * tiles, std::min(s.reduced_count, kColumnChunk) * std::min(s.width, kColumns),
-                [&](std::int64_t task) {
-    const std::int64_t kept = task / (chunks * tiles), chunk = task / tiles % chunks, first = task % tiles * kColumns;
-    const std::int64_t columns = std::min(kColumns, s.width - first);
-    const T* const from = x + offset_of(s.kept, kept) + first;
-    Value value[kColumns];
-    vectorised([&] {
-      for (std::int64_t j = 0; j < columns; ++j) value[j] = Fold::start();
-      const std::int64_t begin = chunk * kColumnChunk, end = std::min(s.reduced_count, begin + kColumnChunk);
-      for_each_row(s.reduced, begin, end,
-                   [&](std::int64_t, std::int64_t length, const std::array<std::int64_t, 1>& offset) {
-                     const std::int64_t stride = s.reduced.stride[0][s.reduced.rank - 1];
-                     for (std::int64_t i = 0; i < length; ++i) {
-                       const T* const row = from + offset[0] + i * stride;
+  parallel_each(
+      s.kept_count * chunks * tiles, std::min(s.reduced_count, kColumnChunk) * std::min(s.width, kColumns),
+      [&](std::int64_t task) {
+        const std::int64_t kept = task / (chunks * tiles), chunk = task / tiles % chunks,
+                           first = task % tiles * kColumns;
+        const std::int64_t columns = std::min(kColumns, s.width - first);
+        const T* const from = x + offset_of(s.kept, kept) + first;
+        Value value[kColumns];
+        vectorised([&] {
+          for (std::int64_t j = 0; j < columns; ++j) value[j] = Fold::start();
+          const std::int64_t begin = chunk * kColumnChunk,
+                             end = std::min(s.reduced_count, begin + kColumnChunk);
+          for_each_row(s.reduced, begin, end,
+                       [&](std::int64_t, std::int64_t length, const std::array<std::int64_t, 1>& offset) {
+                         const std::int64_t stride = s.reduced.stride[0][s.reduced.rank - 1];
+                         for (std::int64_t i = 0; i < length; ++i) {
+                           const T* const row = from + offset[0] + i * stride;
 #pragma omp simd
-                       for (std::int64_t j = 0; j < columns; ++j)
-                         value[j] = Fold::join(value[j], static_cast<Value>(row[j]));
-                     }
-                   });
-    });
-    for (std::int64_t j = 0; j < columns; ++j) {
-      if (chunks == 1) y[kept * s.width + first + j] = finish(value[j]);
-      else parts[static_cast<std::size_t>((kept * chunks + chunk) * s.width + first + j)] = value[j];
-    }
-  });
+                           for (std::int64_t j = 0; j < columns; ++j)
+                             value[j] = Fold::join(value[j], static_cast<Value>(row[j]));
+                         }
+                       });
+        });
+        for (std::int64_t j = 0; j < columns; ++j) {
+          if (chunks == 1)
+            y[kept * s.width + first + j] = finish(value[j]);
+          else
+            parts[static_cast<std::size_t>((kept * chunks + chunk) * s.width + first + j)] = value[j];
+        }
+      });
   if (chunks == 1) return;
   for (std::int64_t kept = 0; kept < s.kept_count; ++kept)
     for (std::int64_t j = 0; j < s.width; ++j) {
@@ -177,15 +184,18 @@ template <class Fold, class T, class Finish>
 void fold(DimsView dims, DimsView axes, const T* x, T* y, Finish&& finish) {
   const Split s = split(dims, axes);
   if (s.kept_count * s.width == 0) return;
-  if (s.width == 1) fold_rows<Fold>(s, x, y, finish);
-  else fold_columns<Fold>(s, x, y, finish);
+  if (s.width == 1)
+    fold_rows<Fold>(s, x, y, finish);
+  else
+    fold_columns<Fold>(s, x, y, finish);
 }
 
 /// better(a, b): a replaces b, which came before it.
 template <class T, class Better>
 void arg_first(DimsView dims, std::int64_t axis, const T* x, std::int64_t* y, Better&& better) {
   const auto at = static_cast<std::size_t>(axis);
-  const std::int64_t extent = dims[at], inner = count_of(dims.subspan(at + 1)), outer = count_of(dims.first(at));
+  const std::int64_t extent = dims[at], inner = count_of(dims.subspan(at + 1)),
+                     outer = count_of(dims.first(at));
   if (outer * inner == 0) return;
   if (extent == 0) throw Error(ErrorCode::shape, "[argmax] there is no largest of no values");
   parallel_each(outer * inner, extent, [&](std::int64_t k) {
@@ -205,15 +215,21 @@ void reduce(Reduction op, DimsView x_dims, DimsView axes, const T* x, T* y) {
   for (const auto axis : axes) count *= x_dims[static_cast<std::size_t>(axis)];
   const auto same = [](auto v) { return static_cast<T>(v); };
   switch (op) {
-    case Reduction::sum: return fold<Sum<T>>(x_dims, axes, x, y, same);
+    case Reduction::sum:
+      return fold<Sum<T>>(x_dims, axes, x, y, same);
     case Reduction::mean:
       return fold<Sum<T>>(x_dims, axes, x, y, [count](Wide<T> v) {
-        if constexpr (std::is_integral_v<T>) return static_cast<T>(count == 0 ? 0 : v / count);
-        else return static_cast<T>(v / static_cast<double>(count));
+        if constexpr (std::is_integral_v<T>)
+          return static_cast<T>(count == 0 ? 0 : v / count);
+        else
+          return static_cast<T>(v / static_cast<double>(count));
       });
-    case Reduction::amax: return fold<Largest<T>>(x_dims, axes, x, y, same);
-    case Reduction::amin: return fold<Smallest<T>>(x_dims, axes, x, y, same);
-    case Reduction::prod: return fold<Product<T>>(x_dims, axes, x, y, same);
+    case Reduction::amax:
+      return fold<Largest<T>>(x_dims, axes, x, y, same);
+    case Reduction::amin:
+      return fold<Smallest<T>>(x_dims, axes, x, y, same);
+    case Reduction::prod:
+      return fold<Product<T>>(x_dims, axes, x, y, same);
   }
 }
 
@@ -236,10 +252,10 @@ void argmin(DimsView x_dims, std::int64_t axis, const T* x, std::int64_t* y) {
   arg_first(x_dims, axis, x, y, [](T a, T b) { return a < b || (a != a && b == b); });
 }
 
-#define RULEGRAD_FOR_TYPE(T)                                                 \
-  template void reduce(Reduction, DimsView, DimsView, const T*, T*);         \
-  template void sum_to(DimsView, const T*, DimsView, T*);                    \
-  template void argmax(DimsView, std::int64_t, const T*, std::int64_t*);     \
+#define RULEGRAD_FOR_TYPE(T)                                             \
+  template void reduce(Reduction, DimsView, DimsView, const T*, T*);     \
+  template void sum_to(DimsView, const T*, DimsView, T*);                \
+  template void argmax(DimsView, std::int64_t, const T*, std::int64_t*); \
   template void argmin(DimsView, std::int64_t, const T*, std::int64_t*);
 RULEGRAD_FOR_TYPE(float)
 RULEGRAD_FOR_TYPE(double)

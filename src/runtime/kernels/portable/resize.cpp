@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "rulegrad/error.hpp"
+
 #include "runtime/kernels/portable/isa.hpp"
 #include "runtime/kernels/portable/parallel.hpp"
 
@@ -22,20 +23,28 @@ struct Axis {
 
 double source_position(const ResizeGeometry& g, double o, double in, double out, double scale) {
   switch (g.coordinates) {
-    case ResizeCoordinates::half_pixel: return (o + 0.5) / scale - 0.5;
-    case ResizeCoordinates::pytorch_half_pixel: return out > 1 ? (o + 0.5) / scale - 0.5 : 0;
-    case ResizeCoordinates::align_corners: return out > 1 ? o * (in - 1) / (out - 1) : 0;
-    case ResizeCoordinates::asymmetric: return o / scale;
+    case ResizeCoordinates::half_pixel:
+      return (o + 0.5) / scale - 0.5;
+    case ResizeCoordinates::pytorch_half_pixel:
+      return out > 1 ? (o + 0.5) / scale - 0.5 : 0;
+    case ResizeCoordinates::align_corners:
+      return out > 1 ? o * (in - 1) / (out - 1) : 0;
+    case ResizeCoordinates::asymmetric:
+      return o / scale;
   }
   return o;
 }
 
 double rounded(NearestRounding rounding, double position) {
   switch (rounding) {
-    case NearestRounding::round_prefer_floor: return std::ceil(position - 0.5);
-    case NearestRounding::round_prefer_ceil: return std::floor(position + 0.5);
-    case NearestRounding::floor: return std::floor(position);
-    case NearestRounding::ceil: return std::ceil(position);
+    case NearestRounding::round_prefer_floor:
+      return std::ceil(position - 0.5);
+    case NearestRounding::round_prefer_ceil:
+      return std::floor(position + 0.5);
+    case NearestRounding::floor:
+      return std::floor(position);
+    case NearestRounding::ceil:
+      return std::ceil(position);
   }
   return position;
 }
@@ -44,7 +53,8 @@ template <class T>
 std::array<Axis<T>, 3> axes_of(const ResizeGeometry& g) {
   const std::size_t rank = g.in.size();
   if (rank < 1 || rank > 3 || g.out.size() != rank || (!g.scales.empty() && g.scales.size() != rank))
-    throw Error(ErrorCode::shape, "[resize] expects one to three spatial axes, with an extent (and a scale) for each");
+    throw Error(ErrorCode::shape,
+                "[resize] expects one to three spatial axes, with an extent (and a scale) for each");
   std::array<Axis<T>, 3> axes;
   for (std::size_t k = 0; k < rank; ++k) {
     Axis<T>& axis = axes[3 - rank + k];
@@ -53,7 +63,8 @@ std::array<Axis<T>, 3> axes_of(const ResizeGeometry& g) {
     const double scale = g.scales.empty() ? out / in : g.scales[k], last = in - 1;
     for (std::int64_t o = 0; o < axis.out; ++o) {
       const double position = source_position(g, static_cast<double>(o), in, out, scale);
-      const double at = std::clamp(g.mode == ResizeMode::nearest ? rounded(g.rounding, position) : position, 0.0, last);
+      const double at =
+          std::clamp(g.mode == ResizeMode::nearest ? rounded(g.rounding, position) : position, 0.0, last);
       const double low = std::floor(at);
       axis.low.push_back(static_cast<std::int64_t>(low));
       axis.high.push_back(std::min(static_cast<std::int64_t>(low) + 1, axis.in - 1));
@@ -99,7 +110,8 @@ void resize(const ResizeGeometry& geometry, std::int64_t planes, const T* x, T* 
     const std::int64_t row = task % rows;
     const T* const in = x + task / rows * in_count;
     T* const out = y + task * width;
-    const auto from = rows_of(axes, static_cast<std::size_t>(row / axes[1].out), static_cast<std::size_t>(row % axes[1].out));
+    const auto from = rows_of(axes, static_cast<std::size_t>(row / axes[1].out),
+                              static_cast<std::size_t>(row % axes[1].out));
     const std::int64_t* const low = axes[2].low.data();
     const std::int64_t* const high = axes[2].high.data();
     const T* const upper = axes[2].upper.data();
@@ -129,7 +141,8 @@ void resize_adjoint(const ResizeGeometry& geometry, std::int64_t planes, const T
     T* const out = gx + plane * in_count;
     std::fill_n(out, in_count, T(0));
     for (std::int64_t row = 0; row < rows; ++row) {
-      const auto to = rows_of(axes, static_cast<std::size_t>(row / axes[1].out), static_cast<std::size_t>(row % axes[1].out));
+      const auto to = rows_of(axes, static_cast<std::size_t>(row / axes[1].out),
+                              static_cast<std::size_t>(row % axes[1].out));
       const T* const from = g + (plane * rows + row) * width;
       for (std::size_t r = 0; r < to.count; ++r)
         for (std::int64_t i = 0; i < width; ++i) {

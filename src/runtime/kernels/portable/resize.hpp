@@ -4,12 +4,13 @@
 #include <span>
 
 #include "rulegrad/op_attributes.hpp"
+
 #include "runtime/kernels/portable/dims.hpp"
 
 namespace rulegrad::kernels {
 
-/// ONNX Resize of `planes` arrays over one to three spatial axes. `scales` are those of the model, empty for out / in;
-/// coordinates are computed in float64. Linear is multilinear and clamps at the border.
+/// ONNX Resize of `planes` arrays over one to three spatial axes. `scales` are those of the model, empty for
+/// out / in; coordinates are computed in float64. Linear is multilinear and clamps at the border.
 struct ResizeGeometry {
   DimsView in, out;
   std::span<const double> scales;

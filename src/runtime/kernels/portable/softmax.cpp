@@ -46,7 +46,8 @@ void columns(std::int64_t extent, std::int64_t inner, std::int64_t width, const 
       sum[j] += static_cast<double>(e);
     }
   T scale[kTile];
-  for (std::int64_t j = 0; j < width; ++j) scale[j] = static_cast<T>(logarithm ? std::log(sum[j]) : 1 / sum[j]);
+  for (std::int64_t j = 0; j < width; ++j)
+    scale[j] = static_cast<T>(logarithm ? std::log(sum[j]) : 1 / sum[j]);
   for (std::int64_t i = 0; i < extent; ++i)
     for (std::int64_t j = 0; j < width; ++j) {
       T& out = y[i * inner + j];
@@ -57,14 +58,17 @@ void columns(std::int64_t extent, std::int64_t inner, std::int64_t width, const 
 template <bool logarithm, class T>
 void apply(DimsView dims, std::int64_t axis, const T* x, T* y) {
   const auto at = static_cast<std::size_t>(axis);
-  const std::int64_t extent = dims[at], inner = count_of(dims.subspan(at + 1)), outer = count_of(dims.first(at));
+  const std::int64_t extent = dims[at], inner = count_of(dims.subspan(at + 1)),
+                     outer = count_of(dims.first(at));
   if (outer * extent * inner == 0) return;
   const std::int64_t tiles = (inner + kTile - 1) / kTile;
   parallel_each(outer * tiles, extent * std::min(inner, kTile) * 8, [&](std::int64_t task) {
     const std::int64_t first = task % tiles * kTile, offset = task / tiles * extent * inner + first;
     vectorised([&] {
-      if (inner == 1) row<logarithm>(extent, x + offset, y + offset);
-      else columns<logarithm>(extent, inner, std::min(kTile, inner - first), x + offset, y + offset);
+      if (inner == 1)
+        row<logarithm>(extent, x + offset, y + offset);
+      else
+        columns<logarithm>(extent, inner, std::min(kTile, inner - first), x + offset, y + offset);
     });
   });
 }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "rulegrad/error.hpp"
+
 #include "runtime/kernels/portable/isa.hpp"
 #include "runtime/kernels/portable/parallel.hpp"
 
@@ -39,7 +40,8 @@ void quantile(double q, std::int64_t samples, std::int64_t count, const T* x, T*
     std::nth_element(sorted.begin(), low, sorted.end());
     const auto first = static_cast<double>(*low);
     // What follows the nth element is not smaller than it: the next rank is the smallest of that.
-    const double second = low + 1 == sorted.end() ? first : static_cast<double>(*std::min_element(low + 1, sorted.end()));
+    const double second =
+        low + 1 == sorted.end() ? first : static_cast<double>(*std::min_element(low + 1, sorted.end()));
     const double part = rank - below;
     y[s] = static_cast<T>(part == 0 ? first : first + part * (second - first));
   }

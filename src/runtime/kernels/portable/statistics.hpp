@@ -5,8 +5,8 @@
 
 namespace rulegrad::kernels {
 
-/// y[s] = the q-quantile (0 <= q <= 1) of x[s, 0..count), linear between ranks, as numpy.quantile: rank q (count - 1).
-/// NaN if there is a NaN. T = float, double. Throws Error(shape) if count is 0.
+/// y[s] = the q-quantile (0 <= q <= 1) of x[s, 0..count), linear between ranks, as numpy.quantile: rank q
+/// (count - 1). NaN if there is a NaN. T = float, double. Throws Error(shape) if count is 0.
 template <class T>
 void quantile(double q, std::int64_t samples, std::int64_t count, const T* x, T* y);
 

@@ -15,7 +15,8 @@ constexpr std::int64_t kTile = 32;
 
 /// y[j + i * y_step] = x[i + j * x_step] for a block of i and j: x runs along i, y along j.
 template <class W>
-void transpose_block(std::int64_t rows, std::int64_t columns, const W* x, std::int64_t x_step, W* y, std::int64_t y_step) {
+void transpose_block(std::int64_t rows, std::int64_t columns, const W* x, std::int64_t x_step, W* y,
+                     std::int64_t y_step) {
   for (std::int64_t i0 = 0; i0 < rows; i0 += kTile)
     for (std::int64_t j0 = 0; j0 < columns; j0 += kTile) {
       const std::int64_t i1 = std::min(rows, i0 + kTile), j1 = std::min(columns, j0 + kTile);
@@ -31,17 +32,18 @@ template <class W>
 void copy_rows(const Walk<1>& walk, std::int64_t count, const W* x, W* y) {
   parallel_chunks(count, kGrain, [&](std::int64_t begin, std::int64_t end) {
     vectorised([&] {
-      for_each_row(walk, begin, end, [&](std::int64_t at, std::int64_t length, const std::array<std::int64_t, 1>& from) {
-        const std::int64_t step = walk.stride[0][walk.rank - 1];
-        const W* const in = x + from[0];
-        W* const out = y + at;
-        if (step == 1)
-          for (std::int64_t i = 0; i < length; ++i) out[i] = in[i];
-        else if (step == 0)
-          for (std::int64_t i = 0; i < length; ++i) out[i] = *in;
-        else
-          for (std::int64_t i = 0; i < length; ++i) out[i] = in[i * step];
-      });
+      for_each_row(walk, begin, end,
+                   [&](std::int64_t at, std::int64_t length, const std::array<std::int64_t, 1>& from) {
+                     const std::int64_t step = walk.stride[0][walk.rank - 1];
+                     const W* const in = x + from[0];
+                     W* const out = y + at;
+                     if (step == 1)
+                       for (std::int64_t i = 0; i < length; ++i) out[i] = in[i];
+                     else if (step == 0)
+                       for (std::int64_t i = 0; i < length; ++i) out[i] = *in;
+                     else
+                       for (std::int64_t i = 0; i < length; ++i) out[i] = in[i * step];
+                   });
     });
   });
 }
@@ -65,7 +67,8 @@ void transpose_walk(const Walk<1>& walk, std::int64_t count, const W* x, W* y) {
   if (fast == last) return copy_rows(walk, count, x, y);
   std::int64_t y_step = 1;
   for (std::size_t i = fast + 1; i < walk.rank; ++i) y_step *= walk.extent[i];
-  // Two strides, x and y, over all axes but the two of the block; rows of the block are shared out to threads.
+  // Two strides, x and y, over all axes but the two of the block; rows of the block are shared out to
+  // threads.
   Walk<2> outer;
   std::int64_t step = count, outer_count = 1;
   for (std::size_t i = 0; i < last; ++i) {
@@ -75,7 +78,8 @@ void transpose_walk(const Walk<1>& walk, std::int64_t count, const W* x, W* y) {
     outer_count *= walk.extent[i];
   }
   outer.finish();
-  const std::int64_t rows = walk.extent[fast], columns = walk.extent[last], bands = (rows + kTile - 1) / kTile;
+  const std::int64_t rows = walk.extent[fast], columns = walk.extent[last],
+                     bands = (rows + kTile - 1) / kTile;
   parallel_each(outer_count * bands, std::min(rows, kTile) * columns, [&](std::int64_t task) {
     const std::int64_t first = task % bands * kTile;
     std::int64_t at = task / bands, from = 0, to = 0;
@@ -115,25 +119,29 @@ void transpose(std::size_t element_bytes, DimsView x_dims, DimsView perm, const 
   if (count == 0) return;
   const auto strides = strides_of(x_dims);
   Walk<1> walk;
-  for (const auto axis : perm) walk.push(x_dims[static_cast<std::size_t>(axis)], {strides[static_cast<std::size_t>(axis)]});
+  for (const auto axis : perm)
+    walk.push(x_dims[static_cast<std::size_t>(axis)], {strides[static_cast<std::size_t>(axis)]});
   walk.finish();
-  with_word(element_bytes, [&]<class W>(W) { transpose_walk(walk, count, static_cast<const W*>(x), static_cast<W*>(y)); });
+  with_word(element_bytes,
+            [&]<class W>(W) { transpose_walk(walk, count, static_cast<const W*>(x), static_cast<W*>(y)); });
 }
 
 void expand(std::size_t element_bytes, DimsView x_dims, const void* x, DimsView y_dims, void* y) {
   const std::int64_t count = count_of(y_dims);
   if (count == 0) return;
   const auto walk = broadcast_walk<1>(y_dims, {x_dims});
-  with_word(element_bytes, [&]<class W>(W) { copy_rows(walk, count, static_cast<const W*>(x), static_cast<W*>(y)); });
+  with_word(element_bytes,
+            [&]<class W>(W) { copy_rows(walk, count, static_cast<const W*>(x), static_cast<W*>(y)); });
 }
 
-void slice(std::size_t element_bytes, DimsView x_dims, DimsView starts, DimsView steps, const void* x, DimsView y_dims,
-           void* y) {
+void slice(std::size_t element_bytes, DimsView x_dims, DimsView starts, DimsView steps, const void* x,
+           DimsView y_dims, void* y) {
   const std::int64_t count = count_of(y_dims);
   if (count == 0) return;
   const Strided s = strided(x_dims, starts, steps, y_dims);
-  with_word(element_bytes,
-            [&]<class W>(W) { copy_rows(s.walk, count, static_cast<const W*>(x) + s.offset, static_cast<W*>(y)); });
+  with_word(element_bytes, [&]<class W>(W) {
+    copy_rows(s.walk, count, static_cast<const W*>(x) + s.offset, static_cast<W*>(y));
+  });
 }
 
 void slice_scatter(std::size_t element_bytes, DimsView g_dims, DimsView starts, DimsView steps, const void* g,
@@ -141,20 +149,22 @@ void slice_scatter(std::size_t element_bytes, DimsView g_dims, DimsView starts, 
   const std::int64_t count = count_of(g_dims);
   with_word(element_bytes, [&]<class W>(W) {
     W* const out = static_cast<W*>(y);
-    parallel_chunks(count_of(y_dims), kGrain, [&](std::int64_t begin, std::int64_t end) { std::fill(out + begin, out + end, W(0)); });
+    parallel_chunks(count_of(y_dims), kGrain,
+                    [&](std::int64_t begin, std::int64_t end) { std::fill(out + begin, out + end, W(0)); });
     if (count == 0) return;
     const Strided s = strided(y_dims, starts, steps, g_dims);
     const W* const in = static_cast<const W*>(g);
     parallel_chunks(count, kGrain, [&](std::int64_t begin, std::int64_t end) {
       vectorised([&] {
-        for_each_row(s.walk, begin, end, [&](std::int64_t at, std::int64_t length, const std::array<std::int64_t, 1>& to) {
-          const std::int64_t step = s.walk.stride[0][s.walk.rank - 1];
-          W* const row = out + s.offset + to[0];
-          if (step == 1)
-            for (std::int64_t i = 0; i < length; ++i) row[i] = in[at + i];
-          else
-            for (std::int64_t i = 0; i < length; ++i) row[i * step] = in[at + i];
-        });
+        for_each_row(s.walk, begin, end,
+                     [&](std::int64_t at, std::int64_t length, const std::array<std::int64_t, 1>& to) {
+                       const std::int64_t step = s.walk.stride[0][s.walk.rank - 1];
+                       W* const row = out + s.offset + to[0];
+                       if (step == 1)
+                         for (std::int64_t i = 0; i < length; ++i) row[i] = in[at + i];
+                       else
+                         for (std::int64_t i = 0; i < length; ++i) row[i * step] = in[at + i];
+                     });
       });
     });
   });

@@ -2,6 +2,7 @@
 #include <type_traits>
 
 #include "rulegrad/error.hpp"
+
 #include "runtime/kernels/portable/elementwise.hpp"
 #include "runtime/kernels/portable/elementwise_loops.hpp"
 #include "runtime/kernels/portable/functions.hpp"
@@ -21,12 +22,19 @@ T saturated(double value) {
 template <class T>
 void integer_unary(Unary op, UnaryParameters p, std::int64_t count, const T* x, T* y) {
   switch (op) {
-    case Unary::relu: return map_contiguous(fn::Relu{}, count, y, x);
-    case Unary::clip: return map_contiguous(fn::Clip<T>{saturated<T>(p.alpha), saturated<T>(p.beta)}, count, y, x);
-    case Unary::abs: return map_contiguous(fn::Abs{}, count, y, x);
-    case Unary::neg: return map_contiguous(fn::Neg{}, count, y, x);
-    case Unary::sign: return map_contiguous(fn::Sign{}, count, y, x);
-    default: throw Error(ErrorCode::dtype, "[unary] this function is defined for float32 and float64 only: cast first");
+    case Unary::relu:
+      return map_contiguous(fn::Relu{}, count, y, x);
+    case Unary::clip:
+      return map_contiguous(fn::Clip<T>{saturated<T>(p.alpha), saturated<T>(p.beta)}, count, y, x);
+    case Unary::abs:
+      return map_contiguous(fn::Abs{}, count, y, x);
+    case Unary::neg:
+      return map_contiguous(fn::Neg{}, count, y, x);
+    case Unary::sign:
+      return map_contiguous(fn::Sign{}, count, y, x);
+    default:
+      throw Error(ErrorCode::dtype,
+                  "[unary] this function is defined for float32 and float64 only: cast first");
   }
 }
 
@@ -35,33 +43,60 @@ void floating_unary(Unary op, UnaryParameters p, std::int64_t count, const T* x,
   const T alpha = static_cast<T>(p.alpha), beta = static_cast<T>(p.beta), gamma = static_cast<T>(p.gamma);
   const auto apply = [&](auto f) { map_contiguous(f, count, y, x); };
   switch (op) {
-    case Unary::relu: return apply(fn::Relu{});
-    case Unary::leaky_relu: return apply(fn::LeakyRelu<T>{alpha});
-    case Unary::elu: return apply(fn::Elu<T>{alpha, T(1)});
-    case Unary::selu: return apply(fn::Elu<T>{alpha, gamma});
-    case Unary::gelu: return apply(fn::Gelu{});
-    case Unary::gelu_tanh: return apply(fn::GeluTanh{});
-    case Unary::silu: return apply(fn::Silu{});
-    case Unary::sigmoid: return apply(fn::Sigmoid{});
-    case Unary::tanh: return apply(fn::Tanh{});
-    case Unary::softplus: return apply(fn::Softplus{});
-    case Unary::hardswish: return apply(fn::HardSwish{});
-    case Unary::hardsigmoid: return apply(fn::HardSigmoid<T>{alpha, beta});
-    case Unary::clip: return apply(fn::Clip<T>{alpha, beta});
-    case Unary::erf: return apply(fn::Erf{});
-    case Unary::exp: return apply(fn::Exp{});
-    case Unary::log: return apply(fn::Log{});
-    case Unary::sqrt: return apply(fn::Sqrt{});
-    case Unary::abs: return apply(fn::Abs{});
-    case Unary::neg: return apply(fn::Neg{});
-    case Unary::sign: return apply(fn::Sign{});
-    case Unary::reciprocal: return apply(fn::Reciprocal{});
-    case Unary::floor: return apply(fn::Floor{});
-    case Unary::ceil: return apply(fn::Ceil{});
-    case Unary::round: return apply(fn::Round{});
-    case Unary::sin: return apply(fn::Sin{});
-    case Unary::cos: return apply(fn::Cos{});
-    case Unary::stabilize: return apply(fn::Stabilize<T>{alpha});
+    case Unary::relu:
+      return apply(fn::Relu{});
+    case Unary::leaky_relu:
+      return apply(fn::LeakyRelu<T>{alpha});
+    case Unary::elu:
+      return apply(fn::Elu<T>{alpha, T(1)});
+    case Unary::selu:
+      return apply(fn::Elu<T>{alpha, gamma});
+    case Unary::gelu:
+      return apply(fn::Gelu{});
+    case Unary::gelu_tanh:
+      return apply(fn::GeluTanh{});
+    case Unary::silu:
+      return apply(fn::Silu{});
+    case Unary::sigmoid:
+      return apply(fn::Sigmoid{});
+    case Unary::tanh:
+      return apply(fn::Tanh{});
+    case Unary::softplus:
+      return apply(fn::Softplus{});
+    case Unary::hardswish:
+      return apply(fn::HardSwish{});
+    case Unary::hardsigmoid:
+      return apply(fn::HardSigmoid<T>{alpha, beta});
+    case Unary::clip:
+      return apply(fn::Clip<T>{alpha, beta});
+    case Unary::erf:
+      return apply(fn::Erf{});
+    case Unary::exp:
+      return apply(fn::Exp{});
+    case Unary::log:
+      return apply(fn::Log{});
+    case Unary::sqrt:
+      return apply(fn::Sqrt{});
+    case Unary::abs:
+      return apply(fn::Abs{});
+    case Unary::neg:
+      return apply(fn::Neg{});
+    case Unary::sign:
+      return apply(fn::Sign{});
+    case Unary::reciprocal:
+      return apply(fn::Reciprocal{});
+    case Unary::floor:
+      return apply(fn::Floor{});
+    case Unary::ceil:
+      return apply(fn::Ceil{});
+    case Unary::round:
+      return apply(fn::Round{});
+    case Unary::sin:
+      return apply(fn::Sin{});
+    case Unary::cos:
+      return apply(fn::Cos{});
+    case Unary::stabilize:
+      return apply(fn::Stabilize<T>{alpha});
   }
 }
 
@@ -69,8 +104,10 @@ void floating_unary(Unary op, UnaryParameters p, std::int64_t count, const T* x,
 
 template <class T>
 void unary(Unary op, UnaryParameters parameters, std::int64_t count, const T* x, T* y) {
-  if constexpr (std::is_floating_point_v<T>) floating_unary(op, parameters, count, x, y);
-  else integer_unary(op, parameters, count, x, y);
+  if constexpr (std::is_floating_point_v<T>)
+    floating_unary(op, parameters, count, x, y);
+  else
+    integer_unary(op, parameters, count, x, y);
 }
 
 void logical_not(std::int64_t count, const bool* x, bool* y) {

@@ -5,14 +5,16 @@
 #include <cstdint>
 
 #include "rulegrad/error.hpp"
+
 #include "runtime/kernels/portable/dims.hpp"
 
 namespace rulegrad::kernels {
 
 inline constexpr std::size_t kMaxRank = 8;
 
-/// How `n` arrays are read along one iteration space: extents with neighbouring axes merged where every array steps
-/// through them evenly, and a stride per array and axis, 0 where it is broadcast. The innermost axis comes last.
+/// How `n` arrays are read along one iteration space: extents with neighbouring axes merged where every array
+/// steps through them evenly, and a stride per array and axis, 0 where it is broadcast. The innermost axis
+/// comes last.
 template <std::size_t n>
 struct Walk {
   std::size_t rank = 0;
@@ -52,7 +54,8 @@ template <std::size_t n>
   std::array<std::array<std::int64_t, kMaxRank>, n> strides{};
   if (out.size() > kMaxRank) throw Error(ErrorCode::shape, "[kernels] arrays have at most 8 axes");
   for (std::size_t k = 0; k < n; ++k) {
-    if (dims[k].size() > out.size()) throw Error(ErrorCode::shape, "[kernels] an operand has more axes than the result");
+    if (dims[k].size() > out.size())
+      throw Error(ErrorCode::shape, "[kernels] an operand has more axes than the result");
     std::int64_t step = 1;
     for (std::size_t i = 0; i < dims[k].size(); ++i) {
       const std::size_t from = dims[k].size() - 1 - i, to = out.size() - 1 - i;
@@ -72,8 +75,8 @@ template <std::size_t n>
   return walk;
 }
 
-/// Calls row(first, length, offsets) for the innermost pieces of the flat positions [begin, end) of the space;
-/// offsets[k] is where array k stands at `first`.
+/// Calls row(first, length, offsets) for the innermost pieces of the flat positions [begin, end) of the
+/// space; offsets[k] is where array k stands at `first`.
 template <std::size_t n, class Row>
 void for_each_row(const Walk<n>& walk, std::int64_t begin, std::int64_t end, Row&& row) {
   if (begin >= end) return;

@@ -16,10 +16,14 @@ typedef std::uint64_t __attribute__((may_alias)) Word64;
 template <class F>
 void with_word(std::size_t bytes, F&& f) {
   switch (bytes) {
-    case 1: return f(Word8{});
-    case 4: return f(Word32{});
-    case 8: return f(Word64{});
-    default: throw Error(ErrorCode::internal, "[kernels] elements have 1, 4 or 8 bytes");
+    case 1:
+      return f(Word8{});
+    case 4:
+      return f(Word32{});
+    case 8:
+      return f(Word64{});
+    default:
+      throw Error(ErrorCode::internal, "[kernels] elements have 1, 4 or 8 bytes");
   }
 }
 

@@ -1,0 +1,240 @@
+#include "runtime/kernels/portable/matmul.hpp"
+
+#include <algorithm>
+#include <array>
+#include <omp.h>
+#include <vector>
+
+#include "rulegrad/error.hpp"
+
+#include "runtime/kernels/portable/blas.hpp"
+#include "runtime/kernels/portable/isa.hpp"
+#include "runtime/kernels/portable/parallel.hpp"
+#include "runtime/kernels/portable/tiled_product.hpp"
+#include "runtime/kernels/portable/walk.hpp"
+
+namespace rulegrad::kernels {
+namespace {
+
+constexpr std::int64_t kThin = 16;             // rows or columns that one sweep over the other operand serves
+constexpr std::int64_t kBand = 32;             // rows of the streamed operand that a thread takes at once
+constexpr std::int64_t kDotDepth = 2048;       // of one partial sum, spread over the lanes of a vector
+constexpr std::int64_t kAxpyDepth = 256;       // the same, one after the other
+constexpr std::int64_t kTransposed = 1 << 20;  // values of a thin operand worth transposing
+
+/// Matrices x [rows, depth] and w [columns, depth], both contiguous, to out[i * out_rows + j * out_columns]:
+/// w is streamed once.
+template <class T>
+void thin_dot(std::int64_t rows, std::int64_t columns, std::int64_t depth, const T* x, const T* w, T* out,
+              std::int64_t out_rows, std::int64_t out_columns, bool accumulate) {
+  const MicroKernels<T>& kernels = micro_kernels<T>();
+  // A band of rows of w at a time, so that a piece of x serves all of them while it is near.
+  parallel_chunks(columns, kBand, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t p = 0; p < depth; p += kDotDepth)
+      for (std::int64_t j = begin; j < end; j += kDotBlock)
+        for (std::int64_t i = 0; i < rows; i += kDotBlock) {
+          const std::int64_t height = std::min<std::int64_t>(kDotBlock, rows - i);
+          const std::int64_t width = std::min<std::int64_t>(kDotBlock, end - j);
+          kernels.dot[height - 1][width - 1](std::min(kDotDepth, depth - p), x + i * depth + p, depth,
+                                             w + j * depth + p, depth, out + i * out_rows + j * out_columns,
+                                             out_rows, out_columns, accumulate || p > 0);
+        }
+  });
+}
+
+/// y [rows, columns] = x [rows, depth] w [depth, columns]: w is streamed once, in strips of columns.
+template <class T>
+void thin_axpy(std::int64_t rows, std::int64_t columns, std::int64_t depth, const T* x, const T* w, T* y,
+               bool accumulate) {
+  const MicroKernels<T>& kernels = micro_kernels<T>();
+  const std::int64_t share = columns / (4 * std::int64_t{omp_get_max_threads()});
+  const std::int64_t strip = std::clamp<std::int64_t>(share / 64 * 64, 128, 1024);
+  parallel_chunks(columns, strip, [&](std::int64_t begin, std::int64_t end) {
+    const std::int64_t width = end - begin;
+    T* const sum = reinterpret_cast<T*>(thread_scratch(static_cast<std::size_t>(rows * width) * sizeof(T)));
+    for (std::int64_t p = 0; p < depth; p += kAxpyDepth) {
+      const std::int64_t steps = std::min(kAxpyDepth, depth - p);
+      std::fill_n(sum, rows * width, T(0));
+      // Few rows of w at a time, so that they stay near for all rows of x.
+      for (std::int64_t q = 0; q < steps; q += 16)
+        for (std::int64_t i = 0; i < rows; i += kDotBlock) {
+          const std::int64_t height = std::min<std::int64_t>(kDotBlock, rows - i);
+          kernels.axpy[height - 1](std::min<std::int64_t>(16, steps - q), width, x + i * depth + p + q, depth,
+                                   w + (p + q) * columns + begin, columns, sum + i * width, width);
+        }
+      for (std::int64_t i = 0; i < rows; ++i) {
+        T* const to = y + i * columns + begin;
+        for (std::int64_t c = 0; c < width; ++c)
+          to[c] = accumulate || p > 0 ? to[c] + sum[i * width + c] : sum[i * width + c];
+      }
+    }
+  });
+}
+
+/// Products op(a) op(b) [m, n] over a depth of k, one for each pair of offsets of its operands.
+template <class T>
+struct Products {
+  bool transpose_a, transpose_b;
+  std::int64_t m, n, k;
+  const T* a;
+  const T* b;
+  T* c;
+  bool accumulate;
+  std::vector<std::int64_t> a_offset{0}, b_offset{0};
+
+  [[nodiscard]] std::int64_t count() const { return static_cast<std::int64_t>(a_offset.size()); }
+};
+
+/// Tiles of c, each by BLAS in one thread. The tiles depend on the extents alone, so the bits do not depend
+/// on threads.
+template <class T>
+void by_blas(const Products<T>& p) {
+  const std::int64_t tile_m = p.m <= 384 ? 192 : 256, tile_n = p.n <= 768 ? 256 : 384;
+  const std::int64_t tiles_m = (p.m + tile_m - 1) / tile_m, tiles_n = (p.n + tile_n - 1) / tile_n;
+  const SingleThreadedBlas single;
+  parallel_each(p.count() * tiles_m * tiles_n, std::min(tile_m, p.m) * std::min(tile_n, p.n) / 8 * p.k / 8,
+                [&](std::int64_t task) {
+                  const std::int64_t product = task / (tiles_m * tiles_n);
+                  const std::int64_t i = task / tiles_n % tiles_m * tile_m, j = task % tiles_n * tile_n;
+                  const T* const a =
+                      p.a + p.a_offset[static_cast<std::size_t>(product)] + (p.transpose_a ? i : i * p.k);
+                  const T* const b =
+                      p.b + p.b_offset[static_cast<std::size_t>(product)] + (p.transpose_b ? j * p.k : j);
+                  blas_gemm(p.transpose_a, p.transpose_b, std::min(tile_m, p.m - i),
+                            std::min(tile_n, p.n - j), p.k, a, p.transpose_a ? p.m : p.k, b,
+                            p.transpose_b ? p.k : p.n, p.accumulate ? T(1) : T(0),
+                            p.c + product * p.m * p.n + i * p.n + j, p.n);
+                });
+}
+
+/// Rows [p0, p1) x columns [c0, c1) of op(b), as tiled_product asks for them.
+template <class T>
+void pack(const T* b, bool transposed, std::int64_t n, std::int64_t k, std::int64_t p0, std::int64_t p1,
+          std::int64_t c0, std::int64_t c1, std::int64_t width, T* panel) {
+  const std::int64_t used = c1 - c0;
+  vectorised([&] {
+    if (!transposed) {
+      for (std::int64_t p = p0; p < p1; ++p, panel += width) {
+        const T* const row = b + p * n + c0;
+        for (std::int64_t c = 0; c < used; ++c) panel[c] = row[c];
+        for (std::int64_t c = used; c < width; ++c) panel[c] = T(0);
+      }
+      return;
+    }
+    // A cache line of each row of b at a time.
+    constexpr std::int64_t line = 16;
+    for (std::int64_t q = p0; q < p1; q += line)
+      for (std::int64_t p = q; p < std::min(p1, q + line); ++p, panel += width) {
+        const T* const column = b + c0 * k + p;
+        for (std::int64_t c = 0; c < used; ++c) panel[c] = column[c * k];
+        for (std::int64_t c = used; c < width; ++c) panel[c] = T(0);
+      }
+  });
+}
+
+template <class T>
+void by_tiles(const Products<T>& p) {
+  const auto b_of = [&](std::int64_t product) { return p.b + p.b_offset[static_cast<std::size_t>(product)]; };
+  tiled_product<T>(
+      ProductExtents{p.count(), p.m, p.n, p.k, 1}, p.k,
+      [&](std::int64_t product, std::int64_t) { return p.a + p.a_offset[static_cast<std::size_t>(product)]; },
+      [&](std::int64_t product, std::int64_t, std::int64_t p0, std::int64_t p1, std::int64_t c0,
+          std::int64_t c1, std::int64_t width,
+          T* panel) { pack(b_of(product), p.transpose_b, p.n, p.k, p0, p1, c0, c1, width, panel); },
+      [&](std::int64_t product, std::int64_t r0, std::int64_t r1, std::int64_t c0, std::int64_t c1,
+          const T* tile, std::int64_t stride) {
+        for (std::int64_t r = r0; r < r1; ++r) {
+          const T* const from = tile + (r - r0) * stride;
+          T* const to = p.c + (product * p.m + r) * p.n + c0;
+          for (std::int64_t c = 0; c < c1 - c0; ++c) to[c] = p.accumulate ? to[c] + from[c] : from[c];
+        }
+      });
+}
+
+/// A product whose cost is reading one operand: true when a streaming kernel did it.
+template <class T>
+bool by_streaming(const Products<T>& p) {
+  if (p.count() != 1 || p.transpose_a) return false;
+  const T* const a = p.a + p.a_offset[0];
+  const T* const b = p.b + p.b_offset[0];
+  if (p.m <= kThin && p.n > p.m) {
+    if (p.transpose_b)
+      thin_dot(p.m, p.n, p.k, a, b, p.c, p.n, 1, p.accumulate);
+    else
+      thin_axpy(p.m, p.n, p.k, a, b, p.c, p.accumulate);
+    return true;
+  }
+  if (p.n > kThin || p.n * p.k > kTransposed) return false;
+  const T* columns = b;
+  if (!p.transpose_b && p.n > 1) {
+    T* const copy = reinterpret_cast<T*>(thread_scratch(static_cast<std::size_t>(p.n * p.k) * sizeof(T)));
+    for (std::int64_t j = 0; j < p.n; ++j)
+      for (std::int64_t q = 0; q < p.k; ++q) copy[j * p.k + q] = b[q * p.n + j];
+    columns = copy;
+  }
+  thin_dot(p.n, p.m, p.k, columns, a, p.c, 1, p.n, p.accumulate);
+  return true;
+}
+
+/// The left operand of our own tiles is read where it lies, row by row; one that is transposed is left to
+/// BLAS, which copies it anyway.
+template <class T>
+void run(const Products<T>& p) {
+  if (p.count() * p.m * p.n == 0) return;
+  if (p.k == 0) {
+    if (!p.accumulate) std::fill_n(p.c, p.count() * p.m * p.n, T(0));
+  } else if (!by_streaming(p)) {
+    if (p.transpose_a)
+      by_blas(p);
+    else
+      by_tiles(p);
+  }
+}
+
+}  // namespace
+
+template <class T>
+void gemm(bool transpose_a, bool transpose_b, std::int64_t m, std::int64_t n, std::int64_t k, const T* a,
+          const T* b, T* c, bool accumulate) {
+  run(Products<T>{transpose_a, transpose_b, m, n, k, a, b, c, accumulate});
+}
+
+template <class T>
+void matmul(DimsView a_dims, const T* a, bool transpose_a, DimsView b_dims, const T* b, bool transpose_b,
+            DimsView y_dims, T* y) {
+  if (a_dims.empty() || b_dims.empty()) throw Error(ErrorCode::shape, "[matmul] an operand has no axes");
+  const bool row = a_dims.size() == 1, column = b_dims.size() == 1;
+  const std::size_t ra = a_dims.size(), rb = b_dims.size();
+  Products<T> p{!row && transpose_a, !column && transpose_b, 1, 1, a_dims[ra - 1], a, b, y, false, {}, {}};
+  if (!row) {
+    p.m = a_dims[p.transpose_a ? ra - 1 : ra - 2];
+    p.k = a_dims[p.transpose_a ? ra - 2 : ra - 1];
+  }
+  if (!column) p.n = b_dims[p.transpose_b ? rb - 2 : rb - 1];
+  const DimsView a_batch = a_dims.first(row ? 0 : ra - 2), b_batch = b_dims.first(column ? 0 : rb - 2);
+  const std::int64_t a_count = count_of(a_batch);
+  if (count_of(b_batch) == 1 && !p.transpose_a && a_count * p.m * p.n == count_of(y_dims)) {
+    p.m *= a_count;  // one matrix on the right: the rows of all on the left are one matrix too
+    p.a_offset = p.b_offset = {0};
+    return run(p);
+  }
+  const DimsView y_batch = y_dims.first(y_dims.size() - (row ? 0 : 1) - (column ? 0 : 1));
+  const auto walk = broadcast_walk<2>(y_batch, {a_batch, b_batch});
+  for_each_row(walk, 0, count_of(y_batch),
+               [&](std::int64_t, std::int64_t length, const std::array<std::int64_t, 2>& offset) {
+                 for (std::int64_t i = 0; i < length; ++i) {
+                   p.a_offset.push_back((offset[0] + i * walk.stride[0][walk.rank - 1]) * p.m * p.k);
+                   p.b_offset.push_back((offset[1] + i * walk.stride[1][walk.rank - 1]) * p.k * p.n);
+                 }
+               });
+  run(p);
+}
+
+template void gemm(bool, bool, std::int64_t, std::int64_t, std::int64_t, const float*, const float*, float*,
+                   bool);
+template void gemm(bool, bool, std::int64_t, std::int64_t, std::int64_t, const double*, const double*,
+                   double*, bool);
+template void matmul(DimsView, const float*, bool, DimsView, const float*, bool, DimsView, float*);
+template void matmul(DimsView, const double*, bool, DimsView, const double*, bool, DimsView, double*);
+
+}  // namespace rulegrad::kernels

@@ -1,0 +1,22 @@
+#pragma once
+
+#include <cstdint>
+
+#include "runtime/kernels/portable/dims.hpp"
+
+namespace rulegrad::kernels {
+
+/// y = op(a) op(b) as numpy.matmul: the last two axes are matrices, those before broadcast; a one-axis
+/// operand is a row (a) or a column (b) whose axis y lacks. The flags swap the last two axes of an operand
+/// with at least two. y_dims are the caller's. T = float, double. With few rows or columns of y the larger
+/// operand is streamed once, at memory bandwidth. Results do not depend on the number of threads.
+template <class T>
+void matmul(DimsView a_dims, const T* a, bool transpose_a, DimsView b_dims, const T* b, bool transpose_b,
+            DimsView y_dims, T* y);
+
+/// c [m, n] = op(a) op(b), or added to c; op(a) is [m, k], op(b) is [k, n], all contiguous.
+template <class T>
+void gemm(bool transpose_a, bool transpose_b, std::int64_t m, std::int64_t n, std::int64_t k, const T* a,
+          const T* b, T* c, bool accumulate);
+
+}  // namespace rulegrad::kernels

@@ -1,0 +1,298 @@
+#include <doctest/doctest.h>
+#include <algorithm>
+#include <functional>
+#include <map>
+#include <memory>
+#include <numbers>
+
+#include "rulegrad/error.hpp"
+
+#include "oracle/arrays.hpp"
+#include "runtime/kernels/portable/elementwise.hpp"
+#include "runtime/threads.hpp"
+
+using namespace rulegrad;
+using kernels::Binary;
+using kernels::Comparison;
+using kernels::Unary;
+using oracle::Dims;
+using oracle::Values;
+
+namespace {
+
+using Function = std::function<double(double)>;
+constexpr kernels::UnaryParameters kParameters{0.3, 0.6, 1.25};
+
+double clip(double x, double low, double high) {
+  return std::min(std::max(x, low), high);
+}
+
+const std::map<Unary, Function>& functions() {
+  const auto [alpha, beta, gamma] = kParameters;
+  static const std::map<Unary, Function> all{
+      {Unary::relu, [](double x) { return x > 0 ? x : 0; }},
+      {Unary::leaky_relu, [alpha](double x) { return x > 0 ? x : alpha * x; }},
+      {Unary::elu, [alpha](double x) { return x > 0 ? x : alpha * std::expm1(x); }},
+      {Unary::selu, [alpha, gamma](double x) { return gamma * (x > 0 ? x : alpha * std::expm1(x)); }},
+      {Unary::gelu, [](double x) { return x / 2 * (1 + std::erf(x / std::sqrt(2.0))); }},
+      {Unary::gelu_tanh,
+       [](double x) {
+         return x / 2 * (1 + std::tanh(std::sqrt(2 / std::numbers::pi) * (x + 0.044715 * x * x * x)));
+       }},
+      {Unary::silu, [](double x) { return x / (1 + std::exp(-x)); }},
+      {Unary::sigmoid, [](double x) { return 1 / (1 + std::exp(-x)); }},
+      {Unary::tanh, [](double x) { return std::tanh(x); }},
+      {Unary::softplus, [](double x) { return x > 40 ? x : std::log1p(std::exp(x)); }},
+      {Unary::hardswish, [](double x) { return x * clip(x / 6 + 0.5, 0, 1); }},
+      {Unary::hardsigmoid, [alpha, beta](double x) { return clip(alpha * x + beta, 0, 1); }},
+      {Unary::clip, [alpha, beta](double x) { return clip(x, alpha, beta); }},
+      {Unary::erf, [](double x) { return std::erf(x); }},
+      {Unary::exp, [](double x) { return std::exp(x); }},
+      {Unary::log, [](double x) { return std::log(x); }},
+      {Unary::sqrt, [](double x) { return std::sqrt(x); }},
+      {Unary::abs, [](double x) { return std::abs(x); }},
+      {Unary::neg, [](double x) { return -x; }},
+      {Unary::sign, [](double x) { return x > 0   ? 1
+                                          : x < 0 ? -1
+                                                  : 0; }},
+      {Unary::reciprocal, [](double x) { return 1 / x; }},
+      {Unary::floor, [](double x) { return std::floor(x); }},
+      {Unary::ceil, [](double x) { return std::ceil(x); }},
+      {Unary::round, [](double x) { return std::nearbyint(x); }},
+      {Unary::sin, [](double x) { return std::sin(x); }},
+      {Unary::cos, [](double x) { return std::cos(x); }},
+      {Unary::stabilize, [alpha](double x) { return x + (x >= 0 ? alpha : -alpha); }},
+  };
+  return all;
+}
+
+Values broadcast(const Dims& dims, const Values& x, const Dims& to) {
+  Values y;
+  oracle::for_each_index(to, [&](const Dims& index) {
+    Dims at(index.end() - static_cast<std::ptrdiff_t>(dims.size()), index.end());
+    for (std::size_t i = 0; i < dims.size(); ++i)
+      if (dims[i] == 1) at[i] = 0;
+    y.push_back(x[oracle::flat(dims, at)]);
+  });
+  return y;
+}
+
+struct Shapes {
+  Dims a, b, y;
+};
+
+const std::vector<Shapes> kShapes{
+    {{40000}, {40000}, {40000}},
+    {{2, 3, 300, 40}, {2, 3, 300, 40}, {2, 3, 300, 40}},
+    {{2, 3, 50, 70}, {}, {2, 3, 50, 70}},
+    {{1}, {7, 5}, {7, 5}},
+    {{2, 8, 7, 7}, {8, 1, 1}, {2, 8, 7, 7}},
+    {{1, 8, 1, 1}, {2, 8, 70, 70}, {2, 8, 70, 70}},
+    {{5, 1}, {1, 9}, {5, 9}},
+    {{2, 1, 4, 1, 3}, {3, 1, 5, 1}, {2, 3, 4, 5, 3}},
+    {{2, 1, 2, 1, 2, 1, 2, 1}, {1, 3, 1, 2, 1, 3, 1, 2}, {2, 3, 2, 2, 2, 3, 2, 2}},
+    {{}, {}, {}},
+    {{1, 1}, {1}, {1, 1}},
+    {{0, 3}, {3}, {0, 3}},
+};
+
+}  // namespace
+
+TEST_CASE_TEMPLATE("functions of one value agree with the textbook", T, float, double) {
+  Values x = oracle::normal({20001}, 1);
+  for (std::size_t i = 0; i < x.size(); ++i) x[i] *= i % 5 == 0 ? 30 : 2;
+  x[0] = 0;
+  x[1] = 0.5;
+  x[2] = -2.5;
+  const auto in = oracle::as<T>(x);
+  for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<double>(in[i]);
+  for (const auto& [op, f] : functions()) {
+    CAPTURE(static_cast<int>(op));
+    std::vector<T> y(in.size());
+    kernels::unary<T>(op, kParameters, static_cast<std::int64_t>(in.size()), in.data(), y.data());
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      const double want = f(x[i]), got = static_cast<double>(y[i]);
+      if (std::isnan(want)) {
+        REQUIRE(std::isnan(got));
+        continue;
+      }
+      if (std::isinf(static_cast<T>(want))) {
+        REQUIRE(y[i] == static_cast<T>(want));
+        continue;
+      }
+      // A few roundings, of the result or of x (gelu cancels where erf is near -1, in absolute terms below
+      // |x|).
+      const double room = 6 * static_cast<double>(std::numeric_limits<T>::epsilon()) *
+                          std::max({std::abs(want), std::abs(x[i]), 1e-30});
+      CAPTURE(x[i]);
+      REQUIRE(std::abs(got - want) <= room);
+    }
+    CHECK(same_on_any_threads([&] {
+      std::vector<T> bits(in.size());
+      kernels::unary<T>(Unary::gelu, kParameters, static_cast<std::int64_t>(in.size()), in.data(),
+                        bits.data());
+      return bits;
+    }));
+  }
+}
+
+TEST_CASE("functions of one value at the corners") {
+  const double nan = std::numeric_limits<double>::quiet_NaN(), inf = std::numeric_limits<double>::infinity();
+  const auto at = [](Unary op, double x, kernels::UnaryParameters p = kParameters) {
+    double y = 99;
+    kernels::unary<double>(op, p, 1, &x, &y);
+    return y;
+  };
+  for (const auto& [op, f] : functions()) {
+    CAPTURE(static_cast<int>(op));
+    if (op != Unary::sign) CHECK(std::isnan(at(op, nan)));
+  }
+  CHECK(at(Unary::stabilize, 0.0) == 0.3);
+  CHECK(at(Unary::stabilize, -0.0) == 0.3);
+  CHECK(at(Unary::sign, -0.0) == 0);
+  CHECK(at(Unary::sigmoid, -inf) == 0);
+  CHECK(at(Unary::sigmoid, inf) == 1);
+  CHECK(at(Unary::sigmoid, -700) > 0);
+  CHECK(at(Unary::softplus, 1000) == 1000);
+  CHECK(at(Unary::softplus, -1000) == 0);
+  CHECK(at(Unary::round, 0.5) == 0);
+  CHECK(at(Unary::round, 1.5) == 2);
+  CHECK(at(Unary::round, -2.5) == -2);
+}
+
+TEST_CASE("integers have the functions that stay among integers") {
+  const std::vector<std::int64_t> x{-5, 0, 7};
+  std::vector<std::int64_t> y(3);
+  const auto apply = [&](Unary op, kernels::UnaryParameters p = {}) {
+    kernels::unary<std::int64_t>(op, p, 3, x.data(), y.data());
+    return y;
+  };
+  CHECK(apply(Unary::relu) == std::vector<std::int64_t>{0, 0, 7});
+  CHECK(apply(Unary::abs) == std::vector<std::int64_t>{5, 0, 7});
+  CHECK(apply(Unary::neg) == std::vector<std::int64_t>{5, 0, -7});
+  CHECK(apply(Unary::sign) == std::vector<std::int64_t>{-1, 0, 1});
+  CHECK(apply(Unary::clip, {-1, std::numeric_limits<double>::infinity(), 0}) ==
+        std::vector<std::int64_t>{-1, 0, 7});
+  CHECK_THROWS_AS(apply(Unary::exp), Error);
+}
+
+TEST_CASE_TEMPLATE("functions of two values broadcast as NumPy does", T, float, double) {
+  const std::vector<std::pair<Binary, std::function<double(double, double)>>> ops{
+      {Binary::add, std::plus<>{}},
+      {Binary::sub, std::minus<>{}},
+      {Binary::mul, std::multiplies<>{}},
+      {Binary::div, std::divides<>{}},
+      {Binary::max, [](double a, double b) { return std::max(a, b); }},
+      {Binary::min, [](double a, double b) { return std::min(a, b); }},
+      {Binary::over, [](double a, double b) { return b == 0 ? 0 : a / b; }},
+      {Binary::pow, [](double a, double b) { return std::pow(a, b); }},
+      {Binary::fmod, [](double a, double b) { return std::fmod(a, b); }},
+  };
+  for (const auto& [a_dims, b_dims, y_dims] : kShapes) {
+    CAPTURE(a_dims);
+    CAPTURE(b_dims);
+    Values a = oracle::normal(a_dims, 1), b = oracle::normal(b_dims, 2);
+    for (auto& v : a) v = std::abs(v);
+    if (b.size() > 4) b[3] = 0;
+    const Values left = broadcast(a_dims, a, y_dims), right = broadcast(b_dims, b, y_dims);
+    const auto at = oracle::as<T>(a), bt = oracle::as<T>(b);
+    for (const auto& [op, f] : ops) {
+      CAPTURE(static_cast<int>(op));
+      std::vector<T> y(left.size(), T(99));
+      kernels::binary<T>(op, a_dims, at.data(), b_dims, bt.data(), y_dims, y.data());
+      std::size_t wrong = 0;
+      for (std::size_t i = 0; i < y.size(); ++i) {
+        const double want = f(left[i], right[i]), got = static_cast<double>(y[i]);
+        const bool same =
+            std::isnan(want) ? std::isnan(got) : got == static_cast<double>(static_cast<T>(want));
+        if (!same && !(std::abs(got - want) <=
+                       4 * static_cast<double>(std::numeric_limits<T>::epsilon()) * std::abs(want)))
+          ++wrong;
+      }
+      CHECK(wrong == 0);
+    }
+    const auto compare = [&](Comparison op, auto f) {
+      const auto y = std::make_unique<bool[]>(left.size());
+      kernels::compare<T>(op, a_dims, at.data(), b_dims, bt.data(), y_dims, y.get());
+      for (std::size_t i = 0; i < left.size(); ++i) REQUIRE(y[i] == f(left[i], right[i]));
+    };
+    compare(Comparison::less, std::less<>{});
+    compare(Comparison::greater_equal, std::greater_equal<>{});
+    compare(Comparison::not_equal, std::not_equal_to<>{});
+  }
+}
+
+TEST_CASE("NaN goes through max and min and compares as in IEEE 754") {
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  const std::vector<float> a{nan, 1, nan}, b{1, nan, nan};
+  std::vector<float> y(3);
+  for (const auto op : {Binary::max, Binary::min}) {
+    kernels::binary<float>(op, Dims{3}, a.data(), Dims{3}, b.data(), Dims{3}, y.data());
+    for (const float v : y) CHECK(std::isnan(v));
+  }
+  bool out[3];
+  kernels::compare<float>(Comparison::not_equal, Dims{3}, a.data(), Dims{3}, b.data(), Dims{3}, out);
+  CHECK((out[0] && out[1] && out[2]));
+  kernels::compare<float>(Comparison::less_equal, Dims{3}, a.data(), Dims{3}, b.data(), Dims{3}, out);
+  CHECK(!(out[0] || out[1] || out[2]));
+}
+
+TEST_CASE("integer division truncates, mod follows the divisor, and a divisor 0 is an error") {
+  const std::vector<std::int32_t> a{7, -7, 7, std::numeric_limits<std::int32_t>::min()}, b{2, 2, -2, -1};
+  std::vector<std::int32_t> y(4);
+  const auto apply = [&](Binary op) {
+    kernels::binary<std::int32_t>(op, Dims{4}, a.data(), Dims{4}, b.data(), Dims{4}, y.data());
+    return y;
+  };
+  const auto quotient = apply(Binary::div);
+  CHECK(std::vector<std::int32_t>(quotient.begin(), quotient.begin() + 3) ==
+        std::vector<std::int32_t>{3, -3, -3});
+  CHECK(apply(Binary::mod) == std::vector<std::int32_t>{1, 1, -1, 0});
+  CHECK(apply(Binary::fmod) == std::vector<std::int32_t>{1, -1, 1, 0});
+  const std::int32_t zero = 0;
+  CHECK_THROWS_AS(
+      kernels::binary<std::int32_t>(Binary::div, Dims{4}, a.data(), Dims{}, &zero, Dims{4}, y.data()), Error);
+  const std::vector<double> p{7.5, -7.5}, q{2, 2};
+  std::vector<double> r(2);
+  kernels::binary<double>(Binary::mod, Dims{2}, p.data(), Dims{2}, q.data(), Dims{2}, r.data());
+  CHECK(r == std::vector<double>{1.5, 0.5});
+}
+
+TEST_CASE("where broadcasts its three operands") {
+  for (const auto& [a_dims, b_dims, y_dims] : kShapes)
+    for (const auto& c_dims : {a_dims, b_dims, y_dims, Dims{}}) {
+      CAPTURE(a_dims);
+      CAPTURE(b_dims);
+      CAPTURE(c_dims);
+      const Values a = oracle::normal(a_dims, 1), b = oracle::normal(b_dims, 2),
+                   c = oracle::normal(c_dims, 3);
+      const auto flags = std::make_unique<bool[]>(c.size() + 1);
+      for (std::size_t i = 0; i < c.size(); ++i) flags[i] = c[i] > 0;
+      const Values left = broadcast(a_dims, a, y_dims), right = broadcast(b_dims, b, y_dims),
+                   take = broadcast(c_dims, c, y_dims);
+      Values y(left.size(), 99);
+      kernels::where<double>(c_dims, flags.get(), a_dims, a.data(), b_dims, b.data(), y_dims, y.data());
+      for (std::size_t i = 0; i < y.size(); ++i) REQUIRE(y[i] == (take[i] > 0 ? left[i] : right[i]));
+    }
+}
+
+TEST_CASE("logical functions") {
+  const bool a[4] = {false, false, true, true}, b[2] = {false, true};
+  bool y[4];
+  kernels::logical(kernels::Logical::logical_and, Dims{2, 2}, a, Dims{2}, b, Dims{2, 2}, y);
+  CHECK((!y[0] && !y[1] && !y[2] && y[3]));
+  kernels::logical(kernels::Logical::logical_or, Dims{2, 2}, a, Dims{2}, b, Dims{2, 2}, y);
+  CHECK((!y[0] && y[1] && y[2] && y[3]));
+  kernels::logical(kernels::Logical::logical_xor, Dims{2, 2}, a, Dims{2}, b, Dims{2, 2}, y);
+  CHECK((!y[0] && y[1] && y[2] && !y[3]));
+  kernels::logical_not(4, a, y);
+  CHECK((y[0] && y[1] && !y[2] && !y[3]));
+}
+
+TEST_CASE("operands that do not broadcast are an error") {
+  const std::vector<float> a(6), b(4);
+  std::vector<float> y(6);
+  CHECK_THROWS_AS(
+      kernels::binary<float>(Binary::add, Dims{2, 3}, a.data(), Dims{4}, b.data(), Dims{2, 3}, y.data()),
+      Error);
+}
