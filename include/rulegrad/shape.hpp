@@ -15,6 +15,7 @@ using Dims = std::vector<std::int64_t>;
 [[nodiscard]] std::int64_t element_count(std::span<const std::int64_t> dims);
 /// `[8, 3, 224, 224]`
 [[nodiscard]] std::string to_string(std::span<const std::int64_t> dims);
+[[nodiscard]] inline std::string to_string(const Dims& dims) { return to_string(std::span<const std::int64_t>(dims)); }
 
 /// One extent of a symbolic shape: `factor`, times the batch extent B when `batch` is set. Merging batch with
 /// time or heads in a reshape gives factors other than 1.

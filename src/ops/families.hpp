@@ -7,6 +7,10 @@
 /// One function a family of operators; the registry calls each of them once.
 namespace rulegrad {
 
+[[nodiscard]] std::vector<OpSchema> affine_operators();
+[[nodiscard]] std::vector<OpSchema> conv_operators();
+[[nodiscard]] std::vector<OpSchema> pool_operators();
+[[nodiscard]] std::vector<OpSchema> norm_operators();
 [[nodiscard]] std::vector<OpSchema> activation_operators();
 [[nodiscard]] std::vector<OpSchema> elementwise_operators();
 [[nodiscard]] std::vector<OpSchema> arithmetic_operators();

@@ -52,6 +52,19 @@ std::optional<Value> Evaluator::call_static(const Term& term, std::span<const Va
   try {
     if (term.name == "shape") return AttrValue(expr(0).shape().with_samples(false));
     if (term.name == "spatial" || term.name == "kernel") return extents_from(expr(0).shape(), 2);
+    if (term.name == "axes_but") {
+      std::vector<std::int64_t> axes;
+      const std::size_t rank = expr(0).shape().rank(), left_out = axis_of(number(1), rank);
+      for (std::size_t axis = 0; axis < rank; ++axis)
+        if (axis != left_out) axes.push_back(static_cast<std::int64_t>(axis));
+      return AttrValue(std::move(axes));
+    }
+    if (term.name == "axes_from") {
+      std::vector<std::int64_t> axes;
+      const std::size_t rank = expr(0).shape().rank();
+      for (std::size_t axis = axis_of(number(1), rank); axis < rank; ++axis) axes.push_back(static_cast<std::int64_t>(axis));
+      return AttrValue(std::move(axes));
+    }
     if (term.name == "rank") return static_cast<double>(expr(0).shape().rank());
     if (term.name == "dtype") return AttrValue(expr(0).dtype());
     if (term.name == "dim" || term.name == "extent") {
