@@ -1,7 +1,11 @@
 #include <fmt/format.h>
 
+#include <array>
+#include <numbers>
+
 #include "expr/derive_attributes.hpp"
 #include "ops/checks.hpp"
+#include "ops/derivatives.hpp"
 #include "ops/families.hpp"
 #include "ops/infer.hpp"
 #include "rulegrad/error.hpp"
@@ -78,7 +82,7 @@ OpSchema activation(std::string name, std::string doc, std::vector<Attributes> c
   return s;
 }
 
-OpSchema clip() {
+OpSchema clip_operator() {
   OpSchema s = activation("clip", "min(max(x, low), high); the derivative is 1 strictly between the bounds, 0 elsewhere",
                           {ClipAttributes{-1, 1}, ClipAttributes{0, 3}});
   s.infer = [](std::span<const Type> operands, const Attributes& attributes) {
@@ -114,23 +118,52 @@ OpSchema prelu() {
 }  // namespace
 
 std::vector<OpSchema> activation_operators() {
+  using namespace dsl;
+  using namespace dsl::vars;
+  constexpr double half = 0.5, cubic = 0.044715;
+  constexpr double root_half = 1 / std::numbers::sqrt2;
+  constexpr double normal = root_half * std::numbers::inv_sqrtpi;              // the normal density at 0
+  constexpr double slope = std::numbers::sqrt2 * std::numbers::inv_sqrtpi;     // of the argument of tanh in gelu
+  // exp(min(x, 0)): the arm that a `where` does not take stays finite too.
   std::vector<OpSchema> all;
-  all.push_back(activation("relu", "max(x, 0); the derivative at 0 is 0"));
-  all.push_back(activation("leaky_relu", "x where x > 0, alpha * x elsewhere",
-                           {LeakyReluAttributes{}, LeakyReluAttributes{0.3}}));
-  all.push_back(activation("elu", "x where x > 0, alpha * (exp(x) - 1) elsewhere", {EluAttributes{}, EluAttributes{0.5}}));
-  all.push_back(activation("selu", "gamma * elu(x, alpha), with the self-normalising alpha and gamma", {SeluAttributes{}}));
-  all.push_back(activation("gelu", "x * Phi(x), Phi the normal distribution function; `tanh` for its usual approximation",
-                           {GeluAttributes{}, GeluAttributes{GeluForm::tanh}}));
-  all.push_back(activation("silu", "x * sigmoid(x), also called swish"));
-  all.push_back(activation("sigmoid", "1 / (1 + exp(-x))"));
-  all.push_back(activation("tanh", "hyperbolic tangent"));
-  all.push_back(activation("softplus", "log(1 + exp(x))"));
-  all.push_back(activation("hardswish", "x * clip(x / 6 + 1 / 2, 0, 1)"));
-  all.push_back(activation("hardsigmoid", "clip(alpha * x + beta, 0, 1)",
-                           {HardsigmoidAttributes{}, HardsigmoidAttributes{0.2, 0.5}}));
-  all.push_back(clip());
-  all.push_back(prelu());
+  all.push_back(with_derivatives(activation("relu", "max(x, 0); the derivative at 0 is 0"),
+                                 rewrite(vjp(relu(x), g), where(x > 0, g, 0))));
+  all.push_back(with_derivatives(activation("leaky_relu", "x where x > 0, alpha * x elsewhere",
+                                            {LeakyReluAttributes{}, LeakyReluAttributes{0.3}}),
+                                 rewrite(vjp(y = leaky_relu(x), g), where(x > 0, g, y["alpha"] * g))));
+  all.push_back(with_derivatives(
+      activation("elu", "x where x > 0, alpha * (exp(x) - 1) elsewhere", {EluAttributes{}, EluAttributes{0.5}}),
+      rewrite(vjp(y = elu(x), g), where(x > 0, g, y["alpha"] * exp(min(x, 0)) * g))));
+  all.push_back(with_derivatives(
+      activation("selu", "gamma * elu(x, alpha), with the self-normalising alpha and gamma", {SeluAttributes{}}),
+      rewrite(vjp(y = selu(x), g), y["gamma"] * where(x > 0, g, y["alpha"] * exp(min(x, 0)) * g))));
+  all.push_back(with_derivatives(
+      activation("gelu", "x * Phi(x), Phi the normal distribution function; `tanh` for its usual approximation",
+                 {GeluAttributes{}, GeluAttributes{GeluForm::tanh}}),
+      rewrite(vjp(gelu(x, "approximate"_a = "exact"), g),
+              g * (half * (1 + erf(root_half * x)) + normal * x * exp(-half * x * x))),
+      rewrite(vjp(gelu(x, "approximate"_a = "tanh"), g), let(t = tanh(slope * (x + cubic * x * x * x))),
+              g * (half * (1 + t) + half * x * (1 - t * t) * slope * (1 + 3 * cubic * x * x)))));
+  all.push_back(with_derivatives(
+      activation("silu", "x * sigmoid(x), also called swish"),
+      rewrite(vjp(silu(x), g), let(s = sigmoid(x)), g * (s * (1 + x * (1 - s))))));
+  all.push_back(with_derivatives(activation("sigmoid", "1 / (1 + exp(-x))"),
+                                 rewrite(vjp(y = sigmoid(), g), g * (y * (1 - y)))));
+  all.push_back(with_derivatives(activation("tanh", "hyperbolic tangent"),
+                                 rewrite(vjp(y = tanh(), g), g * (1 - y * y))));
+  all.push_back(with_derivatives(activation("softplus", "log(1 + exp(x))"),
+                                 rewrite(vjp(softplus(x), g), g * sigmoid(x))));
+  all.push_back(with_derivatives(
+      activation("hardswish", "x * clip(x / 6 + 1 / 2, 0, 1)"),
+      rewrite(vjp(hardswish(x), g), where(x <= -3, 0, where(x < 3, g * (x / 3 + half), g)))));
+  all.push_back(with_derivatives(activation("hardsigmoid", "clip(alpha * x + beta, 0, 1)",
+                                            {HardsigmoidAttributes{}, HardsigmoidAttributes{0.2, 0.5}}),
+                                 rewrite(vjp(y = hardsigmoid(), g), where(y > 0 && y < 1, y["alpha"] * g, 0))));
+  all.push_back(with_derivatives(
+      clip_operator(), rewrite(vjp(y = clip(x), g), where(x > y["low"] && x < y["high"], g, 0))));
+  all.push_back(with_derivatives(
+      prelu(), rewrite(vjp(op<"prelu">(x, s), g), wrt(x), where(x > 0, g, s * g)),
+      rewrite(vjp(op<"prelu">(x, s), g), wrt(s), sum_to(where(x > 0, 0, x * g), "shape"_a = shape(s)))));
   return all;
 }
 

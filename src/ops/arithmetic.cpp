@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "ops/checks.hpp"
+#include "ops/derivatives.hpp"
 #include "ops/families.hpp"
 #include "ops/infer.hpp"
 #include "rulegrad/error.hpp"
@@ -105,7 +106,7 @@ OpSchema logical(std::string name, std::string doc) {
   return s;
 }
 
-OpSchema where() {
+OpSchema choice() {
   OpSchema s;
   s.name = "where";
   s.doc = "a where c holds, b elsewhere; all three broadcast";
@@ -127,7 +128,7 @@ OpSchema where() {
   return s;
 }
 
-OpSchema stabilize() {
+OpSchema stabilizer() {
   OpSchema s = binary("stabilize", "z + eps * sgn(z) with sgn(0) = +1: moves z away from 0 by eps > 0; broadcast",
                       {.dims = {}, .low = -2, .high = 2, .gap = 0.05}, {.dims = {}, .low = 0.1, .high = 1}, Numbers::floating);
   s.operands = {{"z"}, {"eps", Role::parameter}};
@@ -138,7 +139,7 @@ OpSchema stabilize() {
   return s;
 }
 
-OpSchema accum() {
+OpSchema accumulation() {
   OpSchema s;
   s.name = "accum";
   s.doc = "the sum of cotangents of one type, in the order of the operands";
@@ -161,39 +162,71 @@ OpSchema accum() {
   return s;
 }
 
-}  // namespace
-
-std::vector<OpSchema> arithmetic_operators() {
-  const SampleOperand any{.dims = {}, .low = -2, .high = 2};
-  const SampleOperand away{.dims = {}, .low = 0.5, .high = 2};
-  std::vector<OpSchema> all;
-  all.push_back(binary("add", "a + b, broadcast", any, any));
-  all.back().commutative = true;
-  all.back().simpler = without_neutral(0, true);
-  all.push_back(binary("sub", "a - b, broadcast", any, any));
-  all.back().simpler = without_neutral(0, false);
-  all.push_back(binary("mul", "a * b, broadcast", any, any));
-  all.back().commutative = true;
-  all.back().simpler = without_neutral(1, true);
-  all.push_back(binary("div", "a / b, broadcast; integers towards 0", any, away));
-  all.back().simpler = without_neutral(1, false);
-  all.push_back(binary("pow", "a to the power of b, broadcast", {.dims = {}, .low = 0.3, .high = 2}, any));
-  all.back().simpler = without_neutral(1, false);
-  all.push_back(binary("max", "the larger of a and b, broadcast; at ties the derivative goes to a", grid_a, grid_b));
-  all.back().commutative = true;
-  all.push_back(binary("min", "the smaller of a and b, broadcast; at ties the derivative goes to a", grid_a, grid_b));
-  all.back().commutative = true;
-  // Quotients stay clear of whole numbers: 2.01 to 2.8 and -0.8 to -0.1.
-  all.push_back(binary("mod", "a - floor(a / b) * b, which has the sign of b; broadcast", {.dims = {}, .low = 2.2, .high = 2.8},
-                       {.dims = {}, .low = 1.01, .high = 1.09}));
-  all.back().samples = [](std::mt19937_64& random) {
+OpSchema modulus() {
+  // Quotients stay clear of whole numbers: 2.01 to 2.8, and -0.8 to -0.1.
+  OpSchema s = binary("mod", "a - floor(a / b) * b, which has the sign of b; broadcast", {}, {});
+  s.samples = [](std::mt19937_64& random) {
     auto samples = broadcasting_samples({.dims = {}, .low = 2.2, .high = 2.8}, {.dims = {}, .low = 1.01, .high = 1.09}, random);
     const auto negative = broadcasting_samples({.dims = {}, .low = -0.8, .high = -0.2}, {.dims = {}, .low = 1, .high = 2}, random);
     samples.insert(samples.end(), negative.begin(), negative.begin() + 2);
     return samples;
   };
-  all.push_back(binary("over", "a / b, and 0 where b is exactly 0; broadcast", any, away, Numbers::floating));
-  all.back().simpler = without_neutral(1, false);
+  return s;
+}
+
+OpSchema commuting(OpSchema s) {
+  s.commutative = true;
+  return s;
+}
+
+OpSchema simplified(OpSchema s, Simpler simpler) {
+  s.simpler = std::move(simpler);
+  return s;
+}
+
+}  // namespace
+
+std::vector<OpSchema> arithmetic_operators() {
+  using namespace dsl;
+  using namespace dsl::vars;
+  constexpr auto to_a = "shape"_a = shape(a);
+  constexpr auto to_b = "shape"_a = shape(b);
+  const SampleOperand real{.dims = {}, .low = -2, .high = 2};
+  const SampleOperand away{.dims = {}, .low = 0.5, .high = 2};
+  std::vector<OpSchema> all;
+  all.push_back(with_derivatives(simplified(commuting(binary("add", "a + b, broadcast", real, real)), without_neutral(0, true)),
+                                 rewrite(vjp(add(a), g), wrt(a), sum_to(g, to_a))));
+  all.push_back(with_derivatives(simplified(binary("sub", "a - b, broadcast", real, real), without_neutral(0, false)),
+                                 rewrite(vjp(sub(a), g), wrt(a), sum_to(g, to_a)),
+                                 rewrite(vjp(sub(_, b), g), wrt(b), -sum_to(g, to_b))));
+  all.push_back(with_derivatives(simplified(commuting(binary("mul", "a * b, broadcast", real, real)), without_neutral(1, true)),
+                                 rewrite(vjp(mul(a, b), g), wrt(a), sum_to(g * b, to_a))));
+  all.push_back(with_derivatives(
+      simplified(binary("div", "a / b, broadcast; integers towards 0", real, away), without_neutral(1, false)),
+      rewrite(vjp(div(a, b), g), wrt(a), sum_to(g / b, to_a)),
+      rewrite(vjp(y = div(_, b), g), wrt(b), -sum_to(g * y / b, to_b))));
+  // Where b is 0 the factor b is: the power beside it must only be finite. Where a <= 0 there is no log: 0.
+  all.push_back(with_derivatives(
+      simplified(binary("pow", "a to the power of b, broadcast", {.dims = {}, .low = 0.3, .high = 2}, real),
+                 without_neutral(1, false)),
+      rewrite(vjp(pow(a, b), g), wrt(a), sum_to(g * (b * pow(a, where(b == 0, 1, b - 1))), to_a)),
+      rewrite(vjp(y = pow(a, b), g), wrt(b), sum_to(g * y * log(where(a > 0, a, 1)), to_b))));
+  // The rules name slots by role, not by a pattern's operands, which would match in either order.
+  all.push_back(with_derivatives(
+      commuting(binary("max", "the larger of a and b, broadcast; at ties the derivative goes to a", grid_a, grid_b)),
+      rewrite(vjp(y = max(), g), wrt(a), sum_to(where(a >= y["b"], g, 0), to_a)),
+      rewrite(vjp(y = max(), g), wrt(b), sum_to(where(b > y["a"], g, 0), to_b))));
+  all.push_back(with_derivatives(
+      commuting(binary("min", "the smaller of a and b, broadcast; at ties the derivative goes to a", grid_a, grid_b)),
+      rewrite(vjp(y = min(), g), wrt(a), sum_to(where(a <= y["b"], g, 0), to_a)),
+      rewrite(vjp(y = min(), g), wrt(b), sum_to(where(b < y["a"], g, 0), to_b))));
+  all.push_back(with_derivatives(modulus(), rewrite(vjp(mod(a), g), wrt(a), sum_to(g, to_a)),
+                                 rewrite(vjp(mod(a, b), g), wrt(b), -sum_to(g * floor(a / b), to_b))));
+  all.push_back(with_derivatives(
+      simplified(binary("over", "a / b, and 0 where b is exactly 0; broadcast", real, away, Numbers::floating),
+                 without_neutral(1, false)),
+      rewrite(vjp(over(a, b), g), wrt(a), sum_to(over(g, b), to_a)),
+      rewrite(vjp(y = over(_, b), g), wrt(b), -sum_to(g * over(y, b), to_b))));
   all.push_back(comparison("less", "a < b, broadcast", true));
   all.push_back(comparison("less_equal", "a <= b, broadcast", true));
   all.push_back(comparison("greater", "a > b, broadcast", true));
@@ -202,9 +235,12 @@ std::vector<OpSchema> arithmetic_operators() {
   all.push_back(comparison("not_equal", "a unlike b, broadcast", false));
   all.push_back(logical("logical_and", "a and b, broadcast"));
   all.push_back(logical("logical_or", "a or b, broadcast"));
-  all.push_back(where());
-  all.push_back(stabilize());
-  all.push_back(accum());
+  all.push_back(with_derivatives(choice(), rewrite(vjp(where(c, a), g), wrt(a), sum_to(where(c, g, 0), to_a)),
+                                 rewrite(vjp(where(c, _, b), g), wrt(b), sum_to(where(c, 0, g), to_b))));
+  all.push_back(with_derivatives(
+      stabilizer(), rewrite(vjp(stabilize(z), g), wrt(z), sum_to(g, "shape"_a = shape(z))),
+      rewrite(vjp(stabilize(z, e), g), wrt(e), sum_to(where(z < 0, -g, g), "shape"_a = shape(e)))));
+  all.push_back(with_derivatives(accumulation(), rewrite(vjp(accum(), g), g)));
   return all;
 }
 

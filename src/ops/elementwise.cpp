@@ -1,7 +1,8 @@
-#include <fmt/format.h>
+#include <numbers>
 
 #include "expr/derive_attributes.hpp"
 #include "ops/checks.hpp"
+#include "ops/derivatives.hpp"
 #include "ops/families.hpp"
 #include "ops/infer.hpp"
 #include "rulegrad/expr.hpp"
@@ -49,7 +50,7 @@ OpSchema function(std::string name, std::string doc, std::vector<Domain> domains
   return s;
 }
 
-OpSchema neg() {
+OpSchema negation() {
   OpSchema s = function("neg", "-x", {Domain{}}, Numbers::arithmetic);
   s.simpler = [](std::span<const Expr> operands, const Attributes&) -> std::optional<Expr> {
     if (operands[0].is("neg")) return operands[0].operand(0);
@@ -58,14 +59,14 @@ OpSchema neg() {
   return s;
 }
 
-OpSchema logical_not() {
+OpSchema logical_inverse() {
   OpSchema s = function("logical_not", "not x", {}, Numbers::boolean);
   s.samples = fixed_samples({{{{.dims = {2, 3}, .low = 0, .high = 1, .dtype = DType::boolean}}, {}},
                              {{{.dims = {5}, .low = 0, .high = 1, .dtype = DType::boolean}}, {}}});
   return s;
 }
 
-OpSchema cast() {
+OpSchema conversion() {
   OpSchema s;
   s.name = "cast";
   s.doc = "x as elements of another dtype, converted as C++ does (towards 0 for integers, not 0 for booleans)";
@@ -86,7 +87,7 @@ OpSchema cast() {
   return s;
 }
 
-OpSchema identity() {
+OpSchema same() {
   OpSchema s;
   s.name = "identity";
   s.doc = "x";
@@ -101,26 +102,37 @@ OpSchema identity() {
 }  // namespace
 
 std::vector<OpSchema> elementwise_operators() {
+  using namespace dsl;
+  using namespace dsl::vars;
   const Domain positive{0.2, 3, 0.02};
   // Whole and half numbers lie midway between the grid's points.
   const Domain between{-2.05, 2.05, 0.05};
   std::vector<OpSchema> all;
-  all.push_back(function("erf", "the error function, 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x"));
-  all.push_back(function("exp", "e to the power of x"));
-  all.push_back(function("log", "natural logarithm", {positive}));
-  all.push_back(function("sqrt", "square root", {positive}));
-  all.push_back(function("abs", "|x|; the derivative at 0 is 0", {Domain{}}, Numbers::arithmetic));
-  all.push_back(neg());
-  all.push_back(function("sign", "-1, 0 or 1", {Domain{}}, Numbers::arithmetic));
-  all.push_back(function("reciprocal", "1 / x", {{0.3, 3, 0.02}, {-3, -0.3, 0.02}}));
-  all.push_back(function("floor", "the largest whole number not above x", {between}));
-  all.push_back(function("ceil", "the smallest whole number not below x", {between}));
-  all.push_back(function("round", "the nearest whole number, halves to the even one", {between}));
-  all.push_back(function("sin", "sine of radians"));
-  all.push_back(function("cos", "cosine of radians"));
-  all.push_back(logical_not());
-  all.push_back(cast());
-  all.push_back(identity());
+  all.push_back(with_derivatives(
+      function("erf", "the error function, 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x"),
+      rewrite(vjp(erf(x), g), 2 * std::numbers::inv_sqrtpi * g * exp(-(x * x)))));
+  all.push_back(with_derivatives(function("exp", "e to the power of x"), rewrite(vjp(y = exp(), g), g * y)));
+  all.push_back(with_derivatives(function("log", "natural logarithm", {positive}), rewrite(vjp(log(x), g), g / x)));
+  all.push_back(with_derivatives(function("sqrt", "square root", {positive}),
+                                 rewrite(vjp(y = sqrt(), g), 0.5 * g / y)));
+  all.push_back(with_derivatives(function("abs", "|x|; the derivative at 0 is 0", {Domain{}}, Numbers::arithmetic),
+                                 rewrite(vjp(abs(x), g), g * sign(x))));
+  all.push_back(with_derivatives(negation(), rewrite(vjp(neg(), g), -g)));
+  all.push_back(with_derivatives(function("sign", "-1, 0 or 1", {Domain{}}, Numbers::arithmetic),
+                                 rewrite(vjp(sign(), _), 0)));
+  all.push_back(with_derivatives(function("reciprocal", "1 / x", {{0.3, 3, 0.02}, {-3, -0.3, 0.02}}),
+                                 rewrite(vjp(y = reciprocal(), g), -(g * y * y))));
+  all.push_back(with_derivatives(function("floor", "the largest whole number not above x", {between}),
+                                 rewrite(vjp(floor(), _), 0)));
+  all.push_back(with_derivatives(function("ceil", "the smallest whole number not below x", {between}),
+                                 rewrite(vjp(ceil(), _), 0)));
+  all.push_back(with_derivatives(function("round", "the nearest whole number, halves to the even one", {between}),
+                                 rewrite(vjp(round(), _), 0)));
+  all.push_back(with_derivatives(function("sin", "sine of radians"), rewrite(vjp(sin(x), g), g * cos(x))));
+  all.push_back(with_derivatives(function("cos", "cosine of radians"), rewrite(vjp(cos(x), g), -(g * sin(x)))));
+  all.push_back(logical_inverse());
+  all.push_back(with_derivatives(conversion(), rewrite(vjp(cast(x), g), cast(g, "dtype"_a = dtype(x)))));
+  all.push_back(with_derivatives(same(), rewrite(vjp(identity(), g), g)));
   return all;
 }
 

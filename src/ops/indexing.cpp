@@ -4,6 +4,7 @@
 
 #include "expr/derive_attributes.hpp"
 #include "ops/checks.hpp"
+#include "ops/derivatives.hpp"
 #include "ops/families.hpp"
 #include "ops/infer.hpp"
 #include "rulegrad/op_attributes.hpp"
@@ -57,12 +58,16 @@ SampleOperand indices(Dims dims, double low, double high, DType dtype = DType::i
   return {.dims = std::move(dims), .low = low, .high = high, .dtype = dtype};
 }
 
-OpSchema gather() {
+OpSchema gathering() {
   OpSchema s;
   s.name = "gather";
   s.doc = "the slices of x at the indices i along `axis`, whose place the axes of i take; negative indices count from the end";
   s.operands = {{"x"}, {"i", Role::parameter}};
   s.attributes = &attr_type<AxisAttributes>();
+  s.normalize = [](std::span<const Type> operands, const Attributes& attributes) {
+    const std::int64_t axis = attributes.as<AxisAttributes>().axis;
+    return AxisAttributes{static_cast<std::int64_t>(infer::checked_axis("gather", axis, operands[0].shape.rank()))};
+  };
   s.classes = {OpClass::routing, OpClass::linear};
   s.infer = [](std::span<const Type> operands, const Attributes& attributes) {
     const Type &x = operands[0], &i = operands[1];
@@ -88,12 +93,20 @@ OpSchema gather() {
   return s;
 }
 
-OpSchema scatter_add() {
+OpSchema scattering() {
   OpSchema s;
   s.name = "scatter_add";
   s.doc = "zeros of `extent` along `axis` with the slices of g added at the indices i: the adjoint of gather";
   s.operands = {{"g"}, {"i", Role::parameter}};
   s.attributes = &attr_type<ScatterAttributes>();
+  s.normalize = [](std::span<const Type> operands, const Attributes& attributes) {
+    auto scatter = attributes.as<ScatterAttributes>();
+    const std::size_t before = operands[0].shape.rank(), taken = operands[1].shape.rank();
+    // Too few axes of g are refused by inference, which names them.
+    if (before >= taken)
+      scatter.axis = static_cast<std::int64_t>(infer::checked_axis("scatter_add", scatter.axis, before - taken + 1));
+    return Attributes(scatter);
+  };
   s.classes = {OpClass::linear};
   s.infer = [](std::span<const Type> operands, const Attributes& attributes) {
     const Type &g = operands[0], &i = operands[1];
@@ -122,7 +135,7 @@ OpSchema scatter_add() {
   return s;
 }
 
-OpSchema one_hot() {
+OpSchema hot() {
   OpSchema s;
   s.name = "one_hot";
   s.doc = "1 at the index i along a new last axis of extent `depth`, 0 elsewhere";
@@ -169,7 +182,7 @@ Type resized(const std::string& op, const A& resize, const Type& x, const std::s
   return {x.dtype, Shape(std::move(dims))};
 }
 
-OpSchema resize() {
+OpSchema resizing() {
   OpSchema s;
   s.name = "resize";
   s.doc = "x [N, C, spatial...] at other spatial extents: the nearest element or linear between neighbours, as ONNX Resize";
@@ -189,7 +202,7 @@ OpSchema resize() {
   return s;
 }
 
-OpSchema resize_vjp() {
+OpSchema resizing_vjp() {
   OpSchema s;
   s.name = "resize_vjp";
   s.doc = "the adjoint of resize: g [N, C, spatial...] to the extents `input_spatial` before it";
@@ -216,12 +229,18 @@ OpSchema resize_vjp() {
 }  // namespace
 
 std::vector<OpSchema> indexing_operators() {
+  using namespace dsl;
+  using namespace dsl::vars;
   std::vector<OpSchema> all;
-  all.push_back(gather());
-  all.push_back(scatter_add());
-  all.push_back(one_hot());
-  all.push_back(resize());
-  all.push_back(resize_vjp());
+  all.push_back(with_derivatives(
+      gathering(), rewrite(vjp(y = gather(x, i), g),
+                           scatter_add(g, i, "axis"_a = y["axis"], "extent"_a = extent(x, y["axis"])))));
+  all.push_back(with_derivatives(
+      scattering(), rewrite(vjp(y = scatter_add(_, i), g), gather(g, i, "axis"_a = y["axis"]))));
+  all.push_back(hot());
+  all.push_back(with_derivatives(
+      resizing(), rewrite(vjp(y = resize(x), g), resize_vjp(g, like(y), "input_spatial"_a = spatial(x)))));
+  all.push_back(with_derivatives(resizing_vjp(), rewrite(vjp(y = resize_vjp(), g), resize(g, like(y)))));
   return all;
 }
 

@@ -4,6 +4,7 @@
 
 #include "expr/derive_attributes.hpp"
 #include "ops/checks.hpp"
+#include "ops/derivatives.hpp"
 #include "ops/families.hpp"
 #include "ops/infer.hpp"
 #include "rulegrad/expr.hpp"
@@ -54,7 +55,7 @@ Expr refilled(Expr fill, const Shape& shape) {
   return fill.graph().apply(fill.op(), {}, FillAttributes{old.value, old.dtype, shape});
 }
 
-OpSchema reshape() {
+OpSchema reshaping() {
   OpSchema s = routing("reshape", "the elements of x, in row-major order, under another shape of as many");
   s.attributes = &attr_type<ShapeAttributes>();
   s.infer = [](std::span<const Type> operands, const Attributes& attributes) {
@@ -82,7 +83,7 @@ OpSchema reshape() {
   return s;
 }
 
-OpSchema expand() {
+OpSchema expansion() {
   OpSchema s = routing("expand", "x stretched to `shape` by broadcasting");
   s.attributes = &attr_type<ShapeAttributes>();
   s.infer = [](std::span<const Type> operands, const Attributes& attributes) {
@@ -127,9 +128,12 @@ Ints checked_perm(const Type& x, const Ints& perm) {
   return result;
 }
 
-OpSchema transpose() {
+OpSchema transposition() {
   OpSchema s = routing("transpose", "axis i of the result is axis perm[i] of x; an empty perm reverses the axes");
   s.attributes = &attr_type<TransposeAttributes>();
+  s.normalize = [](std::span<const Type> operands, const Attributes& attributes) {
+    return TransposeAttributes{checked_perm(operands[0], attributes.as<TransposeAttributes>().perm)};
+  };
   s.infer = [](std::span<const Type> operands, const Attributes& attributes) {
     std::vector<Dim> dims;
     for (const std::int64_t axis : checked_perm(operands[0], attributes.as<TransposeAttributes>().perm))
@@ -181,10 +185,14 @@ Type concatenated(std::span<const Type> operands, std::int64_t axis_attribute) {
   return {first.dtype, Shape(std::move(dims))};
 }
 
-OpSchema concat() {
+OpSchema concatenation() {
   OpSchema s = routing("concat", "the operands one after the other along `axis`");
   s.operands = {{.name = "x", .variadic = true}};
   s.attributes = &attr_type<AxisAttributes>();
+  s.normalize = [](std::span<const Type> operands, const Attributes& attributes) {
+    const std::int64_t axis = attributes.as<AxisAttributes>().axis;
+    return AxisAttributes{static_cast<std::int64_t>(infer::checked_axis("concat", axis, operands[0].shape.rank()))};
+  };
   s.infer = [](std::span<const Type> operands, const Attributes& attributes) {
     return concatenated(operands, attributes.as<AxisAttributes>().axis);
   };
@@ -204,7 +212,7 @@ OpSchema concat() {
   return s;
 }
 
-OpSchema fill() {
+OpSchema filling() {
   OpSchema s;
   s.name = "fill";
   s.doc = "`value` everywhere, in `dtype` and `shape`";
@@ -222,12 +230,19 @@ OpSchema fill() {
 }  // namespace
 
 std::vector<OpSchema> movement_operators() {
+  using namespace dsl;
+  using namespace dsl::vars;
+  constexpr auto to_x = "shape"_a = shape(x);
   std::vector<OpSchema> all;
-  all.push_back(reshape());
-  all.push_back(expand());
-  all.push_back(transpose());
-  all.push_back(concat());
-  all.push_back(fill());
+  all.push_back(with_derivatives(reshaping(), rewrite(vjp(reshape(x), g), reshape(g, to_x))));
+  all.push_back(with_derivatives(expansion(), rewrite(vjp(expand(x), g), sum_to(g, to_x))));
+  all.push_back(with_derivatives(transposition(),
+                                 rewrite(vjp(y = transpose(), g), transpose(g, "perm"_a = inverse(y["perm"])))));
+  all.push_back(with_derivatives(
+      concatenation(), rewrite(vjp(y = concat(), g), wrt(v),
+                               slice(g, "axes"_a = list(y["axis"]), "starts"_a = list(offset(y)),
+                                     "stops"_a = list(offset(y) + extent(v, y["axis"])), "steps"_a = list(1)))));
+  all.push_back(filling());
   return all;
 }
 

@@ -5,6 +5,7 @@
 
 #include "expr/derive_attributes.hpp"
 #include "ops/checks.hpp"
+#include "ops/derivatives.hpp"
 #include "ops/families.hpp"
 #include "ops/infer.hpp"
 #include "rulegrad/error.hpp"
@@ -50,6 +51,11 @@ Shape reduced(const Shape& shape, const Ints& axes, bool keep) {
   return Shape(std::move(dims));
 }
 
+Attributes from_the_front(const std::string& op_name, std::span<const Type> operands, ReduceAttributes reduce) {
+  reduce.axes = infer::checked_axes(op_name, reduce.axes, operands[0].shape.rank());
+  return reduce;
+}
+
 /// A sum, mean, product or extreme of single values is those values, under another shape perhaps.
 std::optional<Expr> of_single_values(const std::string& op_name, Expr x, const ReduceAttributes& attributes) {
   const Ints axes = infer::checked_axes(op_name, attributes.axes, x.shape().rank());
@@ -65,6 +71,9 @@ OpSchema reduction(std::string name, std::string doc, SampleOperand values) {
     const auto& reduce = attributes.as<ReduceAttributes>();
     const Shape& shape = operands[0].shape;
     return Type{operands[0].dtype, reduced(shape, infer::checked_axes(name, reduce.axes, shape.rank()), reduce.keep)};
+  };
+  s.normalize = [name](std::span<const Type> operands, const Attributes& attributes) {
+    return from_the_front(name, operands, attributes.as<ReduceAttributes>());
   };
   s.simpler = [name](std::span<const Expr> operands, const Attributes& attributes) {
     return of_single_values(name, operands[0], attributes.as<ReduceAttributes>());
@@ -89,7 +98,7 @@ OpSchema reduction(std::string name, std::string doc, SampleOperand values) {
   return s;
 }
 
-OpSchema sum() {
+OpSchema summation() {
   OpSchema s = reduction("sum", "the sum", {});
   s.classes = {OpClass::linear};
   s.simpler = [](std::span<const Expr> operands, const Attributes& attributes) -> std::optional<Expr> {
@@ -121,6 +130,9 @@ OpSchema first_max() {
     (void)infer::checked_axes("first_max", attributes.as<ReduceAttributes>().axes, operands[0].shape.rank());
     return Type{DType::boolean, operands[0].shape};
   };
+  s.normalize = [](std::span<const Type> operands, const Attributes& attributes) {
+    return from_the_front("first_max", operands, ReduceAttributes{attributes.as<ReduceAttributes>().axes, false});
+  };
   s.simpler = nullptr;
   return s;
 }
@@ -136,6 +148,11 @@ OpSchema arg(std::string name, std::string doc) {
                                     to_string(operands[0]), to_string(extent)));
     return Type{DType::int64, reduced(operands[0].shape, {static_cast<std::int64_t>(axis)}, where.keep)};
   };
+  s.normalize = [name](std::span<const Type> operands, const Attributes& attributes) {
+    auto where = attributes.as<ArgAttributes>();
+    where.axis = static_cast<std::int64_t>(infer::checked_axis(name, where.axis, operands[0].shape.rank()));
+    return Attributes(where);
+  };
   s.name = std::move(name);
   s.doc = std::move(doc);
   s.operands = {{"x"}};
@@ -149,7 +166,7 @@ OpSchema arg(std::string name, std::string doc) {
   return s;
 }
 
-OpSchema sum_to() {
+OpSchema summation_to() {
   OpSchema s;
   s.name = "sum_to";
   s.doc = "the sum over the axes that `shape` stretches along when it broadcasts to the shape of x: the adjoint of expand";
@@ -176,7 +193,7 @@ OpSchema sum_to() {
   return s;
 }
 
-OpSchema quantile() {
+OpSchema quantiles() {
   OpSchema s;
   s.name = "quantile";
   s.doc = "the q-th quantile of all values of a sample, linear between ranks: [N, ...] to [N, 1, ...]; it has no derivative";
@@ -204,20 +221,38 @@ OpSchema quantile() {
 }  // namespace
 
 std::vector<OpSchema> reduction_operators() {
+  using namespace dsl;
+  using namespace dsl::vars;
+  constexpr auto to_x = "shape"_a = shape(x);
+  // The shape of the result with extents of 1 where it was reduced.
+  constexpr auto kept = "shape"_a = shape(sum(x, like(y), "keep"_a = 1));
   // Values of at most 24 elements, all distinct.
   const SampleOperand distinct{.dims = {}, .low = -2, .high = 2, .gap = 0.02};
   std::vector<OpSchema> all;
-  all.push_back(sum());
-  all.push_back(reduction("mean", "the mean", {}));
-  all.back().classes = {OpClass::linear};
-  all.push_back(reduction("amax", "the largest value", distinct));
-  all.push_back(reduction("amin", "the smallest value", distinct));
-  all.push_back(reduction("prod", "the product", {.dims = {}, .low = 0.5, .high = 1.5}));
+  all.push_back(with_derivatives(summation(), rewrite(vjp(y = sum(x), g), expand(reshape(g, kept), to_x))));
+  OpSchema average = reduction("mean", "the mean", {});
+  average.classes = {OpClass::linear};
+  // The number of values is a sum of ones: a number, unless the batch is among the axes.
+  all.push_back(with_derivatives(
+      std::move(average),
+      rewrite(vjp(y = mean(x), g), let(n = sum(fill("value"_a = 1, "dtype"_a = dtype(x), "shape"_a = shape(x)), like(y))),
+              expand(reshape(g / n, kept), to_x))));
+  all.push_back(with_derivatives(
+      reduction("amax", "the largest value (at ties the derivative goes to the first in row-major order)", distinct),
+      rewrite(vjp(y = amax(x), g), where(op<"first_max">(x, like(y)), reshape(g, kept), 0))));
+  all.push_back(with_derivatives(
+      reduction("amin", "the smallest value (at ties the derivative goes to the first in row-major order)", distinct),
+      rewrite(vjp(y = amin(x), g), where(op<"first_max">(-x, like(y)), reshape(g, kept), 0))));
+  // The product of the others: of those that are not 0, if none of the others is 0. z marks zeros, p has 1 for them.
+  all.push_back(with_derivatives(
+      reduction("prod", "the product", {.dims = {}, .low = 0.5, .high = 1.5}),
+      rewrite(vjp(y = prod(x), g), let(z = cast(x == 0, "dtype"_a = dtype(x)), p = where(x == 0, 1, x)),
+              where(sum(z, like(y), "keep"_a = 1) == z, reshape(g, kept) * (prod(p, like(y), "keep"_a = 1) / p), 0))));
   all.push_back(first_max());
   all.push_back(arg("argmax", "the index of the first largest value along `axis`"));
   all.push_back(arg("argmin", "the index of the first smallest value along `axis`"));
-  all.push_back(sum_to());
-  all.push_back(quantile());
+  all.push_back(with_derivatives(summation_to(), rewrite(vjp(sum_to(x), g), expand(g, to_x))));
+  all.push_back(quantiles());
   return all;
 }
 

@@ -4,6 +4,7 @@
 
 #include "expr/derive_attributes.hpp"
 #include "ops/checks.hpp"
+#include "ops/derivatives.hpp"
 #include "ops/families.hpp"
 #include "ops/infer.hpp"
 #include "rulegrad/expr.hpp"
@@ -70,7 +71,7 @@ Shape sliced(const std::string& op, const A& slice, const Shape& shape, const st
   return Shape(std::move(dims));
 }
 
-OpSchema slice() {
+OpSchema slicing() {
   OpSchema s;
   s.name = "slice";
   s.doc = "x[starts:stops:steps] along `axes`, as NumPy writes it; a stop of -1 with a negative step is past the front";
@@ -99,7 +100,7 @@ OpSchema slice() {
   return s;
 }
 
-OpSchema slice_vjp() {
+OpSchema slicing_vjp() {
   OpSchema s;
   s.name = "slice_vjp";
   s.doc = "zeros of `shape` with g where slice takes its elements from: the adjoint of slice";
@@ -151,7 +152,7 @@ Shape padded(const std::string& op, const A& pad, const Type& x, const std::stri
   return Shape(std::move(dims));
 }
 
-OpSchema pad() {
+OpSchema padding() {
   OpSchema s;
   s.name = "pad";
   s.doc = "x with `begin` and `end` elements more along each axis: `value`, its mirror image or its edge; negative ones crop";
@@ -177,7 +178,7 @@ OpSchema pad() {
   return s;
 }
 
-OpSchema pad_vjp() {
+OpSchema padding_vjp() {
   OpSchema s;
   s.name = "pad_vjp";
   s.doc = "g without the padding, what fell on mirrored or repeated elements added to them: the adjoint of pad";
@@ -198,11 +199,14 @@ OpSchema pad_vjp() {
 }  // namespace
 
 std::vector<OpSchema> slicing_operators() {
+  using namespace dsl;
+  using namespace dsl::vars;
   std::vector<OpSchema> all;
-  all.push_back(slice());
-  all.push_back(slice_vjp());
-  all.push_back(pad());
-  all.push_back(pad_vjp());
+  all.push_back(with_derivatives(
+      slicing(), rewrite(vjp(y = slice(x), g), slice_vjp(g, like(y), "shape"_a = shape(x)))));
+  all.push_back(with_derivatives(slicing_vjp(), rewrite(vjp(y = slice_vjp(), g), slice(g, like(y)))));
+  all.push_back(with_derivatives(padding(), rewrite(vjp(y = pad(), g), pad_vjp(g, like(y)))));
+  all.push_back(with_derivatives(padding_vjp(), rewrite(vjp(y = pad_vjp(), g), pad(g, like(y)))));
   return all;
 }
 

@@ -188,7 +188,7 @@ constexpr auto make_call(const A&... a) {
 /// Positional operands among the arguments of a call on the given side; labels are operands in patterns only.
 template <Side S, class... A>
 constexpr int operand_count() {
-  const auto counts = []<class Arg>(std::type_identity<Arg>) {
+  [[maybe_unused]] const auto counts = []<class Arg>(std::type_identity<Arg>) {
     if constexpr (Arg::part == Part::binding) return S == Side::pattern && !Arg::literal_value;
     return Arg::part == Part::term;
   };
