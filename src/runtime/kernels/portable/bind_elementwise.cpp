@@ -92,6 +92,13 @@ void bind_elementwise(Kernels& all) {
                     call.result.as<T>());
             });
           }));
+  all.set("prelu", elementwise(Access::broadcast, [](const KernelCall& call) {
+            const ConstView &x = call.operands[0], &slope = call.operands[1];
+            floating(call.result.dtype, [&]<class T>(T) {
+              const auto leaky = [](T value, T factor) { return value < T(0) ? factor * value : value; };
+              map_broadcast(leaky, x.dims, x.as<T>(), slope.dims, slope.as<T>(), call.result.dims, call.result.as<T>());
+            });
+          }));
   all.set("stabilize", elementwise(Access::broadcast, [](const KernelCall& call) {
             const ConstView &z = call.operands[0], &epsilon = call.operands[1];
             floating(call.result.dtype, [&]<class T>(T) {

@@ -2,6 +2,7 @@
 
 #include "rulegrad/op_attributes.hpp"
 #include "runtime/kernels/portable/bind.hpp"
+#include "runtime/kernels/portable/first_max.hpp"
 #include "runtime/kernels/portable/reduce.hpp"
 #include "runtime/kernels/portable/softmax.hpp"
 #include "runtime/kernels/portable/statistics.hpp"
@@ -58,6 +59,11 @@ void bind_reductions(Kernels& all) {
               const Ints axes = reduced_axes(call.attributes.as<ReduceAttributes>(), x.dims.size());
               arithmetic(x.dtype, [&]<class T>(T) { reduce(op, x.dims, axes, x.as<T>(), call.result.as<T>()); });
             }), reduces_outermost));
+  all.set("first_max", with_batch_unless(simple([](const KernelCall& call) {
+            const ConstView& x = call.operands[0];
+            const Ints axes = reduced_axes(call.attributes.as<ReduceAttributes>(), x.dims.size());
+            arithmetic(x.dtype, [&]<class T>(T) { first_max(x.dims, axes, x.as<T>(), call.result.as<bool>()); });
+          }), reduces_outermost));
   all.set("argmax", arg_kernel([](auto... arguments) { argmax(arguments...); }));
   all.set("argmin", arg_kernel([](auto... arguments) { argmin(arguments...); }));
   Kernel stretched = simple([](const KernelCall& call) {
