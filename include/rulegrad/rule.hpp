@@ -28,7 +28,8 @@ enum class TermKind : std::uint8_t {
   text,      ///< `"name"`
   list,      ///< `[args...]`
   call,      ///< `name(args..., key = named...)`; infix operators are calls too: add sub mul div neg pow,
-             ///< less less_equal greater greater_equal equal not_equal, and or not
+             ///< less less_equal greater greater_equal equal not_equal is, and or not; `0..3` is range(0, 3),
+             ///< `relevance of m` is relevance(of = m)
   label,     ///< `name: args[0]`: names the operation that args[0] matches
   member,    ///< `args[0].name`: an attribute or a role of an operation
   replace,   ///< `name(key = named...)` where `name` is bound to an operation: it, with operands replaced

@@ -66,6 +66,7 @@ TermId TermParser::primary() {
       cursor_.next();
       return leaf(TermKind::number, token, {});
     case TokenKind::text:
+      forbid_in_pattern(token, "a text");
       cursor_.next();
       return leaf(TermKind::text, token, token.text);
     case TokenKind::name:
@@ -114,8 +115,8 @@ TermId TermParser::named(const Token& name) {
   }
   cursor_.next();
   std::string callee = name.text;
-  // A bound name has members; any other point is part of the name.
-  if (scope.find(name.text) == nullptr)
+  // A bound name has members; any other point is part of the name, as in patterns, which bind names anew.
+  if (in_pattern_ || scope.find(name.text) == nullptr)
     while (cursor_.at(".") && cursor_.peek().touches && cursor_.at_name(1) && cursor_.peek(1).touches) {
       cursor_.next();
       callee += "." + cursor_.next().text;
@@ -127,6 +128,7 @@ TermId TermParser::named(const Token& name) {
                   fmt::format("the `(` of a call touches its name; here a space stands behind `{}`", callee),
                   {},
                   fmt::format("write `{}(...)`; if an operator is missing, write it", callee)});
+  if (!opens && callee != name.text) forbid_in_pattern(cursor_.previous(), "an attribute");
   TermId result = no_term;
   if (opens) {
     result = call(name, callee, {});
@@ -192,6 +194,7 @@ TermId TermParser::reduction() {
 }
 
 TermId TermParser::list() {
+  forbid_in_pattern(cursor_.peek(), "a list");
   Term term;
   term.kind = TermKind::list;
   const Token open = cursor_.next();

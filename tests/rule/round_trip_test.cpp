@@ -65,7 +65,7 @@ TEST_CASE("equality tells every part of a file from every other") {
   const std::string text = test::read_text(test::source_root / "tests/rules_ok/design_words.rules");
   const RuleFile file = parse_rules(text, "a");
   int seen = 0;
-  for (const auto& [from, to] : std::vector<std::pair<std::string, std::string>>{
+  for (const auto& change : std::vector<std::pair<std::string, std::string>>{
            {"x * sigmoid(x)", "x + sigmoid(x)"},
            {"common.rules", "other.rules"},
            {"op silu", "op swish"},
@@ -104,10 +104,10 @@ TEST_CASE("equality tells every part of a file from every other") {
            {"rewrite identity(x) => x", "rewrite identity(x) => 0"},
            {"vjp(y: dense", "grad(y: dense"}}) {
     std::string changed = text;
-    const std::size_t at = changed.find(from);
-    INFO(from, " -> ", to);
+    const std::size_t at = changed.find(change.first);
+    INFO(change.first, " -> ", change.second);
     REQUIRE(at != std::string::npos);
-    changed.replace(at, from.size(), to);
+    changed.replace(at, change.first.size(), change.second);
     CHECK_FALSE(equal(file, parse_rules(changed, "b")));
     ++seen;
   }
