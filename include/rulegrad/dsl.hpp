@@ -7,5 +7,5 @@
 ///     using namespace rulegrad::dsl::vars;
 ///     constexpr auto guided_tanh = rules("guided_tanh", rewrite(grad(tanh(x), g), vjp(tanh(x), max(g, 0))));
 ///     const rulegrad::RuleSet set = lower(guided_tanh);
-#include "rulegrad/dsl/rule_set.hpp"
+#include "rulegrad/dsl/set_algebra.hpp"
 #include "rulegrad/dsl/vars.hpp"

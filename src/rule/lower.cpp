@@ -54,6 +54,13 @@ Rule lower(const FlatRule& rule) {
   return result;
 }
 
+std::vector<Rule> lower(std::span<const FlatRule> rules) {
+  std::vector<Rule> result;
+  result.reserve(rules.size());
+  for (const FlatRule& rule : rules) result.push_back(lower(rule));
+  return result;
+}
+
 namespace detail {
 
 void add_parameter(RuleSet& set, std::string_view name, std::string_view type, const double* fallback,

@@ -26,12 +26,17 @@ struct FixedString {
   }
 };
 
-/// Static storage for a name, so that views of it are constants.
+/// Static storage for a name of a variable, parameter or rule, so that views of it are constants. Equal names
+/// have the same storage: comparing addresses is much cheaper for the compiler than comparing characters.
 template <FixedString Text>
 struct Name {
   static constexpr auto text = Text;
   static constexpr std::string_view view{text.chars, sizeof(text.chars) - 1};
 };
+
+[[nodiscard]] constexpr bool same_name(std::string_view a, std::string_view b) {
+  return a.data() == b.data();
+}
 
 /// Where a rule was written. clang 14 has no std::source_location, but has the builtins below it.
 struct Place {
@@ -57,8 +62,8 @@ struct Literal {
   const char* text = "";
 };
 
-/// What the name of a call stands for.
-enum class CallKind : std::uint8_t { op, op_class, function };
+/// What the name of a call stands for; the four about gradients come last.
+enum class CallKind : std::uint8_t { op, op_class, function, grad, vjp, next, diff };
 
 /// The part of a rule that a term belongs to.
 enum class Side : std::uint8_t { pattern, guard, value };
@@ -69,7 +74,10 @@ struct FlatTerm {
   TermKind kind = TermKind::wildcard;
   Side side = Side::pattern;
   CallKind call = CallKind::op;
-  bool parameter = false;  ///< a variable that is a parameter of the rule set
+  bool parameter = false;      ///< a variable that is a parameter of the rule set
+  bool operator_name = false;  ///< a variable with the name of an operator
+  const char* variable =
+      nullptr;  ///< of variables, labels, replacements and spreads: the address of the name
   std::string_view name{};
   int literal = -1;  ///< index of the literal that is the number, the text, the member or the world
   int first_link = 0;
@@ -108,6 +116,7 @@ struct FlatRule {
 
 /// The runtime copy of a flat rule.
 [[nodiscard]] Rule lower(const FlatRule& rule);
+[[nodiscard]] std::vector<Rule> lower(std::span<const FlatRule> rules);
 [[nodiscard]] SourceRange to_source_range(const Place& place);
 
 namespace detail {

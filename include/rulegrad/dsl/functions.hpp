@@ -7,11 +7,11 @@
 namespace rulegrad::dsl {
 
 // A row is (C++ name, "name in rules", number of arguments).
-#define RULEGRAD_DSL_FUNCTION(NAME, TEXT, COUNT)                                         \
+#define RULEGRAD_DSL_FUNCTION(NAME, TEXT, COUNT, KIND)                                   \
   namespace rows {                                                                       \
   struct NAME {                                                                          \
     static constexpr std::string_view name = TEXT;                                       \
-    static constexpr CallKind kind = CallKind::function;                                 \
+    static constexpr CallKind kind = CallKind::KIND;                                     \
     static constexpr int min_operands = COUNT;                                           \
     static constexpr int max_operands = COUNT;                                           \
     template <bool, bool>                                                                \
@@ -27,32 +27,32 @@ namespace rulegrad::dsl {
   }
 
 // Gradients. On the left side `grad(pattern, g)` and `vjp(pattern, g)` say what a rule rewrites.
-RULEGRAD_DSL_FUNCTION(grad, "grad", 2)
-RULEGRAD_DSL_FUNCTION(vjp, "vjp", 2)
-RULEGRAD_DSL_FUNCTION(next, "next", 1)
-RULEGRAD_DSL_FUNCTION(diff, "diff", 3)
-RULEGRAD_DSL_FUNCTION(constant, "const", 1)
+RULEGRAD_DSL_FUNCTION(grad, "grad", 2, grad)
+RULEGRAD_DSL_FUNCTION(vjp, "vjp", 2, vjp)
+RULEGRAD_DSL_FUNCTION(next, "next", 1, next)
+RULEGRAD_DSL_FUNCTION(diff, "diff", 3, diff)
+RULEGRAD_DSL_FUNCTION(constant, "const", 1, function)
 
 // Shapes, known while a rule is applied.
-RULEGRAD_DSL_FUNCTION(shape, "shape", 1)
-RULEGRAD_DSL_FUNCTION(rank, "rank", 1)
-RULEGRAD_DSL_FUNCTION(dtype, "dtype", 1)
-RULEGRAD_DSL_FUNCTION(dim, "dim", 2)
-RULEGRAD_DSL_FUNCTION(extent, "extent", 2)
-RULEGRAD_DSL_FUNCTION(spatial, "spatial", 1)
-RULEGRAD_DSL_FUNCTION(kernel, "kernel", 1)
-RULEGRAD_DSL_FUNCTION(inverse, "inverse", 1)
-RULEGRAD_DSL_FUNCTION(offset, "offset", 1)
-RULEGRAD_DSL_FUNCTION(along, "along", 3)
-RULEGRAD_DSL_FUNCTION(in_channels, "in_channels", 2)
-RULEGRAD_DSL_FUNCTION(out_channels, "out_channels", 2)
+RULEGRAD_DSL_FUNCTION(shape, "shape", 1, function)
+RULEGRAD_DSL_FUNCTION(rank, "rank", 1, function)
+RULEGRAD_DSL_FUNCTION(dtype, "dtype", 1, function)
+RULEGRAD_DSL_FUNCTION(dim, "dim", 2, function)
+RULEGRAD_DSL_FUNCTION(extent, "extent", 2, function)
+RULEGRAD_DSL_FUNCTION(spatial, "spatial", 1, function)
+RULEGRAD_DSL_FUNCTION(kernel, "kernel", 1, function)
+RULEGRAD_DSL_FUNCTION(inverse, "inverse", 1, function)
+RULEGRAD_DSL_FUNCTION(offset, "offset", 1, function)
+RULEGRAD_DSL_FUNCTION(along, "along", 3, function)
+RULEGRAD_DSL_FUNCTION(in_channels, "in_channels", 2, function)
+RULEGRAD_DSL_FUNCTION(out_channels, "out_channels", 2, function)
 
 // Guards.
-RULEGRAD_DSL_FUNCTION(depends, "depends", 1)
-RULEGRAD_DSL_FUNCTION(only_use, "only_use", 1)
-RULEGRAD_DSL_FUNCTION(first, "first", 1)
-RULEGRAD_DSL_FUNCTION(last, "last", 1)
-RULEGRAD_DSL_FUNCTION(named, "name", 2)
+RULEGRAD_DSL_FUNCTION(depends, "depends", 1, function)
+RULEGRAD_DSL_FUNCTION(only_use, "only_use", 1, function)
+RULEGRAD_DSL_FUNCTION(first, "first", 1, function)
+RULEGRAD_DSL_FUNCTION(last, "last", 1, function)
+RULEGRAD_DSL_FUNCTION(named, "name", 2, function)
 
 #undef RULEGRAD_DSL_FUNCTION
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <concepts>
+#include <span>
 #include <type_traits>
 
 #include "rulegrad/dsl/flat.hpp"
@@ -9,13 +10,37 @@
 /// compiled; only literals (numbers, words, names of attributes) are data.
 namespace rulegrad::dsl {
 
-/// What a type of the DSL is, as an argument.
-enum class Part : std::uint8_t { term, binding, spread };
+/// What a type of the DSL is, as an argument; items stand between the left side of a rule and its result.
+enum class Part : std::uint8_t { term, binding, spread, item };
 
 template <class T>
 concept DslType = requires {
   T::part;
 };
+
+struct Number;
+struct Text;
+
+namespace detail {
+template <class T>
+struct AsTerm {};
+template <DslType T>
+struct AsTerm<T> {
+  using type = T;
+};
+template <class T>
+requires(!DslType<T> && std::is_arithmetic_v<T>) struct AsTerm<T> {
+  using type = Number;
+};
+template <>
+struct AsTerm<const char*> {
+  using type = Text;
+};
+}  // namespace detail
+
+/// The type of the DSL that an argument becomes.
+template <class T>
+using AsTerm = typename detail::AsTerm<T>::type;
 
 /// What can be an operand: terms, `name = value`, and plain numbers and words.
 template <class T>
@@ -23,28 +48,37 @@ concept Argument = DslType<T> || std::is_arithmetic_v<T> || std::same_as<T, cons
 
 /// At least one operand tells that this call is meant for the DSL and not for numbers.
 template <class... T>
-concept Arguments = (Argument<T> && ...) && (DslType<T> || ...);
+concept Arguments = (DslType<T> || ...) && (Argument<T> && ...);
 
 template <int N>
 struct Literals {
+  static constexpr int count = N;
   Literal at[static_cast<std::size_t>(N)];
 };
 template <>
-struct Literals<0> {};
+struct Literals<0> {
+  static constexpr int count = 0;
+};
 
-template <int... N>
-constexpr auto join([[maybe_unused]] const Literals<N>&... parts) {
-  constexpr int total = (0 + ... + N);
-  Literals<total> all{};
-  if constexpr (total > 0) {
-    int next = 0;
-    const auto append = [&]<int M>([[maybe_unused]] const Literals<M>& part) {
-      if constexpr (M > 0)
-        for (const Literal& literal : part.at) all.at[next++] = literal;
-    };
-    (append(parts), ...);
-  }
+constexpr Literals<0> join() {
+  return {};
+}
+template <int N>
+constexpr Literals<N> join(const Literals<N>& only) {
+  return only;
+}
+template <int M, int N>
+constexpr Literals<M + N> join([[maybe_unused]] const Literals<M>& a, [[maybe_unused]] const Literals<N>& b) {
+  Literals<M + N> all{};
+  if constexpr (M > 0)
+    for (int i = 0; i < M; ++i) all.at[i] = a.at[i];
+  if constexpr (N > 0)
+    for (int i = 0; i < N; ++i) all.at[M + i] = b.at[i];
   return all;
+}
+template <int M, int N, int... More>
+constexpr auto join(const Literals<M>& a, const Literals<N>& b, const Literals<More>&... more) {
+  return join(join(a, b), more...);
 }
 
 /// Collects the flat form of one rule; children stand before their parents.
@@ -67,10 +101,16 @@ struct Builder {
     terms[term_count] = term;
     return term_count++;
   }
-  constexpr void link(FlatTerm& parent, std::string_view name, int child) {
-    if (parent.args + parent.named == 0) parent.first_link = link_count;
-    ++(name.empty() ? parent.args : parent.named);
-    links[link_count++] = {name, child};
+  /// Adds a term with operands: first the positional ones, then those with a name.
+  constexpr int add(FlatTerm term, std::span<const FlatLink> operands) {
+    term.first_link = link_count;
+    for (const FlatLink& operand : operands)
+      if (operand.name.empty()) links[link_count++] = operand;
+    term.args = link_count - term.first_link;
+    for (const FlatLink& operand : operands)
+      if (!operand.name.empty()) links[link_count++] = operand;
+    term.named = link_count - term.first_link - term.args;
+    return add(term);
   }
 };
 
@@ -102,26 +142,6 @@ struct Text {
   }
 };
 
-namespace detail {
-template <class T>
-struct AsTerm {
-  using type = T;
-};
-template <class T>
-requires std::is_arithmetic_v<T>
-struct AsTerm<T> {
-  using type = Number;
-};
-template <>
-struct AsTerm<const char*> {
-  using type = Text;
-};
-}  // namespace detail
-
-/// The type of the DSL that an argument becomes.
-template <class T>
-using AsTerm = typename detail::AsTerm<T>::type;
-
 /// `name = value`: a label in a pattern, a named attribute in a call, a replaced operand in `y(...)`, a let.
 template <class Name, class Value>
 struct Binding {
@@ -136,31 +156,33 @@ struct Binding {
   static constexpr int emit(Builder& b) {
     const int value = Value::emit(b);
     if (is_named(b)) return value;
-    FlatTerm label{.kind = TermKind::label, .name = name};
-    b.link(label, {}, value);
-    return b.add(label);
+    const FlatLink labelled[] = {{{}, value}};
+    return b.add({.kind = TermKind::label, .variable = name.data(), .name = name}, labelled);
   }
 };
 
-/// Emits the operands of `parent`, positional ones first, and then the parent itself.
-template <class... A>
-constexpr int emit_with_operands(Builder& b, FlatTerm parent) {
-  const int children[sizeof...(A) + 1] = {A::emit(b)..., -1};
-  const auto each = [&](bool named) {
-    [[maybe_unused]] int i = 0;
-    [[maybe_unused]] const auto put = [&]<class Arg>(std::type_identity<Arg>) {
-      std::string_view name;
-      if constexpr (Arg::part == Part::binding)
-        if (Arg::is_named(b)) name = Arg::name;
-      if (name.empty() != named) b.link(parent, name, children[i]);
-      ++i;
-    };
-    (put(std::type_identity<A>{}), ...);
-  };
-  each(false);
-  each(true);
-  return b.add(parent);
+namespace detail {
+
+/// An operand with the name that it has in a call, if any.
+template <class A>
+constexpr FlatLink emit_operand(Builder& b) {
+  const int term = A::emit(b);
+  if constexpr (A::part == Part::binding)
+    if (A::is_named(b)) return {A::name, term};
+  return {{}, term};
 }
+
+template <class... A>
+constexpr int emit_call(Builder& b, const FlatTerm& term) {
+  if constexpr (sizeof...(A) == 0) {
+    return b.add(term);
+  } else {
+    const FlatLink operands[] = {emit_operand<A>(b)...};
+    return b.add(term, operands);
+  }
+}
+
+}  // namespace detail
 
 /// An operator, class or function applied to operands. `Row` says which one: see operators.hpp.
 template <class Row, class... A>
@@ -172,11 +194,11 @@ struct Call {
   decltype(join(A::literals...)) literals;
 
   static constexpr int emit(Builder& b) {
-    return emit_with_operands<A...>(b, {.kind = TermKind::call,
-                                        .call = Row::kind,
-                                        .name = Row::name,
-                                        .min_operands = Row::min_operands,
-                                        .max_operands = Row::max_operands});
+    return detail::emit_call<A...>(b, {.kind = TermKind::call,
+                                       .call = Row::kind,
+                                       .name = Row::name,
+                                       .min_operands = Row::min_operands,
+                                       .max_operands = Row::max_operands});
   }
 };
 
@@ -185,8 +207,19 @@ constexpr auto make_call(const A&... a) {
   return Call<Row, A...>{join(a.literals...)};
 }
 
+namespace detail {
+template <Side S, class A>
+constexpr bool is_operand() {
+  if constexpr (A::part == Part::binding)
+    return S == Side::pattern && !A::literal_value;
+  else
+    return A::part == Part::term;
+}
+}  // namespace detail
+
 /// Positional operands among the arguments of a call on the given side; labels are operands in patterns only.
 template <Side S, class... A>
+<<<<<<< HEAD
 constexpr int operand_count() {
   [[maybe_unused]] const auto counts = []<class Arg>(std::type_identity<Arg>) {
     if constexpr (Arg::part == Part::binding) return S == Side::pattern && !Arg::literal_value;
@@ -194,6 +227,9 @@ constexpr int operand_count() {
   };
   return (0 + ... + static_cast<int>(counts(std::type_identity<A>{})));
 }
+=======
+inline constexpr int operand_count = (0 + ... + static_cast<int>(detail::is_operand<S, A>()));
+>>>>>>> rule-dsl
 
 /// `[a, b, ...]`
 template <class... A>
@@ -203,7 +239,7 @@ struct List {
   static constexpr int links = (static_cast<int>(sizeof...(A)) + ... + A::links);
   static constexpr bool literal_value = true;
   decltype(join(A::literals...)) literals;
-  static constexpr int emit(Builder& b) { return emit_with_operands<A...>(b, {.kind = TermKind::list}); }
+  static constexpr int emit(Builder& b) { return detail::emit_call<A...>(b, {.kind = TermKind::list}); }
 };
 
 /// `y(w = ...)`: the operation bound to a variable, with operands replaced.
@@ -214,7 +250,8 @@ struct Replace {
   static constexpr int links = (static_cast<int>(sizeof...(A)) + ... + A::links);
   decltype(join(A::literals...)) literals;
   static constexpr int emit(Builder& b) {
-    return emit_with_operands<A...>(b, {.kind = TermKind::replace, .name = Name::view});
+    return detail::emit_call<A...>(
+        b, {.kind = TermKind::replace, .variable = Name::view.data(), .name = Name::view});
   }
 };
 
@@ -227,9 +264,8 @@ struct WithWord {
   decltype(join(Owner::literals, Literals<1>{})) literals;
   static constexpr int emit(Builder& b) {
     const int owner = Owner::emit(b);
-    FlatTerm term{.kind = Kind, .literal = b.literal_count++};
-    b.link(term, {}, owner);
-    return b.add(term);
+    const FlatLink operand[] = {{{}, owner}};
+    return b.add({.kind = Kind, .literal = b.literal_count++}, operand);
   }
 };
 
@@ -248,8 +284,17 @@ struct Spread {
   static constexpr Part part = Part::spread;
   static constexpr int terms = 1, links = 0;
   Literals<0> literals;
-  static constexpr int emit(Builder& b) { return b.add({.kind = TermKind::spread, .name = Name::view}); }
+  static constexpr int emit(Builder& b) {
+    return b.add({.kind = TermKind::spread, .variable = Name::view.data(), .name = Name::view});
+  }
 };
+
+namespace detail {
+/// See operators.hpp.
+constexpr bool is_operator_name(std::string_view name);
+template <FixedString Text>
+inline constexpr bool names_operator = is_operator_name(Name<Text>::view);
+}  // namespace detail
 
 /// A variable. `constexpr var<"x"> x;`
 template <FixedString Text>
@@ -284,7 +329,12 @@ struct var {
     return WithWord<TermKind::member, var>{{{{0, attribute}}}};
   }
 
-  static constexpr int emit(Builder& b) { return b.add({.kind = TermKind::variable, .name = name::view}); }
+  static constexpr int emit(Builder& b) {
+    return b.add({.kind = TermKind::variable,
+                  .operator_name = detail::names_operator<Text>,
+                  .variable = name::view.data(),
+                  .name = name::view});
+  }
 };
 
 inline constexpr Hole<TermKind::wildcard> _{};
