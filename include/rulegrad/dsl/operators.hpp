@@ -14,31 +14,11 @@ namespace rulegrad::dsl {
 inline constexpr int any = 1000;
 
 // clang-format off
-<<<<<<< HEAD
-#define RULEGRAD_DSL_OPERATORS(ROW)                                                                                   \
-  ROW(dense, 2, 3) ROW(matmul, 2, 2) ROW(conv, 2, 3) ROW(conv_weight_grad, 2, 2) ROW(dense_weight_grad, 2, 2)         \
-  ROW(conv_transpose, 2, 3)                                                                                           \
-  ROW(max_pool, 1, 1) ROW(max_pool_vjp, 2, 2) ROW(max_pool_jvp, 2, 2) ROW(avg_pool, 1, 1) ROW(avg_pool_vjp, 1, 1)                             \
-  ROW(batch_norm, 5, 5) ROW(layer_norm, 1, 3) ROW(lrn, 1, 1) ROW(channel_window_sum, 1, 1)                                                        \
-  ROW(relu, 1, 1) ROW(leaky_relu, 1, 1) ROW(elu, 1, 1) ROW(selu, 1, 1) ROW(gelu, 1, 1) ROW(silu, 1, 1)                \
-  ROW(sigmoid, 1, 1) ROW(tanh, 1, 1) ROW(softplus, 1, 1) ROW(hardswish, 1, 1) ROW(hardsigmoid, 1, 1)                  \
-  ROW(clip, 1, 1) ROW(erf, 1, 1) ROW(exp, 1, 1) ROW(log, 1, 1) ROW(sqrt, 1, 1) ROW(abs, 1, 1) ROW(neg, 1, 1)          \
-  ROW(sign, 1, 1) ROW(reciprocal, 1, 1) ROW(floor, 1, 1) ROW(ceil, 1, 1) ROW(round, 1, 1) ROW(sin, 1, 1)              \
-  ROW(cos, 1, 1)                                                                                                      \
-  ROW(add, 2, 2) ROW(sub, 2, 2) ROW(mul, 2, 2) ROW(div, 2, 2) ROW(pow, 2, 2) ROW(max, 2, 2) ROW(min, 2, 2)            \
-  ROW(mod, 2, 2) ROW(less, 2, 2) ROW(greater, 2, 2) ROW(less_equal, 2, 2) ROW(greater_equal, 2, 2)                    \
-  ROW(equal, 2, 2) ROW(not_equal, 2, 2) ROW(logical_and, 2, 2) ROW(logical_or, 2, 2) ROW(logical_not, 1, 1)           \
-  ROW(where, 3, 3)                                                                                                    \
-  ROW(sum, 1, 1) ROW(mean, 1, 1) ROW(amax, 1, 1) ROW(amin, 1, 1) ROW(prod, 1, 1) ROW(argmax, 1, 1) ROW(argmin, 1, 1)  \
-  ROW(softmax, 1, 1) ROW(log_softmax, 1, 1) ROW(quantile, 1, 1)                                                       \
-  ROW(reshape, 1, 1) ROW(transpose, 1, 1) ROW(slice, 1, 1) ROW(slice_vjp, 1, 1) ROW(pad, 1, 1)     \
-  ROW(pad_vjp, 1, 1) ROW(expand, 1, 1) ROW(cast, 1, 1) ROW(identity, 1, 1) ROW(resize, 1, 1) ROW(resize_vjp, 1, 1)    \
-  ROW(sum_to, 1, 1) ROW(concat, 1, any) ROW(gather, 2, 2) ROW(scatter_add, 2, 2) ROW(one_hot, 1, 1)                   \
-=======
 #define RULEGRAD_DSL_OPERATORS(ROW)                                                                          \
   ROW(dense, 2, 3) ROW(matmul, 2, 2)                                                                         \
-  ROW(conv, 2, 3) ROW(conv_input_grad, 2, 2) ROW(conv_weight_grad, 2, 2) ROW(conv_transpose, 2, 3)           \
-  ROW(max_pool, 1, 1) ROW(max_pool_vjp, 2, 2) ROW(avg_pool, 1, 1) ROW(avg_pool_vjp, 1, 1)                    \
+  ROW(dense_weight_grad, 2, 2) ROW(conv, 2, 3) ROW(conv_weight_grad, 2, 2) ROW(conv_transpose, 2, 3)         \
+  ROW(max_pool, 1, 1) ROW(max_pool_vjp, 2, 2) ROW(max_pool_jvp, 2, 2) ROW(avg_pool, 1, 1)                        \
+  ROW(avg_pool_vjp, 1, 1) ROW(channel_window_sum, 1, 1)                                                      \
   ROW(batch_norm, 5, 5) ROW(layer_norm, 1, 3) ROW(lrn, 1, 1)                                                 \
   ROW(relu, 1, 1) ROW(leaky_relu, 1, 1) ROW(elu, 1, 1) ROW(selu, 1, 1) ROW(gelu, 1, 1) ROW(silu, 1, 1)       \
   ROW(sigmoid, 1, 1) ROW(tanh, 1, 1) ROW(softplus, 1, 1) ROW(hardswish, 1, 1) ROW(hardsigmoid, 1, 1)         \
@@ -54,12 +34,11 @@ inline constexpr int any = 1000;
   ROW(sum, 1, 1) ROW(mean, 1, 1) ROW(prod, 1, 1) ROW(amax, 1, 1) ROW(amin, 1, 1) ROW(argmax, 1, 1)           \
   ROW(argmin, 1, 1)                                                                                          \
   ROW(softmax, 1, 1) ROW(log_softmax, 1, 1) ROW(quantile, 1, 1)                                              \
-  ROW(reshape, 1, 1) ROW(flatten, 1, 1) ROW(transpose, 1, 1) ROW(expand, 1, 1) ROW(sum_to, 1, 1)             \
+  ROW(reshape, 1, 1) ROW(transpose, 1, 1) ROW(expand, 1, 1) ROW(sum_to, 1, 1)             \
   ROW(cast, 1, 1) ROW(identity, 1, 1)                                                                        \
   ROW(slice, 1, 1) ROW(slice_vjp, 1, 1) ROW(pad, 1, 1) ROW(pad_vjp, 1, 1) ROW(resize, 1, 1)                  \
   ROW(resize_vjp, 1, 1) ROW(concat, 1, any)                                                                  \
   ROW(gather, 2, 2) ROW(scatter_add, 2, 2) ROW(one_hot, 1, 1)                                                \
->>>>>>> rule-dsl
   ROW(stabilize, 2, 2) ROW(over, 2, 2) ROW(accum, 1, any) ROW(fill, 0, 0)
 
 /// Families of operators; they may stand in patterns only. `affine()` matches every affine operation.

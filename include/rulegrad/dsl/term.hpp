@@ -219,17 +219,7 @@ constexpr bool is_operand() {
 
 /// Positional operands among the arguments of a call on the given side; labels are operands in patterns only.
 template <Side S, class... A>
-<<<<<<< HEAD
-constexpr int operand_count() {
-  [[maybe_unused]] const auto counts = []<class Arg>(std::type_identity<Arg>) {
-    if constexpr (Arg::part == Part::binding) return S == Side::pattern && !Arg::literal_value;
-    return Arg::part == Part::term;
-  };
-  return (0 + ... + static_cast<int>(counts(std::type_identity<A>{})));
-}
-=======
 inline constexpr int operand_count = (0 + ... + static_cast<int>(detail::is_operand<S, A>()));
->>>>>>> rule-dsl
 
 /// `[a, b, ...]`
 template <class... A>
