@@ -38,11 +38,13 @@ std::vector<Values> gradients(const std::string& name, const std::vector<Tensor>
 
   std::vector<Values> result;
   for (const Expr gradient_of : gradient(y, inputs, seed)) {
+    // With y, because the batch may come from x alone.
+    const std::vector<Expr> outputs{gradient_of, y};
     Inputs needed;
-    for (const Expr leaf : topological_order(std::vector{gradient_of}))
+    for (const Expr leaf : topological_order(outputs))
       for (const auto& [input, value] : values)
         if (graph.find(input).front() == leaf) needed[input] = value;
-    const Tensor computed = evaluate(std::vector{gradient_of}, needed)[0];
+    const Tensor computed = evaluate(outputs, needed)[0];
     Values flat;
     for (std::int64_t i = 0; i < computed.size(); ++i) flat.push_back(computed.at(i));
     result.push_back(std::move(flat));
