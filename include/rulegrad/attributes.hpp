@@ -21,6 +21,9 @@ using AttrValue = std::variant<bool, std::int64_t, double, std::string, std::vec
                                std::vector<double>, DType, Shape, Tensor>;
 using NamedValue = std::pair<std::string, AttrValue>;
 
+/// Tensors of at most so many elements are written out; larger ones end in `...`.
+inline constexpr std::int64_t inline_constant_limit = 16;
+
 /// `[1, 1]`, `0.25`, `"tanh"`, `float32`, `[B, 3]`; reads back with the graph parser.
 [[nodiscard]] std::string to_string(const AttrValue& value);
 /// Equal kinds and contents; tensors by identity (see `same_constant`).

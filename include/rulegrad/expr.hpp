@@ -110,9 +110,16 @@ class Graph {
 /// roots, not on what else is in the graph.
 [[nodiscard]] std::vector<Expr> topological_order(std::span<const Expr> roots);
 
-/// Text of the roots, a line a node: `%2 = conv(%0, %1) {strides = [2, 2]} : float32[B, 8, 14, 14]`, inputs and
-/// large constants by name. `parse_graph` reads it back.
+/// Text of the roots, a line a node: `%2 = conv(%0, %1) {strides = [2, 2]} : float32[B, 8, 14, 14]`, inputs by name
+/// and large constants by reference, `@c0`.
 [[nodiscard]] std::string print(std::span<const Expr> roots);
+
+/// The same text with the constants it refers to: `@c0` is the first. `parse_graph` reads it back.
+struct PrintedGraph {
+  std::string text;
+  std::vector<Tensor> constants;
+};
+[[nodiscard]] PrintedGraph print_with_constants(std::span<const Expr> roots);
 
 }  // namespace rulegrad
 

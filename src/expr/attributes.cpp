@@ -32,11 +32,26 @@ std::string double_text(double value) {
   return text.find_first_of(".enif") == std::string::npos ? text + ".0" : text;
 }
 
+std::string quoted(std::string_view text) {
+  std::string result = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') result += '\\';
+    if (c == '\n')
+      result += "\\n";
+    else
+      result += c;
+  }
+  return result + "\"";
+}
+
 std::string tensor_text(const Tensor& tensor) {
   std::vector<std::string> parts;
-  for (std::int64_t i = 0; i < std::min<std::int64_t>(tensor.size(), 16); ++i)
-    parts.push_back(is_floating(tensor.dtype()) ? double_text(tensor.at(i)) : shortest(tensor.at(i)));
-  if (tensor.size() > 16) parts.emplace_back("...");
+  for (std::int64_t i = 0; i < std::min<std::int64_t>(tensor.size(), inline_constant_limit); ++i)
+    if (tensor.dtype() == DType::int64)  // not all of them are doubles
+      parts.push_back(fmt::format("{}", tensor.values<std::int64_t>()[static_cast<std::size_t>(i)]));
+    else
+      parts.push_back(is_floating(tensor.dtype()) ? double_text(tensor.at(i)) : shortest(tensor.at(i)));
+  if (tensor.size() > inline_constant_limit) parts.emplace_back("...");
   return fmt::format("{}{}({})", name_of(tensor.dtype()), to_string(std::span(tensor.dims())), join(parts));
 }
 
@@ -47,7 +62,7 @@ std::string to_string(const AttrValue& value) {
                         [](bool v) -> std::string { return v ? "true" : "false"; },
                         [](std::int64_t v) { return fmt::format("{}", v); },
                         [](double v) { return double_text(v); },
-                        [](const std::string& v) { return fmt::format("\"{}\"", v); },
+                        [](const std::string& v) { return quoted(v); },
                         [](const std::vector<std::int64_t>& v) { return list_of(v); },
                         [](const std::vector<double>& v) { return list_of(v); },
                         [](DType v) { return std::string(name_of(v)); },

@@ -6,21 +6,30 @@
 
 namespace rulegrad {
 
-std::string print(std::span<const Expr> roots) {
-  std::string text;
+PrintedGraph print_with_constants(std::span<const Expr> roots) {
+  PrintedGraph printed;
   std::unordered_map<Expr, std::size_t> number;
   for (const Expr expr : topological_order(roots)) {
     const std::size_t index = number.size();
     number.emplace(expr, index);
     std::vector<std::string> operands;
     for (const Expr operand : expr.operands()) operands.push_back(fmt::format("%{}", number.at(operand)));
-    const std::string attributes = to_string(expr.attributes());
-    text += fmt::format("%{} = {}({}){}{} : {}\n", index, expr.op().name, join(operands),
-                        attributes.empty() ? "" : " ", attributes, to_string(expr.type()));
+    std::string attributes;
+    if (expr.is("constant") && expr.attributes<ConstantAttributes>().value.size() > inline_constant_limit) {
+      attributes = fmt::format("{{value = @c{}}}", printed.constants.size());
+      printed.constants.push_back(expr.attributes<ConstantAttributes>().value);
+    } else {
+      attributes = to_string(expr.attributes());
+    }
+    printed.text += fmt::format("%{} = {}({}){}{} : {}\n", index, expr.op().name, join(operands),
+                                attributes.empty() ? "" : " ", attributes, to_string(expr.type()));
   }
   std::vector<std::string> results;
   for (const Expr root : roots) results.push_back(fmt::format("%{}", number.at(root)));
-  return text + fmt::format("return {}\n", join(results));
+  printed.text += fmt::format("return {}\n", join(results));
+  return printed;
 }
+
+std::string print(std::span<const Expr> roots) { return print_with_constants(roots).text; }
 
 }  // namespace rulegrad
