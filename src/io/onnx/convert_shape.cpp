@@ -64,9 +64,7 @@ void reshape(const NodeReader& n) {
     for (const std::int64_t extent : n.list("shape")) target.emplace_back(extent);
   if (n.value(0).dims) {
     // A shape that is reshaped stays a list of extents.
-    Value v = n.value(0);
-    v.rank0 = target.empty();
-    return n.result(v);
+    return n.result(Value{Expr(), *n.value(0).dims, target.empty()});
   }
   const Expr x = n.expr(0);
   n.result(reshaped(n, x, resolved(n, x.shape(), std::move(target), n.integer("allowzero", 0) == 0)));
@@ -84,9 +82,8 @@ void flatten(const NodeReader& n) {
 
 void squeeze(const NodeReader& n) {
   if (n.value(0).dims) {
-    Value v = n.value(0);
-    v.rank0 = v.dims->size() == 1;
-    return n.result(v);
+    const std::vector<Dim>& extents = *n.value(0).dims;
+    return n.result(Value{Expr(), extents, extents.size() == 1});
   }
   const Expr x = n.expr(0);
   const Ints axes = axes_from_front(n.has(1) ? n.ints(1) : n.list("axes"), x.shape().rank());
@@ -102,9 +99,7 @@ void squeeze(const NodeReader& n) {
 void unsqueeze(const NodeReader& n) {
   const Ints given = n.has(1) ? n.ints(1) : n.list("axes");
   if (n.value(0).dims) {
-    Value v = n.value(0);
-    v.rank0 = false;
-    return n.result(v);
+    return n.result(Value{Expr(), *n.value(0).dims, false});
   }
   const Expr x = n.expr(0);
   const std::size_t rank = x.shape().rank() + given.size();
@@ -290,7 +285,7 @@ void constant(const NodeReader& n) {
   Tensor value;
   if (const auto* a = n.find("value")) value = read_tensor(file, a->t(), real);
   else if (const auto* f = n.find("value_float")) value = Tensor::scalar(real, static_cast<double>(f->f()));
-  else if (const auto* i = n.find("value_int")) value = Tensor({}, {i->i()});
+  else if (const auto* i = n.find("value_int")) value = Tensor::scalar(DType::int64, static_cast<double>(i->i()));
   else if (const auto* list = n.find("value_floats")) {
     const std::vector<float> numbers(list->floats().begin(), list->floats().end());
     value = Tensor({static_cast<std::int64_t>(numbers.size())}, std::span<const float>(numbers)).cast(real);

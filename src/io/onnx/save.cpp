@@ -190,7 +190,7 @@ class Saver {
 
 void save_onnx(const std::string& path, std::span<const Expr> outputs) {
   const std::string bytes = Saver(outputs).run();
-  io::write_atomically(path, std::as_bytes(std::span(bytes)));
+  io::write_atomically(path, {std::as_bytes(std::span(bytes))}, "write the model");
 }
 
 }  // namespace rulegrad
