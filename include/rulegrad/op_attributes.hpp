@@ -82,7 +82,8 @@ struct HardsigmoidAttributes { double alpha = 1.0 / 6, beta = 0.5; };
 struct ClipAttributes { double low = 0, high = 6; };
 struct CastAttributes { DType dtype = DType::float32; };
 
-/// sum, mean, amax, amin, prod: over `axes` (non-negative, ascending; empty: all); `keep` leaves extents of 1.
+/// sum, mean, amax, amin, prod, first_max: over `axes` (empty: all; nodes hold them from the front, ascending); `keep`
+/// leaves extents of 1.
 struct ReduceAttributes {
   Ints axes;
   bool keep = false;
@@ -96,6 +97,7 @@ struct ArgAttributes {
 struct AxisAttributes { std::int64_t axis = 0; };
 /// reshape, expand (NumPy broadcast_to), sum_to (its adjoint).
 struct ShapeAttributes { Shape shape; };
+/// transpose: axis i of the result is axis perm[i]; an empty perm reverses them.
 struct TransposeAttributes { Ints perm; };
 /// slice(x): along each of `axes` from `starts` to `stops` (exclusive; already clamped to the extent, -1 - extent never
 /// occurs) by `steps`, negative ones included: x[starts:stops:steps] of NumPy with stop = -1 meaning "past the front".
@@ -106,7 +108,7 @@ struct SliceVjpAttributes {
   Shape shape;
 };
 enum class PadMode : std::uint8_t { constant, reflect, edge };
-/// pad(x): `begin` and `end` elements before and after each axis.
+/// pad(x): `begin` and `end` elements before and after each axis; negative ones crop.
 struct PadAttributes {
   Ints begin, end;
   PadMode mode = PadMode::constant;

@@ -2,6 +2,7 @@
 
 #include "rulegrad/expr.hpp"
 #include "rulegrad/leaves.hpp"
+
 #include "support/text.hpp"
 
 namespace rulegrad {
@@ -30,6 +31,8 @@ PrintedGraph print_with_constants(std::span<const Expr> roots) {
   return printed;
 }
 
-std::string print(std::span<const Expr> roots) { return print_with_constants(roots).text; }
+std::string print(std::span<const Expr> roots) {
+  return print_with_constants(roots).text;
+}
 
 }  // namespace rulegrad

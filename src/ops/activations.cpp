@@ -1,15 +1,15 @@
-#include <fmt/format.h>
-
 #include <array>
+#include <fmt/format.h>
 #include <numbers>
+
+#include "rulegrad/error.hpp"
+#include "rulegrad/op_attributes.hpp"
 
 #include "expr/derive_attributes.hpp"
 #include "ops/checks.hpp"
 #include "ops/derivatives.hpp"
 #include "ops/families.hpp"
 #include "ops/infer.hpp"
-#include "rulegrad/error.hpp"
-#include "rulegrad/op_attributes.hpp"
 
 BOOST_HANA_ADAPT_STRUCT(rulegrad::LeakyReluAttributes, alpha);
 BOOST_HANA_ADAPT_STRUCT(rulegrad::EluAttributes, alpha);
@@ -65,7 +65,8 @@ std::vector<OpSample> activation_samples(std::mt19937_64& random, const std::vec
   std::vector<OpSample> samples;
   for (const Attributes& attributes : choices) {
     samples.push_back({{{.dims = {2, 3}, .low = -4, .high = 4, .gap = 0.04}}, attributes});
-    samples.push_back({{{.dims = {2, random_extent(random, 1, 4), 4, 2}, .low = -4, .high = 4, .gap = 0.04}}, attributes});
+    samples.push_back(
+        {{{.dims = {2, random_extent(random, 1, 4), 4, 2}, .low = -4, .high = 4, .gap = 0.04}}, attributes});
   }
   return samples;
 }
@@ -78,13 +79,16 @@ OpSchema activation(std::string name, std::string doc, std::vector<Attributes> c
   s.operands = {{"x"}};
   s.attributes = &choices.front().type();
   s.classes = {OpClass::activation, OpClass::elementwise};
-  s.samples = [choices = std::move(choices)](std::mt19937_64& random) { return activation_samples(random, choices); };
+  s.samples = [choices = std::move(choices)](std::mt19937_64& random) {
+    return activation_samples(random, choices);
+  };
   return s;
 }
 
 OpSchema clip_operator() {
-  OpSchema s = activation("clip", "min(max(x, low), high); the derivative is 1 strictly between the bounds, 0 elsewhere",
-                          {ClipAttributes{-1, 1}, ClipAttributes{0, 3}});
+  OpSchema s = activation(
+      "clip", "min(max(x, low), high); the derivative is 1 strictly between the bounds, 0 elsewhere",
+      {ClipAttributes{-1, 1}, ClipAttributes{0, 3}});
   s.infer = [](std::span<const Type> operands, const Attributes& attributes) {
     const auto& bounds = attributes.as<ClipAttributes>();
     infer::require("clip", "x", operands[0], Numbers::arithmetic);
@@ -104,9 +108,11 @@ OpSchema prelu() {
     (void)infer::common_dtype("prelu", operands);
     const auto wide = broadcast(operands[0].shape, operands[1].shape);
     if (!wide || *wide != operands[0].shape)
-      infer::fail("prelu", fmt::format("slope {} does not broadcast to x {}: aligned at the last axis, each of its extents "
-                                       "must be that of x or 1",
-                                       to_string(operands[1]), to_string(operands[0])));
+      infer::fail(
+          "prelu",
+          fmt::format("slope {} does not broadcast to x {}: aligned at the last axis, each of its extents "
+                      "must be that of x or 1",
+                      to_string(operands[1]), to_string(operands[0])));
     return operands[0];
   };
   s.samples = fixed_samples({{{{.dims = {2, 3}, .gap = 0.05}, {.dims = {3}, .low = 0.1, .high = 0.9}}, {}},
@@ -122,8 +128,8 @@ std::vector<OpSchema> activation_operators() {
   using namespace dsl::vars;
   constexpr double half = 0.5, cubic = 0.044715;
   constexpr double root_half = 1 / std::numbers::sqrt2;
-  constexpr double normal = root_half * std::numbers::inv_sqrtpi;              // the normal density at 0
-  constexpr double slope = std::numbers::sqrt2 * std::numbers::inv_sqrtpi;     // of the argument of tanh in gelu
+  constexpr double normal = root_half * std::numbers::inv_sqrtpi;           // the normal density at 0
+  constexpr double slope = std::numbers::sqrt2 * std::numbers::inv_sqrtpi;  // of the argument of tanh in gelu
   // exp(min(x, 0)): the arm that a `where` does not take stays finite too.
   std::vector<OpSchema> all;
   all.push_back(with_derivatives(activation("relu", "max(x, 0); the derivative at 0 is 0"),
@@ -131,22 +137,24 @@ std::vector<OpSchema> activation_operators() {
   all.push_back(with_derivatives(activation("leaky_relu", "x where x > 0, alpha * x elsewhere",
                                             {LeakyReluAttributes{}, LeakyReluAttributes{0.3}}),
                                  rewrite(vjp(y = leaky_relu(x), g), where(x > 0, g, y["alpha"] * g))));
+  all.push_back(
+      with_derivatives(activation("elu", "x where x > 0, alpha * (exp(x) - 1) elsewhere",
+                                  {EluAttributes{}, EluAttributes{0.5}}),
+                       rewrite(vjp(y = elu(x), g), where(x > 0, g, y["alpha"] * exp(min(x, 0)) * g))));
   all.push_back(with_derivatives(
-      activation("elu", "x where x > 0, alpha * (exp(x) - 1) elsewhere", {EluAttributes{}, EluAttributes{0.5}}),
-      rewrite(vjp(y = elu(x), g), where(x > 0, g, y["alpha"] * exp(min(x, 0)) * g))));
-  all.push_back(with_derivatives(
-      activation("selu", "gamma * elu(x, alpha), with the self-normalising alpha and gamma", {SeluAttributes{}}),
+      activation("selu", "gamma * elu(x, alpha), with the self-normalising alpha and gamma",
+                 {SeluAttributes{}}),
       rewrite(vjp(y = selu(x), g), y["gamma"] * where(x > 0, g, y["alpha"] * exp(min(x, 0)) * g))));
   all.push_back(with_derivatives(
-      activation("gelu", "x * Phi(x), Phi the normal distribution function; `tanh` for its usual approximation",
+      activation("gelu",
+                 "x * Phi(x), Phi the normal distribution function; `tanh` for its usual approximation",
                  {GeluAttributes{}, GeluAttributes{GeluForm::tanh}}),
       rewrite(vjp(gelu(x, "approximate"_a = "exact"), g),
               g * (half * (1 + erf(root_half * x)) + normal * x * exp(-half * x * x))),
       rewrite(vjp(gelu(x, "approximate"_a = "tanh"), g), let(t = tanh(slope * (x + cubic * x * x * x))),
               g * (half * (1 + t) + half * x * (1 - t * t) * slope * (1 + 3 * cubic * x * x)))));
-  all.push_back(with_derivatives(
-      activation("silu", "x * sigmoid(x), also called swish"),
-      rewrite(vjp(silu(x), g), let(s = sigmoid(x)), g * (s * (1 + x * (1 - s))))));
+  all.push_back(with_derivatives(activation("silu", "x * sigmoid(x), also called swish"),
+                                 rewrite(vjp(silu(x), g), let(s = sigmoid(x)), g * (s * (1 + x * (1 - s))))));
   all.push_back(with_derivatives(activation("sigmoid", "1 / (1 + exp(-x))"),
                                  rewrite(vjp(y = sigmoid(), g), g * (y * (1 - y)))));
   all.push_back(with_derivatives(activation("tanh", "hyperbolic tangent"),
@@ -156,11 +164,12 @@ std::vector<OpSchema> activation_operators() {
   all.push_back(with_derivatives(
       activation("hardswish", "x * clip(x / 6 + 1 / 2, 0, 1)"),
       rewrite(vjp(hardswish(x), g), where(x <= -3, 0, where(x < 3, g * (x / 3 + half), g)))));
-  all.push_back(with_derivatives(activation("hardsigmoid", "clip(alpha * x + beta, 0, 1)",
-                                            {HardsigmoidAttributes{}, HardsigmoidAttributes{0.2, 0.5}}),
-                                 rewrite(vjp(y = hardsigmoid(), g), where(y > 0 && y < 1, y["alpha"] * g, 0))));
-  all.push_back(with_derivatives(
-      clip_operator(), rewrite(vjp(y = clip(x), g), where(x > y["low"] && x < y["high"], g, 0))));
+  all.push_back(
+      with_derivatives(activation("hardsigmoid", "clip(alpha * x + beta, 0, 1)",
+                                  {HardsigmoidAttributes{}, HardsigmoidAttributes{0.2, 0.5}}),
+                       rewrite(vjp(y = hardsigmoid(), g), where(y > 0 && y < 1, y["alpha"] * g, 0))));
+  all.push_back(with_derivatives(clip_operator(),
+                                 rewrite(vjp(y = clip(x), g), where(x > y["low"] && x < y["high"], g, 0))));
   all.push_back(with_derivatives(
       prelu(), rewrite(vjp(op<"prelu">(x, s), g), wrt(x), where(x > 0, g, s * g)),
       rewrite(vjp(op<"prelu">(x, s), g), wrt(s), sum_to(where(x > 0, 0, x * g), "shape"_a = shape(s)))));

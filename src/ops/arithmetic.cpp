@@ -1,11 +1,12 @@
 #include <fmt/format.h>
 
+#include "rulegrad/error.hpp"
+#include "rulegrad/expr.hpp"
+
 #include "ops/checks.hpp"
 #include "ops/derivatives.hpp"
 #include "ops/families.hpp"
 #include "ops/infer.hpp"
-#include "rulegrad/error.hpp"
-#include "rulegrad/expr.hpp"
 
 namespace rulegrad {
 namespace {
@@ -22,7 +23,8 @@ SampleOperand with_dims(SampleOperand operand, Dims dims) {
 }
 
 /// The ways two operands broadcast, with values from two ranges.
-std::vector<OpSample> broadcasting_samples(const SampleOperand& a, const SampleOperand& b, std::mt19937_64& random) {
+std::vector<OpSample> broadcasting_samples(const SampleOperand& a, const SampleOperand& b,
+                                           std::mt19937_64& random) {
   const std::int64_t n = random_extent(random, 2, 5);
   return {{{with_dims(a, {2, 3}), with_dims(b, {2, 3})}, {}},
           {{with_dims(a, {2, 3, n}), with_dims(b, {3, 1})}, {}},
@@ -46,7 +48,9 @@ OpSchema binary(std::string name, std::string doc, SampleOperand a, SampleOperan
   s.doc = std::move(doc);
   s.operands = {{"a"}, {"b"}};
   s.classes = {OpClass::elementwise};
-  s.samples = [a = std::move(a), b = std::move(b)](std::mt19937_64& random) { return broadcasting_samples(a, b, random); };
+  s.samples = [a = std::move(a), b = std::move(b)](std::mt19937_64& random) {
+    return broadcasting_samples(a, b, random);
+  };
   return s;
 }
 
@@ -70,7 +74,8 @@ OpSchema comparison(std::string name, std::string doc, bool ordered) {
   OpSchema s;
   s.infer = [name, ordered](std::span<const Type> operands, const Attributes&) {
     if (infer::common_dtype(name, operands) == DType::boolean && ordered)
-      throw Error(ErrorCode::dtype, fmt::format("[{}] booleans such as a {} have no order; cast them", name, to_string(operands[0])));
+      throw Error(ErrorCode::dtype, fmt::format("[{}] booleans such as a {} have no order; cast them", name,
+                                                to_string(operands[0])));
     return Type{DType::boolean, infer::broadcast_all(name, operands)};
   };
   s.name = std::move(name);
@@ -81,7 +86,8 @@ OpSchema comparison(std::string name, std::string doc, bool ordered) {
   s.samples = [](std::mt19937_64& random) {
     std::vector<OpSample> samples = broadcasting_samples(grid_a, grid_b, random);
     samples.push_back({{{.dims = {3, 4}, .low = -1, .high = 1, .dtype = DType::int64},
-                        {.dims = {4}, .low = -1, .high = 1, .dtype = DType::int64}}, {}});
+                        {.dims = {4}, .low = -1, .high = 1, .dtype = DType::int64}},
+                       {}});
     return samples;
   };
   return s;
@@ -122,15 +128,20 @@ OpSchema choice() {
     return wide && *wide == operands[1].shape() ? std::optional(operands[1]) : std::nullopt;
   };
   s.samples = fixed_samples(
-      {{{{.dims = {2, 3}, .low = 0, .high = 1, .dtype = DType::boolean}, {.dims = {2, 3}}, {.dims = {2, 3}}}, {}},
-       {{{.dims = {2, 1}, .low = 0, .high = 1, .dtype = DType::boolean}, {.dims = {3, 1, 4}}, {.dims = {}}}, {}},
-       {{{.dims = {4}, .low = 0, .high = 1, .dtype = DType::boolean}, {.dims = {2, 1}}, {.dims = {2, 4}}}, {}}});
+      {{{{.dims = {2, 3}, .low = 0, .high = 1, .dtype = DType::boolean}, {.dims = {2, 3}}, {.dims = {2, 3}}},
+        {}},
+       {{{.dims = {2, 1}, .low = 0, .high = 1, .dtype = DType::boolean}, {.dims = {3, 1, 4}}, {.dims = {}}},
+        {}},
+       {{{.dims = {4}, .low = 0, .high = 1, .dtype = DType::boolean}, {.dims = {2, 1}}, {.dims = {2, 4}}},
+        {}}});
   return s;
 }
 
 OpSchema stabilizer() {
-  OpSchema s = binary("stabilize", "z + eps * sgn(z) with sgn(0) = +1: moves z away from 0 by eps > 0; broadcast",
-                      {.dims = {}, .low = -2, .high = 2, .gap = 0.05}, {.dims = {}, .low = 0.1, .high = 1}, Numbers::floating);
+  OpSchema s =
+      binary("stabilize", "z + eps * sgn(z) with sgn(0) = +1: moves z away from 0 by eps > 0; broadcast",
+             {.dims = {}, .low = -2, .high = 2, .gap = 0.05}, {.dims = {}, .low = 0.1, .high = 1},
+             Numbers::floating);
   s.operands = {{"z"}, {"eps", Role::parameter}};
   s.infer = [](std::span<const Type> operands, const Attributes&) {
     infer::require("stabilize", "z", operands[0], Numbers::floating);
@@ -149,16 +160,19 @@ OpSchema accumulation() {
     infer::require("accum", "x", operands[0], Numbers::floating);
     for (std::size_t i = 1; i < operands.size(); ++i)
       if (operands[i] != operands[0])
-        infer::fail("accum", fmt::format("operands must have one dtype and shape but operand 0 is {} and operand {} is {}",
-                                         to_string(operands[0]), i, to_string(operands[i])));
+        infer::fail(
+            "accum",
+            fmt::format("operands must have one dtype and shape but operand 0 is {} and operand {} is {}",
+                        to_string(operands[0]), i, to_string(operands[i])));
     return operands[0];
   };
   s.simpler = [](std::span<const Expr> operands, const Attributes&) -> std::optional<Expr> {
     return operands.size() == 1 ? std::optional(operands[0]) : std::nullopt;
   };
-  s.samples = fixed_samples({{{{.dims = {2, 3}}}, {}},
-                             {{{.dims = {2, 3}}, {.dims = {2, 3}}}, {}},
-                             {{{.dims = {2, 1, 4}}, {.dims = {2, 1, 4}}, {.dims = {2, 1, 4}}, {.dims = {2, 1, 4}}}, {}}});
+  s.samples = fixed_samples(
+      {{{{.dims = {2, 3}}}, {}},
+       {{{.dims = {2, 3}}, {.dims = {2, 3}}}, {}},
+       {{{.dims = {2, 1, 4}}, {.dims = {2, 1, 4}}, {.dims = {2, 1, 4}}, {.dims = {2, 1, 4}}}, {}}});
   return s;
 }
 
@@ -166,8 +180,10 @@ OpSchema modulus() {
   // Quotients stay clear of whole numbers: 2.01 to 2.8, and -0.8 to -0.1.
   OpSchema s = binary("mod", "a - floor(a / b) * b, which has the sign of b; broadcast", {}, {});
   s.samples = [](std::mt19937_64& random) {
-    auto samples = broadcasting_samples({.dims = {}, .low = 2.2, .high = 2.8}, {.dims = {}, .low = 1.01, .high = 1.09}, random);
-    const auto negative = broadcasting_samples({.dims = {}, .low = -0.8, .high = -0.2}, {.dims = {}, .low = 1, .high = 2}, random);
+    auto samples = broadcasting_samples({.dims = {}, .low = 2.2, .high = 2.8},
+                                        {.dims = {}, .low = 1.01, .high = 1.09}, random);
+    const auto negative = broadcasting_samples({.dims = {}, .low = -0.8, .high = -0.2},
+                                               {.dims = {}, .low = 1, .high = 2}, random);
     samples.insert(samples.end(), negative.begin(), negative.begin() + 2);
     return samples;
   };
@@ -194,17 +210,20 @@ std::vector<OpSchema> arithmetic_operators() {
   const SampleOperand real{.dims = {}, .low = -2, .high = 2};
   const SampleOperand away{.dims = {}, .low = 0.5, .high = 2};
   std::vector<OpSchema> all;
-  all.push_back(with_derivatives(simplified(commuting(binary("add", "a + b, broadcast", real, real)), without_neutral(0, true)),
-                                 rewrite(vjp(add(a), g), wrt(a), sum_to(g, to_a))));
-  all.push_back(with_derivatives(simplified(binary("sub", "a - b, broadcast", real, real), without_neutral(0, false)),
-                                 rewrite(vjp(sub(a), g), wrt(a), sum_to(g, to_a)),
-                                 rewrite(vjp(sub(_, b), g), wrt(b), -sum_to(g, to_b))));
-  all.push_back(with_derivatives(simplified(commuting(binary("mul", "a * b, broadcast", real, real)), without_neutral(1, true)),
-                                 rewrite(vjp(mul(a, b), g), wrt(a), sum_to(g * b, to_a))));
   all.push_back(with_derivatives(
-      simplified(binary("div", "a / b, broadcast; integers towards 0", real, away), without_neutral(1, false)),
-      rewrite(vjp(div(a, b), g), wrt(a), sum_to(g / b, to_a)),
-      rewrite(vjp(y = div(_, b), g), wrt(b), -sum_to(g * y / b, to_b))));
+      simplified(commuting(binary("add", "a + b, broadcast", real, real)), without_neutral(0, true)),
+      rewrite(vjp(add(a), g), wrt(a), sum_to(g, to_a))));
+  all.push_back(
+      with_derivatives(simplified(binary("sub", "a - b, broadcast", real, real), without_neutral(0, false)),
+                       rewrite(vjp(sub(a), g), wrt(a), sum_to(g, to_a)),
+                       rewrite(vjp(sub(_, b), g), wrt(b), -sum_to(g, to_b))));
+  all.push_back(with_derivatives(
+      simplified(commuting(binary("mul", "a * b, broadcast", real, real)), without_neutral(1, true)),
+      rewrite(vjp(mul(a, b), g), wrt(a), sum_to(g * b, to_a))));
+  all.push_back(with_derivatives(simplified(binary("div", "a / b, broadcast; integers towards 0", real, away),
+                                            without_neutral(1, false)),
+                                 rewrite(vjp(div(a, b), g), wrt(a), sum_to(g / b, to_a)),
+                                 rewrite(vjp(y = div(_, b), g), wrt(b), -sum_to(g * y / b, to_b))));
   // Where b is 0 the factor b is: the power beside it must only be finite. Where a <= 0 there is no log: 0.
   all.push_back(with_derivatives(
       simplified(binary("pow", "a to the power of b, broadcast", {.dims = {}, .low = 0.3, .high = 2}, real),
@@ -213,20 +232,22 @@ std::vector<OpSchema> arithmetic_operators() {
       rewrite(vjp(y = pow(a, b), g), wrt(b), sum_to(g * y * log(where(a > 0, a, 1)), to_b))));
   // The rules name slots by role, not by a pattern's operands, which would match in either order.
   all.push_back(with_derivatives(
-      commuting(binary("max", "the larger of a and b, broadcast; at ties the derivative goes to a", grid_a, grid_b)),
+      commuting(binary("max", "the larger of a and b, broadcast; at ties the derivative goes to a", grid_a,
+                       grid_b)),
       rewrite(vjp(y = max(), g), wrt(a), sum_to(where(a >= y["b"], g, 0), to_a)),
       rewrite(vjp(y = max(), g), wrt(b), sum_to(where(b > y["a"], g, 0), to_b))));
   all.push_back(with_derivatives(
-      commuting(binary("min", "the smaller of a and b, broadcast; at ties the derivative goes to a", grid_a, grid_b)),
+      commuting(binary("min", "the smaller of a and b, broadcast; at ties the derivative goes to a", grid_a,
+                       grid_b)),
       rewrite(vjp(y = min(), g), wrt(a), sum_to(where(a <= y["b"], g, 0), to_a)),
       rewrite(vjp(y = min(), g), wrt(b), sum_to(where(b < y["a"], g, 0), to_b))));
   all.push_back(with_derivatives(modulus(), rewrite(vjp(mod(a), g), wrt(a), sum_to(g, to_a)),
                                  rewrite(vjp(mod(a, b), g), wrt(b), -sum_to(g * floor(a / b), to_b))));
-  all.push_back(with_derivatives(
-      simplified(binary("over", "a / b, and 0 where b is exactly 0; broadcast", real, away, Numbers::floating),
-                 without_neutral(1, false)),
-      rewrite(vjp(over(a, b), g), wrt(a), sum_to(over(g, b), to_a)),
-      rewrite(vjp(y = over(_, b), g), wrt(b), -sum_to(g * over(y, b), to_b))));
+  all.push_back(with_derivatives(simplified(binary("over", "a / b, and 0 where b is exactly 0; broadcast",
+                                                   real, away, Numbers::floating),
+                                            without_neutral(1, false)),
+                                 rewrite(vjp(over(a, b), g), wrt(a), sum_to(over(g, b), to_a)),
+                                 rewrite(vjp(y = over(_, b), g), wrt(b), -sum_to(g * over(y, b), to_b))));
   all.push_back(comparison("less", "a < b, broadcast", true));
   all.push_back(comparison("less_equal", "a <= b, broadcast", true));
   all.push_back(comparison("greater", "a > b, broadcast", true));

@@ -1,11 +1,11 @@
 #include "ops/checks.hpp"
 
+#include <algorithm>
 #include <fmt/format.h>
 
-#include <algorithm>
+#include "rulegrad/error.hpp"
 
 #include "ops/infer.hpp"
-#include "rulegrad/error.hpp"
 
 namespace rulegrad::infer {
 namespace {
@@ -13,20 +13,28 @@ namespace {
 bool allowed(DType dtype, Numbers numbers) {
   const bool index = dtype == DType::int32 || dtype == DType::int64;
   switch (numbers) {
-    case Numbers::floating: return is_floating(dtype);
-    case Numbers::arithmetic: return is_floating(dtype) || index;
-    case Numbers::index: return index;
-    case Numbers::boolean: break;
+    case Numbers::floating:
+      return is_floating(dtype);
+    case Numbers::arithmetic:
+      return is_floating(dtype) || index;
+    case Numbers::index:
+      return index;
+    case Numbers::boolean:
+      break;
   }
   return dtype == DType::boolean;
 }
 
 std::string_view list_of(Numbers numbers) {
   switch (numbers) {
-    case Numbers::floating: return "float32 or float64";
-    case Numbers::arithmetic: return "float32, float64, int32 or int64";
-    case Numbers::index: return "int32 or int64";
-    case Numbers::boolean: break;
+    case Numbers::floating:
+      return "float32 or float64";
+    case Numbers::arithmetic:
+      return "float32, float64, int32 or int64";
+    case Numbers::index:
+      return "int32 or int64";
+    case Numbers::boolean:
+      break;
   }
   return "boolean";
 }
@@ -42,7 +50,8 @@ void require(const std::string& op, const std::string& operand, const Type& type
 
 Ints checked_axes(const std::string& op, const Ints& axes, std::size_t rank) {
   Ints result;
-  for (const std::int64_t axis : axes) result.push_back(static_cast<std::int64_t>(checked_axis(op, axis, rank)));
+  for (const std::int64_t axis : axes)
+    result.push_back(static_cast<std::int64_t>(checked_axis(op, axis, rank)));
   std::sort(result.begin(), result.end());
   if (const auto twice = std::adjacent_find(result.begin(), result.end()); twice != result.end())
     fail(op, fmt::format("axis {} is named twice in axes {}", *twice, to_string(AttrValue(axes))));
@@ -53,7 +62,8 @@ Ints checked_axes(const std::string& op, const Ints& axes, std::size_t rank) {
 
 void require_one_batch(const std::string& op, const Shape& shape, const std::string& operands) {
   if (std::count_if(shape.dims().begin(), shape.dims().end(), [](Dim dim) { return dim.batch; }) > 1)
-    fail(op, fmt::format("the result {} of {} would hold the batch extent twice", to_string(shape), operands));
+    fail(op,
+         fmt::format("the result {} of {} would hold the batch extent twice", to_string(shape), operands));
 }
 
 }  // namespace rulegrad::infer

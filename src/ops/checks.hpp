@@ -17,8 +17,8 @@ enum class Numbers : std::uint8_t { floating, arithmetic, index, boolean };
 /// Throws Error(dtype): `[log] x must be float32 or float64 but is int64[B, 3]; cast it`.
 void require(const std::string& op, const std::string& operand, const Type& type, Numbers numbers);
 
-/// The axes counted from the front in ascending order, all of them for an empty list; throws if one is missing
-/// or named twice.
+/// The axes counted from the front in ascending order, all of them for an empty list; throws if one is
+/// missing or named twice.
 [[nodiscard]] Ints checked_axes(const std::string& op, const Ints& axes, std::size_t rank);
 
 /// Throws unless `shape` holds the batch extent at most once.
@@ -35,6 +35,8 @@ using Samples = std::function<std::vector<OpSample>(std::mt19937_64&)>;
 [[nodiscard]] std::int64_t random_extent(std::mt19937_64& random, std::int64_t low, std::int64_t high);
 
 /// Are the extents equal, sample axes aside?
-[[nodiscard]] inline bool same_dims(const Shape& a, const Shape& b) { return a.dims() == b.dims(); }
+[[nodiscard]] inline bool same_dims(const Shape& a, const Shape& b) {
+  return a.dims() == b.dims();
+}
 
 }  // namespace rulegrad

@@ -1,12 +1,13 @@
 #include <numbers>
 
+#include "rulegrad/expr.hpp"
+#include "rulegrad/op_attributes.hpp"
+
 #include "expr/derive_attributes.hpp"
 #include "ops/checks.hpp"
 #include "ops/derivatives.hpp"
 #include "ops/families.hpp"
 #include "ops/infer.hpp"
-#include "rulegrad/expr.hpp"
-#include "rulegrad/op_attributes.hpp"
 
 BOOST_HANA_ADAPT_STRUCT(rulegrad::CastAttributes, dtype);
 
@@ -41,7 +42,8 @@ OpSchema function(std::string name, std::string doc, std::vector<Domain> domains
     std::vector<OpSample> samples;
     for (const Domain& d : domains) {
       samples.push_back({{{.dims = {2, 3}, .low = d.low, .high = d.high, .gap = d.gap}}, {}});
-      samples.push_back({{{.dims = {2, 2, random_extent(random, 1, 4)}, .low = d.low, .high = d.high, .gap = d.gap}}, {}});
+      samples.push_back(
+          {{{.dims = {2, 2, random_extent(random, 1, 4)}, .low = d.low, .high = d.high, .gap = d.gap}}, {}});
     }
     if (numbers == Numbers::arithmetic)
       samples.push_back({{{.dims = {2, 4}, .low = -5, .high = 5, .dtype = DType::int64}}, {}});
@@ -69,7 +71,8 @@ OpSchema logical_inverse() {
 OpSchema conversion() {
   OpSchema s;
   s.name = "cast";
-  s.doc = "x as elements of another dtype, converted as C++ does (towards 0 for integers, not 0 for booleans)";
+  s.doc =
+      "x as elements of another dtype, converted as C++ does (towards 0 for integers, not 0 for booleans)";
   s.operands = {{"x"}};
   s.attributes = &attr_type<CastAttributes>();
   s.classes = {OpClass::routing, OpClass::elementwise};
@@ -80,10 +83,11 @@ OpSchema conversion() {
     if (operands[0].dtype() == attributes.as<CastAttributes>().dtype) return operands[0];
     return std::nullopt;
   };
-  s.samples = fixed_samples({{{{.dims = {2, 3}}}, CastAttributes{DType::float64}},
-                             {{{.dims = {2, 3}, .low = -9, .high = 9, .gap = 0.1}}, CastAttributes{DType::int64}},
-                             {{{.dims = {4}, .low = -9, .high = 9, .dtype = DType::int32}}, CastAttributes{DType::float64}},
-                             {{{.dims = {4}, .low = 0, .high = 1, .dtype = DType::boolean}}, CastAttributes{DType::float32}}});
+  s.samples = fixed_samples(
+      {{{{.dims = {2, 3}}}, CastAttributes{DType::float64}},
+       {{{.dims = {2, 3}, .low = -9, .high = 9, .gap = 0.1}}, CastAttributes{DType::int64}},
+       {{{.dims = {4}, .low = -9, .high = 9, .dtype = DType::int32}}, CastAttributes{DType::float64}},
+       {{{.dims = {4}, .low = 0, .high = 1, .dtype = DType::boolean}}, CastAttributes{DType::float32}}});
   return s;
 }
 
@@ -94,8 +98,11 @@ OpSchema same() {
   s.operands = {{"x"}};
   s.classes = {OpClass::routing, OpClass::elementwise, OpClass::linear};
   s.infer = infer::same_as_first("identity");
-  s.simpler = [](std::span<const Expr> operands, const Attributes&) -> std::optional<Expr> { return operands[0]; };
-  s.samples = fixed_samples({{{{.dims = {2, 3}}}, {}}, {{{.dims = {2}, .low = -3, .high = 3, .dtype = DType::int64}}, {}}});
+  s.simpler = [](std::span<const Expr> operands, const Attributes&) -> std::optional<Expr> {
+    return operands[0];
+  };
+  s.samples = fixed_samples(
+      {{{{.dims = {2, 3}}}, {}}, {{{.dims = {2}, .low = -3, .high = 3, .dtype = DType::int64}}, {}}});
   return s;
 }
 
@@ -112,11 +119,13 @@ std::vector<OpSchema> elementwise_operators() {
       function("erf", "the error function, 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x"),
       rewrite(vjp(erf(x), g), 2 * std::numbers::inv_sqrtpi * g * exp(-(x * x)))));
   all.push_back(with_derivatives(function("exp", "e to the power of x"), rewrite(vjp(y = exp(), g), g * y)));
-  all.push_back(with_derivatives(function("log", "natural logarithm", {positive}), rewrite(vjp(log(x), g), g / x)));
+  all.push_back(
+      with_derivatives(function("log", "natural logarithm", {positive}), rewrite(vjp(log(x), g), g / x)));
   all.push_back(with_derivatives(function("sqrt", "square root", {positive}),
                                  rewrite(vjp(y = sqrt(), g), 0.5 * g / y)));
-  all.push_back(with_derivatives(function("abs", "|x|; the derivative at 0 is 0", {Domain{}}, Numbers::arithmetic),
-                                 rewrite(vjp(abs(x), g), g * sign(x))));
+  all.push_back(
+      with_derivatives(function("abs", "|x|; the derivative at 0 is 0", {Domain{}}, Numbers::arithmetic),
+                       rewrite(vjp(abs(x), g), g * sign(x))));
   all.push_back(with_derivatives(negation(), rewrite(vjp(neg(), g), -g)));
   all.push_back(with_derivatives(function("sign", "-1, 0 or 1", {Domain{}}, Numbers::arithmetic),
                                  rewrite(vjp(sign(), _), 0)));
@@ -126,10 +135,12 @@ std::vector<OpSchema> elementwise_operators() {
                                  rewrite(vjp(floor(), _), 0)));
   all.push_back(with_derivatives(function("ceil", "the smallest whole number not below x", {between}),
                                  rewrite(vjp(ceil(), _), 0)));
-  all.push_back(with_derivatives(function("round", "the nearest whole number, halves to the even one", {between}),
-                                 rewrite(vjp(round(), _), 0)));
+  all.push_back(
+      with_derivatives(function("round", "the nearest whole number, halves to the even one", {between}),
+                       rewrite(vjp(round(), _), 0)));
   all.push_back(with_derivatives(function("sin", "sine of radians"), rewrite(vjp(sin(x), g), g * cos(x))));
-  all.push_back(with_derivatives(function("cos", "cosine of radians"), rewrite(vjp(cos(x), g), -(g * sin(x)))));
+  all.push_back(
+      with_derivatives(function("cos", "cosine of radians"), rewrite(vjp(cos(x), g), -(g * sin(x)))));
   all.push_back(logical_inverse());
   all.push_back(with_derivatives(conversion(), rewrite(vjp(cast(x), g), cast(g, "dtype"_a = dtype(x)))));
   all.push_back(with_derivatives(same(), rewrite(vjp(identity(), g), g)));

@@ -1,18 +1,19 @@
+#include <algorithm>
 #include <fmt/format.h>
 
-#include <algorithm>
+#include "rulegrad/op_attributes.hpp"
 
 #include "expr/derive_attributes.hpp"
 #include "ops/checks.hpp"
 #include "ops/derivatives.hpp"
 #include "ops/families.hpp"
 #include "ops/infer.hpp"
-#include "rulegrad/op_attributes.hpp"
 
 BOOST_HANA_ADAPT_STRUCT(rulegrad::ScatterAttributes, axis, extent);
 BOOST_HANA_ADAPT_STRUCT(rulegrad::OneHotAttributes, depth, dtype);
 BOOST_HANA_ADAPT_STRUCT(rulegrad::ResizeAttributes, spatial, scales, mode, coordinates, rounding);
-BOOST_HANA_ADAPT_STRUCT(rulegrad::ResizeVjpAttributes, spatial, scales, mode, coordinates, rounding, input_spatial);
+BOOST_HANA_ADAPT_STRUCT(rulegrad::ResizeVjpAttributes, spatial, scales, mode, coordinates, rounding,
+                        input_spatial);
 
 namespace rulegrad {
 
@@ -22,11 +23,13 @@ struct enum_words<ResizeMode> {
 };
 template <>
 struct enum_words<ResizeCoordinates> {
-  static constexpr std::array<std::string_view, 4> words{"half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric"};
+  static constexpr std::array<std::string_view, 4> words{"half_pixel", "pytorch_half_pixel", "align_corners",
+                                                         "asymmetric"};
 };
 template <>
 struct enum_words<NearestRounding> {
-  static constexpr std::array<std::string_view, 4> words{"round_prefer_floor", "round_prefer_ceil", "floor", "ceil"};
+  static constexpr std::array<std::string_view, 4> words{"round_prefer_floor", "round_prefer_ceil", "floor",
+                                                         "ceil"};
 };
 
 template <>
@@ -61,21 +64,26 @@ SampleOperand indices(Dims dims, double low, double high, DType dtype = DType::i
 OpSchema gathering() {
   OpSchema s;
   s.name = "gather";
-  s.doc = "the slices of x at the indices i along `axis`, whose place the axes of i take; negative indices count from the end";
+  s.doc =
+      "the slices of x at the indices i along `axis`, whose place the axes of i take; negative indices count "
+      "from the end";
   s.operands = {{"x"}, {"i", Role::parameter}};
   s.attributes = &attr_type<AxisAttributes>();
   s.normalize = [](std::span<const Type> operands, const Attributes& attributes) {
     const std::int64_t axis = attributes.as<AxisAttributes>().axis;
-    return AxisAttributes{static_cast<std::int64_t>(infer::checked_axis("gather", axis, operands[0].shape.rank()))};
+    return AxisAttributes{
+        static_cast<std::int64_t>(infer::checked_axis("gather", axis, operands[0].shape.rank()))};
   };
   s.classes = {OpClass::routing, OpClass::linear};
   s.infer = [](std::span<const Type> operands, const Attributes& attributes) {
     const Type &x = operands[0], &i = operands[1];
     infer::require("gather", "i", i, Numbers::index);
-    const std::size_t axis = infer::checked_axis("gather", attributes.as<AxisAttributes>().axis, x.shape.rank());
+    const std::size_t axis =
+        infer::checked_axis("gather", attributes.as<AxisAttributes>().axis, x.shape.rank());
     if (x.shape[axis].batch)
-      infer::fail("gather", fmt::format("axis {} of x {} is the batch extent {}; indices need an axis of fixed extent", axis,
-                                        to_string(x), to_string(x.shape[axis])));
+      infer::fail("gather",
+                  fmt::format("axis {} of x {} is the batch extent {}; indices need an axis of fixed extent",
+                              axis, to_string(x), to_string(x.shape[axis])));
     std::vector<Dim> dims(x.shape.dims());
     const auto at = dims.erase(dims.begin() + static_cast<std::ptrdiff_t>(axis));
     dims.insert(at, i.shape.dims().begin(), i.shape.dims().end());
@@ -85,10 +93,11 @@ OpSchema gathering() {
   };
   s.samples = [](std::mt19937_64& random) {
     const std::int64_t n = random_extent(random, 2, 5);
-    return std::vector<OpSample>{{{{.dims = {5, 3}}, indices({4}, 0, 4)}, AxisAttributes{0}},
-                                 {{{.dims = {6, 2}}, indices({2, n}, 0, 5)}, AxisAttributes{0}},
-                                 {{{.dims = {2, n, 3}}, indices({}, -2, 1)}, AxisAttributes{1}},
-                                 {{{.dims = {2, 3, 4}}, indices({2, 2}, -4, 3, DType::int32)}, AxisAttributes{2}}};
+    return std::vector<OpSample>{
+        {{{.dims = {5, 3}}, indices({4}, 0, 4)}, AxisAttributes{0}},
+        {{{.dims = {6, 2}}, indices({2, n}, 0, 5)}, AxisAttributes{0}},
+        {{{.dims = {2, n, 3}}, indices({}, -2, 1)}, AxisAttributes{1}},
+        {{{.dims = {2, 3, 4}}, indices({2, 2}, -4, 3, DType::int32)}, AxisAttributes{2}}};
   };
   return s;
 }
@@ -104,7 +113,8 @@ OpSchema scattering() {
     const std::size_t before = operands[0].shape.rank(), taken = operands[1].shape.rank();
     // Too few axes of g are refused by inference, which names them.
     if (before >= taken)
-      scatter.axis = static_cast<std::int64_t>(infer::checked_axis("scatter_add", scatter.axis, before - taken + 1));
+      scatter.axis =
+          static_cast<std::int64_t>(infer::checked_axis("scatter_add", scatter.axis, before - taken + 1));
     return Attributes(scatter);
   };
   s.classes = {OpClass::linear};
@@ -114,24 +124,28 @@ OpSchema scattering() {
     infer::require("scatter_add", "g", g, Numbers::floating);
     infer::require("scatter_add", "i", i, Numbers::index);
     const auto mismatch = [&](const std::string& what) {
-      infer::fail("scatter_add", fmt::format("the axes of i {} must stand at axis {} of g {}{}", to_string(i), scatter.axis, to_string(g), what));
+      infer::fail("scatter_add", fmt::format("the axes of i {} must stand at axis {} of g {}{}", to_string(i),
+                                             scatter.axis, to_string(g), what));
     };
     if (g.shape.rank() < i.shape.rank()) mismatch(", which has fewer axes");
-    const std::size_t axis = infer::checked_axis("scatter_add", scatter.axis, g.shape.rank() - i.shape.rank() + 1);
+    const std::size_t axis =
+        infer::checked_axis("scatter_add", scatter.axis, g.shape.rank() - i.shape.rank() + 1);
     for (std::size_t k = 0; k < i.shape.rank(); ++k)
       if (g.shape[axis + k] != i.shape[k])
         mismatch(fmt::format(", but axis {} there is {}", axis + k, to_string(g.shape[axis + k])));
-    if (scatter.extent < 1) infer::fail("scatter_add", fmt::format("extent is {} but must be 1 or more", scatter.extent));
+    if (scatter.extent < 1)
+      infer::fail("scatter_add", fmt::format("extent is {} but must be 1 or more", scatter.extent));
     std::vector<Dim> dims = g.shape.dims();
     const auto from = dims.begin() + static_cast<std::ptrdiff_t>(axis);
     const auto at = dims.erase(from, from + static_cast<std::ptrdiff_t>(i.shape.rank()));
     dims.insert(at, Dim{scatter.extent});
     return Type{g.dtype, Shape(std::move(dims))};
   };
-  s.samples = fixed_samples({{{{.dims = {4, 3}}, indices({4}, 0, 4)}, ScatterAttributes{0, 5}},
-                             {{{.dims = {2, 3, 2}}, indices({2, 3}, 0, 5)}, ScatterAttributes{0, 6}},
-                             {{{.dims = {2, 3}}, indices({}, -2, 1)}, ScatterAttributes{1, 2}},
-                             {{{.dims = {2, 3, 2, 2}}, indices({2, 2}, -4, 3, DType::int32)}, ScatterAttributes{2, 4}}});
+  s.samples = fixed_samples(
+      {{{{.dims = {4, 3}}, indices({4}, 0, 4)}, ScatterAttributes{0, 5}},
+       {{{.dims = {2, 3, 2}}, indices({2, 3}, 0, 5)}, ScatterAttributes{0, 6}},
+       {{{.dims = {2, 3}}, indices({}, -2, 1)}, ScatterAttributes{1, 2}},
+       {{{.dims = {2, 3, 2, 2}}, indices({2, 2}, -4, 3, DType::int32)}, ScatterAttributes{2, 4}}});
   return s;
 }
 
@@ -157,24 +171,28 @@ OpSchema hot() {
 
 /// Checks what resize and its adjoint share; gives x [N, C, ...] with other spatial extents.
 template <class A>
-Type resized(const std::string& op, const A& resize, const Type& x, const std::string& name, const Ints& spatial,
-             const std::string& attribute) {
+Type resized(const std::string& op, const A& resize, const Type& x, const std::string& name,
+             const Ints& spatial, const std::string& attribute) {
   infer::require(op, name, x, Numbers::floating);
   const std::size_t rank = x.shape.rank();
   const std::string what = name + " " + to_string(x);
-  if (rank < 3 || rank > 5) infer::fail(op, fmt::format("{} must be [N, C, spatial...] with one to three spatial axes", what));
+  if (rank < 3 || rank > 5)
+    infer::fail(op, fmt::format("{} must be [N, C, spatial...] with one to three spatial axes", what));
   if (spatial.size() != rank - 2)
     infer::fail(op, fmt::format("{} {} must have an entry for each of the {} spatial axes of {}", attribute,
                                 to_string(AttrValue(spatial)), rank - 2, what));
   if (!resize.scales.empty() && resize.scales.size() != rank - 2)
-    infer::fail(op, fmt::format("scales {} must be empty or have an entry for each of the {} spatial axes of {}",
-                                to_string(AttrValue(resize.scales)), rank - 2, what));
+    infer::fail(op,
+                fmt::format("scales {} must be empty or have an entry for each of the {} spatial axes of {}",
+                            to_string(AttrValue(resize.scales)), rank - 2, what));
   std::vector<Dim> dims = x.shape.dims();
   for (std::size_t axis = 2; axis < rank; ++axis) {
     if (dims[axis].batch)
-      infer::fail(op, fmt::format("axis {} of {} is the batch extent {}, which cannot be resized", axis, what, to_string(dims[axis])));
+      infer::fail(op, fmt::format("axis {} of {} is the batch extent {}, which cannot be resized", axis, what,
+                                  to_string(dims[axis])));
     if (spatial[axis - 2] < 1)
-      infer::fail(op, fmt::format("{} {} must be 1 or more in every entry", attribute, to_string(AttrValue(spatial))));
+      infer::fail(op, fmt::format("{} {} must be 1 or more in every entry", attribute,
+                                  to_string(AttrValue(spatial))));
     if (!resize.scales.empty() && !(resize.scales[axis - 2] > 0))
       infer::fail(op, fmt::format("scales {} must be positive", to_string(AttrValue(resize.scales))));
     dims[axis] = Dim{spatial[axis - 2]};
@@ -185,7 +203,9 @@ Type resized(const std::string& op, const A& resize, const Type& x, const std::s
 OpSchema resizing() {
   OpSchema s;
   s.name = "resize";
-  s.doc = "x [N, C, spatial...] at other spatial extents: the nearest element or linear between neighbours, as ONNX Resize";
+  s.doc =
+      "x [N, C, spatial...] at other spatial extents: the nearest element or linear between neighbours, as "
+      "ONNX Resize";
   s.operands = {{"x"}};
   s.attributes = &attr_type<ResizeAttributes>();
   s.classes = {OpClass::routing, OpClass::linear};
@@ -194,11 +214,17 @@ OpSchema resizing() {
     return resized("resize", resize, operands[0], "x", resize.spatial, "spatial");
   };
   s.samples = fixed_samples(
-      {{{{.dims = {1, 2, 3, 4}}}, ResizeAttributes{{6, 8}, {}, ResizeMode::nearest, ResizeCoordinates::asymmetric, NearestRounding::floor}},
-       {{{.dims = {2, 1, 3, 4}}}, ResizeAttributes{{5, 7}, {}, ResizeMode::linear, ResizeCoordinates::half_pixel, {}}},
-       {{{.dims = {2, 2, 5}}}, ResizeAttributes{{3}, {}, ResizeMode::linear, ResizeCoordinates::align_corners, {}}},
-       {{{.dims = {1, 1, 4, 3}}}, ResizeAttributes{{9, 6}, {2.3, 2.0}, ResizeMode::linear, ResizeCoordinates::pytorch_half_pixel, {}}},
-       {{{.dims = {1, 1, 2, 3, 2}}}, ResizeAttributes{{3, 4, 4}, {}, ResizeMode::linear, ResizeCoordinates::half_pixel, {}}}});
+      {{{{.dims = {1, 2, 3, 4}}},
+        ResizeAttributes{
+            {6, 8}, {}, ResizeMode::nearest, ResizeCoordinates::asymmetric, NearestRounding::floor}},
+       {{{.dims = {2, 1, 3, 4}}},
+        ResizeAttributes{{5, 7}, {}, ResizeMode::linear, ResizeCoordinates::half_pixel, {}}},
+       {{{.dims = {2, 2, 5}}},
+        ResizeAttributes{{3}, {}, ResizeMode::linear, ResizeCoordinates::align_corners, {}}},
+       {{{.dims = {1, 1, 4, 3}}},
+        ResizeAttributes{{9, 6}, {2.3, 2.0}, ResizeMode::linear, ResizeCoordinates::pytorch_half_pixel, {}}},
+       {{{.dims = {1, 1, 2, 3, 2}}},
+        ResizeAttributes{{3, 4, 4}, {}, ResizeMode::linear, ResizeCoordinates::half_pixel, {}}}});
   return s;
 }
 
@@ -211,18 +237,22 @@ OpSchema resizing_vjp() {
   s.classes = {OpClass::linear};
   s.infer = [](std::span<const Type> operands, const Attributes& attributes) {
     const auto& resize = attributes.as<ResizeVjpAttributes>();
-    const Type result = resized("resize_vjp", resize, operands[0], "g", resize.input_spatial, "input_spatial");
+    const Type result =
+        resized("resize_vjp", resize, operands[0], "g", resize.input_spatial, "input_spatial");
     const Type forward = resized("resize_vjp", resize, result, "the result", resize.spatial, "spatial");
     if (forward != operands[0])
-      infer::fail("resize_vjp", fmt::format("g {} must have the spatial extents {} that the resize gave", to_string(operands[0]),
-                                            to_string(AttrValue(resize.spatial))));
+      infer::fail("resize_vjp", fmt::format("g {} must have the spatial extents {} that the resize gave",
+                                            to_string(operands[0]), to_string(AttrValue(resize.spatial))));
     return result;
   };
   s.samples = fixed_samples(
       {{{{.dims = {1, 2, 6, 8}}},
-        ResizeVjpAttributes{{6, 8}, {}, ResizeMode::nearest, ResizeCoordinates::asymmetric, NearestRounding::floor, {3, 4}}},
-       {{{.dims = {2, 1, 5, 7}}}, ResizeVjpAttributes{{5, 7}, {}, ResizeMode::linear, ResizeCoordinates::half_pixel, {}, {3, 4}}},
-       {{{.dims = {2, 2, 3}}}, ResizeVjpAttributes{{3}, {}, ResizeMode::linear, ResizeCoordinates::align_corners, {}, {5}}}});
+        ResizeVjpAttributes{
+            {6, 8}, {}, ResizeMode::nearest, ResizeCoordinates::asymmetric, NearestRounding::floor, {3, 4}}},
+       {{{.dims = {2, 1, 5, 7}}},
+        ResizeVjpAttributes{{5, 7}, {}, ResizeMode::linear, ResizeCoordinates::half_pixel, {}, {3, 4}}},
+       {{{.dims = {2, 2, 3}}},
+        ResizeVjpAttributes{{3}, {}, ResizeMode::linear, ResizeCoordinates::align_corners, {}, {5}}}});
   return s;
 }
 
@@ -235,8 +265,8 @@ std::vector<OpSchema> indexing_operators() {
   all.push_back(with_derivatives(
       gathering(), rewrite(vjp(y = gather(x, i), g),
                            scatter_add(g, i, "axis"_a = y["axis"], "extent"_a = extent(x, y["axis"])))));
-  all.push_back(with_derivatives(
-      scattering(), rewrite(vjp(y = scatter_add(_, i), g), gather(g, i, "axis"_a = y["axis"]))));
+  all.push_back(with_derivatives(scattering(),
+                                 rewrite(vjp(y = scatter_add(_, i), g), gather(g, i, "axis"_a = y["axis"]))));
   all.push_back(hot());
   all.push_back(with_derivatives(
       resizing(), rewrite(vjp(y = resize(x), g), resize_vjp(g, like(y), "input_spatial"_a = spatial(x)))));

@@ -1,14 +1,14 @@
+#include <algorithm>
 #include <fmt/format.h>
 
-#include <algorithm>
+#include "rulegrad/expr.hpp"
+#include "rulegrad/op_attributes.hpp"
 
 #include "expr/derive_attributes.hpp"
 #include "ops/checks.hpp"
 #include "ops/derivatives.hpp"
 #include "ops/families.hpp"
 #include "ops/infer.hpp"
-#include "rulegrad/expr.hpp"
-#include "rulegrad/op_attributes.hpp"
 
 BOOST_HANA_ADAPT_STRUCT(rulegrad::ShapeAttributes, shape);
 BOOST_HANA_ADAPT_STRUCT(rulegrad::TransposeAttributes, perm);
@@ -76,10 +76,11 @@ OpSchema reshaping() {
     if (x.is("fill") && x.shape().count() == shape.count()) return refilled(x, shape);
     return std::nullopt;
   };
-  s.samples = fixed_samples({{{{.dims = {2, 3, 4}}}, ShapeAttributes{Shape{2, 12}}},
-                             {{{.dims = {2, 6}}}, ShapeAttributes{Shape{4, 3}}},
-                             {{{.dims = {1}}}, ShapeAttributes{Shape{}}},
-                             {{{.dims = {3, 2}, .low = -5, .high = 5, .dtype = DType::int64}}, ShapeAttributes{Shape{6}}}});
+  s.samples = fixed_samples(
+      {{{{.dims = {2, 3, 4}}}, ShapeAttributes{Shape{2, 12}}},
+       {{{.dims = {2, 6}}}, ShapeAttributes{Shape{4, 3}}},
+       {{{.dims = {1}}}, ShapeAttributes{Shape{}}},
+       {{{.dims = {3, 2}, .low = -5, .high = 5, .dtype = DType::int64}}, ShapeAttributes{Shape{6}}}});
   return s;
 }
 
@@ -90,9 +91,11 @@ OpSchema expansion() {
     const Shape& shape = attributes.as<ShapeAttributes>().shape;
     const auto wide = broadcast(operands[0].shape, shape);
     if (!wide || *wide != shape)
-      infer::fail("expand", fmt::format("x {} does not stretch to {}: aligned at the last axis, each extent of x must be "
-                                        "that of the shape or 1",
-                                        to_string(operands[0]), to_string(shape)));
+      infer::fail(
+          "expand",
+          fmt::format("x {} does not stretch to {}: aligned at the last axis, each extent of x must be "
+                      "that of the shape or 1",
+                      to_string(operands[0]), to_string(shape)));
     return Type{operands[0].dtype, shape};
   };
   s.simpler = [](std::span<const Expr> operands, const Attributes& attributes) -> std::optional<Expr> {
@@ -115,21 +118,24 @@ OpSchema expansion() {
 Ints checked_perm(const Type& x, const Ints& perm) {
   const std::size_t rank = x.shape.rank();
   Ints result;
-  for (const std::int64_t axis : perm) result.push_back(axis < 0 ? axis + static_cast<std::int64_t>(rank) : axis);
+  for (const std::int64_t axis : perm)
+    result.push_back(axis < 0 ? axis + static_cast<std::int64_t>(rank) : axis);
   if (perm.empty())
     for (std::size_t axis = rank; axis-- > 0;) result.push_back(static_cast<std::int64_t>(axis));
   Ints sorted = result;
   std::sort(sorted.begin(), sorted.end());
   bool all = sorted.size() == rank;
-  for (std::size_t axis = 0; all && axis < rank; ++axis) all = sorted[axis] == static_cast<std::int64_t>(axis);
+  for (std::size_t axis = 0; all && axis < rank; ++axis)
+    all = sorted[axis] == static_cast<std::int64_t>(axis);
   if (!all)
-    infer::fail("transpose", fmt::format("perm {} must name each of the {} axes of x {} once", to_string(AttrValue(perm)),
-                                         rank, to_string(x)));
+    infer::fail("transpose", fmt::format("perm {} must name each of the {} axes of x {} once",
+                                         to_string(AttrValue(perm)), rank, to_string(x)));
   return result;
 }
 
 OpSchema transposition() {
-  OpSchema s = routing("transpose", "axis i of the result is axis perm[i] of x; an empty perm reverses the axes");
+  OpSchema s =
+      routing("transpose", "axis i of the result is axis perm[i] of x; an empty perm reverses the axes");
   s.attributes = &attr_type<TransposeAttributes>();
   s.normalize = [](std::span<const Type> operands, const Attributes& attributes) {
     return TransposeAttributes{checked_perm(operands[0], attributes.as<TransposeAttributes>().perm)};
@@ -152,10 +158,11 @@ OpSchema transposition() {
   s.samples = [](std::mt19937_64& random) {
     Ints perm{0, 1, 2, 3};
     std::shuffle(perm.begin(), perm.end(), random);
-    return std::vector<OpSample>{{{{.dims = {2, 3}}}, TransposeAttributes{{1, 0}}},
-                                 {{{.dims = {2, 3, 4}}}, TransposeAttributes{{0, 2, 1}}},
-                                 {{{.dims = {2, 3, 1, 4}}}, TransposeAttributes{perm}},
-                                 {{{.dims = {3, 2}, .low = 0, .high = 9, .dtype = DType::int32}}, TransposeAttributes{{1, 0}}}};
+    return std::vector<OpSample>{
+        {{{.dims = {2, 3}}}, TransposeAttributes{{1, 0}}},
+        {{{.dims = {2, 3, 4}}}, TransposeAttributes{{0, 2, 1}}},
+        {{{.dims = {2, 3, 1, 4}}}, TransposeAttributes{perm}},
+        {{{.dims = {3, 2}, .low = 0, .high = 9, .dtype = DType::int32}}, TransposeAttributes{{1, 0}}}};
   };
   return s;
 }
@@ -169,15 +176,21 @@ Type concatenated(std::span<const Type> operands, std::int64_t axis_attribute) {
   for (std::size_t i = 0; i < operands.size(); ++i) {
     const Type& operand = operands[i];
     if (operand.shape.rank() != first.shape.rank())
-      infer::fail("concat", fmt::format("operands must have the same number of axes but operand 0 is {} and operand {} is {}",
-                                        to_string(first), i, to_string(operand)));
+      infer::fail(
+          "concat",
+          fmt::format("operands must have the same number of axes but operand 0 is {} and operand {} is {}",
+                      to_string(first), i, to_string(operand)));
     for (std::size_t other = 0; other < first.shape.rank(); ++other)
       if (other != axis && operand.shape[other] != first.shape[other])
-        infer::fail("concat", fmt::format("operands must agree in every axis but {} but operand 0 {} and operand {} {} differ in axis {}",
+        infer::fail("concat", fmt::format("operands must agree in every axis but {} but operand 0 {} and "
+                                          "operand {} {} differ in axis {}",
                                           axis, to_string(first), i, to_string(operand), other));
     if (operand.shape[axis].batch)
-      infer::fail("concat", fmt::format("axis {} of operand {} {} is the batch extent {}; only axes of fixed extents can be joined",
-                                        axis, i, to_string(operand), to_string(operand.shape[axis])));
+      infer::fail(
+          "concat",
+          fmt::format(
+              "axis {} of operand {} {} is the batch extent {}; only axes of fixed extents can be joined",
+              axis, i, to_string(operand), to_string(operand.shape[axis])));
     total += operand.shape[axis].factor;
   }
   std::vector<Dim> dims = first.shape.dims();
@@ -191,7 +204,8 @@ OpSchema concatenation() {
   s.attributes = &attr_type<AxisAttributes>();
   s.normalize = [](std::span<const Type> operands, const Attributes& attributes) {
     const std::int64_t axis = attributes.as<AxisAttributes>().axis;
-    return AxisAttributes{static_cast<std::int64_t>(infer::checked_axis("concat", axis, operands[0].shape.rank()))};
+    return AxisAttributes{
+        static_cast<std::int64_t>(infer::checked_axis("concat", axis, operands[0].shape.rank()))};
   };
   s.infer = [](std::span<const Type> operands, const Attributes& attributes) {
     return concatenated(operands, attributes.as<AxisAttributes>().axis);
@@ -206,7 +220,8 @@ OpSchema concatenation() {
         {{{.dims = {2, n, 2}}, {.dims = {2, 3, 2}}, {.dims = {2, 1, 2}}}, AxisAttributes{1}},
         {{{.dims = {n}}, {.dims = {3}}}, AxisAttributes{0}},
         {{{.dims = {2, 1, 3}}, {.dims = {2, 1, 2}}}, AxisAttributes{2}},
-        {{{.dims = {2, 2}, .low = 0, .high = 9, .dtype = DType::int64}, {.dims = {2, 1}, .low = 0, .high = 9, .dtype = DType::int64}},
+        {{{.dims = {2, 2}, .low = 0, .high = 9, .dtype = DType::int64},
+          {.dims = {2, 1}, .low = 0, .high = 9, .dtype = DType::int64}},
          AxisAttributes{1}}};
   };
   return s;
@@ -236,12 +251,13 @@ std::vector<OpSchema> movement_operators() {
   std::vector<OpSchema> all;
   all.push_back(with_derivatives(reshaping(), rewrite(vjp(reshape(x), g), reshape(g, to_x))));
   all.push_back(with_derivatives(expansion(), rewrite(vjp(expand(x), g), sum_to(g, to_x))));
-  all.push_back(with_derivatives(transposition(),
-                                 rewrite(vjp(y = transpose(), g), transpose(g, "perm"_a = inverse(y["perm"])))));
   all.push_back(with_derivatives(
-      concatenation(), rewrite(vjp(y = concat(), g), wrt(v),
-                               slice(g, "axes"_a = list(y["axis"]), "starts"_a = list(offset(y)),
-                                     "stops"_a = list(offset(y) + extent(v, y["axis"])), "steps"_a = list(1)))));
+      transposition(), rewrite(vjp(y = transpose(), g), transpose(g, "perm"_a = inverse(y["perm"])))));
+  all.push_back(with_derivatives(
+      concatenation(),
+      rewrite(vjp(y = concat(), g), wrt(v),
+              slice(g, "axes"_a = list(y["axis"]), "starts"_a = list(offset(y)),
+                    "stops"_a = list(offset(y) + extent(v, y["axis"])), "steps"_a = list(1)))));
   all.push_back(filling());
   return all;
 }

@@ -1,10 +1,9 @@
 #include "rulegrad/parse_graph.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cctype>
 #include <charconv>
+#include <fmt/format.h>
 #include <unordered_map>
 
 #include "rulegrad/error.hpp"
@@ -15,7 +14,8 @@ namespace {
 
 class GraphReader {
  public:
-  GraphReader(Graph& graph, std::string_view text, const ConstantResolver& resolver, const Operators& operators)
+  GraphReader(Graph& graph, std::string_view text, const ConstantResolver& resolver,
+              const Operators& operators)
       : graph_(graph), text_(text), resolver_(resolver), operators_(operators) {}
 
   std::vector<Expr> read() {
@@ -39,9 +39,10 @@ class GraphReader {
   [[noreturn]] void expected(const std::string& what) const {
     std::size_t end = at_;
     while (end < text_.size() && text_[end] != '\n' && text_[end] != ' ' && end - at_ < 20) ++end;
-    const std::string_view found = text_.substr(at_, std::max<std::size_t>(end - at_, at_ < text_.size() ? 1 : 0));
+    const std::string_view found =
+        text_.substr(at_, std::max<std::size_t>(end - at_, at_ < text_.size() ? 1 : 0));
     fail_at(at_, fmt::format("expected {}, found {}", what,
-                             at_ == text_.size()   ? "the end of the text"
+                             at_ == text_.size()  ? "the end of the text"
                              : text_[at_] == '\n' ? "the end of the line"
                                                   : fmt::format("'{}'", found)));
   }
@@ -75,7 +76,8 @@ class GraphReader {
   }
   std::string_view word(const char* what) {
     skip_spaces();
-    const std::string_view result = take([](unsigned char c) { return std::isalnum(c) != 0 || c == '_' || c == '.'; });
+    const std::string_view result =
+        take([](unsigned char c) { return std::isalnum(c) != 0 || c == '_' || c == '.'; });
     if (result.empty() || std::isdigit(static_cast<unsigned char>(result[0])) != 0) {
       at_ -= result.size();
       expected(what);
@@ -147,12 +149,16 @@ class GraphReader {
   AttrValue number() {
     skip_spaces();
     const std::size_t start = at_;
-    const std::string_view token = take([](unsigned char c) { return std::isalnum(c) != 0 || c == '-' || c == '+' || c == '.'; });
+    const std::string_view token =
+        take([](unsigned char c) { return std::isalnum(c) != 0 || c == '-' || c == '+' || c == '.'; });
     const char* const end = token.data() + token.size();
     std::int64_t whole = 0;
-    if (const auto [last, error] = std::from_chars(token.data(), end, whole); error == std::errc() && last == end) return whole;
+    if (const auto [last, error] = std::from_chars(token.data(), end, whole);
+        error == std::errc() && last == end)
+      return whole;
     double real = 0;
-    if (const auto [last, error] = std::from_chars(token.data(), end, real); error == std::errc() && last == end && !token.empty())
+    if (const auto [last, error] = std::from_chars(token.data(), end, real);
+        error == std::errc() && last == end && !token.empty())
       return real;
     at_ = start;
     expected("a value");
@@ -162,7 +168,8 @@ class GraphReader {
     const std::size_t start = at_;
     std::string result;
     for (++at_; peek() != '"'; ++at_) {
-      if (at_ >= text_.size() || peek() == '\n') fail_at(start, "the text that begins here has no closing '\"'");
+      if (at_ >= text_.size() || peek() == '\n')
+        fail_at(start, "the text that begins here has no closing '\"'");
       if (peek() == '\\') {
         ++at_;
         result += peek() == 'n' ? '\n' : peek();
@@ -204,13 +211,16 @@ class GraphReader {
       const std::size_t element = at_;
       const AttrValue value = number();
       const auto* integer_value = std::get_if<std::int64_t>(&value);
-      if (!is_floating(type) && integer_value == nullptr) fail_at(element, fmt::format("{} holds whole numbers only", name_of(type)));
+      if (!is_floating(type) && integer_value == nullptr)
+        fail_at(element, fmt::format("{} holds whole numbers only", name_of(type)));
       whole.push_back(integer_value != nullptr ? *integer_value : 0);
-      real.push_back(integer_value != nullptr ? static_cast<double>(*integer_value) : std::get<double>(value));
+      real.push_back(integer_value != nullptr ? static_cast<double>(*integer_value)
+                                              : std::get<double>(value));
     });
     const auto count = static_cast<std::int64_t>(real.size());
     if (count != element_count(*dims))
-      fail_at(start, fmt::format("{} has {} elements but {} are written", to_string(std::span(*dims)), element_count(*dims), count));
+      fail_at(start, fmt::format("{} has {} elements but {} are written", to_string(std::span(*dims)),
+                                 element_count(*dims), count));
     const Tensor values = is_floating(type) ? Tensor({count}, std::span<const double>(real))
                                             : Tensor({count}, std::span<const std::int64_t>(whole));
     return values.cast(type).reshaped(*dims);
@@ -219,7 +229,8 @@ class GraphReader {
   Tensor referenced_constant() {
     const std::size_t start = at_++;
     const std::string_view name = word("the name of a constant");
-    if (!resolver_) fail_at(start, fmt::format("@{} stands for a constant, but none were given with the text", name));
+    if (!resolver_)
+      fail_at(start, fmt::format("@{} stands for a constant, but none were given with the text", name));
     try {
       return resolver_(name);
     } catch (const Error& error) {
@@ -236,7 +247,8 @@ class GraphReader {
     for (const bool flag : {false, true})
       if (accept(flag ? "true" : "false")) return flag;
     const bool letter = std::isalpha(static_cast<unsigned char>(peek())) != 0;
-    if (!letter || text_.substr(at_).starts_with("inf") || text_.substr(at_).starts_with("nan")) return number();
+    if (!letter || text_.substr(at_).starts_with("inf") || text_.substr(at_).starts_with("nan"))
+      return number();
     const DType type = dtype();
     if (accept("[")) return tensor(type);
     return type;
@@ -293,7 +305,8 @@ class GraphReader {
     Attributes given = attributes(*op->attributes);
     Expr expr;
     try {
-      expr = op == &input_schema() ? input(given.as<InputAttributes>()) : graph_.make(*op, std::move(operands), std::move(given));
+      expr = op == &input_schema() ? input(given.as<InputAttributes>())
+                                   : graph_.make(*op, std::move(operands), std::move(given));
     } catch (const Error& error) {
       fail_at(name_at, error.what(), error.code());
     }
@@ -304,7 +317,9 @@ class GraphReader {
     expect("[", "after the dtype");
     const Type written{written_dtype, shape()};
     if (written != expr.type())
-      fail_at(type_at, fmt::format("%{} is written as {} but {} gives {}", number, to_string(written), name, to_string(expr.type())),
+      fail_at(type_at,
+              fmt::format("%{} is written as {} but {} gives {}", number, to_string(written), name,
+                          to_string(expr.type())),
               ErrorCode::shape);
     expect_line_end();
     nodes_.emplace(number, expr);
@@ -334,7 +349,8 @@ class GraphReader {
 
 }  // namespace
 
-std::vector<Expr> parse_graph(Graph& graph, std::string_view text, const ConstantResolver& resolver, const Operators& operators) {
+std::vector<Expr> parse_graph(Graph& graph, std::string_view text, const ConstantResolver& resolver,
+                              const Operators& operators) {
   return GraphReader(graph, text, resolver, operators).read();
 }
 
@@ -344,8 +360,8 @@ std::vector<Expr> parse_graph(Graph& graph, const PrintedGraph& printed, const O
     const char* const end = name.data() + name.size();
     const bool is_index = name.starts_with('c') && std::from_chars(name.data() + 1, end, index).ptr == end;
     if (!is_index || index >= printed.constants.size())
-      throw Error(ErrorCode::unknown_name,
-                  fmt::format("there is no constant '@{}' among the {} given", name, printed.constants.size()));
+      throw Error(ErrorCode::unknown_name, fmt::format("there is no constant '@{}' among the {} given", name,
+                                                       printed.constants.size()));
     return printed.constants[index];
   };
   return parse_graph(graph, printed.text, resolver, operators);

@@ -1,17 +1,17 @@
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cmath>
+#include <fmt/format.h>
+
+#include "rulegrad/error.hpp"
+#include "rulegrad/expr.hpp"
+#include "rulegrad/op_attributes.hpp"
+#include "rulegrad/operators.hpp"
 
 #include "expr/derive_attributes.hpp"
 #include "ops/checks.hpp"
 #include "ops/derivatives.hpp"
 #include "ops/families.hpp"
 #include "ops/infer.hpp"
-#include "rulegrad/error.hpp"
-#include "rulegrad/expr.hpp"
-#include "rulegrad/op_attributes.hpp"
-#include "rulegrad/operators.hpp"
 
 BOOST_HANA_ADAPT_STRUCT(rulegrad::ReduceAttributes, axes, keep);
 BOOST_HANA_ADAPT_STRUCT(rulegrad::ArgAttributes, axis, keep);
@@ -51,7 +51,8 @@ Shape reduced(const Shape& shape, const Ints& axes, bool keep) {
   return Shape(std::move(dims));
 }
 
-Attributes from_the_front(const std::string& op_name, std::span<const Type> operands, ReduceAttributes reduce) {
+Attributes from_the_front(const std::string& op_name, std::span<const Type> operands,
+                          ReduceAttributes reduce) {
   reduce.axes = infer::checked_axes(op_name, reduce.axes, operands[0].shape.rank());
   return reduce;
 }
@@ -70,7 +71,8 @@ OpSchema reduction(std::string name, std::string doc, SampleOperand values) {
     infer::require(name, "x", operands[0], Numbers::arithmetic);
     const auto& reduce = attributes.as<ReduceAttributes>();
     const Shape& shape = operands[0].shape;
-    return Type{operands[0].dtype, reduced(shape, infer::checked_axes(name, reduce.axes, shape.rank()), reduce.keep)};
+    return Type{operands[0].dtype,
+                reduced(shape, infer::checked_axes(name, reduce.axes, shape.rank()), reduce.keep)};
   };
   s.normalize = [name](std::span<const Type> operands, const Attributes& attributes) {
     return from_the_front(name, operands, attributes.as<ReduceAttributes>());
@@ -117,21 +119,26 @@ OpSchema summation() {
       total *= static_cast<double>(extent.factor);
     }
     if (fill.value != std::floor(fill.value) || std::abs(total) > exact) return std::nullopt;
-    return x.graph().apply(x.op(), {}, FillAttributes{total, fill.dtype, reduced(x.shape(), axes, reduce.keep)});
+    return x.graph().apply(x.op(), {},
+                           FillAttributes{total, fill.dtype, reduced(x.shape(), axes, reduce.keep)});
   };
   return s;
 }
 
 OpSchema first_max() {
-  OpSchema s = reduction("first_max", "true at the first largest value, in row-major order,", {.dims = {}, .gap = 0.02});
-  s.doc = "true at the first largest value of x, in row-major order, over `axes` (empty: all), false elsewhere; the shape of x";
+  OpSchema s = reduction("first_max", "true at the first largest value, in row-major order,",
+                         {.dims = {}, .gap = 0.02});
+  s.doc =
+      "true at the first largest value of x, in row-major order, over `axes` (empty: all), false elsewhere; "
+      "the shape of x";
   s.infer = [](std::span<const Type> operands, const Attributes& attributes) {
     infer::require("first_max", "x", operands[0], Numbers::arithmetic);
     (void)infer::checked_axes("first_max", attributes.as<ReduceAttributes>().axes, operands[0].shape.rank());
     return Type{DType::boolean, operands[0].shape};
   };
   s.normalize = [](std::span<const Type> operands, const Attributes& attributes) {
-    return from_the_front("first_max", operands, ReduceAttributes{attributes.as<ReduceAttributes>().axes, false});
+    return from_the_front("first_max", operands,
+                          ReduceAttributes{attributes.as<ReduceAttributes>().axes, false});
   };
   s.simpler = nullptr;
   return s;
@@ -144,8 +151,9 @@ OpSchema arg(std::string name, std::string doc) {
     const auto& where = attributes.as<ArgAttributes>();
     const std::size_t axis = infer::checked_axis(name, where.axis, operands[0].shape.rank());
     if (const Dim extent = operands[0].shape[axis]; extent.batch || extent.factor == 0)
-      infer::fail(name, fmt::format("axis {} of x {} has the extent {}; an index needs a fixed extent of 1 or more", axis,
-                                    to_string(operands[0]), to_string(extent)));
+      infer::fail(name,
+                  fmt::format("axis {} of x {} has the extent {}; an index needs a fixed extent of 1 or more",
+                              axis, to_string(operands[0]), to_string(extent)));
     return Type{DType::int64, reduced(operands[0].shape, {static_cast<std::int64_t>(axis)}, where.keep)};
   };
   s.normalize = [name](std::span<const Type> operands, const Attributes& attributes) {
@@ -159,9 +167,10 @@ OpSchema arg(std::string name, std::string doc) {
   s.attributes = &attr_type<ArgAttributes>();
   s.samples = [](std::mt19937_64& random) {
     const std::int64_t n = random_extent(random, 2, 5);
-    return std::vector<OpSample>{{{{.dims = {2, 5}, .gap = 0.05}}, ArgAttributes{1, false}},
-                                 {{{.dims = {3, n, 2}, .gap = 0.04}}, ArgAttributes{1, true}},
-                                 {{{.dims = {4, n}, .low = -2, .high = 2, .dtype = DType::int64}}, ArgAttributes{0, false}}};
+    return std::vector<OpSample>{
+        {{{.dims = {2, 5}, .gap = 0.05}}, ArgAttributes{1, false}},
+        {{{.dims = {3, n, 2}, .gap = 0.04}}, ArgAttributes{1, true}},
+        {{{.dims = {4, n}, .low = -2, .high = 2, .dtype = DType::int64}}, ArgAttributes{0, false}}};
   };
   return s;
 }
@@ -169,7 +178,9 @@ OpSchema arg(std::string name, std::string doc) {
 OpSchema summation_to() {
   OpSchema s;
   s.name = "sum_to";
-  s.doc = "the sum over the axes that `shape` stretches along when it broadcasts to the shape of x: the adjoint of expand";
+  s.doc =
+      "the sum over the axes that `shape` stretches along when it broadcasts to the shape of x: the adjoint "
+      "of expand";
   s.operands = {{"x"}};
   s.attributes = &attr_type<ShapeAttributes>();
   s.classes = {OpClass::linear};
@@ -178,8 +189,11 @@ OpSchema summation_to() {
     const Shape& shape = attributes.as<ShapeAttributes>().shape;
     const auto wide = broadcast(shape, operands[0].shape);
     if (!wide || *wide != operands[0].shape)
-      infer::fail("sum_to", fmt::format("x {} cannot be summed to {}: aligned at the last axis, each extent must be that of x or 1",
-                                        to_string(operands[0]), to_string(shape)));
+      infer::fail(
+          "sum_to",
+          fmt::format(
+              "x {} cannot be summed to {}: aligned at the last axis, each extent must be that of x or 1",
+              to_string(operands[0]), to_string(shape)));
     return Type{operands[0].dtype, shape};
   };
   s.simpler = [](std::span<const Expr> operands, const Attributes& attributes) -> std::optional<Expr> {
@@ -196,18 +210,23 @@ OpSchema summation_to() {
 OpSchema quantiles() {
   OpSchema s;
   s.name = "quantile";
-  s.doc = "the q-th quantile of all values of a sample, linear between ranks: [N, ...] to [N, 1, ...]; it has no derivative";
+  s.doc =
+      "the q-th quantile of all values of a sample, linear between ranks: [N, ...] to [N, 1, ...]; it has no "
+      "derivative";
   s.operands = {{"x"}};
   s.attributes = &attr_type<QuantileAttributes>();
   s.infer = [](std::span<const Type> operands, const Attributes& attributes) {
     infer::require("quantile", "x", operands[0], Numbers::floating);
     const double q = attributes.as<QuantileAttributes>().q;
-    if (!(q >= 0 && q <= 1)) throw Error(ErrorCode::invalid_argument, fmt::format("[quantile] q is {} but must lie in [0, 1]", q));
+    if (!(q >= 0 && q <= 1))
+      throw Error(ErrorCode::invalid_argument, fmt::format("[quantile] q is {} but must lie in [0, 1]", q));
     const Shape& shape = operands[0].shape;
-    if (shape.rank() == 0) infer::fail("quantile", fmt::format("x {} has no axis of samples", to_string(operands[0])));
+    if (shape.rank() == 0)
+      infer::fail("quantile", fmt::format("x {} has no axis of samples", to_string(operands[0])));
     for (std::size_t axis = 1; axis < shape.rank(); ++axis)
       if (shape[axis].batch || shape[axis].factor == 0)
-        infer::fail("quantile", fmt::format("axis {} of x {} must have a fixed extent of 1 or more", axis, to_string(operands[0])));
+        infer::fail("quantile", fmt::format("axis {} of x {} must have a fixed extent of 1 or more", axis,
+                                            to_string(operands[0])));
     std::vector<Dim> dims(shape.rank(), Dim{1});
     dims[0] = shape[0];
     return Type{operands[0].dtype, Shape(std::move(dims))};
@@ -235,19 +254,24 @@ std::vector<OpSchema> reduction_operators() {
   // The number of values is a sum of ones: a number, unless the batch is among the axes.
   all.push_back(with_derivatives(
       std::move(average),
-      rewrite(vjp(y = mean(x), g), let(n = sum(fill("value"_a = 1, "dtype"_a = dtype(x), "shape"_a = shape(x)), like(y))),
+      rewrite(vjp(y = mean(x), g),
+              let(n = sum(fill("value"_a = 1, "dtype"_a = dtype(x), "shape"_a = shape(x)), like(y))),
               expand(reshape(g / n, kept), to_x))));
   all.push_back(with_derivatives(
-      reduction("amax", "the largest value (at ties the derivative goes to the first in row-major order)", distinct),
+      reduction("amax", "the largest value (at ties the derivative goes to the first in row-major order)",
+                distinct),
       rewrite(vjp(y = amax(x), g), where(op<"first_max">(x, like(y)), reshape(g, kept), 0))));
   all.push_back(with_derivatives(
-      reduction("amin", "the smallest value (at ties the derivative goes to the first in row-major order)", distinct),
+      reduction("amin", "the smallest value (at ties the derivative goes to the first in row-major order)",
+                distinct),
       rewrite(vjp(y = amin(x), g), where(op<"first_max">(-x, like(y)), reshape(g, kept), 0))));
-  // The product of the others: of those that are not 0, if none of the others is 0. z marks zeros, p has 1 for them.
+  // The product of the others: of those that are not 0, if none of the others is 0. z marks zeros, p has 1
+  // for them.
   all.push_back(with_derivatives(
       reduction("prod", "the product", {.dims = {}, .low = 0.5, .high = 1.5}),
       rewrite(vjp(y = prod(x), g), let(z = cast(x == 0, "dtype"_a = dtype(x)), p = where(x == 0, 1, x)),
-              where(sum(z, like(y), "keep"_a = 1) == z, reshape(g, kept) * (prod(p, like(y), "keep"_a = 1) / p), 0))));
+              where(sum(z, like(y), "keep"_a = 1) == z,
+                    reshape(g, kept) * (prod(p, like(y), "keep"_a = 1) / p), 0))));
   all.push_back(first_max());
   all.push_back(arg("argmax", "the index of the first largest value along `axis`"));
   all.push_back(arg("argmin", "the index of the first smallest value along `axis`"));

@@ -1,6 +1,5 @@
 // Derivatives where differences cannot tell: at kinks, ties, zeros and bounds, and over the batch.
 #include <doctest/doctest.h>
-
 #include <string>
 #include <vector>
 
@@ -14,11 +13,13 @@ namespace {
 
 using Values = std::vector<double>;
 
-Tensor tensor(Dims dims, const Values& values) { return Tensor(std::move(dims), std::span<const double>(values)); }
+Tensor tensor(Dims dims, const Values& values) {
+  return Tensor(std::move(dims), std::span<const double>(values));
+}
 
 /// The gradients of the sum of op(operands) weighted by 1, 2, 3, ... for each operand, as flat values.
-std::vector<Values> gradients(const std::string& name, const std::vector<Tensor>& operands, const Attributes& attributes = {},
-                              bool batched = false) {
+std::vector<Values> gradients(const std::string& name, const std::vector<Tensor>& operands,
+                              const Attributes& attributes = {}, bool batched = false) {
   Graph graph(DType::float64);
   std::vector<Expr> inputs;
   Inputs values;
@@ -63,7 +64,8 @@ TEST_CASE("activations have the documented derivative at their kinks") {
   CHECK(gradient_of("leaky_relu", tensor({3}, {-1, 0, 1}), LeakyReluAttributes{0.5}) == Values{0.5, 1, 3});
   CHECK(gradient_of("abs", tensor({3}, {-1, 0, 1})) == Values{-1, 0, 3});
   CHECK(gradient_of("clip", tensor({5}, {-2, -1, 0, 1, 2}), ClipAttributes{-1, 1}) == Values{0, 0, 3, 0, 0});
-  CHECK(gradient_of("hardsigmoid", tensor({3}, {-5, 0, 5}), HardsigmoidAttributes{0.25, 0.5}) == Values{0, 0.5, 0});
+  CHECK(gradient_of("hardsigmoid", tensor({3}, {-5, 0, 5}), HardsigmoidAttributes{0.25, 0.5}) ==
+        Values{0, 0.5, 0});
   CHECK(gradient_of("hardswish", tensor({3}, {-4, 0, 4})) == Values{0, 1, 3});
   // Far out on the positive side exp(x) is infinite, but not in the arm that is taken.
   CHECK(gradient_of("elu", tensor({2}, {1000, 2}), EluAttributes{}) == Values{1, 2});
@@ -77,13 +79,17 @@ TEST_CASE("functions that are constant almost everywhere have derivative zero") 
 }
 
 TEST_CASE("at ties max and min send everything to their first operand, whichever order commutes") {
-  CHECK(gradients("max", {tensor({3}, {1, 2, 3}), tensor({3}, {1, 3, 2})}) == std::vector<Values>{{1, 0, 3}, {0, 2, 0}});
-  CHECK(gradients("min", {tensor({3}, {1, 2, 3}), tensor({3}, {1, 3, 2})}) == std::vector<Values>{{1, 2, 0}, {0, 0, 3}});
+  CHECK(gradients("max", {tensor({3}, {1, 2, 3}), tensor({3}, {1, 3, 2})}) ==
+        std::vector<Values>{{1, 0, 3}, {0, 2, 0}});
+  CHECK(gradients("min", {tensor({3}, {1, 2, 3}), tensor({3}, {1, 3, 2})}) ==
+        std::vector<Values>{{1, 2, 0}, {0, 0, 3}});
 }
 
 TEST_CASE("at ties amax and amin send everything to the first in row-major order, over several axes too") {
-  CHECK(gradient_of("amax", tensor({2, 3}, {1, 5, 5, 7, 7, 7}), ReduceAttributes{{1}, false}) == Values{0, 1, 0, 2, 0, 0});
-  CHECK(gradient_of("amin", tensor({2, 3}, {1, 1, 5, 7, 2, 2}), ReduceAttributes{{1}, true}) == Values{1, 0, 0, 0, 2, 0});
+  CHECK(gradient_of("amax", tensor({2, 3}, {1, 5, 5, 7, 7, 7}), ReduceAttributes{{1}, false}) ==
+        Values{0, 1, 0, 2, 0, 0});
+  CHECK(gradient_of("amin", tensor({2, 3}, {1, 1, 5, 7, 2, 2}), ReduceAttributes{{1}, true}) ==
+        Values{1, 0, 0, 0, 2, 0});
   // [2, 2, 2] over axes 0 and 2: for each middle index the first of four.
   CHECK(gradient_of("amax", tensor({2, 2, 2}, {0, 9, 3, 3, 9, 9, 3, 1}), ReduceAttributes{{0, 2}, false}) ==
         Values{0, 1, 2, 0, 0, 0, 0, 0});
@@ -105,19 +111,26 @@ TEST_CASE("powers are finite where base or exponent is zero") {
 }
 
 TEST_CASE("over has no derivative where it divides by zero") {
-  CHECK(gradients("over", {tensor({2}, {3, 3}), tensor({2}, {0, 2})}) == std::vector<Values>{{0, 1}, {0, -1.5}});
+  CHECK(gradients("over", {tensor({2}, {3, 3}), tensor({2}, {0, 2})}) ==
+        std::vector<Values>{{0, 1}, {0, -1.5}});
 }
 
 TEST_CASE("stabilize moves zero up, and its derivative by epsilon has that sign") {
-  CHECK(gradients("stabilize", {tensor({3}, {-1, 0, 1}), tensor({}, {0.5})}) == std::vector<Values>{{1, 2, 3}, {4}});
+  CHECK(gradients("stabilize", {tensor({3}, {-1, 0, 1}), tensor({}, {0.5})}) ==
+        std::vector<Values>{{1, 2, 3}, {4}});
 }
 
 TEST_CASE("means and sums over the batch share what arrives among its entries") {
-  CHECK(gradients("mean", {tensor({2, 2}, {1, 2, 3, 4})}, ReduceAttributes{{0}, false}, true)[0] == Values{0.5, 1, 0.5, 1});
-  CHECK(gradients("mean", {tensor({2, 2}, {1, 2, 3, 4})}, ReduceAttributes{{0, 1}, true}, true)[0] == Values{0.25, 0.25, 0.25, 0.25});
-  CHECK(gradients("sum", {tensor({2, 2}, {1, 2, 3, 4})}, ReduceAttributes{{0}, true}, true)[0] == Values{1, 2, 1, 2});
-  CHECK(gradients("mean", {tensor({2, 2}, {1, 2, 3, 4})}, ReduceAttributes{{1}, false}, true)[0] == Values{0.5, 0.5, 1, 1});
-  CHECK(gradients("sum_to", {tensor({2, 2}, {1, 2, 3, 4})}, ShapeAttributes{{2}}, true)[0] == Values{1, 2, 1, 2});
+  CHECK(gradients("mean", {tensor({2, 2}, {1, 2, 3, 4})}, ReduceAttributes{{0}, false}, true)[0] ==
+        Values{0.5, 1, 0.5, 1});
+  CHECK(gradients("mean", {tensor({2, 2}, {1, 2, 3, 4})}, ReduceAttributes{{0, 1}, true}, true)[0] ==
+        Values{0.25, 0.25, 0.25, 0.25});
+  CHECK(gradients("sum", {tensor({2, 2}, {1, 2, 3, 4})}, ReduceAttributes{{0}, true}, true)[0] ==
+        Values{1, 2, 1, 2});
+  CHECK(gradients("mean", {tensor({2, 2}, {1, 2, 3, 4})}, ReduceAttributes{{1}, false}, true)[0] ==
+        Values{0.5, 0.5, 1, 1});
+  CHECK(gradients("sum_to", {tensor({2, 2}, {1, 2, 3, 4})}, ShapeAttributes{{2}}, true)[0] ==
+        Values{1, 2, 1, 2});
 }
 
 TEST_CASE("an operand that stands twice receives both derivatives") {

@@ -1,7 +1,7 @@
-// Every operator's samples are valid, and shapes with the symbolic batch say the same as shapes with its extent.
-#include <doctest/doctest.h>
-
+// Every operator's samples are valid, and shapes with the symbolic batch say the same as shapes with its
+// extent.
 #include <algorithm>
+#include <doctest/doctest.h>
 #include <map>
 #include <random>
 #include <set>
@@ -18,7 +18,8 @@ namespace {
 
 std::vector<Type> types_of(const OpSample& sample) {
   std::vector<Type> types;
-  for (const SampleOperand& operand : sample.operands) types.push_back({operand.dtype, Shape::of(operand.dims)});
+  for (const SampleOperand& operand : sample.operands)
+    types.push_back({operand.dtype, Shape::of(operand.dims)});
   return types;
 }
 
@@ -40,7 +41,8 @@ Shape with_batch_in_front(const Shape& shape) {
 Attributes with_batch(const Attributes& attributes, std::int64_t n) {
   std::vector<NamedValue> values = attributes.values();
   for (auto& [name, value] : values)
-    if (const auto* shape = std::get_if<Shape>(&value); shape != nullptr && shape->rank() > 0 && (*shape)[0].is(n))
+    if (const auto* shape = std::get_if<Shape>(&value);
+        shape != nullptr && shape->rank() > 0 && (*shape)[0].is(n))
       value = with_batch_in_front(*shape);
   return Attributes::make(attributes.type(), values);
 }
@@ -107,7 +109,8 @@ TEST_CASE("with the batch in front, inference gives what it gives for the batch'
         for (std::size_t subset = 1; subset < std::size_t{1} << members.size(); ++subset) {
           std::vector<Type> symbolic = plain;
           for (std::size_t k = 0; k < members.size(); ++k)
-            if ((subset >> k & 1) != 0) symbolic[members[k]].shape = with_batch_in_front(plain[members[k]].shape);
+            if ((subset >> k & 1) != 0)
+              symbolic[members[k]].shape = with_batch_in_front(plain[members[k]].shape);
           for (const Attributes& attributes : {plain_attributes, with_batch(plain_attributes, extent)}) {
             const auto result = infer(*op, symbolic, attributes);
             if (!result) continue;

@@ -47,21 +47,26 @@ TEST_CASE_FIXTURE(Fixture, "movement that changes something stays") {
 
 TEST_CASE_FIXTURE(Fixture, "movement of movement merges") {
   const Expr once = apply("reshape", {x}, ShapeAttributes{{B, 12}});
-  CHECK(apply("reshape", {once}, ShapeAttributes{{B, 6, 2}}) == graph.make(op("reshape"), {x}, ShapeAttributes{{B, 6, 2}}));
+  CHECK(apply("reshape", {once}, ShapeAttributes{{B, 6, 2}}) ==
+        graph.make(op("reshape"), {x}, ShapeAttributes{{B, 6, 2}}));
   CHECK(apply("reshape", {once}, ShapeAttributes{{B, 3, 4}}) == x);
   const Expr turned = apply("transpose", {x}, TransposeAttributes{{1, 2, 0}});
   CHECK(apply("transpose", {turned}, TransposeAttributes{{2, 0, 1}}) == x);
-  CHECK(apply("transpose", {turned}, TransposeAttributes{{0, 2, 1}}) == graph.make(op("transpose"), {x}, TransposeAttributes{{1, 0, 2}}));
+  CHECK(apply("transpose", {turned}, TransposeAttributes{{0, 2, 1}}) ==
+        graph.make(op("transpose"), {x}, TransposeAttributes{{1, 0, 2}}));
   const Expr wide = apply("expand", {flat}, ShapeAttributes{{3, 4}});
-  CHECK(apply("expand", {wide}, ShapeAttributes{{B, 3, 4}}) == graph.make(op("expand"), {flat}, ShapeAttributes{{B, 3, 4}}));
+  CHECK(apply("expand", {wide}, ShapeAttributes{{B, 3, 4}}) ==
+        graph.make(op("expand"), {flat}, ShapeAttributes{{B, 3, 4}}));
   CHECK(apply("neg", {apply("neg", {x})}) == x);
 }
 
 TEST_CASE_FIXTURE(Fixture, "an invalid reshape of a reshape is refused, not merged") {
   const Expr once = apply("reshape", {x}, ShapeAttributes{{B, 12}});
-  CHECK_THROWS_WITH(apply("reshape", {once}, ShapeAttributes{{B, 5}}), doctest::Contains("12*B elements but shape [B, 5] has 5*B"));
+  CHECK_THROWS_WITH(apply("reshape", {once}, ShapeAttributes{{B, 5}}),
+                    doctest::Contains("12*B elements but shape [B, 5] has 5*B"));
   const Expr wide = apply("expand", {flat}, ShapeAttributes{{3, 4}});
-  CHECK_THROWS_WITH(apply("expand", {wide}, ShapeAttributes{{B, 5, 4}}), doctest::Contains("does not stretch to [B, 5, 4]"));
+  CHECK_THROWS_WITH(apply("expand", {wide}, ShapeAttributes{{B, 5, 4}}),
+                    doctest::Contains("does not stretch to [B, 5, 4]"));
 }
 
 TEST_CASE_FIXTURE(Fixture, "neutral constants vanish where the other operand has the result's type") {
@@ -93,9 +98,11 @@ TEST_CASE_FIXTURE(Fixture, "a choice between equals is one of them") {
 TEST_CASE_FIXTURE(Fixture, "reductions of single values and of fills need no reduction") {
   const Expr column = graph.input("column", {DType::float32, Shape{B, 1, 4}});
   CHECK(apply("sum", {column}, ReduceAttributes{{1}, true}) == column);
-  CHECK(apply("amax", {column}, ReduceAttributes{{1}, false}) == apply("reshape", {column}, ShapeAttributes{{B, 4}}));
+  CHECK(apply("amax", {column}, ReduceAttributes{{1}, false}) ==
+        apply("reshape", {column}, ShapeAttributes{{B, 4}}));
   const Expr ones = graph.make(op("fill"), {}, FillAttributes{1, DType::float32, Shape{B, 3, 4}});
-  CHECK(apply("sum", {ones}, ReduceAttributes{{1, 2}, false}) == graph.make(op("fill"), {}, FillAttributes{12, DType::float32, Shape{B}}));
+  CHECK(apply("sum", {ones}, ReduceAttributes{{1, 2}, false}) ==
+        graph.make(op("fill"), {}, FillAttributes{12, DType::float32, Shape{B}}));
   CHECK(apply("sum", {ones}, ReduceAttributes{{0}, false}).is("sum"));
   const Expr tenths = graph.make(op("fill"), {}, FillAttributes{0.1, DType::float32, Shape{3, 4}});
   CHECK(apply("sum", {tenths}, ReduceAttributes{{1}, false}).is("sum"));
