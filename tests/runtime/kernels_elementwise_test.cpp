@@ -1,5 +1,5 @@
-#include <doctest/doctest.h>
 #include <algorithm>
+#include <doctest/doctest.h>
 #include <functional>
 #include <map>
 #include <memory>
@@ -133,6 +133,36 @@ TEST_CASE_TEMPLATE("functions of one value agree with the textbook", T, float, d
                         bits.data());
       return bits;
     }));
+  }
+}
+
+TEST_CASE("our own float32 exponential family is within two units in the last place") {
+  std::vector<float> x;
+  for (float v = -105; v < 90; v += 0.0037F) x.push_back(v);
+  for (float v = 1; v > 1e-30F; v *= 0.9F) x.insert(x.end(), {v, -v});
+  const std::vector<std::pair<Unary, Function>> family{
+      {Unary::exp, [](double v) { return std::exp(v); }},
+      {Unary::elu, [](double v) { return v > 0 ? v : std::expm1(v); }},
+      {Unary::tanh, [](double v) { return std::tanh(v); }},
+      {Unary::erf, [](double v) { return std::erf(v); }},
+      {Unary::softplus, [](double v) { return std::max(v, 0.0) + std::log1p(std::exp(-std::abs(v))); }},
+      {Unary::sigmoid, [](double v) { return 1 / (1 + std::exp(-v)); }}};
+  for (const auto& [op, f] : family) {
+    CAPTURE(static_cast<int>(op));
+    std::vector<float> y(x.size());
+    kernels::unary<float>(op, {1, 0, 0}, static_cast<std::int64_t>(x.size()), x.data(), y.data());
+    double worst = 0;
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      const double want = f(static_cast<double>(x[i]));
+      if (std::isinf(static_cast<float>(want))) {
+        REQUIRE(y[i] == static_cast<float>(want));
+        continue;
+      }
+      // Below the normal numbers a unit is the smallest of them.
+      const double unit = std::max(std::ldexp(1.0, std::ilogb(want) - 23), 0x1p-149);
+      worst = std::max(worst, std::abs(static_cast<double>(y[i]) - want) / unit);
+    }
+    CHECK(worst < 3);
   }
 }
 

@@ -1,6 +1,6 @@
-#include <doctest/doctest.h>
 #include <algorithm>
 #include <array>
+#include <doctest/doctest.h>
 
 #include "rulegrad/error.hpp"
 

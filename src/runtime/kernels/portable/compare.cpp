@@ -8,7 +8,11 @@ template <bool a_moves, bool b_moves, class T>
 void select_row(std::int64_t length, T* y, const bool* c, bool c_moves, const T* a, const T* b) {
   if (c_moves) {
 #pragma omp simd
-    for (std::int64_t i = 0; i < length; ++i) y[i] = c[i] ? a[a_moves ? i : 0] : b[b_moves ? i : 0];
+    for (std::int64_t i = 0; i < length; ++i) {
+      // Both are read, so that nothing branches.
+      const T left = a[a_moves ? i : 0], right = b[b_moves ? i : 0];
+      y[i] = c[i] ? left : right;
+    }
   } else {
     const bool take = *c;
 #pragma omp simd

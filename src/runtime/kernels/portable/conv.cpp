@@ -108,6 +108,26 @@ std::vector<Phase> phases_of(const Window& w, std::size_t axis) {
   return phases;
 }
 
+/// left[group, c, (o, t)] = w[group, o, c, kept[t]]: in blocks of channels on both sides, so that neither
+/// reads nor writes jump over whole filters all the time.
+template <class T>
+void regroup_weights(std::int64_t groups, std::int64_t rows, std::int64_t channels, std::int64_t kernel_taps,
+                     const std::vector<std::int64_t>& kept, const T* w, T* left) {
+  constexpr std::int64_t block = 16;
+  const auto taps = static_cast<std::int64_t>(kept.size());
+  const std::int64_t bands = (rows + block - 1) / block;
+  parallel_each(groups * bands, block * channels * taps, [&](std::int64_t task) {
+    const std::int64_t group = task / bands, c0 = task % bands * block, c1 = std::min(rows, c0 + block);
+    for (std::int64_t o0 = 0; o0 < channels; o0 += block)
+      for (std::int64_t o = o0; o < std::min(channels, o0 + block); ++o)
+        for (std::int64_t c = c0; c < c1; ++c) {
+          const T* const from = w + ((group * channels + o) * rows + c) * kernel_taps;
+          T* const to = left + ((group * rows + c) * channels + o) * taps;
+          for (std::int64_t t = 0; t < taps; ++t) to[t] = from[kept[static_cast<std::size_t>(t)]];
+        }
+  });
+}
+
 std::int64_t weight_count(const ConvGeometry& g) {
   return g.out_channels * (g.in_channels / g.groups) * g.window.taps();
 }
@@ -179,15 +199,7 @@ void conv_input_grad(const ConvGeometry& geometry, const T* g, const T* w, std::
           grid.positions = grid.extent = {1, 1, window.out_count()};
           target.extent = grid.extent;
         }
-        const auto taps = static_cast<std::int64_t>(kept.size());
-        parallel_each(groups * rows, channels * taps * 4, [&](std::int64_t row) {
-          const std::int64_t group = row / rows;
-          const T* const from = w + (group * channels * rows + row % rows) * kernel_taps;
-          T* const to = left + row * channels * taps;
-          for (std::int64_t o = 0; o < channels; ++o)
-            for (std::int64_t t = 0; t < taps; ++t)
-              to[o * taps + t] = from[o * rows * kernel_taps + kept[static_cast<std::size_t>(t)]];
-        });
+        regroup_weights(groups, rows, channels, kernel_taps, kept, w, left);
         grid_product<T>(grid, target, groups, rows, channels, left, g, bias, gx);
       }
 }

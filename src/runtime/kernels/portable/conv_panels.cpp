@@ -1,6 +1,8 @@
 #include "runtime/kernels/portable/conv_panels.hpp"
 
+#include <algorithm>
 #include <array>
+#include <cstring>
 
 #include "runtime/kernels/portable/isa.hpp"
 
@@ -14,12 +16,40 @@ struct Run {
   Triple at;                           // t * step
 };
 
+/// A run without its padding: `length` values from `source` on, relative to a channel.
+struct Piece {
+  std::int64_t first, length, source;
+};
+
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) {
   return a >= 0 ? (a + b - 1) / b : -(-a / b);
 }
 
 bool inside(std::int64_t i, std::int64_t extent) {
   return i >= 0 && i < extent;
+}
+
+/// Copies few values in blocks of a fixed size, the last two overlapping: no call, no loop over single
+/// values.
+template <std::int64_t block, class T>
+void copy_blocks(std::int64_t length, const T* in, T* out) {
+  for (std::int64_t i = 0; i + block <= length; i += block) std::memcpy(out + i, in + i, block * sizeof(T));
+  std::memcpy(out + length - block, in + length - block, block * sizeof(T));
+}
+
+template <class T>
+void copy_few(std::int64_t length, const T* in, T* out) {
+  if (length >= 16) return copy_blocks<16>(length, in, out);
+  if (length >= 8) return copy_blocks<8>(length, in, out);
+  if (length >= 4) return copy_blocks<4>(length, in, out);
+  for (std::int64_t i = 0; i < length; ++i) out[i] = in[i];
+}
+
+/// Calls f(channel, row of the panel) for the rows [row0, row1) of one tap.
+template <class F>
+void for_each_channel(std::int64_t tap, std::int64_t taps, std::int64_t row0, std::int64_t row1, F&& f) {
+  std::int64_t channel = row0 / taps + (row0 % taps > tap ? 1 : 0);
+  for (std::int64_t row = channel * taps + tap; row < row1; row += taps, ++channel) f(channel, row - row0);
 }
 
 }  // namespace
@@ -37,38 +67,50 @@ void pack_positions(const Grid& grid, const T* x, std::int64_t row0, std::int64_
       });
   const auto taps = static_cast<std::int64_t>(grid.taps.size());
   const std::int64_t used = end - begin, step = grid.step[2], extent = grid.extent[2];
+  // Whole rows of the image are copied in pieces; short or strided ones value by value.
+  const bool scattered = step != 1 || used < 6 * static_cast<std::int64_t>(run_count);
   vectorised([&] {
-    std::int64_t channel = row0 / taps, tap = row0 % taps;
-    for (std::int64_t row = row0; row < row1; ++row, panel += width) {
+    for (std::int64_t tap = 0; tap < std::min(taps, row1); ++tap) {
       const Triple& d = grid.taps[static_cast<std::size_t>(tap)];
-      const T* const source = x + channel * grid.channel_stride + (d[0] * grid.extent[1] + d[1]) * extent;
+      std::array<Piece, kMaxPanel> pieces;
+      std::size_t count = 0;
+      std::int64_t covered = 0;
       for (std::size_t r = 0; r < run_count; ++r) {
         const Run& run = runs[r];
-        T* const out = panel + run.first;
-        std::int64_t from = 0, to = 0;
         const std::int64_t start = run.at[2] + d[2];
-        if (inside(run.at[0] + d[0], grid.extent[0]) && inside(run.at[1] + d[1], grid.extent[1])) {
-          if (step == 1) {
-            from = std::clamp<std::int64_t>(-start, 0, run.length);
-            to = std::clamp<std::int64_t>(extent - start, from, run.length);
-          } else {
-            from = std::clamp<std::int64_t>(ceil_div(-start, step), 0, run.length);
-            to = std::clamp<std::int64_t>(ceil_div(extent - start, step), from, run.length);
+        if (!inside(run.at[0] + d[0], grid.extent[0]) || !inside(run.at[1] + d[1], grid.extent[1])) continue;
+        const std::int64_t from = std::clamp<std::int64_t>(ceil_div(-start, step), 0, run.length);
+        const std::int64_t to = std::clamp<std::int64_t>(ceil_div(extent - start, step), from, run.length);
+        if (from == to) continue;
+        const std::int64_t source =
+            run.source + (d[0] * grid.extent[1] + d[1]) * extent + start + from * step;
+        pieces[count++] = {run.first + from, to - from, source};
+        covered += to - from;
+      }
+      std::array<std::int64_t, kMaxPanel> from_piece;  // of each column, relative to `base`; -1 is padding
+      const std::int64_t base = count > 0 ? pieces[0].source : 0;
+      if (scattered) {
+        from_piece.fill(-1);
+        for (std::size_t k = 0; k < count; ++k)
+          for (std::int64_t i = 0; i < pieces[k].length; ++i)
+            from_piece[static_cast<std::size_t>(pieces[k].first + i)] = pieces[k].source - base + i * step;
+      }
+      for_each_channel(tap, taps, row0, row1, [&](std::int64_t channel, std::int64_t row) {
+        const T* const source = x + channel * grid.channel_stride;
+        T* const out = panel + row * width;
+        if (scattered) {
+          const T* const in = source + base;
+          for (std::int64_t i = 0; i < width; ++i) {
+            const std::int64_t at = from_piece[static_cast<std::size_t>(i)];
+            out[i] = at >= 0 ? in[at] : T(0);
           }
+          return;
         }
-        for (std::int64_t i = 0; i < from; ++i) out[i] = T(0);
-        const T* const in = source + run.source + start;
-        if (step == 1)
-          for (std::int64_t i = from; i < to; ++i) out[i] = in[i];
-        else
-          for (std::int64_t i = from; i < to; ++i) out[i] = in[i * step];
-        for (std::int64_t i = to; i < run.length; ++i) out[i] = T(0);
-      }
-      for (std::int64_t i = used; i < width; ++i) panel[i] = T(0);
-      if (++tap == taps) {
-        tap = 0;
-        ++channel;
-      }
+        if (covered < width)
+          for (std::int64_t i = 0; i < width; ++i) out[i] = T(0);
+        for (std::size_t k = 0; k < count; ++k)
+          copy_few(pieces[k].length, source + pieces[k].source, out + pieces[k].first);
+      });
     }
   });
 }

@@ -4,13 +4,15 @@
 #include <concepts>
 #include <numbers>
 
+#include "runtime/kernels/portable/vector_math.hpp"
+
 /// The elementwise functions as plain function objects, for the kernels here and for fused loops.
 namespace rulegrad::kernels::fn {
 
 template <class T>
-constexpr T sigmoid(T x) {
+T sigmoid(T x) {
   // exp of a value <= 0 cannot overflow.
-  const T e = std::exp(x < T(0) ? x : -x);
+  const T e = fn::exp(x < T(0) ? x : -x);
   return (x < T(0) ? e : T(1)) / (T(1) + e);
 }
 
@@ -28,19 +30,19 @@ struct LeakyRelu {
 template <class T>
 struct Elu {
   T alpha, gamma;
-  T operator()(T x) const { return gamma * (x < T(0) ? alpha * std::expm1(x) : x); }
+  T operator()(T x) const { return gamma * (x < T(0) ? alpha * fn::expm1(x) : x); }
 };
 struct Gelu {
   template <class T>
   T operator()(T x) const {
-    return T(0.5) * x * (T(1) + std::erf(x * (std::numbers::sqrt2_v<T> / 2)));
+    return T(0.5) * x * (T(1) + fn::erf(x * (std::numbers::sqrt2_v<T> / 2)));
   }
 };
 struct GeluTanh {
   template <class T>
   T operator()(T x) const {
     constexpr T scale = std::numbers::sqrt2_v<T> * std::numbers::inv_sqrtpi_v<T>;
-    return T(0.5) * x * (T(1) + std::tanh(scale * (x + T(0.044715) * x * x * x)));
+    return T(0.5) * x * (T(1) + fn::tanh(scale * (x + T(0.044715) * x * x * x)));
   }
 };
 struct Silu {
@@ -58,7 +60,7 @@ struct Sigmoid {
 struct Softplus {
   template <class T>
   T operator()(T x) const {
-    return (x < T(0) ? T(0) : x) + std::log1p(std::exp(x < T(0) ? x : -x));
+    return (x < T(0) ? T(0) : x) + fn::log1p_of_unit(fn::exp(x < T(0) ? x : -x));
   }
 };
 /// Order of the tests lets NaN through.
@@ -84,19 +86,19 @@ struct HardSwish {
 struct Tanh {
   template <class T>
   T operator()(T x) const {
-    return std::tanh(x);
+    return fn::tanh(x);
   }
 };
 struct Erf {
   template <class T>
   T operator()(T x) const {
-    return std::erf(x);
+    return fn::erf(x);
   }
 };
 struct Exp {
   template <class T>
   T operator()(T x) const {
-    return std::exp(x);
+    return fn::exp(x);
   }
 };
 struct Log {

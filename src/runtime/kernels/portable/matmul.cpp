@@ -47,7 +47,7 @@ template <class T>
 void thin_axpy(std::int64_t rows, std::int64_t columns, std::int64_t depth, const T* x, const T* w, T* y,
                bool accumulate) {
   const MicroKernels<T>& kernels = micro_kernels<T>();
-  const std::int64_t share = columns / (4 * std::int64_t{omp_get_max_threads()});
+  const std::int64_t share = columns / (4 * std::int64_t{thread_count()});
   const std::int64_t strip = std::clamp<std::int64_t>(share / 64 * 64, 128, 1024);
   parallel_chunks(columns, strip, [&](std::int64_t begin, std::int64_t end) {
     const std::int64_t width = end - begin;

@@ -1,5 +1,9 @@
 #pragma once
 
+#if defined(_OPENMP)
+#include <omp.h>
+#endif
+
 #include <algorithm>
 #include <cstdint>
 
@@ -7,6 +11,15 @@ namespace rulegrad::kernels {
 
 /// Elements of cheap work below which a second thread does not pay.
 inline constexpr std::int64_t kGrain = 16384;
+
+/// The threads that a loop started here would run on.
+[[nodiscard]] inline int thread_count() {
+#if defined(_OPENMP)
+  return omp_in_parallel() != 0 ? 1 : omp_get_max_threads();
+#else
+  return 1;
+#endif
+}
 
 /// Calls body(begin, end) for consecutive chunks of [0, count) of `grain` elements, on omp_get_max_threads()
 /// threads. The chunks depend on `count` and `grain` alone, never on the number of threads. `body` must not

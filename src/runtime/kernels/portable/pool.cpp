@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <limits>
+#include <utility>
+#include <vector>
 
 #include "runtime/kernels/portable/isa.hpp"
 #include "runtime/kernels/portable/parallel.hpp"
+#include "runtime/kernels/portable/scratch.hpp"
 
 namespace rulegrad::kernels {
 namespace {
@@ -51,17 +54,12 @@ bool beats(T a, T best) {
   return a > best || (a != a && best == best);
 }
 
+/// Room for the maxima of one output row.
 template <class T>
-std::int64_t first_maximum(const Window& w, const Reach& r0, const Reach& r1, const Reach& r2, const T* x) {
-  std::int64_t where = -1;
-  T best = T(0);
-  for_each_inside(w, r0, r1, r2, [&](std::int64_t at) {
-    if (where < 0 || beats(x[at], best)) {
-      where = at;
-      best = x[at];
-    }
-  });
-  return where;
+std::pair<std::int64_t*, T*> row_scratch(const Window& w) {
+  const auto width = static_cast<std::size_t>(w.out[2]);
+  std::byte* const room = thread_scratch(width * (sizeof(std::int64_t) + sizeof(T)));
+  return {reinterpret_cast<std::int64_t*>(room), reinterpret_cast<T*>(room + width * sizeof(std::int64_t))};
 }
 
 /// Windows that never leave the input, 2 wide and 2 apart on the last axis, or 1: the pooling of most
@@ -72,25 +70,60 @@ bool tiles_in_pairs(const Window& w) {
          2 * w.out[2] <= w.in[2];
 }
 
-template <class T>
-T divisor(const Window& w, bool count_padding, std::int64_t o0, std::int64_t o1, std::int64_t o2,
-          const Reach& r0, const Reach& r1, const Reach& r2) {
-  if (!count_padding) return static_cast<T>((r0.end - r0.begin) * (r1.end - r1.begin) * (r2.end - r2.begin));
-  std::int64_t count = 1;
-  const Triple o{o0, o1, o2};
-  for (std::size_t i = 0; i < 3; ++i) {
-    const Reach r = reach(w, i, o[i], -w.pad_begin[i], w.in[i] + w.pad_end[i]);
-    count *= r.end - r.begin;
-  }
-  return static_cast<T>(count);
+/// Calls f(row, begin, end, step) for the kernel positions of the windows of output row (o0, o1), in
+/// row-major order: window i in [begin, end) reads input position row + i * step.
+template <class F>
+void for_each_tap(const Window& w, std::int64_t o0, std::int64_t o1, F&& f) {
+  const Reach r0 = reach(w, 0, o0, 0, w.in[0]), r1 = reach(w, 1, o1, 0, w.in[1]);
+  for (std::int64_t k0 = r0.begin; k0 < r0.end; ++k0)
+    for (std::int64_t k1 = r1.begin; k1 < r1.end; ++k1)
+      for (std::int64_t k2 = 0; k2 < w.kernel[2]; ++k2) {
+        const std::int64_t shift = k2 * w.dilation[2] - w.pad_begin[2], step = w.stride[2];
+        const std::int64_t begin = shift >= 0 ? 0 : (-shift + step - 1) / step;
+        const std::int64_t end =
+            shift >= w.in[2] ? 0 : std::min(w.out[2], (w.in[2] - shift + step - 1) / step);
+        const std::int64_t row =
+            ((r0.first + k0 * w.dilation[0]) * w.in[1] + r1.first + k1 * w.dilation[1]) * w.in[2];
+        if (begin < end) f(row + shift, begin, end, step);
+      }
 }
 
+/// The first maximum of each window of an output row, -1 for none, and its value.
 template <class T>
-T window_divisor(const Window& w, bool count_padding, std::int64_t at, const Reach& r0, const Reach& r1,
-                 const Reach& r2) {
-  return divisor<T>(w, count_padding, at / w.out[2] / w.out[1], at / w.out[2] % w.out[1], at % w.out[2], r0,
-                    r1, r2);
+void first_maxima(const Window& w, std::int64_t o0, std::int64_t o1, const T* x, std::int64_t* where,
+                  T* best) {
+  std::fill_n(where, w.out[2], std::int64_t{-1});
+  std::fill_n(best, w.out[2], -std::numeric_limits<T>::infinity());
+  for_each_tap(w, o0, o1, [&](std::int64_t row, std::int64_t begin, std::int64_t end, std::int64_t step) {
+#pragma omp simd
+    for (std::int64_t i = begin; i < end; ++i) {
+      const std::int64_t at = row + i * step;
+      const T value = x[at], top = best[i];
+      const bool wins = beats(value, top) || where[i] < 0;
+      best[i] = wins ? value : top;
+      where[i] = wins ? at : where[i];
+    }
+  });
 }
+
+/// What each window of a plane divides by.
+template <class T>
+std::vector<T> divisors(const Window& w, bool count_padding) {
+  std::vector<T> counts[3];
+  for (std::size_t axis = 0; axis < 3; ++axis)
+    for (std::int64_t o = 0; o < w.out[axis]; ++o) {
+      const Reach r = count_padding ? reach(w, axis, o, -w.pad_begin[axis], w.in[axis] + w.pad_end[axis])
+                                    : reach(w, axis, o, 0, w.in[axis]);
+      counts[axis].push_back(static_cast<T>(r.end - r.begin));
+    }
+  std::vector<T> all;
+  for (const T a : counts[0])
+    for (const T b : counts[1])
+      for (const T c : counts[2]) all.push_back(a * b * c);
+  return all;
+}
+
+constexpr std::int64_t kShortSum = 64;  // terms that a sum in T itself takes without losing digits
 
 }  // namespace
 
@@ -113,11 +146,16 @@ void max_pool(const Window& window, std::int64_t planes, const T* x, T* y) {
         }
         return;
       }
-      for_each_window(window, [&](std::int64_t at, const Reach& r0, const Reach& r1, const Reach& r2) {
-        T best = -std::numeric_limits<T>::infinity();
-        for_each_inside(window, r0, r1, r2, [&](std::int64_t i) { best = larger(best, in[i]); });
-        out[at] = best;
-      });
+      for (std::int64_t row = 0; row < window.out[0] * window.out[1]; ++row) {
+        T* const best = out + row * window.out[2];
+        std::fill_n(best, window.out[2], -std::numeric_limits<T>::infinity());
+        for_each_tap(window, row / window.out[1], row % window.out[1],
+                     [&](std::int64_t from, std::int64_t begin, std::int64_t end, std::int64_t step) {
+#pragma omp simd
+                       for (std::int64_t i = begin; i < end; ++i)
+                         best[i] = larger(best[i], in[from + i * step]);
+                     });
+      }
     });
   });
 }
@@ -129,7 +167,8 @@ void max_pool_input_grad(const Window& window, std::int64_t planes, const T* x, 
     const T* const in = x + plane * window.in_count();
     const T* const back = g + plane * window.out_count();
     T* const out = gx + plane * window.in_count();
-    vectorised([&] {
+    const auto [where, best] = row_scratch<T>(window);
+    vectorised([&, where = where, best = best] {
       std::fill_n(out, window.in_count(), T(0));
       if (pairs) {
         for (std::int64_t row = 0; row < window.out[0] * window.out[1]; ++row) {
@@ -153,36 +192,59 @@ void max_pool_input_grad(const Window& window, std::int64_t planes, const T* x, 
         }
         return;
       }
-      for_each_window(window, [&](std::int64_t at, const Reach& r0, const Reach& r1, const Reach& r2) {
-        const std::int64_t where = first_maximum(window, r0, r1, r2, in);
-        if (where >= 0) out[where] += back[at];
-      });
+      for (std::int64_t row = 0; row < window.out[0] * window.out[1]; ++row) {
+        first_maxima(window, row / window.out[1], row % window.out[1], in, where, best);
+        const T* const from = back + row * window.out[2];
+        for (std::int64_t i = 0; i < window.out[2]; ++i)
+          if (where[i] >= 0) out[where[i]] += from[i];
+      }
     });
   });
 }
 
 template <class T>
 void max_pool_select(const Window& window, std::int64_t planes, const T* x, const T* t, T* y) {
-  parallel_each(planes, window.out_count() * window.taps() * 4, [&](std::int64_t plane) {
+  parallel_each(planes, window.out_count() * window.taps() * 2, [&](std::int64_t plane) {
     const std::int64_t shift = plane * window.in_count();
-    for_each_window(window, [&](std::int64_t at, const Reach& r0, const Reach& r1, const Reach& r2) {
-      const std::int64_t where = first_maximum(window, r0, r1, r2, x + shift);
-      y[plane * window.out_count() + at] = where >= 0 ? t[shift + where] : T(0);
+    const auto [where, best] = row_scratch<T>(window);
+    vectorised([&, where = where, best = best] {
+      for (std::int64_t row = 0; row < window.out[0] * window.out[1]; ++row) {
+        first_maxima(window, row / window.out[1], row % window.out[1], x + shift, where, best);
+        T* const out = y + plane * window.out_count() + row * window.out[2];
+        for (std::int64_t i = 0; i < window.out[2]; ++i) out[i] = where[i] >= 0 ? t[shift + where[i]] : T(0);
+      }
     });
   });
 }
 
 template <class T>
 void avg_pool(const Window& window, bool count_padding, std::int64_t planes, const T* x, T* y) {
+  const std::vector<T> counts = divisors<T>(window, count_padding);
   parallel_each(planes, window.out_count() * window.taps() * 2, [&](std::int64_t plane) {
     const T* const in = x + plane * window.in_count();
+    T* const out = y + plane * window.out_count();
     vectorised([&] {
+      if (window.taps() <= kShortSum) {
+        for (std::int64_t row = 0; row < window.out[0] * window.out[1]; ++row) {
+          T* const sum = out + row * window.out[2];
+          std::fill_n(sum, window.out[2], T(0));
+          for_each_tap(window, row / window.out[1], row % window.out[1],
+                       [&](std::int64_t from, std::int64_t begin, std::int64_t end, std::int64_t step) {
+#pragma omp simd
+                         for (std::int64_t i = begin; i < end; ++i) sum[i] += in[from + i * step];
+                       });
+        }
+        for (std::int64_t i = 0; i < window.out_count(); ++i) {
+          const T count = counts[static_cast<std::size_t>(i)];
+          out[i] = count > T(0) ? out[i] / count : T(0);
+        }
+        return;
+      }
       for_each_window(window, [&](std::int64_t at, const Reach& r0, const Reach& r1, const Reach& r2) {
         double sum = 0;
         for_each_inside(window, r0, r1, r2, [&](std::int64_t i) { sum += static_cast<double>(in[i]); });
-        const T count = window_divisor<T>(window, count_padding, at, r0, r1, r2);
-        y[plane * window.out_count() + at] =
-            count > T(0) ? static_cast<T>(sum / static_cast<double>(count)) : T(0);
+        const T count = counts[static_cast<std::size_t>(at)];
+        out[at] = count > T(0) ? static_cast<T>(sum / static_cast<double>(count)) : T(0);
       });
     });
   });
@@ -190,16 +252,20 @@ void avg_pool(const Window& window, bool count_padding, std::int64_t planes, con
 
 template <class T>
 void avg_pool_input_grad(const Window& window, bool count_padding, std::int64_t planes, const T* g, T* gx) {
+  const std::vector<T> counts = divisors<T>(window, count_padding);
   parallel_each(planes, window.out_count() * window.taps() * 2, [&](std::int64_t plane) {
     T* const out = gx + plane * window.in_count();
     vectorised([&] {
       std::fill_n(out, window.in_count(), T(0));
-      for_each_window(window, [&](std::int64_t at, const Reach& r0, const Reach& r1, const Reach& r2) {
-        const T count = window_divisor<T>(window, count_padding, at, r0, r1, r2);
-        if (!(count > T(0))) return;
-        const T share = g[plane * window.out_count() + at] / count;
-        for_each_inside(window, r0, r1, r2, [&](std::int64_t i) { out[i] += share; });
-      });
+      for (std::int64_t row = 0; row < window.out[0] * window.out[1]; ++row) {
+        const T* const from = g + plane * window.out_count() + row * window.out[2];
+        const T* const count = counts.data() + row * window.out[2];
+        for_each_tap(window, row / window.out[1], row % window.out[1],
+                     [&](std::int64_t to, std::int64_t begin, std::int64_t end, std::int64_t step) {
+#pragma omp simd
+                       for (std::int64_t i = begin; i < end; ++i) out[to + i * step] += from[i] / count[i];
+                     });
+      }
     });
   });
 }

@@ -5,6 +5,7 @@
 
 #include "runtime/kernels/portable/isa.hpp"
 #include "runtime/kernels/portable/parallel.hpp"
+#include "runtime/kernels/portable/vector_math.hpp"
 
 namespace rulegrad::kernels {
 namespace {
@@ -18,37 +19,54 @@ T larger(T a, T b) {
 
 template <bool logarithm, class T>
 void row(std::int64_t extent, const T* x, T* y) {
-  T top = x[0];
-  for (std::int64_t i = 1; i < extent; ++i) top = larger(top, x[i]);
-  double sum = 0;
-  for (std::int64_t i = 0; i < extent; ++i) {
-    const T e = std::exp(x[i] - top);
-    if constexpr (!logarithm) y[i] = e;
-    sum += static_cast<double>(e);
+  // Sixteen running values each, so that the loops vectorise and do not depend on how wide.
+  constexpr std::int64_t lanes = 16, block = 256;
+  T top_of[lanes];
+  for (std::int64_t j = 0; j < lanes; ++j) top_of[j] = x[std::min(j, extent - 1)];
+  for (std::int64_t i = 0; i < extent; i += lanes)
+    for (std::int64_t j = 0; j < std::min(lanes, extent - i); ++j) top_of[j] = larger(top_of[j], x[i + j]);
+  T top = top_of[0];
+  for (std::int64_t j = 1; j < lanes; ++j) top = larger(top, top_of[j]);
+
+  double sum_of[lanes] = {};
+  for (std::int64_t i = 0; i < extent; i += block) {
+    const std::int64_t length = std::min(block, extent - i);
+    T e[block];
+#pragma omp simd
+    for (std::int64_t j = 0; j < length; ++j) e[j] = fn::exp(x[i + j] - top);
+    for (std::int64_t j = length; j < (length + lanes - 1) / lanes * lanes; ++j) e[j] = T(0);
+    for (std::int64_t j = 0; j < length; j += lanes)
+      for (std::int64_t l = 0; l < lanes; ++l) sum_of[l] += static_cast<double>(e[j + l]);
+    if constexpr (!logarithm) std::copy_n(e, length, y + i);
   }
+  double sum = 0;
+  for (std::int64_t j = 0; j < lanes; ++j) sum += sum_of[j];
   const T scale = static_cast<T>(logarithm ? std::log(sum) : 1 / sum);
+#pragma omp simd
   for (std::int64_t i = 0; i < extent; ++i) y[i] = logarithm ? x[i] - top - scale : y[i] * scale;
 }
 
 /// Up to kTile neighbouring columns of stride `inner`.
 template <bool logarithm, class T>
 void columns(std::int64_t extent, std::int64_t inner, std::int64_t width, const T* x, T* y) {
-  T top[kTile];
+  T top[kTile], e[kTile], scale[kTile];
   double sum[kTile];
   std::copy_n(x, width, top);
   std::fill_n(sum, width, 0.0);
   for (std::int64_t i = 1; i < extent; ++i)
+#pragma omp simd
     for (std::int64_t j = 0; j < width; ++j) top[j] = larger(top[j], x[i * inner + j]);
-  for (std::int64_t i = 0; i < extent; ++i)
-    for (std::int64_t j = 0; j < width; ++j) {
-      const T e = std::exp(x[i * inner + j] - top[j]);
-      if constexpr (!logarithm) y[i * inner + j] = e;
-      sum[j] += static_cast<double>(e);
-    }
-  T scale[kTile];
+  for (std::int64_t i = 0; i < extent; ++i) {
+#pragma omp simd
+    for (std::int64_t j = 0; j < width; ++j) e[j] = fn::exp(x[i * inner + j] - top[j]);
+#pragma omp simd
+    for (std::int64_t j = 0; j < width; ++j) sum[j] += static_cast<double>(e[j]);
+    if constexpr (!logarithm) std::copy_n(e, width, y + i * inner);
+  }
   for (std::int64_t j = 0; j < width; ++j)
     scale[j] = static_cast<T>(logarithm ? std::log(sum[j]) : 1 / sum[j]);
   for (std::int64_t i = 0; i < extent; ++i)
+#pragma omp simd
     for (std::int64_t j = 0; j < width; ++j) {
       T& out = y[i * inner + j];
       out = logarithm ? x[i * inner + j] - top[j] - scale[j] : out * scale[j];

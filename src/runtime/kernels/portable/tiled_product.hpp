@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
-#include <omp.h>
 
 #include "runtime/kernels/portable/micro_kernel.hpp"
+#include "runtime/kernels/portable/parallel.hpp"
 #include "runtime/kernels/portable/scratch.hpp"
 
 namespace rulegrad::kernels {
@@ -62,7 +62,7 @@ void tiled_product(const ProductExtents& e, std::int64_t left_stride, Left&& lef
   if (e.count * e.rows * e.cols == 0) return;
   const MicroKernels<T>& kernels = micro_kernels<T>();
   const std::int64_t lanes = kernels.lanes, panel = kernels.panel();
-  const int threads = omp_in_parallel() != 0 ? 1 : omp_get_max_threads();
+  const int threads = thread_count();
   const Tiling tiling = choose_tiling(e, panel, lanes, threads);
   const std::int64_t row_tiles = (e.rows + tiling.rows - 1) / tiling.rows;
   const std::int64_t col_tiles = (e.cols + tiling.cols - 1) / tiling.cols;
