@@ -20,7 +20,9 @@ void bind_pooling(Kernels& all);
 void bind_reductions(Kernels& all);
 
 inline void bind_all(Kernels& all) {
-  for (const auto bind : {bind_elementwise, bind_activations, bind_movement, bind_reductions}) bind(all);
+  for (const auto bind : {bind_elementwise, bind_activations, bind_contractions, bind_movement, bind_norms,
+                          bind_pooling, bind_reductions})
+    bind(all);
 }
 
 /// Calls `f` with an element of the type behind a floating dtype.
