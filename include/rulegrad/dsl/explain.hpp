@@ -44,11 +44,15 @@ constexpr auto fixed() {
   return FixedString(text);
 }
 
+/// A view of its own: clang 14 takes no part of an object as a template argument.
+template <const auto& Found>
+inline constexpr std::string_view about_text = Found.about;
+
 /// The sentences. Each mistake is asserted on its own, so that the sentence is all that the first error line
 /// says.
 template <const Diagnosis& Found>
 constexpr void explain() {
-  constexpr auto name = fixed<Found.about>();
+  constexpr auto name = fixed<about_text<Found>>();
   constexpr Mistake m = Found.mistake;
   static_assert(m != Mistake::left_side || about<name>,
                 "the left side of a rule must be grad(pattern, g), vjp(pattern, g) or an operator");

@@ -17,7 +17,7 @@ inline constexpr int any = 1000;
 #define RULEGRAD_DSL_OPERATORS(ROW)                                                                          \
   ROW(dense, 2, 3) ROW(matmul, 2, 2)                                                                         \
   ROW(dense_weight_grad, 2, 2) ROW(conv, 2, 3) ROW(conv_weight_grad, 2, 2) ROW(conv_transpose, 2, 3)         \
-  ROW(max_pool, 1, 1) ROW(max_pool_vjp, 2, 2) ROW(max_pool_jvp, 2, 2) ROW(avg_pool, 1, 1)                        \
+  ROW(max_pool, 1, 1) ROW(max_pool_vjp, 2, 2) ROW(max_pool_jvp, 2, 2) ROW(avg_pool, 1, 1)                    \
   ROW(avg_pool_vjp, 1, 1) ROW(channel_window_sum, 1, 1)                                                      \
   ROW(batch_norm, 5, 5) ROW(layer_norm, 1, 3) ROW(lrn, 1, 1)                                                 \
   ROW(relu, 1, 1) ROW(leaky_relu, 1, 1) ROW(elu, 1, 1) ROW(selu, 1, 1) ROW(gelu, 1, 1) ROW(silu, 1, 1)       \
@@ -34,7 +34,7 @@ inline constexpr int any = 1000;
   ROW(sum, 1, 1) ROW(mean, 1, 1) ROW(prod, 1, 1) ROW(amax, 1, 1) ROW(amin, 1, 1) ROW(argmax, 1, 1)           \
   ROW(argmin, 1, 1)                                                                                          \
   ROW(softmax, 1, 1) ROW(log_softmax, 1, 1) ROW(quantile, 1, 1)                                              \
-  ROW(reshape, 1, 1) ROW(transpose, 1, 1) ROW(expand, 1, 1) ROW(sum_to, 1, 1)             \
+  ROW(reshape, 1, 1) ROW(transpose, 1, 1) ROW(expand, 1, 1) ROW(sum_to, 1, 1)                                \
   ROW(cast, 1, 1) ROW(identity, 1, 1)                                                                        \
   ROW(slice, 1, 1) ROW(slice_vjp, 1, 1) ROW(pad, 1, 1) ROW(pad_vjp, 1, 1) ROW(resize, 1, 1)                  \
   ROW(resize_vjp, 1, 1) ROW(concat, 1, any)                                                                  \

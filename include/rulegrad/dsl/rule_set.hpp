@@ -88,7 +88,7 @@ inline constexpr SetDiagnosis set_diagnosis = [] {
 
 template <const SetDiagnosis& Found>
 constexpr void explain_set() {
-  constexpr auto name = fixed<Found.about>();
+  constexpr auto name = fixed<about_text<Found>>();
   constexpr SetMistake m = Found.mistake;
   static_assert(m != SetMistake::rule_twice || about<name>, "two rules of a rule set have the same name");
   static_assert(m != SetMistake::parameter_twice || about<name>,

@@ -1,0 +1,7 @@
+// expect: the left side of a rule must be grad(pattern, g), vjp(pattern, g) or an operator
+#include "rulegrad/dsl.hpp"
+
+using namespace rulegrad::dsl;
+using namespace rulegrad::dsl::vars;
+
+constexpr auto wrong = rewrite(next(x), x);

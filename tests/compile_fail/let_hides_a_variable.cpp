@@ -1,0 +1,7 @@
+// expect: a let has a name that is bound already
+#include "rulegrad/dsl.hpp"
+
+using namespace rulegrad::dsl;
+using namespace rulegrad::dsl::vars;
+
+constexpr auto wrong = rewrite(grad(relu(x), g), let(x = 2 * g), x);

@@ -1,0 +1,7 @@
+// expect: rule names a let that it does not use
+#include "rulegrad/dsl.hpp"
+
+using namespace rulegrad::dsl;
+using namespace rulegrad::dsl::vars;
+
+constexpr auto wrong = rewrite(grad(relu(x), g), let(s = 2 * g), g);
