@@ -14,39 +14,39 @@ using Ints = std::vector<std::int64_t>;
 
 /// conv(x, w, b) and its weight gradient's common part. x [N, C, spatial...], w [O, C / groups, kernel...].
 struct ConvAttributes {
-  Ints strides, pads_begin, pads_end, dilations;
+  Ints strides{}, pads_begin{}, pads_end{}, dilations{};
   std::int64_t groups = 1;
 };
 /// conv_transpose(x, w, b): the adjoint of conv for its input. x [N, O, ...], w [O, C / groups, kernel...] gives
 /// [N, C, spatial...]; `spatial` is needed because several input extents have the same output extent under a stride.
 struct ConvTransposeAttributes {
-  Ints strides, pads_begin, pads_end, dilations;
+  Ints strides{}, pads_begin{}, pads_end{}, dilations{};
   std::int64_t groups = 1;
-  Ints spatial;
+  Ints spatial{};
 };
 /// conv_weight_grad(x, g) [O, C / groups, kernel...].
 struct ConvWeightGradAttributes {
-  Ints strides, pads_begin, pads_end, dilations;
+  Ints strides{}, pads_begin{}, pads_end{}, dilations{};
   std::int64_t groups = 1;
-  Ints kernel;
+  Ints kernel{};
 };
 /// max_pool(x), max_pool_vjp(x, g), max_pool_jvp(x, t): windows of `kernel` over the spatial axes of [N, C, spatial...].
 struct PoolAttributes {
-  Ints kernel, strides, pads_begin, pads_end, dilations;
+  Ints kernel{}, strides{}, pads_begin{}, pads_end{}, dilations{};
   bool ceil = false;  ///< the last window may reach beyond the padded input
 };
 /// avg_pool(x).
 struct AvgPoolAttributes {
-  Ints kernel, strides, pads_begin, pads_end, dilations;
+  Ints kernel{}, strides{}, pads_begin{}, pads_end{}, dilations{};
   bool ceil = false;
   bool count_padding = false;  ///< ONNX count_include_pad
 };
 /// avg_pool_vjp(g): the adjoint; `spatial` are the extents of the pooled input.
 struct AvgPoolVjpAttributes {
-  Ints kernel, strides, pads_begin, pads_end, dilations;
+  Ints kernel{}, strides{}, pads_begin{}, pads_end{}, dilations{};
   bool ceil = false;
   bool count_padding = false;
-  Ints spatial;
+  Ints spatial{};
 };
 /// batch_norm(x, scale, bias, mean, var): per channel of `axis`.
 struct BatchNormAttributes {
@@ -85,7 +85,7 @@ struct CastAttributes { DType dtype = DType::float32; };
 /// sum, mean, amax, amin, prod, first_max: over `axes` (empty: all; nodes hold them from the front, ascending); `keep`
 /// leaves extents of 1.
 struct ReduceAttributes {
-  Ints axes;
+  Ints axes{};
   bool keep = false;
 };
 /// argmax, argmin: the first along `axis`.
@@ -96,27 +96,27 @@ struct ArgAttributes {
 /// softmax, log_softmax, concat, gather.
 struct AxisAttributes { std::int64_t axis = 0; };
 /// reshape, expand (NumPy broadcast_to), sum_to (its adjoint).
-struct ShapeAttributes { Shape shape; };
+struct ShapeAttributes { Shape shape{}; };
 /// transpose: axis i of the result is axis perm[i]; an empty perm reverses them.
-struct TransposeAttributes { Ints perm; };
+struct TransposeAttributes { Ints perm{}; };
 /// slice(x): along each of `axes` from `starts` to `stops` (exclusive; already clamped to the extent, -1 - extent never
 /// occurs) by `steps`, negative ones included: x[starts:stops:steps] of NumPy with stop = -1 meaning "past the front".
-struct SliceAttributes { Ints axes, starts, stops, steps; };
+struct SliceAttributes { Ints axes{}, starts{}, stops{}, steps{}; };
 /// slice_vjp(g): g placed into zeros of `shape`.
 struct SliceVjpAttributes {
-  Ints axes, starts, stops, steps;
-  Shape shape;
+  Ints axes{}, starts{}, stops{}, steps{};
+  Shape shape{};
 };
 enum class PadMode : std::uint8_t { constant, reflect, edge };
 /// pad(x): `begin` and `end` elements before and after each axis; negative ones crop.
 struct PadAttributes {
-  Ints begin, end;
+  Ints begin{}, end{};
   PadMode mode = PadMode::constant;
   double value = 0;
 };
 /// pad_vjp(g): the adjoint, back to an array without the padding.
 struct PadVjpAttributes {
-  Ints begin, end;
+  Ints begin{}, end{};
   PadMode mode = PadMode::constant;
 };
 /// scatter_add(g, i): zeros of extent `extent` along `axis` with the slices of g added at i; the adjoint of gather.
@@ -134,20 +134,20 @@ enum class NearestRounding : std::uint8_t { round_prefer_floor, round_prefer_cei
 /// resize(x): the spatial axes of [N, C, spatial...] to `spatial`; `scales` as the model gives them (empty: the
 /// ratio of the extents).
 struct ResizeAttributes {
-  Ints spatial;
-  std::vector<double> scales;
+  Ints spatial{};
+  std::vector<double> scales{};
   ResizeMode mode = ResizeMode::nearest;
   ResizeCoordinates coordinates = ResizeCoordinates::half_pixel;
   NearestRounding rounding = NearestRounding::round_prefer_floor;
 };
 /// resize_vjp(g): the adjoint; `spatial` and `scales` are those of the resize, `input_spatial` the extents before it.
 struct ResizeVjpAttributes {
-  Ints spatial;
-  std::vector<double> scales;
+  Ints spatial{};
+  std::vector<double> scales{};
   ResizeMode mode = ResizeMode::nearest;
   ResizeCoordinates coordinates = ResizeCoordinates::half_pixel;
   NearestRounding rounding = NearestRounding::round_prefer_floor;
-  Ints input_spatial;
+  Ints input_spatial{};
 };
 /// quantile(x): of all values of a sample (axes but 0, keeping their extents as 1), q in [0, 1], linear between ranks.
 struct QuantileAttributes { double q = 0.5; };
@@ -155,13 +155,13 @@ struct QuantileAttributes { double q = 0.5; };
 struct FillAttributes {
   double value = 0;
   DType dtype = DType::float32;
-  Shape shape;
+  Shape shape{};
 };
 /// grad(y, g), vjp(y, g): for the operand `slot` of y, whose dtype and shape it has.
 struct SlotAttributes {
   std::int64_t slot = 0;
   DType dtype = DType::float32;
-  Shape shape;
+  Shape shape{};
 };
 
 }  // namespace rulegrad

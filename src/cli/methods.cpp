@@ -21,7 +21,9 @@ RuleLibrary library_with(const std::vector<std::string>& files) {
 std::string first_sentence(const std::string& doc) {
   std::string line = doc;
   std::replace(line.begin(), line.end(), '\n', ' ');
-  const std::size_t end = line.find(". ");
+  // A sentence ends where the next begins with a capital; "et al." and "e.g." go on.
+  std::size_t end = line.find(". ");
+  while (end != std::string::npos && (line[end + 2] < 'A' || line[end + 2] > 'Z')) end = line.find(". ", end + 1);
   return end == std::string::npos ? line : line.substr(0, end + 1);
 }
 
