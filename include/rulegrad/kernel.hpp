@@ -48,7 +48,8 @@ struct KernelCall {
 enum class Access : std::uint8_t {
   any,          ///< anywhere
   elementwise,  ///< at element i of operands that all have the shape of the result
-  broadcast,    ///< the same after NumPy broadcasting to the result: operands may be smaller than the graph says
+  broadcast,    ///< the same after NumPy broadcasting to the result: operands may be smaller than the graph
+                ///< says
 };
 
 /// How an operator is computed. It sees no sample axis: the executor maps over it.
@@ -61,15 +62,19 @@ struct Kernel {
   bool in_place = false;
   /// A convolution or matrix product: counted by stats, checked for finite results.
   bool contraction = false;
-  /// True if the result has the elements of operand 0 in the same order and may share its memory; empty: never.
+  /// True if the result has the elements of operand 0 in the same order and may share its memory; empty:
+  /// never.
   std::function<bool(std::span<const Type> operands, const Type& result, const Attributes&)> same_elements;
-  /// The operands whose entries along axis 0 give the entries of the result along its axis 0, each for itself, while
-  /// all other operands are shared: a batch. Samples of such a call are one larger batch. Empty or no operand: none.
-  std::function<std::vector<std::size_t>(std::span<const Type> operands, const Type& result, const Attributes&)> rows;
+  /// The operands whose entries along axis 0 give the entries of the result along its axis 0, each for
+  /// itself, while all other operands are shared: a batch. Samples of such a call are one larger batch. Empty
+  /// or no operand: none.
+  std::function<std::vector<std::size_t>(std::span<const Type> operands, const Type& result,
+                                         const Attributes&)>
+      rows;
 };
 
-/// Kernels by operator name: the portable ones, and whatever a program puts into a copy of its own (kernels for
-/// operators it added, faster ones for some).
+/// Kernels by operator name: the portable ones, and whatever a program puts into a copy of its own (kernels
+/// for operators it added, faster ones for some).
 class Kernels {
  public:
   /// The kernels that ship and run everywhere.

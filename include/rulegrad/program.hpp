@@ -21,8 +21,8 @@ struct CompileOptions {
 
   /// For tests. Off: each value has memory of its own.
   bool reuse_memory = true;
-  /// For tests: memory is filled with NaN before its first and after its last use, so that nothing can read a value
-  /// that is no longer there. The environment variable RULEGRAD_POISON=1 does the same.
+  /// For tests: memory is filled with NaN before its first and after its last use, so that nothing can read a
+  /// value that is no longer there. The environment variable RULEGRAD_POISON=1 does the same.
   bool poison = false;
 };
 
@@ -46,16 +46,17 @@ struct ProgramStats {
   std::size_t unplanned_bytes = 0;       ///< what the same would take without reuse
 };
 
-/// Expressions made ready to run: a flat list of kernel calls over planned memory. Immutable: many threads may run
-/// it at once. It keeps what it needs of the graph, which may be gone when it runs.
+/// Expressions made ready to run: a flat list of kernel calls over planned memory. Immutable: many threads
+/// may run it at once. It keeps what it needs of the graph, which may be gone when it runs.
 class Program {
  public:
-  /// Throws Error(unknown_name) for an operator without a kernel, Error(non_finite) for constants that are not.
+  /// Throws Error(unknown_name) for an operator without a kernel, Error(non_finite) for constants that are
+  /// not.
   [[nodiscard]] static Program compile(std::span<const Expr> outputs, const CompileOptions& options = {});
 
   /// One tensor for each output. Throws Error for missing inputs and for those the graph does not have, wrong
-  /// dtypes, shapes, batch extents that disagree, and non-finite values. Inputs of the graph that the outputs do
-  /// not depend on may be given: they only take part in saying what the batch is (1 if no input does).
+  /// dtypes, shapes, batch extents that disagree, and non-finite values. Inputs of the graph that the outputs
+  /// do not depend on may be given: they only take part in saying what the batch is (1 if no input does).
   [[nodiscard]] std::vector<Tensor> run(const Inputs& inputs, const RunOptions& options = {}) const;
 
   [[nodiscard]] ProgramStats stats(const Extents& extents) const;

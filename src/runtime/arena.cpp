@@ -36,8 +36,9 @@ ArenaPlan plan_arena(std::span<const Interval> intervals) {
     }
     plan.offsets[i] = found ? best : end;
     plan.bytes = std::max(plan.bytes, plan.offsets[i] + wanted);
-    const auto after = std::upper_bound(placed.begin(), placed.end(), plan.offsets[i],
-                                        [&](std::size_t offset, std::size_t p) { return offset < plan.offsets[p]; });
+    const auto after =
+        std::upper_bound(placed.begin(), placed.end(), plan.offsets[i],
+                         [&](std::size_t offset, std::size_t p) { return offset < plan.offsets[p]; });
     placed.insert(after, i);
   }
   return plan;
@@ -59,7 +60,7 @@ ArenaPool::Lease ArenaPool::take(std::size_t bytes) {
   }
   if (block.bytes < bytes) {
     block.memory.reset();
-    block.memory.reset(static_cast<std::byte*>(::operator new(bytes, std::align_val_t{arena_alignment})));
+    block.memory.reset(static_cast<std::byte*>(::operator new (bytes, std::align_val_t{arena_alignment})));
     block.bytes = bytes;
   }
   return {*this, std::move(block)};

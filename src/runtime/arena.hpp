@@ -25,15 +25,17 @@ struct ArenaPlan {
   std::size_t bytes = 0;
 };
 
-/// Offsets such that no two intervals that live at the same time overlap: largest first, each into the smallest gap
-/// that holds it.
+/// Offsets such that no two intervals that live at the same time overlap: largest first, each into the
+/// smallest gap that holds it.
 [[nodiscard]] ArenaPlan plan_arena(std::span<const Interval> intervals);
 
 /// Working memory of runs, kept from one to the next: at most eight blocks.
 class ArenaPool {
  public:
   struct Free {
-    void operator()(std::byte* memory) const { ::operator delete(memory, std::align_val_t{arena_alignment}); }
+    void operator()(std::byte* memory) const {
+      ::operator delete (memory, std::align_val_t{arena_alignment});
+    }
   };
   struct Block {
     std::unique_ptr<std::byte, Free> memory;

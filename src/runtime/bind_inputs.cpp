@@ -1,10 +1,10 @@
 #include "runtime/bind_inputs.hpp"
 
+#include <algorithm>
 #include <fmt/format.h>
 
-#include <algorithm>
-
 #include "rulegrad/error.hpp"
+
 #include "runtime/finite.hpp"
 #include "support/text.hpp"
 
@@ -40,9 +40,11 @@ class Matching {
       const Dim dim = shape[axis];
       if (!dim.batch) {
         if (extent != dim.factor)
-          fail(ErrorCode::shape, fmt::format("dim {} must be {} and is {}", axis + outer, dim.factor, extent));
+          fail(ErrorCode::shape,
+               fmt::format("dim {} must be {} and is {}", axis + outer, dim.factor, extent));
       } else if (extent % dim.factor != 0) {
-        fail(ErrorCode::shape, fmt::format("dim {} must be a multiple of {} and is {}", axis + outer, dim.factor, extent));
+        fail(ErrorCode::shape,
+             fmt::format("dim {} must be a multiple of {} and is {}", axis + outer, dim.factor, extent));
       } else {
         agree("batch", extents_.batch, batch_from_, extent / dim.factor, axis + outer);
       }
@@ -58,8 +60,8 @@ class Matching {
   };
 
   [[noreturn]] void fail(ErrorCode code, const std::string& what) const {
-    throw Error(code, fmt::format("[input '{}'] expects {} but got {}; {}", input_->name, to_string(input_->type),
-                                  text_of(*tensor_), what));
+    throw Error(code, fmt::format("[input '{}'] expects {} but got {}; {}", input_->name,
+                                  to_string(input_->type), text_of(*tensor_), what));
   }
 
   void agree(const char* symbol, std::int64_t& extent, Witness& from, std::int64_t found, std::size_t axis) {
@@ -68,11 +70,13 @@ class Matching {
       extent = found;
       from = {input_->name, to_string(std::span(tensor_->dims())), axis};
     } else if (extent != found) {
-      throw Error(ErrorCode::shape,
-                  fmt::format("[input '{}'] gives the {} extent {} (dim {} of {}) but input '{}' gives {} (dim {} of {}); "
-                              "all inputs of a run need the same one",
-                              input_->name, symbol, found, axis, to_string(std::span(tensor_->dims())), from.input,
-                              extent, from.axis, from.dims));
+      throw Error(
+          ErrorCode::shape,
+          fmt::format(
+              "[input '{}'] gives the {} extent {} (dim {} of {}) but input '{}' gives {} (dim {} of {}); "
+              "all inputs of a run need the same one",
+              input_->name, symbol, found, axis, to_string(std::span(tensor_->dims())), from.input, extent,
+              from.axis, from.dims));
     }
   }
 
@@ -96,8 +100,9 @@ void check_names(const Flow& flow, const Inputs& given) {
   for (const auto& entry : given) there.push_back(entry.first);
   for (const ProgramInput& input : flow.inputs)
     if (input.needed) needed.push_back(input.name);
-  throw Error(ErrorCode::invalid_argument, fmt::format("[program] input '{}' {} is missing; needed: {}; given: {}",
-                                                       missing.name, to_string(missing.type), quoted(needed), quoted(there)));
+  throw Error(ErrorCode::invalid_argument,
+              fmt::format("[program] input '{}' {} is missing; needed: {}; given: {}", missing.name,
+                          to_string(missing.type), quoted(needed), quoted(there)));
 }
 
 }  // namespace

@@ -11,7 +11,8 @@ struct BoundInputs {
   Extents extents;
 };
 
-/// Matches what the caller gives with what the program needs; throws Error that names the input and both sides.
+/// Matches what the caller gives with what the program needs; throws Error that names the input and both
+/// sides.
 [[nodiscard]] BoundInputs bind_inputs(const Flow& flow, const Inputs& given, bool check_finite);
 
 }  // namespace rulegrad

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "rulegrad/error.hpp"
+
 #include "runtime/kernels/portable/statistics.hpp"
 #include "support/text.hpp"
 
@@ -26,10 +27,11 @@ std::optional<std::int64_t> first_non_finite(DType dtype, const std::byte* data,
 
 void fail_non_finite(const std::string& who, const char* verb, const char* advice, DType dtype,
                      std::span<const std::int64_t> dims, const std::byte* data, std::int64_t position) {
-  const double value =
-      dispatch(dtype, [&]<class T>(T) { return static_cast<double>(reinterpret_cast<const T*>(data)[position]); });
+  const double value = dispatch(
+      dtype, [&]<class T>(T) { return static_cast<double>(reinterpret_cast<const T*>(data)[position]); });
   Dims index(dims.size());
-  for (std::size_t axis = dims.size(); axis-- > 0; position /= dims[axis]) index[axis] = position % dims[axis];
+  for (std::size_t axis = dims.size(); axis-- > 0; position /= dims[axis])
+    index[axis] = position % dims[axis];
   throw Error(ErrorCode::non_finite, fmt::format("[{}] {} {} at {}; {}", who, verb, shortest(value),
                                                  to_string(std::span<const std::int64_t>(index)), advice));
 }

@@ -12,10 +12,12 @@
 namespace rulegrad {
 
 /// Position of the first NaN or infinity; nothing if all are finite. Integers and booleans always are.
-[[nodiscard]] std::optional<std::int64_t> first_non_finite(DType dtype, const std::byte* data, std::int64_t count);
+[[nodiscard]] std::optional<std::int64_t> first_non_finite(DType dtype, const std::byte* data,
+                                                           std::int64_t count);
 
 /// Throws Error(non_finite): `[who] verb nan at [0, 2, 17]; advice`.
 [[noreturn]] void fail_non_finite(const std::string& who, const char* verb, const char* advice, DType dtype,
-                                  std::span<const std::int64_t> dims, const std::byte* data, std::int64_t position);
+                                  std::span<const std::int64_t> dims, const std::byte* data,
+                                  std::int64_t position);
 
 }  // namespace rulegrad

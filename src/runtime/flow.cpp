@@ -1,12 +1,12 @@
 #include "runtime/flow.hpp"
 
 #include <fmt/format.h>
-
 #include <unordered_map>
 #include <unordered_set>
 
 #include "rulegrad/error.hpp"
 #include "rulegrad/leaves.hpp"
+
 #include "runtime/finite.hpp"
 #include "runtime/fold.hpp"
 
@@ -18,14 +18,17 @@ constexpr std::size_t large_fold = std::size_t{64} << 20;
 class Flattening {
  public:
   Flattening(std::span<const Expr> outputs, const CompileOptions& options)
-      : outputs_(outputs), options_(options), kernels_(options.kernels ? *options.kernels : Kernels::portable()) {}
+      : outputs_(outputs),
+        options_(options),
+        kernels_(options.kernels ? *options.kernels : Kernels::portable()) {}
 
   Flow run() {
-    if (outputs_.empty()) throw Error(ErrorCode::invalid_argument, "[program] has no outputs; ask for at least one");
+    if (outputs_.empty())
+      throw Error(ErrorCode::invalid_argument, "[program] has no outputs; ask for at least one");
     for (const Expr output : outputs_)
       if (&output.graph() != &outputs_[0].graph())
-        throw Error(ErrorCode::invalid_argument,
-                    fmt::format("[program] {} and {} belong to different graphs", describe(outputs_[0]), describe(output)));
+        throw Error(ErrorCode::invalid_argument, fmt::format("[program] {} and {} belong to different graphs",
+                                                             describe(outputs_[0]), describe(output)));
     for (const Expr input : outputs_[0].graph().inputs()) {
       input_index_.emplace(input, flow_.inputs.size());
       flow_.inputs.push_back({input.attributes<InputAttributes>().name, input.type()});
@@ -50,9 +53,11 @@ class Flattening {
     kernel = kernels_.find(expr.op().name);
     if (kernel) return kernel;
     if (expr.is("grad") || expr.is("vjp"))
-      throw Error(ErrorCode::invalid_argument,
-                  fmt::format("[program] {} is an open gradient node: rewrite it with an analyzer or the derivatives "
-                              "before it is compiled", describe(expr)));
+      throw Error(
+          ErrorCode::invalid_argument,
+          fmt::format("[program] {} is an open gradient node: rewrite it with an analyzer or the derivatives "
+                      "before it is compiled",
+                      describe(expr)));
     (void)kernels_.at(expr.op().name);  // throws
     return kernel;
   }
@@ -83,7 +88,8 @@ class Flattening {
       }
       const auto& kernel = kernel_of(*it);
       for (const Expr operand : it->operands())
-        if (const ReadThrough read = read_through(*kernel, operand); !read.as_scalar) needed_.insert(read.expr);
+        if (const ReadThrough read = read_through(*kernel, operand); !read.as_scalar)
+          needed_.insert(read.expr);
     }
   }
 
@@ -93,8 +99,8 @@ class Flattening {
       if (!expr.is("constant")) continue;
       const Tensor& value = expr.attributes<ConstantAttributes>().value;
       if (const auto at = first_non_finite(value.dtype(), value.data(), value.size()))
-        fail_non_finite(describe(expr), "holds", "repair the model, or compile with check_finite off", value.dtype(),
-                        value.dims(), value.data(), *at);
+        fail_non_finite(describe(expr), "holds", "repair the model, or compile with check_finite off",
+                        value.dtype(), value.dims(), value.data(), *at);
     }
   }
 

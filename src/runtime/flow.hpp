@@ -46,7 +46,8 @@ struct Instruction {
 /// A program before memory is given to it: kernel calls in order, operands before users. Refers to no graph.
 struct Flow {
   std::vector<Value> values;
-  std::vector<ProgramInput> inputs;  ///< all of the graph: even one that is not needed may say what the batch is
+  std::vector<ProgramInput>
+      inputs;  ///< all of the graph: even one that is not needed may say what the batch is
   std::vector<ProgramConstant> constants;
   std::vector<Instruction> instructions;
   std::vector<ValueId> outputs;
@@ -61,8 +62,8 @@ struct Flow {
   }
 };
 
-/// Orders the operations below the outputs, evaluates those that depend on no input and no batch, drops those whose
-/// users can do without (see `read_through`).
+/// Orders the operations below the outputs, evaluates those that depend on no input and no batch, drops those
+/// whose users can do without (see `read_through`).
 [[nodiscard]] Flow flow_of(std::span<const Expr> outputs, const CompileOptions& options);
 
 }  // namespace rulegrad

@@ -2,6 +2,7 @@
 
 #include "rulegrad/error.hpp"
 #include "rulegrad/leaves.hpp"
+
 #include "runtime/invoke.hpp"
 
 namespace rulegrad {
@@ -16,7 +17,8 @@ bool keeps_elements(const Kernel& kernel, Expr expr) {
   if (!kernel.same_elements || expr.operands().empty()) return false;
   const Type& from = expr.operand(0).type();
   const Type& to = expr.type();
-  if (from.dtype != to.dtype || from.shape.sampled() != to.shape.sampled() || from.shape.count() != to.shape.count())
+  if (from.dtype != to.dtype || from.shape.sampled() != to.shape.sampled() ||
+      from.shape.count() != to.shape.count())
     return false;
   std::vector<Type> types;
   for (const Expr operand : expr.operands()) types.push_back(operand.type());
@@ -79,7 +81,8 @@ class Folder {
     }
     const Dims dims = *expr.shape().static_dims();
     if (keeps_elements(*kernel, expr)) return operands[0].reshaped(dims);
-    return compute(*kernel, describe(expr), operands, {expr.dtype(), Shape::of(dims)}, expr.attributes(), check_finite_);
+    return compute(*kernel, describe(expr), operands, {expr.dtype(), Shape::of(dims)}, expr.attributes(),
+                   check_finite_);
   }
 
   const std::vector<Expr>& order_;
@@ -92,7 +95,8 @@ class Folder {
 
 }  // namespace
 
-std::unordered_map<Expr, Tensor> fold_constants(const std::vector<Expr>& order, const std::unordered_set<Expr>& wanted,
+std::unordered_map<Expr, Tensor> fold_constants(const std::vector<Expr>& order,
+                                                const std::unordered_set<Expr>& wanted,
                                                 const Kernels& kernels, bool check_finite) {
   return Folder(order, wanted, kernels, check_finite).run();
 }

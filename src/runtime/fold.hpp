@@ -10,8 +10,8 @@
 
 namespace rulegrad {
 
-/// What a kernel that broadcasts reads instead of an operand: an expanded value before it was expanded, one number
-/// instead of a fill. The expression itself for other kernels.
+/// What a kernel that broadcasts reads instead of an operand: an expanded value before it was expanded, one
+/// number instead of a fill. The expression itself for other kernels.
 struct ReadThrough {
   Expr expr;
   bool as_scalar = false;  ///< the number of the fill `expr`
@@ -24,8 +24,8 @@ struct ReadThrough {
 /// The number of a fill.
 [[nodiscard]] Tensor fill_scalar(Expr fill);
 
-/// Evaluates `wanted`, which depend on constants and fills of static shape only; intermediate results go as soon as
-/// their last user is done. `order` is topological and holds all that is needed.
+/// Evaluates `wanted`, which depend on constants and fills of static shape only; intermediate results go as
+/// soon as their last user is done. `order` is topological and holds all that is needed.
 [[nodiscard]] std::unordered_map<Expr, Tensor> fold_constants(const std::vector<Expr>& order,
                                                               const std::unordered_set<Expr>& wanted,
                                                               const Kernels& kernels, bool check_finite);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "rulegrad/error.hpp"
+
 #include "runtime/finite.hpp"
 
 namespace rulegrad {
@@ -17,13 +18,15 @@ void invoke(const Kernel& kernel, const std::string& label, const KernelCall& ca
 
 void require_finite_result(const std::string& label, DType dtype, const Dims& dims, const std::byte* data) {
   if (const auto at = first_non_finite(dtype, data, element_count(dims)))
-    fail_non_finite(label, "gave",
-                    "its operands are finite, so a sum left the range of the dtype: scale the input, or compute in "
-                    "float64", dtype, dims, data, *at);
+    fail_non_finite(
+        label, "gave",
+        "its operands are finite, so a sum left the range of the dtype: scale the input, or compute in "
+        "float64",
+        dtype, dims, data, *at);
 }
 
-Tensor compute(const Kernel& kernel, const std::string& label, std::span<const Tensor> operands, const Type& type,
-               const Attributes& attributes, bool check_finite) {
+Tensor compute(const Kernel& kernel, const std::string& label, std::span<const Tensor> operands,
+               const Type& type, const Attributes& attributes, bool check_finite) {
   std::vector<ConstView> views;
   for (const Tensor& operand : operands) views.push_back({operand.dtype(), operand.dims(), nullptr});
   Tensor result = Tensor::uninitialized(type.dtype, *type.shape.static_dims());

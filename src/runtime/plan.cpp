@@ -21,7 +21,8 @@ class Planning {
     for (const Storage& s : storage_.storages) plan_.bytes.push_back(bytes_of(type_of(s.value)));
     for (const Instruction& instruction : flow_.instructions) add_step(instruction);
     for (StorageId s = 0; s < storage_.storages.size(); ++s)
-      if (const Storage& storage = storage_.storages[s]; storage.home == Home::arena && storage.last < plan_.steps.size())
+      if (const Storage& storage = storage_.storages[s];
+          storage.home == Home::arena && storage.last < plan_.steps.size())
         plan_.steps[storage.last].dies.push_back(s);
     lay_out();
   }
@@ -44,7 +45,8 @@ class Planning {
     else
       call_for_each_sample(instruction, step);
     if (instruction.kernel->scratch)
-      step.scratch_bytes = instruction.kernel->scratch({step.operands, step.result, instruction.attributes, {}});
+      step.scratch_bytes =
+          instruction.kernel->scratch({step.operands, step.result, instruction.attributes, {}});
     plan_.steps.push_back(std::move(step));
   }
 
@@ -55,11 +57,13 @@ class Planning {
   bool broadcasts_samples(const Instruction& instruction) const {
     if (type_of(instruction.result).shape.rank() >= most_axes) return false;
     switch (instruction.kernel->access) {
-      case Access::broadcast: return true;
+      case Access::broadcast:
+        return true;
       case Access::elementwise:
         return std::all_of(instruction.operands.begin(), instruction.operands.end(),
                            [&](ValueId operand) { return sampled(operand); });
-      case Access::any: break;
+      case Access::any:
+        break;
     }
     return false;
   }
@@ -71,7 +75,8 @@ class Planning {
     for (const ValueId operand : instruction.operands) types.push_back(type_of(operand));
     const Shape& result = type_of(instruction.result).shape;
     std::vector<bool> is_row(types.size());
-    for (const std::size_t k : instruction.kernel->rows(types, type_of(instruction.result), instruction.attributes)) {
+    for (const std::size_t k :
+         instruction.kernel->rows(types, type_of(instruction.result), instruction.attributes)) {
       if (result.rank() == 0 || types[k].shape.rank() == 0 || types[k].shape[0] != result[0]) return {};
       is_row[k] = true;
     }
@@ -87,8 +92,8 @@ class Planning {
     return dims;
   }
 
-  /// All axes are shown. A sampled operand of lower rank than the result gets ones behind its sample axis, so that
-  /// the others still align.
+  /// All axes are shown. A sampled operand of lower rank than the result gets ones behind its sample axis, so
+  /// that the others still align.
   void call_once(const Instruction& instruction, Step& step) {
     const Type& result = type_of(instruction.result);
     for (const ValueId operand : instruction.operands) {
@@ -105,7 +110,8 @@ class Planning {
   void call_with_larger_batch(const Instruction& instruction, const std::vector<bool>& rows, Step& step) {
     for (std::size_t k = 0; k < rows.size(); ++k) {
       const Type& type = type_of(instruction.operands[k]);
-      step.operands.push_back({type.dtype, keep(rows[k] ? stacked(type) : type.shape.at(plan_.extents)), nullptr});
+      step.operands.push_back(
+          {type.dtype, keep(rows[k] ? stacked(type) : type.shape.at(plan_.extents)), nullptr});
       step.operand_steps.push_back(0);
     }
     const Type& result = type_of(instruction.result);
@@ -145,7 +151,8 @@ class Planning {
     std::vector<bool> is_output(flow_.values.size());
     for (const ValueId output : flow_.outputs) is_output[flow_.root(output)] = true;
     for (const Instruction& instruction : flow_.instructions)
-      if (!is_output[instruction.result]) plan_.unplanned_bytes += aligned(bytes_of(type_of(instruction.result)));
+      if (!is_output[instruction.result])
+        plan_.unplanned_bytes += aligned(bytes_of(type_of(instruction.result)));
   }
 
   const Flow& flow_;

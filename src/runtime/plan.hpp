@@ -10,14 +10,15 @@
 
 namespace rulegrad {
 
-/// One instruction with the extents of a run filled in. Pointers are missing: storages have bases only in a run.
+/// One instruction with the extents of a run filled in. Pointers are missing: storages have bases only in a
+/// run.
 struct Step {
   std::vector<ConstView> operands;
   MutableView result;
   std::vector<StorageId> operand_storages;
   StorageId result_storage;
-  /// How often the kernel runs, and how far each operand and the result move between runs: once for each sample,
-  /// unless the kernel can take the sample axis for one more axis of its operands.
+  /// How often the kernel runs, and how far each operand and the result move between runs: once for each
+  /// sample, unless the kernel can take the sample axis for one more axis of its operands.
   std::int64_t repeats = 1;
   std::vector<std::size_t> operand_steps;
   std::size_t result_step = 0;

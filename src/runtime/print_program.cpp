@@ -1,5 +1,4 @@
 #include <fmt/format.h>
-
 #include <optional>
 
 #include "runtime/program_data.hpp"
@@ -14,9 +13,9 @@ class Printing {
       : flow_(flow), storage_(storage), plan_(plan) {}
 
   std::string run() const {
-    std::string text = fmt::format("batch {}, samples {}: {} instructions, arena {} bytes ({} without reuse)\n",
-                                   plan_.extents.batch, plan_.extents.samples, flow_.instructions.size(),
-                                   plan_.arena_bytes, plan_.unplanned_bytes);
+    std::string text = fmt::format(
+        "batch {}, samples {}: {} instructions, arena {} bytes ({} without reuse)\n", plan_.extents.batch,
+        plan_.extents.samples, flow_.instructions.size(), plan_.arena_bytes, plan_.unplanned_bytes);
     for (std::size_t i = 0; i < flow_.instructions.size(); ++i) text += line(i) + "\n";
     std::vector<std::string> results;
     for (const ValueId output : flow_.outputs) results.push_back(name(output));
@@ -32,14 +31,14 @@ class Printing {
     for (const StorageId s : step.dies) dead.push_back(place(s));
     const std::string attributes = to_string(instruction.attributes);
     const Dims dims = flow_.values[instruction.result].type.shape.at(plan_.extents);
-    std::string text = fmt::format("{} = {}({}){}{} : {}{} in {}", name(instruction.result), instruction.op,
-                                   join(operands), attributes.empty() ? "" : " ", attributes,
-                                   name_of(flow_.values[instruction.result].type.dtype),
-                                   to_string(std::span<const std::int64_t>(dims)),
-                                   place(step.result_storage));
+    std::string text = fmt::format(
+        "{} = {}({}){}{} : {}{} in {}", name(instruction.result), instruction.op, join(operands),
+        attributes.empty() ? "" : " ", attributes, name_of(flow_.values[instruction.result].type.dtype),
+        to_string(std::span<const std::int64_t>(dims)), place(step.result_storage));
     if (const auto over = overwritten(instruction)) text += fmt::format(", over {}", name(*over));
     if (step.repeats != 1) text += fmt::format(", once for each of {} samples", step.repeats);
-    if (step.scratch_bytes != 0) text += fmt::format(", scratch {}+{}", step.scratch_offset, step.scratch_bytes);
+    if (step.scratch_bytes != 0)
+      text += fmt::format(", scratch {}+{}", step.scratch_offset, step.scratch_bytes);
     if (!dead.empty()) text += "; frees " + join(dead);
     return text;
   }

@@ -1,14 +1,14 @@
 #include "rulegrad/program.hpp"
 
-#include <omp.h>
-
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <omp.h>
 #include <optional>
 #include <string_view>
 
 #include "rulegrad/error.hpp"
+
 #include "runtime/bind_inputs.hpp"
 #include "runtime/invoke.hpp"
 #include "runtime/program_data.hpp"
@@ -43,7 +43,8 @@ class ThreadCount {
 
 std::shared_ptr<const Plan> Program::Data::plan(const Extents& extents) const {
   const std::lock_guard lock(plans_mutex_);
-  const auto found = std::find_if(plans_.begin(), plans_.end(), [&](const auto& p) { return p->extents == extents; });
+  const auto found =
+      std::find_if(plans_.begin(), plans_.end(), [&](const auto& p) { return p->extents == extents; });
   if (found != plans_.end()) {
     std::rotate(found, found + 1, plans_.end());
     return plans_.back();
@@ -63,7 +64,8 @@ void Program::Data::execute(const Plan& plan, std::span<std::byte* const> bases,
     const Instruction& instruction = flow.instructions[i];
     views.assign(step.operands.begin(), step.operands.end());
     for (std::size_t k = 0; k < views.size(); ++k) views[k].data = bases[step.operand_storages[k]];
-    KernelCall call{views, step.result, instruction.attributes, {arena + step.scratch_offset, step.scratch_bytes}};
+    KernelCall call{
+        views, step.result, instruction.attributes, {arena + step.scratch_offset, step.scratch_bytes}};
     call.result.data = bases[step.result_storage];
     for (std::int64_t sample = 0; sample < step.repeats; ++sample) {
       invoke(*instruction.kernel, instruction.label, call);
@@ -72,7 +74,8 @@ void Program::Data::execute(const Plan& plan, std::span<std::byte* const> bases,
     }
     if (check_finite && instruction.kernel->contraction)
       require_finite_result(instruction.label, step.result.dtype,
-                            flow.values[instruction.result].type.shape.at(plan.extents), bases[step.result_storage]);
+                            flow.values[instruction.result].type.shape.at(plan.extents),
+                            bases[step.result_storage]);
     if (poison) {
       std::memset(call.scratch.data(), poison_byte, call.scratch.size());
       for (const StorageId dead : step.dies) std::memset(bases[dead], poison_byte, plan.bytes[dead]);
@@ -103,12 +106,19 @@ std::vector<Tensor> Program::run(const Inputs& inputs, const RunOptions& options
   for (StorageId s = 0; s < bases.size(); ++s) {
     const Storage& storage = data_->storage.storages[s];
     switch (storage.home) {
-      case Home::arena: bases[s] = arena.data() + plan->offsets[s]; break;
+      case Home::arena:
+        bases[s] = arena.data() + plan->offsets[s];
+        break;
       // Nothing writes to inputs and constants: they are operands only.
-      case Home::input: bases[s] = const_cast<std::byte*>(bound.tensors[storage.index]->data()); break;
-      case Home::constant: bases[s] = const_cast<std::byte*>(flow.constants[storage.index].value.data()); break;
+      case Home::input:
+        bases[s] = const_cast<std::byte*>(bound.tensors[storage.index]->data());
+        break;
+      case Home::constant:
+        bases[s] = const_cast<std::byte*>(flow.constants[storage.index].value.data());
+        break;
       case Home::output:
-        written[storage.index] = Tensor::uninitialized(flow.values[storage.value].type.dtype, dims_of(storage.value));
+        written[storage.index] =
+            Tensor::uninitialized(flow.values[storage.value].type.dtype, dims_of(storage.value));
         bases[s] = written[storage.index]->mutable_data();
         break;
     }

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "rulegrad/program.hpp"
+
 #include "runtime/arena.hpp"
 #include "runtime/flow.hpp"
 #include "runtime/plan.hpp"

@@ -9,7 +9,9 @@ constexpr StorageId none = ~StorageId{0};
 
 class Assignment {
  public:
-  Assignment(const Flow& flow, bool reuse) : flow_(flow), reuse_(reuse) { map_.of.assign(flow.values.size(), none); }
+  Assignment(const Flow& flow, bool reuse) : flow_(flow), reuse_(reuse) {
+    map_.of.assign(flow.values.size(), none);
+  }
 
   StorageMap run() {
     find_last_uses();
@@ -64,7 +66,8 @@ class Assignment {
     }
   }
 
-  /// The memory of an operand of the result's type that dies here and is not read in another shape by the same call.
+  /// The memory of an operand of the result's type that dies here and is not read in another shape by the
+  /// same call.
   StorageId dying_operand(std::size_t position) const {
     const Instruction& instruction = flow_.instructions[position];
     const Type& type = flow_.values[instruction.result].type;
@@ -72,9 +75,10 @@ class Assignment {
       const StorageId candidate = map_.of[flow_.root(operand)];
       const Storage& storage = map_.storages[candidate];
       if (storage.home != Home::arena || storage.last != position) continue;
-      const bool fits = std::all_of(instruction.operands.begin(), instruction.operands.end(), [&](ValueId other) {
-        return map_.of[flow_.root(other)] != candidate || flow_.values[other].type == type;
-      });
+      const bool fits =
+          std::all_of(instruction.operands.begin(), instruction.operands.end(), [&](ValueId other) {
+            return map_.of[flow_.root(other)] != candidate || flow_.values[other].type == type;
+          });
       if (fits) return candidate;
     }
     return none;
@@ -89,6 +93,8 @@ class Assignment {
 
 }  // namespace
 
-StorageMap assign_storage(const Flow& flow, bool reuse) { return Assignment(flow, reuse).run(); }
+StorageMap assign_storage(const Flow& flow, bool reuse) {
+  return Assignment(flow, reuse).run();
+}
 
 }  // namespace rulegrad

@@ -1,7 +1,6 @@
 #include "runtime/arena.hpp"
 
 #include <doctest/doctest.h>
-
 #include <random>
 #include <thread>
 
@@ -38,7 +37,8 @@ TEST_CASE("values that live at the same time never overlap in the arena") {
       REQUIRE(plan.offsets[a] % 64 == 0);
       REQUIRE(plan.offsets[a] + intervals[a].bytes <= plan.bytes);
       for (std::size_t b = 0; b < a; ++b) {
-        const bool together = intervals[a].first <= intervals[b].last && intervals[b].first <= intervals[a].last;
+        const bool together =
+            intervals[a].first <= intervals[b].last && intervals[b].first <= intervals[a].last;
         const bool apart = plan.offsets[a] + intervals[a].bytes <= plan.offsets[b] ||
                            plan.offsets[b] + intervals[b].bytes <= plan.offsets[a];
         REQUIRE((!together || apart || intervals[a].bytes == 0 || intervals[b].bytes == 0));

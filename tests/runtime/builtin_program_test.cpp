@@ -1,6 +1,5 @@
 // What programs do with the operators that ship.
 #include <doctest/doctest.h>
-
 #include <memory>
 #include <random>
 
@@ -22,7 +21,9 @@ Expr fill(Graph& graph, double value, Shape shape) {
   return graph.make(op("fill"), {}, FillAttributes{value, DType::float32, std::move(shape)});
 }
 
-Program compiled(const std::vector<Expr>& outputs) { return Program::compile(outputs, {.poison = true}); }
+Program compiled(const std::vector<Expr>& outputs) {
+  return Program::compile(outputs, {.poison = true});
+}
 
 std::vector<float> list(const Tensor& tensor) {
   const auto values = tensor.values<float>();
@@ -40,7 +41,8 @@ TEST_CASE("fills and expanded values that only feed elementwise kernels take no 
   CHECK(program.stats({2, 1}).instructions == 2);
   CHECK(program.stats({2, 1}).arena_bytes == 0);
   CHECK(program.print({2, 1}).find("mul('x', 2)") != std::string::npos);
-  const Inputs inputs{{"x", Tensor({2, 3}, {1.F, 2.F, 3.F, 4.F, 5.F, 6.F})}, {"row", Tensor({3}, {10.F, 20.F, 30.F})}};
+  const Inputs inputs{{"x", Tensor({2, 3}, {1.F, 2.F, 3.F, 4.F, 5.F, 6.F})},
+                      {"row", Tensor({3}, {10.F, 20.F, 30.F})}};
   CHECK(list(program.run(inputs).at(0)) == std::vector<float>{12, 24, 36, 18, 30, 42});
 
   // Two of them alone still give a result of the full shape.
@@ -52,9 +54,10 @@ TEST_CASE("fills that are looked at as arrays are arrays") {
   Graph graph;
   const Expr x = graph.input("x", {DType::float32, Shape{B, 2}});
   const Expr ones = fill(graph, 1, Shape{B, 2});
-  const auto results = compiled({ones, make("relu", {ones}), make("sum", {ones}, ReduceAttributes{{0}, false}),
-                                 make("add", {x, ones}), fill(graph, 7, Shape{3})})
-                           .run({{"x", Tensor({2, 2}, {1.F, 2.F, 3.F, 4.F})}});
+  const auto results =
+      compiled({ones, make("relu", {ones}), make("sum", {ones}, ReduceAttributes{{0}, false}),
+                make("add", {x, ones}), fill(graph, 7, Shape{3})})
+          .run({{"x", Tensor({2, 2}, {1.F, 2.F, 3.F, 4.F})}});
   CHECK(list(results[0]) == std::vector<float>{1, 1, 1, 1});
   CHECK(list(results[1]) == std::vector<float>{1, 1, 1, 1});
   CHECK(list(results[2]) == std::vector<float>{2, 2});
@@ -74,7 +77,8 @@ TEST_CASE("operations that leave the elements where they are cost nothing") {
   Graph graph;
   const Expr x = graph.input("x", {DType::float32, Shape{B, 2, 1, 3}});
   const Expr y = make("neg", {x});
-  const Expr moved = make("transpose", {make("reshape", {y}, ShapeAttributes{Shape{B, 3, 1, 2}})}, TransposeAttributes{{0, 2, 1, 3}});
+  const Expr moved = make("transpose", {make("reshape", {y}, ShapeAttributes{Shape{B, 3, 1, 2}})},
+                          TransposeAttributes{{0, 2, 1, 3}});
   const Expr same = make("cast", {make("identity", {moved})}, CastAttributes{DType::float32});
   const Program program = compiled({make("abs", {same}), moved});
   CHECK(program.stats({}).instructions == 2);
@@ -96,17 +100,21 @@ TEST_CASE("folding reads through expanded constants without making them") {
   CHECK(program.stats({}).folded_constants == 0);
   const Program folded = compiled({make("add", {x, make("mul", {wide, wide})})});
   CHECK(folded.stats({}).folded_constants == 1);
-  CHECK(list(folded.run({{"x", Tensor(DType::float32, {4, 3})}}).at(0)) == std::vector<float>{1, 4, 9, 1, 4, 9, 1, 4, 9, 1, 4, 9});
+  CHECK(list(folded.run({{"x", Tensor(DType::float32, {4, 3})}}).at(0)) ==
+        std::vector<float>{1, 4, 9, 1, 4, 9, 1, 4, 9, 1, 4, 9});
 }
 
 TEST_CASE("open gradient nodes are refused with their name") {
   Graph graph;
   const Expr x = graph.input("x", {DType::float32, Shape{B, 2}});
-  const Expr open = graph.make(op("vjp"), {make("relu", {x}), x}, SlotAttributes{0, DType::float32, Shape{B, 2}});
+  const Expr open =
+      graph.make(op("vjp"), {make("relu", {x}), x}, SlotAttributes{0, DType::float32, Shape{B, 2}});
   graph.add_name(open, "x.gradient");
-  CHECK_THROWS_WITH_AS(compiled({open}),
-                       "[program] vjp 'x.gradient' float32[B, 2] is an open gradient node: rewrite it with an analyzer or "
-                       "the derivatives before it is compiled", Error);
+  CHECK_THROWS_WITH_AS(
+      compiled({open}),
+      "[program] vjp 'x.gradient' float32[B, 2] is an open gradient node: rewrite it with an analyzer or "
+      "the derivatives before it is compiled",
+      Error);
 }
 
 TEST_CASE("random programs of real operators have the same bits however memory is shared") {
@@ -119,26 +127,43 @@ TEST_CASE("random programs of real operators have the same bits however memory i
     std::vector<Expr> full{graph->input("x", {DType::float32, Shape({B, 4, 6}, sampled)}),
                            graph->input("y", {DType::float32, Shape{B, 4, 6}})};
     std::vector<Expr> turned, narrow{graph->scalar(0.5)};
-    const auto pick = [&](const std::vector<Expr>& from) { return from[from.size() - 1 - random() % std::min<std::size_t>(from.size(), 5)]; };
+    const auto pick = [&](const std::vector<Expr>& from) {
+      return from[from.size() - 1 - random() % std::min<std::size_t>(from.size(), 5)];
+    };
     const char* unary[] = {"relu", "tanh", "abs", "neg", "sigmoid", "sign", "floor"};
     const char* binary[] = {"add", "sub", "mul", "max", "min", "over", "stabilize"};
     while (full.size() < 30) {
       switch (random() % 11) {
         case 0:
-        case 1: full.push_back(make(unary[random() % 7], {pick(full)})); break;
+        case 1:
+          full.push_back(make(unary[random() % 7], {pick(full)}));
+          break;
         case 2:
-        case 3: full.push_back(make(binary[random() % 7], {pick(full), pick(full)})); break;
-        case 4: full.push_back(make(binary[random() % 7], {pick(full), pick(narrow)})); break;
-        case 5: narrow.push_back(make(random() % 2 == 0 ? "mean" : "amax", {pick(full)}, ReduceAttributes{{2}, true})); break;
-        case 6: turned.push_back(make("transpose", {pick(full)}, TransposeAttributes{{0, 2, 1}})); break;
+        case 3:
+          full.push_back(make(binary[random() % 7], {pick(full), pick(full)}));
+          break;
+        case 4:
+          full.push_back(make(binary[random() % 7], {pick(full), pick(narrow)}));
+          break;
+        case 5:
+          narrow.push_back(
+              make(random() % 2 == 0 ? "mean" : "amax", {pick(full)}, ReduceAttributes{{2}, true}));
+          break;
+        case 6:
+          turned.push_back(make("transpose", {pick(full)}, TransposeAttributes{{0, 2, 1}}));
+          break;
         case 7:
-          if (!turned.empty()) full.push_back(make("reshape", {pick(turned)}, ShapeAttributes{Shape{B, 4, 6}}));
+          if (!turned.empty())
+            full.push_back(make("reshape", {pick(turned)}, ShapeAttributes{Shape{B, 4, 6}}));
           break;
         case 8:
           full.push_back(make("slice", {make("concat", {pick(full), pick(full)}, AxisAttributes{1})},
                               SliceAttributes{{1}, {2}, {6}, {1}}));
           break;
-        case 9: full.push_back(make("where", {make("greater", {pick(full), pick(narrow)}), pick(full), pick(full)})); break;
+        case 9:
+          full.push_back(
+              make("where", {make("greater", {pick(full), pick(narrow)}), pick(full), pick(full)}));
+          break;
         default: {
           // Operands of accum have one type.
           const Expr a = pick(full);
@@ -146,7 +171,8 @@ TEST_CASE("random programs of real operators have the same bits however memory i
         }
       }
     }
-    const std::vector<Expr> outputs{full.back(), pick(full), pick(narrow), make("reshape", {pick(full)}, ShapeAttributes{Shape{B, 24}})};
+    const std::vector<Expr> outputs{full.back(), pick(full), pick(narrow),
+                                    make("reshape", {pick(full)}, ShapeAttributes{Shape{B, 24}})};
     CompileOptions fresh{.check_finite = false, .reuse_memory = false};
     const Program planned = Program::compile(outputs, {.check_finite = false});
     const Program poisoned = Program::compile(outputs, {.check_finite = false, .poison = true});
@@ -154,7 +180,8 @@ TEST_CASE("random programs of real operators have the same bits however memory i
     in_place += planned.stats({}).in_place;
     for (const std::int64_t batch : {1, 3, 700}) {
       std::normal_distribution<float> next;
-      Tensor x(DType::float32, sampled ? Dims{2, batch, 4, 6} : Dims{batch, 4, 6}), y(DType::float32, {batch, 4, 6});
+      Tensor x(DType::float32, sampled ? Dims{2, batch, 4, 6} : Dims{batch, 4, 6}),
+          y(DType::float32, {batch, 4, 6});
       for (float& value : x.mutable_values<float>()) value = next(random);
       for (float& value : y.mutable_values<float>()) value = next(random);
       const Inputs inputs{{"x", x}, {"y", y}};

@@ -1,12 +1,10 @@
-#include "runtime/kernels/portable/first_max.hpp"
-
 #include <doctest/doctest.h>
-
 #include <limits>
 #include <map>
 #include <memory>
 
 #include "oracle/arrays.hpp"
+#include "runtime/kernels/portable/first_max.hpp"
 
 using namespace rulegrad;
 
@@ -28,7 +26,8 @@ TEST_CASE("first_max marks one value in each group: the first largest, or the fi
         oracle::Dims group = index;
         for (const std::int64_t axis : axes) group[static_cast<std::size_t>(axis)] = 0;
         const auto [at, fresh] = first.emplace(group, flat);
-        if (!fresh && !std::isnan(x[at->second]) && (std::isnan(x[flat]) || x[flat] > x[at->second])) at->second = flat;
+        if (!fresh && !std::isnan(x[at->second]) && (std::isnan(x[flat]) || x[flat] > x[at->second]))
+          at->second = flat;
         ++flat;
       });
       std::vector<char> expected(x.size());

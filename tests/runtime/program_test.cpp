@@ -1,13 +1,13 @@
 #include "rulegrad/program.hpp"
 
-#include <doctest/doctest.h>
-
 #include <cmath>
+#include <doctest/doctest.h>
 #include <limits>
 #include <optional>
 #include <thread>
 
 #include "rulegrad/error.hpp"
+
 #include "runtime/toy_operators.hpp"
 
 using namespace rulegrad;
@@ -24,11 +24,17 @@ Expr make(std::string_view name, std::vector<Expr> operands) {
   return graph.make(toys().op(name), std::move(operands));
 }
 
-CompileOptions options() { return {.kernels = &toys().kernels, .poison = true}; }
+CompileOptions options() {
+  return {.kernels = &toys().kernels, .poison = true};
+}
 
-Program compiled(std::vector<Expr> outputs) { return Program::compile(outputs, options()); }
+Program compiled(std::vector<Expr> outputs) {
+  return Program::compile(outputs, options());
+}
 
-Tensor floats(Dims dims, std::initializer_list<float> values) { return {std::move(dims), values}; }
+Tensor floats(Dims dims, std::initializer_list<float> values) {
+  return {std::move(dims), values};
+}
 
 std::vector<float> list(const Tensor& tensor) {
   const auto values = tensor.values<float>();
@@ -66,7 +72,9 @@ TEST_CASE("outputs may be inputs, constants, each other and other shapes of them
   const Expr c = graph.constant(floats({2}, {1, 2}));
   const Expr y = make("half", {x});
   const Tensor given = floats({2, 2}, {2, 4, 6, 8});
-  const auto results = compiled({x, c, y, y, make("flat", {y}), make("flat", {x}), make("half", {make("flat", {y})})}).run({{"x", given}});
+  const auto results =
+      compiled({x, c, y, y, make("flat", {y}), make("flat", {x}), make("half", {make("flat", {y})})})
+          .run({{"x", given}});
   CHECK(identical(results[0], given));
   CHECK(list(results[1]) == std::vector<float>{1, 2});
   CHECK(list(results[2]) == std::vector<float>{1, 2, 3, 4});
@@ -82,7 +90,8 @@ TEST_CASE("what depends on no input is computed once") {
   const Expr x = graph.input("x", {DType::float32, Shape{B, 2}});
   const Expr w = graph.constant(floats({2, 2}, {1, -2, -3, 4}));
   const Expr positive = make("relu", {w});
-  const Program program = compiled({make("dot", {x, make("half", {make("half", {positive})})}), make("dot", {x, positive})});
+  const Program program =
+      compiled({make("dot", {x, make("half", {make("half", {positive})})}), make("dot", {x, positive})});
   const ProgramStats stats = program.stats({1, 1});
   CHECK(stats.instructions == 2);
   CHECK(stats.contractions == 2);
@@ -105,11 +114,11 @@ TEST_CASE("folded constants above 64 MB are noted") {
 TEST_CASE("results are written over operands that nobody reads later, and over nothing else") {
   Graph graph;
   const Expr x = graph.input("x", {DType::float32, Shape{B, 3}});
-  const Expr a = make("half", {x});        // not over the input
-  const Expr b = make("half", {a});        // not over a: read below
-  const Expr c = make("flip", {b});        // never in place
-  const Expr d = make("sub", {c, a});      // over c or a
-  const Expr e = make("half", {d});        // over d, into the output
+  const Expr a = make("half", {x});    // not over the input
+  const Expr b = make("half", {a});    // not over a: read below
+  const Expr c = make("flip", {b});    // never in place
+  const Expr d = make("sub", {c, a});  // over c or a
+  const Expr e = make("half", {d});    // over d, into the output
   const Program program = compiled({e});
   const Tensor given = floats({1, 3}, {4, 8, 16});
   CHECK(list(program.run({{"x", given}}).at(0)) == std::vector<float>{1, -1, -3.5});
@@ -145,8 +154,8 @@ TEST_CASE("kernels are called once for each sample, or once for all that broadca
         "%4 = half(%3) : float32[3, 1, 2] in output 0, over %3\n"
         "return %4\n");
 
-  const Tensor xs = floats({3, 2, 2}, {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}), ones = floats({2, 2}, {1, 0, 2, 1}),
-               rows = floats({3, 2}, {1, 2, 3, 4, 5, 6});
+  const Tensor xs = floats({3, 2, 2}, {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}),
+               ones = floats({2, 2}, {1, 0, 2, 1}), rows = floats({3, 2}, {1, 2, 3, 4, 5, 6});
   const Tensor all = program.run({{"x", xs}, {"one", ones}, {"row", rows}}).at(0);
   CHECK(all.dims() == Dims{3, 2, 2});
 
@@ -155,12 +164,14 @@ TEST_CASE("kernels are called once for each sample, or once for all that broadca
   const Expr pone = plain.input("one", {DType::float32, Shape{B, 2}});
   const Expr prow = plain.input("row", {DType::float32, Shape{2}});
   const Expr pw = plain.constant(floats({2, 2}, {1, 2, 3, 4}));
-  const Program single = compiled({make("half", {make("dot", {make("flip", {make("mul", {make("sub", {px, pone}), prow})}), pw})})});
+  const Program single = compiled(
+      {make("half", {make("dot", {make("flip", {make("mul", {make("sub", {px, pone}), prow})}), pw})})});
   for (std::int64_t s = 0; s < 3; ++s) {
     const Tensor x_s({2, 2}, xs.values<float>().subspan(static_cast<std::size_t>(s) * 4, 4));
     const Tensor row_s({2}, rows.values<float>().subspan(static_cast<std::size_t>(s) * 2, 2));
     const Tensor expected = single.run({{"x", x_s}, {"one", ones}, {"row", row_s}}).at(0);
-    CHECK(identical(Tensor({2, 2}, all.values<float>().subspan(static_cast<std::size_t>(s) * 4, 4)), expected));
+    CHECK(
+        identical(Tensor({2, 2}, all.values<float>().subspan(static_cast<std::size_t>(s) * 4, 4)), expected));
   }
 }
 
@@ -172,8 +183,10 @@ TEST_CASE("wrong inputs are told with what is there and what is needed") {
   const Program program = compiled({make("relu", {x}), make("relu", {mask})});
   const Tensor good(DType::float32, {2, 3}), mask4(DType::float32, {4, 3});
   CHECK(message_of(program, {{"x", good}, {"mask", mask4}}) == "no error");
-  CHECK(message_of(program, {{"x", good}}) == "[program] input 'mask' float32[2*B, 3] is missing; needed: 'x', 'mask'; given: 'x'");
-  CHECK(message_of(program, {{"x", good}, {"mask", mask4}, {"masks", good}}) == "[program] unknown input 'masks'; did you mean 'mask'?");
+  CHECK(message_of(program, {{"x", good}}) ==
+        "[program] input 'mask' float32[2*B, 3] is missing; needed: 'x', 'mask'; given: 'x'");
+  CHECK(message_of(program, {{"x", good}, {"mask", mask4}, {"masks", good}}) ==
+        "[program] unknown input 'masks'; did you mean 'mask'?");
   CHECK(message_of(program, {{"x", Tensor(DType::float64, {2, 3})}, {"mask", mask4}}) ==
         "[input 'x'] expects float32[B, 3] but got float64[2, 3]; cast it to float32");
   CHECK(message_of(program, {{"x", Tensor(DType::float32, {3})}, {"mask", mask4}}) ==
@@ -182,13 +195,17 @@ TEST_CASE("wrong inputs are told with what is there and what is needed") {
         "[input 'x'] expects float32[B, 3] but got float32[2, 4]; dim 1 must be 3 and is 4");
   CHECK(message_of(program, {{"x", Tensor(DType::float32, {0, 3})}, {"mask", mask4}}) ==
         "[input 'x'] expects float32[B, 3] but got float32[0, 3]; dim 0 holds no elements");
-  CHECK(message_of(program, {{"x", good}, {"mask", Tensor(DType::float32, {3, 3})}}) ==
-        "[input 'mask'] expects float32[2*B, 3] but got float32[3, 3]; dim 0 must be a multiple of 2 and is 3");
+  CHECK(
+      message_of(program, {{"x", good}, {"mask", Tensor(DType::float32, {3, 3})}}) ==
+      "[input 'mask'] expects float32[2*B, 3] but got float32[3, 3]; dim 0 must be a multiple of 2 and is 3");
   CHECK(message_of(program, {{"x", good}, {"mask", Tensor(DType::float32, {6, 3})}}) ==
-        "[input 'mask'] gives the batch extent 3 (dim 0 of [6, 3]) but input 'x' gives 2 (dim 0 of [2, 3]); all inputs "
+        "[input 'mask'] gives the batch extent 3 (dim 0 of [6, 3]) but input 'x' gives 2 (dim 0 of [2, 3]); "
+        "all inputs "
         "of a run need the same one");
-  CHECK(message_of(program, {{"x", good}, {"mask", mask4}, {"unused", Tensor(DType::float32, {2})}}) == "no error");
-  CHECK(message_of(program, {{"x", good}, {"mask", mask4}, {"unused", Tensor(DType::float32, {3})}}).find("batch extent 3") != std::string::npos);
+  CHECK(message_of(program, {{"x", good}, {"mask", mask4}, {"unused", Tensor(DType::float32, {2})}}) ==
+        "no error");
+  CHECK(message_of(program, {{"x", good}, {"mask", mask4}, {"unused", Tensor(DType::float32, {3})}})
+            .find("batch extent 3") != std::string::npos);
 }
 
 TEST_CASE("numbers that are not finite are told with the place they were met at") {
@@ -202,16 +219,20 @@ TEST_CASE("numbers that are not finite are told with the place they were met at"
   CHECK(message_of(program, {{"x", floats({2, 2}, {1, 2, nan, 3})}}) ==
         "[input 'x'] holds nan at [1, 0]; give finite values, or compile with check_finite off");
   CHECK(message_of(program, {{"x", floats({2, 2}, {1, 2, 1e30F, 3})}}) ==
-        "[dot 'fc' float32[B, 2]] gave inf at [1, 0]; its operands are finite, so a sum left the range of the dtype: scale "
+        "[dot 'fc' float32[B, 2]] gave inf at [1, 0]; its operands are finite, so a sum left the range of "
+        "the dtype: scale "
         "the input, or compute in float64");
   const Expr bad = graph.constant(floats({1, 2}, {1, -infinity}));
   graph.add_name(bad, "fc.bias");
   CHECK_THROWS_WITH_AS(compiled({make("sub", {y, bad})}),
-                       "[constant 'fc.bias' float32[1, 2]] holds -inf at [0, 1]; repair the model, or compile with check_finite off", Error);
+                       "[constant 'fc.bias' float32[1, 2]] holds -inf at [0, 1]; repair the model, or "
+                       "compile with check_finite off",
+                       Error);
   CompileOptions lax = options();
   lax.check_finite = false;
   const std::vector<Expr> outputs{make("sub", {y, bad})};
-  CHECK(list(Program::compile(outputs, lax).run({{"x", floats({1, 2}, {1e30F, 3})}}).at(0)) == std::vector<float>{infinity, infinity});
+  CHECK(list(Program::compile(outputs, lax).run({{"x", floats({1, 2}, {1e30F, 3})}}).at(0)) ==
+        std::vector<float>{infinity, infinity});
 
   // In a large tensor, threads look at pieces: still the first one is told.
   Tensor large(DType::float32, {4, 100000});
@@ -219,7 +240,8 @@ TEST_CASE("numbers that are not finite are told with the place they were met at"
   large.mutable_values<float>()[300000] = nan;
   Graph wide;
   const std::vector<Expr> halves{make("half", {wide.input("x", {DType::float32, Shape{B, 100000}})})};
-  CHECK(message_of(Program::compile(halves, options()), {{"x", large}}).find("holds nan at [1, 23456]") != std::string::npos);
+  CHECK(message_of(Program::compile(halves, options()), {{"x", large}}).find("holds nan at [1, 23456]") !=
+        std::string::npos);
 }
 
 TEST_CASE("operators without a kernel and open gradient nodes are refused when compiled") {
@@ -227,7 +249,9 @@ TEST_CASE("operators without a kernel and open gradient nodes are refused when c
   const Expr x = graph.input("x", {DType::float32, Shape{B, 2}});
   const OpSchema strange = toy::schema("reluu", {{"x"}}, infer::same_as_first("reluu"));
   CHECK_THROWS_WITH_AS(compiled({graph.make(strange, {x})}),
-                       "unknown kernel 'reluu'; did you mean 'relu'?; an operator needs a kernel to be run: Kernels::set gives it one", Error);
+                       "unknown kernel 'reluu'; did you mean 'relu'?; an operator needs a kernel to be run: "
+                       "Kernels::set gives it one",
+                       Error);
   CHECK_THROWS_AS(compiled({}), Error);
 }
 
@@ -266,7 +290,8 @@ TEST_CASE("many threads may run one program at once, for different batches") {
         for (std::size_t round = 0; round < 200; ++round) {
           const std::size_t which = (round + t) % 3;
           const auto results = program.run(inputs[which], {.threads = 1});
-          for (std::size_t k = 0; k < results.size(); ++k) wrong[t] += identical(results[k], expected[which][k]) ? 0 : 1;
+          for (std::size_t k = 0; k < results.size(); ++k)
+            wrong[t] += identical(results[k], expected[which][k]) ? 0 : 1;
         }
       });
   }

@@ -1,10 +1,10 @@
 // Random expressions, computed in planned memory and in memory of their own: the bits must be the same.
 #include <doctest/doctest.h>
-
 #include <random>
 #include <thread>
 
 #include "rulegrad/program.hpp"
+
 #include "runtime/toy_operators.hpp"
 
 using namespace rulegrad;
@@ -23,8 +23,8 @@ Tensor random_tensor(std::mt19937& random, Dims dims) {
   return result;
 }
 
-/// A DAG over three inputs (one of them sampled, maybe), constants, and every kind of kernel; all nodes but the rows
-/// and scalars are [B, 6].
+/// A DAG over three inputs (one of them sampled, maybe), constants, and every kind of kernel; all nodes but
+/// the rows and scalars are [B, 6].
 struct RandomExpressions {
   Graph graph;
   std::vector<Expr> full, outputs;
@@ -32,24 +32,51 @@ struct RandomExpressions {
   RandomExpressions(std::mt19937& random, bool sampled, std::size_t size) {
     const auto pick = [&](const std::vector<Expr>& from) { return from[random() % from.size()]; };
     // Mostly recent values: long lives are rare, as in networks.
-    const auto recent = [&] { return random() % 3 == 0 ? pick(full) : full[full.size() - 1 - random() % std::min<std::size_t>(full.size(), 4)]; };
-    full = {graph.input("x", {DType::float32, Shape{B, 6}}), graph.input("y", {DType::float32, Shape({B, 6}, sampled)})};
+    const auto recent = [&] {
+      return random() % 3 == 0 ? pick(full)
+                               : full[full.size() - 1 - random() % std::min<std::size_t>(full.size(), 4)];
+    };
+    full = {graph.input("x", {DType::float32, Shape{B, 6}}),
+            graph.input("y", {DType::float32, Shape({B, 6}, sampled)})};
     std::vector<Expr> narrow{graph.input("row", {DType::float32, Shape{6}}), graph.scalar(0.75),
                              graph.constant(random_tensor(random, {6}))};
     const Expr square = graph.constant(random_tensor(random, {6, 6}));
-    const auto make = [&](const char* name, std::vector<Expr> operands) { return graph.make(toys().op(name), std::move(operands)); };
+    const auto make = [&](const char* name, std::vector<Expr> operands) {
+      return graph.make(toys().op(name), std::move(operands));
+    };
     while (full.size() < size) {
       switch (random() % 10) {
-        case 0: full.push_back(make("relu", {recent()})); break;
-        case 1: full.push_back(make("half", {recent()})); break;
-        case 2: full.push_back(make("flip", {recent()})); break;
-        case 3: full.push_back(make("add", {recent(), recent()})); break;
-        case 4: full.push_back(make("mul", {recent(), pick(narrow)})); break;
-        case 5: full.push_back(make("sub", {pick(narrow), recent()})); break;
-        case 6: full.push_back(make("dot", {recent(), random() % 2 == 0 ? square : make("relu", {make("half", {square})})})); break;
-        case 7: narrow.push_back(make("half", {pick(narrow)})); break;
-        case 8: full.push_back(make("mul", {recent(), recent()})); break;
-        default: outputs.push_back(make("relu", {make("flat", {recent()})})); break;
+        case 0:
+          full.push_back(make("relu", {recent()}));
+          break;
+        case 1:
+          full.push_back(make("half", {recent()}));
+          break;
+        case 2:
+          full.push_back(make("flip", {recent()}));
+          break;
+        case 3:
+          full.push_back(make("add", {recent(), recent()}));
+          break;
+        case 4:
+          full.push_back(make("mul", {recent(), pick(narrow)}));
+          break;
+        case 5:
+          full.push_back(make("sub", {pick(narrow), recent()}));
+          break;
+        case 6:
+          full.push_back(
+              make("dot", {recent(), random() % 2 == 0 ? square : make("relu", {make("half", {square})})}));
+          break;
+        case 7:
+          narrow.push_back(make("half", {pick(narrow)}));
+          break;
+        case 8:
+          full.push_back(make("mul", {recent(), recent()}));
+          break;
+        default:
+          outputs.push_back(make("relu", {make("flat", {recent()})}));
+          break;
       }
     }
     outputs.push_back(full.back());

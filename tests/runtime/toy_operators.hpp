@@ -4,12 +4,13 @@
 #include <span>
 #include <vector>
 
-#include "ops/infer.hpp"
 #include "rulegrad/kernel.hpp"
 #include "rulegrad/operators.hpp"
 
-/// Operators of a test's own, with kernels that are plain loops over float32: what a user who adds operators writes,
-/// and one of each kind the executor treats differently.
+#include "ops/infer.hpp"
+
+/// Operators of a test's own, with kernels that are plain loops over float32: what a user who adds operators
+/// writes, and one of each kind the executor treats differently.
 namespace toy {
 
 using rulegrad::Access;
@@ -22,7 +23,8 @@ using rulegrad::OpSchema;
 using rulegrad::Shape;
 using rulegrad::Type;
 
-inline OpSchema schema(std::string name, std::vector<rulegrad::OperandSpec> operands, rulegrad::infer::Inference infer) {
+inline OpSchema schema(std::string name, std::vector<rulegrad::OperandSpec> operands,
+                       rulegrad::infer::Inference infer) {
   OpSchema s;
   s.name = std::move(name);
   s.operands = std::move(operands);
@@ -51,7 +53,8 @@ Kernel broadcasting(F f) {
   kernel.in_place = true;
   kernel.run = [f](const KernelCall& call) {
     for (std::int64_t i = 0; i < call.result.count(); ++i)
-      call.result.as<float>()[i] = f(paired(call.operands[0], call.result.dims, i), paired(call.operands[1], call.result.dims, i));
+      call.result.as<float>()[i] =
+          f(paired(call.operands[0], call.result.dims, i), paired(call.operands[1], call.result.dims, i));
   };
   return kernel;
 }
@@ -71,7 +74,8 @@ struct Toys {
     half.access = Access::elementwise;
     half.in_place = true;
     half.run = [](const KernelCall& call) {
-      for (std::int64_t i = 0; i < call.result.count(); ++i) call.result.as<float>()[i] = call.operands[0].as<float>()[i] / 2;
+      for (std::int64_t i = 0; i < call.result.count(); ++i)
+        call.result.as<float>()[i] = call.operands[0].as<float>()[i] / 2;
     };
     kernels.set("half", half);
 
@@ -80,7 +84,8 @@ struct Toys {
     Kernel flip;
     flip.run = [](const KernelCall& call) {
       const std::int64_t n = call.result.count();
-      for (std::int64_t i = 0; i < n; ++i) call.result.as<float>()[i] = call.operands[0].as<float>()[n - 1 - i];
+      for (std::int64_t i = 0; i < n; ++i)
+        call.result.as<float>()[i] = call.operands[0].as<float>()[n - 1 - i];
     };
     kernels.set("flip", flip);
 
@@ -91,15 +96,20 @@ struct Toys {
     }));
     Kernel dot;
     dot.contraction = true;
-    dot.rows = [](std::span<const Type>, const Type&, const Attributes&) { return std::vector<std::size_t>{0}; };
-    dot.scratch = [](const KernelCall& shapes) { return static_cast<std::size_t>(shapes.result.count()) * sizeof(float); };
+    dot.rows = [](std::span<const Type>, const Type&, const Attributes&) {
+      return std::vector<std::size_t>{0};
+    };
+    dot.scratch = [](const KernelCall& shapes) {
+      return static_cast<std::size_t>(shapes.result.count()) * sizeof(float);
+    };
     dot.run = [](const KernelCall& call) {
       const ConstView &a = call.operands[0], &b = call.operands[1];
       auto* sums = reinterpret_cast<float*>(call.scratch.data());
       for (std::int64_t r = 0; r < a.dims[0]; ++r)
         for (std::int64_t c = 0; c < b.dims[0]; ++c) {
           float& sum = sums[r * b.dims[0] + c] = 0;
-          for (std::int64_t k = 0; k < a.dims[1]; ++k) sum += a.as<float>()[r * a.dims[1] + k] * b.as<float>()[c * a.dims[1] + k];
+          for (std::int64_t k = 0; k < a.dims[1]; ++k)
+            sum += a.as<float>()[r * a.dims[1] + k] * b.as<float>()[c * a.dims[1] + k];
         }
       std::copy_n(sums, call.result.count(), call.result.as<float>());
     };

@@ -1,5 +1,6 @@
 #include "rulegrad/error.hpp"
 #include "rulegrad/kernel.hpp"
+
 #include "runtime/kernels/portable/bind.hpp"
 #include "support/text.hpp"
 
@@ -25,8 +26,9 @@ std::shared_ptr<const Kernel> Kernels::find(std::string_view operator_name) cons
 
 std::shared_ptr<const Kernel> Kernels::at(std::string_view operator_name) const {
   if (auto kernel = find(operator_name)) return kernel;
-  throw Error(ErrorCode::unknown_name, unknown_name_message("kernel", operator_name, names()) +
-                                           "; an operator needs a kernel to be run: Kernels::set gives it one");
+  throw Error(ErrorCode::unknown_name,
+              unknown_name_message("kernel", operator_name, names()) +
+                  "; an operator needs a kernel to be run: Kernels::set gives it one");
 }
 
 std::vector<std::string> Kernels::names() const {

@@ -6,6 +6,7 @@
 
 #include "rulegrad/error.hpp"
 #include "rulegrad/kernel.hpp"
+
 #include "runtime/kernels/portable/dims.hpp"
 
 /// Operators meet the raw kernels here: one function a family, which reads views and attributes.
@@ -30,7 +31,8 @@ template <class F>
 void floating(DType dtype, F&& f) {
   if (dtype == DType::float32) return f(float{});
   if (dtype == DType::float64) return f(double{});
-  throw Error(ErrorCode::dtype, "[kernels] computes in float32 and float64, not in " + std::string(name_of(dtype)));
+  throw Error(ErrorCode::dtype,
+              "[kernels] computes in float32 and float64, not in " + std::string(name_of(dtype)));
 }
 
 /// The same for dtypes that can be added and multiplied: floating ones, int32 and int64.
@@ -83,10 +85,14 @@ inline void copy_operand(const KernelCall& call) {
 }
 
 /// The extents behind [N, C].
-[[nodiscard]] inline DimsView spatial_of(DimsView dims) { return dims.subspan(2); }
+[[nodiscard]] inline DimsView spatial_of(DimsView dims) {
+  return dims.subspan(2);
+}
 
 /// Arrays [N, C] that spatial kernels go through one by one.
-[[nodiscard]] inline std::int64_t planes_of(DimsView dims) { return dims[0] * dims[1]; }
+[[nodiscard]] inline std::int64_t planes_of(DimsView dims) {
+  return dims[0] * dims[1];
+}
 
 /// `axis` counted from the front.
 [[nodiscard]] inline std::size_t axis_of(std::int64_t axis, std::size_t rank) {

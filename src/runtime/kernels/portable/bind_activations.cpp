@@ -1,4 +1,5 @@
 #include "rulegrad/op_attributes.hpp"
+
 #include "runtime/kernels/portable/bind.hpp"
 #include "runtime/kernels/portable/elementwise.hpp"
 
@@ -11,7 +12,8 @@ Kernel activation(Describe describe) {
   return elementwise(Access::elementwise, [describe](const KernelCall& call) {
     const std::pair<Unary, UnaryParameters> function = describe(call.attributes.as<A>());
     arithmetic(call.result.dtype, [&]<class T>(T) {
-      unary(function.first, function.second, call.result.count(), call.operands[0].as<T>(), call.result.as<T>());
+      unary(function.first, function.second, call.result.count(), call.operands[0].as<T>(),
+            call.result.as<T>());
     });
   });
 }
@@ -24,7 +26,9 @@ void bind_activations(Kernels& all) {
   all.set("leaky_relu", activation<LeakyReluAttributes>([](const auto& a) {
             return Function{Unary::leaky_relu, {.alpha = a.alpha}};
           }));
-  all.set("elu", activation<EluAttributes>([](const auto& a) { return Function{Unary::elu, {.alpha = a.alpha}}; }));
+  all.set("elu", activation<EluAttributes>([](const auto& a) {
+            return Function{Unary::elu, {.alpha = a.alpha}};
+          }));
   all.set("selu", activation<SeluAttributes>([](const auto& a) {
             return Function{Unary::selu, {.alpha = a.alpha, .gamma = a.gamma}};
           }));

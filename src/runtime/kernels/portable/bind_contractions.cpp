@@ -2,6 +2,7 @@
 #include <array>
 
 #include "rulegrad/op_attributes.hpp"
+
 #include "runtime/kernels/portable/bind.hpp"
 #include "runtime/kernels/portable/conv.hpp"
 #include "runtime/kernels/portable/elementwise.hpp"
@@ -49,7 +50,8 @@ Rows rows_of_matmul(std::span<const Type> operands, const Type&, const Attribute
   return b[0].is(1) ? Rows{0} : Rows{1};
 }
 
-/// The bias as the convolutions take it, one value a channel; empty where there is none or it has another form.
+/// The bias as the convolutions take it, one value a channel; empty where there is none or it has another
+/// form.
 template <class T>
 std::span<const T> channel_bias(const ConstView& bias, const MutableView& result) {
   if (bias.dims.size() != 1 || bias.dims[0] != result.dims[1]) return {};
@@ -59,8 +61,9 @@ std::span<const T> channel_bias(const ConstView& bias, const MutableView& result
 /// `x` and `y` are what a convolution reads and writes, whichever of them is the result of the operator.
 template <class A>
 ConvGeometry geometry_of(const A& a, DimsView x, DimsView kernel, DimsView y) {
-  return {make_window_to(spatial_of(x), spatial_of(y), kernel, a.strides, a.pads_begin, a.pads_end, a.dilations), x[0],
-          x[1], y[1], a.groups};
+  return {
+      make_window_to(spatial_of(x), spatial_of(y), kernel, a.strides, a.pads_begin, a.pads_end, a.dilations),
+      x[0], x[1], y[1], a.groups};
 }
 
 Kernel conv_kernel() {
@@ -94,7 +97,8 @@ Kernel conv_transpose_kernel() {
   kernel.rows = rows_of_affine;
   kernel.scratch = [geometry](const KernelCall& shapes) {
     std::size_t bytes = 0;
-    floating(shapes.result.dtype, [&]<class T>(T) { bytes = conv_input_grad_scratch_bytes<T>(geometry(shapes)); });
+    floating(shapes.result.dtype,
+             [&]<class T>(T) { bytes = conv_input_grad_scratch_bytes<T>(geometry(shapes)); });
     return bytes;
   };
   return kernel;
@@ -107,13 +111,14 @@ Kernel conv_weight_grad_kernel() {
   };
   Kernel kernel = contraction([geometry](const KernelCall& call) {
     floating(call.result.dtype, [&]<class T>(T) {
-      conv_weight_grad(geometry(call), call.operands[0].as<T>(), call.operands[1].as<T>(), call.result.as<T>(),
-                       call.scratch);
+      conv_weight_grad(geometry(call), call.operands[0].as<T>(), call.operands[1].as<T>(),
+                       call.result.as<T>(), call.scratch);
     });
   });
   kernel.scratch = [geometry](const KernelCall& shapes) {
     std::size_t bytes = 0;
-    floating(shapes.result.dtype, [&]<class T>(T) { bytes = conv_weight_grad_scratch_bytes<T>(geometry(shapes)); });
+    floating(shapes.result.dtype,
+             [&]<class T>(T) { bytes = conv_weight_grad_scratch_bytes<T>(geometry(shapes)); });
     return bytes;
   };
   return kernel;
@@ -143,7 +148,9 @@ Kernel product(Form form, decltype(Kernel::rows) rows = {}) {
 }
 
 /// x [..., I] as rows of I.
-Matrix rows_of(DimsView x) { return {x.empty() ? 1 : count_of(x.first(x.size() - 1)), x.back()}; }
+Matrix rows_of(DimsView x) {
+  return {x.empty() ? 1 : count_of(x.first(x.size() - 1)), x.back()};
+}
 
 }  // namespace
 
@@ -151,15 +158,19 @@ void bind_contractions(Kernels& all) {
   all.set("conv", conv_kernel());
   all.set("conv_transpose", conv_transpose_kernel());
   all.set("conv_weight_grad", conv_weight_grad_kernel());
-  all.set("matmul", product([](const KernelCall& call) {
-            const auto& a = call.attributes.as<MatmulAttributes>();
-            return Product<DimsView>{call.operands[0].dims, call.operands[1].dims, call.result.dims, a.transpose_a,
-                                     a.transpose_b};
-          }, rows_of_matmul));
-  all.set("dense", product([](const KernelCall& call) {
-            const Matrix x = rows_of(call.operands[0].dims), w = rows_of(call.operands[1].dims);
-            return Product<Matrix>{x, w, {x[0], w[0]}, false, true};
-          }, rows_of_affine));
+  all.set("matmul", product(
+                        [](const KernelCall& call) {
+                          const auto& a = call.attributes.as<MatmulAttributes>();
+                          return Product<DimsView>{call.operands[0].dims, call.operands[1].dims,
+                                                   call.result.dims, a.transpose_a, a.transpose_b};
+                        },
+                        rows_of_matmul));
+  all.set("dense", product(
+                       [](const KernelCall& call) {
+                         const Matrix x = rows_of(call.operands[0].dims), w = rows_of(call.operands[1].dims);
+                         return Product<Matrix>{x, w, {x[0], w[0]}, false, true};
+                       },
+                       rows_of_affine));
   all.set("dense_weight_grad", product([](const KernelCall& call) {
             const Matrix x = rows_of(call.operands[0].dims), g = rows_of(call.operands[1].dims);
             return Product<Matrix>{g, x, {g[1], x[1]}, true, false, 1, 0};

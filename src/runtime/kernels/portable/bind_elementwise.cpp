@@ -12,16 +12,30 @@ namespace rulegrad::kernels {
 namespace {
 
 /// Functions of one value without constants.
-constexpr std::pair<const char*, Unary> plain[] = {
-    {"relu", Unary::relu},   {"silu", Unary::silu},   {"sigmoid", Unary::sigmoid},       {"tanh", Unary::tanh},
-    {"softplus", Unary::softplus}, {"hardswish", Unary::hardswish}, {"erf", Unary::erf}, {"exp", Unary::exp},
-    {"log", Unary::log},     {"sqrt", Unary::sqrt},   {"abs", Unary::abs},               {"neg", Unary::neg},
-    {"sign", Unary::sign},   {"reciprocal", Unary::reciprocal}, {"floor", Unary::floor}, {"ceil", Unary::ceil},
-    {"round", Unary::round}, {"sin", Unary::sin},     {"cos", Unary::cos}};
+constexpr std::pair<const char*, Unary> plain[] = {{"relu", Unary::relu},
+                                                   {"silu", Unary::silu},
+                                                   {"sigmoid", Unary::sigmoid},
+                                                   {"tanh", Unary::tanh},
+                                                   {"softplus", Unary::softplus},
+                                                   {"hardswish", Unary::hardswish},
+                                                   {"erf", Unary::erf},
+                                                   {"exp", Unary::exp},
+                                                   {"log", Unary::log},
+                                                   {"sqrt", Unary::sqrt},
+                                                   {"abs", Unary::abs},
+                                                   {"neg", Unary::neg},
+                                                   {"sign", Unary::sign},
+                                                   {"reciprocal", Unary::reciprocal},
+                                                   {"floor", Unary::floor},
+                                                   {"ceil", Unary::ceil},
+                                                   {"round", Unary::round},
+                                                   {"sin", Unary::sin},
+                                                   {"cos", Unary::cos}};
 
 constexpr std::pair<const char*, Binary> binaries[] = {
-    {"add", Binary::add}, {"sub", Binary::sub}, {"mul", Binary::mul}, {"div", Binary::div},  {"pow", Binary::pow},
-    {"max", Binary::max}, {"min", Binary::min}, {"mod", Binary::mod}, {"over", Binary::over}};
+    {"add", Binary::add}, {"sub", Binary::sub}, {"mul", Binary::mul},
+    {"div", Binary::div}, {"pow", Binary::pow}, {"max", Binary::max},
+    {"min", Binary::min}, {"mod", Binary::mod}, {"over", Binary::over}};
 
 constexpr std::pair<const char*, Comparison> comparisons[] = {
     {"less", Comparison::less},       {"less_equal", Comparison::less_equal},
@@ -45,7 +59,8 @@ void accumulate(const KernelCall& call) {
       std::copy_n(operands[0] + at, length, sum.data());
       for (std::size_t k = 1; k < operands.size(); ++k)
         for (std::int64_t i = 0; i < length; ++i)
-          sum[static_cast<std::size_t>(i)] = static_cast<T>(sum[static_cast<std::size_t>(i)] + operands[k][at + i]);
+          sum[static_cast<std::size_t>(i)] =
+              static_cast<T>(sum[static_cast<std::size_t>(i)] + operands[k][at + i]);
       std::copy_n(sum.data(), length, y + at);
     }
   });
@@ -61,19 +76,22 @@ void run_unary(Unary op, UnaryParameters parameters, const KernelCall& call) {
 
 void bind_elementwise(Kernels& all) {
   for (const auto& [name, op] : plain)
-    all.set(name, elementwise(Access::elementwise, [op](const KernelCall& call) { run_unary(op, {}, call); }));
+    all.set(name,
+            elementwise(Access::elementwise, [op](const KernelCall& call) { run_unary(op, {}, call); }));
   for (const auto& [name, op] : binaries)
     all.set(name, elementwise(Access::broadcast, [op](const KernelCall& call) {
               const auto& [a, b] = std::tie(call.operands[0], call.operands[1]);
               arithmetic(call.result.dtype, [&]<class T>(T) {
-                binary(op, a.dims, a.template as<T>(), b.dims, b.template as<T>(), call.result.dims, call.result.as<T>());
+                binary(op, a.dims, a.template as<T>(), b.dims, b.template as<T>(), call.result.dims,
+                       call.result.as<T>());
               });
             }));
   for (const auto& [name, op] : comparisons)
     all.set(name, elementwise(Access::broadcast, [op](const KernelCall& call) {
               const auto& [a, b] = std::tie(call.operands[0], call.operands[1]);
               dispatch(a.dtype, [&]<class T>(T) {
-                compare(op, a.dims, a.template as<T>(), b.dims, b.template as<T>(), call.result.dims, call.result.as<bool>());
+                compare(op, a.dims, a.template as<T>(), b.dims, b.template as<T>(), call.result.dims,
+                        call.result.as<bool>());
               });
             }));
   for (const auto& [name, op] : logicals)
@@ -88,15 +106,16 @@ void bind_elementwise(Kernels& all) {
   all.set("where", elementwise(Access::broadcast, [](const KernelCall& call) {
             const ConstView &condition = call.operands[0], &a = call.operands[1], &b = call.operands[2];
             dispatch(call.result.dtype, [&]<class T>(T) {
-              where(condition.dims, condition.as<bool>(), a.dims, a.as<T>(), b.dims, b.as<T>(), call.result.dims,
-                    call.result.as<T>());
+              where(condition.dims, condition.as<bool>(), a.dims, a.as<T>(), b.dims, b.as<T>(),
+                    call.result.dims, call.result.as<T>());
             });
           }));
   all.set("prelu", elementwise(Access::broadcast, [](const KernelCall& call) {
             const ConstView &x = call.operands[0], &slope = call.operands[1];
             floating(call.result.dtype, [&]<class T>(T) {
               const auto leaky = [](T value, T factor) { return value < T(0) ? factor * value : value; };
-              map_broadcast(leaky, x.dims, x.as<T>(), slope.dims, slope.as<T>(), call.result.dims, call.result.as<T>());
+              map_broadcast(leaky, x.dims, x.as<T>(), slope.dims, slope.as<T>(), call.result.dims,
+                            call.result.as<T>());
             });
           }));
   all.set("stabilize", elementwise(Access::broadcast, [](const KernelCall& call) {
@@ -110,7 +129,9 @@ void bind_elementwise(Kernels& all) {
   Kernel accum = elementwise(Access::elementwise, [](const KernelCall& call) {
     arithmetic(call.result.dtype, [&]<class T>(T) { accumulate<T>(call); });
   });
-  accum.same_elements = [](std::span<const Type> operands, const Type&, const Attributes&) { return operands.size() == 1; };
+  accum.same_elements = [](std::span<const Type> operands, const Type&, const Attributes&) {
+    return operands.size() == 1;
+  };
   all.set("accum", std::move(accum));
 }
 

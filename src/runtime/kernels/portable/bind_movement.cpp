@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "rulegrad/op_attributes.hpp"
+
 #include "runtime/kernels/portable/bind.hpp"
 #include "runtime/kernels/portable/movement.hpp"
 #include "runtime/kernels/portable/resize.hpp"
@@ -21,8 +22,12 @@ Kernel moving(Test keeps, F run) {
   return kernel;
 }
 
-bool always(std::span<const Type>, const Type&, const Attributes&) { return true; }
-bool same_type(std::span<const Type> operands, const Type& result, const Attributes&) { return operands[0] == result; }
+bool always(std::span<const Type>, const Type&, const Attributes&) {
+  return true;
+}
+bool same_type(std::span<const Type> operands, const Type& result, const Attributes&) {
+  return operands[0] == result;
+}
 
 /// True if only axes of extent 1 change places.
 bool keeps_order(std::span<const Type> operands, const Type&, const Attributes& attributes) {
@@ -51,7 +56,8 @@ struct Strides {
 
 bool takes_all(std::span<const Type> operands, const Type& result, const Attributes& attributes) {
   const auto& steps = attributes.as<SliceAttributes>().steps;
-  return operands[0] == result && std::all_of(steps.begin(), steps.end(), [](std::int64_t step) { return step > 0; });
+  return operands[0] == result &&
+         std::all_of(steps.begin(), steps.end(), [](std::int64_t step) { return step > 0; });
 }
 
 /// Do attributes that list axes name the outermost one?
@@ -105,7 +111,8 @@ template <class F>
 void with_indices(const ConstView& indices, F&& f) {
   const auto count = static_cast<std::size_t>(indices.count());
   if (indices.dtype == DType::int64) return f(std::span(indices.as<std::int64_t>(), count));
-  if (indices.dtype != DType::int32) throw Error(ErrorCode::dtype, "[kernels] indices must be int32 or int64: cast them");
+  if (indices.dtype != DType::int32)
+    throw Error(ErrorCode::dtype, "[kernels] indices must be int32 or int64: cast them");
   const auto* narrow = indices.as<std::int32_t>();
   const Ints wide(narrow, narrow + count);
   f(std::span<const std::int64_t>(wide));
@@ -200,20 +207,27 @@ void run_resize_vjp(const KernelCall& call) {
 void bind_movement(Kernels& all) {
   all.set("identity", moving(always, copy_operand));
   all.set("reshape", moving(always, copy_operand));
-  all.set("expand", with_rows(moving(same_type, [](const KernelCall& call) {
-            const ConstView& x = call.operands[0];
-            expand(size_of(x.dtype), x.dims, x.data, call.result.dims, call.result.data);
-          }), rows_of_expand));
+  all.set("expand", with_rows(moving(same_type,
+                                     [](const KernelCall& call) {
+                                       const ConstView& x = call.operands[0];
+                                       expand(size_of(x.dtype), x.dims, x.data, call.result.dims,
+                                              call.result.data);
+                                     }),
+                              rows_of_expand));
   Kernel casting = moving(same_type, [](const KernelCall& call) {
     const ConstView& x = call.operands[0];
     cast(x.dtype, call.result.dtype, x.count(), x.data, call.result.data);
   });
   casting.access = Access::elementwise;
   all.set("cast", std::move(casting));
-  all.set("transpose", with_batch_unless(moving(keeps_order, [](const KernelCall& call) {
-            const ConstView& x = call.operands[0];
-            transpose(size_of(x.dtype), x.dims, call.attributes.as<TransposeAttributes>().perm, x.data, call.result.data);
-          }), moves_outermost));
+  all.set("transpose", with_batch_unless(moving(keeps_order,
+                                                [](const KernelCall& call) {
+                                                  const ConstView& x = call.operands[0];
+                                                  transpose(size_of(x.dtype), x.dims,
+                                                            call.attributes.as<TransposeAttributes>().perm,
+                                                            x.data, call.result.data);
+                                                }),
+                                         moves_outermost));
   all.set("slice", with_batch_unless(moving(takes_all, run_slice), names_outermost<SliceAttributes>));
   all.set("slice_vjp", with_batch_unless(simple(run_slice_vjp), names_outermost<SliceVjpAttributes>));
   all.set("pad", with_batch_unless(simple(run_pad), pads_outermost<PadAttributes>));
@@ -226,7 +240,8 @@ void bind_movement(Kernels& all) {
   all.set("resize_vjp", with_batch(simple(run_resize_vjp), {0}));
   all.set("fill", simple([](const KernelCall& call) {
             dispatch(call.result.dtype, [&]<class T>(T) {
-              std::fill_n(call.result.as<T>(), call.result.count(), static_cast<T>(call.attributes.as<FillAttributes>().value));
+              std::fill_n(call.result.as<T>(), call.result.count(),
+                          static_cast<T>(call.attributes.as<FillAttributes>().value));
             });
           }));
 }

@@ -1,4 +1,5 @@
 #include "rulegrad/op_attributes.hpp"
+
 #include "runtime/kernels/portable/bind.hpp"
 #include "runtime/kernels/portable/elementwise.hpp"
 #include "runtime/kernels/portable/norms.hpp"
@@ -17,9 +18,10 @@ void run_batch_norm(const KernelCall& call) {
   const std::size_t axis = axis_of(a.axis, x.dims.size());
   floating(x.dtype, [&]<class T>(T) {
     const BatchNormParameters<T> parameters{all_of<T>(call.operands[1]), all_of<T>(call.operands[2]),
-                                            all_of<T>(call.operands[3]), all_of<T>(call.operands[4]), a.epsilon};
-    batch_norm(count_of(x.dims.first(axis)), x.dims[axis], count_of(x.dims.subspan(axis + 1)), parameters, x.as<T>(),
-               call.result.as<T>());
+                                            all_of<T>(call.operands[3]), all_of<T>(call.operands[4]),
+                                            a.epsilon};
+    batch_norm(count_of(x.dims.first(axis)), x.dims[axis], count_of(x.dims.subspan(axis + 1)), parameters,
+               x.as<T>(), call.result.as<T>());
   });
 }
 

@@ -1,6 +1,7 @@
 #include <numeric>
 
 #include "rulegrad/op_attributes.hpp"
+
 #include "runtime/kernels/portable/bind.hpp"
 #include "runtime/kernels/portable/first_max.hpp"
 #include "runtime/kernels/portable/reduce.hpp"
@@ -33,7 +34,8 @@ template <class F>
 Kernel arg_kernel(F pick) {
   Kernel kernel = simple([pick](const KernelCall& call) {
     const ConstView& x = call.operands[0];
-    const auto axis = static_cast<std::int64_t>(axis_of(call.attributes.as<ArgAttributes>().axis, x.dims.size()));
+    const auto axis =
+        static_cast<std::int64_t>(axis_of(call.attributes.as<ArgAttributes>().axis, x.dims.size()));
     arithmetic(x.dtype, [&]<class T>(T) { pick(x.dims, axis, x.as<T>(), call.result.as<std::int64_t>()); });
   });
   return with_batch_unless(std::move(kernel), along_outermost<ArgAttributes>);
@@ -43,7 +45,8 @@ template <class F>
 Kernel along_axis(F function) {
   Kernel kernel = simple([function](const KernelCall& call) {
     const ConstView& x = call.operands[0];
-    const auto axis = static_cast<std::int64_t>(axis_of(call.attributes.as<AxisAttributes>().axis, x.dims.size()));
+    const auto axis =
+        static_cast<std::int64_t>(axis_of(call.attributes.as<AxisAttributes>().axis, x.dims.size()));
     floating(x.dtype, [&]<class T>(T) { function(x.dims, axis, x.as<T>(), call.result.as<T>()); });
   });
   kernel.in_place = true;
@@ -55,20 +58,29 @@ Kernel along_axis(F function) {
 void bind_reductions(Kernels& all) {
   for (const auto& [name, op] : reductions)
     all.set(name, with_batch_unless(simple([op](const KernelCall& call) {
-              const ConstView& x = call.operands[0];
-              const Ints axes = reduced_axes(call.attributes.as<ReduceAttributes>(), x.dims.size());
-              arithmetic(x.dtype, [&]<class T>(T) { reduce(op, x.dims, axes, x.as<T>(), call.result.as<T>()); });
-            }), reduces_outermost));
+                                      const ConstView& x = call.operands[0];
+                                      const Ints axes =
+                                          reduced_axes(call.attributes.as<ReduceAttributes>(), x.dims.size());
+                                      arithmetic(x.dtype, [&]<class T>(T) {
+                                        reduce(op, x.dims, axes, x.as<T>(), call.result.as<T>());
+                                      });
+                                    }),
+                                    reduces_outermost));
   all.set("first_max", with_batch_unless(simple([](const KernelCall& call) {
-            const ConstView& x = call.operands[0];
-            const Ints axes = reduced_axes(call.attributes.as<ReduceAttributes>(), x.dims.size());
-            arithmetic(x.dtype, [&]<class T>(T) { first_max(x.dims, axes, x.as<T>(), call.result.as<bool>()); });
-          }), reduces_outermost));
+                                           const ConstView& x = call.operands[0];
+                                           const Ints axes = reduced_axes(
+                                               call.attributes.as<ReduceAttributes>(), x.dims.size());
+                                           arithmetic(x.dtype, [&]<class T>(T) {
+                                             first_max(x.dims, axes, x.as<T>(), call.result.as<bool>());
+                                           });
+                                         }),
+                                         reduces_outermost));
   all.set("argmax", arg_kernel([](auto... arguments) { argmax(arguments...); }));
   all.set("argmin", arg_kernel([](auto... arguments) { argmin(arguments...); }));
   Kernel stretched = simple([](const KernelCall& call) {
     const ConstView& x = call.operands[0];
-    arithmetic(x.dtype, [&]<class T>(T) { sum_to(x.dims, x.as<T>(), call.result.dims, call.result.as<T>()); });
+    arithmetic(x.dtype,
+               [&]<class T>(T) { sum_to(x.dims, x.as<T>(), call.result.dims, call.result.as<T>()); });
   });
   stretched.same_elements = [](std::span<const Type> operands, const Type& result, const Attributes&) {
     return operands[0].shape.count() == result.shape.count();
@@ -80,13 +92,14 @@ void bind_reductions(Kernels& all) {
   all.set("softmax", along_axis([](auto... arguments) { softmax(arguments...); }));
   all.set("log_softmax", along_axis([](auto... arguments) { log_softmax(arguments...); }));
   all.set("quantile", with_batch(simple([](const KernelCall& call) {
-            const ConstView& x = call.operands[0];
-            const std::int64_t samples = x.dims.empty() ? 1 : x.dims[0];
-            floating(x.dtype, [&]<class T>(T) {
-              quantile(call.attributes.as<QuantileAttributes>().q, samples, x.count() / samples, x.as<T>(),
-                       call.result.as<T>());
-            });
-          }), {0}));
+                                   const ConstView& x = call.operands[0];
+                                   const std::int64_t samples = x.dims.empty() ? 1 : x.dims[0];
+                                   floating(x.dtype, [&]<class T>(T) {
+                                     quantile(call.attributes.as<QuantileAttributes>().q, samples,
+                                              x.count() / samples, x.as<T>(), call.result.as<T>());
+                                   });
+                                 }),
+                                 {0}));
 }
 
 }  // namespace rulegrad::kernels

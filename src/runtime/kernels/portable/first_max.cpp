@@ -29,20 +29,23 @@ Walk<2> group_walk(DimsView x_dims, DimsView axes) {
 
 /// Elements [begin, end), none of which shares a group with others.
 template <class T>
-void mark(const Walk<2>& walk, std::int64_t begin, std::int64_t end, std::int64_t groups, const T* x, bool* y) {
+void mark(const Walk<2>& walk, std::int64_t begin, std::int64_t end, std::int64_t groups, const T* x,
+          bool* y) {
   std::fill(y + begin, y + end, false);
   std::vector<std::int64_t> best(static_cast<std::size_t>(groups), -1);
   // The groups of a slab are neighbours: the first one met is the lowest.
   std::int64_t first_group = -1;
   const std::int64_t step = walk.stride[1][walk.rank - 1];
-  for_each_row(walk, begin, end, [&](std::int64_t at, std::int64_t length, const std::array<std::int64_t, 2>& from) {
-    if (first_group < 0) first_group = from[1];
-    for (std::int64_t i = 0; i < length; ++i) {
-      std::int64_t& leader = best[static_cast<std::size_t>(from[1] - first_group + i * step)];
-      const T value = x[at + i];
-      if (leader < 0 || value > x[leader] || (value != value && x[leader] == x[leader])) leader = at + i;
-    }
-  });
+  for_each_row(walk, begin, end,
+               [&](std::int64_t at, std::int64_t length, const std::array<std::int64_t, 2>& from) {
+                 if (first_group < 0) first_group = from[1];
+                 for (std::int64_t i = 0; i < length; ++i) {
+                   std::int64_t& leader = best[static_cast<std::size_t>(from[1] - first_group + i * step)];
+                   const T value = x[at + i];
+                   if (leader < 0 || value > x[leader] || (value != value && x[leader] == x[leader]))
+                     leader = at + i;
+                 }
+               });
   for (const std::int64_t leader : best) y[leader] = true;
 }
 
@@ -62,9 +65,8 @@ void first_max(DimsView x_dims, DimsView axes, const T* x, bool* y) {
   }
   const Walk<2> walk = group_walk(x_dims, axes);
   const std::int64_t size = count / slabs;
-  parallel_each(slabs, 4 * size, [&](std::int64_t slab) {
-    mark(walk, slab * size, (slab + 1) * size, groups / slabs, x, y);
-  });
+  parallel_each(slabs, 4 * size,
+                [&](std::int64_t slab) { mark(walk, slab * size, (slab + 1) * size, groups / slabs, x, y); });
 }
 
 template void first_max(DimsView, DimsView, const float*, bool*);

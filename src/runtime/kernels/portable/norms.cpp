@@ -18,11 +18,11 @@ T at_channel(std::span<const T> values, std::int64_t channel) {
   return values[values.size() == 1 ? 0 : static_cast<std::size_t>(channel)];
 }
 
-/// Calls row(c, from, to, length, offset) for each channel of each piece of neighbouring positions, with the window
-/// [from, to) of channels around c and the offset of the piece in channel 0.
+/// Calls row(c, from, to, length, offset) for each channel of each piece of neighbouring positions, with the
+/// window [from, to) of channels around c and the offset of the piece in channel 0.
 template <class Row>
-void for_each_window(std::int64_t outer, std::int64_t channels, std::int64_t inner, std::int64_t size, bool reversed,
-                     Row&& row) {
+void for_each_window(std::int64_t outer, std::int64_t channels, std::int64_t inner, std::int64_t size,
+                     bool reversed, Row&& row) {
   const std::int64_t floor = (size - 1) / 2, ceil = size - 1 - floor;
   const std::int64_t before = reversed ? ceil : floor, after = reversed ? floor : ceil;
   const std::int64_t pieces = (inner + width - 1) / width;
@@ -37,8 +37,8 @@ void for_each_window(std::int64_t outer, std::int64_t channels, std::int64_t inn
 }  // namespace
 
 template <class T>
-void batch_norm(std::int64_t outer, std::int64_t channels, std::int64_t inner, const BatchNormParameters<T>& p,
-                const T* x, T* y) {
+void batch_norm(std::int64_t outer, std::int64_t channels, std::int64_t inner,
+                const BatchNormParameters<T>& p, const T* x, T* y) {
   parallel_each(outer * channels, inner, [&](std::int64_t plane) {
     const std::int64_t c = plane % channels;
     const T mean = at_channel(p.mean, c), bias = at_channel(p.bias, c);
@@ -70,9 +70,10 @@ void normalise_rows(std::int64_t rows, std::int64_t count, double epsilon, const
 }
 
 template <class T>
-void channel_window_sum(std::int64_t outer, std::int64_t channels, std::int64_t inner, std::int64_t size, bool reversed,
-                        const T* x, T* y) {
-  const auto row = [&](std::int64_t c, std::int64_t from, std::int64_t to, std::int64_t length, std::int64_t offset) {
+void channel_window_sum(std::int64_t outer, std::int64_t channels, std::int64_t inner, std::int64_t size,
+                        bool reversed, const T* x, T* y) {
+  const auto row = [&](std::int64_t c, std::int64_t from, std::int64_t to, std::int64_t length,
+                       std::int64_t offset) {
     T* const sum = y + offset + c * inner;
     std::fill_n(sum, length, T(0));
     for (std::int64_t k = from; k < to; ++k)
@@ -82,9 +83,11 @@ void channel_window_sum(std::int64_t outer, std::int64_t channels, std::int64_t 
 }
 
 template <class T>
-void lrn(std::int64_t outer, std::int64_t channels, std::int64_t inner, const LrnParameters& p, const T* x, T* y) {
+void lrn(std::int64_t outer, std::int64_t channels, std::int64_t inner, const LrnParameters& p, const T* x,
+         T* y) {
   const T weight = static_cast<T>(p.alpha / static_cast<double>(p.size)), bias = static_cast<T>(p.bias);
-  const auto row = [&](std::int64_t c, std::int64_t from, std::int64_t to, std::int64_t length, std::int64_t offset) {
+  const auto row = [&](std::int64_t c, std::int64_t from, std::int64_t to, std::int64_t length,
+                       std::int64_t offset) {
     std::array<T, width> squares{};
     for (std::int64_t k = from; k < to; ++k)
       for (std::int64_t i = 0; i < length; ++i) {
@@ -93,18 +96,23 @@ void lrn(std::int64_t outer, std::int64_t channels, std::int64_t inner, const Lr
       }
     const std::int64_t at = offset + c * inner;
     for (std::int64_t i = 0; i < length; ++i)
-      y[at + i] = x[at + i] / std::pow(bias + weight * squares[static_cast<std::size_t>(i)], static_cast<T>(p.beta));
+      y[at + i] =
+          x[at + i] / std::pow(bias + weight * squares[static_cast<std::size_t>(i)], static_cast<T>(p.beta));
   };
   for_each_window(outer, channels, inner, p.size, false, row);
 }
 
-template void batch_norm(std::int64_t, std::int64_t, std::int64_t, const BatchNormParameters<float>&, const float*, float*);
+template void batch_norm(std::int64_t, std::int64_t, std::int64_t, const BatchNormParameters<float>&,
+                         const float*, float*);
 template void normalise_rows(std::int64_t, std::int64_t, double, const float*, float*);
-template void channel_window_sum(std::int64_t, std::int64_t, std::int64_t, std::int64_t, bool, const float*, float*);
+template void channel_window_sum(std::int64_t, std::int64_t, std::int64_t, std::int64_t, bool, const float*,
+                                 float*);
 template void lrn(std::int64_t, std::int64_t, std::int64_t, const LrnParameters&, const float*, float*);
-template void batch_norm(std::int64_t, std::int64_t, std::int64_t, const BatchNormParameters<double>&, const double*, double*);
+template void batch_norm(std::int64_t, std::int64_t, std::int64_t, const BatchNormParameters<double>&,
+                         const double*, double*);
 template void normalise_rows(std::int64_t, std::int64_t, double, const double*, double*);
-template void channel_window_sum(std::int64_t, std::int64_t, std::int64_t, std::int64_t, bool, const double*, double*);
+template void channel_window_sum(std::int64_t, std::int64_t, std::int64_t, std::int64_t, bool, const double*,
+                                 double*);
 template void lrn(std::int64_t, std::int64_t, std::int64_t, const LrnParameters&, const double*, double*);
 
 }  // namespace rulegrad::kernels

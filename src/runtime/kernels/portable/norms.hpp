@@ -7,7 +7,8 @@
 
 namespace rulegrad::kernels {
 
-/// Arrays [outer, channels, inner] with parameters by channel: one value each, or one for all. T = float, double.
+/// Arrays [outer, channels, inner] with parameters by channel: one value each, or one for all. T = float,
+/// double.
 
 /// y = (x - mean) * scale / sqrt(variance + epsilon) + bias; the factor is computed in float64. y may be x.
 template <class T>
@@ -16,19 +17,19 @@ struct BatchNormParameters {
   double epsilon = 1e-5;
 };
 template <class T>
-void batch_norm(std::int64_t outer, std::int64_t channels, std::int64_t inner, const BatchNormParameters<T>& parameters,
-                const T* x, T* y);
+void batch_norm(std::int64_t outer, std::int64_t channels, std::int64_t inner,
+                const BatchNormParameters<T>& parameters, const T* x, T* y);
 
-/// y = (x - m) / sqrt(v + epsilon) for each of `rows` rows of `count` values; mean m and variance v (of the population,
-/// in two passes) in float64. y may be x.
+/// y = (x - m) / sqrt(v + epsilon) for each of `rows` rows of `count` values; mean m and variance v (of the
+/// population, in two passes) in float64. y may be x.
 template <class T>
 void normalise_rows(std::int64_t rows, std::int64_t count, double epsilon, const T* x, T* y);
 
-/// Sums over `size` neighbouring channels, from c - floor((size - 1) / 2) to c + ceil((size - 1) / 2) as far as they
-/// exist (ONNX LRN); `reversed` swaps floor and ceil, which gives the adjoint.
+/// Sums over `size` neighbouring channels, from c - floor((size - 1) / 2) to c + ceil((size - 1) / 2) as far
+/// as they exist (ONNX LRN); `reversed` swaps floor and ceil, which gives the adjoint.
 template <class T>
-void channel_window_sum(std::int64_t outer, std::int64_t channels, std::int64_t inner, std::int64_t size, bool reversed,
-                        const T* x, T* y);
+void channel_window_sum(std::int64_t outer, std::int64_t channels, std::int64_t inner, std::int64_t size,
+                        bool reversed, const T* x, T* y);
 
 /// ONNX LRN: y = x / (bias + alpha / size * (sum of squares over the window above))^beta.
 struct LrnParameters {
@@ -36,6 +37,7 @@ struct LrnParameters {
   double alpha = 1e-4, beta = 0.75, bias = 1;
 };
 template <class T>
-void lrn(std::int64_t outer, std::int64_t channels, std::int64_t inner, const LrnParameters& parameters, const T* x, T* y);
+void lrn(std::int64_t outer, std::int64_t channels, std::int64_t inner, const LrnParameters& parameters,
+         const T* x, T* y);
 
 }  // namespace rulegrad::kernels
