@@ -140,7 +140,7 @@ Tensor gather_rows(const Tensor& data, std::span<const std::int64_t> rows) {
 
 /// Minimises the mean of `loss_of(output, answers)` over batches of 128; returns the trained parameters.
 template <class Network, class Loss>
-Inputs train(const Tensor& questions, const Tensor& answers, int epochs, Network network, Loss loss_of) {
+Inputs train(const Tensor& questions, const Tensor& answers, int epochs, double rate, Network network, Loss loss_of) {
   std::mt19937 random(1);
   Graph graph;
   Dims each = questions.dims();
@@ -168,7 +168,7 @@ Inputs train(const Tensor& questions, const Tensor& answers, int epochs, Network
       inputs["t"] = gather_rows(answers, rows);
       const std::vector<Tensor> results = program.run(inputs);
       sum += results[0].at(0);
-      adam.step(std::span(results).subspan(1), 1e-3 * std::pow(0.6, epoch));
+      adam.step(std::span(results).subspan(1), rate * (1 - static_cast<double>(epoch) / epochs));
     }
     std::printf("epoch %d: mean loss %.4f\n", epoch + 1, sum / batches);
     std::fflush(stdout);
@@ -197,7 +197,7 @@ Tensor pictures(const Tensor& bytes) {
 void train_fashion(const std::string& directory, const std::string& output) {
   const Tensor images = pictures(read_idx(directory + "/train-images-idx3-ubyte.gz"));
   const Tensor labels = read_idx(directory + "/train-labels-idx1-ubyte.gz").cast(DType::int64);
-  const Inputs trained = train(images, labels, 8, fashion_network, [](Expr y, Expr t) {
+  const Inputs trained = train(images, labels, 6, 1e-3, fashion_network, [](Expr y, Expr t) {
     return -mean(sum(one_hot(t, 10, DType::float32) * log_softmax(y, 1), {1}), {0});
   });
 
@@ -231,7 +231,7 @@ void train_mlp(const std::string& output) {
     const float* row = &xs[i * 22];
     ts[i] = row[0] - 0.5F * row[1] + row[2] * row[3] + (row[4] > 0 ? 2 * row[5] : 0) + 0.1F * normal(random);
   }
-  const Inputs trained = train(x, t, 20, mlp_network, [](Expr y, Expr target) { return mean((y - target) * (y - target), {0, 1}); });
+  const Inputs trained = train(x, t, 60, 5e-3, mlp_network, [](Expr y, Expr target) { return mean((y - target) * (y - target), {0, 1}); });
   Graph graph;
   const Expr y = finished(graph, trained, Shape{B, 22}, false, mlp_network);
   save_onnx(output, std::span(&y, 1));

@@ -80,8 +80,9 @@ class Analyzing {
         step.where = active.rule->where;
         rewritten = conform(context, applied->value, type, fmt::format("{}this rule for {}", at_place(step.where), describe(node)));
       } else if (recipe_.fallback == Fallback::error) {
+        // The walk goes on as the gradient would, so that one error names every such node.
         unclaimed.add(node, slot, rules.nearest(node, slot));
-        return std::nullopt;
+        return derivatives_.close(node, slot, cotangent);
       } else {
         rewritten = fall_back(step, node, slot, cotangent);
       }

@@ -46,7 +46,7 @@ Difference difference(const Tensor& actual, const Tensor& expected) {
 }  // namespace
 
 TEST_CASE("LeNet agrees with Zennit to 1e-5 of the largest value") {
-  const auto data = testing::shared_data();
+  const auto data = shared_data();
   if (!data) {
     MESSAGE("skipped: no shared data");
     return;
@@ -67,7 +67,7 @@ TEST_CASE("LeNet agrees with Zennit to 1e-5 of the largest value") {
 }
 
 TEST_CASE("iNNvestigate's layer references agree to 1e-5") {
-  const auto data = testing::shared_data();
+  const auto data = shared_data();
   if (!data) {
     MESSAGE("skipped: no shared data");
     return;

@@ -9,7 +9,7 @@
 
 using namespace rulegrad;
 using testing::demo;
-using testing::rulegrad;
+using testing::run_command;
 using testing::ScratchDirectory;
 
 namespace {
@@ -18,7 +18,7 @@ namespace {
 void must_fail(const ScratchDirectory& scratch, const std::vector<std::string>& arguments, const std::vector<std::string>& words) {
   const auto count = [&] { return std::distance(std::filesystem::recursive_directory_iterator(scratch.path()), {}); };
   const auto before = count();
-  const auto result = rulegrad(arguments);
+  const auto result = run_command(arguments);
   INFO(result.err);
   CHECK(result.code == 2);
   CHECK(result.out.empty());
@@ -41,7 +41,7 @@ struct Files {
 
 TEST_CASE("a good call works, so that the bad ones fail for their own reasons") {
   const Files files;
-  const auto result = rulegrad(files.analyze({}));
+  const auto result = run_command(files.analyze({}));
   INFO(result.err);
   CHECK(result.code == 0);
   CHECK(io::read_npy(files.output).dims() == Dims{2, 22});

@@ -45,7 +45,7 @@ struct CommandResult {
 };
 
 /// Runs the command `rulegrad` with these arguments.
-inline CommandResult rulegrad(const std::vector<std::string>& arguments) {
+inline CommandResult run_command(const std::vector<std::string>& arguments) {
   const ScratchDirectory scratch;
   std::string line = std::string("'") + RULEGRAD_COMMAND + "'";
   for (const std::string& argument : arguments) line += " '" + argument + "'";
