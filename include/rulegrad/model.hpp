@@ -1,75 +1,123 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "rulegrad/expr.hpp"
 
+/// Networks from ONNX files (https://onnx.ai, operator sets 6 to 22) as expressions, and back.
 namespace rulegrad {
+
+/// What the first axis of a model's inputs becomes.
+enum class BatchPolicy : std::uint8_t {
+  automatic,  ///< the symbolic batch B where the file leaves it free or says 1; as declared if the model then breaks
+  symbolic,   ///< the same, but a model that breaks is an Error
+  fixed,      ///< as declared; 1 where the file leaves it free
+};
+
+struct LoadOptions {
+  /// What every floating-point type of the file becomes: float32 or float64.
+  DType dtype = DType::float32;
+  BatchPolicy batch = BatchPolicy::automatic;
+  /// Extents of free axes that are not the batch: by the name the file gives them ("seq"), or by input and axis
+  /// ("tokens.1") where it gives none.
+  std::map<std::string, std::int64_t> extents = {};
+  /// Off: a weight that is NaN or infinite is an Error(non_finite) that names tensor and index.
+  bool allow_non_finite = false;
+};
 
 struct ModelInput {
   std::string name;
   Expr expr;
+  std::string declared;  ///< as the file has it: `float16[N, 3, 224, 224]`
 };
 struct ModelOutput {
   std::string name;
   Expr expr;
 };
 
-/// Where explanations start: at the score below a final softmax or sigmoid, or at the probability above it.
+/// What an explanation starts from when a model ends in softmax or sigmoid.
 enum class HeadKind : std::uint8_t { logit, probability };
 
-/// A network as a graph with named inputs and outputs.
-class Model {
- public:
-  Model(std::unique_ptr<Graph> graph, std::vector<ModelInput> inputs, std::vector<ModelOutput> outputs);
-
-  [[nodiscard]] Graph& graph() const { return *graph_; }
-  [[nodiscard]] const std::vector<ModelInput>& inputs() const { return inputs_; }
-  [[nodiscard]] const std::vector<ModelOutput>& outputs() const { return outputs_; }
-  /// What is explained of the first output.
-  [[nodiscard]] Expr head(HeadKind kind) const;
-
- private:
-  std::unique_ptr<Graph> graph_;
-  std::vector<ModelInput> inputs_;
-  std::vector<ModelOutput> outputs_;
-};
-
-struct LoadOptions {
-  /// Arithmetic runs in this dtype; weights and inputs of other floating dtypes are converted.
-  DType dtype = DType::float32;
-  /// Off: a weight that holds NaN or infinity is an Error(non_finite) that names tensor and index.
-  bool allow_non_finite = false;
-};
-
-/// Reads an ONNX file, opset 7 to 18. Axis 0 of an input becomes the symbolic batch where it is free or 1 and the
-/// model allows it. Every value keeps its ONNX name. Tensors from 1 MB on stay in the file, mapped.
-/// Error(model): not ONNX, cut off, operators that cannot be mapped (all of them), shapes that do not fit.
-[[nodiscard]] Model load_onnx(const std::string& path, const LoadOptions& options = {});
-
-/// What a file says of itself, whether it can be loaded or not.
+/// What a model file says about itself.
 struct ModelSummary {
   struct Value {
     std::string name;
-    std::string type;  ///< `float32[N, 3, 224, 224]`
+    std::string type;  ///< `float16[N, 3, 224, 224]`
   };
-  std::string producer;
-  std::int64_t opset = 0;
-  std::vector<Value> inputs, outputs;
-  std::map<std::string, int> operators;          ///< how often each stands in the graph
-  std::map<std::string, std::vector<std::string>> unmapped;  ///< operator -> names of its nodes
-  std::int64_t parameters = 0;
-  std::int64_t parameter_bytes = 0;
+  std::string producer, graph_name;
+  std::int64_t opset = 0;                                        ///< version of ONNX's own operator set
+  std::map<std::string, std::int64_t> other_opsets;              ///< by domain
+  std::vector<Value> inputs, outputs;                            ///< weights left out
+  std::map<std::string, int> operators;                          ///< how many nodes of each
+  std::map<std::string, std::vector<std::string>> unmapped;      ///< operators that are not supported, and their nodes
+  std::map<std::string, std::string> nearest;                    ///< supported ones with names like theirs, if any
+  std::int64_t parameters = 0, parameter_bytes = 0;              ///< of the weights, as stored
+  std::map<std::string, std::string> metadata;
 };
-[[nodiscard]] ModelSummary inspect_onnx(const std::string& path);
 
-/// Writes a graph of dense, conv, pooling, activation and similar operators as ONNX, opset 13; equal graphs give equal
-/// bytes. The file appears whole or not at all. Error(model) names an operator that has no ONNX form here.
-void save_onnx(const std::string& path, std::span<const Expr> outputs);
+/// A network read from a file. Owns its graph; expressions stay valid when the model moves.
+class Model {
+ public:
+  struct Parts {
+    std::unique_ptr<Graph> graph;
+    std::vector<ModelInput> inputs;
+    std::vector<ModelOutput> outputs;
+    ModelSummary summary;
+    std::vector<std::string> notes;
+    std::vector<std::filesystem::path> files;
+  };
+  explicit Model(Parts parts) : parts_(std::move(parts)) {}
+
+  /// Every value name and node name of the file is a name of its node here.
+  [[nodiscard]] Graph& graph() const { return *parts_.graph; }
+  /// Without the weights that old files list among their inputs. Runs take them by these names.
+  [[nodiscard]] const std::vector<ModelInput>& inputs() const { return parts_.inputs; }
+  [[nodiscard]] const std::vector<ModelOutput>& outputs() const { return parts_.outputs; }
+  /// The output itself (`probability`), or, where a softmax, log-softmax or sigmoid ends the model, what it is
+  /// applied to (`logit`), in the shape of the output. Throws Error(invalid_argument) if there is no such output.
+  [[nodiscard]] Expr head(HeadKind kind, std::size_t output = 0) const;
+  [[nodiscard]] const ModelSummary& summary() const { return parts_.summary; }
+  /// What was decided while reading, a sentence each: a batch made symbolic, one that had to stay fixed.
+  [[nodiscard]] const std::vector<std::string>& notes() const { return parts_.notes; }
+  /// Names of the classes, if the file holds them (metadata `labels`, a line each).
+  [[nodiscard]] std::vector<std::string> labels() const;
+  /// 16 hexadecimal digits of the bytes of all files of the model (64-bit FNV-1a); reads them again.
+  [[nodiscard]] std::string digest() const;
+
+ private:
+  Parts parts_;
+};
+
+/// Throws Error(model) for files that are damaged, no ONNX, of another operator set, use operators or attributes
+/// that are not mapped (all of them at once), or do not fit together; Error(io) for those that cannot be read;
+/// Error(non_finite) for weights.
+///
+/// Weights of 1 MB and more stay in the file, which is mapped, where they have the wanted dtype and are aligned to
+/// it; the file must not be written to while the model lives.
+[[nodiscard]] Model load_onnx(const std::filesystem::path& path, const LoadOptions& options = {});
+
+/// Reads what a file says about itself without building the network; works for unmapped operators too.
+[[nodiscard]] ModelSummary inspect_onnx(const std::filesystem::path& path);
+
+struct SaveOptions {
+  std::string graph_name = "network";
+  /// One for each output; `y`, `y_1`, ... where there are none.
+  std::vector<std::string> output_names = {};
+  /// Names of the classes, which Model::labels gives back.
+  std::vector<std::string> labels = {};
+  std::map<std::string, std::string> metadata = {};
+};
+
+/// Writes the expressions as ONNX, operator set 13; the same graph gives the same bytes. Constants become
+/// initializers, inputs keep their names, a batch extent is written as the free axis `N`. Throws Error(model) that
+/// lists the operators that have no counterpart. The file appears whole or not at all.
+void save_onnx(const std::filesystem::path& path, std::span<const Expr> outputs, const SaveOptions& options = {});
 
 }  // namespace rulegrad

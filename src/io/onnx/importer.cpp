@@ -3,280 +3,223 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
-#include <set>
 
+#include "io/onnx/node_context.hpp"
 #include "rulegrad/error.hpp"
 #include "rulegrad/leaves.hpp"
+#include "rulegrad/operators.hpp"
 #include "rulegrad/program.hpp"
 #include "support/text.hpp"
 
-namespace rulegrad::onnx_io {
-
-const Tensor* constant_of(Expr expr) { return expr.is("constant") ? &expr.attributes<ConstantAttributes>().value : nullptr; }
-
-bool all_zero(Expr expr) {
-  const Tensor* tensor = constant_of(expr);
-  if (tensor == nullptr) return false;
-  for (std::int64_t i = 0; i < tensor->size(); ++i)
-    if (tensor->at(i) != 0) return false;
-  return true;
-}
-
-const Converters& converters() {
-  static const Converters table = [] {
-    Converters all;
-    add_nn_converters(all);
-    add_math_converters(all);
-    add_shape_converters(all);
-    return all;
-  }();
-  return table;
-}
-
-std::int64_t NodeReader::opset() const { return importer_.opset_; }
-Graph& NodeReader::graph() const { return *importer_.graph_; }
-
-const Value& NodeReader::value(std::size_t operand) const {
-  if (!has(operand)) throw Error(ErrorCode::model, fmt::format("operand {} is missing", operand));
-  const std::string& name = node_.input(static_cast<int>(operand));
-  const auto found = importer_.values_.find(name);
-  if (found == importer_.values_.end()) {
-    std::vector<std::string> known;
-    for (const auto& [key, ignored] : importer_.values_) known.push_back(key);
-    throw Error(ErrorCode::model, unknown_name_message("value", name, known) + " (no node, input or initializer before this node makes it)");
-  }
-  return found->second;
-}
-
-Expr NodeReader::expr(std::size_t operand) const {
-  const Value& v = value(operand);
-  if (v.expr) return v.expr;
-  Dims numbers;
-  for (const Dim dim : *v.dims) {
-    if (dim.batch)
-      throw Error(ErrorCode::model, fmt::format("'{}' is computed from the batch extent and used as a number", node_.input(static_cast<int>(operand))));
-    numbers.push_back(dim.factor);
-  }
-  const Dims shape = v.rank0 ? Dims{} : Dims{static_cast<std::int64_t>(numbers.size())};
-  return graph().constant(Tensor(shape, std::span<const std::int64_t>(numbers)));
-}
-
-std::vector<Dim> NodeReader::dims(std::size_t operand) const {
-  const Value& v = value(operand);
-  if (v.dims) return *v.dims;
-  const Tensor* tensor = constant_of(v.expr);
-  if (tensor == nullptr || is_floating(tensor->dtype()))
-    throw Error(ErrorCode::model, fmt::format("operand '{}' must be integers known when the model is read", node_.input(static_cast<int>(operand))));
-  std::vector<Dim> result;
-  for (std::int64_t i = 0; i < tensor->size(); ++i) result.emplace_back(static_cast<std::int64_t>(tensor->at(i)));
-  return result;
-}
-
-Ints NodeReader::ints(std::size_t operand) const {
-  Ints result;
-  for (const Dim dim : dims(operand)) {
-    if (dim.batch) throw Error(ErrorCode::model, fmt::format("operand '{}' holds the batch extent where a number is needed", node_.input(static_cast<int>(operand))));
-    result.push_back(dim.factor);
-  }
-  return result;
-}
-
-std::vector<double> NodeReader::numbers(std::size_t operand) const {
-  const Tensor* tensor = constant_of(expr(operand));
-  if (tensor == nullptr) throw Error(ErrorCode::model, fmt::format("operand '{}' must be a constant", node_.input(static_cast<int>(operand))));
-  std::vector<double> result;
-  for (std::int64_t i = 0; i < tensor->size(); ++i) result.push_back(tensor->at(i));
-  return result;
-}
-
-bool NodeReader::only_use(std::size_t operand) const {
-  const auto found = importer_.uses_.find(node_.input(static_cast<int>(operand)));
-  return found != importer_.uses_.end() && found->second == 1;
-}
-
-const onnx::AttributeProto* NodeReader::find(const char* name) const {
-  for (const auto& attribute : node_.attribute())
-    if (attribute.name() == name) return &attribute;
-  return nullptr;
-}
-std::int64_t NodeReader::integer(const char* name, std::int64_t fallback) const {
-  const auto* attribute = find(name);
-  return attribute == nullptr ? fallback : attribute->i();
-}
-double NodeReader::number(const char* name, double fallback) const {
-  const auto* attribute = find(name);
-  return attribute == nullptr ? fallback : static_cast<double>(attribute->f());
-}
-std::string NodeReader::word(const char* name, const char* fallback) const {
-  const auto* attribute = find(name);
-  return attribute == nullptr ? std::string(fallback) : attribute->s();
-}
-Ints NodeReader::list(const char* name) const {
-  const auto* attribute = find(name);
-  return attribute == nullptr ? Ints{} : Ints(attribute->ints().begin(), attribute->ints().end());
-}
-
-Expr NodeReader::apply(const char* op_name, std::vector<Expr> operands, Attributes attributes) const {
-  return graph().apply(op(op_name), std::move(operands), std::move(attributes));
-}
-
-void NodeReader::result(Expr expr, int output) const { result(Value{expr, std::nullopt, false}, output); }
-
-void NodeReader::result(Value value, int output) const {
-  if (output >= node_.output_size() || node_.output(output).empty()) return;
-  if (value.expr) {
-    value.expr = importer_.folded(value.expr);
-    graph().add_name(value.expr, node_.output(output));
-    if (output == 0 && !node_.name().empty()) graph().add_name(value.expr, node_.name());
-  }
-  importer_.values_[node_.output(output)] = std::move(value);
-}
-
-Importer::Importer(const File& file, const LoadOptions& options, bool free_batch)
-    : file_(file), options_(options), free_batch_(free_batch), opset_(opset_of(file)), graph_(std::make_unique<Graph>(options.dtype)) {}
-
-Expr Importer::folded(Expr expr) const {
-  // What depends on constants alone is computed now: shapes and weights are read from it.
-  if (expr.is("constant") || expr.operands().empty() || expr.shape().has_batch()) return expr;
-  for (const Expr leaf : topological_order(std::span(&expr, 1)))
-    if (leaf.operands().empty() && !leaf.is("constant")) return expr;
-  return graph_->constant(evaluate(std::span(&expr, 1), {})[0]);
-}
-
+namespace rulegrad::io {
 namespace {
 
-Error in_node(const onnx::NodeProto& node, const Error& error) {
-  const std::string name = node.name().empty() ? (node.output_size() > 0 ? node.output(0) : std::string("?")) : node.name();
-  return Error(error.code() == ErrorCode::non_finite ? error.code() : ErrorCode::model, fmt::format("node '{}' ({}): {}", name, node.op_type(), error.what()));
-}
+/// Constants up to this many elements are computed while the model is read, even if they grow by it.
+constexpr std::int64_t foldable = 1 << 20;
 
-bool in_default_domain(const onnx::NodeProto& node) { return node.domain().empty() || node.domain() == "ai.onnx"; }
+[[noreturn]] void fail(const std::string& what) { throw Error(ErrorCode::model, what); }
 
-/// Every operator without a converter, at once.
-void require_mapped(const onnx::GraphProto& graph, const std::string& path) {
-  std::map<std::string, std::vector<std::string>> unmapped;
-  for (const auto& node : graph.node())
-    if (!in_default_domain(node) || !converters().contains(node.op_type()))
-      unmapped[in_default_domain(node) ? node.op_type() : node.domain() + "." + node.op_type()].push_back(node.name().empty() ? node.output(0) : node.name());
-  if (unmapped.empty()) return;
-  std::vector<std::string> known, lines;
-  for (const auto& [name, converter] : converters()) known.push_back(name);
-  for (auto& [name, nodes] : unmapped) {
-    const std::string near = nearest_name(name, known);
-    const std::size_t count = nodes.size();
-    if (nodes.size() > 3) nodes.resize(3);
-    lines.push_back(fmt::format("{}x {} (at '{}'{}{})", count, name, join(nodes, "', '"), count > 3 ? ", ..." : "",
-                                near.empty() ? "" : "; nearest supported: " + near));
-  }
-  throw Error(ErrorCode::model, fmt::format("'{}' uses operators that are not supported: {}", path, join(lines, "; ")));
-}
+bool is_free(const onnx::TensorShapeProto_Dimension& dim) { return !dim.has_dim_value() || dim.dim_value() < 0; }
 
-std::optional<std::int64_t> first_non_finite(const Tensor& tensor) {
-  if (!is_floating(tensor.dtype())) return std::nullopt;
-  for (std::int64_t i = 0; i < tensor.size(); ++i)
-    if (!std::isfinite(tensor.at(i))) return i;
-  return std::nullopt;
+/// The integer kernels divide as C++ does, which has no answer for a divisor of 0.
+bool divides_by_zero(Expr expr) {
+  if (is_floating(expr.dtype()) || !(expr.is("div") || expr.is("mod"))) return false;
+  const Expr divisor = expr.operand(1);
+  if (divisor.is("fill")) return divisor.attributes<FillAttributes>().value == 0;
+  const Tensor& values = divisor.attributes<ConstantAttributes>().value;
+  for (std::int64_t i = 0; i < values.size(); ++i)
+    if (values.at(i) == 0) return true;
+  return false;
 }
 
 }  // namespace
 
-void Importer::read_initializers() {
-  int index = 0;
-  for (const auto& initializer : file_.proto.graph().initializer()) {
-    const Tensor tensor = read_tensor(file_, initializer, options_.dtype, index++);
-    // Large ones are checked where they are used: reading them all here would touch the whole file.
-    if (!options_.allow_non_finite && tensor.bytes() < (1 << 20))
-      if (const auto bad = first_non_finite(tensor))
-        throw Error(ErrorCode::non_finite, fmt::format("the weight '{}' {} holds {} at element {}; --allow-non-finite accepts it", initializer.name(),
-                                                       to_string(tensor.dims()), tensor.at(*bad), *bad));
-    const Expr expr = graph_->constant(tensor);
-    graph_->add_name(expr, initializer.name());
-    values_[initializer.name()] = {expr, std::nullopt, false};
-  }
+/// What the first axes of the inputs have in common.
+struct Importer::Leading {
+  std::string symbol;     ///< the name of the free axis that is the batch, if it has one
+  bool promoted = false;  ///< a literal 1 becomes the batch
+};
+
+Importer::Importer(const ModelFile& file, const LoadOptions& options, TensorReader& reader, const Weights& weights, bool symbolic)
+    : file_(file), options_(options), reader_(reader), weights_(weights), symbolic_(symbolic), opset_(file.opset()),
+      graph_(std::make_unique<Graph>(options.dtype)) {}
+
+bool Importer::has_batch() const {
+  return std::any_of(inputs_.begin(), inputs_.end(), [](const ModelInput& input) { return input.expr.shape().has_batch(); });
 }
 
-void Importer::read_inputs(std::vector<ModelInput>& inputs) {
-  for (const auto& input : file_.proto.graph().input()) {
-    if (values_.contains(input.name())) continue;  // an initializer that is listed as an input too
-    if (!input.type().has_tensor_type()) throw Error(ErrorCode::model, fmt::format("input '{}' is no tensor", input.name()));
-    const auto& type = input.type().tensor_type();
-    std::vector<Dim> dims;
-    for (int axis = 0; axis < type.shape().dim_size(); ++axis) {
-      const auto& dim = type.shape().dim(axis);
-      const bool is_free = !dim.has_dim_value() || dim.dim_value() <= 0;
-      if (axis == 0 && (is_free || (dim.dim_value() == 1 && free_batch_)))
-        dims.push_back(B);
-      else if (is_free)
-        throw Error(ErrorCode::model, fmt::format("input '{}' leaves axis {} ({}) open; only axis 0, the batch, may be open: export the model with a fixed extent there",
-                                                  input.name(), axis, dim.has_dim_param() ? dim.dim_param() : "?"));
-      else
-        dims.emplace_back(dim.dim_value());
+Importer::Leading Importer::decide_batch() const {
+  Leading leading;
+  if (!symbolic_) return leading;
+  bool any_free = false, all_one = true, any = false;
+  for (const auto& input : file_.graph().input()) {
+    if (weights_.contains(input.name())) continue;
+    const auto& shape = input.type().tensor_type().shape();
+    if (shape.dim_size() == 0) continue;
+    const auto& first = shape.dim(0);
+    if (is_free(first) && !options_.extents.contains(first.dim_param()) && !options_.extents.contains(input.name() + ".0")) {
+      any_free = true;
+      if (leading.symbol.empty()) leading.symbol = first.dim_param();
     }
-    const Expr expr = graph_->input(input.name(), {dtype_of_onnx(type.elem_type(), options_.dtype), Shape(std::move(dims))});
-    values_[input.name()] = {expr, std::nullopt, false};
-    inputs.push_back({input.name(), expr});
+    if (shape.dim_size() < 2) continue;
+    any = true;
+    all_one = all_one && first.has_dim_value() && first.dim_value() == 1;
+  }
+  leading.promoted = any && all_one && !any_free;
+  return leading;
+}
+
+Type Importer::input_type(const onnx::ValueInfoProto& input, const Leading& leading) const {
+  const std::string what = fmt::format("input '{}'", input.name());
+  if (!input.type().has_tensor_type()) fail(fmt::format("{} is no tensor", what));
+  const auto& tensor = input.type().tensor_type();
+  if (!tensor.has_shape()) fail(fmt::format("{} has no declared shape; export the model with one", what));
+  std::vector<Dim> dims;
+  double count = 1;
+  for (int axis = 0; axis < tensor.shape().dim_size(); ++axis) {
+    const auto& dim = tensor.shape().dim(axis);
+    const std::string place = fmt::format("{}.{}", input.name(), axis);
+    const auto chosen = options_.extents.contains(place) ? options_.extents.find(place) : options_.extents.find(dim.dim_param());
+    const bool literal_one = axis == 0 && leading.promoted && tensor.shape().dim_size() > 1;
+    if (is_free(dim) && chosen != options_.extents.end() && chosen->second >= 0)
+      dims.emplace_back(chosen->second);
+    else if (symbolic_ && (literal_one || (is_free(dim) && (axis == 0 || (!leading.symbol.empty() && dim.dim_param() == leading.symbol)))))
+      dims.push_back(B);
+    else if (!is_free(dim))
+      dims.emplace_back(dim.dim_value());
+    else if (axis == 0)
+      dims.emplace_back(1);
+    else
+      fail(fmt::format("axis {} of {} {} is free; say its extent with LoadOptions::extents[\"{}\"]", axis, what, declared_type(input),
+                       dim.dim_param().empty() ? place : dim.dim_param()));
+    count *= static_cast<double>(dims.back().factor);
+  }
+  if (count > 0x1p40) fail(fmt::format("{} {} is larger than anything that could be stored", what, declared_type(input)));
+  return {mapped_dtype(tensor.elem_type(), options_.dtype, what), Shape(std::move(dims))};
+}
+
+void Importer::add_inputs() {
+  const Leading leading = decide_batch();
+  promoted_ = leading.promoted;
+  for (const auto& input : file_.graph().input()) {
+    if (weights_.contains(input.name())) continue;
+    if (input.name().empty()) fail("an input of the graph has no name");
+    const Expr expr = graph_->input(input.name(), input_type(input, leading));
+    inputs_.push_back({input.name(), expr, declared_type(input)});
+    define(input.name(), {expr, std::nullopt});
+  }
+  for (const auto& [name, tensor] : weights_) {
+    const Expr expr = graph_->constant(tensor);
+    if (uses(name) > 0) graph_->add_name(expr, name);
+    define(name, {expr, std::nullopt});
   }
 }
 
-void Importer::convert(const onnx::NodeProto& node) {
+void Importer::define(const std::string& name, Value value) {
+  if (value.expr) (void)is_static(value.expr);
+  if (!values_.emplace(name, std::move(value)).second) fail(fmt::format("the name '{}' is given to two values", name));
+}
+
+int Importer::uses(const std::string& name) const {
+  const auto found = uses_.find(name);
+  return found == uses_.end() ? 0 : found->second;
+}
+
+const Value& Importer::value(const std::string& name) const {
+  if (const auto found = values_.find(name); found != values_.end()) return found->second;
+  for (const auto& node : file_.graph().node())
+    for (int output = 0; output < node.output_size(); ++output)
+      if (node.output(output) == name)
+        fail(output > 0 ? fmt::format("'{}' is output {} of {} {}, which is not supported", name, output, qualified_name(node), name_of_node(node))
+                        : fmt::format("'{}' is computed by a node that comes later, {} {}", name, qualified_name(node), name_of_node(node)));
+  std::vector<std::string> known;
+  for (const auto& [candidate, value] : values_) known.push_back(candidate);
+  const std::string nearest = nearest_name(name, known);
+  fail(fmt::format("there is no input, weight or node output '{}'{}", name, nearest.empty() ? "" : fmt::format("; the nearest name is '{}'", nearest)));
+}
+
+bool Importer::is_static(Expr expr) {
+  if (const auto known = static_.find(&expr.node()); known != static_.end()) return known->second;
+  const Expr roots[] = {expr};
+  for (const Expr node : topological_order(roots)) {
+    const auto operands = node.operands();
+    static_[&node.node()] = !node.is("input") && !node.shape().has_batch() &&
+                            std::all_of(operands.begin(), operands.end(), [&](Expr operand) { return static_[&operand.node()]; });
+  }
+  return static_[&expr.node()];
+}
+
+Expr Importer::apply(std::string_view op_name, std::vector<Expr> operands, Attributes attributes) {
+  return folded(graph_->apply(op(op_name), std::move(operands), std::move(attributes)));
+}
+
+Expr Importer::folded(Expr expr) {
+  if (expr.operands().empty() || !expr.shape().static_dims()) return expr;
+  std::int64_t most = foldable;
+  for (const Expr operand : expr.operands()) {
+    const bool small_fill = operand.is("fill") && operand.shape().static_dims() && operand.shape().count().factor <= foldable;
+    if (!operand.is("constant") && !small_fill) return expr;
+    most = std::max(most, operand.shape().count().factor);
+  }
+  if (expr.shape().count().factor > most) return expr;
+  if (divides_by_zero(expr)) fail("an integer constant is divided by 0");
+  const Expr outputs[] = {expr};
+  CompileOptions options;
+  options.check_finite = false;
+  return graph_->constant(Program::compile(outputs, options).run({})[0]);
+}
+
+Expr Importer::materialize(const Symbolic& symbols) {
+  const auto one_element = [&](Dim element) {
+    if (!element.batch) return graph_->scalar(static_cast<double>(element.factor), symbols.dtype);
+    const Expr ones = graph_->apply(op("fill"), {}, FillAttributes{1, symbols.dtype, Shape{B}});
+    const Expr batch = graph_->apply(op("sum"), {ones}, ReduceAttributes{{0}, false});
+    return graph_->apply(op("mul"), {batch, graph_->scalar(static_cast<double>(element.factor), symbols.dtype)});
+  };
+  if (symbols.dims.empty() && symbols.elements.size() == 1) return one_element(symbols.elements[0]);
+  std::vector<Expr> parts;
+  for (const Dim element : symbols.elements)
+    parts.push_back(graph_->apply(op("reshape"), {one_element(element)}, ShapeAttributes{Shape{1}}));
+  if (parts.empty()) return graph_->constant(Tensor(symbols.dtype, symbols.dims));
+  return graph_->apply(op("reshape"), {graph_->apply(op("concat"), parts, AxisAttributes{0})}, ShapeAttributes{Shape::of(symbols.dims)});
+}
+
+void Importer::add_node(const onnx::NodeProto& node) {
   try {
-    converters().find(node.op_type())->second(NodeReader(*this, node));
+    NodeContext context(*this, node);
+    bool symbolic = false;
+    for (std::size_t i = 0; i < context.input_count(); ++i) symbolic = symbolic || (context.has(i) && context.value(i).symbolic);
+    if (symbolic && fold_symbols(context)) return;
+    handlers().at(node.op_type())(context);
+    context.check_attributes();
   } catch (const Error& error) {
-    throw in_node(node, error);
+    throw Error(error.code() == ErrorCode::non_finite ? error.code() : ErrorCode::model,
+                fmt::format("{} {}: {}", qualified_name(node), name_of_node(node), error.what()));
   }
 }
 
-Model Importer::run() {
-  const onnx::GraphProto& graph = file_.proto.graph();
-  if (opset_ < 7 || opset_ > 18)
-    throw Error(ErrorCode::model, fmt::format("'{}' uses opset {}; opsets 7 to 18 are supported: export it with one of these", file_.path, opset_));
-  require_mapped(graph, file_.path);
-  for (const auto& node : graph.node())
-    for (const auto& name : node.input()) ++uses_[name];
-  for (const auto& output : graph.output()) ++uses_[output.name()];
-  read_initializers();
-  std::vector<ModelInput> inputs;
-  read_inputs(inputs);
-  for (const auto& node : graph.node()) convert(node);
-  std::vector<ModelOutput> outputs;
-  for (const auto& output : graph.output()) {
-    const auto found = values_.find(output.name());
-    if (found == values_.end() || !found->second.expr)
-      throw Error(ErrorCode::model, fmt::format("'{}': no node makes the output '{}'", file_.path, output.name()));
-    outputs.push_back({output.name(), found->second.expr});
+void Importer::run() {
+  for (const auto& node : file_.graph().node())
+    for (const auto& input : node.input()) ++uses_[input];
+  for (const auto& output : file_.graph().output()) ++uses_[output.name()];
+  add_inputs();
+  for (const auto& node : file_.graph().node()) add_node(node);
+}
+
+Model::Parts Importer::take() {
+  Model::Parts parts;
+  for (const auto& output : file_.graph().output()) {
+    const Value& v = value(output.name());
+    const Expr expr = v.expr ? v.expr : materialize(*v.symbolic);
+    // A batch that left its axis, or one that was squeezed away, is no batch of independent samples any more.
+    if (promoted_ && expr.shape().has_batch() && !expr.shape()[0].batch)
+      fail(fmt::format("output '{}' would be {}: the batch is not its first axis", output.name(), to_string(expr.type())));
+    parts.outputs.push_back({output.name(), expr});
   }
-  if (inputs.empty() || outputs.empty()) throw Error(ErrorCode::model, fmt::format("'{}' has {} inputs and {} outputs", file_.path, inputs.size(), outputs.size()));
-  return Model(std::move(graph_), std::move(inputs), std::move(outputs));
+  if (parts.outputs.empty()) fail("the graph has no outputs");
+  parts.inputs = std::move(inputs_);
+  parts.graph = std::move(graph_);
+  return parts;
 }
 
-}  // namespace rulegrad::onnx_io
-
-namespace rulegrad {
-
-Model::Model(std::unique_ptr<Graph> graph, std::vector<ModelInput> inputs, std::vector<ModelOutput> outputs)
-    : graph_(std::move(graph)), inputs_(std::move(inputs)), outputs_(std::move(outputs)) {}
-
-Expr Model::head(HeadKind kind) const {
-  const Expr output = outputs_.front().expr;
-  if (kind == HeadKind::probability) return output;
-  Expr below = output;
-  while (below.is("reshape") || below.is("identity") || below.is("cast")) below = below.operand(0);
-  return below.is("softmax") || below.is("log_softmax") || below.is("sigmoid") ? below.operand(0) : output;
-}
-
-Model load_onnx(const std::string& path, const LoadOptions& options) {
-  const onnx_io::File file = onnx_io::open(path);
-  bool fixed_to_one = false;
-  for (const auto& input : file.proto.graph().input())
-    if (input.type().tensor_type().shape().dim_size() > 0 && input.type().tensor_type().shape().dim(0).dim_value() == 1) fixed_to_one = true;
-  try {
-    return onnx_io::Importer(file, options, true).run();
-  } catch (const Error& error) {
-    // A model that was exported for one sample may hold that 1 where the batch would stand; then it keeps it.
-    if (!fixed_to_one || error.code() == ErrorCode::non_finite) throw;
-  }
-  return onnx_io::Importer(file, options, false).run();
-}
-
-}  // namespace rulegrad
+}  // namespace rulegrad::io

@@ -1,0 +1,216 @@
+#include "io/onnx/node_context.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "rulegrad/error.hpp"
+#include "rulegrad/leaves.hpp"
+#include "support/text.hpp"
+
+namespace rulegrad::io {
+
+using onnx::AttributeProto;
+
+NodeContext::NodeContext(Importer& importer, const onnx::NodeProto& node) : importer_(importer), node_(node) {}
+
+void NodeContext::fail(const std::string& what) const { throw Error(ErrorCode::model, what); }
+
+bool NodeContext::has(std::size_t input) const { return input < input_count() && !input_name(input).empty(); }
+
+const Value& NodeContext::value(std::size_t input) const {
+  if (!has(input)) fail(fmt::format("input {} is missing: the node has {}", input, input_count()));
+  return importer_.value(input_name(input));
+}
+
+Expr NodeContext::operand(std::size_t input) const {
+  const Value& v = value(input);
+  return v.expr ? v.expr : importer_.materialize(*v.symbolic);
+}
+
+std::optional<Expr> NodeContext::optional_operand(std::size_t input) const {
+  return has(input) ? std::optional(operand(input)) : std::nullopt;
+}
+
+std::optional<Tensor> NodeContext::constant(std::size_t input) const {
+  const Value& v = value(input);
+  if (v.expr && v.expr.is("constant")) return v.expr.attributes<ConstantAttributes>().value;
+  if (v.expr && v.expr.is("fill")) {
+    const auto& fill = v.expr.attributes<FillAttributes>();
+    const auto dims = fill.shape.static_dims();
+    if (dims && element_count(*dims) <= 65536) return Tensor::full(fill.dtype, *dims, fill.value);
+  }
+  return std::nullopt;
+}
+
+Tensor NodeContext::required_constant(std::size_t input, const char* meaning) const {
+  if (const auto tensor = constant(input)) return *tensor;
+  fail(fmt::format("{} (input '{}') must be known when the model is read, but depends on the model's inputs", meaning, input_name(input)));
+}
+
+Ints NodeContext::integers_of(std::size_t input, const char* meaning) const {
+  const Tensor tensor = required_constant(input, meaning);
+  if (is_floating(tensor.dtype())) fail(fmt::format("{} (input '{}') must hold integers but is {}", meaning, input_name(input), name_of(tensor.dtype())));
+  if (tensor.size() > 65536) fail(fmt::format("{} (input '{}') has {} elements", meaning, input_name(input), tensor.size()));
+  const Tensor wide = tensor.cast(DType::int64);
+  const auto values = wide.values<std::int64_t>();
+  return {values.begin(), values.end()};
+}
+
+std::vector<Dim> NodeContext::dims_of(std::size_t input, const char* meaning) const {
+  if (const Value& v = value(input); v.symbolic) return v.symbolic->elements;
+  const Ints list = integers_of(input, meaning);
+  return {list.begin(), list.end()};
+}
+
+std::optional<Symbolic> NodeContext::symbols(std::size_t input) const {
+  if (!has(input)) return std::nullopt;
+  if (const Value& v = value(input); v.symbolic) return v.symbolic;
+  const auto tensor = constant(input);
+  if (!tensor || is_floating(tensor->dtype()) || tensor->size() > 65536) return std::nullopt;
+  const Tensor wide = tensor->cast(DType::int64);
+  const auto values = wide.values<std::int64_t>();
+  return Symbolic{tensor->dims(), {values.begin(), values.end()}, tensor->dtype()};
+}
+
+const AttributeProto* NodeContext::find(std::string_view name) {
+  read_.emplace(name);
+  for (const auto& attribute : node_.attribute())
+    if (attribute.name() == name) return &attribute;
+  return nullptr;
+}
+
+const AttributeProto* NodeContext::find(std::string_view name, AttributeProto::AttributeType type, const char* word) {
+  const AttributeProto* const found = find(name);
+  if (found == nullptr) return nullptr;
+  if (!found->ref_attr_name().empty()) fail(fmt::format("attribute '{}' refers to an attribute of a function, which is not supported", name));
+  // Files of the first versions do not say the type.
+  if (found->has_type() && found->type() != AttributeProto::UNDEFINED && found->type() != type)
+    fail(fmt::format("attribute '{}' must be {}", name, word));
+  return found;
+}
+
+bool NodeContext::has_attribute(std::string_view name) {
+  return std::any_of(node_.attribute().begin(), node_.attribute().end(), [&](const auto& a) { return a.name() == name; });
+}
+
+std::int64_t NodeContext::integer(std::string_view name, std::int64_t otherwise) {
+  const auto* const found = find(name, AttributeProto::INT, "an integer");
+  if (found == nullptr) return otherwise;
+  // What counts, indexes or selects; larger numbers are damage and would overflow where extents are computed.
+  if (found->i() > INT32_MAX || found->i() < -INT32_MAX) fail(fmt::format("attribute '{}' is {}, which is out of range", name, found->i()));
+  return found->i();
+}
+
+double NodeContext::real(std::string_view name, double otherwise) {
+  const auto* const found = find(name, AttributeProto::FLOAT, "a number");
+  if (found == nullptr) return otherwise;
+  // The nearest short decimal is what was meant: 0.1f is 0.1 and not 0.10000000149.
+  return std::stod(fmt::format("{}", found->f()));
+}
+
+std::string NodeContext::text(std::string_view name, const std::string& otherwise) {
+  const auto* const found = find(name, AttributeProto::STRING, "a string");
+  return found == nullptr ? otherwise : found->s();
+}
+
+Ints NodeContext::integers(std::string_view name, const Ints& otherwise) {
+  const auto* const found = find(name, AttributeProto::INTS, "a list of integers");
+  return found == nullptr ? otherwise : Ints(found->ints().begin(), found->ints().end());
+}
+
+std::vector<double> NodeContext::reals(std::string_view name) {
+  const auto* const found = find(name, AttributeProto::FLOATS, "a list of numbers");
+  return found == nullptr ? std::vector<double>{} : std::vector<double>(found->floats().begin(), found->floats().end());
+}
+
+const onnx::TensorProto* NodeContext::tensor(std::string_view name) {
+  const auto* const found = find(name, AttributeProto::TENSOR, "a tensor");
+  return found == nullptr || !found->has_t() ? nullptr : &found->t();
+}
+
+void NodeContext::ignore(std::initializer_list<std::string_view> names) {
+  for (const std::string_view name : names) read_.emplace(name);
+}
+
+std::optional<Ints> NodeContext::attribute_or_input(std::string_view name, std::size_t input) {
+  if (has_attribute(name)) return integers(name);
+  if (has(input)) return integers_of(input, std::string(name).c_str());
+  return std::nullopt;
+}
+
+void NodeContext::keep_apart(bool mixes, const char* what) const {
+  if (mixes && importer_.promoted()) fail(fmt::format("{}, so the model cannot be freed of the batch size 1 that it was exported with", what));
+}
+
+bool NodeContext::wanted(std::size_t output) const {
+  if (output >= output_count()) return false;
+  const std::string& name = node_.output(static_cast<int>(output));
+  return !name.empty() && importer_.uses(name) > 0;
+}
+
+void NodeContext::result(Expr expr, std::size_t output) const {
+  if (output >= output_count()) {
+    if (output == 0) fail("the node has no output");
+    return;
+  }
+  const std::string& name = node_.output(static_cast<int>(output));
+  if (name.empty()) return;
+  importer_.define(name, {expr, std::nullopt});
+  graph().add_name(expr, name);
+  if (output == 0 && !node_.name().empty()) graph().add_name(expr, node_.name());
+}
+
+void NodeContext::result(Symbolic symbols) const {
+  if (output_count() == 0) fail("the node has no output");
+  if (symbols.has_batch()) return importer_.define(node_.output(0), {Expr(), std::move(symbols)});
+  Tensor tensor = Tensor::uninitialized(DType::int64, symbols.dims);
+  const auto to = tensor.mutable_values<std::int64_t>();
+  for (std::size_t i = 0; i < to.size(); ++i) to[i] = symbols.elements[i].factor;
+  result(graph().constant(tensor.cast(symbols.dtype)));
+}
+
+void NodeContext::check_attributes() const {
+  std::vector<std::string> unread;
+  for (const auto& attribute : node_.attribute())
+    if (!read_.contains(attribute.name())) unread.push_back(attribute.name());
+  if (!unread.empty()) fail(fmt::format("attribute {} is not supported", join(unread)));
+}
+
+const Handlers& handlers() {
+  static const Handlers all = [] {
+    Handlers h;
+    add_elementwise(h);
+    add_activations(h);
+    add_affine(h);
+    add_windows(h);
+    add_norms(h);
+    add_reductions(h);
+    add_movement(h);
+    add_slicing(h);
+    add_resizing(h);
+    add_constants(h);
+    return h;
+  }();
+  return all;
+}
+
+std::size_t checked_axis(const NodeContext& context, std::int64_t axis, std::size_t rank) {
+  const auto extent = static_cast<std::int64_t>(rank);
+  if (axis < -extent || axis >= extent) context.fail(fmt::format("axis {} does not exist in an array of {} axes", axis, rank));
+  return static_cast<std::size_t>(axis < 0 ? axis + extent : axis);
+}
+
+Ints axes_from_front(const NodeContext& context, const Ints& axes, std::size_t rank) {
+  Ints result;
+  for (const std::int64_t axis : axes) result.push_back(static_cast<std::int64_t>(checked_axis(context, axis, rank)));
+  std::sort(result.begin(), result.end());
+  if (std::adjacent_find(result.begin(), result.end()) != result.end()) context.fail(fmt::format("an axis is named twice in {}", to_string(axes)));
+  return result;
+}
+
+Expr reshaped(const NodeContext& context, Expr x, std::vector<Dim> dims) {
+  return context.apply("reshape", {x}, ShapeAttributes{Shape(std::move(dims))});
+}
+
+}  // namespace rulegrad::io

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "rulegrad/expr.hpp"
+
+namespace rulegrad::io {
+
+/// An integer array of which some elements are multiples of the batch extent: what shape arithmetic gives.
+struct Symbolic {
+  Dims dims;
+  std::vector<Dim> elements;
+  DType dtype = DType::int64;
+
+  [[nodiscard]] bool has_batch() const;
+};
+
+/// What a value name of an ONNX graph stands for: an expression, or, where that would need the batch extent as a
+/// number, its symbols.
+struct Value {
+  Expr expr;
+  std::optional<Symbolic> symbolic;
+};
+
+/// a * b, a / b, a + b, a - b where the result is a number or a multiple of the batch extent.
+[[nodiscard]] std::optional<Dim> multiplied(Dim a, Dim b);
+[[nodiscard]] std::optional<Dim> divided(Dim a, Dim b);
+[[nodiscard]] std::optional<Dim> added(Dim a, Dim b, std::int64_t sign = 1);
+
+}  // namespace rulegrad::io
