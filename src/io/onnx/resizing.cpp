@@ -115,6 +115,13 @@ void old_resize(NodeContext& c, const std::vector<double>& scales) {
 
 void upsample(NodeContext& c) { old_resize(c, c.has_attribute("scales") ? c.reals("scales") : numbers_of(c, 1, "scales")); }
 
+/// Where a scale gives no whole extent, ONNX aligns to the fraction and its runtimes to the whole number.
+void require_whole_extents(const NodeContext& c, const Target& target, const Shape& shape) {
+  for (std::size_t axis = 0; axis < target.scales.size(); ++axis)
+    if (const double exact = target.scales[axis] * static_cast<double>(shape[axis].factor); !shape[axis].batch && std::abs(exact - std::round(exact)) > 1e-4 * exact)
+      c.fail(fmt::format("align_corners with scale {} makes {} of {} elements, which is no whole number; give sizes instead", target.scales[axis], exact, shape[axis].factor));
+}
+
 void resize(NodeContext& c) {
   if (c.opset() < 11) return old_resize(c, numbers_of(c, 1, "scales"));
   ResizeAttributes attributes;
@@ -139,7 +146,9 @@ void resize(NodeContext& c) {
   const bool by_size = c.has(3) && !c.dims_of(3, "sizes").empty();
   if (!by_size && c.has_attribute("keep_aspect_ratio_policy")) c.ignore({"keep_aspect_ratio_policy"});
   if (!by_size && !c.has(2)) c.fail("it has neither scales nor sizes");
-  apply_resize(c, by_size ? from_sizes(c, shape, axes, c.dims_of(3, "sizes")) : from_scales(c, shape, axes, numbers_of(c, 2, "scales")), attributes);
+  const Target target = by_size ? from_sizes(c, shape, axes, c.dims_of(3, "sizes")) : from_scales(c, shape, axes, numbers_of(c, 2, "scales"));
+  if (attributes.coordinates == ResizeCoordinates::align_corners) require_whole_extents(c, target, shape);
+  apply_resize(c, target, attributes);
 }
 
 }  // namespace
