@@ -124,7 +124,7 @@ std::string guess(std::span<const std::byte> bytes) {
   const std::string_view head(reinterpret_cast<const char*>(bytes.data()), std::min<std::size_t>(bytes.size(), 64));
   if (head.starts_with("PK\x03\x04")) return "; it looks like a ZIP archive: a PyTorch checkpoint must be exported with torch.onnx.export";
   if (head.starts_with("\x89HDF")) return "; it looks like HDF5: a Keras model must be converted, for instance with tf2onnx";
-  if (head.substr(4).starts_with("TFL3")) return "; it looks like TensorFlow Lite: convert it, for instance with tf2onnx";
+  if (head.size() > 8 && head.substr(4).starts_with("TFL3")) return "; it looks like TensorFlow Lite: convert it, for instance with tf2onnx";
   if (head.starts_with("\x80\x02") || head.starts_with("\x80\x03") || head.starts_with("\x80\x04")) return "; it looks like a Python pickle";
   if (head.starts_with("\x89PNG") || head.starts_with("\xff\xd8")) return "; it looks like a picture";
   if (head.starts_with("\x93NUMPY")) return "; it looks like a NumPy array";
