@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <array>
-#include <tuple>
 #include <vector>
 
 #include "runtime/kernels/portable/bind.hpp"
@@ -77,27 +76,25 @@ void run_unary(Unary op, UnaryParameters parameters, const KernelCall& call) {
 void bind_elementwise(Kernels& all) {
   for (const auto& [name, op] : plain)
     all.set(name,
-            elementwise(Access::elementwise, [op](const KernelCall& call) { run_unary(op, {}, call); }));
+            elementwise(Access::elementwise, [op = op](const KernelCall& call) { run_unary(op, {}, call); }));
   for (const auto& [name, op] : binaries)
-    all.set(name, elementwise(Access::broadcast, [op](const KernelCall& call) {
-              const auto& [a, b] = std::tie(call.operands[0], call.operands[1]);
+    all.set(name, elementwise(Access::broadcast, [op = op](const KernelCall& call) {
+              const ConstView &a = call.operands[0], &b = call.operands[1];
               arithmetic(call.result.dtype, [&]<class T>(T) {
-                binary(op, a.dims, a.template as<T>(), b.dims, b.template as<T>(), call.result.dims,
-                       call.result.as<T>());
+                binary(op, a.dims, a.as<T>(), b.dims, b.as<T>(), call.result.dims, call.result.as<T>());
               });
             }));
   for (const auto& [name, op] : comparisons)
-    all.set(name, elementwise(Access::broadcast, [op](const KernelCall& call) {
-              const auto& [a, b] = std::tie(call.operands[0], call.operands[1]);
+    all.set(name, elementwise(Access::broadcast, [op = op](const KernelCall& call) {
+              const ConstView &a = call.operands[0], &b = call.operands[1];
               dispatch(a.dtype, [&]<class T>(T) {
-                compare(op, a.dims, a.template as<T>(), b.dims, b.template as<T>(), call.result.dims,
-                        call.result.as<bool>());
+                compare(op, a.dims, a.as<T>(), b.dims, b.as<T>(), call.result.dims, call.result.as<bool>());
               });
             }));
   for (const auto& [name, op] : logicals)
-    all.set(name, elementwise(Access::broadcast, [op](const KernelCall& call) {
-              const auto& [a, b] = std::tie(call.operands[0], call.operands[1]);
-              logical(op, a.dims, a.template as<bool>(), b.dims, b.template as<bool>(), call.result.dims,
+    all.set(name, elementwise(Access::broadcast, [op = op](const KernelCall& call) {
+              const ConstView &a = call.operands[0], &b = call.operands[1];
+              logical(op, a.dims, a.as<bool>(), b.dims, b.as<bool>(), call.result.dims,
                       call.result.as<bool>());
             }));
   all.set("logical_not", elementwise(Access::elementwise, [](const KernelCall& call) {

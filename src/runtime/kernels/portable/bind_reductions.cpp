@@ -57,7 +57,7 @@ Kernel along_axis(F function) {
 
 void bind_reductions(Kernels& all) {
   for (const auto& [name, op] : reductions)
-    all.set(name, with_batch_unless(simple([op](const KernelCall& call) {
+    all.set(name, with_batch_unless(simple([op = op](const KernelCall& call) {
                                       const ConstView& x = call.operands[0];
                                       const Ints axes =
                                           reduced_axes(call.attributes.as<ReduceAttributes>(), x.dims.size());
