@@ -123,7 +123,10 @@ void regroup_weights(std::int64_t groups, std::int64_t rows, std::int64_t channe
         for (std::int64_t c = c0; c < c1; ++c) {
           const T* const from = w + ((group * channels + o) * rows + c) * kernel_taps;
           T* const to = left + ((group * rows + c) * channels + o) * taps;
-          for (std::int64_t t = 0; t < taps; ++t) to[t] = from[kept[static_cast<std::size_t>(t)]];
+          if (taps == kernel_taps)
+            for (std::int64_t t = 0; t < taps; ++t) to[t] = from[t];  // all are kept, in order
+          else
+            for (std::int64_t t = 0; t < taps; ++t) to[t] = from[kept[static_cast<std::size_t>(t)]];
         }
   });
 }

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <omp.h>
 #include <vector>
 
 #include "rulegrad/error.hpp"
