@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "rewrite/words.hpp"
 #include "rulegrad/error.hpp"
 #include "rulegrad/op_attributes.hpp"
 #include "support/text.hpp"
@@ -49,8 +50,6 @@ std::optional<double> arithmetic(std::string_view name, std::span<const double> 
   return std::nullopt;
 }
 
-bool takes_class_names(std::string_view function) { return function == "first" || function == "last"; }
-
 Shape without_batch(const Shape& shape) {
   std::vector<Dim> dims;
   for (const Dim dim : shape.dims()) dims.emplace_back(dim.factor);
@@ -69,9 +68,7 @@ std::string at_place(const SourceRange& where) {
   return where.file.empty() ? std::string() : fmt::format("{}:{}:{}: ", where.file, where.line, where.column);
 }
 
-void Evaluator::fail(const Term& term, const std::string& what) const {
-  throw Error(ErrorCode::rule, at_place(term.where) + what);
-}
+void Evaluator::fail(const Term& term, const std::string& what) const { throw TermError(ErrorCode::rule, what, term.where); }
 
 Value Evaluator::evaluate_body(const Terms& terms, std::span<const Let> lets, TermId result, Scope& scope) {
   for (const Let& let : lets) scope.bind(let.name, evaluate(terms, let.value, scope));
@@ -141,34 +138,18 @@ Value Evaluator::call(const Terms& terms, const Term& term, Scope& scope) {
     const OpSchema& op = operators_.at("logical_" + term.name);
     return call_operator(op, terms, term, std::move(arguments), scope);
   }
-  if (term.name == "const") return evaluate(terms, term.args.at(0), scope);
-
+  const Word* word = find_word(term.name);
   std::vector<Value> arguments;
   for (const TermId arg : term.args) {
     const Term& argument = terms[static_cast<std::size_t>(arg)];
     if (argument.kind == TermKind::spread) continue;
     // Facts about positions take the names of classes, which have no value of their own.
-    if (takes_class_names(term.name) && argument.kind == TermKind::variable)
+    if (word != nullptr && word->takes_class() && argument.kind == TermKind::variable)
       arguments.emplace_back(AttrValue(argument.name));
     else
       arguments.push_back(evaluate(terms, arg, scope));
   }
-
-  if (term.name == "vjp") {
-    if (arguments.size() != 2) fail(term, "vjp takes an operation and a cotangent");
-    const Expr* operation = std::get_if<Expr>(&arguments[0]);
-    if (operation == nullptr || operation->operands().empty())
-      fail(term, fmt::format("vjp takes an operation, not {}", describe(arguments[0])));
-    std::size_t slot = 0;
-    if (matched_ && &operation->op() == &matched_.op())
-      slot = slot_;
-    else
-      while (operation->op().operand(slot).role != Role::data) ++slot;
-    return hooks_.vjp(*operation, slot, expand_to(as_expr(arguments[1]), operation->shape()));
-  }
-  if (term.name == "next" && hooks_.next) return hooks_.next(as_expr(arguments.at(0)));
-  if (term.name == "diff" && hooks_.diff && arguments.size() == 3)
-    return hooks_.diff(as_expr(arguments[0]), as_expr(arguments[1]), as_expr(arguments[2]));
+  if (word != nullptr) return call_word(*word, term, arguments);
 
   std::vector<double> numbers;
   for (const Value& argument : arguments)
@@ -176,15 +157,44 @@ Value Evaluator::call(const Terms& terms, const Term& term, Scope& scope) {
   if (numbers.size() == arguments.size() && !numbers.empty())
     if (const auto folded = arithmetic(term.name, numbers)) return *folded;
 
-  if (const auto value = call_static(term, arguments)) return *value;
   if (const OpSchema* op = operators_.find(term.name)) return call_operator(*op, terms, term, std::move(arguments), scope);
   if (const auto function = functions_.find(term.name); function != functions_.end())
     return call_function(*function->second, term, std::move(arguments));
-  if (hooks_.fact)
-    if (const auto fact = hooks_.fact(term, arguments)) return *fact;
   std::vector<std::string> known = operators_.names();
   for (const auto& [name, function] : functions_) known.push_back(name);
+  for (const Word& other : words()) known.emplace_back(other.name);
   fail(term, unknown_name_message("operator or function", term.name, known));
+}
+
+Value Evaluator::call_word(const Word& word, const Term& term, std::span<const Value> arguments) {
+  if (const std::string wrong = wrong_argument_count(word, arguments.size()); !wrong.empty()) fail(term, wrong);
+  if (word.value != nullptr) {
+    try {
+      return word.value({term, arguments, slot_, graph_, operators_});
+    } catch (const Error& error) {
+      throw TermError(error.code(), error.what(), term.where, true);
+    }
+  }
+  if (word.name == "const") return arguments[0];
+  if (word.name == "vjp" && hooks_.vjp) return call_vjp(term, arguments);
+  if (word.name == "next" && hooks_.next) return hooks_.next(as_expr(arguments[0]));
+  if (word.name == "diff" && hooks_.diff) return hooks_.diff(as_expr(arguments[0]), as_expr(arguments[1]), as_expr(arguments[2]));
+  if (hooks_.fact)
+    if (const auto fact = hooks_.fact(term, arguments)) return *fact;
+  fail(term, word.kind == WordKind::planned ? fmt::format("`{}` is not run by this version", word.usage())
+                                            : fmt::format("`{}` has no value here", word.usage()));
+}
+
+Value Evaluator::call_vjp(const Term& term, std::span<const Value> arguments) {
+  const Expr* operation = std::get_if<Expr>(&arguments[0]);
+  if (operation == nullptr || operation->operands().empty())
+    fail(term, fmt::format("vjp takes an operation, not {}", describe(arguments[0])));
+  std::size_t slot = 0;
+  if (matched_ && &operation->op() == &matched_.op())
+    slot = slot_;
+  else
+    while (operation->op().operand(slot).role != Role::data) ++slot;
+  return hooks_.vjp(*operation, slot, expand_to(as_expr(arguments[1]), operation->shape()));
 }
 
 Value Evaluator::call_function(const Function& function, const Term& term, std::vector<Value> arguments) {
@@ -227,7 +237,7 @@ Value Evaluator::call_operator(const OpSchema& op, const Terms& terms, const Ter
   try {
     return graph_.apply(op, std::move(operands), Attributes::make(*op.attributes, named));
   } catch (const Error& error) {
-    throw Error(error.code(), at_place(term.where) + error.what());
+    throw TermError(error.code(), error.what(), term.where);
   }
 }
 
@@ -261,7 +271,7 @@ Value Evaluator::replace(const Terms& terms, const Term& term, Scope& scope) {
   try {
     return graph_.make(op, std::move(operands), operation->attributes());
   } catch (const Error& error) {
-    throw Error(error.code(), at_place(term.where) + error.what());
+    throw TermError(error.code(), error.what(), term.where);
   }
 }
 

@@ -6,13 +6,33 @@
 #include <string>
 
 #include "rewrite/value.hpp"
+#include "rulegrad/error.hpp"
 #include "rulegrad/operators.hpp"
 #include "rulegrad/rule.hpp"
 
 namespace rulegrad {
 
+struct Word;
+
 /// Where a term stands, for the errors of evaluating it.
 [[nodiscard]] std::string at_place(const SourceRange& where);
+
+/// A term that cannot be evaluated; what() begins with its place.
+class TermError : public Error {
+ public:
+  TermError(ErrorCode code, const std::string& what, SourceRange where, bool refused = false)
+      : Error(code, at_place(where) + what), what_(what), where_(std::move(where)), refused_(refused) {}
+  /// The text without the place.
+  [[nodiscard]] const std::string& message() const noexcept { return what_; }
+  [[nodiscard]] const SourceRange& where() const noexcept { return where_; }
+  /// Does a word of the language refuse what it was given, rather than shapes disagree?
+  [[nodiscard]] bool refused() const noexcept { return refused_; }
+
+ private:
+  std::string what_;
+  SourceRange where_;
+  bool refused_;
+};
 
 using Functions = std::map<std::string, const Function*, std::less<>>;
 
@@ -52,7 +72,8 @@ class Evaluator {
   Value call(const Terms& terms, const Term& term, Scope& scope);
   Value call_operator(const OpSchema& op, const Terms& terms, const Term& term, std::vector<Value> arguments, Scope& scope);
   Value call_function(const Function& function, const Term& term, std::vector<Value> arguments);
-  std::optional<Value> call_static(const Term& term, std::span<const Value> arguments);
+  Value call_word(const Word& word, const Term& term, std::span<const Value> arguments);
+  Value call_vjp(const Term& term, std::span<const Value> arguments);
   Value replace(const Terms& terms, const Term& term, Scope& scope);
   Value member(const Term& term, const Value& owner);
   [[nodiscard]] Expr expand_to(Expr value, const Shape& shape);

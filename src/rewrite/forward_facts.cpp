@@ -1,7 +1,9 @@
 #include "rewrite/forward_facts.hpp"
 
+#include <algorithm>
+
 #include "rewrite/match.hpp"
-#include "rulegrad/error.hpp"
+#include "rewrite/words.hpp"
 #include "support/text.hpp"
 
 namespace rulegrad {
@@ -51,35 +53,29 @@ bool ForwardFacts::is_first(Expr node, const std::string& op_class) const { retu
 bool ForwardFacts::is_last(Expr node, const std::string& op_class) const { return extremes(op_class, false).contains(node); }
 
 std::optional<Value> ForwardFacts::answer(const Term& term, std::span<const Value> arguments, Expr node) const {
-  const auto truth = [](bool value) -> Value { return value ? 1.0 : 0.0; };
-  const auto text = [&](std::size_t i) -> std::string {
-    if (i < arguments.size())
-      if (const auto* attribute = std::get_if<AttrValue>(&arguments[i]))
-        if (const auto* word = std::get_if<std::string>(attribute)) return *word;
-    throw Error(ErrorCode::rule, term.name + " takes a class, an operator or a \"name\" here");
-  };
-  const auto expr = [&](std::size_t i) -> Expr {
-    if (i < arguments.size())
-      if (const auto* value = std::get_if<Expr>(&arguments[i])) return *value;
-    throw Error(ErrorCode::rule, term.name + " takes an expression that the pattern bound");
-  };
   if (term.kind == TermKind::variable) {
     if (op_class_from_name(term.name) || Operators::builtin().find(term.name) != nullptr)
-      return truth(covers(term.name, node.op()));
+      return covers(term.name, node.op()) ? 1.0 : 0.0;
     return std::nullopt;
   }
-  if (term.name == "first") return truth(is_first(node, text(0)));
-  if (term.name == "last") return truth(is_last(node, text(0)));
-  if (term.name == "depends") return truth(depends(expr(0)));
-  if (term.name == "only_use") return truth(uses(expr(0)) <= 1);
-  if (term.name == "name") {
-    const Expr named = arguments.size() == 2 ? expr(0) : node;
-    const std::string glob = text(arguments.size() - 1);
-    for (const std::string& name : named.graph().names(named))
-      if (glob_match(glob, name)) return truth(true);
-    return truth(false);
-  }
-  return std::nullopt;
+  const Word* word = find_word(term.name);
+  if (word == nullptr || word->fact == nullptr) return std::nullopt;
+  return word->fact({term, arguments, node, *this}) ? 1.0 : 0.0;
 }
 
+namespace answers {
+
+bool first(const FactCall& call) { return call.facts.is_first(call.node, call.text(0)); }
+bool last(const FactCall& call) { return call.facts.is_last(call.node, call.text(0)); }
+bool depends(const FactCall& call) { return call.facts.depends(call.expr(0)); }
+bool only_use(const FactCall& call) { return call.facts.uses(call.expr(0)) <= 1; }
+
+bool name(const FactCall& call) {
+  const Expr named = call.arguments.size() == 2 ? call.expr(0) : call.node;
+  const std::string glob = call.text(call.arguments.size() - 1);
+  const std::vector<std::string> names = named.graph().names(named);
+  return std::any_of(names.begin(), names.end(), [&](const std::string& one) { return glob_match(glob, one); });
+}
+
+}  // namespace answers
 }  // namespace rulegrad
