@@ -16,7 +16,8 @@ namespace rulegrad {
 
 /// What the first axis of a model's inputs becomes.
 enum class BatchPolicy : std::uint8_t {
-  automatic,  ///< the symbolic batch B where the file leaves it free or says 1; as declared if the model then breaks
+  automatic,  ///< the symbolic batch B where the file leaves it free or says 1; as declared if the model then
+              ///< breaks
   symbolic,   ///< the same, but a model that breaks is an Error
   fixed,      ///< as declared; 1 where the file leaves it free
 };
@@ -25,7 +26,8 @@ struct LoadOptions {
   /// What every floating-point type of the file becomes: float32 or float64.
   DType dtype = DType::float32;
   BatchPolicy batch = BatchPolicy::automatic;
-  /// Extents of free axes that are not the batch: by the name the file gives them ("seq"), or by input and axis
+  /// Extents of free axes that are not the batch: by the name the file gives them ("seq"), or by input and
+  /// axis
   /// ("tokens.1") where it gives none.
   std::map<std::string, std::int64_t> extents = {};
   /// Off: a weight that is NaN or infinite is an Error(non_finite) that names tensor and index.
@@ -52,13 +54,14 @@ struct ModelSummary {
     std::string type;  ///< `float16[N, 3, 224, 224]`
   };
   std::string producer, graph_name;
-  std::int64_t opset = 0;                                        ///< version of ONNX's own operator set
-  std::map<std::string, std::int64_t> other_opsets;              ///< by domain
-  std::vector<Value> inputs, outputs;                            ///< weights left out
-  std::map<std::string, int> operators;                          ///< how many nodes of each
-  std::map<std::string, std::vector<std::string>> unmapped;      ///< operators that are not supported, and their nodes
-  std::map<std::string, std::string> nearest;                    ///< supported ones with names like theirs, if any
-  std::int64_t parameters = 0, parameter_bytes = 0;              ///< of the weights, as stored
+  std::int64_t opset = 0;                            ///< version of ONNX's own operator set
+  std::map<std::string, std::int64_t> other_opsets;  ///< by domain
+  std::vector<Value> inputs, outputs;                ///< weights left out
+  std::map<std::string, int> operators;              ///< how many nodes of each
+  std::map<std::string, std::vector<std::string>>
+      unmapped;                                      ///< operators that are not supported, and their nodes
+  std::map<std::string, std::string> nearest;        ///< supported ones with names like theirs, if any
+  std::int64_t parameters = 0, parameter_bytes = 0;  ///< of the weights, as stored
   std::map<std::string, std::string> metadata;
 };
 
@@ -80,8 +83,9 @@ class Model {
   /// Without the weights that old files list among their inputs. Runs take them by these names.
   [[nodiscard]] const std::vector<ModelInput>& inputs() const { return parts_.inputs; }
   [[nodiscard]] const std::vector<ModelOutput>& outputs() const { return parts_.outputs; }
-  /// The output itself (`probability`), or, where a softmax, log-softmax or sigmoid ends the model, what it is
-  /// applied to (`logit`), in the shape of the output. Throws Error(invalid_argument) if there is no such output.
+  /// The output itself (`probability`), or, where a softmax, log-softmax or sigmoid ends the model, what it
+  /// is applied to (`logit`), in the shape of the output. Throws Error(invalid_argument) if there is no such
+  /// output.
   [[nodiscard]] Expr head(HeadKind kind, std::size_t output = 0) const;
   [[nodiscard]] const ModelSummary& summary() const { return parts_.summary; }
   /// What was decided while reading, a sentence each: a batch made symbolic, one that had to stay fixed.
@@ -95,12 +99,12 @@ class Model {
   Parts parts_;
 };
 
-/// Throws Error(model) for files that are damaged, no ONNX, of another operator set, use operators or attributes
-/// that are not mapped (all of them at once), or do not fit together; Error(io) for those that cannot be read;
-/// Error(non_finite) for weights.
+/// Throws Error(model) for files that are damaged, no ONNX, of another operator set, use operators or
+/// attributes that are not mapped (all of them at once), or do not fit together; Error(io) for those that
+/// cannot be read; Error(non_finite) for weights.
 ///
-/// Weights of 1 MB and more stay in the file, which is mapped, where they have the wanted dtype and are aligned to
-/// it; the file must not be written to while the model lives.
+/// Weights of 1 MB and more stay in the file, which is mapped, where they have the wanted dtype and are
+/// aligned to it; the file must not be written to while the model lives.
 [[nodiscard]] Model load_onnx(const std::filesystem::path& path, const LoadOptions& options = {});
 
 /// Reads what a file says about itself without building the network; works for unmapped operators too.
@@ -116,8 +120,9 @@ struct SaveOptions {
 };
 
 /// Writes the expressions as ONNX, operator set 13; the same graph gives the same bytes. Constants become
-/// initializers, inputs keep their names, a batch extent is written as the free axis `N`. Throws Error(model) that
-/// lists the operators that have no counterpart. The file appears whole or not at all.
-void save_onnx(const std::filesystem::path& path, std::span<const Expr> outputs, const SaveOptions& options = {});
+/// initializers, inputs keep their names, a batch extent is written as the free axis `N`. Throws Error(model)
+/// that lists the operators that have no counterpart. The file appears whole or not at all.
+void save_onnx(const std::filesystem::path& path, std::span<const Expr> outputs,
+               const SaveOptions& options = {});
 
 }  // namespace rulegrad

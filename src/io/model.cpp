@@ -1,18 +1,19 @@
 #include "rulegrad/model.hpp"
 
 #include <fmt/format.h>
-
 #include <sstream>
 
-#include "io/file.hpp"
 #include "rulegrad/error.hpp"
+
+#include "io/file.hpp"
 #include "support/hash.hpp"
 
 namespace rulegrad {
 
 Expr Model::head(HeadKind kind, std::size_t output) const {
   if (output >= outputs().size())
-    throw Error(ErrorCode::invalid_argument, fmt::format("output {} was asked for but the model has {}", output, outputs().size()));
+    throw Error(ErrorCode::invalid_argument,
+                fmt::format("output {} was asked for but the model has {}", output, outputs().size()));
   const Expr top = outputs()[output].expr;
   if (kind == HeadKind::probability) return top;
   // Below what only moves elements, which is then done to the logits instead.
@@ -24,7 +25,8 @@ Expr Model::head(HeadKind kind, std::size_t output) const {
   }
   if (!node.is("softmax") && !node.is("log_softmax") && !node.is("sigmoid")) return top;
   Expr logits = node.operand(0);
-  for (auto move = moves.rbegin(); move != moves.rend(); ++move) logits = graph().apply(move->op(), {logits}, move->attributes());
+  for (auto move = moves.rbegin(); move != moves.rend(); ++move)
+    logits = graph().apply(move->op(), {logits}, move->attributes());
   return logits;
 }
 

@@ -1,11 +1,10 @@
 #pragma once
 
-#include <unistd.h>
-
 #include <filesystem>
 #include <fstream>
 #include <initializer_list>
 #include <string>
+#include <unistd.h>
 #include <vector>
 
 #define ONNX_NAMESPACE onnx
@@ -20,7 +19,8 @@ namespace rulegrad::testing {
 class ScratchFile {
  public:
   explicit ScratchFile(const std::string& name, const std::string& bytes = "")
-      : path_(std::filesystem::temp_directory_path() / ("rulegrad_" + std::to_string(::getpid()) + "_" + name)) {
+      : path_(std::filesystem::temp_directory_path() /
+              ("rulegrad_" + std::to_string(::getpid()) + "_" + name)) {
     write(bytes);
   }
   ~ScratchFile() {
@@ -48,7 +48,8 @@ class OnnxBuilder {
   }
 
   /// Extents below 0 are free; the first of them is called N.
-  OnnxBuilder& input(const std::string& name, const std::vector<std::int64_t>& dims, int type = onnx::TensorProto::FLOAT) {
+  OnnxBuilder& input(const std::string& name, const std::vector<std::int64_t>& dims,
+                     int type = onnx::TensorProto::FLOAT) {
     describe(*model.mutable_graph()->add_input(), name, dims, type);
     return *this;
   }
@@ -56,7 +57,8 @@ class OnnxBuilder {
     model.mutable_graph()->add_output()->set_name(name);
     return *this;
   }
-  onnx::NodeProto& node(const std::string& op_type, const std::vector<std::string>& inputs, const std::vector<std::string>& outputs, const std::string& name = "") {
+  onnx::NodeProto& node(const std::string& op_type, const std::vector<std::string>& inputs,
+                        const std::vector<std::string>& outputs, const std::string& name = "") {
     auto& n = *model.mutable_graph()->add_node();
     n.set_op_type(op_type);
     n.set_name(name);
@@ -64,12 +66,14 @@ class OnnxBuilder {
     for (const auto& o : outputs) n.add_output(o);
     return n;
   }
-  onnx::TensorProto& floats(const std::string& name, const std::vector<std::int64_t>& dims, const std::vector<float>& values) {
+  onnx::TensorProto& floats(const std::string& name, const std::vector<std::int64_t>& dims,
+                            const std::vector<float>& values) {
     auto& t = tensor(name, dims, onnx::TensorProto::FLOAT);
     t.set_raw_data(values.data(), values.size() * sizeof(float));
     return t;
   }
-  onnx::TensorProto& integers(const std::string& name, const std::vector<std::int64_t>& dims, const std::vector<std::int64_t>& values) {
+  onnx::TensorProto& integers(const std::string& name, const std::vector<std::int64_t>& dims,
+                              const std::vector<std::int64_t>& values) {
     auto& t = tensor(name, dims, onnx::TensorProto::INT64);
     for (const auto v : values) t.add_int64_data(v);
     return t;
@@ -98,7 +102,8 @@ class OnnxBuilder {
   onnx::ModelProto model;
 
  private:
-  static void describe(onnx::ValueInfoProto& info, const std::string& name, const std::vector<std::int64_t>& dims, int type) {
+  static void describe(onnx::ValueInfoProto& info, const std::string& name,
+                       const std::vector<std::int64_t>& dims, int type) {
     info.set_name(name);
     auto& t = *info.mutable_type()->mutable_tensor_type();
     t.set_elem_type(type);

@@ -1,13 +1,12 @@
 #include "io/onnx_cases.hpp"
 
-#include <fmt/format.h>
-#include <unistd.h>
-
 #include <cmath>
 #include <cstring>
+#include <fmt/format.h>
 #include <fstream>
 #include <iterator>
 #include <optional>
+#include <unistd.h>
 
 #define ONNX_NAMESPACE onnx
 #define ONNX_ML 1
@@ -51,24 +50,38 @@ Tensor read_tensor_proto(const std::filesystem::path& path) {
   Dims dims(proto.dims().begin(), proto.dims().end());
   const bool has_raw = proto.has_raw_data();
   switch (proto.data_type()) {
-    case onnx::TensorProto::FLOAT: return has_raw ? raw<float>(dims, proto.raw_data()) : typed<float>(dims, proto.float_data());
-    case onnx::TensorProto::DOUBLE: return has_raw ? raw<double>(dims, proto.raw_data()) : typed<double>(dims, proto.double_data());
-    case onnx::TensorProto::INT64: return has_raw ? raw<std::int64_t>(dims, proto.raw_data()) : typed<std::int64_t>(dims, proto.int64_data());
-    case onnx::TensorProto::INT32: return has_raw ? raw<std::int32_t>(dims, proto.raw_data()) : typed<std::int32_t>(dims, proto.int32_data());
-    case onnx::TensorProto::UINT8: return has_raw ? raw<std::uint8_t>(dims, proto.raw_data()) : typed<std::uint8_t>(dims, proto.int32_data());
-    case onnx::TensorProto::INT8: return has_raw ? raw<std::int8_t>(dims, proto.raw_data()) : typed<std::int8_t>(dims, proto.int32_data());
-    case onnx::TensorProto::BOOL: return has_raw ? raw<bool>(dims, proto.raw_data()) : typed<bool>(dims, proto.int32_data());
-    default: throw std::runtime_error(fmt::format("{} has element type {}", path.string(), proto.data_type()));
+    case onnx::TensorProto::FLOAT:
+      return has_raw ? raw<float>(dims, proto.raw_data()) : typed<float>(dims, proto.float_data());
+    case onnx::TensorProto::DOUBLE:
+      return has_raw ? raw<double>(dims, proto.raw_data()) : typed<double>(dims, proto.double_data());
+    case onnx::TensorProto::INT64:
+      return has_raw ? raw<std::int64_t>(dims, proto.raw_data())
+                     : typed<std::int64_t>(dims, proto.int64_data());
+    case onnx::TensorProto::INT32:
+      return has_raw ? raw<std::int32_t>(dims, proto.raw_data())
+                     : typed<std::int32_t>(dims, proto.int32_data());
+    case onnx::TensorProto::UINT8:
+      return has_raw ? raw<std::uint8_t>(dims, proto.raw_data())
+                     : typed<std::uint8_t>(dims, proto.int32_data());
+    case onnx::TensorProto::INT8:
+      return has_raw ? raw<std::int8_t>(dims, proto.raw_data())
+                     : typed<std::int8_t>(dims, proto.int32_data());
+    case onnx::TensorProto::BOOL:
+      return has_raw ? raw<bool>(dims, proto.raw_data()) : typed<bool>(dims, proto.int32_data());
+    default:
+      throw std::runtime_error(fmt::format("{} has element type {}", path.string(), proto.data_type()));
   }
 }
 
 std::string first_difference(const Tensor& actual, const Tensor& expected, double relative, double absolute) {
   if (actual.dims() != expected.dims())
-    return fmt::format("shape {} instead of {}", to_string(std::span(actual.dims())), to_string(std::span(expected.dims())));
+    return fmt::format("shape {} instead of {}", to_string(std::span(actual.dims())),
+                       to_string(std::span(expected.dims())));
   for (std::int64_t i = 0; i < actual.size(); ++i) {
     const double a = actual.at(i), e = expected.at(i);
     const bool same = a == e || (std::isnan(a) && std::isnan(e));
-    if (!same && !(std::abs(a - e) <= absolute + relative * std::abs(e))) return fmt::format("{} instead of {} at element {}", a, e, i);
+    if (!same && !(std::abs(a - e) <= absolute + relative * std::abs(e)))
+      return fmt::format("{} instead of {} at element {}", a, e, i);
   }
   return "";
 }
@@ -79,7 +92,8 @@ namespace {
 class FrozenCase {
  public:
   FrozenCase(const std::filesystem::path& folder, int first)
-      : path_(std::filesystem::temp_directory_path() / fmt::format("rulegrad_case_{}_{}.onnx", ::getpid(), folder.filename().string())) {
+      : path_(std::filesystem::temp_directory_path() /
+              fmt::format("rulegrad_case_{}_{}.onnx", ::getpid(), folder.filename().string())) {
     onnx::ModelProto model;
     (void)model.ParseFromString(bytes_of(folder / "model.onnx"));
     auto& graph = *model.mutable_graph();
@@ -124,8 +138,10 @@ CaseOutcome run_case(const std::filesystem::path& folder, const std::filesystem:
     for (std::size_t i = 0; i < results.size(); ++i) {
       const Tensor expected = read_tensor_proto(folder / fmt::format("output_{}.pb", i));
       const DType wanted = is_floating(expected.dtype()) ? dtype : expected.dtype();
-      if (results[i].dtype() != wanted) return {Kind::failed, fmt::format("output {} is {}", i, name_of(results[i].dtype()))};
-      if (const std::string problem = first_difference(results[i], expected, 1e-3, 1e-6); !problem.empty()) return {Kind::failed, problem};
+      if (results[i].dtype() != wanted)
+        return {Kind::failed, fmt::format("output {} is {}", i, name_of(results[i].dtype()))};
+      if (const std::string problem = first_difference(results[i], expected, 1e-3, 1e-6); !problem.empty())
+        return {Kind::failed, problem};
     }
     return {Kind::passed, ""};
   } catch (const std::exception& error) {

@@ -10,9 +10,10 @@ namespace rulegrad::testing {
 /// The array in a file that holds one TensorProto; read apart from the library.
 [[nodiscard]] Tensor read_tensor_proto(const std::filesystem::path& path);
 
-/// Element by element: |actual - expected| <= absolute + relative |expected|, NaN like NaN. Empty if all are near;
-/// otherwise the first that is not.
-[[nodiscard]] std::string first_difference(const Tensor& actual, const Tensor& expected, double relative, double absolute);
+/// Element by element: |actual - expected| <= absolute + relative |expected|, NaN like NaN. Empty if all are
+/// near; otherwise the first that is not.
+[[nodiscard]] std::string first_difference(const Tensor& actual, const Tensor& expected, double relative,
+                                           double absolute);
 
 struct CaseOutcome {
   enum class Kind { passed, refused, failed } kind;

@@ -1,14 +1,14 @@
 // ONNX's own conformance tests, and models with constant weights and known outputs, from the shared data.
+#include <algorithm>
 #include <doctest/doctest.h>
 #include <fmt/format.h>
-
-#include <algorithm>
 #include <map>
 #include <vector>
 
-#include "io/onnx_cases.hpp"
 #include "rulegrad/model.hpp"
 #include "rulegrad/program.hpp"
+
+#include "io/onnx_cases.hpp"
 #include "shared_data.hpp"
 #include "support/text.hpp"
 
@@ -21,16 +21,28 @@ namespace fs = std::filesystem;
 
 /// What is not mapped, as globs over the names of the cases; everything else must pass.
 const std::vector<std::string> refused_cases{
-    "test_gather_elements_*", "test_gathernd_*", "test_gru_*", "test_lstm_*", "test_rnn_*", "test_simple_rnn_*", "test_if", "test_lppool_*",
-    "test_dequantizelinear_blocked",     // one scale a block
-    "test_maxpool_with_argmax_*",        // the second output
-    "test_not_*",                        // operator set 1
-    "test_resize_*cubic*", "test_resize_*antialias", "test_resize_*half_pixel_symmetric", "test_resize_tf_crop_and_resize*",
-    "test_resize_downsample_scales_linear_align_corners",  // fractional extents, which runtimes read differently
+    "test_gather_elements_*",
+    "test_gathernd_*",
+    "test_gru_*",
+    "test_lstm_*",
+    "test_rnn_*",
+    "test_simple_rnn_*",
+    "test_if",
+    "test_lppool_*",
+    "test_dequantizelinear_blocked",  // one scale a block
+    "test_maxpool_with_argmax_*",     // the second output
+    "test_not_*",                     // operator set 1
+    "test_resize_*cubic*",
+    "test_resize_*antialias",
+    "test_resize_*half_pixel_symmetric",
+    "test_resize_tf_crop_and_resize*",
+    "test_resize_downsample_scales_linear_align_corners",  // fractional extents, which runtimes read
+                                                           // differently
     "test_wrap_pad"};
 
 bool may_be_refused(const std::string& name) {
-  return std::any_of(refused_cases.begin(), refused_cases.end(), [&](const std::string& glob) { return glob_match(glob, name); });
+  return std::any_of(refused_cases.begin(), refused_cases.end(),
+                     [&](const std::string& glob) { return glob_match(glob, name); });
 }
 
 struct Count {
@@ -47,7 +59,8 @@ std::vector<fs::path> cases_in(const fs::path& folder) {
 
 void print(const std::map<std::string, Count>& table) {
   for (const auto& [name, count] : table)
-    fmt::print("  {:<28} passed {:>3}  not mapped {:>3}  failed {:>3}\n", name.substr(0, 28), count.passed, count.refused, count.failed);
+    fmt::print("  {:<28} passed {:>3}  not mapped {:>3}  failed {:>3}\n", name.substr(0, 28), count.passed,
+               count.refused, count.failed);
 }
 
 }  // namespace
@@ -84,7 +97,8 @@ TEST_CASE("ONNX's conformance tests pass for every operator that is mapped") {
         }
       }
     if (dtype == DType::float32) print(table);
-    fmt::print("conformance in {}: {} passed, {} not mapped, {} failed\n", name_of(dtype), total.passed, total.refused, total.failed);
+    fmt::print("conformance in {}: {} passed, {} not mapped, {} failed\n", name_of(dtype), total.passed,
+               total.refused, total.failed);
     CHECK(total.failed == 0);
   }
 }
@@ -104,10 +118,12 @@ TEST_CASE("architectures with constant weights give their known outputs") {
     REQUIRE(model.inputs().size() == 1);
     Tensor x(DType::float32, model.inputs()[0].expr.shape().at({}));
     const auto values = x.mutable_values<float>();
-    for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i) / static_cast<float>(values.size());
+    for (std::size_t i = 0; i < values.size(); ++i)
+      values[i] = static_cast<float>(i) / static_cast<float>(values.size());
     const Expr output = model.outputs()[0].expr;
     const Tensor y = evaluate(std::span(&output, 1), {{model.inputs()[0].name, x}})[0];
-    const Tensor expected = read_tensor_proto(entry.path().parent_path() / (entry.path().stem().string() + "_output_0.pb"));
+    const Tensor expected =
+        read_tensor_proto(entry.path().parent_path() / (entry.path().stem().string() + "_output_0.pb"));
     CHECK(first_difference(y, expected, 1e-3, 1e-6) == "");
   }
   CHECK(models == 9);

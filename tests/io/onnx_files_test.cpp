@@ -1,18 +1,19 @@
-// Where bytes of models lie: weights that stay in their file, files beside the model, and files that are damaged.
-#include <doctest/doctest.h>
-#include <fmt/format.h>
-
+// Where bytes of models lie: weights that stay in their file, files beside the model, and files that are
+// damaged.
 #include <algorithm>
 #include <cstring>
+#include <doctest/doctest.h>
+#include <fmt/format.h>
 #include <fstream>
 #include <limits>
 #include <random>
 
-#include "io/onnx_builder.hpp"
 #include "rulegrad/error.hpp"
 #include "rulegrad/leaves.hpp"
 #include "rulegrad/model.hpp"
 #include "rulegrad/program.hpp"
+
+#include "io/onnx_builder.hpp"
 
 using namespace rulegrad;
 using namespace rulegrad::testing;
@@ -25,12 +26,15 @@ bool lies_in_file(const std::byte* address, const std::filesystem::path& path) {
   std::ifstream maps("/proc/self/maps");
   for (std::string line; std::getline(maps, line);) {
     std::uintptr_t begin = 0, end = 0;
-    if (std::sscanf(line.c_str(), "%lx-%lx", &begin, &end) == 2 && begin <= wanted && wanted < end) return line.find(path.filename().string()) != std::string::npos;
+    if (std::sscanf(line.c_str(), "%lx-%lx", &begin, &end) == 2 && begin <= wanted && wanted < end)
+      return line.find(path.filename().string()) != std::string::npos;
   }
   return false;
 }
 
-const Tensor& weight_of(const Model& model) { return model.outputs()[0].expr.operand(1).attributes<ConstantAttributes>().value; }
+const Tensor& weight_of(const Model& model) {
+  return model.outputs()[0].expr.operand(1).attributes<ConstantAttributes>().value;
+}
 
 /// x [N, 2] times w^T [3, 2].
 OnnxBuilder small() {
@@ -75,7 +79,8 @@ TEST_CASE("a weight of 100 MB stays in the file") {
     OnnxBuilder b;
     b.input("x", {-1, columns});
     b.floats(std::string(static_cast<std::size_t>(shift + 1), 'w'), {rows, columns}, values);
-    OnnxBuilder::set(b.node("Gemm", {"x", std::string(static_cast<std::size_t>(shift + 1), 'w')}, {"y"}), "transB", std::int64_t{1});
+    OnnxBuilder::set(b.node("Gemm", {"x", std::string(static_cast<std::size_t>(shift + 1), 'w')}, {"y"}),
+                     "transB", std::int64_t{1});
     b.output("y");
     const ScratchFile file("large.onnx", b.bytes());
     const Model model = load_onnx(file.path());
@@ -84,7 +89,9 @@ TEST_CASE("a weight of 100 MB stays in the file") {
     const bool in_file = lies_in_file(weight.data(), file.path());
     if (in_file) ++borrowed;
     // Another dtype has to be made.
-    if (in_file) CHECK_FALSE(lies_in_file(weight_of(load_onnx(file.path(), {.dtype = DType::float64})).data(), file.path()));
+    if (in_file)
+      CHECK_FALSE(
+          lies_in_file(weight_of(load_onnx(file.path(), {.dtype = DType::float64})).data(), file.path()));
   }
   CHECK(borrowed >= 1);
 }
@@ -97,7 +104,9 @@ TEST_CASE("weights may lie in files beside the model") {
   auto& w = b.floats("w", {600, 1000}, {});
   OnnxBuilder::set(b.node("Gemm", {"x", "w"}, {"y"}), "transB", std::int64_t{1});
   b.output("y");
-  const ScratchFile data("weights.bin", std::string(64, 'p') + std::string(reinterpret_cast<const char*>(values.data()), values.size() * 4));
+  const ScratchFile data(
+      "weights.bin",
+      std::string(64, 'p') + std::string(reinterpret_cast<const char*>(values.data()), values.size() * 4));
   set_external(w, data.path().filename().string(), "64");
   const ScratchFile file("external.onnx", b.bytes());
   const Model model = load_onnx(file.path());
@@ -131,8 +140,11 @@ TEST_CASE("a model that is cut off anywhere is refused, with its size") {
   for (std::size_t size = 1; size < whole.size(); ++size) {
     const std::string message = message_of(whole.substr(0, size));
     // Fields may be left out, so that a cut between two of the last ones leaves another whole model.
-    if (message.empty()) CHECK(size > whole.size() - 8);
-    else CHECK((message.find(fmt::format("{} bytes", size)) != std::string::npos || message.find("cannot load") != std::string::npos));
+    if (message.empty())
+      CHECK(size > whole.size() - 8);
+    else
+      CHECK((message.find(fmt::format("{} bytes", size)) != std::string::npos ||
+             message.find("cannot load") != std::string::npos));
   }
   const std::string large = [] {
     OnnxBuilder b = small();
@@ -158,20 +170,37 @@ TEST_CASE("what does not fit together is told with the node, and what is missing
     change(*b.model.mutable_graph());
     return message_of(b.bytes());
   };
-  const auto has = [](const std::string& message, const std::string& word) { return message.find(word) != std::string::npos; };
-  const std::string shapes = changed([](onnx::GraphProto& g) { g.mutable_input(0)->mutable_type()->mutable_tensor_type()->mutable_shape()->mutable_dim(1)->set_dim_value(7); });
+  const auto has = [](const std::string& message, const std::string& word) {
+    return message.find(word) != std::string::npos;
+  };
+  const std::string shapes = changed([](onnx::GraphProto& g) {
+    g.mutable_input(0)->mutable_type()->mutable_tensor_type()->mutable_shape()->mutable_dim(1)->set_dim_value(
+        7);
+  });
   CHECK(has(shapes, "'layer'"));
   CHECK(has(shapes, "expects 2 features"));
   CHECK(has(changed([](onnx::GraphProto& g) { g.clear_initializer(); }), "'w'"));
-  CHECK(has(changed([](onnx::GraphProto& g) { g.mutable_node(1)->set_input(0, "hh"); }), "nearest name is 'h'"));
+  CHECK(has(changed([](onnx::GraphProto& g) { g.mutable_node(1)->set_input(0, "hh"); }),
+            "nearest name is 'h'"));
   CHECK(has(changed([](onnx::GraphProto& g) { g.mutable_node()->SwapElements(0, 1); }), "comes later"));
-  CHECK(has(changed([](onnx::GraphProto& g) { g.mutable_node(1)->set_output(0, "h"); }), "given to two values"));
-  CHECK(has(changed([](onnx::GraphProto& g) { g.mutable_node(1)->add_attribute()->set_name("speed"); }), "attribute speed is not supported"));
-  CHECK(has(changed([](onnx::GraphProto& g) { g.mutable_initializer(0)->set_data_type(onnx::TensorProto::STRING); }), "STRING"));
-  CHECK(has(changed([](onnx::GraphProto& g) { g.mutable_initializer(0)->set_dims(0, 4); }), "needs 32 bytes but the file has 24"));
-  CHECK(has(changed([](onnx::GraphProto& g) { g.mutable_initializer(0)->set_dims(0, std::int64_t{1} << 60); }), "elements by its shape"));
+  CHECK(has(changed([](onnx::GraphProto& g) { g.mutable_node(1)->set_output(0, "h"); }),
+            "given to two values"));
+  CHECK(has(changed([](onnx::GraphProto& g) { g.mutable_node(1)->add_attribute()->set_name("speed"); }),
+            "attribute speed is not supported"));
+  CHECK(has(changed([](onnx::GraphProto& g) {
+              g.mutable_initializer(0)->set_data_type(onnx::TensorProto::STRING);
+            }),
+            "STRING"));
+  CHECK(has(changed([](onnx::GraphProto& g) { g.mutable_initializer(0)->set_dims(0, 4); }),
+            "needs 32 bytes but the file has 24"));
+  CHECK(
+      has(changed([](onnx::GraphProto& g) { g.mutable_initializer(0)->set_dims(0, std::int64_t{1} << 60); }),
+          "elements by its shape"));
   CHECK(has(changed([](onnx::GraphProto& g) { g.mutable_output(0)->set_name("z"); }), "'z'"));
-  CHECK(has(changed([](onnx::GraphProto& g) { g.mutable_input(0)->mutable_type()->mutable_tensor_type()->clear_shape(); }), "no declared shape"));
+  CHECK(has(changed([](onnx::GraphProto& g) {
+              g.mutable_input(0)->mutable_type()->mutable_tensor_type()->clear_shape();
+            }),
+            "no declared shape"));
   OnnxBuilder old(5);
   old.model.mutable_graph()->MergeFrom(small().model.graph());
   CHECK(has(message_of(old.bytes()), "operator set 5"));
@@ -221,12 +250,23 @@ TEST_CASE("damaged models are errors or models, never more than that") {
   for (int round = 0; round < 3000; ++round) {
     std::string bytes = originals[static_cast<std::size_t>(round) % originals.size()];
     const auto draw = [&](std::size_t below) { return static_cast<std::size_t>(random() % below); };
-    for (std::size_t change = 0; change <= draw(4); ++change) switch (draw(5)) {
-        case 0: bytes[draw(bytes.size())] = static_cast<char>(random()); break;
-        case 1: bytes[draw(bytes.size())] ^= static_cast<char>(1U << draw(8)); break;
-        case 2: bytes.erase(draw(bytes.size()), draw(8) + 1); break;
-        case 3: bytes.insert(draw(bytes.size()), bytes.substr(draw(bytes.size()), draw(16))); break;
-        default: bytes.resize(draw(bytes.size()) + 1); break;
+    for (std::size_t change = 0, changes = draw(4) + 1; change < changes && !bytes.empty(); ++change)
+      switch (draw(5)) {
+        case 0:
+          bytes[draw(bytes.size())] = static_cast<char>(random());
+          break;
+        case 1:
+          bytes[draw(bytes.size())] ^= static_cast<char>(1U << draw(8));
+          break;
+        case 2:
+          bytes.erase(draw(bytes.size()), draw(8) + 1);
+          break;
+        case 3:
+          bytes.insert(draw(bytes.size()), bytes.substr(draw(bytes.size()), draw(16)));
+          break;
+        default:
+          bytes.resize(draw(bytes.size()) + 1);
+          break;
       }
     if (bytes.empty()) continue;
     file.write(bytes);

@@ -1,14 +1,14 @@
-#include <doctest/doctest.h>
-
 #include <algorithm>
 #include <cmath>
+#include <doctest/doctest.h>
 
-#include "io/onnx_builder.hpp"
-#include "io/onnx_cases.hpp"
 #include "rulegrad/error.hpp"
 #include "rulegrad/leaves.hpp"
 #include "rulegrad/model.hpp"
 #include "rulegrad/program.hpp"
+
+#include "io/onnx_builder.hpp"
+#include "io/onnx_cases.hpp"
 
 using namespace rulegrad;
 using namespace rulegrad::testing;
@@ -43,10 +43,12 @@ Tensor entry(const Tensor& batch, std::int64_t index) {
 void check_separable(const Model& model, const Tensor& batch) {
   const Tensor together = run(model, batch);
   REQUIRE(together.dims()[0] == batch.dims()[0]);
-  for (std::int64_t i = 0; i < batch.dims()[0]; ++i) CHECK(first_difference(entry(together, i), run(model, entry(batch, i)), 1e-6, 1e-6) == "");
+  for (std::int64_t i = 0; i < batch.dims()[0]; ++i)
+    CHECK(first_difference(entry(together, i), run(model, entry(batch, i)), 1e-6, 1e-6) == "");
 }
 
-/// x [first, 2, 3] through a convolution over its last axis and a reshape to `target`, made from Shape or a constant.
+/// x [first, 2, 3] through a convolution over its last axis and a reshape to `target`, made from Shape or a
+/// constant.
 OnnxBuilder reshaping(std::int64_t first, const std::vector<std::int64_t>& target) {
   OnnxBuilder b;
   b.input("x", {first, 2, 3});
@@ -97,7 +99,8 @@ TEST_CASE("a batch extent that is used as a number is counted when the model run
 }
 
 TEST_CASE("a model exported for one sample runs for many, each for itself") {
-  for (const std::vector<std::int64_t>& target : std::vector<std::vector<std::int64_t>>{{1, 12}, {1, -1}, {-1, 12}, {0, -1}, {1, 2, 6}, {2, -1}, {4, 3}}) {
+  for (const std::vector<std::int64_t>& target : std::vector<std::vector<std::int64_t>>{
+           {1, 12}, {1, -1}, {-1, 12}, {0, -1}, {1, 2, 6}, {2, -1}, {4, 3}}) {
     INFO(to_string(std::span<const std::int64_t>(target)));
     const OnnxBuilder b = reshaping(1, target);
     const Model model = loaded(b);
@@ -194,7 +197,10 @@ TEST_CASE("MatMul and Add of a constant are one dense layer, and zeros are no bi
   CHECK(model.graph().find("linear").back() == y);
   CHECK(model.graph().find("shift").back() == y);
   const Tensor x({1, 5, 2}, {1.F, 0.F, 0.F, 1.F, 1.F, 1.F, 2.F, 0.F, 0.F, 0.F});
-  CHECK(first_difference(run(model, x), Tensor({1, 5, 3}, {2.F, 4.F, 6.F, 5.F, 7.F, 9.F, 6.F, 9.F, 12.F, 3.F, 6.F, 9.F, 1.F, 2.F, 3.F}), 1e-6, 0) == "");
+  CHECK(first_difference(
+            run(model, x),
+            Tensor({1, 5, 3}, {2.F, 4.F, 6.F, 5.F, 7.F, 9.F, 6.F, 9.F, 12.F, 3.F, 6.F, 9.F, 1.F, 2.F, 3.F}),
+            1e-6, 0) == "");
   const Model unbiased = loaded(layer({0, 0, 0}, {1, 1, 3}));
   const Expr bare = unbiased.outputs()[0].expr;
   REQUIRE(bare.is("dense"));
@@ -229,7 +235,8 @@ TEST_CASE("convolution and Add of one constant a channel are one layer") {
   b.output("y");
   const Model model = loaded(b);
   REQUIRE(model.outputs()[0].expr.is("conv"));
-  CHECK(first_difference(run(model, Tensor({1, 1, 3}, {1.F, 2.F, 3.F})), Tensor({1, 2, 3}, {6.F, 7.F, 8.F, 8.F, 10.F, 12.F}), 1e-6, 0) == "");
+  CHECK(first_difference(run(model, Tensor({1, 1, 3}, {1.F, 2.F, 3.F})),
+                         Tensor({1, 2, 3}, {6.F, 7.F, 8.F, 8.F, 10.F, 12.F}), 1e-6, 0) == "");
 }
 
 TEST_CASE("Gemm folds alpha, beta and transposes into its constants") {
@@ -250,7 +257,8 @@ TEST_CASE("Gemm folds alpha, beta and transposes into its constants") {
   REQUIRE(y.is("dense"));
   CHECK(y.operand(1).is("constant"));
   CHECK(y.operand(2).shape() == Shape{3});
-  CHECK(first_difference(run(model, Tensor({1, 2}, {1.F, -1.F})), Tensor({1, 3}, {-5.F, -4.F, -3.F}), 1e-6, 0) == "");
+  CHECK(first_difference(run(model, Tensor({1, 2}, {1.F, -1.F})), Tensor({1, 3}, {-5.F, -4.F, -3.F}), 1e-6,
+                         0) == "");
 }
 
 TEST_CASE("the head of a classifier is the logit below its softmax, in the shape of the output") {
@@ -275,7 +283,9 @@ TEST_CASE("the head of a classifier is the logit below its softmax, in the shape
   CHECK(relu.head(HeadKind::logit) == relu.outputs()[0].expr);
 }
 
-TEST_CASE("float16, bfloat16, double and integer weights arrive with their values, from raw bytes and from fields") {
+TEST_CASE(
+    "float16, bfloat16, double and integer weights arrive with their values, from raw bytes and from "
+    "fields") {
   OnnxBuilder b;
   b.input("x", {-1, 3});
   auto& half = b.tensor("half", {3}, onnx::TensorProto::FLOAT16);

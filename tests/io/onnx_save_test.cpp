@@ -1,16 +1,16 @@
-#include <doctest/doctest.h>
-
 #include <cmath>
+#include <doctest/doctest.h>
 #include <fstream>
 #include <iterator>
 
-#include "io/onnx_builder.hpp"
-#include "io/onnx_cases.hpp"
 #include "rulegrad/error.hpp"
 #include "rulegrad/model.hpp"
 #include "rulegrad/op_attributes.hpp"
 #include "rulegrad/operators.hpp"
 #include "rulegrad/program.hpp"
+
+#include "io/onnx_builder.hpp"
+#include "io/onnx_cases.hpp"
 
 using namespace rulegrad;
 using namespace rulegrad::testing;
@@ -33,17 +33,23 @@ std::string bytes_of(const std::filesystem::path& path) {
 Expr classifier(Graph& g) {
   const Expr x = g.input("x", {DType::float32, Shape{B, 2, 8, 8}});
   const auto weight = [&](Dims dims, double shift) { return g.constant(wavy(std::move(dims), shift)); };
-  Expr h = g.apply(op("conv"), {x, weight({4, 2, 3, 3}, 1), weight({4}, 2)}, ConvAttributes{{1, 1}, {1, 1}, {1, 1}, {1, 1}, 1});
-  h = g.apply(op("batch_norm"), {h, weight({4}, 3), weight({4}, 4), weight({4}, 5), g.constant(Tensor::full(DType::float32, {4}, 0.5))}, BatchNormAttributes{1e-3, 1});
+  Expr h = g.apply(op("conv"), {x, weight({4, 2, 3, 3}, 1), weight({4}, 2)},
+                   ConvAttributes{{1, 1}, {1, 1}, {1, 1}, {1, 1}, 1});
+  h = g.apply(
+      op("batch_norm"),
+      {h, weight({4}, 3), weight({4}, 4), weight({4}, 5), g.constant(Tensor::full(DType::float32, {4}, 0.5))},
+      BatchNormAttributes{1e-3, 1});
   h = g.apply(op("relu"), {h});
-  const Expr branch = g.apply(op("conv"), {h, weight({4, 1, 3, 3}, 6)}, ConvAttributes{{1, 1}, {1, 1}, {1, 1}, {1, 1}, 4});
+  const Expr branch =
+      g.apply(op("conv"), {h, weight({4, 1, 3, 3}, 6)}, ConvAttributes{{1, 1}, {1, 1}, {1, 1}, {1, 1}, 4});
   h = g.apply(op("add"), {h, g.apply(op("leaky_relu"), {branch}, LeakyReluAttributes{0.2})});
   h = g.apply(op("max_pool"), {h}, PoolAttributes{{2, 2}, {2, 2}, {}, {}, {}, false});
   h = g.apply(op("clip"), {h}, ClipAttributes{-1, 6});
   h = g.apply(op("avg_pool"), {h}, AvgPoolAttributes{{2, 2}, {2, 2}, {0, 0}, {0, 0}, {}, false, true});
   h = g.apply(op("reshape"), {h}, ShapeAttributes{Shape{B, 16}});
   h = g.apply(op("dense"), {h, weight({5, 16}, 7), weight({5}, 8)});
-  return g.apply(op("softmax"), {g.apply(op("dense"), {g.apply(op("tanh"), {h}), weight({3, 5}, 9)})}, AxisAttributes{1});
+  return g.apply(op("softmax"), {g.apply(op("dense"), {g.apply(op("tanh"), {h}), weight({3, 5}, 9)})},
+                 AxisAttributes{1});
 }
 
 }  // namespace
@@ -91,7 +97,8 @@ TEST_CASE("dense layers over more than one leading axis are written as product a
   const Expr read = model.outputs()[0].expr;
   CHECK(read.is("dense"));
   const Inputs in{{"x", wavy({2, 4, 2}, 3)}};
-  CHECK(first_difference(evaluate(std::span(&read, 1), in)[0], evaluate(std::span(&y, 1), in)[0], 1e-6, 1e-7) == "");
+  CHECK(first_difference(evaluate(std::span(&read, 1), in)[0], evaluate(std::span(&y, 1), in)[0], 1e-6,
+                         1e-7) == "");
 }
 
 TEST_CASE("operators without a counterpart are listed, and nothing is written") {

@@ -22,7 +22,8 @@ void prelu(NodeContext& c) {
   const Expr x = c.operand(0);
   Expr slope = c.operand(1);
   const Shape& shape = x.shape();
-  const bool by_channel = c.opset() < 7 && slope.shape().rank() == 1 && shape.rank() > 2 && !slope.shape()[0].is(1);
+  const bool by_channel =
+      c.opset() < 7 && slope.shape().rank() == 1 && shape.rank() > 2 && !slope.shape()[0].is(1);
   if (by_channel) {
     std::vector<Dim> dims(shape.rank() - 1, Dim{1});
     dims[0] = slope.shape()[0];
@@ -63,13 +64,15 @@ void shrink(NodeContext& c) {
   const Expr x = c.operand(0);
   const double lambd = c.real("lambd", 0.5);
   const Expr bias = c.scalar(c.real("bias", 0), x), zero = c.scalar(0, x);
-  const Expr below = c.apply("where", {c.apply("less", {x, c.scalar(-lambd, x)}), c.apply("add", {x, bias}), zero});
+  const Expr below =
+      c.apply("where", {c.apply("less", {x, c.scalar(-lambd, x)}), c.apply("add", {x, bias}), zero});
   c.result(c.apply("where", {c.apply("greater", {x, c.scalar(lambd, x)}), c.apply("sub", {x, bias}), below}));
 }
 
 Attributes gelu_form(NodeContext& c) {
   const std::string form = c.text("approximate", "none");
-  if (form != "none" && form != "tanh") c.fail(fmt::format("attribute 'approximate' is '{}' but must be 'none' or 'tanh'", form));
+  if (form != "none" && form != "tanh")
+    c.fail(fmt::format("attribute 'approximate' is '{}' but must be 'none' or 'tanh'", form));
   return GeluAttributes{form == "tanh" ? GeluForm::tanh : GeluForm::exact};
 }
 
@@ -81,13 +84,17 @@ void add_activations(Handlers& h) {
   h["Tanh"] = plain("tanh");
   h["Softplus"] = plain("softplus");
   h["HardSwish"] = plain("hardswish");
-  h["LeakyRelu"] = activation("leaky_relu", [](NodeContext& c) -> Attributes { return LeakyReluAttributes{c.real("alpha", 0.01)}; });
-  h["Elu"] = activation("elu", [](NodeContext& c) -> Attributes { return EluAttributes{c.real("alpha", 1)}; });
+  h["LeakyRelu"] = activation(
+      "leaky_relu", [](NodeContext& c) -> Attributes { return LeakyReluAttributes{c.real("alpha", 0.01)}; });
+  h["Elu"] =
+      activation("elu", [](NodeContext& c) -> Attributes { return EluAttributes{c.real("alpha", 1)}; });
   h["Selu"] = activation("selu", [](NodeContext& c) -> Attributes {
     const SeluAttributes defaults;
     return SeluAttributes{c.real("alpha", defaults.alpha), c.real("gamma", defaults.gamma)};
   });
-  h["HardSigmoid"] = activation("hardsigmoid", [](NodeContext& c) -> Attributes { return HardsigmoidAttributes{c.real("alpha", 0.2), c.real("beta", 0.5)}; });
+  h["HardSigmoid"] = activation("hardsigmoid", [](NodeContext& c) -> Attributes {
+    return HardsigmoidAttributes{c.real("alpha", 0.2), c.real("beta", 0.5)};
+  });
   h["Gelu"] = activation("gelu", gelu_form);
   h["PRelu"] = prelu;
   h["Softsign"] = softsign;

@@ -1,10 +1,10 @@
+#include <algorithm>
 #include <fmt/format.h>
 
-#include <algorithm>
+#include "rulegrad/leaves.hpp"
 
 #include "io/onnx/node_context.hpp"
 #include "io/onnx/windows.hpp"
-#include "rulegrad/leaves.hpp"
 
 namespace rulegrad::io {
 namespace {
@@ -19,15 +19,20 @@ bool all_zero(Expr expr) {
 }
 
 /// A bias of zeros is no bias, and that is the number 0.
-Expr bias_of(const NodeContext& c, Expr bias) { return all_zero(bias) ? c.scalar(0, bias) : bias; }
+Expr bias_of(const NodeContext& c, Expr bias) {
+  return all_zero(bias) ? c.scalar(0, bias) : bias;
+}
 
-/// The bias as one number a channel if that is what it holds: leading extents of 1 go, one number is repeated.
+/// The bias as one number a channel if that is what it holds: leading extents of 1 go, one number is
+/// repeated.
 Expr as_vector(const NodeContext& c, Expr bias, Dim channels) {
   const Shape& shape = bias.shape();
-  const bool leading_ones = std::all_of(shape.dims().begin(), shape.dims().end() - (shape.rank() > 0 ? 1 : 0), [](Dim dim) { return dim.is(1); });
+  const bool leading_ones = std::all_of(shape.dims().begin(), shape.dims().end() - (shape.rank() > 0 ? 1 : 0),
+                                        [](Dim dim) { return dim.is(1); });
   if (!leading_ones) return bias;
   if (shape.rank() > 1) bias = reshaped(c, bias, {shape[shape.rank() - 1]});
-  if (bias.shape().count().is(1) && !channels.is(1)) bias = c.apply("expand", {bias}, ShapeAttributes{Shape{channels}});
+  if (bias.shape().count().is(1) && !channels.is(1))
+    bias = c.apply("expand", {bias}, ShapeAttributes{Shape{channels}});
   return bias.shape().rank() == 0 ? reshaped(c, bias, {1}) : bias;
 }
 
@@ -41,7 +46,8 @@ Expr transposed(const NodeContext& c, Expr w) {
 }
 
 Ints kernel_of(const NodeContext& c, Expr w) {
-  if (w.shape().rank() < 3) c.fail(fmt::format("weight must be [out, in, kernel...] but is {}", to_string(w.type())));
+  if (w.shape().rank() < 3)
+    c.fail(fmt::format("weight must be [out, in, kernel...] but is {}", to_string(w.type())));
   return spatial_extents(c, w.shape());
 }
 
@@ -49,27 +55,36 @@ void conv(NodeContext& c) {
   const Expr x = c.operand(0), w = c.operand(1);
   const Ints kernel = kernel_of(c, w);
   Window window = read_window(c, x.shape(), kernel);
-  if (window.kernel != kernel) c.fail(fmt::format("kernel_shape {} is not that of the weight {}", to_string(window.kernel), to_string(w.type())));
+  if (window.kernel != kernel)
+    c.fail(fmt::format("kernel_shape {} is not that of the weight {}", to_string(window.kernel),
+                       to_string(w.type())));
   resolve_auto_pad(c, x.shape(), window);
   const Expr b = c.has(2) ? bias_of(c, c.operand(2)) : c.scalar(0, x);
-  c.result(c.apply("conv", {x, w, b}, ConvAttributes{window.strides, window.begin, window.end, window.dilations, c.integer("group", 1)}));
+  c.result(c.apply(
+      "conv", {x, w, b},
+      ConvAttributes{window.strides, window.begin, window.end, window.dilations, c.integer("group", 1)}));
 }
 
 void conv_transpose(NodeContext& c) {
   const Expr x = c.operand(0), w = c.operand(1);
   const Ints kernel = kernel_of(c, w);
   Window window = read_window(c, x.shape(), kernel);
-  if (window.kernel != kernel) c.fail(fmt::format("kernel_shape {} is not that of the weight {}", to_string(window.kernel), to_string(w.type())));
+  if (window.kernel != kernel)
+    c.fail(fmt::format("kernel_shape {} is not that of the weight {}", to_string(window.kernel),
+                       to_string(w.type())));
   const Ints in = spatial_extents(c, x.shape());
   const Ints extra = c.integers("output_padding", Ints(in.size(), 0));
   Ints spatial = c.integers("output_shape");
-  if (extra.size() != in.size() || (!spatial.empty() && spatial.size() < in.size())) c.fail("output_padding and output_shape need a number for each spatial axis");
+  if (extra.size() != in.size() || (!spatial.empty() && spatial.size() < in.size()))
+    c.fail("output_padding and output_shape need a number for each spatial axis");
   // Some exporters write the channels into output_shape too.
-  if (spatial.size() > in.size()) spatial.erase(spatial.begin(), spatial.end() - static_cast<std::ptrdiff_t>(in.size()));
+  if (spatial.size() > in.size())
+    spatial.erase(spatial.begin(), spatial.end() - static_cast<std::ptrdiff_t>(in.size()));
   const bool same = window.auto_pad.starts_with("SAME");
   const bool given = !spatial.empty();
   for (std::size_t axis = 0; axis < in.size(); ++axis) {
-    const std::int64_t full = (in[axis] - 1) * window.strides[axis] + window.dilations[axis] * (kernel[axis] - 1) + 1 + extra[axis];
+    const std::int64_t full =
+        (in[axis] - 1) * window.strides[axis] + window.dilations[axis] * (kernel[axis] - 1) + 1 + extra[axis];
     if (!given && !same) {
       if (window.auto_pad == "VALID") window.begin[axis] = window.end[axis] = 0;
       spatial.push_back(full - window.begin[axis] - window.end[axis]);
@@ -82,7 +97,8 @@ void conv_transpose(NodeContext& c) {
   }
   const Expr b = c.has(2) ? bias_of(c, c.operand(2)) : c.scalar(0, x);
   c.result(c.apply("conv_transpose", {x, w, b},
-                   ConvTransposeAttributes{window.strides, window.begin, window.end, window.dilations, c.integer("group", 1), spatial}));
+                   ConvTransposeAttributes{window.strides, window.begin, window.end, window.dilations,
+                                           c.integer("group", 1), spatial}));
 }
 
 void gemm(NodeContext& c) {
@@ -91,10 +107,12 @@ void gemm(NodeContext& c) {
   const double alpha = c.real("alpha", 1), beta = c.real("beta", 1);
   c.ignore({"broadcast"});
   if (a.shape().rank() != 2 || b.shape().rank() != 2)
-    c.fail(fmt::format("A and B must be matrices but are {} and {}", to_string(a.type()), to_string(b.type())));
+    c.fail(
+        fmt::format("A and B must be matrices but are {} and {}", to_string(a.type()), to_string(b.type())));
   c.keep_apart(transpose_a && a.shape()[0].batch, "it sums over the batch");
   std::optional<Expr> bias = c.optional_operand(2);
-  if (bias && beta != 1) bias = beta == 0 ? std::nullopt : std::optional(c.apply("mul", {*bias, c.scalar(beta, *bias)}));
+  if (bias && beta != 1)
+    bias = beta == 0 ? std::nullopt : std::optional(c.apply("mul", {*bias, c.scalar(beta, *bias)}));
   if (c.is_static(b) && !c.is_static(a)) {
     if (transpose_a) a = transposed(c, a);
     if (!transpose_b) b = transposed(c, b);
@@ -110,9 +128,12 @@ void gemm(NodeContext& c) {
 void matmul(NodeContext& c) {
   const Expr a = c.operand(0), b = c.operand(1);
   const std::size_t ra = a.shape().rank(), rb = b.shape().rank();
-  if (ra == 0 || rb == 0) c.fail(fmt::format("operands must have axes but are {} and {}", to_string(a.type()), to_string(b.type())));
+  if (ra == 0 || rb == 0)
+    c.fail(
+        fmt::format("operands must have axes but are {} and {}", to_string(a.type()), to_string(b.type())));
   c.keep_apart(a.shape()[ra - 1].batch, "it sums over the batch");
-  if (rb == 2 && ra >= 2 && c.is_static(b) && !c.is_static(a)) return c.result(c.apply("dense", {a, transposed(c, b), c.scalar(0, a)}));
+  if (rb == 2 && ra >= 2 && c.is_static(b) && !c.is_static(a))
+    return c.result(c.apply("dense", {a, transposed(c, b), c.scalar(0, a)}));
   // Vectors are a row on the left, a column on the right, and the axis goes again.
   const Expr left = ra == 1 ? reshaped(c, a, {1, a.shape()[0]}) : a;
   const Expr right = rb == 1 ? reshaped(c, b, {b.shape()[0], 1}) : b;
@@ -125,12 +146,15 @@ void matmul(NodeContext& c) {
 
 /// The affine operation with the constant as its bias: what exporters write as MatMul and Add is one layer.
 std::optional<Expr> with_bias(const NodeContext& c, Expr y, Expr addend) {
-  if (!c.is_static(addend) || !(y.is("dense") || y.is("conv") || y.is("conv_transpose")) || !is_zero(y.operand(2))) return std::nullopt;
+  if (!c.is_static(addend) || !(y.is("dense") || y.is("conv") || y.is("conv_transpose")) ||
+      !is_zero(y.operand(2)))
+    return std::nullopt;
   if (c.is_static(y) || addend.dtype() != y.dtype()) return std::nullopt;
   const std::size_t channel_axis = y.is("dense") ? y.shape().rank() - 1 : 1;
   const Dim channels = y.shape()[channel_axis];
   const Shape& shape = addend.shape();
-  if (shape.rank() > y.shape().rank() || !(shape.count() == channels || shape.count().is(1))) return std::nullopt;
+  if (shape.rank() > y.shape().rank() || !(shape.count() == channels || shape.count().is(1)))
+    return std::nullopt;
   // All of its extent lies on the channels.
   if (!shape.count().is(1)) {
     const std::size_t offset = y.shape().rank() - shape.rank();

@@ -13,15 +13,19 @@ std::int64_t bits_of(int type) {
   switch (type) {
     case TensorProto::DOUBLE:
     case TensorProto::INT64:
-    case TensorProto::UINT64: return 64;
+    case TensorProto::UINT64:
+      return 64;
     case TensorProto::FLOAT16:
     case TensorProto::BFLOAT16:
     case TensorProto::INT16:
-    case TensorProto::UINT16: return 16;
+    case TensorProto::UINT16:
+      return 16;
     case TensorProto::INT8:
     case TensorProto::UINT8:
-    case TensorProto::BOOL: return 8;
-    default: return 32;
+    case TensorProto::BOOL:
+      return 8;
+    default:
+      return 32;
   }
 }
 
@@ -35,7 +39,8 @@ ModelSummary describe_model(const ModelFile& file) {
   summary.graph_name = graph.name();
   summary.opset = file.opset();
   for (const auto& import : file.proto.opset_import())
-    if (!import.domain().empty() && import.domain() != "ai.onnx") summary.other_opsets[import.domain()] = import.version();
+    if (!import.domain().empty() && import.domain() != "ai.onnx")
+      summary.other_opsets[import.domain()] = import.version();
   std::set<std::string> weights;
   for (const auto& tensor : graph.initializer()) {
     weights.insert(tensor.name());
@@ -56,7 +61,9 @@ ModelSummary describe_model(const ModelFile& file) {
     ++summary.operators[name];
     if (handlers().contains(name)) continue;
     if (summary.unmapped[name].empty())
-      if (const std::string near = nearest_name(node.op_type(), mapped); !near.empty()) summary.nearest[name] = near;
+      if (const std::string near = nearest_name(node.op_type(), mapped);
+          !near.empty() && node.op_type().size() > 3)
+        summary.nearest[name] = near;
     summary.unmapped[name].push_back(name_of_node(node));
   }
   return summary;

@@ -1,9 +1,9 @@
 #include <fmt/format.h>
-
 #include <utility>
 
-#include "io/onnx/node_context.hpp"
 #include "rulegrad/leaves.hpp"
+
+#include "io/onnx/node_context.hpp"
 
 namespace rulegrad::io {
 namespace {
@@ -14,7 +14,8 @@ Expr aligned(NodeContext& c, Expr a, Expr b) {
   (void)c.integer("broadcast", 0);
   if (!legacy || !c.has_attribute("axis")) return b;
   const std::size_t axis = checked_axis(c, c.integer("axis", 0), a.shape().rank());
-  if (axis + b.shape().rank() > a.shape().rank()) c.fail("the axes of the second operand reach beyond those of the first");
+  if (axis + b.shape().rank() > a.shape().rank())
+    c.fail("the axes of the second operand reach beyond those of the first");
   std::vector<Dim> dims = b.shape().dims();
   dims.resize(a.shape().rank() - axis, Dim{1});
   return reshaped(c, b, std::move(dims));
@@ -66,7 +67,10 @@ void modulus(NodeContext& c) {
   if (c.integer("fmod", 0) == 0) return c.result(c.apply("mod", {a, b}));
   // The sign of a: a - trunc(a / b) b.
   const Expr quotient = c.apply("div", {a, b});
-  const Expr whole = is_floating(a.dtype()) ? c.apply("mul", {c.apply("sign", {quotient}), c.apply("floor", {c.apply("abs", {quotient})})}) : quotient;
+  const Expr whole =
+      is_floating(a.dtype())
+          ? c.apply("mul", {c.apply("sign", {quotient}), c.apply("floor", {c.apply("abs", {quotient})})})
+          : quotient;
   c.result(c.apply("sub", {a, c.apply("mul", {whole, b})}));
 }
 
@@ -88,7 +92,9 @@ void clip(NodeContext& c) {
   if (c.has_attribute("min")) low = c.scalar(c.real("min", 0), x);
   if (c.has_attribute("max")) high = c.scalar(c.real("max", 0), x);
   c.ignore({"consumed_inputs"});
-  const auto number = [](const std::optional<Expr>& bound) { return bound ? constant_value(*bound) : std::nullopt; };
+  const auto number = [](const std::optional<Expr>& bound) {
+    return bound ? constant_value(*bound) : std::nullopt;
+  };
   const auto l = number(low), h = number(high);
   if (l && h && *l <= *h) return c.result(c.apply("clip", {x}, ClipAttributes{*l, *h}));
   if (low) x = l == 0.0 && !high ? c.apply("relu", {x}) : c.apply("max", {x, *low});
@@ -106,13 +112,16 @@ void cast(NodeContext& c) {
   c.result(c.apply("cast", {c.operand(0)}, CastAttributes{dtype}));
 }
 
-void identity(NodeContext& c) { c.result(c.operand(0)); }
+void identity(NodeContext& c) {
+  c.result(c.operand(0));
+}
 
 void dropout(NodeContext& c) {
   const Expr x = c.operand(0);
   c.ignore({"ratio", "seed", "consumed_inputs"});
   if (c.integer("is_test", 1) == 0) c.fail("training mode is not supported; export the model for inference");
-  if (c.has(2) && c.required_constant(2, "training_mode").at(0) != 0) c.fail("training mode is not supported; export the model for inference");
+  if (c.has(2) && c.required_constant(2, "training_mode").at(0) != 0)
+    c.fail("training mode is not supported; export the model for inference");
   c.result(x);
   if (c.wanted(1)) c.result(c.apply("fill", {}, FillAttributes{1, DType::boolean, x.shape()}), 1);
 }
@@ -121,13 +130,17 @@ void dropout(NodeContext& c) {
 
 void add_elementwise(Handlers& h) {
   const std::pair<const char*, const char*> unaries[] = {
-      {"Erf", "erf"}, {"Exp", "exp"}, {"Log", "log"}, {"Sqrt", "sqrt"}, {"Abs", "abs"}, {"Neg", "neg"}, {"Sign", "sign"},
-      {"Reciprocal", "reciprocal"}, {"Floor", "floor"}, {"Ceil", "ceil"}, {"Round", "round"}, {"Sin", "sin"}, {"Cos", "cos"}, {"Not", "logical_not"}};
+      {"Erf", "erf"},     {"Exp", "exp"},        {"Log", "log"},     {"Sqrt", "sqrt"},
+      {"Abs", "abs"},     {"Neg", "neg"},        {"Sign", "sign"},   {"Reciprocal", "reciprocal"},
+      {"Floor", "floor"}, {"Ceil", "ceil"},      {"Round", "round"}, {"Sin", "sin"},
+      {"Cos", "cos"},     {"Not", "logical_not"}};
   for (const auto& [name, op_name] : unaries) h[name] = unary(op_name);
-  const std::pair<const char*, const char*> binaries[] = {{"Sub", "sub"}, {"Mul", "mul"}, {"Div", "div"}, {"And", "logical_and"}, {"Or", "logical_or"}};
+  const std::pair<const char*, const char*> binaries[] = {
+      {"Sub", "sub"}, {"Mul", "mul"}, {"Div", "div"}, {"And", "logical_and"}, {"Or", "logical_or"}};
   for (const auto& [name, op_name] : binaries) h[name] = binary(op_name);
-  const std::pair<const char*, const char*> comparisons[] = {{"Equal", "equal"},     {"Less", "less"},       {"LessOrEqual", "less_equal"},
-                                                             {"Greater", "greater"}, {"Xor", "not_equal"},   {"GreaterOrEqual", "greater_equal"}};
+  const std::pair<const char*, const char*> comparisons[] = {
+      {"Equal", "equal"},     {"Less", "less"},     {"LessOrEqual", "less_equal"},
+      {"Greater", "greater"}, {"Xor", "not_equal"}, {"GreaterOrEqual", "greater_equal"}};
   for (const auto& [name, op_name] : comparisons) h[name] = comparison(op_name);
   h["Max"] = variadic("max");
   h["Min"] = variadic("min");

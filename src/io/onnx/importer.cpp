@@ -1,14 +1,14 @@
 #include "io/onnx/importer.hpp"
 
+#include <algorithm>
 #include <fmt/format.h>
 
-#include <algorithm>
-
-#include "io/onnx/node_context.hpp"
 #include "rulegrad/error.hpp"
 #include "rulegrad/leaves.hpp"
 #include "rulegrad/operators.hpp"
 #include "rulegrad/program.hpp"
+
+#include "io/onnx/node_context.hpp"
 #include "support/text.hpp"
 
 namespace rulegrad::io {
@@ -17,9 +17,13 @@ namespace {
 /// Constants up to this many elements are computed while the model is read, even if they grow by it.
 constexpr std::int64_t foldable = 1 << 20;
 
-[[noreturn]] void fail(const std::string& what) { throw Error(ErrorCode::model, what); }
+[[noreturn]] void fail(const std::string& what) {
+  throw Error(ErrorCode::model, what);
+}
 
-bool is_free(const onnx::TensorShapeProto_Dimension& dim) { return !dim.has_dim_value() || dim.dim_value() < 0; }
+bool is_free(const onnx::TensorShapeProto_Dimension& dim) {
+  return !dim.has_dim_value() || dim.dim_value() < 0;
+}
 
 /// The integer kernels divide as C++ does, which has no answer for a divisor of 0.
 bool divides_by_zero(Expr expr) {
@@ -40,12 +44,19 @@ struct Importer::Leading {
   bool promoted = false;  ///< a literal 1 becomes the batch
 };
 
-Importer::Importer(const ModelFile& file, const LoadOptions& options, TensorReader& reader, const Weights& weights, bool symbolic)
-    : file_(file), options_(options), reader_(reader), weights_(weights), symbolic_(symbolic), opset_(file.opset()),
+Importer::Importer(const ModelFile& file, const LoadOptions& options, TensorReader& reader,
+                   const Weights& weights, bool symbolic)
+    : file_(file),
+      options_(options),
+      reader_(reader),
+      weights_(weights),
+      symbolic_(symbolic),
+      opset_(file.opset()),
       graph_(std::make_unique<Graph>(options.dtype)) {}
 
 bool Importer::has_batch() const {
-  return std::any_of(inputs_.begin(), inputs_.end(), [](const ModelInput& input) { return input.expr.shape().has_batch(); });
+  return std::any_of(inputs_.begin(), inputs_.end(),
+                     [](const ModelInput& input) { return input.expr.shape().has_batch(); });
 }
 
 Importer::Leading Importer::decide_batch() const {
@@ -57,7 +68,8 @@ Importer::Leading Importer::decide_batch() const {
     const auto& shape = input.type().tensor_type().shape();
     if (shape.dim_size() == 0) continue;
     const auto& first = shape.dim(0);
-    if (is_free(first) && !options_.extents.contains(first.dim_param()) && !options_.extents.contains(input.name() + ".0")) {
+    if (is_free(first) && !options_.extents.contains(first.dim_param()) &&
+        !options_.extents.contains(input.name() + ".0")) {
       any_free = true;
       if (leading.symbol.empty()) leading.symbol = first.dim_param();
     }
@@ -79,22 +91,26 @@ Type Importer::input_type(const onnx::ValueInfoProto& input, const Leading& lead
   for (int axis = 0; axis < tensor.shape().dim_size(); ++axis) {
     const auto& dim = tensor.shape().dim(axis);
     const std::string place = fmt::format("{}.{}", input.name(), axis);
-    const auto chosen = options_.extents.contains(place) ? options_.extents.find(place) : options_.extents.find(dim.dim_param());
+    const auto chosen = options_.extents.contains(place) ? options_.extents.find(place)
+                                                         : options_.extents.find(dim.dim_param());
     const bool literal_one = axis == 0 && leading.promoted && tensor.shape().dim_size() > 1;
     if (is_free(dim) && chosen != options_.extents.end() && chosen->second >= 0)
       dims.emplace_back(chosen->second);
-    else if (symbolic_ && (literal_one || (is_free(dim) && (axis == 0 || (!leading.symbol.empty() && dim.dim_param() == leading.symbol)))))
+    else if (symbolic_ &&
+             (literal_one || (is_free(dim) &&
+                              (axis == 0 || (!leading.symbol.empty() && dim.dim_param() == leading.symbol)))))
       dims.push_back(B);
     else if (!is_free(dim))
       dims.emplace_back(dim.dim_value());
     else if (axis == 0)
       dims.emplace_back(1);
     else
-      fail(fmt::format("axis {} of {} {} is free; say its extent with LoadOptions::extents[\"{}\"]", axis, what, declared_type(input),
-                       dim.dim_param().empty() ? place : dim.dim_param()));
+      fail(fmt::format("axis {} of {} {} is free; say its extent with LoadOptions::extents[\"{}\"]", axis,
+                       what, declared_type(input), dim.dim_param().empty() ? place : dim.dim_param()));
     count *= static_cast<double>(dims.back().factor);
   }
-  if (count > 0x1p40) fail(fmt::format("{} {} is larger than anything that could be stored", what, declared_type(input)));
+  if (count > 0x1p40)
+    fail(fmt::format("{} {} is larger than anything that could be stored", what, declared_type(input)));
   return {mapped_dtype(tensor.elem_type(), options_.dtype, what), Shape(std::move(dims))};
 }
 
@@ -117,7 +133,8 @@ void Importer::add_inputs() {
 
 void Importer::define(const std::string& name, Value value) {
   if (value.expr) (void)is_static(value.expr);
-  if (!values_.emplace(name, std::move(value)).second) fail(fmt::format("the name '{}' is given to two values", name));
+  if (!values_.emplace(name, std::move(value)).second)
+    fail(fmt::format("the name '{}' is given to two values", name));
 }
 
 int Importer::uses(const std::string& name) const {
@@ -130,12 +147,15 @@ const Value& Importer::value(const std::string& name) const {
   for (const auto& node : file_.graph().node())
     for (int output = 0; output < node.output_size(); ++output)
       if (node.output(output) == name)
-        fail(output > 0 ? fmt::format("'{}' is output {} of {} {}, which is not supported", name, output, qualified_name(node), name_of_node(node))
-                        : fmt::format("'{}' is computed by a node that comes later, {} {}", name, qualified_name(node), name_of_node(node)));
+        fail(output > 0 ? fmt::format("'{}' is output {} of {} {}, which is not supported", name, output,
+                                      qualified_name(node), name_of_node(node))
+                        : fmt::format("'{}' is computed by a node that comes later, {} {}", name,
+                                      qualified_name(node), name_of_node(node)));
   std::vector<std::string> known;
   for (const auto& [candidate, value] : values_) known.push_back(candidate);
   const std::string nearest = nearest_name(name, known);
-  fail(fmt::format("there is no input, weight or node output '{}'{}", name, nearest.empty() ? "" : fmt::format("; the nearest name is '{}'", nearest)));
+  fail(fmt::format("there is no input, weight or node output '{}'{}", name,
+                   nearest.empty() ? "" : fmt::format("; the nearest name is '{}'", nearest)));
 }
 
 bool Importer::is_static(Expr expr) {
@@ -143,8 +163,9 @@ bool Importer::is_static(Expr expr) {
   const Expr roots[] = {expr};
   for (const Expr node : topological_order(roots)) {
     const auto operands = node.operands();
-    static_[&node.node()] = !node.is("input") && !node.shape().has_batch() &&
-                            std::all_of(operands.begin(), operands.end(), [&](Expr operand) { return static_[&operand.node()]; });
+    static_[&node.node()] =
+        !node.is("input") && !node.shape().has_batch() &&
+        std::all_of(operands.begin(), operands.end(), [&](Expr operand) { return static_[&operand.node()]; });
   }
   return static_[&expr.node()];
 }
@@ -157,7 +178,8 @@ Expr Importer::folded(Expr expr) {
   if (expr.operands().empty() || !expr.shape().static_dims()) return expr;
   std::int64_t most = foldable;
   for (const Expr operand : expr.operands()) {
-    const bool small_fill = operand.is("fill") && operand.shape().static_dims() && operand.shape().count().factor <= foldable;
+    const bool small_fill =
+        operand.is("fill") && operand.shape().static_dims() && operand.shape().count().factor <= foldable;
     if (!operand.is("constant") && !small_fill) return expr;
     most = std::max(most, operand.shape().count().factor);
   }
@@ -174,21 +196,24 @@ Expr Importer::materialize(const Symbolic& symbols) {
     if (!element.batch) return graph_->scalar(static_cast<double>(element.factor), symbols.dtype);
     const Expr ones = graph_->apply(op("fill"), {}, FillAttributes{1, symbols.dtype, Shape{B}});
     const Expr batch = graph_->apply(op("sum"), {ones}, ReduceAttributes{{0}, false});
-    return graph_->apply(op("mul"), {batch, graph_->scalar(static_cast<double>(element.factor), symbols.dtype)});
+    return graph_->apply(op("mul"),
+                         {batch, graph_->scalar(static_cast<double>(element.factor), symbols.dtype)});
   };
   if (symbols.dims.empty() && symbols.elements.size() == 1) return one_element(symbols.elements[0]);
   std::vector<Expr> parts;
   for (const Dim element : symbols.elements)
     parts.push_back(graph_->apply(op("reshape"), {one_element(element)}, ShapeAttributes{Shape{1}}));
   if (parts.empty()) return graph_->constant(Tensor(symbols.dtype, symbols.dims));
-  return graph_->apply(op("reshape"), {graph_->apply(op("concat"), parts, AxisAttributes{0})}, ShapeAttributes{Shape::of(symbols.dims)});
+  return graph_->apply(op("reshape"), {graph_->apply(op("concat"), parts, AxisAttributes{0})},
+                       ShapeAttributes{Shape::of(symbols.dims)});
 }
 
 void Importer::add_node(const onnx::NodeProto& node) {
   try {
     NodeContext context(*this, node);
     bool symbolic = false;
-    for (std::size_t i = 0; i < context.input_count(); ++i) symbolic = symbolic || (context.has(i) && context.value(i).symbolic);
+    for (std::size_t i = 0; i < context.input_count(); ++i)
+      symbolic = symbolic || (context.has(i) && context.value(i).symbolic);
     if (symbolic && fold_symbols(context)) return;
     handlers().at(node.op_type())(context);
     context.check_attributes();
@@ -213,7 +238,8 @@ Model::Parts Importer::take() {
     const Expr expr = v.expr ? v.expr : materialize(*v.symbolic);
     // A batch that left its axis, or one that was squeezed away, is no batch of independent samples any more.
     if (promoted_ && expr.shape().has_batch() && !expr.shape()[0].batch)
-      fail(fmt::format("output '{}' would be {}: the batch is not its first axis", output.name(), to_string(expr.type())));
+      fail(fmt::format("output '{}' would be {}: the batch is not its first axis", output.name(),
+                       to_string(expr.type())));
     parts.outputs.push_back({output.name(), expr});
   }
   if (parts.outputs.empty()) fail("the graph has no outputs");

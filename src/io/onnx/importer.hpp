@@ -8,11 +8,12 @@
 #include <unordered_map>
 #include <vector>
 
+#include "rulegrad/expr.hpp"
+#include "rulegrad/op_attributes.hpp"
+
 #include "io/onnx/model_file.hpp"
 #include "io/onnx/tensor_reader.hpp"
 #include "io/onnx/value.hpp"
-#include "rulegrad/expr.hpp"
-#include "rulegrad/op_attributes.hpp"
 
 namespace rulegrad::io {
 
@@ -23,13 +24,14 @@ using Weights = std::map<std::string, Tensor, std::less<>>;
 class Importer {
  public:
   /// `symbolic`: the batch is B; otherwise as declared.
-  Importer(const ModelFile& file, const LoadOptions& options, TensorReader& reader, const Weights& weights, bool symbolic);
+  Importer(const ModelFile& file, const LoadOptions& options, TensorReader& reader, const Weights& weights,
+           bool symbolic);
 
   /// Throws Error(model) that names the node.
   void run();
 
-  /// True if an input whose first extent is 1 in the file has the batch there now. What is done to such a batch
-  /// must be what would be done to each sample alone.
+  /// True if an input whose first extent is 1 in the file has the batch there now. What is done to such a
+  /// batch must be what would be done to each sample alone.
   [[nodiscard]] bool promoted() const { return promoted_; }
   [[nodiscard]] bool has_batch() const;
   [[nodiscard]] std::int64_t opset() const { return opset_; }
@@ -43,7 +45,9 @@ class Importer {
   [[nodiscard]] bool is_static(Expr expr);
   /// An expression for the symbols: B is the sum of ones over the batch.
   Expr materialize(const Symbolic& symbols);
-  [[nodiscard]] Tensor read(const onnx::TensorProto& tensor, const std::string& name) { return reader_.read(tensor, name); }
+  [[nodiscard]] Tensor read(const onnx::TensorProto& tensor, const std::string& name) {
+    return reader_.read(tensor, name);
+  }
 
   [[nodiscard]] const Value& value(const std::string& name) const;
   void define(const std::string& name, Value value);

@@ -1,14 +1,14 @@
-#include <fmt/format.h>
-
 #include <algorithm>
+#include <fmt/format.h>
 #include <new>
 #include <optional>
 #include <stdexcept>
 
-#include "io/onnx/importer.hpp"
-#include "io/onnx/node_context.hpp"
 #include "rulegrad/error.hpp"
 #include "rulegrad/model.hpp"
+
+#include "io/onnx/importer.hpp"
+#include "io/onnx/node_context.hpp"
 #include "support/text.hpp"
 
 namespace rulegrad {
@@ -21,7 +21,8 @@ constexpr std::int64_t oldest_opset = 6, newest_opset = 22;
 void check_opset(const ModelFile& file) {
   const std::int64_t opset = file.opset();
   if (opset < oldest_opset || opset > newest_opset)
-    throw Error(ErrorCode::model, fmt::format("it uses operator set {}, and {} to {} are supported; export it with opset_version=17, or convert it with "
+    throw Error(ErrorCode::model, fmt::format("it uses operator set {}, and {} to {} are supported; export "
+                                              "it with opset_version=17, or convert it with "
                                               "onnx.version_converter",
                                               opset, oldest_opset, newest_opset));
 }
@@ -29,10 +30,13 @@ void check_opset(const ModelFile& file) {
 std::string unmapped_message(const ModelSummary& summary) {
   std::vector<std::string> lines;
   for (const auto& [name, nodes] : summary.unmapped) {
-    std::vector<std::string> shown(nodes.begin(), nodes.begin() + static_cast<std::ptrdiff_t>(std::min<std::size_t>(nodes.size(), 3)));
+    std::vector<std::string> shown(
+        nodes.begin(), nodes.begin() + static_cast<std::ptrdiff_t>(std::min<std::size_t>(nodes.size(), 3)));
     if (nodes.size() > 3) shown.push_back(fmt::format("{} more", nodes.size() - 3));
     const auto nearest = summary.nearest.find(name);
-    lines.push_back(fmt::format("{}x {} ({}{})", nodes.size(), name, join(shown), nearest == summary.nearest.end() ? "" : "; nearest supported: " + nearest->second));
+    lines.push_back(
+        fmt::format("{}x {} ({}{})", nodes.size(), name, join(shown),
+                    nearest == summary.nearest.end() ? "" : "; nearest supported: " + nearest->second));
   }
   return fmt::format("it uses operators that are not supported: {}", join(lines, ", "));
 }
@@ -44,7 +48,8 @@ Weights read_weights(const ModelFile& file, TensorReader& reader) {
     if (!weights.emplace(tensor.name(), reader.read(tensor, tensor.name())).second)
       throw Error(ErrorCode::model, fmt::format("there are two weights of the name '{}'", tensor.name()));
   }
-  if (file.graph().sparse_initializer_size() > 0) throw Error(ErrorCode::model, "it holds sparse weights, which are not supported");
+  if (file.graph().sparse_initializer_size() > 0)
+    throw Error(ErrorCode::model, "it holds sparse weights, which are not supported");
   return weights;
 }
 
@@ -55,7 +60,8 @@ Model::Parts build(const ModelFile& file, const LoadOptions& options, TensorRead
     importer.run();
     const bool promoted = importer.promoted(), batch = importer.has_batch();
     Model::Parts parts = importer.take();
-    if (promoted && batch) parts.notes.push_back("exported for batch size 1; the first axis of its inputs is read as the batch");
+    if (promoted && batch)
+      parts.notes.push_back("exported for batch size 1; the first axis of its inputs is read as the batch");
     return parts;
   };
   if (options.batch != BatchPolicy::automatic) return attempt(options.batch == BatchPolicy::symbolic);
@@ -92,16 +98,23 @@ Model load(const std::filesystem::path& path, const LoadOptions& options) {
 
 Model load_onnx(const std::filesystem::path& path, const LoadOptions& options) {
   if (!is_floating(options.dtype))
-    throw Error(ErrorCode::dtype, fmt::format("LoadOptions::dtype is {}: networks compute in float32 or float64", name_of(options.dtype)));
+    throw Error(ErrorCode::dtype,
+                fmt::format("LoadOptions::dtype is {}: networks compute in float32 or float64",
+                            name_of(options.dtype)));
   try {
     return load(path, options);
   } catch (const std::bad_alloc&) {
-    throw Error(ErrorCode::model, fmt::format("cannot load '{}': what it describes does not fit into memory", path.string()));
+    throw Error(ErrorCode::model,
+                fmt::format("cannot load '{}': what it describes does not fit into memory", path.string()));
   } catch (const std::length_error&) {
-    throw Error(ErrorCode::model, fmt::format("cannot load '{}': what it describes is larger than any array can be", path.string()));
+    throw Error(
+        ErrorCode::model,
+        fmt::format("cannot load '{}': what it describes is larger than any array can be", path.string()));
   }
 }
 
-ModelSummary inspect_onnx(const std::filesystem::path& path) { return describe_model(parse_model_file(path)); }
+ModelSummary inspect_onnx(const std::filesystem::path& path) {
+  return describe_model(parse_model_file(path));
+}
 
 }  // namespace rulegrad

@@ -1,13 +1,12 @@
 #include "io/onnx/mapped_file.hpp"
 
+#include <cerrno>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <unistd.h>
-
-#include <cerrno>
 #include <system_error>
+#include <unistd.h>
 
 #include "rulegrad/error.hpp"
 
@@ -15,7 +14,8 @@ namespace rulegrad::io {
 namespace {
 
 [[noreturn]] void fail(const std::filesystem::path& path, int error) {
-  throw Error(ErrorCode::io, fmt::format("cannot read '{}': {}", path.string(), std::generic_category().message(error)));
+  throw Error(ErrorCode::io,
+              fmt::format("cannot read '{}': {}", path.string(), std::generic_category().message(error)));
 }
 
 }  // namespace

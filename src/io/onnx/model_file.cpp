@@ -1,11 +1,10 @@
 #include "io/onnx/model_file.hpp"
 
+#include <climits>
 #include <fmt/format.h>
 #include <google/protobuf/io/coded_stream.h>
 #include <google/protobuf/stubs/logging.h>
 #include <google/protobuf/wire_format_lite.h>
-
-#include <climits>
 #include <optional>
 #include <string_view>
 
@@ -14,8 +13,8 @@
 namespace rulegrad::io {
 namespace {
 
-using google::protobuf::io::CodedInputStream;
 using google::protobuf::internal::WireFormatLite;
+using google::protobuf::io::CodedInputStream;
 
 /// The messages on the way from a model to the bytes of its tensors.
 enum class Message { model, graph, node, attribute, tensor };
@@ -23,13 +22,17 @@ enum class Message { model, graph, node, attribute, tensor };
 /// The message that a field of another holds, if the way leads through it (field numbers of onnx.proto).
 std::optional<Message> inner(Message outer, int field) {
   switch (outer) {
-    case Message::model: return field == 7 ? std::optional(Message::graph) : std::nullopt;
+    case Message::model:
+      return field == 7 ? std::optional(Message::graph) : std::nullopt;
     case Message::graph:
       if (field == 1) return Message::node;
       return field == 5 ? std::optional(Message::tensor) : std::nullopt;
-    case Message::node: return field == 5 ? std::optional(Message::attribute) : std::nullopt;
-    case Message::attribute: return field == 5 ? std::optional(Message::tensor) : std::nullopt;
-    case Message::tensor: break;
+    case Message::node:
+      return field == 5 ? std::optional(Message::attribute) : std::nullopt;
+    case Message::attribute:
+      return field == 5 ? std::optional(Message::tensor) : std::nullopt;
+    case Message::tensor:
+      break;
   }
   return std::nullopt;
 }
@@ -38,11 +41,16 @@ constexpr int raw_data_field = 9;
 
 const char* word(Message message) {
   switch (message) {
-    case Message::model: return "the model";
-    case Message::graph: return "its graph";
-    case Message::node: return "a node of its graph";
-    case Message::attribute: return "an attribute of a node";
-    case Message::tensor: break;
+    case Message::model:
+      return "the model";
+    case Message::graph:
+      return "its graph";
+    case Message::node:
+      return "a node of its graph";
+    case Message::attribute:
+      return "an attribute of a node";
+    case Message::tensor:
+      break;
   }
   return "a tensor";
 }
@@ -67,7 +75,8 @@ class Slimmer {
 
  private:
   [[noreturn]] void fail(Message message, std::size_t at, std::string_view what) const {
-    throw Error(ErrorCode::model, fmt::format("byte {} of {} lies in {}, where {}", at, file_.size(), word(message), what));
+    throw Error(ErrorCode::model,
+                fmt::format("byte {} of {} lies in {}, where {}", at, file_.size(), word(message), what));
   }
 
   std::string copy(Message message, std::size_t begin, std::size_t size) {
@@ -83,15 +92,19 @@ class Slimmer {
       }
       const int field = WireFormatLite::GetTagFieldNumber(tag);
       if (WireFormatLite::GetTagWireType(tag) != WireFormatLite::WIRETYPE_LENGTH_DELIMITED) {
-        if (!WireFormatLite::SkipField(&in, tag)) fail(message, begin + start, fmt::format("field {} is cut off or garbled", field));
-        out.append(reinterpret_cast<const char*>(data) + start, static_cast<std::size_t>(in.CurrentPosition()) - start);
+        if (!WireFormatLite::SkipField(&in, tag))
+          fail(message, begin + start, fmt::format("field {} is cut off or garbled", field));
+        out.append(reinterpret_cast<const char*>(data) + start,
+                   static_cast<std::size_t>(in.CurrentPosition()) - start);
         continue;
       }
       std::uint32_t length = 0;
-      if (!in.ReadVarint32(&length)) fail(message, begin + start, fmt::format("the length of field {} is cut off", field));
+      if (!in.ReadVarint32(&length))
+        fail(message, begin + start, fmt::format("the length of field {} is cut off", field));
       const auto at = static_cast<std::size_t>(in.CurrentPosition());
       if (length > size - at)
-        fail(message, begin + start, fmt::format("field {} should take {} bytes but {} are left", field, length, size - at));
+        fail(message, begin + start,
+             fmt::format("field {} should take {} bytes but {} are left", field, length, size - at));
       (void)in.Skip(static_cast<int>(length));
       if (const auto next = inner(message, field); next && length >= mapped_from)
         put_bytes(out, field, copy(*next, begin + at, length));
@@ -121,21 +134,28 @@ class Slimmer {
 
 /// What a file that is not ONNX is by its first bytes, and what to do.
 std::string guess(std::span<const std::byte> bytes) {
-  const std::string_view head(reinterpret_cast<const char*>(bytes.data()), std::min<std::size_t>(bytes.size(), 64));
-  if (head.starts_with("PK\x03\x04")) return "; it looks like a ZIP archive: a PyTorch checkpoint must be exported with torch.onnx.export";
-  if (head.starts_with("\x89HDF")) return "; it looks like HDF5: a Keras model must be converted, for instance with tf2onnx";
-  if (head.size() > 8 && head.substr(4).starts_with("TFL3")) return "; it looks like TensorFlow Lite: convert it, for instance with tf2onnx";
-  if (head.starts_with("\x80\x02") || head.starts_with("\x80\x03") || head.starts_with("\x80\x04")) return "; it looks like a Python pickle";
+  const std::string_view head(reinterpret_cast<const char*>(bytes.data()),
+                              std::min<std::size_t>(bytes.size(), 64));
+  if (head.starts_with("PK\x03\x04"))
+    return "; it looks like a ZIP archive: a PyTorch checkpoint must be exported with torch.onnx.export";
+  if (head.starts_with("\x89HDF"))
+    return "; it looks like HDF5: a Keras model must be converted, for instance with tf2onnx";
+  if (head.size() > 8 && head.substr(4).starts_with("TFL3"))
+    return "; it looks like TensorFlow Lite: convert it, for instance with tf2onnx";
+  if (head.starts_with("\x80\x02") || head.starts_with("\x80\x03") || head.starts_with("\x80\x04"))
+    return "; it looks like a Python pickle";
   if (head.starts_with("\x89PNG") || head.starts_with("\xff\xd8")) return "; it looks like a picture";
   if (head.starts_with("\x93NUMPY")) return "; it looks like a NumPy array";
-  if (head.starts_with("version https://git-lfs")) return "; it is a Git LFS pointer: fetch the file itself with 'git lfs pull'";
+  if (head.starts_with("version https://git-lfs"))
+    return "; it is a Git LFS pointer: fetch the file itself with 'git lfs pull'";
   return "";
 }
 
 std::string type_word(int type) {
-  const std::string& name = onnx::TensorProto::DataType_IsValid(type)
-                                ? onnx::TensorProto::DataType_Name(static_cast<onnx::TensorProto::DataType>(type))
-                                : fmt::format("type{}", type);
+  const std::string& name =
+      onnx::TensorProto::DataType_IsValid(type)
+          ? onnx::TensorProto::DataType_Name(static_cast<onnx::TensorProto::DataType>(type))
+          : fmt::format("type{}", type);
   std::string word;
   for (const char c : name) word += static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
   return word;
@@ -153,7 +173,8 @@ ModelFile parse_model_file(const std::filesystem::path& path) {
   ModelFile file{path, MappedFile::open(path), {}};
   const std::span<const std::byte> bytes = file.mapping->bytes();
   const auto refuse = [&](const std::string& why) {
-    throw Error(ErrorCode::model, fmt::format("'{}' ({} bytes) is not a readable ONNX model: {}{}", path.string(), bytes.size(), why, guess(bytes)));
+    throw Error(ErrorCode::model, fmt::format("'{}' ({} bytes) is not a readable ONNX model: {}{}",
+                                              path.string(), bytes.size(), why, guess(bytes)));
   };
   if (bytes.empty()) refuse("the file is empty");
   if (bytes.size() > INT_MAX)
@@ -168,7 +189,8 @@ ModelFile parse_model_file(const std::filesystem::path& path) {
   const google::protobuf::LogSilencer silence;
   if (!file.proto.ParseFromString(slim)) refuse("a message inside it is damaged, or cut off");
   if (!file.proto.has_graph()) refuse("it holds no graph; it may be truncated or no ONNX at all");
-  if (file.graph().node_size() == 0 && file.graph().output_size() == 0) refuse("its graph holds neither nodes nor outputs; it may be no ONNX at all");
+  if (file.graph().node_size() == 0 && file.graph().output_size() == 0)
+    refuse("its graph holds neither nodes nor outputs; it may be no ONNX at all");
   return file;
 }
 

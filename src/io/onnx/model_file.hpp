@@ -4,17 +4,18 @@
 #include <memory>
 #include <string>
 
+#include "rulegrad/model.hpp"
+
 #include "io/onnx/mapped_file.hpp"
 #include "io/onnx/proto.hpp"
-#include "rulegrad/model.hpp"
 
 namespace rulegrad::io {
 
 /// Tensors from this size on stay in the file.
 inline constexpr std::size_t mapped_from = std::size_t{1} << 20;
 
-/// A parsed ONNX file. The bytes of its large tensors are not in the message: such a tensor is stored "externally",
-/// at an offset of the file with the empty name, which is the model itself.
+/// A parsed ONNX file. The bytes of its large tensors are not in the message: such a tensor is stored
+/// "externally", at an offset of the file with the empty name, which is the model itself.
 struct ModelFile {
   std::filesystem::path path;
   std::shared_ptr<const MappedFile> mapping;

@@ -1,6 +1,5 @@
-#include <fmt/format.h>
-
 #include <algorithm>
+#include <fmt/format.h>
 
 #include "io/onnx/node_context.hpp"
 #include "support/text.hpp"
@@ -19,7 +18,8 @@ void reshape(NodeContext& c) {
   } else {
     target = c.dims_of(1, "the shape");
   }
-  c.result(c.apply("reshape", {x}, ShapeAttributes{resolved_shape(c, x.shape(), std::move(target), allow_zero)}));
+  c.result(
+      c.apply("reshape", {x}, ShapeAttributes{resolved_shape(c, x.shape(), std::move(target), allow_zero)}));
 }
 
 void flatten(NodeContext& c) {
@@ -27,7 +27,8 @@ void flatten(NodeContext& c) {
   const Shape& shape = x.shape();
   const auto rank = static_cast<std::int64_t>(shape.rank());
   std::int64_t axis = c.integer("axis", 1);
-  if (axis < -rank || axis > rank) c.fail(fmt::format("axis {} does not exist in {}", axis, to_string(x.type())));
+  if (axis < -rank || axis > rank)
+    c.fail(fmt::format("axis {} does not exist in {}", axis, to_string(x.type())));
   if (axis < 0) axis += rank;
   c.keep_apart(axis == 0 && shape.has_batch(), "it puts the batch among the features");
   Dim outer{1}, inner{1};
@@ -49,12 +50,16 @@ void transpose(NodeContext& c) {
 void concat(NodeContext& c) {
   std::vector<Expr> parts;
   for (std::size_t i = 0; i < c.input_count(); ++i)
-    if (const Expr part = c.operand(i); part.shape().rank() == 0 || !part.shape().count().is(0) || c.input_count() == 1) parts.push_back(part);
+    if (const Expr part = c.operand(i);
+        part.shape().rank() == 0 || !part.shape().count().is(0) || c.input_count() == 1)
+      parts.push_back(part);
   if (parts.empty() && c.input_count() > 0) parts.push_back(c.operand(0));
   if (parts.empty()) c.fail("there is nothing to join");
   const std::size_t axis = checked_axis(c, c.integer("axis", 1), parts[0].shape().rank());
   for (std::size_t a = 0; a < parts[0].shape().rank(); ++a) {
-    const auto batched = std::find_if(parts.begin(), parts.end(), [&](Expr part) { return a < part.shape().rank() && part.shape()[a].batch; });
+    const auto batched = std::find_if(parts.begin(), parts.end(), [&](Expr part) {
+      return a < part.shape().rank() && part.shape()[a].batch;
+    });
     if (a == axis || batched == parts.end()) continue;
     const Dim extent = batched->shape()[a];
     for (Expr& part : parts) {
@@ -76,7 +81,8 @@ void squeeze(NodeContext& c) {
   std::vector<Dim> dims;
   for (std::size_t a = 0; a < shape.rank(); ++a) {
     const bool named = std::binary_search(axes.begin(), axes.end(), static_cast<std::int64_t>(a));
-    if (named && !shape[a].is(1)) c.fail(fmt::format("axis {} of {} is not 1 and cannot be dropped", a, to_string(x.type())));
+    if (named && !shape[a].is(1))
+      c.fail(fmt::format("axis {} of {} is not 1 and cannot be dropped", a, to_string(x.type())));
     if (!named && !(!asked && shape[a].is(1))) dims.push_back(shape[a]);
   }
   c.result(reshaped(c, x, std::move(dims)));
@@ -106,7 +112,9 @@ void tile(NodeContext& c) {
   const Expr x = c.operand(0);
   const Shape& shape = x.shape();
   const Ints repeats = c.integers_of(1, "repeats");
-  if (repeats.size() != shape.rank()) c.fail(fmt::format("repeats {} needs a number for each axis of {}", to_string(repeats), to_string(x.type())));
+  if (repeats.size() != shape.rank())
+    c.fail(fmt::format("repeats {} needs a number for each axis of {}", to_string(repeats),
+                       to_string(x.type())));
   // An axis that repeats is stretched from an extent of 1 before it.
   std::vector<Dim> split, wide, joined;
   for (std::size_t a = 0; a < shape.rank(); ++a) {
@@ -147,8 +155,10 @@ void depth_to_space(NodeContext& c) {
   const bool crd = mode == "CRD";
   if (!crd && mode != "DCR") c.fail(fmt::format("attribute 'mode' is '{}' but must be DCR or CRD", mode));
   const std::int64_t depth = ch / (b * b);
-  const Expr parts = reshaped(c, x, crd ? std::vector<Dim>{s[0], depth, b, b, h, w} : std::vector<Dim>{s[0], b, b, depth, h, w});
-  const Expr moved = c.apply("transpose", {parts}, TransposeAttributes{crd ? Ints{0, 1, 4, 2, 5, 3} : Ints{0, 3, 4, 1, 5, 2}});
+  const Expr parts = reshaped(
+      c, x, crd ? std::vector<Dim>{s[0], depth, b, b, h, w} : std::vector<Dim>{s[0], b, b, depth, h, w});
+  const Expr moved = c.apply("transpose", {parts},
+                             TransposeAttributes{crd ? Ints{0, 1, 4, 2, 5, 3} : Ints{0, 3, 4, 1, 5, 2}});
   c.result(reshaped(c, moved, {s[0], depth, h * b, w * b}));
 }
 
@@ -158,7 +168,8 @@ void space_to_depth(NodeContext& c) {
   const std::int64_t b = block_of(c), ch = s[1].factor, h = s[2].factor, w = s[3].factor;
   if (h % b != 0 || w % b != 0) c.fail(fmt::format("blocks of {} do not divide {}", b, to_string(x.type())));
   const Expr parts = reshaped(c, x, {s[0], ch, h / b, b, w / b, b});
-  c.result(reshaped(c, c.apply("transpose", {parts}, TransposeAttributes{{0, 3, 5, 1, 2, 4}}), {s[0], ch * b * b, h / b, w / b}));
+  c.result(reshaped(c, c.apply("transpose", {parts}, TransposeAttributes{{0, 3, 5, 1, 2, 4}}),
+                    {s[0], ch * b * b, h / b, w / b}));
 }
 
 }  // namespace

@@ -1,22 +1,27 @@
 #include "io/onnx/node_context.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
+#include <fmt/format.h>
 
 #include "rulegrad/error.hpp"
 #include "rulegrad/leaves.hpp"
+
 #include "support/text.hpp"
 
 namespace rulegrad::io {
 
 using onnx::AttributeProto;
 
-NodeContext::NodeContext(Importer& importer, const onnx::NodeProto& node) : importer_(importer), node_(node) {}
+NodeContext::NodeContext(Importer& importer, const onnx::NodeProto& node)
+    : importer_(importer), node_(node) {}
 
-void NodeContext::fail(const std::string& what) const { throw Error(ErrorCode::model, what); }
+void NodeContext::fail(const std::string& what) const {
+  throw Error(ErrorCode::model, what);
+}
 
-bool NodeContext::has(std::size_t input) const { return input < input_count() && !input_name(input).empty(); }
+bool NodeContext::has(std::size_t input) const {
+  return input < input_count() && !input_name(input).empty();
+}
 
 const Value& NodeContext::value(std::size_t input) const {
   if (!has(input)) fail(fmt::format("input {} is missing: the node has {}", input, input_count()));
@@ -45,13 +50,17 @@ std::optional<Tensor> NodeContext::constant(std::size_t input) const {
 
 Tensor NodeContext::required_constant(std::size_t input, const char* meaning) const {
   if (const auto tensor = constant(input)) return *tensor;
-  fail(fmt::format("{} (input '{}') must be known when the model is read, but depends on the model's inputs", meaning, input_name(input)));
+  fail(fmt::format("{} (input '{}') must be known when the model is read, but depends on the model's inputs",
+                   meaning, input_name(input)));
 }
 
 Ints NodeContext::integers_of(std::size_t input, const char* meaning) const {
   const Tensor tensor = required_constant(input, meaning);
-  if (is_floating(tensor.dtype())) fail(fmt::format("{} (input '{}') must hold integers but is {}", meaning, input_name(input), name_of(tensor.dtype())));
-  if (tensor.size() > 65536) fail(fmt::format("{} (input '{}') has {} elements", meaning, input_name(input), tensor.size()));
+  if (is_floating(tensor.dtype()))
+    fail(fmt::format("{} (input '{}') must hold integers but is {}", meaning, input_name(input),
+                     name_of(tensor.dtype())));
+  if (tensor.size() > 65536)
+    fail(fmt::format("{} (input '{}') has {} elements", meaning, input_name(input), tensor.size()));
   const Tensor wide = tensor.cast(DType::int64);
   const auto values = wide.values<std::int64_t>();
   return {values.begin(), values.end()};
@@ -80,10 +89,12 @@ const AttributeProto* NodeContext::find(std::string_view name) {
   return nullptr;
 }
 
-const AttributeProto* NodeContext::find(std::string_view name, AttributeProto::AttributeType type, const char* word) {
+const AttributeProto* NodeContext::find(std::string_view name, AttributeProto::AttributeType type,
+                                        const char* word) {
   const AttributeProto* const found = find(name);
   if (found == nullptr) return nullptr;
-  if (!found->ref_attr_name().empty()) fail(fmt::format("attribute '{}' refers to an attribute of a function, which is not supported", name));
+  if (!found->ref_attr_name().empty())
+    fail(fmt::format("attribute '{}' refers to an attribute of a function, which is not supported", name));
   // Files of the first versions do not say the type.
   if (found->has_type() && found->type() != AttributeProto::UNDEFINED && found->type() != type)
     fail(fmt::format("attribute '{}' must be {}", name, word));
@@ -91,14 +102,16 @@ const AttributeProto* NodeContext::find(std::string_view name, AttributeProto::A
 }
 
 bool NodeContext::has_attribute(std::string_view name) {
-  return std::any_of(node_.attribute().begin(), node_.attribute().end(), [&](const auto& a) { return a.name() == name; });
+  return std::any_of(node_.attribute().begin(), node_.attribute().end(),
+                     [&](const auto& a) { return a.name() == name; });
 }
 
 std::int64_t NodeContext::integer(std::string_view name, std::int64_t otherwise) {
   const auto* const found = find(name, AttributeProto::INT, "an integer");
   if (found == nullptr) return otherwise;
   // What counts, indexes or selects; larger numbers are damage and would overflow where extents are computed.
-  if (found->i() > INT32_MAX || found->i() < -INT32_MAX) fail(fmt::format("attribute '{}' is {}, which is out of range", name, found->i()));
+  if (found->i() > INT32_MAX || found->i() < -INT32_MAX)
+    fail(fmt::format("attribute '{}' is {}, which is out of range", name, found->i()));
   return found->i();
 }
 
@@ -121,7 +134,8 @@ Ints NodeContext::integers(std::string_view name, const Ints& otherwise) {
 
 std::vector<double> NodeContext::reals(std::string_view name) {
   const auto* const found = find(name, AttributeProto::FLOATS, "a list of numbers");
-  return found == nullptr ? std::vector<double>{} : std::vector<double>(found->floats().begin(), found->floats().end());
+  return found == nullptr ? std::vector<double>{}
+                          : std::vector<double>(found->floats().begin(), found->floats().end());
 }
 
 const onnx::TensorProto* NodeContext::tensor(std::string_view name) {
@@ -140,7 +154,8 @@ std::optional<Ints> NodeContext::attribute_or_input(std::string_view name, std::
 }
 
 void NodeContext::keep_apart(bool mixes, const char* what) const {
-  if (mixes && importer_.promoted()) fail(fmt::format("{}, so the model cannot be freed of the batch size 1 that it was exported with", what));
+  if (mixes && importer_.promoted())
+    fail(fmt::format("{}, so the model cannot be freed of the batch size 1 that it was exported with", what));
 }
 
 bool NodeContext::wanted(std::size_t output) const {
@@ -197,15 +212,18 @@ const Handlers& handlers() {
 
 std::size_t checked_axis(const NodeContext& context, std::int64_t axis, std::size_t rank) {
   const auto extent = static_cast<std::int64_t>(rank);
-  if (axis < -extent || axis >= extent) context.fail(fmt::format("axis {} does not exist in an array of {} axes", axis, rank));
+  if (axis < -extent || axis >= extent)
+    context.fail(fmt::format("axis {} does not exist in an array of {} axes", axis, rank));
   return static_cast<std::size_t>(axis < 0 ? axis + extent : axis);
 }
 
 Ints axes_from_front(const NodeContext& context, const Ints& axes, std::size_t rank) {
   Ints result;
-  for (const std::int64_t axis : axes) result.push_back(static_cast<std::int64_t>(checked_axis(context, axis, rank)));
+  for (const std::int64_t axis : axes)
+    result.push_back(static_cast<std::int64_t>(checked_axis(context, axis, rank)));
   std::sort(result.begin(), result.end());
-  if (std::adjacent_find(result.begin(), result.end()) != result.end()) context.fail(fmt::format("an axis is named twice in {}", to_string(axes)));
+  if (std::adjacent_find(result.begin(), result.end()) != result.end())
+    context.fail(fmt::format("an axis is named twice in {}", to_string(axes)));
   return result;
 }
 

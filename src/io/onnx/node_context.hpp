@@ -12,8 +12,8 @@
 
 namespace rulegrad::io {
 
-/// One ONNX node while it is mapped: its inputs, attributes and results. Attributes that nobody asked for are an
-/// error in the end: what they mean would be ignored.
+/// One ONNX node while it is mapped: its inputs, attributes and results. Attributes that nobody asked for are
+/// an error in the end: what they mean would be ignored.
 class NodeContext {
  public:
   NodeContext(Importer& importer, const onnx::NodeProto& node);
@@ -28,7 +28,9 @@ class NodeContext {
   [[nodiscard]] std::size_t input_count() const { return static_cast<std::size_t>(node_.input_size()); }
   [[nodiscard]] std::size_t output_count() const { return static_cast<std::size_t>(node_.output_size()); }
   [[nodiscard]] bool has(std::size_t input) const;
-  [[nodiscard]] const std::string& input_name(std::size_t input) const { return node_.input(static_cast<int>(input)); }
+  [[nodiscard]] const std::string& input_name(std::size_t input) const {
+    return node_.input(static_cast<int>(input));
+  }
   [[nodiscard]] const Value& value(std::size_t input) const;
   /// The input as an expression.
   [[nodiscard]] Expr operand(std::size_t input) const;
@@ -72,7 +74,8 @@ class NodeContext {
 
  private:
   [[nodiscard]] const onnx::AttributeProto* find(std::string_view name);
-  const onnx::AttributeProto* find(std::string_view name, onnx::AttributeProto::AttributeType type, const char* word);
+  const onnx::AttributeProto* find(std::string_view name, onnx::AttributeProto::AttributeType type,
+                                   const char* word);
 
   Importer& importer_;
   const onnx::NodeProto& node_;
@@ -104,8 +107,9 @@ void add_constants(Handlers& handlers);
 [[nodiscard]] Ints axes_from_front(const NodeContext& context, const Ints& axes, std::size_t rank);
 /// x under another shape of as many elements.
 [[nodiscard]] Expr reshaped(const NodeContext& context, Expr x, std::vector<Dim> dims);
-/// The shape that a Reshape to `target` gives: 0 copies an extent (unless `allow_zero`), -1 takes the rest, and a
-/// batch that the target does not speak of stays where it is.
-[[nodiscard]] Shape resolved_shape(const NodeContext& context, const Shape& from, std::vector<Dim> target, bool allow_zero);
+/// The shape that a Reshape to `target` gives: 0 copies an extent (unless `allow_zero`), -1 takes the rest,
+/// and a batch that the target does not speak of stays where it is.
+[[nodiscard]] Shape resolved_shape(const NodeContext& context, const Shape& from, std::vector<Dim> target,
+                                   bool allow_zero);
 
 }  // namespace rulegrad::io

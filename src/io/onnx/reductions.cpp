@@ -5,15 +5,18 @@
 namespace rulegrad::io {
 namespace {
 
-/// Axes as attribute or input; no axes are all of them, or none with noop_with_empty_axes. Nothing: x as it is.
+/// Axes as attribute or input; no axes are all of them, or none with noop_with_empty_axes. Nothing: x as it
+/// is.
 std::optional<ReduceAttributes> reduce_attributes(NodeContext& c, Expr x) {
   const bool keep = c.integer("keepdims", 1) != 0;
   const bool noop = c.integer("noop_with_empty_axes", 0) != 0;
   Ints axes = axes_from_front(c, c.attribute_or_input("axes", 1).value_or(Ints{}), x.shape().rank());
   if (axes.empty() && (noop || x.shape().rank() == 0)) return std::nullopt;
   if (axes.empty())
-    for (std::size_t axis = 0; axis < x.shape().rank(); ++axis) axes.push_back(static_cast<std::int64_t>(axis));
-  for (const std::int64_t axis : axes) c.keep_apart(x.shape()[static_cast<std::size_t>(axis)].batch, "it runs over the batch");
+    for (std::size_t axis = 0; axis < x.shape().rank(); ++axis)
+      axes.push_back(static_cast<std::int64_t>(axis));
+  for (const std::int64_t axis : axes)
+    c.keep_apart(x.shape()[static_cast<std::size_t>(axis)].batch, "it runs over the batch");
   return ReduceAttributes{axes, keep};
 }
 
@@ -30,10 +33,18 @@ Handler reduction(const char* op_name, Step before = {}, Step after = {}) {
   };
 }
 
-Expr square(const NodeContext& c, Expr x) { return c.apply("mul", {x, x}); }
-Expr absolute(const NodeContext& c, Expr x) { return c.apply("abs", {x}); }
-Expr root(const NodeContext& c, Expr x) { return c.apply("sqrt", {x}); }
-Expr logarithm(const NodeContext& c, Expr x) { return c.apply("log", {x}); }
+Expr square(const NodeContext& c, Expr x) {
+  return c.apply("mul", {x, x});
+}
+Expr absolute(const NodeContext& c, Expr x) {
+  return c.apply("abs", {x});
+}
+Expr root(const NodeContext& c, Expr x) {
+  return c.apply("sqrt", {x});
+}
+Expr logarithm(const NodeContext& c, Expr x) {
+  return c.apply("log", {x});
+}
 
 /// Booleans, for which the largest is "any" and the smallest "all", are reduced as numbers.
 Handler extreme(const char* op_name) {
@@ -68,7 +79,8 @@ Handler arg(const char* op_name) {
     // The last among equals is the first from behind.
     const Dim extent = x.shape()[axis];
     if (extent.batch) c.fail("it runs over the batch");
-    const Expr behind = c.apply("slice", {x}, SliceAttributes{{attributes.axis}, {extent.factor - 1}, {-1}, {-1}});
+    const Expr behind =
+        c.apply("slice", {x}, SliceAttributes{{attributes.axis}, {extent.factor - 1}, {-1}, {-1}});
     const Expr index = c.apply(op_name, {behind}, attributes);
     c.result(c.apply("sub", {c.scalar(static_cast<double>(extent.factor - 1), index), index}));
   };

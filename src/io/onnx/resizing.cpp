@@ -1,7 +1,6 @@
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cmath>
+#include <fmt/format.h>
 
 #include "io/onnx/node_context.hpp"
 
@@ -17,21 +16,27 @@ struct Target {
 std::vector<double> numbers_of(const NodeContext& c, std::size_t input, const char* meaning) {
   const Tensor tensor = c.required_constant(input, meaning);
   std::vector<double> numbers;
-  for (std::int64_t i = 0; i < std::min<std::int64_t>(tensor.size(), 64); ++i) numbers.push_back(tensor.at(i));
+  for (std::int64_t i = 0; i < std::min<std::int64_t>(tensor.size(), 64); ++i)
+    numbers.push_back(tensor.at(i));
   return numbers;
 }
 
 /// -1 stands for the batch, which is not resized.
-std::int64_t extent_of(Dim dim) { return dim.batch ? -1 : dim.factor; }
+std::int64_t extent_of(Dim dim) {
+  return dim.batch ? -1 : dim.factor;
+}
 
 void set_scale(const NodeContext& c, Target& target, const Shape& shape, std::size_t axis, double scale) {
   if (!(scale > 0) || scale > 65536) c.fail(fmt::format("scale {} is out of range", scale));
   target.scales[axis] = scale;
-  if (!shape[axis].batch) target.extents[axis] = static_cast<std::int64_t>(std::floor(static_cast<double>(shape[axis].factor) * scale));
+  if (!shape[axis].batch)
+    target.extents[axis] =
+        static_cast<std::int64_t>(std::floor(static_cast<double>(shape[axis].factor) * scale));
 }
 
 Target from_sizes(NodeContext& c, const Shape& shape, const Ints& axes, const std::vector<Dim>& sizes) {
-  if (sizes.size() != axes.size()) c.fail(fmt::format("sizes has {} numbers for {} axes", sizes.size(), axes.size()));
+  if (sizes.size() != axes.size())
+    c.fail(fmt::format("sizes has {} numbers for {} axes", sizes.size(), axes.size()));
   Target target;
   for (const Dim dim : shape.dims()) target.extents.push_back(extent_of(dim));
   const std::string policy = c.text("keep_aspect_ratio_policy", "stretch");
@@ -44,39 +49,51 @@ Target from_sizes(NodeContext& c, const Shape& shape, const Ints& axes, const st
     return target;
   }
   const bool smaller = policy == "not_larger";
-  if (!smaller && policy != "not_smaller") c.fail(fmt::format("attribute 'keep_aspect_ratio_policy' is '{}' but must be stretch, not_larger or not_smaller", policy));
+  if (!smaller && policy != "not_smaller")
+    c.fail(fmt::format(
+        "attribute 'keep_aspect_ratio_policy' is '{}' but must be stretch, not_larger or not_smaller",
+        policy));
   std::optional<double> scale;
   for (std::size_t i = 0; i < axes.size(); ++i) {
-    const double ratio = static_cast<double>(sizes[i].factor) / static_cast<double>(shape[static_cast<std::size_t>(axes[i])].factor);
+    const double ratio = static_cast<double>(sizes[i].factor) /
+                         static_cast<double>(shape[static_cast<std::size_t>(axes[i])].factor);
     scale = !scale ? ratio : smaller ? std::min(*scale, ratio) : std::max(*scale, ratio);
   }
   target.scales.assign(shape.rank(), 1);
   for (const std::int64_t a : axes) {
     const auto axis = static_cast<std::size_t>(a);
     set_scale(c, target, shape, axis, *scale);
-    if (!shape[axis].batch) target.extents[axis] = static_cast<std::int64_t>(std::floor(*scale * static_cast<double>(shape[axis].factor) + 0.5));
+    if (!shape[axis].batch)
+      target.extents[axis] =
+          static_cast<std::int64_t>(std::floor(*scale * static_cast<double>(shape[axis].factor) + 0.5));
   }
   return target;
 }
 
 Target from_scales(NodeContext& c, const Shape& shape, const Ints& axes, const std::vector<double>& scales) {
-  if (scales.size() != axes.size()) c.fail(fmt::format("scales has {} numbers for {} axes", scales.size(), axes.size()));
+  if (scales.size() != axes.size())
+    c.fail(fmt::format("scales has {} numbers for {} axes", scales.size(), axes.size()));
   Target target;
   for (const Dim dim : shape.dims()) target.extents.push_back(extent_of(dim));
   target.scales.assign(shape.rank(), 1);
-  for (std::size_t i = 0; i < axes.size(); ++i) set_scale(c, target, shape, static_cast<std::size_t>(axes[i]), scales[i]);
+  for (std::size_t i = 0; i < axes.size(); ++i)
+    set_scale(c, target, shape, static_cast<std::size_t>(axes[i]), scales[i]);
   return target;
 }
 
-/// The axes from the third on, or, where the first ones change too, an error; two axes are taken as a picture's.
+/// The axes from the third on, or, where the first ones change too, an error; two axes are taken as a
+/// picture's.
 void apply_resize(NodeContext& c, const Target& target, ResizeAttributes attributes) {
   const Expr x = c.operand(0);
   const Shape& shape = x.shape();
   const std::size_t first = shape.rank() == 2 ? 0 : 2;
   for (std::size_t axis = 0; axis < first; ++axis)
-    if (target.extents[axis] != extent_of(shape[axis])) c.fail(fmt::format("it resizes axis {} of {}; only those from 2 on can be", axis, to_string(x.type())));
+    if (target.extents[axis] != extent_of(shape[axis]))
+      c.fail(fmt::format("it resizes axis {} of {}; only those from 2 on can be", axis, to_string(x.type())));
   for (std::size_t axis = first; axis < shape.rank(); ++axis) {
-    if (target.extents[axis] < 1 || target.extents[axis] > (std::int64_t{1} << 24)) c.fail(fmt::format("axis {} of {} would get the extent {}", axis, to_string(x.type()), target.extents[axis]));
+    if (target.extents[axis] < 1 || target.extents[axis] > (std::int64_t{1} << 24))
+      c.fail(fmt::format("axis {} of {} would get the extent {}", axis, to_string(x.type()),
+                         target.extents[axis]));
     attributes.spatial.push_back(target.extents[axis]);
     if (!target.scales.empty()) attributes.scales.push_back(target.scales[axis]);
   }
@@ -86,7 +103,8 @@ void apply_resize(NodeContext& c, const Target& target, ResizeAttributes attribu
 }
 
 template <class T>
-T choice(NodeContext& c, const char* name, const std::string& otherwise, std::initializer_list<std::pair<const char*, T>> choices) {
+T choice(NodeContext& c, const char* name, const std::string& otherwise,
+         std::initializer_list<std::pair<const char*, T>> choices) {
   const std::string word = c.text(name, otherwise);
   std::string known;
   for (const auto& [candidate, value] : choices) {
@@ -97,7 +115,9 @@ T choice(NodeContext& c, const char* name, const std::string& otherwise, std::in
 }
 
 ResizeMode mode_of(NodeContext& c) {
-  return choice<ResizeMode>(c, "mode", "nearest", {{"nearest", ResizeMode::nearest}, {"linear", ResizeMode::linear}, {"bilinear", ResizeMode::linear}});
+  return choice<ResizeMode>(
+      c, "mode", "nearest",
+      {{"nearest", ResizeMode::nearest}, {"linear", ResizeMode::linear}, {"bilinear", ResizeMode::linear}});
 }
 
 Ints all_axes(const Shape& shape) {
@@ -109,28 +129,35 @@ Ints all_axes(const Shape& shape) {
 /// Upsample, and Resize of opset 10: x_in = x_out / scale, rounded down for the nearest element.
 void old_resize(NodeContext& c, const std::vector<double>& scales) {
   const Shape& shape = c.shape(0);
-  const ResizeAttributes attributes{{}, {}, mode_of(c), ResizeCoordinates::asymmetric, NearestRounding::floor};
+  const ResizeAttributes attributes{
+      {}, {}, mode_of(c), ResizeCoordinates::asymmetric, NearestRounding::floor};
   apply_resize(c, from_scales(c, shape, all_axes(shape), scales), attributes);
 }
 
-void upsample(NodeContext& c) { old_resize(c, c.has_attribute("scales") ? c.reals("scales") : numbers_of(c, 1, "scales")); }
+void upsample(NodeContext& c) {
+  old_resize(c, c.has_attribute("scales") ? c.reals("scales") : numbers_of(c, 1, "scales"));
+}
 
 /// Where a scale gives no whole extent, ONNX aligns to the fraction and its runtimes to the whole number.
 void require_whole_extents(const NodeContext& c, const Target& target, const Shape& shape) {
   for (std::size_t axis = 0; axis < target.scales.size(); ++axis)
-    if (const double exact = target.scales[axis] * static_cast<double>(shape[axis].factor); !shape[axis].batch && std::abs(exact - std::round(exact)) > 1e-4 * exact)
-      c.fail(fmt::format("align_corners with scale {} makes {} of {} elements, which is no whole number; give sizes instead", target.scales[axis], exact, shape[axis].factor));
+    if (const double exact = target.scales[axis] * static_cast<double>(shape[axis].factor);
+        !shape[axis].batch && std::abs(exact - std::round(exact)) > 1e-4 * exact)
+      c.fail(fmt::format(
+          "align_corners with scale {} makes {} of {} elements, which is no whole number; give sizes instead",
+          target.scales[axis], exact, shape[axis].factor));
 }
 
 void resize(NodeContext& c) {
   if (c.opset() < 11) return old_resize(c, numbers_of(c, 1, "scales"));
   ResizeAttributes attributes;
   attributes.mode = mode_of(c);
-  attributes.coordinates = choice<ResizeCoordinates>(c, "coordinate_transformation_mode", "half_pixel",
-                                                     {{"half_pixel", ResizeCoordinates::half_pixel},
-                                                      {"pytorch_half_pixel", ResizeCoordinates::pytorch_half_pixel},
-                                                      {"align_corners", ResizeCoordinates::align_corners},
-                                                      {"asymmetric", ResizeCoordinates::asymmetric}});
+  attributes.coordinates =
+      choice<ResizeCoordinates>(c, "coordinate_transformation_mode", "half_pixel",
+                                {{"half_pixel", ResizeCoordinates::half_pixel},
+                                 {"pytorch_half_pixel", ResizeCoordinates::pytorch_half_pixel},
+                                 {"align_corners", ResizeCoordinates::align_corners},
+                                 {"asymmetric", ResizeCoordinates::asymmetric}});
   attributes.rounding = choice<NearestRounding>(c, "nearest_mode", "round_prefer_floor",
                                                 {{"round_prefer_floor", NearestRounding::round_prefer_floor},
                                                  {"round_prefer_ceil", NearestRounding::round_prefer_ceil},
@@ -146,7 +173,8 @@ void resize(NodeContext& c) {
   const bool by_size = c.has(3) && !c.dims_of(3, "sizes").empty();
   if (!by_size && c.has_attribute("keep_aspect_ratio_policy")) c.ignore({"keep_aspect_ratio_policy"});
   if (!by_size && !c.has(2)) c.fail("it has neither scales nor sizes");
-  const Target target = by_size ? from_sizes(c, shape, axes, c.dims_of(3, "sizes")) : from_scales(c, shape, axes, numbers_of(c, 2, "scales"));
+  const Target target = by_size ? from_sizes(c, shape, axes, c.dims_of(3, "sizes"))
+                                : from_scales(c, shape, axes, numbers_of(c, 2, "scales"));
   if (attributes.coordinates == ResizeCoordinates::align_corners) require_whole_extents(c, target, shape);
   apply_resize(c, target, attributes);
 }

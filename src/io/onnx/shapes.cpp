@@ -1,25 +1,28 @@
-#include <fmt/format.h>
-
 #include <algorithm>
+#include <fmt/format.h>
 
 #include "io/onnx/node_context.hpp"
 
 namespace rulegrad::io {
 namespace {
 
-std::string text(const std::vector<Dim>& dims) { return to_string(Shape(dims)); }
+std::string text(const std::vector<Dim>& dims) {
+  return to_string(Shape(dims));
+}
 
 Dim product(const NodeContext& context, const std::vector<Dim>& dims) {
   Dim total{1};
   for (const Dim dim : dims) {
     const auto next = multiplied(total, dim);
-    if (!next) context.fail(fmt::format("the product of {} is no number or multiple of the batch", text(dims)));
+    if (!next)
+      context.fail(fmt::format("the product of {} is no number or multiple of the batch", text(dims)));
     total = *next;
   }
   return total;
 }
 
-/// Where the batch of `from` stands among `target`, which does not speak of it: after as many elements as there.
+/// Where the batch of `from` stands among `target`, which does not speak of it: after as many elements as
+/// there.
 void keep_batch(const NodeContext& context, const Shape& from, std::vector<Dim>& target) {
   std::int64_t before = 1;
   for (const Dim dim : from.dims()) {
@@ -39,12 +42,15 @@ void keep_batch(const NodeContext& context, const Shape& from, std::vector<Dim>&
 
 }  // namespace
 
-Shape resolved_shape(const NodeContext& context, const Shape& from, std::vector<Dim> target, bool allow_zero) {
+Shape resolved_shape(const NodeContext& context, const Shape& from, std::vector<Dim> target,
+                     bool allow_zero) {
   const std::vector<Dim> asked = target;
   std::optional<std::size_t> rest;
   for (std::size_t axis = 0; axis < target.size(); ++axis) {
     if (target[axis].is(0) && !allow_zero) {
-      if (axis >= from.rank()) context.fail(fmt::format("the target {} copies axis {} of {}, which is not there", text(asked), axis, to_string(from)));
+      if (axis >= from.rank())
+        context.fail(fmt::format("the target {} copies axis {} of {}, which is not there", text(asked), axis,
+                                 to_string(from)));
       target[axis] = from[axis];
     } else if (target[axis].is(-1)) {
       if (rest) context.fail(fmt::format("the target {} leaves two extents open", text(asked)));
@@ -60,10 +66,12 @@ Shape resolved_shape(const NodeContext& context, const Shape& from, std::vector<
   const bool unspoken = total.batch && !given.batch;
   if (rest) {
     const bool per_sample = unspoken && context.importer().promoted();
-    const auto open = given.factor == 0 ? std::nullopt : divided(per_sample ? Dim{total.factor} : total, given);
+    const auto open =
+        given.factor == 0 ? std::nullopt : divided(per_sample ? Dim{total.factor} : total, given);
     const auto back = open ? multiplied(*open, given) : std::nullopt;
     if (!back || *back != (per_sample ? Dim{total.factor} : total))
-      context.fail(fmt::format("{} cannot take the shape {}: {} elements are not a multiple of {}", to_string(from), text(asked), to_string(total), to_string(given)));
+      context.fail(fmt::format("{} cannot take the shape {}: {} elements are not a multiple of {}",
+                               to_string(from), text(asked), to_string(total), to_string(given)));
     target[*rest] = *open;
     given = *back;
   }

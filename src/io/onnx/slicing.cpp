@@ -1,9 +1,9 @@
+#include <algorithm>
 #include <fmt/format.h>
 
-#include <algorithm>
+#include "rulegrad/leaves.hpp"
 
 #include "io/onnx/node_context.hpp"
-#include "rulegrad/leaves.hpp"
 
 namespace rulegrad::io {
 namespace {
@@ -17,7 +17,8 @@ Range clamped(std::int64_t start, std::int64_t stop, std::int64_t step, std::int
   const std::int64_t low = step > 0 ? 0 : -1, high = step > 0 ? extent : extent - 1;
   const auto clamp = [&](std::int64_t at) { return std::clamp(at < 0 ? at + extent : at, low, high); };
   Range range{clamp(start), clamp(stop)};
-  if ((step > 0 && range.stop < range.start) || (step < 0 && range.stop > range.start)) range.stop = range.start;
+  if ((step > 0 && range.stop < range.start) || (step < 0 && range.stop > range.start))
+    range.stop = range.start;
   return range;
 }
 
@@ -38,7 +39,8 @@ void slice(NodeContext& c) {
   if (const auto given = c.attribute_or_input("axes", 3)) axes = *given;
   if (c.has(4)) steps = c.integers_of(4, "steps");
   if (stops.size() != starts.size() || axes.size() != starts.size() || steps.size() != starts.size())
-    c.fail(fmt::format("starts, ends, axes and steps have {}, {}, {} and {} numbers", starts.size(), stops.size(), axes.size(), steps.size()));
+    c.fail(fmt::format("starts, ends, axes and steps have {}, {}, {} and {} numbers", starts.size(),
+                       stops.size(), axes.size(), steps.size()));
   (void)axes_from_front(c, axes, shape.rank());
   SliceAttributes result;
   for (std::size_t i = 0; i < axes.size(); ++i) {
@@ -46,11 +48,16 @@ void slice(NodeContext& c) {
     const Dim extent = shape[axis], start = starts[i], stop = stops[i];
     if (steps[i] == 0) c.fail("a step is 0");
     if (extent.batch) {
-      const bool all = start.is(0) && steps[i] == 1 && (stop == extent || (!stop.batch && stop.factor >= (c.importer().promoted() ? 1 : INT32_MAX)));
-      if (!all) c.fail(fmt::format("it takes a part of axis {} of {}, which is the batch", axis, to_string(x.type())));
+      const bool all =
+          start.is(0) && steps[i] == 1 &&
+          (stop == extent || (!stop.batch && stop.factor >= (c.importer().promoted() ? 1 : INT32_MAX)));
+      if (!all)
+        c.fail(
+            fmt::format("it takes a part of axis {} of {}, which is the batch", axis, to_string(x.type())));
       continue;
     }
-    if (start.batch || stop.batch) c.fail(fmt::format("where it cuts axis {} of {} depends on the batch", axis, to_string(x.type())));
+    if (start.batch || stop.batch)
+      c.fail(fmt::format("where it cuts axis {} of {} depends on the batch", axis, to_string(x.type())));
     const Range range = clamped(start.factor, stop.factor, steps[i], extent.factor);
     result.axes.push_back(static_cast<std::int64_t>(axis));
     result.starts.push_back(range.start);
@@ -64,7 +71,8 @@ void split(NodeContext& c) {
   const Expr x = c.operand(0);
   const std::size_t axis = checked_axis(c, c.integer("axis", 0), x.shape().rank());
   const Dim extent = x.shape()[axis];
-  if (extent.batch) c.fail(fmt::format("it splits axis {} of {}, which is the batch", axis, to_string(x.type())));
+  if (extent.batch)
+    c.fail(fmt::format("it splits axis {} of {}, which is the batch", axis, to_string(x.type())));
   const auto parts = static_cast<std::int64_t>(c.output_count());
   if (parts == 0) c.fail("the node has no output");
   c.ignore({"num_outputs"});
@@ -75,16 +83,21 @@ void split(NodeContext& c) {
     sizes = Ints(static_cast<std::size_t>(parts), each);
     sizes->back() = extent.factor - each * (parts - 1);
   }
-  if (static_cast<std::int64_t>(sizes->size()) != parts) c.fail(fmt::format("split {} has {} numbers for {} outputs", to_string(*sizes), sizes->size(), parts));
+  if (static_cast<std::int64_t>(sizes->size()) != parts)
+    c.fail(fmt::format("split {} has {} numbers for {} outputs", to_string(*sizes), sizes->size(), parts));
   std::int64_t start = 0;
   for (std::size_t i = 0; i < sizes->size(); ++i) {
     const std::int64_t size = (*sizes)[i];
-    if (size < 0 || size > extent.factor - start) c.fail(fmt::format("split {} does not add up to the {} elements of axis {}", to_string(*sizes), extent.factor, axis));
+    if (size < 0 || size > extent.factor - start)
+      c.fail(fmt::format("split {} does not add up to the {} elements of axis {}", to_string(*sizes),
+                         extent.factor, axis));
     const Ints at{static_cast<std::int64_t>(axis)};
     c.result(c.apply("slice", {x}, SliceAttributes{at, {start}, {start + size}, {1}}), i);
     start += size;
   }
-  if (start != extent.factor) c.fail(fmt::format("split {} does not add up to the {} elements of axis {}", to_string(*sizes), extent.factor, axis));
+  if (start != extent.factor)
+    c.fail(fmt::format("split {} does not add up to the {} elements of axis {}", to_string(*sizes),
+                       extent.factor, axis));
 }
 
 PadMode mode_of(NodeContext& c) {
@@ -92,7 +105,8 @@ PadMode mode_of(NodeContext& c) {
   if (mode == "constant") return PadMode::constant;
   if (mode == "reflect") return PadMode::reflect;
   if (mode == "edge") return PadMode::edge;
-  c.fail(fmt::format("attribute 'mode' is '{}', which is not supported: constant, reflect and edge are", mode));
+  c.fail(
+      fmt::format("attribute 'mode' is '{}', which is not supported: constant, reflect and edge are", mode));
 }
 
 void pad(NodeContext& c) {
@@ -111,13 +125,15 @@ void pad(NodeContext& c) {
   for (std::size_t a = 0; a < rank; ++a) axes.push_back(static_cast<std::int64_t>(a));
   if (c.has(3)) axes = c.integers_of(3, "axes");
   (void)axes_from_front(c, axes, rank);
-  if (pads->size() != 2 * axes.size()) c.fail(fmt::format("pads {} needs two numbers for each of {} axes", to_string(*pads), axes.size()));
+  if (pads->size() != 2 * axes.size())
+    c.fail(fmt::format("pads {} needs two numbers for each of {} axes", to_string(*pads), axes.size()));
   PadAttributes attributes{Ints(rank, 0), Ints(rank, 0), mode, value};
   for (std::size_t i = 0; i < axes.size(); ++i) {
     const std::size_t axis = checked_axis(c, axes[i], rank);
     attributes.begin[axis] = (*pads)[i];
     attributes.end[axis] = (*pads)[i + axes.size()];
-    if (std::max(std::abs(attributes.begin[axis]), std::abs(attributes.end[axis])) > INT32_MAX) c.fail(fmt::format("pads {} are out of range", to_string(*pads)));
+    if (std::max(std::abs(attributes.begin[axis]), std::abs(attributes.end[axis])) > INT32_MAX)
+      c.fail(fmt::format("pads {} are out of range", to_string(*pads)));
   }
   c.result(c.apply("pad", {x}, std::move(attributes)));
 }
@@ -129,7 +145,8 @@ void gather(NodeContext& c) {
   if (index.is("constant") && !x.shape()[axis].batch) {
     const Tensor& values = index.attributes<ConstantAttributes>().value;
     for (std::int64_t i = 0; i < values.size(); ++i)
-      if (const double at = values.at(i); at < -static_cast<double>(x.shape()[axis].factor) || at >= static_cast<double>(x.shape()[axis].factor))
+      if (const double at = values.at(i); at < -static_cast<double>(x.shape()[axis].factor) ||
+                                          at >= static_cast<double>(x.shape()[axis].factor))
         c.fail(fmt::format("index {} lies outside of axis {} of {}", at, axis, to_string(x.type())));
   }
   c.result(c.apply("gather", {x, index}, AxisAttributes{static_cast<std::int64_t>(axis)}));
@@ -146,7 +163,9 @@ void one_hot(NodeContext& c) {
   if (axis < -rank - 1 || axis > rank) c.fail(fmt::format("axis {} does not exist in the result", axis));
   if (is_floating(index.dtype())) index = c.apply("cast", {index}, CastAttributes{DType::int64});
   const Expr hot = c.apply("one_hot", {index}, OneHotAttributes{depth[0], DType::int64});
-  const auto number = [&](std::int64_t at) { return c.apply("gather", {values, c.scalar(static_cast<double>(at), hot)}, AxisAttributes{0}); };
+  const auto number = [&](std::int64_t at) {
+    return c.apply("gather", {values, c.scalar(static_cast<double>(at), hot)}, AxisAttributes{0});
+  };
   Expr y = c.apply("where", {c.apply("equal", {hot, c.scalar(1, hot)}), number(1), number(0)});
   const std::int64_t place = axis < 0 ? axis + rank + 1 : axis;
   Ints perm;
@@ -160,15 +179,18 @@ void trilu(NodeContext& c) {
   const Shape& shape = x.shape();
   const bool upper = c.integer("upper", 1) != 0;
   const Ints diagonal = c.has(1) ? c.integers_of(1, "k") : Ints{0};
-  if (shape.rank() < 2 || shape[shape.rank() - 1].batch || shape[shape.rank() - 2].batch || diagonal.size() != 1)
+  if (shape.rank() < 2 || shape[shape.rank() - 1].batch || shape[shape.rank() - 2].batch ||
+      diagonal.size() != 1)
     c.fail(fmt::format("x must end in two axes of fixed extents but is {}", to_string(x.type())));
   const std::int64_t rows = shape[shape.rank() - 2].factor, columns = shape[shape.rank() - 1].factor;
-  if (static_cast<double>(rows) * static_cast<double>(columns) > 0x1p28) c.fail(fmt::format("{} is too large for a mask", to_string(x.type())));
+  if (static_cast<double>(rows) * static_cast<double>(columns) > 0x1p28)
+    c.fail(fmt::format("{} is too large for a mask", to_string(x.type())));
   Tensor mask = Tensor::uninitialized(DType::boolean, {rows, columns});
   const auto kept = mask.mutable_values<bool>();
   const std::int64_t k = std::clamp(diagonal[0], -rows - 1, columns + 1);
   for (std::int64_t i = 0; i < rows; ++i)
-    for (std::int64_t j = 0; j < columns; ++j) kept[static_cast<std::size_t>(i * columns + j)] = upper ? j >= i + k : j <= i + k;
+    for (std::int64_t j = 0; j < columns; ++j)
+      kept[static_cast<std::size_t>(i * columns + j)] = upper ? j >= i + k : j <= i + k;
   c.result(c.apply("where", {c.graph().constant(mask), x, c.scalar(0, x)}));
 }
 

@@ -45,7 +45,9 @@ std::optional<Symbolic> choice(NodeContext& c) {
   const auto condition = c.symbols(0), a = c.symbols(1), b = c.symbols(2);
   if (!condition || !a || !b || condition->has_batch()) return std::nullopt;
   const std::size_t count = condition->elements.size();
-  if ((a->elements.size() != count && a->elements.size() != 1) || (b->elements.size() != count && b->elements.size() != 1)) return std::nullopt;
+  if ((a->elements.size() != count && a->elements.size() != 1) ||
+      (b->elements.size() != count && b->elements.size() != 1))
+    return std::nullopt;
   Symbolic result{condition->dims, {}, a->dtype};
   for (std::size_t i = 0; i < count; ++i) {
     const Symbolic& source = condition->elements[i].factor != 0 ? *a : *b;
@@ -56,12 +58,14 @@ std::optional<Symbolic> choice(NodeContext& c) {
 
 std::optional<Symbolic> gather(NodeContext& c) {
   const auto data = c.symbols(0), index = c.symbols(1);
-  if (!data || !index || index->has_batch() || data->dims.size() != 1 || c.integer("axis", 0) > 0) return std::nullopt;
+  if (!data || !index || index->has_batch() || data->dims.size() != 1 || c.integer("axis", 0) > 0)
+    return std::nullopt;
   Symbolic result{index->dims, {}, data->dtype};
   const auto extent = static_cast<std::int64_t>(data->elements.size());
   for (const Dim at : index->elements) {
     if (at.factor < -extent || at.factor >= extent) return std::nullopt;
-    result.elements.push_back(data->elements[static_cast<std::size_t>(at.factor < 0 ? at.factor + extent : at.factor)]);
+    result.elements.push_back(
+        data->elements[static_cast<std::size_t>(at.factor < 0 ? at.factor + extent : at.factor)]);
   }
   return result;
 }
@@ -81,22 +85,31 @@ std::optional<Symbolic> concat(NodeContext& c) {
 std::optional<Symbolic> slice(NodeContext& c) {
   const auto data = c.symbols(0);
   if (!data || data->dims.size() != 1) return std::nullopt;
-  const auto list = [&](const char* name, std::size_t input) { return c.attribute_or_input(name, input).value_or(Ints{}); };
+  const auto list = [&](const char* name, std::size_t input) {
+    return c.attribute_or_input(name, input).value_or(Ints{});
+  };
   for (const std::size_t input : {1U, 2U})
     if (c.has(input) && c.value(input).symbolic) return std::nullopt;
-  const Ints starts = list("starts", 1), stops = list("ends", 2), steps = c.has(4) ? c.integers_of(4, "steps") : Ints{1};
+  const Ints starts = list("starts", 1), stops = list("ends", 2),
+             steps = c.has(4) ? c.integers_of(4, "steps") : Ints{1};
   if (starts.size() != 1 || stops.size() != 1 || steps.size() != 1 || steps[0] != 1) return std::nullopt;
   const std::int64_t extent = data->dims[0];
-  const auto place = [&](std::int64_t at) { return std::clamp<std::int64_t>(at < 0 ? at + extent : at, 0, extent); };
+  const auto place = [&](std::int64_t at) {
+    return std::clamp<std::int64_t>(at < 0 ? at + extent : at, 0, extent);
+  };
   const std::int64_t start = place(starts[0]), stop = std::max(start, place(stops[0]));
-  return Symbolic{{stop - start}, {data->elements.begin() + start, data->elements.begin() + stop}, data->dtype};
+  return Symbolic{
+      {stop - start}, {data->elements.begin() + start, data->elements.begin() + stop}, data->dtype};
 }
 
-std::optional<Symbolic> same(NodeContext& c) { return c.symbols(0); }
+std::optional<Symbolic> same(NodeContext& c) {
+  return c.symbols(0);
+}
 
 std::optional<Symbolic> cast(NodeContext& c) {
   auto data = c.symbols(0);
-  const DType dtype = mapped_dtype(static_cast<int>(c.integer("to", 0)), c.importer().real(), "attribute 'to'");
+  const DType dtype =
+      mapped_dtype(static_cast<int>(c.integer("to", 0)), c.importer().real(), "attribute 'to'");
   if (!data || (dtype != DType::int64 && dtype != DType::int32)) return std::nullopt;
   data->dtype = dtype;
   return data;
@@ -116,7 +129,9 @@ std::optional<Symbolic> relist(NodeContext& c) {
     if (count == 1) data->dims.clear();
   } else {
     const Ints target = c.has_attribute("shape") ? c.integers("shape") : c.integers_of(1, "the shape");
-    if (target.size() > 1 || (target.size() == 1 && target[0] != -1 && target[0] != count) || (target.empty() && count != 1)) return std::nullopt;
+    if (target.size() > 1 || (target.size() == 1 && target[0] != -1 && target[0] != count) ||
+        (target.empty() && count != 1))
+      return std::nullopt;
     data->dims = target.empty() ? Dims{} : Dims{count};
   }
   return data;
@@ -136,9 +151,10 @@ std::optional<Symbolic> product(NodeContext& c) {
 }
 
 const std::map<std::string, Fold, std::less<>> folds{
-    {"Mul", arithmetic}, {"Div", arithmetic}, {"Add", arithmetic}, {"Sub", arithmetic}, {"Equal", equality}, {"Where", choice},
-    {"Gather", gather}, {"Concat", concat}, {"Slice", slice}, {"Identity", same}, {"Cast", cast},
-    {"Unsqueeze", relist}, {"Squeeze", relist}, {"Reshape", relist}, {"ReduceProd", product}};
+    {"Mul", arithmetic}, {"Div", arithmetic}, {"Add", arithmetic},    {"Sub", arithmetic},
+    {"Equal", equality}, {"Where", choice},   {"Gather", gather},     {"Concat", concat},
+    {"Slice", slice},    {"Identity", same},  {"Cast", cast},         {"Unsqueeze", relist},
+    {"Squeeze", relist}, {"Reshape", relist}, {"ReduceProd", product}};
 
 }  // namespace
 

@@ -1,22 +1,24 @@
 #include "io/onnx/tensor_reader.hpp"
 
-#include <fmt/format.h>
-
 #include <bit>
 #include <charconv>
 #include <cmath>
 #include <cstring>
+#include <fmt/format.h>
 #include <optional>
 
-#include "io/half.hpp"
 #include "rulegrad/error.hpp"
+
+#include "io/half.hpp"
 
 namespace rulegrad::io {
 namespace {
 
 using onnx::TensorProto;
 
-[[noreturn]] void fail(const std::string& what) { throw Error(ErrorCode::model, what); }
+[[noreturn]] void fail(const std::string& what) {
+  throw Error(ErrorCode::model, what);
+}
 
 struct Half {
   std::uint16_t bits;
@@ -31,24 +33,42 @@ struct BFloat {
 template <class F>
 decltype(auto) with_stored_type(int type, const std::string& what, F&& f) {
   switch (type) {
-    case TensorProto::FLOAT: return f(float{});
-    case TensorProto::DOUBLE: return f(double{});
-    case TensorProto::FLOAT16: return f(Half{});
-    case TensorProto::BFLOAT16: return f(BFloat{});
-    case TensorProto::INT64: return f(std::int64_t{});
-    case TensorProto::INT32: return f(std::int32_t{});
-    case TensorProto::INT16: return f(std::int16_t{});
-    case TensorProto::INT8: return f(std::int8_t{});
-    case TensorProto::UINT64: return f(std::uint64_t{});
-    case TensorProto::UINT32: return f(std::uint32_t{});
-    case TensorProto::UINT16: return f(std::uint16_t{});
-    case TensorProto::UINT8: return f(std::uint8_t{});
-    case TensorProto::BOOL: return f(bool{});
-    default: break;
+    case TensorProto::FLOAT:
+      return f(float{});
+    case TensorProto::DOUBLE:
+      return f(double{});
+    case TensorProto::FLOAT16:
+      return f(Half{});
+    case TensorProto::BFLOAT16:
+      return f(BFloat{});
+    case TensorProto::INT64:
+      return f(std::int64_t{});
+    case TensorProto::INT32:
+      return f(std::int32_t{});
+    case TensorProto::INT16:
+      return f(std::int16_t{});
+    case TensorProto::INT8:
+      return f(std::int8_t{});
+    case TensorProto::UINT64:
+      return f(std::uint64_t{});
+    case TensorProto::UINT32:
+      return f(std::uint32_t{});
+    case TensorProto::UINT16:
+      return f(std::uint16_t{});
+    case TensorProto::UINT8:
+      return f(std::uint8_t{});
+    case TensorProto::BOOL:
+      return f(bool{});
+    default:
+      break;
   }
-  const std::string word = TensorProto::DataType_IsValid(type) ? TensorProto::DataType_Name(static_cast<TensorProto::DataType>(type))
-                                                                : fmt::format("number {}", type);
-  fail(fmt::format("{} has element type {}, which is not supported: float, double, float16, bfloat16, the integers and bool are", what, word));
+  const std::string word = TensorProto::DataType_IsValid(type)
+                               ? TensorProto::DataType_Name(static_cast<TensorProto::DataType>(type))
+                               : fmt::format("number {}", type);
+  fail(
+      fmt::format("{} has element type {}, which is not supported: float, double, float16, bfloat16, the "
+                  "integers and bool are",
+                  what, word));
 }
 
 template <class To, class From>
@@ -92,17 +112,25 @@ std::string packed(const Field& field) {
 /// The elements of the field that the type uses when there are no raw bytes, in the layout of raw bytes.
 std::string typed_data(const TensorProto& tensor) {
   switch (tensor.data_type()) {
-    case TensorProto::FLOAT: return packed<float>(tensor.float_data());
-    case TensorProto::DOUBLE: return packed<double>(tensor.double_data());
-    case TensorProto::INT64: return packed<std::int64_t>(tensor.int64_data());
-    case TensorProto::UINT64: return packed<std::uint64_t>(tensor.uint64_data());
-    case TensorProto::UINT32: return packed<std::uint32_t>(tensor.uint64_data());
-    case TensorProto::INT32: return packed<std::int32_t>(tensor.int32_data());
+    case TensorProto::FLOAT:
+      return packed<float>(tensor.float_data());
+    case TensorProto::DOUBLE:
+      return packed<double>(tensor.double_data());
+    case TensorProto::INT64:
+      return packed<std::int64_t>(tensor.int64_data());
+    case TensorProto::UINT64:
+      return packed<std::uint64_t>(tensor.uint64_data());
+    case TensorProto::UINT32:
+      return packed<std::uint32_t>(tensor.uint64_data());
+    case TensorProto::INT32:
+      return packed<std::int32_t>(tensor.int32_data());
     case TensorProto::FLOAT16:
     case TensorProto::BFLOAT16:
     case TensorProto::UINT16:
-    case TensorProto::INT16: return packed<std::uint16_t>(tensor.int32_data());
-    default: return packed<std::uint8_t>(tensor.int32_data());
+    case TensorProto::INT16:
+      return packed<std::uint16_t>(tensor.int32_data());
+    default:
+      return packed<std::uint8_t>(tensor.int32_data());
   }
 }
 
@@ -116,10 +144,12 @@ Dims checked_dims(const TensorProto& tensor, const std::string& what) {
   Dims dims(tensor.dims().begin(), tensor.dims().end());
   double count = 1;
   for (const std::int64_t extent : dims) {
-    if (extent < 0) fail(fmt::format("{} has the negative extent {} in its shape {}", what, extent, to_string(dims)));
+    if (extent < 0)
+      fail(fmt::format("{} has the negative extent {} in its shape {}", what, extent, to_string(dims)));
     count *= static_cast<double>(extent);
   }
-  if (count > 0x1p40) fail(fmt::format("{} would have {:.3g} elements by its shape {}", what, count, to_string(dims)));
+  if (count > 0x1p40)
+    fail(fmt::format("{} would have {:.3g} elements by its shape {}", what, count, to_string(dims)));
   return dims;
 }
 
@@ -136,7 +166,8 @@ std::optional<std::int64_t> first_not_finite(std::span<const T> values) {
 
 void require_finite(const Tensor& tensor, const std::string& what) {
   if (!is_floating(tensor.dtype())) return;
-  const auto at = tensor.dtype() == DType::float32 ? first_not_finite(tensor.values<float>()) : first_not_finite(tensor.values<double>());
+  const auto at = tensor.dtype() == DType::float32 ? first_not_finite(tensor.values<float>())
+                                                   : first_not_finite(tensor.values<double>());
   if (!at) return;
   std::int64_t rest = *at;
   Dims index(tensor.rank());
@@ -144,19 +175,26 @@ void require_finite(const Tensor& tensor, const std::string& what) {
     index[axis] = rest % tensor.dims()[axis];
     rest /= tensor.dims()[axis];
   }
-  throw Error(ErrorCode::non_finite, fmt::format("{} of shape {} holds {} at {}; weights must be finite (allow_non_finite lets them pass)", what,
-                                                 to_string(tensor.dims()), tensor.at(*at), to_string(index)));
+  throw Error(
+      ErrorCode::non_finite,
+      fmt::format("{} of shape {} holds {} at {}; weights must be finite (allow_non_finite lets them pass)",
+                  what, to_string(tensor.dims()), tensor.at(*at), to_string(index)));
 }
 
 }  // namespace
 
 DType mapped_dtype(int onnx_type, DType real, const std::string& what) {
   return with_stored_type(onnx_type, what, [&]<class T>(T) {
-    if constexpr (std::is_same_v<T, bool>) return DType::boolean;
-    else if constexpr (std::is_floating_point_v<T> || std::is_same_v<T, Half> || std::is_same_v<T, BFloat>) return real;
-    else if constexpr (sizeof(T) == 1) return std::is_signed_v<T> ? DType::int8 : DType::uint8;
-    else if constexpr (sizeof(T) == 2 || std::is_same_v<T, std::int32_t>) return DType::int32;
-    else return DType::int64;
+    if constexpr (std::is_same_v<T, bool>)
+      return DType::boolean;
+    else if constexpr (std::is_floating_point_v<T> || std::is_same_v<T, Half> || std::is_same_v<T, BFloat>)
+      return real;
+    else if constexpr (sizeof(T) == 1)
+      return std::is_signed_v<T> ? DType::int8 : DType::uint8;
+    else if constexpr (sizeof(T) == 2 || std::is_same_v<T, std::int32_t>)
+      return DType::int32;
+    else
+      return DType::int64;
   });
 }
 
@@ -180,26 +218,30 @@ TensorReader::Source TensorReader::external(const TensorProto& tensor, const std
     const std::filesystem::path relative(location);
     for (const auto& part : relative)
       if (relative.is_absolute() || part == "..")
-        fail(fmt::format("the data of tensor '{}' should lie in '{}', outside of the model's directory", name, location));
+        fail(fmt::format("the data of tensor '{}' should lie in '{}', outside of the model's directory", name,
+                         location));
     auto& known = external_[location];
     if (!known) try {
         known = MappedFile::open(file_.path.parent_path() / relative);
       } catch (const Error& error) {
         external_.erase(location);
-        fail(fmt::format("the data of tensor '{}' should lie in a file '{}' beside the model: {}", name, location, error.what()));
+        fail(fmt::format("the data of tensor '{}' should lie in a file '{}' beside the model: {}", name,
+                         location, error.what()));
       }
     file = known;
   }
   const auto bytes = file->bytes();
   if (*offset > bytes.size() || (length && *length > bytes.size() - *offset))
-    fail(fmt::format("the data of tensor '{}' should lie at byte {} of {} but that file has {} bytes; it may be truncated", name, *offset,
-                     location.empty() ? "the model" : "'" + location + "'", bytes.size()));
+    fail(fmt::format(
+        "the data of tensor '{}' should lie at byte {} of {} but that file has {} bytes; it may be truncated",
+        name, *offset, location.empty() ? "the model" : "'" + location + "'", bytes.size()));
   return {bytes.subspan(*offset, length.value_or(bytes.size() - *offset)), file};
 }
 
 TensorReader::Source TensorReader::source_of(const TensorProto& tensor, const std::string& name) {
   if (tensor.data_location() == TensorProto::EXTERNAL) return external(tensor, name);
-  if (tensor.has_raw_data()) return {std::as_bytes(std::span(tensor.raw_data().data(), tensor.raw_data().size())), nullptr};
+  if (tensor.has_raw_data())
+    return {std::as_bytes(std::span(tensor.raw_data().data(), tensor.raw_data().size())), nullptr};
   auto data = std::make_shared<const std::string>(typed_data(tensor));
   return {std::as_bytes(std::span(data->data(), data->size())), data};
 }
@@ -214,9 +256,12 @@ Tensor TensorReader::read(const TensorProto& tensor, const std::string& name) {
     const std::size_t wanted = static_cast<std::size_t>(element_count(dims)) * sizeof(From);
     const bool open_end = tensor.data_location() == TensorProto::EXTERNAL && source.bytes.size() > wanted;
     if (source.bytes.size() != wanted && !open_end)
-      fail(fmt::format("{} of shape {} needs {} bytes but the file has {} for it", what, to_string(dims), wanted, source.bytes.size()));
-    constexpr bool storable = !std::is_same_v<From, Half> && !std::is_same_v<From, BFloat> && !std::is_same_v<From, bool>;
-    if constexpr (storable && sizeof(From) != 2 && !std::is_same_v<From, std::uint32_t> && !std::is_same_v<From, std::uint64_t>) {
+      fail(fmt::format("{} of shape {} needs {} bytes but the file has {} for it", what, to_string(dims),
+                       wanted, source.bytes.size()));
+    constexpr bool storable =
+        !std::is_same_v<From, Half> && !std::is_same_v<From, BFloat> && !std::is_same_v<From, bool>;
+    if constexpr (storable && sizeof(From) != 2 && !std::is_same_v<From, std::uint32_t> &&
+                  !std::is_same_v<From, std::uint64_t>) {
       const bool aligned = reinterpret_cast<std::uintptr_t>(source.bytes.data()) % sizeof(From) == 0;
       if (dtype == dtype_of<From> && aligned && source.owner && wanted >= mapped_from)
         return Tensor::borrow(dtype, dims, source.bytes.data(), source.owner);

@@ -4,13 +4,15 @@
 #include <memory>
 #include <string>
 
+#include "rulegrad/tensor.hpp"
+
 #include "io/onnx/mapped_file.hpp"
 #include "io/onnx/model_file.hpp"
-#include "rulegrad/tensor.hpp"
 
 namespace rulegrad::io {
 
-/// What an element type of ONNX becomes; Error(model), which speaks of `what`, for those that have no counterpart.
+/// What an element type of ONNX becomes; Error(model), which speaks of `what`, for those that have no
+/// counterpart.
 [[nodiscard]] DType mapped_dtype(int onnx_type, DType real, const std::string& what);
 
 /// Turns the tensors of a model file into arrays.
@@ -18,8 +20,8 @@ class TensorReader {
  public:
   TensorReader(const ModelFile& file, const LoadOptions& options) : file_(file), options_(options) {}
 
-  /// Error(model) for missing, surplus or unknown data, Error(non_finite) for NaN and infinity unless allowed.
-  /// Borrows mapped memory where it can.
+  /// Error(model) for missing, surplus or unknown data, Error(non_finite) for NaN and infinity unless
+  /// allowed. Borrows mapped memory where it can.
   [[nodiscard]] Tensor read(const onnx::TensorProto& tensor, const std::string& name);
   /// The files beside the model that were read so far.
   [[nodiscard]] std::vector<std::filesystem::path> external_files() const;

@@ -6,13 +6,21 @@ namespace rulegrad {
 namespace {
 
 [[noreturn]] void unavailable() {
-  throw Error(ErrorCode::model, "this rulegrad was built without ONNX: install the packages libonnx-dev and libprotobuf-dev and build it again");
+  throw Error(ErrorCode::model,
+              "this rulegrad was built without ONNX: install the packages libonnx-dev and libprotobuf-dev "
+              "and build it again");
 }
 
 }  // namespace
 
-Model load_onnx(const std::filesystem::path&, const LoadOptions&) { unavailable(); }
-ModelSummary inspect_onnx(const std::filesystem::path&) { unavailable(); }
-void save_onnx(const std::filesystem::path&, std::span<const Expr>, const SaveOptions&) { unavailable(); }
+Model load_onnx(const std::filesystem::path&, const LoadOptions&) {
+  unavailable();
+}
+ModelSummary inspect_onnx(const std::filesystem::path&) {
+  unavailable();
+}
+void save_onnx(const std::filesystem::path&, std::span<const Expr>, const SaveOptions&) {
+  unavailable();
+}
 
 }  // namespace rulegrad

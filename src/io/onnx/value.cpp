@@ -15,7 +15,8 @@ std::optional<Dim> multiplied(Dim a, Dim b) {
 }
 
 std::optional<Dim> divided(Dim a, Dim b) {
-  if (b.factor == 0 || (b.batch && !a.batch) || (b.factor == -1 && a.factor == INT64_MIN)) return std::nullopt;
+  if (b.factor == 0 || (b.batch && !a.batch) || (b.factor == -1 && a.factor == INT64_MIN))
+    return std::nullopt;
   if (a.batch && a.factor % b.factor != 0) return std::nullopt;
   return Dim(a.factor / b.factor, a.batch && !b.batch);
 }
@@ -24,7 +25,8 @@ std::optional<Dim> added(Dim a, Dim b, std::int64_t sign) {
   if (a.factor == 0 && sign == 1) return b;
   if (b.factor == 0) return a;
   std::int64_t sum = 0;
-  const bool overflow = sign > 0 ? __builtin_add_overflow(a.factor, b.factor, &sum) : __builtin_sub_overflow(a.factor, b.factor, &sum);
+  const bool overflow = sign > 0 ? __builtin_add_overflow(a.factor, b.factor, &sum)
+                                 : __builtin_sub_overflow(a.factor, b.factor, &sum);
   if (a.batch != b.batch || overflow) return std::nullopt;
   return Dim(sum, a.batch && sum != 0);
 }

@@ -16,8 +16,8 @@ struct Symbolic {
   [[nodiscard]] bool has_batch() const;
 };
 
-/// What a value name of an ONNX graph stands for: an expression, or, where that would need the batch extent as a
-/// number, its symbols.
+/// What a value name of an ONNX graph stands for: an expression, or, where that would need the batch extent
+/// as a number, its symbols.
 struct Value {
   Expr expr;
   std::optional<Symbolic> symbolic;

@@ -1,8 +1,7 @@
 #include "io/onnx/windows.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
+#include <fmt/format.h>
 
 namespace rulegrad::io {
 namespace {
@@ -10,10 +9,13 @@ namespace {
 /// Beyond these, extents computed from them could overflow; no model has them.
 constexpr std::int64_t most = std::int64_t{1} << 24;
 
-void check_list(const NodeContext& c, const char* name, const Ints& list, std::size_t axes, std::int64_t least) {
-  if (list.size() != axes) c.fail(fmt::format("{} {} needs {} numbers, one for each spatial axis", name, to_string(list), axes));
+void check_list(const NodeContext& c, const char* name, const Ints& list, std::size_t axes,
+                std::int64_t least) {
+  if (list.size() != axes)
+    c.fail(fmt::format("{} {} needs {} numbers, one for each spatial axis", name, to_string(list), axes));
   for (const std::int64_t value : list)
-    if (value < least || value > most) c.fail(fmt::format("{} {} must lie between {} and {}", name, to_string(list), least, most));
+    if (value < least || value > most)
+      c.fail(fmt::format("{} {} must lie between {} and {}", name, to_string(list), least, most));
 }
 
 void max_pool(NodeContext& c) {
@@ -30,7 +32,8 @@ void average_pool(NodeContext& c) {
   const bool ceil = c.integer("ceil_mode", 0) != 0, counted = c.integer("count_include_pad", 0) != 0;
   Window w = read_window(c, x.shape(), {});
   resolve_auto_pad(c, x.shape(), w);
-  c.result(c.apply("avg_pool", {x}, AvgPoolAttributes{w.kernel, w.strides, w.begin, w.end, w.dilations, ceil, counted}));
+  c.result(c.apply("avg_pool", {x},
+                   AvgPoolAttributes{w.kernel, w.strides, w.begin, w.end, w.dilations, ceil, counted}));
 }
 
 /// A window over everything where windows exist, so that rules for pooling see it.
@@ -46,7 +49,8 @@ Handler global_pool(bool maximum) {
     }
     const Ints kernel = spatial_extents(c, x.shape());
     const Ints ones(kernel.size(), 1), none(kernel.size(), 0);
-    if (maximum) return c.result(c.apply("max_pool", {x}, PoolAttributes{kernel, ones, none, none, ones, false}));
+    if (maximum)
+      return c.result(c.apply("max_pool", {x}, PoolAttributes{kernel, ones, none, none, ones, false}));
     c.result(c.apply("avg_pool", {x}, AvgPoolAttributes{kernel, ones, none, none, ones, false, false}));
   };
 }
@@ -56,7 +60,8 @@ Handler global_pool(bool maximum) {
 Ints spatial_extents(const NodeContext& c, const Shape& x) {
   Ints extents;
   for (std::size_t axis = 2; axis < x.rank(); ++axis) {
-    if (x[axis].batch) c.fail(fmt::format("axis {} of {} is the batch, where a number is needed", axis, to_string(x)));
+    if (x[axis].batch)
+      c.fail(fmt::format("axis {} of {} is the batch, where a number is needed", axis, to_string(x)));
     extents.push_back(x[axis].factor);
   }
   return extents;
@@ -79,7 +84,8 @@ Window read_window(NodeContext& c, const Shape& x, const Ints& kernel) {
   w.end.assign(pads.begin() + static_cast<std::ptrdiff_t>(axes), pads.end());
   const std::string known[] = {"NOTSET", "", "VALID", "SAME_UPPER", "SAME_LOWER"};
   if (std::find(std::begin(known), std::end(known), w.auto_pad) == std::end(known))
-    c.fail(fmt::format("attribute 'auto_pad' is '{}' but must be NOTSET, VALID, SAME_UPPER or SAME_LOWER", w.auto_pad));
+    c.fail(fmt::format("attribute 'auto_pad' is '{}' but must be NOTSET, VALID, SAME_UPPER or SAME_LOWER",
+                       w.auto_pad));
   return w;
 }
 
@@ -93,7 +99,8 @@ void resolve_auto_pad(NodeContext& c, const Shape& x, Window& w) {
   for (std::size_t axis = 0; axis < extents.size(); ++axis) {
     const std::int64_t span = w.dilations[axis] * (w.kernel[axis] - 1) + 1;
     const std::int64_t windows = (extents[axis] + w.strides[axis] - 1) / w.strides[axis];
-    const std::int64_t padding = std::max<std::int64_t>(0, (windows - 1) * w.strides[axis] + span - extents[axis]);
+    const std::int64_t padding =
+        std::max<std::int64_t>(0, (windows - 1) * w.strides[axis] + span - extents[axis]);
     const std::int64_t less = padding / 2;
     w.begin[axis] = w.auto_pad == "SAME_UPPER" ? less : padding - less;
     w.end[axis] = padding - w.begin[axis];

@@ -10,8 +10,8 @@ struct Window {
   std::string auto_pad;
 };
 
-/// Reads kernel_shape (`kernel` if there is none), strides, dilations, pads and auto_pad. `pads` are resolved for an
-/// operator that gathers windows of x; a transposed convolution resolves them itself.
+/// Reads kernel_shape (`kernel` if there is none), strides, dilations, pads and auto_pad. `pads` are resolved
+/// for an operator that gathers windows of x; a transposed convolution resolves them itself.
 [[nodiscard]] Window read_window(NodeContext& c, const Shape& x, const Ints& kernel);
 void resolve_auto_pad(NodeContext& c, const Shape& x, Window& window);
 
