@@ -11,6 +11,8 @@
 #include <string>
 #include <vector>
 
+#include "places.hpp"
+
 namespace {
 
 namespace fs = std::filesystem;
@@ -68,7 +70,7 @@ std::vector<Include> includes_of(const fs::path& file) {
 
 bool is_source(const fs::path& path) { return path.extension() == ".cpp" || path.extension() == ".hpp"; }
 
-const fs::path root = RULEGRAD_SOURCE_ROOT;
+const fs::path& root = source_root();
 
 }  // namespace
 

@@ -11,6 +11,8 @@
 #include <string>
 #include <vector>
 
+#include "places.hpp"
+
 namespace rulegrad::testing {
 
 /// A directory that is gone after the test.
@@ -47,7 +49,7 @@ struct CommandResult {
 /// Runs the command `rulegrad` with these arguments.
 inline CommandResult run_command(const std::vector<std::string>& arguments) {
   const ScratchDirectory scratch;
-  std::string line = std::string("'") + RULEGRAD_COMMAND + "'";
+  std::string line = "'" + rulegrad_command() + "'";
   for (const std::string& argument : arguments) line += " '" + argument + "'";
   line += " >'" + scratch.file("out") + "' 2>'" + scratch.file("err") + "' </dev/null";
   const int status = std::system(line.c_str());
@@ -55,6 +57,6 @@ inline CommandResult run_command(const std::vector<std::string>& arguments) {
 }
 
 /// A file of the demo that ships.
-inline std::string demo(const std::string& name) { return std::string(RULEGRAD_SOURCE_ROOT) + "/examples/demo/" + name; }
+inline std::string demo(const std::string& name) { return source_root().string() + "/examples/demo/" + name; }
 
 }  // namespace rulegrad::testing

@@ -13,7 +13,7 @@ using namespace rulegrad;
 namespace {
 
 std::string document() {
-  return test::read_text(test::source_root / "docs/rule-language-grammar.md");
+  return test::read_text(source_root() / "docs/rule-language-grammar.md");
 }
 
 std::string between(const std::string& text, const std::string& start, const std::string& end) {

@@ -62,7 +62,7 @@ TEST_CASE("each kind of rule survives printing on its own") {
 
 TEST_CASE("equality tells every part of a file from every other") {
   // Any change of the text that leaves it well formed and is more than a change of layout must be seen.
-  const std::string text = test::read_text(test::source_root / "tests/rules_ok/design_words.rules");
+  const std::string text = test::read_text(source_root() / "tests/rules_ok/design_words.rules");
   const RuleFile file = parse_rules(text, "a");
   int seen = 0;
   for (const auto& change : std::vector<std::pair<std::string, std::string>>{

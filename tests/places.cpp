@@ -1,0 +1,11 @@
+#include "places.hpp"
+
+const std::filesystem::path& source_root() {
+  static const std::filesystem::path path = RULEGRAD_SOURCE_ROOT;
+  return path;
+}
+
+const std::string& rulegrad_command() {
+  static const std::string path = RULEGRAD_COMMAND;
+  return path;
+}
