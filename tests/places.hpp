@@ -8,3 +8,5 @@
 [[nodiscard]] const std::filesystem::path& source_root();
 /// The built command.
 [[nodiscard]] const std::string& rulegrad_command();
+/// The built example program that trains the demo networks.
+[[nodiscard]] const std::string& train_program();
