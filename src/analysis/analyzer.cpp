@@ -53,7 +53,7 @@ class Analyzing {
         explained_(images(question.explained)),
         output_(flattened(canonized_.outputs[0])),
         facts_(std::span(&output_, 1), explained_),
-        derivatives_(graph_, operators) {}
+        derivatives_(graph_, operators, &facts_) {}
 
   Analysis run() {
     Analysis analysis;
@@ -65,7 +65,12 @@ class Analyzing {
     const RewriteContext context{graph_, operators_, library_.functions(), facts_};
     EvaluationHooks hooks;
     hooks.vjp = [&](Expr operation, std::size_t slot, Expr g) { return derivatives_.make(operation, slot, g); };
-    hooks.diff = [&](Expr e, Expr x, Expr g) { return differentiate(e, x, g); };
+    hooks.diff = [&](Expr e, Expr x, Expr g) {
+      const auto derivative = derivatives_.differentiate(e, x, g);
+      return derivative ? Value(*derivative) : Value(0.0);
+    };
+    if (question_.aux)
+      hooks.aux = [&](Expr node, const std::string& key, Expr like) { return graph_.constant(question_.aux->find(node, key, like)); };
     const GradientRules rules(context, recipe_.rules, hooks);
     Unclaimed unclaimed;
     const CloseGradient close = [&](Expr node, std::size_t slot, Expr cotangent) -> std::optional<Expr> {
@@ -154,17 +159,6 @@ class Analyzing {
       throw Error(ErrorCode::rule, fmt::format("`default pass` of {} cannot pass {}: passing needs one operand of the node's own shape",
                                                recipe_.name, describe(node)));
     return cotangent;
-  }
-
-  /// diff(e, x, g): ordinary reverse differentiation between two expressions.
-  Value differentiate(Expr e, Expr x, Expr cotangent) {
-    const ForwardFacts facts(std::span(&e, 1), std::span(&x, 1));
-    const std::pair<Expr, Expr> start{e, cotangent};
-    const auto totals = reverse_walk(facts, operators_, std::span(&start, 1), [&](Expr node, std::size_t slot, Expr g) {
-      return derivatives_.close(node, slot, g);
-    });
-    const auto found = totals.find(x);
-    return found == totals.end() ? Value(0.0) : Value(found->second);
   }
 
   Scope scope_of(const std::shared_ptr<const Scope>& parameters) {

@@ -2,14 +2,15 @@
 
 #include <fmt/format.h>
 
+#include "autodiff/reverse_walk.hpp"
 #include "ops/families.hpp"
 #include "rulegrad/error.hpp"
 #include "rulegrad/op_attributes.hpp"
 
 namespace rulegrad {
 
-Derivatives::Derivatives(Graph& graph, const Operators& operators)
-    : graph_(graph), operators_(operators), no_facts_({}, {}) {
+Derivatives::Derivatives(Graph& graph, const Operators& operators, const ForwardFacts* forward)
+    : graph_(graph), operators_(operators), forward_(forward), no_facts_({}, {}) {
   const auto no_parameters = std::make_shared<const Scope>();
   for (const auto& schema : operators.all())
     for (const Rule& rule : schema->derivatives)
@@ -34,25 +35,30 @@ std::optional<Expr> Derivatives::close(Expr operation, std::size_t slot, Expr co
                  fmt::format("the derivative of {} by its operand '{}'", operation.op().name, operation.op().operand(slot).name));
 }
 
-std::optional<Expr> Derivatives::lower(Expr root) {
+Expr Derivatives::lower_into(Lowered& lowered, Expr root, bool keep_const) {
   // Iterative: chains of operations are as deep as the network.
   std::vector<Expr> stack{root};
   while (!stack.empty()) {
     const Expr expr = stack.back();
-    if (lowered_.contains(expr)) {
+    if (lowered.contains(expr)) {
       stack.pop_back();
+      continue;
+    }
+    if (expr.operands().empty() || (forward_ != nullptr && forward_->contains(expr))) {
+      stack.pop_back();
+      lowered.emplace(expr, expr);
       continue;
     }
     const std::size_t before = stack.size();
     for (const Expr operand : expr.operands())
-      if (!lowered_.contains(operand)) stack.push_back(operand);
+      if (!lowered.contains(operand)) stack.push_back(operand);
     if (stack.size() != before) continue;
     stack.pop_back();
 
     std::vector<Expr> operands;
     bool changed = false;
     for (const Expr operand : expr.operands()) {
-      operands.push_back(lowered_.at(operand));
+      operands.push_back(lowered.at(operand));
       changed = changed || operands.back() != operand;
     }
     Expr result = expr;
@@ -60,14 +66,31 @@ std::optional<Expr> Derivatives::lower(Expr root) {
       const auto& slot = expr.attributes<SlotAttributes>();
       const auto derivative = close(operands[0], static_cast<std::size_t>(slot.slot), operands[1]);
       result = derivative ? *derivative : graph_.apply(operators_.at("fill"), {}, FillAttributes{0, slot.dtype, slot.shape});
+    } else if (!keep_const && expr.is("const")) {
+      result = operands[0];
     } else if (changed) {
       result = graph_.apply(expr.op(), std::move(operands), expr.attributes());
     }
-    lowered_.emplace(expr, result);
+    lowered.emplace(expr, result);
   }
-  const Expr result = lowered_.at(root);
+  return lowered.at(root);
+}
+
+std::optional<Expr> Derivatives::lower(Expr root) {
+  const Expr result = lower_into(lowered_, root, false);
   const bool zero = is_zero(result) || (result.is("fill") && result.attributes<FillAttributes>().value == 0);
   return zero ? std::nullopt : std::optional(result);
+}
+
+std::optional<Expr> Derivatives::differentiate(Expr e, Expr x, Expr cotangent) {
+  const Expr closed = lower_into(lowered_but_const_, e, true);
+  const ForwardFacts facts = ForwardFacts::between(closed, x);
+  const std::pair<Expr, Expr> start{closed, cotangent};
+  const auto totals = reverse_walk(facts, operators_, std::span(&start, 1), [&](Expr node, std::size_t slot, Expr g) {
+    return close(node, slot, g);
+  });
+  const auto found = totals.find(x);
+  return found == totals.end() ? std::nullopt : std::optional(found->second);
 }
 
 }  // namespace rulegrad

@@ -10,23 +10,32 @@ namespace rulegrad {
 /// Closes vjp nodes by the derivative rules that operators carry: ordinary differentiation as the last rule set.
 class Derivatives {
  public:
-  Derivatives(Graph& graph, const Operators& operators);
+  /// `forward`: nodes that hold no vjp nodes and are left as they are; null: none are known.
+  Derivatives(Graph& graph, const Operators& operators, const ForwardFacts* forward = nullptr);
 
   /// The explicit node vjp(operation, cotangent) for one operand.
   [[nodiscard]] Expr make(Expr operation, std::size_t slot, Expr cotangent) const;
   /// The derivative of one operation for one operand; nothing when it is zero. Throws Error(rule) for an operator
   /// without a derivative, naming it.
   [[nodiscard]] std::optional<Expr> close(Expr operation, std::size_t slot, Expr cotangent) const;
-  /// The expression with every vjp node in it closed; nothing when it is zero.
+  /// The expression with every vjp node in it closed and every const(e) that a rule wrote taken for e; nothing when
+  /// it is zero.
   [[nodiscard]] std::optional<Expr> lower(Expr root);
+  /// diff(e, x, g): ordinary reverse differentiation between two expressions, over what lies between them; const(...)
+  /// in e is not looked into. Nothing when it is zero.
+  [[nodiscard]] std::optional<Expr> differentiate(Expr e, Expr x, Expr cotangent);
 
  private:
+  using Lowered = std::unordered_map<Expr, Expr>;
+  Expr lower_into(Lowered& lowered, Expr root, bool keep_const);
+
   Graph& graph_;
   const Operators& operators_;
+  const ForwardFacts* forward_;
   Functions no_functions_;
   ForwardFacts no_facts_;
   RuleList rules_;
-  std::unordered_map<Expr, Expr> lowered_;
+  Lowered lowered_, lowered_but_const_;
 };
 
 }  // namespace rulegrad

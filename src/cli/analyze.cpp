@@ -23,6 +23,7 @@ struct Options {
   RunChoices run;
   std::vector<std::string> methods;
   std::vector<std::string> rule_files;
+  std::string aux;
   std::string target = "argmax";
   std::string seed;
   std::string head = "logit";
@@ -166,6 +167,12 @@ class Analyzing {
       question.seed_tensor = graph.input(seed_input, {explained_.dtype(), Shape{batch, scores}});
     } else if (!options_.seed.empty()) {
       throw Error(ErrorCode::invalid_argument, fmt::format("--seed '{}' is not one, value or a .npy file", options_.seed));
+    }
+
+    if (!options_.aux.empty()) {
+      auto arrays = std::make_shared<AuxiliaryArrays>(options_.aux);
+      for (auto& [key, array] : io::read_npz(options_.aux)) arrays->add(std::move(key), std::move(array));
+      question.aux = std::move(arrays);
     }
 
     std::vector<Expr> outputs;

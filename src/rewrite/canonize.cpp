@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "rewrite/words.hpp"
 #include "rulegrad/error.hpp"
 
 namespace rulegrad {
@@ -61,9 +62,14 @@ class Canonizer {
       for (const auto& [name, value] : active.parameters->entries()) scope.bind(name, value);
       EvaluationHooks hooks;
       hooks.fact = [&](const Term& term, std::span<const Value> arguments) -> std::optional<Value> {
-        if (term.name != "only_use" || arguments.size() != 1) return no_facts_.answer(term, arguments, node);
-        const Expr* used = std::get_if<Expr>(&arguments[0]);
-        return used != nullptr && uses_[*used] <= 1 ? 1.0 : 0.0;
+        if (term.name == "only_use" && arguments.size() == 1) {
+          const Expr* used = std::get_if<Expr>(&arguments[0]);
+          return used != nullptr && uses_[*used] <= 1 ? 1.0 : 0.0;
+        }
+        const Word* word = find_word(term.name);
+        if (word != nullptr && word->fact != nullptr && word->name != "name")
+          throw TermError(ErrorCode::rule, fmt::format("`{}` is not known while the forward graph is still being rewritten", word->usage()), term.where, true);
+        return no_facts_.answer(term, arguments, node, operators_);
       };
       Evaluator evaluator(graph_, operators_, functions_, hooks);
       if (rule.guard != no_term && !evaluator.evaluate_condition(rule.terms, rule.guard, scope)) continue;

@@ -44,6 +44,8 @@ struct EvaluationHooks {
   std::function<Value(Expr cotangent)> next;
   /// diff(e, x, g): the derivative of a composite expression.
   std::function<Value(Expr e, Expr x, Expr cotangent)> diff;
+  /// aux(y, "pattern"): the tensor of that key for a node, which must have the type of `like`.
+  std::function<Expr(Expr node, const std::string& key, Expr like)> aux;
   /// Facts about nodes that guards and selectors ask for, by name: depends(b), first(affine), name("conv*"), ...
   std::function<std::optional<Value>(const Term& call, std::span<const Value> arguments)> fact;
 };
@@ -70,6 +72,17 @@ class Evaluator {
 
  private:
   Value call(const Terms& terms, const Term& term, Scope& scope);
+  /// The arguments of a word, those given by name in their places.
+  std::vector<Value> word_arguments(const Word& word, const Terms& terms, const Term& term, Scope& scope);
+  /// `conv`, or `conv or dense`, as a text.
+  std::string class_text(const Terms& terms, TermId id, const Scope& scope) const;
+  [[nodiscard]] bool names_class(std::string_view name) const;
+  /// `v is sigmoid`, `y is layer`.
+  bool is(const Terms& terms, const Term& term, Scope& scope);
+  Value call_aux(const Term& term, std::span<const Value> arguments);
+  /// An attribute as its operator takes it: axis sets become the axes of the first operand.
+  void add_attribute(std::vector<NamedValue>& named, const OpSchema& op, std::span<const Expr> operands, const Term& term,
+                     const std::string& name, const Value& value);
   Value call_operator(const OpSchema& op, const Terms& terms, const Term& term, std::vector<Value> arguments, Scope& scope);
   Value call_function(const Function& function, const Term& term, std::vector<Value> arguments);
   Value call_word(const Word& word, const Term& term, std::span<const Value> arguments);

@@ -26,7 +26,7 @@ GradientRules::GradientRules(const RewriteContext& context, const RuleList& rule
 bool GradientRules::selected(const ActiveRule& rule, Expr node) const {
   for (const ActiveRule::Selector& selector : rule.selectors) {
     EvaluationHooks hooks;
-    hooks.fact = [&](const Term& term, std::span<const Value> arguments) { return context_.facts.answer(term, arguments, node); };
+    hooks.fact = [&](const Term& term, std::span<const Value> arguments) { return context_.facts.answer(term, arguments, node, context_.operators); };
     Evaluator evaluator(context_.graph, context_.operators, context_.functions, hooks);
     Scope scope = *selector.parameters;
     if (!evaluator.evaluate_condition(*selector.terms, selector.term, scope)) return false;
@@ -48,7 +48,7 @@ bool GradientRules::matches(const ActiveRule& active, Expr node, std::size_t slo
   }
   if (rule.guard == no_term) return true;
   EvaluationHooks hooks;
-  hooks.fact = [&](const Term& term, std::span<const Value> arguments) { return context_.facts.answer(term, arguments, node); };
+  hooks.fact = [&](const Term& term, std::span<const Value> arguments) { return context_.facts.answer(term, arguments, node, context_.operators); };
   Evaluator evaluator(context_.graph, context_.operators, context_.functions, hooks);
   evaluator.set_match(node, slot);
   if (evaluator.evaluate_condition(rule.terms, rule.guard, scope)) return true;
