@@ -10,7 +10,7 @@
 #include "rulegrad/provenance.hpp"
 #include "rulegrad/rule_library.hpp"
 
-namespace rulegrad {
+namespace [[gnu::visibility("default")]] rulegrad {
 
 /// An analyzer with arguments for its parameters, as in `lrp.epsilon:epsilon=0.1`.
 struct AnalyzerCall {
