@@ -12,7 +12,7 @@
 #include "rulegrad/rule_library.hpp"
 #include "rulegrad/sampler.hpp"
 
-namespace rulegrad {
+namespace [[gnu::visibility("default")]] rulegrad {
 
 /// An analyzer with arguments for its parameters, as in `lrp.epsilon:epsilon=0.1`.
 struct AnalyzerCall {

@@ -12,7 +12,7 @@
 
 #include "rulegrad/schema.hpp"
 
-namespace rulegrad {
+namespace [[gnu::visibility("default")]] rulegrad {
 
 class Graph;
 struct Node;

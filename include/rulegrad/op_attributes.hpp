@@ -8,7 +8,7 @@
 
 /// The attribute structs of the built-in operators. Empty lists mean "the neutral value for every spatial axis"
 /// and are filled in by the builders, so that equal operations are equal nodes.
-namespace rulegrad {
+namespace [[gnu::visibility("default")]] rulegrad {
 
 using Ints = std::vector<std::int64_t>;
 

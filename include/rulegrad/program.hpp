@@ -8,7 +8,7 @@
 
 #include "rulegrad/expr.hpp"
 
-namespace rulegrad {
+namespace [[gnu::visibility("default")]] rulegrad {
 
 class Kernels;
 

@@ -12,7 +12,7 @@
 #include "rulegrad/rule.hpp"
 #include "rulegrad/shape.hpp"
 
-namespace rulegrad {
+namespace [[gnu::visibility("default")]] rulegrad {
 
 class Expr;
 
