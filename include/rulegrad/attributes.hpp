@@ -14,7 +14,7 @@
 #include "rulegrad/shape.hpp"
 #include "rulegrad/tensor.hpp"
 
-namespace rulegrad {
+namespace [[gnu::visibility("default")]] rulegrad {
 
 /// What an attribute can hold when it is read or written by name (rules, text, ONNX).
 using AttrValue = std::variant<bool, std::int64_t, double, std::string, std::vector<std::int64_t>,

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <span>
@@ -12,7 +13,7 @@
 
 #include "rulegrad/schema.hpp"
 
-namespace rulegrad {
+namespace [[gnu::visibility("default")]] rulegrad {
 
 class Graph;
 struct Node;
@@ -40,6 +41,8 @@ class Expr {
   [[nodiscard]] const Type& type() const;
   [[nodiscard]] const Shape& shape() const { return type().shape; }
   [[nodiscard]] DType dtype() const { return type().dtype; }
+  /// A bit for each depth at which the value depends on a sample loop.
+  [[nodiscard]] std::uint32_t loops() const;
   [[nodiscard]] Graph& graph() const;
 
   friend bool operator==(Expr, Expr) = default;
@@ -55,6 +58,7 @@ struct Node {
   Attributes attributes;
   Type type;
   Graph* graph;
+  std::uint32_t loops = 0;  ///< a bit for each depth at which the value depends on a sample loop (samples.hpp)
 };
 
 /// Owner of nodes. Building is for one thread at a time; finished graphs may be read by many.
@@ -86,6 +90,9 @@ class Graph {
   /// The nodes of that name, in the order they were named.
   [[nodiscard]] std::vector<Expr> find(std::string_view name) const;
 
+  /// Nodes refer to operators without owning them: one that does not ship lives as long as the graph does.
+  void keep_alive(std::shared_ptr<const OpSchema> op);
+
   [[nodiscard]] std::size_t size() const { return nodes_.size(); }
   [[nodiscard]] const std::vector<Expr>& inputs() const { return inputs_; }
 
@@ -94,6 +101,7 @@ class Graph {
   std::deque<Node> nodes_;
   std::unordered_multimap<std::size_t, const Node*> interned_;
   std::vector<Expr> inputs_;
+  std::vector<std::shared_ptr<const OpSchema>> kept_;
   std::map<std::pair<std::uint64_t, DType>, Expr> scalars_;  ///< by the bits of the value: rules ask for them often
   std::unordered_map<const Node*, std::vector<std::string>> names_;
   std::unordered_map<std::string, std::vector<Expr>> named_;
@@ -109,6 +117,10 @@ class Graph {
 /// All nodes that the roots depend on, operands before users; the order depends only on the structure below the
 /// roots, not on what else is in the graph.
 [[nodiscard]] std::vector<Expr> topological_order(std::span<const Expr> roots);
+
+/// The roots with every operator that is defined by its expansion written out; the roots themselves where there is none.
+/// Operators for which `keep` holds (kernels exist for them) stay.
+[[nodiscard]] std::vector<Expr> written_out(std::span<const Expr> roots, const std::function<bool(const OpSchema&)>& keep = {});
 
 /// Text of the roots, a line a node: `%2 = conv(%0, %1) {strides = [2, 2]} : float32[B, 8, 14, 14]`, inputs by name
 /// and large constants by reference, `@c0`.

@@ -12,7 +12,7 @@
 #include "rulegrad/expr.hpp"
 
 /// Networks from ONNX files (https://onnx.ai, operator sets 6 to 22) as expressions, and back.
-namespace rulegrad {
+namespace [[gnu::visibility("default")]] rulegrad {
 
 /// What the first axis of a model's inputs becomes.
 enum class BatchPolicy : std::uint8_t {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <deque>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -8,7 +9,7 @@
 
 #include "rulegrad/expr.hpp"
 
-namespace rulegrad {
+namespace [[gnu::visibility("default")]] rulegrad {
 
 /// A set of operators by name: the built-in ones, and whatever a program adds to a copy of its own.
 class Operators {
@@ -18,6 +19,8 @@ class Operators {
 
   /// Throws Error(invalid_argument) if the name is taken.
   const OpSchema& add(OpSchema schema);
+  /// The same operator as in another set.
+  const OpSchema& add(std::shared_ptr<const OpSchema> schema);
   [[nodiscard]] const OpSchema* find(std::string_view name) const;
   /// Throws Error(unknown_name) with the nearest name.
   [[nodiscard]] const OpSchema& at(std::string_view name) const;

@@ -6,7 +6,7 @@
 #include "rulegrad/expr.hpp"
 #include "rulegrad/rule.hpp"
 
-namespace rulegrad {
+namespace [[gnu::visibility("default")]] rulegrad {
 
 /// How one gradient node of one analyzer was closed.
 struct Step {

@@ -1,14 +1,18 @@
 #pragma once
 
+#include <filesystem>
 #include <map>
 #include <memory>
+#include <set>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "rulegrad/operators.hpp"
 #include "rulegrad/rule.hpp"
 
-namespace rulegrad {
+namespace [[gnu::visibility("default")]] rulegrad {
 
 /// Rule sets, functions and analyzers by name: the ones that ship, and those of the user's files beside them.
 class RuleLibrary {
@@ -18,10 +22,14 @@ class RuleLibrary {
   /// The shipped `rules/*.rules`, parsed once.
   [[nodiscard]] static const RuleLibrary& builtin();
 
-  /// Adds all items of a file. Throws Error(rule) that names both places when a name is taken.
+  /// Adds all items of a file, whose includes must be there. Throws Error(rule) that names both places when a name is
+  /// taken.
   void add(const RuleFile& file);
   /// Parses the text of a file and adds it; `path` is what messages call it.
   void add_text(std::string_view text, const std::string& path);
+  /// Reads a file and the files it includes, each once. Included paths are relative to the including file and stay
+  /// inside its directory. Throws Error with the chain of includes: a file that cannot be read or lies elsewhere, a
+  /// file that includes itself, mistakes in the rules.
   void add_file(const std::string& path);
   /// Adds a rule set made with the C++ DSL.
   void add(RuleSet rules);
@@ -31,14 +39,28 @@ class RuleLibrary {
   [[nodiscard]] const RuleSet& rule_set(std::string_view name) const;
   [[nodiscard]] const AnalyzerDefinition& analyzer(std::string_view name) const;
   [[nodiscard]] const std::map<std::string, const Function*, std::less<>>& functions() const { return functions_; }
+  /// The operators that ship and those that rule files define.
+  [[nodiscard]] const Operators& operators() const { return operators_; }
+  /// Those that rule files define.
+  [[nodiscard]] std::span<const std::shared_ptr<const OpSchema>> composites() const { return composites_; }
+  /// The forward rules that find in a graph what the analyzer's file, or a file it includes, defines by `op`.
+  [[nodiscard]] std::vector<std::shared_ptr<const Rule>> raising_rules(const AnalyzerDefinition& analyzer) const;
   [[nodiscard]] std::vector<std::string> analyzer_names() const;
   [[nodiscard]] std::vector<std::string> rule_set_names() const;
 
  private:
+  void add_file(const std::filesystem::path& path, std::vector<std::string>& chain);
+  void add_operator(const CompositeOp& definition);
+
   std::map<std::string, std::shared_ptr<const RuleSet>, std::less<>> rule_sets_;
   std::map<std::string, std::shared_ptr<const AnalyzerDefinition>, std::less<>> analyzers_;
   std::map<std::string, std::shared_ptr<const Function>, std::less<>> owned_functions_;
   std::map<std::string, const Function*, std::less<>> functions_;
+  Operators operators_ = Operators::builtin();
+  std::vector<std::shared_ptr<const OpSchema>> composites_;
+  std::map<std::string, std::shared_ptr<const Rule>> raising_;       ///< by operator
+  std::map<std::string, std::set<std::string>> visible_operators_;  ///< by file: its own and those of its includes
+  std::map<std::string, std::string> files_;                        ///< canonical path -> what messages call it
 };
 
 }  // namespace rulegrad

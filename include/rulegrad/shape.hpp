@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-namespace rulegrad {
+namespace [[gnu::visibility("default")]] rulegrad {
 
 /// Concrete extents, outermost first.
 using Dims = std::vector<std::int64_t>;

@@ -9,8 +9,8 @@
 
 namespace rulegrad {
 
-Derivatives::Derivatives(Graph& graph, const Operators& operators, const ForwardFacts* forward)
-    : graph_(graph), operators_(operators), forward_(forward), no_facts_({}, {}) {
+Derivatives::Derivatives(Graph& graph, const Operators& operators)
+    : graph_(graph), operators_(operators), no_facts_({}, {}) {
   const auto no_parameters = std::make_shared<const Scope>();
   for (const auto& schema : operators.all())
     for (const Rule& rule : schema->derivatives)
@@ -24,7 +24,26 @@ Expr Derivatives::make(Expr operation, std::size_t slot, Expr cotangent) const {
                      SlotAttributes{static_cast<std::int64_t>(slot), type.dtype, type.shape.with_samples(false)});
 }
 
+std::optional<Expr> Derivatives::close_composite(Expr operation, std::size_t slot, Expr cotangent) const {
+  std::vector<Type> types;
+  for (const Expr operand : operation.operands()) types.push_back(operand.type());
+  std::string key = fmt::format("{} {} {}", static_cast<const void*>(&operation.op()), slot, to_string(cotangent.type()));
+  for (const Type& type : types) key += to_string(type);
+  Template& known = templates_[key];
+  if (!known.alone.graph) {
+    known.alone = expand_alone(operation.op(), types);
+    Graph& graph = *known.alone.graph;
+    known.cotangent = graph.input("g", {cotangent.dtype(), operation.shape().with_samples(false)});
+    known.derivative = Derivatives(graph, operators_).differentiate(known.alone.root, known.alone.inputs[slot], known.cotangent);
+  }
+  if (!known.derivative) return std::nullopt;
+  std::unordered_map<Expr, Expr> place{{known.cotangent, cotangent}};
+  for (std::size_t i = 0; i < types.size(); ++i) place.emplace(known.alone.inputs[i], operation.operand(i));
+  return transplant(*known.derivative, place, graph_);
+}
+
 std::optional<Expr> Derivatives::close(Expr operation, std::size_t slot, Expr cotangent) const {
+  if (operation.op().expansion) return close_composite(operation, slot, cotangent);
   const RewriteContext context{graph_, operators_, no_functions_, no_facts_};
   const GradientRules rules(context, rules_, {});
   const auto result = rules.apply(operation, slot, cotangent);

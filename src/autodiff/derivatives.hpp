@@ -1,8 +1,11 @@
 #pragma once
 
+#include <map>
 #include <optional>
+#include <string>
 #include <unordered_map>
 
+#include "rewrite/composite.hpp"
 #include "rewrite/rule_list.hpp"
 
 namespace rulegrad {
@@ -10,8 +13,10 @@ namespace rulegrad {
 /// Closes vjp nodes by the derivative rules that operators carry: ordinary differentiation as the last rule set.
 class Derivatives {
  public:
-  /// `forward`: nodes that hold no vjp nodes and are left as they are; null: none are known.
-  Derivatives(Graph& graph, const Operators& operators, const ForwardFacts* forward = nullptr);
+  Derivatives(Graph& graph, const Operators& operators);
+
+  /// The nodes of this forward graph, which must live on, hold no vjp nodes: lowering leaves them as they are.
+  void leave_alone(const ForwardFacts& forward) { forward_ = &forward; }
 
   /// The explicit node vjp(operation, cotangent) for one operand.
   [[nodiscard]] Expr make(Expr operation, std::size_t slot, Expr cotangent) const;
@@ -27,15 +32,23 @@ class Derivatives {
 
  private:
   using Lowered = std::unordered_map<Expr, Expr>;
+  /// The derivative of a composite operator over stand-ins for its operands.
+  struct Template {
+    Standalone alone;
+    Expr cotangent;
+    std::optional<Expr> derivative;
+  };
+  std::optional<Expr> close_composite(Expr operation, std::size_t slot, Expr cotangent) const;
   Expr lower_into(Lowered& lowered, Expr root, bool keep_const);
 
   Graph& graph_;
   const Operators& operators_;
-  const ForwardFacts* forward_;
+  const ForwardFacts* forward_ = nullptr;
   Functions no_functions_;
   ForwardFacts no_facts_;
   RuleList rules_;
   Lowered lowered_, lowered_but_const_;
+  mutable std::map<std::string, Template> templates_;
 };
 
 }  // namespace rulegrad

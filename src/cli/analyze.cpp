@@ -12,7 +12,7 @@
 #include "rulegrad/error.hpp"
 #include "rulegrad/io/npy.hpp"
 #include "rulegrad/op_attributes.hpp"
-#include "support/text.hpp"
+#include "rulegrad/text.hpp"
 
 namespace rulegrad::cli {
 namespace {
@@ -213,6 +213,7 @@ void add_analyze(CLI::App& app, Run& run) {
       ->type_name("one|value|FILE");
   command->add_option("--head", options->head, "Explain the logit below a final softmax or sigmoid (default), or the probability")->type_name("logit|probability");
   command->add_option("--rules", options->rule_files, "Rule files with methods of your own")->type_name("FILE.rules");
+  command->add_option("--aux", options->aux, "Arrays that belong to nodes, for rules that ask for them: NODE/NAME, as in conv1/pattern")->type_name("FILE.npz");
   command->add_option("--labels", options->labels, "A text file with one class name a line, for the labels of a grid")->type_name("FILE");
   add_report_options(*command, options->report);
   add_run_choices(*command, options->run);

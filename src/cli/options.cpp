@@ -3,7 +3,7 @@
 #include <CLI/CLI.hpp>
 
 #include "rulegrad/error.hpp"
-#include "support/text.hpp"
+#include "rulegrad/text.hpp"
 
 namespace rulegrad::cli {
 

@@ -17,6 +17,7 @@ std::span<const Expr> Expr::operands() const { return node_->operands; }
 Expr Expr::operand(std::size_t position) const { return node_->operands[position]; }
 const Attributes& Expr::attributes() const { return node_->attributes; }
 const Type& Expr::type() const { return node_->type; }
+std::uint32_t Expr::loops() const { return node_->loops; }
 Graph& Expr::graph() const { return *node_->graph; }
 
 namespace {
@@ -94,13 +95,22 @@ Expr Graph::make(const OpSchema& op, std::vector<Expr> operands, Attributes attr
 
   if (!op.normalize) types = types_of(operands);
   bool sampled = false;
-  for (const Expr operand : operands) sampled = sampled || operand.shape().sampled();
+  std::uint32_t loops = 0;
+  for (const Expr operand : operands) {
+    sampled = sampled || operand.shape().sampled();
+    loops |= operand.loops();
+  }
   Type type = op.infer(types, attributes);
   // Operators do not see the sample axis: whatever depends on a sampled value is sampled (leaves say it themselves).
-  type.shape = type.shape.with_samples(type.shape.sampled() || sampled);
+  sampled = type.shape.sampled() || sampled;
+  if (op.loops) {
+    loops = op.loops(loops, attributes);
+    sampled = loops != 0;
+  }
+  type.shape = type.shape.with_samples(sampled);
   const auto id = static_cast<std::uint32_t>(nodes_.size());
   const Node& node = nodes_.emplace_back(
-      Node{id, &op, std::move(operands), std::move(attributes), std::move(type), this});
+      Node{id, &op, std::move(operands), std::move(attributes), std::move(type), this, loops});
   interned_.emplace(hash, &node);
   return Expr(&node);
 }
@@ -131,6 +141,10 @@ Expr Graph::scalar(double value, DType dtype) {
   Expr& known = scalars_[{std::bit_cast<std::uint64_t>(value), dtype}];
   if (!known) known = constant(Tensor::scalar(dtype, value));
   return known;
+}
+
+void Graph::keep_alive(std::shared_ptr<const OpSchema> op) {
+  if (std::find(kept_.begin(), kept_.end(), op) == kept_.end()) kept_.push_back(std::move(op));
 }
 
 void Graph::add_name(Expr expr, std::string name) {
@@ -168,20 +182,26 @@ std::optional<double> constant_value(Expr expr) {
 
 std::vector<Expr> topological_order(std::span<const Expr> roots) {
   std::vector<Expr> order;
-  std::unordered_map<const Node*, bool> done;
+  if (roots.empty()) return order;
+  std::uint32_t largest = 0;
+  for (const Expr root : roots) largest = std::max(largest, root->id);
+  std::vector<bool> seen(largest + std::size_t{1}, false);  // operands are older than their users
   struct Frame {
     Expr expr;
     std::size_t next = 0;
   };
   std::vector<Frame> stack;
+  const auto enter = [&](Expr expr) {
+    if (seen[expr->id]) return;
+    seen[expr->id] = true;
+    stack.push_back({expr});
+  };
   for (const Expr root : roots) {
-    if (!done.emplace(&root.node(), false).second) continue;
-    stack.push_back({root});
+    enter(root);
     while (!stack.empty()) {
       Frame& frame = stack.back();
       if (frame.next < frame.expr.operands().size()) {
-        const Expr operand = frame.expr.operand(frame.next++);
-        if (done.emplace(&operand.node(), false).second) stack.push_back({operand});
+        enter(frame.expr.operand(frame.next++));
       } else {
         order.push_back(frame.expr);
         stack.pop_back();
@@ -189,6 +209,32 @@ std::vector<Expr> topological_order(std::span<const Expr> roots) {
     }
   }
   return order;
+}
+
+std::vector<Expr> written_out(std::span<const Expr> roots, const std::function<bool(const OpSchema&)>& keep) {
+  std::vector<Expr> result(roots.begin(), roots.end());
+  const auto is_expanded = [&](Expr node) { return node.op().expansion != nullptr && !(keep && keep(node.op())); };
+  // Expansions may hold other such operators: once for each level of them.
+  while (true) {
+    const std::vector<Expr> order = topological_order(result);
+    if (std::none_of(order.begin(), order.end(), is_expanded)) return result;
+    std::unordered_map<Expr, Expr> image;
+    for (const Expr node : order) {
+      std::vector<Expr> operands;
+      bool changed = false;
+      for (const Expr operand : node.operands()) {
+        operands.push_back(image.at(operand));
+        changed = changed || operands.back() != operand;
+      }
+      Expr written = node;
+      if (is_expanded(node)) written = node.op().expansion(operands);
+      else if (changed) written = node.graph().apply(node.op(), std::move(operands), node.attributes());
+      if (written != node)
+        for (std::string& name : node.graph().names(node)) node.graph().add_name(written, std::move(name));
+      image.emplace(node, written);
+    }
+    for (Expr& root : result) root = image.at(root);
+  }
 }
 
 }  // namespace rulegrad

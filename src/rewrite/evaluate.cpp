@@ -103,6 +103,12 @@ Value Evaluator::evaluate(const Terms& terms, TermId id, Scope& scope) {
     case TermKind::call: return call(terms, term, scope);
     case TermKind::replace: return replace(terms, term, scope);
     case TermKind::member: return member(term, evaluate(terms, term.args[0], scope));
+    case TermKind::world:
+      if (!hooks_.world) fail(term, fmt::format("'@{}' has no value here: worlds belong to analyzers", term.name));
+      return hooks_.world(term, [&] { return evaluate(terms, term.args[0], scope); });
+    case TermKind::reduce:
+      if (!hooks_.reduce) fail(term, fmt::format("`{} over {}` has no value here: loops belong to analyzers", term.name, term.key));
+      return hooks_.reduce(term, evaluate(terms, term.args[0], scope));
     default: fail(term, "this term has no value here");
   }
 }
@@ -154,6 +160,9 @@ Value Evaluator::call(const Terms& terms, const Term& term, Scope& scope) {
     arguments.push_back(flag ? Value(1.0) : evaluate(terms, arg, scope));
   }
 
+  // A choice that is known now is no operation.
+  if (term.name == "where" && arguments.size() == 3)
+    if (const auto* chosen = std::get_if<double>(&arguments[0])) return *chosen != 0 ? arguments[1] : arguments[2];
   std::vector<double> numbers;
   for (const Value& argument : arguments)
     if (const auto* number = std::get_if<double>(&argument)) numbers.push_back(*number);
@@ -316,9 +325,10 @@ Value Evaluator::call_operator(const OpSchema& op, const Terms& terms, const Ter
       fail(term, fmt::format("{} takes {} operand{} and {} attribute{} but {} arguments are given", op.name, taken, taken == 1 ? "" : "s",
                              op.attributes->fields.size(), op.attributes->fields.size() == 1 ? "" : "s", arguments.size()));
     }
-    add_attribute(named, op, operands, term, op.attributes->fields[field], arguments[i]);
+    if (!add_attribute(named, op, operands, term, op.attributes->fields[field], arguments[i])) return operands[0];
   }
-  for (const auto& [name, id] : term.named) add_attribute(named, op, operands, term, name, evaluate(terms, id, scope));
+  for (const auto& [name, id] : term.named)
+    if (!add_attribute(named, op, operands, term, name, evaluate(terms, id, scope))) return operands[0];
   try {
     if (named.empty()) return graph_.apply(op, std::move(operands));
     return graph_.apply(op, std::move(operands), Attributes::make(*op.attributes, named));
@@ -327,7 +337,7 @@ Value Evaluator::call_operator(const OpSchema& op, const Terms& terms, const Ter
   }
 }
 
-void Evaluator::add_attribute(std::vector<NamedValue>& named, const OpSchema& op, std::span<const Expr> operands, const Term& term,
+bool Evaluator::add_attribute(std::vector<NamedValue>& named, const OpSchema& op, std::span<const Expr> operands, const Term& term,
                               const std::string& name, const Value& value) {
   if (std::holds_alternative<Expr>(value))
     fail(term, fmt::format("attribute '{}' of {} must be known when the rule is applied, but is {}", name, op.name, describe(value)));
@@ -338,7 +348,7 @@ void Evaluator::add_attribute(std::vector<NamedValue>& named, const OpSchema& op
       if (name == "axis" && axes->size() == 1) {
         attribute = axes->front();
       } else if (name == "axes") {
-        if (axes->empty()) fail(term, fmt::format("{} has no {} axes", describe(operands[0]), *word));
+        if (axes->empty()) return false;
         attribute = *axes;
         // What was reduced over an axis set keeps its axes, so that it lines up with what it was reduced from.
         const auto keeps = [](const NamedValue& other) { return other.first == "keep"; };
@@ -348,6 +358,7 @@ void Evaluator::add_attribute(std::vector<NamedValue>& named, const OpSchema& op
   const auto same = std::find_if(named.begin(), named.end(), [&](const NamedValue& other) { return other.first == name; });
   if (same != named.end()) same->second = std::move(attribute);
   else named.emplace_back(name, std::move(attribute));
+  return true;
 }
 
 Expr Evaluator::expand_to(Expr value, const Shape& shape) {

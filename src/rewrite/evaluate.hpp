@@ -48,6 +48,10 @@ struct EvaluationHooks {
   std::function<Expr(Expr node, const std::string& key, Expr like)> aux;
   /// Facts about nodes that guards and selectors ask for, by name: depends(b), first(affine), name("conv*"), ...
   std::function<std::optional<Value>(const Term& call, std::span<const Value> arguments)> fact;
+  /// x@world: what `value` gives in the world that the term names.
+  std::function<Value(const Term& world, const std::function<Value()>& value)> world;
+  /// sum over t (x): the reduction that the term names.
+  std::function<Value(const Term& reduce, const Value& x)> reduce;
 };
 
 /// Evaluates terms: numbers stay numbers while they can, everything else becomes expressions of the graph.
@@ -80,8 +84,9 @@ class Evaluator {
   /// `v is sigmoid`, `y is layer`.
   bool is(const Terms& terms, const Term& term, Scope& scope);
   Value call_aux(const Term& term, std::span<const Value> arguments);
-  /// An attribute as its operator takes it: axis sets become the axes of the first operand.
-  void add_attribute(std::vector<NamedValue>& named, const OpSchema& op, std::span<const Expr> operands, const Term& term,
+  /// An attribute as its operator takes it: axis sets become the axes of the first operand; false if it has none of
+  /// them, so that there is nothing to reduce.
+  bool add_attribute(std::vector<NamedValue>& named, const OpSchema& op, std::span<const Expr> operands, const Term& term,
                      const std::string& name, const Value& value);
   Value call_operator(const OpSchema& op, const Terms& terms, const Term& term, std::vector<Value> arguments, Scope& scope);
   Value call_function(const Function& function, const Term& term, std::vector<Value> arguments);

@@ -14,7 +14,7 @@ const std::vector<std::size_t>& RuleList::candidates(const OpSchema& op) const {
       const Rule& rule = *rules_[i].rule;
       const std::string root = root_name(rule.terms, rule.pattern);
       const bool bare_variable = root_call(rule.terms, rule.pattern) == nullptr && !covers(root, op) &&
-                                 !op_class_from_name(root) && Operators::builtin().find(root) == nullptr;
+                                 !op_class_from_name(root) && operators_->find(root) == nullptr;
       if (root.empty() || bare_variable || covers(root, op)) entry->second.push_back(i);
     }
   return entry->second;

@@ -34,6 +34,9 @@ struct NearMiss {
 /// Rules in order; the first that matches wins.
 class RuleList {
  public:
+  /// Bare names in patterns are operators where `operators`, which must live on, has them.
+  explicit RuleList(const Operators& operators = Operators::builtin()) : operators_(&operators) {}
+
   void add(ActiveRule rule) { rules_.push_back(std::move(rule)); }
   [[nodiscard]] const std::vector<ActiveRule>& rules() const { return rules_; }
 
@@ -41,6 +44,7 @@ class RuleList {
   [[nodiscard]] const std::vector<std::size_t>& candidates(const OpSchema& op) const;
 
  private:
+  const Operators* operators_;
   std::vector<ActiveRule> rules_;
   mutable std::unordered_map<const OpSchema*, std::vector<std::size_t>> candidates_;
 };

@@ -66,18 +66,11 @@ constexpr std::array table{
     word("is", "v, node", fact),
 
     word("onehot", "index", recipe),
-
-    word("score", "", planned),
-    word("relevance", "[node]", planned),
-    word("pick", "values, key, i", planned),
-    word("uniform", "axes, key, i", planned),
-    word("normal", "axes, key, i", planned),
-    word("midpoint", "n", planned),
-    word("gauss_legendre", "n", planned),
-    word("samples", "n", planned),
-    word("rows", "file", planned),
-    word("windows", "input, window, stride", planned),
-    word("onehots", "n", planned),
+    word("score", "", recipe),
+    word("relevance", "[node]", recipe),
+    word("pick", "values, key, i", recipe),
+    word("uniform", "[axes], key, i", recipe),
+    word("normal", "[axes], key, i", recipe),
 };
 
 }  // namespace

@@ -12,6 +12,7 @@
 #include "runtime/bind_inputs.hpp"
 #include "runtime/invoke.hpp"
 #include "runtime/program_data.hpp"
+#include "runtime/staged.hpp"
 
 namespace rulegrad {
 namespace {
@@ -85,9 +86,16 @@ void Program::Data::execute(const Plan& plan, std::span<std::byte* const> bases,
 
 Program Program::compile(std::span<const Expr> outputs, const CompileOptions& options) {
   auto data = std::make_shared<Data>();
-  data->flow = flow_of(outputs, options);
+  if (Staged::needed(outputs)) {
+    data->staged = std::make_shared<const Staged>(outputs, options);
+    return Program(std::move(data));
+  }
+  const Kernels& kernels = options.kernels ? *options.kernels : Kernels::portable();
+  const auto has_kernel = [&](const OpSchema& op) { return kernels.find(op.name) != nullptr; };
+  data->flow = flow_of(written_out(outputs, has_kernel), options);
   data->storage = assign_storage(data->flow, options.reuse_memory);
   data->check_finite = options.check_finite;
+  data->check_inputs = options.check_finite && options.check_inputs;
   data->reuse_memory = options.reuse_memory;
   data->poison = options.poison || poison_wanted();
   return Program(std::move(data));
@@ -95,8 +103,9 @@ Program Program::compile(std::span<const Expr> outputs, const CompileOptions& op
 
 std::vector<Tensor> Program::run(const Inputs& inputs, const RunOptions& options) const {
   const ThreadCount threads(options.threads);
+  if (data_->staged) return data_->staged->run(inputs, options);
   const Flow& flow = data_->flow;
-  const BoundInputs bound = bind_inputs(flow, inputs, data_->check_finite);
+  const BoundInputs bound = bind_inputs(flow, inputs, data_->check_inputs);
   const std::shared_ptr<const Plan> plan = data_->plan(bound.extents);
   const ArenaPool::Lease arena = data_->arenas.take(plan->arena_bytes);
 
@@ -137,6 +146,7 @@ std::vector<Tensor> Program::run(const Inputs& inputs, const RunOptions& options
 }
 
 ProgramStats Program::stats(const Extents& extents) const {
+  if (data_->staged) return data_->staged->stats(extents);
   const auto plan = data_->plan(extents);
   const Flow& flow = data_->flow;
   ProgramStats stats;

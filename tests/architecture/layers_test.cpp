@@ -42,7 +42,9 @@ const std::map<std::string, std::string> header_layer{
     {"op_attributes.hpp", "ops"},     {"operators.hpp", "ops"},       {"build.hpp", "ops"},
     {"parse_graph.hpp", "ops"},       {"provenance.hpp", "rewrite"},  {"gradient.hpp", "autodiff"},
     {"rule_library.hpp", "analysis"}, {"analyzer.hpp", "analysis"},   {"program.hpp", "runtime"},
+    {"version.hpp", "support"},        {"text.hpp", "support"},
     {"kernel.hpp", "runtime"},        {"model.hpp", "io"},            {"rulegrad.hpp", "cli"},
+    {"samples.hpp", "ops"},           {"random.hpp", "ops"},          {"sampler.hpp", "analysis"},
 };
 
 std::string layer_of_header(const std::string& path) {

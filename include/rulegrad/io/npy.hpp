@@ -8,7 +8,8 @@
 
 #include "rulegrad/tensor.hpp"
 
-namespace rulegrad::io {
+namespace [[gnu::visibility("default")]] rulegrad {
+namespace io {
 
 /// Reads an array in NumPy's .npy format, versions 1 to 3 (NEP 1 and numpy.lib.format).
 ///
@@ -30,4 +31,5 @@ void write_npy(const std::filesystem::path& path, const Tensor& tensor);
 /// All arrays of a .npz archive, in its order, with their names without `.npy`. Error(io) as above.
 [[nodiscard]] std::vector<std::pair<std::string, Tensor>> read_npz(const std::filesystem::path& path);
 
-}  // namespace rulegrad::io
+}  // namespace io
+}  // namespace rulegrad
