@@ -1,0 +1,22 @@
+#pragma once
+
+/// All of rulegrad but rules in C++ (rulegrad/dsl.hpp) and xtensor (rulegrad/xtensor.hpp), which cost more to compile.
+#include "rulegrad/analyzer.hpp"
+#include "rulegrad/build.hpp"
+#include "rulegrad/error.hpp"
+#include "rulegrad/gradient.hpp"
+#include "rulegrad/io/chart.hpp"
+#include "rulegrad/io/colormap.hpp"
+#include "rulegrad/io/grid.hpp"
+#include "rulegrad/io/heatmap.hpp"
+#include "rulegrad/io/npy.hpp"
+#include "rulegrad/io/picture.hpp"
+#include "rulegrad/io/preprocess.hpp"
+#include "rulegrad/kernel.hpp"
+#include "rulegrad/model.hpp"
+#include "rulegrad/parse_graph.hpp"
+#include "rulegrad/program.hpp"
+#include "rulegrad/rule_library.hpp"
+#include "rulegrad/rule_text.hpp"
+#include "rulegrad/text.hpp"
+#include "rulegrad/version.hpp"
