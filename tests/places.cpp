@@ -5,6 +5,11 @@ const std::filesystem::path& source_root() {
   return path;
 }
 
+const std::string& train_program() {
+  static const std::string path = RULEGRAD_TRAIN;
+  return path;
+}
+
 const std::string& rulegrad_command() {
   static const std::string path = RULEGRAD_COMMAND;
   return path;

@@ -177,7 +177,7 @@ void require_finite(const Tensor& tensor, const std::string& what) {
   }
   throw Error(
       ErrorCode::non_finite,
-      fmt::format("{} of shape {} holds {} at {}; weights must be finite (allow_non_finite lets them pass)",
+      fmt::format("{} of shape {} holds {} at {}; weights must be finite (allow_non_finite, on the command line --allow-non-finite, lets them pass)",
                   what, to_string(tensor.dims()), tensor.at(*at), to_string(index)));
 }
 
