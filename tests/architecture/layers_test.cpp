@@ -30,7 +30,8 @@ const std::map<std::string, std::set<std::string>> allowed{
     {"passes", {"support", "tensor", "rule", "expr", "ops"}},
     {"runtime", {"support", "tensor", "rule", "expr", "ops", "passes"}},
     {"io", {"support", "tensor", "rule", "expr", "ops", "runtime"}},
-    {"cli", {"support", "tensor", "rule", "expr", "ops", "rewrite", "autodiff", "analysis", "passes", "runtime", "io"}},
+    {"api", {"support", "tensor", "rule", "expr", "ops", "rewrite", "autodiff", "analysis", "passes", "runtime", "io"}},
+    {"cli", {"api", "support", "tensor", "rule", "expr", "ops", "rewrite", "autodiff", "analysis", "passes", "runtime", "io"}},
 };
 
 /// The layer of each public header.
@@ -43,7 +44,10 @@ const std::map<std::string, std::string> header_layer{
     {"parse_graph.hpp", "ops"},       {"provenance.hpp", "rewrite"},  {"gradient.hpp", "autodiff"},
     {"rule_library.hpp", "analysis"}, {"analyzer.hpp", "analysis"},   {"program.hpp", "runtime"},
     {"version.hpp", "support"},        {"text.hpp", "support"},         {"xtensor.hpp", "tensor"},
-    {"kernel.hpp", "runtime"},        {"model.hpp", "io"},            {"rulegrad.hpp", "cli"},
+    {"define_attributes.hpp", "expr"}, {"rebuild.hpp", "expr"},      {"registry.hpp", "api"},
+    {"plugin.hpp", "api"},            {"explainer.hpp", "api"},      {"network.hpp", "api"},
+    {"training.hpp", "api"},
+    {"kernel.hpp", "runtime"},        {"model.hpp", "io"},            {"rulegrad.hpp", "api"},
 };
 
 std::string layer_of_header(const std::string& path) {
