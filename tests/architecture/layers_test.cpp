@@ -48,6 +48,7 @@ const std::map<std::string, std::string> header_layer{
     {"plugin.hpp", "api"},            {"explainer.hpp", "api"},      {"network.hpp", "api"},
     {"training.hpp", "api"},
     {"kernel.hpp", "runtime"},        {"model.hpp", "io"},            {"rulegrad.hpp", "api"},
+    {"samples.hpp", "ops"},           {"random.hpp", "ops"},          {"sampler.hpp", "analysis"},
 };
 
 std::string layer_of_header(const std::string& path) {
