@@ -41,7 +41,8 @@ struct Analysis {
   Expr seed;
   Expr output;                     ///< the canonised, flattened output [B, n]
   Provenance steps;
-  std::vector<std::string> canonized;  ///< a line for each forward rewrite
+  std::vector<Expr> explained;  ///< the canonised explained values
+  std::vector<ForwardRewrite> rewrites;
 };
 
 /// Builds the explanation as expressions of the question's graph. Throws Error: unclaimed nodes (all of them, with the

@@ -58,8 +58,8 @@ class Analyzing {
   Analysis run() {
     Analysis analysis;
     analysis.output = output_;
-    for (const auto& rewrite : canonized_.rewrites)
-      analysis.canonized.push_back(fmt::format("{} -> {}  ({})", describe(rewrite.before), describe(rewrite.after), rewrite.rule_set));
+    analysis.explained = explained_;
+    analysis.rewrites = canonized_.rewrites;
     analysis.seed = seed();
 
     const RewriteContext context{graph_, operators_, library_.functions(), facts_};
@@ -78,6 +78,7 @@ class Analyzing {
         step.rule_set = active.set;
         step.rule = active.rule->name;
         step.where = active.rule->where;
+        step.match = kept_match(*applied);
         rewritten = conform(context, applied->value, type, fmt::format("{}this rule for {}", at_place(step.where), describe(node)));
       } else if (recipe_.fallback == Fallback::error) {
         // The walk goes on as the gradient would, so that one error names every such node.
@@ -141,6 +142,13 @@ class Analyzing {
     step.gradient = graph_.make(grad_schema(), {node, cotangent},
                                 SlotAttributes{static_cast<std::int64_t>(slot), type.dtype, type.shape.with_samples(false)});
     return step;
+  }
+
+  std::shared_ptr<const RuleMatch> kept_match(const RuleResult& applied) const {
+    const std::vector<ActiveRule>& rules = recipe_.rules.rules();
+    auto match = std::make_shared<RuleMatch>(RuleMatch{rules[applied.index], applied.bindings, {}});
+    for (const std::size_t index : applied.below) match->below.push_back(rules[index]);
+    return match;
   }
 
   std::optional<Expr> fall_back(Step& step, Expr node, std::size_t slot, Expr cotangent) const {

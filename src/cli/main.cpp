@@ -21,6 +21,7 @@ int main(int argc, char** argv) {
   rulegrad::cli::add_inspect(app, run);
   rulegrad::cli::add_methods(app, run);
   rulegrad::cli::add_show(app, run);
+  rulegrad::cli::add_explain(app, run);
   try {
     app.parse(argc, argv);
     run();

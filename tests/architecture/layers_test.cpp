@@ -42,6 +42,7 @@ const std::map<std::string, std::string> header_layer{
     {"op_attributes.hpp", "ops"},     {"operators.hpp", "ops"},       {"build.hpp", "ops"},
     {"parse_graph.hpp", "ops"},       {"provenance.hpp", "rewrite"},  {"gradient.hpp", "autodiff"},
     {"rule_library.hpp", "analysis"}, {"analyzer.hpp", "analysis"},   {"program.hpp", "runtime"},
+    {"explain.hpp", "analysis"},      {"relevance_flow.hpp", "analysis"}, {"comparison.hpp", "analysis"},
     {"kernel.hpp", "runtime"},        {"model.hpp", "io"},            {"rulegrad.hpp", "cli"},
 };
 
