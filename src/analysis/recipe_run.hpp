@@ -119,6 +119,7 @@ class RecipeRun {
   void walk();
   Expr seed();
   std::optional<Expr> fall_back(Step& step, Expr node, std::size_t slot, Expr cotangent) const;
+  [[nodiscard]] std::shared_ptr<const RuleMatch> kept_match(const RuleResult& applied) const;
   Expr relevance(std::size_t level, Expr focus, Expr original);
   Expr result(std::size_t level, Expr focus, Expr original);
   Expr total(Expr focus);

@@ -172,7 +172,8 @@ Compiling expressions_of(const Model& model, std::span<const AnalyzerCall> calls
   for (std::size_t i = result.nodes.size(); i < question.explained.size(); ++i) result.nodes.push_back(graph.names(question.explained[i]).front());
   for (std::size_t i = 0; i < calls.size(); ++i) {
     const Analysis analysis = analyze(registry.rules, calls[i], question, registry.operators);
-    for (const std::string& line : analysis.canonized) log(fmt::format("{}: {}", labels[i], line));
+    for (const ForwardRewrite& rewrite : analysis.rewrites)
+      log(fmt::format("{}: {} -> {}  ({})", labels[i], describe(rewrite.before), describe(rewrite.after), rewrite.rule_set));
     if (result.outputs.empty()) result.outputs.push_back(analysis.output);
     for (const Expr attribution : analysis.attributions) result.outputs.push_back(attribution);
   }
