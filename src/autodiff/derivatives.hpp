@@ -3,8 +3,8 @@
 #include <map>
 #include <optional>
 #include <string>
-#include <unordered_map>
 
+#include "expr/node_map.hpp"
 #include "rewrite/composite.hpp"
 #include "rewrite/rule_list.hpp"
 
@@ -31,7 +31,7 @@ class Derivatives {
   [[nodiscard]] std::optional<Expr> differentiate(Expr e, Expr x, Expr cotangent);
 
  private:
-  using Lowered = std::unordered_map<Expr, Expr>;
+  using Lowered = NodeMap<Expr>;
   /// The derivative of a composite operator over stand-ins for its operands.
   struct Template {
     Standalone alone;

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "rulegrad/error.hpp"
 #include "rulegrad/op_attributes.hpp"
 
@@ -25,18 +27,30 @@ GradientRules::GradientRules(const RewriteContext& context, const RuleList& rule
 
 bool GradientRules::selected(const ActiveRule& rule, Expr node) const {
   for (const ActiveRule::Selector& selector : rule.selectors) {
+    std::vector<char>& answers = selected_[{selector.terms.get(), selector.term, selector.parameters.get()}];
+    if (answers.empty()) answers.assign(context_.facts.order().size() + 1, 0);
+    const std::size_t rank = std::min(context_.facts.rank(node), answers.size() - 1);
+    // Nodes outside of the forward graph share the last place, which is never remembered.
+    const bool known = rank + 1 < answers.size();
+    if (known && answers[rank] != 0) {
+      if (answers[rank] == 1) return false;
+      continue;
+    }
     EvaluationHooks hooks;
     hooks.fact = [&](const Term& term, std::span<const Value> arguments) { return context_.facts.answer(term, arguments, node, context_.operators); };
     Evaluator evaluator(context_.graph, context_.operators, context_.functions, hooks);
     Scope scope = *selector.parameters;
-    if (!evaluator.evaluate_condition(*selector.terms, selector.term, scope)) return false;
+    scope.bind("node", node);
+    const bool holds = evaluator.evaluate_condition(*selector.terms, selector.term, scope);
+    if (known) answers[rank] = holds ? 2 : 1;
+    if (!holds) return false;
   }
   return true;
 }
 
 bool GradientRules::matches(const ActiveRule& active, Expr node, std::size_t slot, Scope& scope, std::string* why) const {
   const Rule& rule = *active.rule;
-  Matcher matcher(context_.operators, rule.terms, scope);
+  Matcher matcher(context_.operators, rule.terms, scope, why != nullptr);
   if (!matcher.match_slot(rule.pattern, node, rule.wrt, slot)) {
     if (why != nullptr) *why = matcher.why();
     return false;
@@ -65,15 +79,19 @@ std::optional<RuleResult> GradientRules::apply(Expr node, std::size_t slot, Expr
     const Rule& rule = *active.rule;
     if (rule.cotangent != "_") scope.bind(rule.cotangent, cotangent);
     EvaluationHooks hooks = hooks_;
+    std::vector<std::size_t> led_to;
     hooks.next = [&, index](Expr other) -> Value {
       const auto below = apply(node, slot, other, index + 1);
       if (!below)
         throw Error(ErrorCode::rule, fmt::format("{}next(...) found no rule below this one for {}", at_place(rule.where), describe(node)));
+      led_to.push_back(below->index);
+      led_to.insert(led_to.end(), below->below.begin(), below->below.end());
       return below->value;
     };
     Evaluator evaluator(context_.graph, context_.operators, context_.functions, hooks);
     evaluator.set_match(node, slot);
-    return RuleResult{index, evaluator.evaluate_body(rule.terms, rule.lets, rule.result, scope)};
+    const Value value = evaluator.evaluate_body(rule.terms, rule.lets, rule.result, scope);
+    return RuleResult{index, value, std::move(scope), std::move(led_to)};
   }
   return std::nullopt;
 }

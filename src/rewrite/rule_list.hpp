@@ -1,7 +1,9 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
+#include <tuple>
 #include <unordered_map>
 #include <vector>
 
@@ -61,6 +63,15 @@ struct RewriteContext {
 struct RuleResult {
   std::size_t index = 0;  ///< in the list
   Value value;            ///< the number 0: nothing flows
+  Scope bindings;         ///< of the pattern, the parameters, the cotangent and the lets
+  std::vector<std::size_t> below = {};  ///< indices of the rules that `next` led to, in order
+};
+
+/// What provenance keeps of it (provenance.hpp).
+struct RuleMatch {
+  ActiveRule active;
+  Scope bindings;
+  std::vector<ActiveRule> below;
 };
 
 /// Applies gradient rules (level grad or vjp) to one slot of one node.
@@ -81,6 +92,8 @@ class GradientRules {
   RewriteContext context_;
   const RuleList& rules_;
   EvaluationHooks hooks_;
+  /// What each `on` said of each node, by rank: 0 not asked yet, 1 no, 2 yes. The rules of a set share their selectors.
+  mutable std::map<std::tuple<const Terms*, TermId, const Scope*>, std::vector<char>> selected_;
 };
 
 /// `value` as an expression of exactly this type: numbers and narrower values are spread, anything else is an Error
