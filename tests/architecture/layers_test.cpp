@@ -45,6 +45,7 @@ const std::map<std::string, std::string> header_layer{
     {"version.hpp", "support"},        {"text.hpp", "support"},
     {"kernel.hpp", "runtime"},        {"model.hpp", "io"},            {"rulegrad.hpp", "cli"},
     {"samples.hpp", "ops"},           {"random.hpp", "ops"},          {"sampler.hpp", "analysis"},
+    {"separable.hpp", "passes"},
 };
 
 std::string layer_of_header(const std::string& path) {
