@@ -54,8 +54,9 @@ struct Analysis {
   Expr seed;                       ///< absent where there was no walk
   Expr output;                     ///< the canonised, flattened output [B, n]
   Provenance steps;
-  std::vector<std::string> canonized;  ///< a line for each forward rewrite
-  std::vector<std::string> notes;      ///< what was chosen for the user: `layer = relu 'r4' float32[B, 64, 7, 7]`
+  std::vector<Expr> explained;  ///< the canonised explained values
+  std::vector<ForwardRewrite> rewrites;
+  std::vector<std::string> notes;  ///< what was chosen for the user: `layer = relu 'r4' float32[B, 64, 7, 7]`
 };
 
 /// Builds the explanation as expressions of the question's graph. Throws Error: unclaimed nodes (all of them, with the

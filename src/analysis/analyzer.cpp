@@ -72,7 +72,8 @@ Analysis analyze(const RuleLibrary& library, const AnalyzerCall& call, const Que
     whole.seed = part.seed;
     whole.output = part.output;
     whole.steps.insert(whole.steps.end(), part.steps.begin(), part.steps.end());
-    whole.canonized = part.canonized;
+    whole.rewrites = part.rewrites;
+    whole.explained.insert(whole.explained.end(), part.explained.begin(), part.explained.end());
     whole.notes.insert(whole.notes.end(), part.notes.begin(), part.notes.end());
   }
   if (!whole.relevance[0]) whole.relevance.clear();

@@ -108,13 +108,13 @@ void RecipeRun::canonize_output() {
   outputs.insert(outputs.end(), task_.keep.begin(), task_.keep.end());
   canonized_ = canonize(graph_, outputs, canonizers_, engine_.operators, engine_.library.functions());
   output_ = flattened(canonized_.outputs[0]);
-  for (const auto& rewrite : canonized_.rewrites)
-    analysis_.canonized.push_back(fmt::format("{} -> {}  ({})", describe(rewrite.before), describe(rewrite.after), rewrite.rule_set));
+  analysis_.rewrites = canonized_.rewrites;
   std::vector<Expr> based;
   for (const Expr node : task_.explained)
     if (const auto found = canonized_.image.find(node); found != canonized_.image.end()) based.push_back(found->second);
   user_facts_ = std::make_unique<ForwardFacts>(std::span(&output_, 1), based);
   for (const Expr node : task_.explained) explained_.push_back(image(node));
+  analysis_.explained = explained_;
   for (Expr& node : task_.inputs) node = image(node);
   based.insert(based.end(), task_.inputs.begin(), task_.inputs.end());
   user_facts_ = std::make_unique<ForwardFacts>(std::span(&output_, 1), based);

@@ -12,6 +12,7 @@
 #include "analysis/parameters.hpp"
 #include "analysis/substitution.hpp"
 #include "autodiff/derivatives.hpp"
+#include "expr/node_map.hpp"
 #include "rewrite/canonize.hpp"
 #include "rewrite/evaluate.hpp"
 #include "rewrite/rule_list.hpp"
@@ -119,6 +120,7 @@ class RecipeRun {
   void walk();
   Expr seed();
   std::optional<Expr> fall_back(Step& step, Expr node, std::size_t slot, Expr cotangent) const;
+  [[nodiscard]] std::shared_ptr<const RuleMatch> kept_match(const RuleResult& applied) const;
   Expr relevance(std::size_t level, Expr focus, Expr original);
   Expr result(std::size_t level, Expr focus, Expr original);
   Expr total(Expr focus);
@@ -148,7 +150,7 @@ class RecipeRun {
   Derivatives derivatives_;
   bool prepared_ = false, walked_ = false, walking_ = false;
   int let_depth_ = 0;
-  std::unordered_map<Expr, Expr> totals_;
+  NodeMap<Expr> totals_;
   std::map<std::string, Substitution> to_worlds_;
   std::map<std::string, std::unique_ptr<RecipeRun>> others_;
   Analysis analysis_;

@@ -96,6 +96,7 @@ void RecipeRun::walk() {
       step.rule_set = active.set;
       step.rule = active.rule->name;
       step.where = active.rule->where;
+      step.match = kept_match(*applied);
       rewritten = conform(context, applied->value, type, fmt::format("{}this rule for {}", at_place(step.where), describe(node)));
     } else if (fallback_ == Fallback::error) {
       // The walk goes on as the gradient would, so that one error names every such node.
@@ -115,6 +116,13 @@ void RecipeRun::walk() {
   totals_ = reverse_walk(on_the_way, engine_.operators, std::span(&start, 1), close);
   if (!unclaimed.empty()) throw Error(ErrorCode::unclaimed, unclaimed.message(name, rules_));
   walked_ = true;
+}
+
+std::shared_ptr<const RuleMatch> RecipeRun::kept_match(const RuleResult& applied) const {
+  const std::vector<ActiveRule>& rules = rules_.rules();
+  auto match = std::make_shared<RuleMatch>(RuleMatch{rules[applied.index], applied.bindings, {}});
+  for (const std::size_t index : applied.below) match->below.push_back(rules[index]);
+  return match;
 }
 
 Expr RecipeRun::seed() {
