@@ -87,6 +87,9 @@ struct Analysis {
                                const Operators& operators = Operators::builtin(),
                                const Samplers& samplers = Samplers::builtin());
 
+/// The node of that name below `output`; of several, the last. Throws Error(unknown_name) with the nearest name.
+[[nodiscard]] Expr find_node(Expr output, const std::string& name);
+
 /// The rules of a method and of everything it builds on, as text that stands on its own.
 [[nodiscard]] std::string show_method(const RuleLibrary& library, std::string_view method);
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "rewrite/match.hpp"
+#include "rulegrad/analyzer.hpp"
 #include "rulegrad/error.hpp"
 #include "support/text.hpp"
 
@@ -22,6 +23,8 @@ Expr node_named(const ForwardFacts& facts, const std::string& name, const std::s
   std::reverse(known.begin(), known.end());
   throw Error(ErrorCode::unknown_name, unknown_name_message(what, name, known));
 }
+
+Expr find_node(Expr output, const std::string& name) { return node_named(ForwardFacts(std::span(&output, 1), {}), name, "node"); }
 
 Expr end_of_last(const ForwardFacts& facts, const std::string& op_class, const std::string& what) {
   Expr last;

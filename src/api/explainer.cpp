@@ -311,7 +311,7 @@ void Explainer::run_into(const Inputs& given, std::span<const OutputBuffer> attr
       Inputs part = inputs;
       for (auto& [name, tensor] : part)
         if (tensor.rank() > 0 && tensor.dims()[0] % samples == 0) tensor = rows_of(tensor, first * (tensor.dims()[0] / samples), count * (tensor.dims()[0] / samples));
-      const std::vector<Tensor> results = d.program.run(part, {.threads = choices.threads, .stop = choices.stop});
+      const std::vector<Tensor> results = d.program.run(part, {.threads = choices.threads, .stop = choices.stop, .batch_offset = first});
       for (std::size_t i = 0; i < results.size(); ++i) {
         if (batch_axis(d.types[i].shape))
           place(d.types[i].shape, results[i].data(), first, count, buffers[i], samples);

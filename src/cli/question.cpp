@@ -84,6 +84,7 @@ Question make_question(const Model& model, Expr output, bool has_target, const s
   Question question;
   question.output = output;
   question.explained = {model.inputs()[0].expr};
+  question.read_array = [](const std::string& path) { return io::read_npy(path); };
   if (has_target) question.target = graph.input(target_input, {DType::int64, Shape{batch}});
   if (seed == "one") {
     question.seed = Question::Seed::one;
