@@ -8,7 +8,7 @@
 /// Networks and formulas in C++ that read as on paper. Every function applies the built-in operator of its name in
 /// the graph of its operands; shapes, units and formulas are those of the operator (`rulegrad` docs, src/ops). Empty
 /// lists in attribute structs mean the neutral value. All throw Error that names operator, operands and what disagrees.
-namespace rulegrad {
+namespace [[gnu::visibility("default")]] rulegrad {
 
 /// A number where an expression is expected: a scalar of the other operand's dtype.
 class Operand {

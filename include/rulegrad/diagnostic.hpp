@@ -8,7 +8,7 @@
 #include "rulegrad/error.hpp"
 #include "rulegrad/rule.hpp"
 
-namespace rulegrad {
+namespace [[gnu::visibility("default")]] rulegrad {
 
 /// Something else worth knowing about a problem; with a place, that place is shown too.
 struct DiagnosticNote {

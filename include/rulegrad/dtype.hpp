@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <string_view>
 
-namespace rulegrad {
+namespace [[gnu::visibility("default")]] rulegrad {
 
 /// Element types. Arithmetic runs in float32 or float64; integers index and count; boolean is one byte, 0 or 1.
 enum class DType : std::uint8_t { float32, float64, int32, int64, uint8, int8, boolean };

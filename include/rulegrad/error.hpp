@@ -2,9 +2,10 @@
 
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <utility>
 
-namespace rulegrad {
+namespace [[gnu::visibility("default")]] rulegrad {
 
 /// What kind of thing went wrong, for programs; the text is for people.
 enum class ErrorCode {
@@ -17,10 +18,17 @@ enum class ErrorCode {
   model,             ///< a model file that cannot be read or mapped
   io,                ///< a file that cannot be read or written
   non_finite,        ///< NaN or infinity where the numeric contract forbids it
+  missing_feature,   ///< something that this build of the library was made without; the text names the option
+  cancelled,         ///< the caller asked for the end, see RunOptions::stop
   internal,          ///< a broken invariant of rulegrad itself: please report it
 };
 
-/// The one exception of the library. Its text says what failed, where, what was expected and what to do.
+/// `shape`, `unknown_name`, ...: for logs.
+[[nodiscard]] std::string_view name_of(ErrorCode code);
+
+/// What the library throws: itself, or a class derived from it that holds more (RuleError: every diagnostic of a rule
+/// file). Its text says what failed, where, what was expected and what to do; the command prints the same one.
+/// Other exceptions are std::bad_alloc and whatever a callback of the caller throws.
 class Error : public std::runtime_error {
  public:
   Error(ErrorCode code, const std::string& message) : std::runtime_error(message), code_(code) {}

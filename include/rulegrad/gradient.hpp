@@ -6,7 +6,7 @@
 #include "rulegrad/expr.hpp"
 #include "rulegrad/operators.hpp"
 
-namespace rulegrad {
+namespace [[gnu::visibility("default")]] rulegrad {
 
 /// The vector-Jacobian products seed * dy/dx for each x, closed by the derivatives of the operators. `seed` has the
 /// shape of y. Where y does not depend on an x, its gradient is zeros.

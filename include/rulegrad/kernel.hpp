@@ -11,7 +11,7 @@
 
 #include "rulegrad/schema.hpp"
 
-namespace rulegrad {
+namespace [[gnu::visibility("default")]] rulegrad {
 
 /// Memory of one operand during a kernel call: concrete extents, row-major, contiguous.
 struct ConstView {

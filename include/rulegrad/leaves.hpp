@@ -5,7 +5,7 @@
 #include "rulegrad/schema.hpp"
 
 /// The two operators without operands that every graph needs.
-namespace rulegrad {
+namespace [[gnu::visibility("default")]] rulegrad {
 
 struct InputAttributes {
   std::string name;

@@ -8,7 +8,7 @@
 
 #include "rulegrad/expr.hpp"
 
-namespace rulegrad {
+namespace [[gnu::visibility("default")]] rulegrad {
 
 /// A set of operators by name: the built-in ones, and whatever a program adds to a copy of its own.
 class Operators {

@@ -6,7 +6,7 @@
 
 #include "rulegrad/operators.hpp"
 
-namespace rulegrad {
+namespace [[gnu::visibility("default")]] rulegrad {
 
 /// The tensor behind a reference such as `c0` of the text's `@c0`; throws for references it does not know.
 using ConstantResolver = std::function<Tensor(std::string_view reference)>;

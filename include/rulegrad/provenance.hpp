@@ -7,7 +7,7 @@
 #include "rulegrad/expr.hpp"
 #include "rulegrad/rule.hpp"
 
-namespace rulegrad {
+namespace [[gnu::visibility("default")]] rulegrad {
 
 /// A rule as it ran on one gradient node: its text, what its names stood for, why it was the one. Read by explain.hpp.
 struct RuleMatch;

@@ -10,7 +10,7 @@
 /// The one form in which rules live, whichever front end wrote them: the text parser and the C++ DSL both make
 /// it; the matcher, the checker and the printer read it. It is plain data that names operators by text, so it
 /// stands below the operators and can carry their derivative rules.
-namespace rulegrad {
+namespace [[gnu::visibility("default")]] rulegrad {
 
 /// A place in a rule file, or in a C++ file for rules of the DSL. Lines and columns count from 1.
 struct SourceRange {

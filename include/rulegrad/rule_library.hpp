@@ -8,7 +8,7 @@
 
 #include "rulegrad/rule.hpp"
 
-namespace rulegrad {
+namespace [[gnu::visibility("default")]] rulegrad {
 
 /// Rule sets, functions and analyzers by name: the ones that ship, and those of the user's files beside them.
 class RuleLibrary {

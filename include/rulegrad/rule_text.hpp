@@ -8,7 +8,7 @@
 
 /// The text form of rules: docs/rule-language-grammar.md holds its grammar. Names of operators, sets and
 /// analyzers are not looked up here; whoever checks a file does that.
-namespace rulegrad {
+namespace [[gnu::visibility("default")]] rulegrad {
 
 /// Terms and brackets may nest this deep, so that whatever walks rules may recurse.
 inline constexpr int max_term_depth = 200;

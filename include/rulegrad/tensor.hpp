@@ -8,7 +8,7 @@
 #include "rulegrad/dtype.hpp"
 #include "rulegrad/shape.hpp"
 
-namespace rulegrad {
+namespace [[gnu::visibility("default")]] rulegrad {
 
 /// A dense row-major array. A value: copies share their buffer until one of them is written to. Buffers that
 /// the library allocates are aligned to 64 bytes.

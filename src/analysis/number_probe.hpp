@@ -4,6 +4,7 @@
 #include "rulegrad/tensor.hpp"
 
 /// Single numbers about expressions, computed in float64 as part of a program: what an explanation with an input asks.
+/// Of what depends on the samples of a loop, sums and shares are means over the samples, extremes are over all.
 namespace rulegrad::probe {
 
 /// Over everything the expression holds.
@@ -14,7 +15,7 @@ namespace rulegrad::probe {
 [[nodiscard]] Expr amax(Expr expr);
 [[nodiscard]] Expr share_below_zero(Expr expr);
 
-/// The number that a probe gave; the mean over the samples of a value that has some.
+/// The number that a probe gave.
 [[nodiscard]] double value(const Tensor& result);
 
 }  // namespace rulegrad::probe

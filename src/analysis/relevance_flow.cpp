@@ -109,15 +109,17 @@ FlowQuestions::FlowQuestions(const Analysis& analysis) {
   const NodeNames names(analysis);
   const std::vector<Expr>& order = names.order();
   const Set forward(order.begin(), order.end());
-  Set gradients;  // what other gradient nodes received and sent
+  Set gradients;  // what other gradient nodes received and sent, and what they belong to
   std::unordered_map<Expr, Set> reached;
   for (const Step& step : analysis.steps) {
+    gradients.insert(step.node);
     gradients.insert(step.cotangent);
     if (step.result) gradients.insert(step.result);
     reached[step.node].insert(step.node.operand(step.slot));
   }
-  seed_ = ask(probe::sum(analysis.seed));
-  for (const Expr relevance : analysis.relevance) reached_.push_back(ask(probe::sum(relevance)));
+  seed_ = analysis.seed ? ask(probe::sum(analysis.seed)) : none;
+  for (const Expr relevance : analysis.relevance)
+    if (relevance) reached_.push_back(ask(probe::sum(relevance)));
 
   Expr before;
   for (std::size_t i = 0; i < analysis.steps.size(); ++i) {
@@ -128,8 +130,8 @@ FlowQuestions::FlowQuestions(const Analysis& analysis) {
     Asked asked{i, ask(probe::sum(step.cotangent)), none, none, none, none, none, none};
     if (step.result) {
       Set boundary = forward;
-      boundary.erase(step.node);
       boundary.insert(gradients.begin(), gradients.end());
+      boundary.erase(step.node);
       if (step.result != step.cotangent) boundary.erase(step.result);
       boundary.insert(step.cotangent);
       const Map zeros = without_shifts(step.node, reached[step.node]);

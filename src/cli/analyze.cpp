@@ -13,7 +13,7 @@
 #include "rulegrad/error.hpp"
 #include "rulegrad/io/npy.hpp"
 #include "rulegrad/op_attributes.hpp"
-#include "support/text.hpp"
+#include "rulegrad/text.hpp"
 
 namespace rulegrad::cli {
 namespace {

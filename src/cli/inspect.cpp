@@ -5,7 +5,7 @@
 
 #include "cli/commands.hpp"
 #include "rulegrad/model.hpp"
-#include "support/text.hpp"
+#include "rulegrad/text.hpp"
 
 namespace rulegrad::cli {
 namespace {

@@ -5,6 +5,7 @@
 
 #include "cli/commands.hpp"
 #include "rulegrad/error.hpp"
+#include "rulegrad/version.hpp"
 
 int main(int argc, char** argv) {
   CLI::App app{
@@ -14,13 +15,14 @@ int main(int argc, char** argv) {
       "`rulegrad methods` lists the methods, `rulegrad show METHOD` prints the rules of one.",
       "rulegrad"};
   app.require_subcommand(1);
-  app.set_version_flag("--version", RULEGRAD_VERSION);
+  app.set_version_flag("--version", std::string(rulegrad::version()));
   rulegrad::cli::Run run;
   rulegrad::cli::add_predict(app, run);
   rulegrad::cli::add_analyze(app, run);
   rulegrad::cli::add_inspect(app, run);
   rulegrad::cli::add_methods(app, run);
   rulegrad::cli::add_show(app, run);
+  rulegrad::cli::add_complete(app, run);
   rulegrad::cli::add_explain(app, run);
   rulegrad::cli::add_diff(app, run);
   try {

@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include "rulegrad/error.hpp"
-#include "support/text.hpp"
+#include "rulegrad/text.hpp"
 
 namespace rulegrad::cli {
 

@@ -13,7 +13,7 @@
 #include "rulegrad/io/colormap.hpp"
 #include "rulegrad/io/grid.hpp"
 #include "rulegrad/io/npy.hpp"
-#include "support/text.hpp"
+#include "rulegrad/text.hpp"
 
 namespace rulegrad::cli {
 namespace {

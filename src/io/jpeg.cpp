@@ -3,6 +3,7 @@
 #include "rulegrad/error.hpp"
 
 #include "io/codec.hpp"
+#include "support/missing_feature.hpp"
 
 #ifdef RULEGRAD_HAVE_JPEG
 #include <csetjmp>
@@ -102,10 +103,7 @@ Picture decode_jpeg(std::span<const std::byte> file, std::string_view where) {
 #else
 
 Picture decode_jpeg(std::span<const std::byte>, std::string_view where) {
-  throw Error(ErrorCode::io,
-              fmt::format("[read_picture] '{}': this build of rulegrad has no libjpeg (Debian: "
-                          "libjpeg-dev), which JPEG files need",
-                          where));
+  fail_missing_feature(fmt::format("read_picture '{}'", where), "jpeg");
 }
 
 #endif

@@ -17,6 +17,7 @@
 
 #include "io/file.hpp"
 #include "io/npy_decode.hpp"
+#include "support/missing_feature.hpp"
 #include "support/text.hpp"
 
 namespace rulegrad::io {
@@ -150,10 +151,7 @@ Tensor read_npz(const std::filesystem::path& path, std::string_view name) {
 #else
 
 Tensor read_npz(const std::filesystem::path& path, std::string_view) {
-  throw Error(ErrorCode::io,
-              fmt::format("[read_npz] '{}': this build of rulegrad has no zlib (Debian: zlib1g-dev), "
-                          "which .npz files need; save the array as .npy",
-                          path.string()));
+  fail_missing_feature(fmt::format("read_npz '{}'", path.string()), "npz");
 }
 
 #endif

@@ -3,6 +3,7 @@
 #include "rulegrad/error.hpp"
 
 #include "io/codec.hpp"
+#include "support/missing_feature.hpp"
 
 #ifdef RULEGRAD_HAVE_PNG
 #include <csetjmp>
@@ -151,20 +152,11 @@ std::vector<std::byte> encode_png(const Picture& picture, std::string_view where
 
 #else
 
-namespace {
-[[noreturn]] void missing(std::string_view operation, std::string_view where) {
-  throw Error(ErrorCode::io,
-              fmt::format("[{}] '{}': this build of rulegrad has no libpng (Debian: libpng-dev), which "
-                          "PNG files need",
-                          operation, where));
-}
-}  // namespace
-
 Picture decode_png(std::span<const std::byte>, std::string_view where) {
-  missing("read_picture", where);
+  fail_missing_feature(fmt::format("read_picture '{}'", where), "png");
 }
 std::vector<std::byte> encode_png(const Picture&, std::string_view where) {
-  missing("write_png", where);
+  fail_missing_feature(fmt::format("write_png '{}'", where), "png");
 }
 
 #endif

@@ -14,7 +14,8 @@
 /// The flat constexpr form of rules: what the types of the DSL are lowered to at compile time, and what is
 /// copied into `rulegrad::Rule` at run time. Structure is computed once per rule type; literals are data of
 /// the rule object.
-namespace rulegrad::dsl {
+namespace [[gnu::visibility("default")]] rulegrad {
+namespace dsl {
 
 /// Text that can be a template argument.
 template <std::size_t N>
@@ -126,4 +127,5 @@ void add_parameter(RuleSet& set, std::string_view name, std::string_view type, c
 void add_use(RuleSet& set, const FlatRule& use);
 }  // namespace detail
 
-}  // namespace rulegrad::dsl
+}  // namespace dsl
+}  // namespace rulegrad

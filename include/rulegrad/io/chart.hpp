@@ -9,7 +9,8 @@
 #include "rulegrad/io/picture.hpp"
 #include "rulegrad/tensor.hpp"
 
-namespace rulegrad::io {
+namespace [[gnu::visibility("default")]] rulegrad {
+namespace io {
 
 struct BarChartOptions {
   std::string title{};
@@ -30,4 +31,5 @@ struct BarChartOptions {
 [[nodiscard]] Picture bar_chart(const Tensor& attribution, std::span<const std::string> names,
                                 const BarChartOptions& options = BarChartOptions());
 
-}  // namespace rulegrad::io
+}  // namespace io
+}  // namespace rulegrad

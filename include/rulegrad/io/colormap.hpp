@@ -6,7 +6,8 @@
 #include <string_view>
 #include <vector>
 
-namespace rulegrad::io {
+namespace [[gnu::visibility("default")]] rulegrad {
+namespace io {
 
 using Rgb = std::array<std::uint8_t, 3>;
 
@@ -35,4 +36,5 @@ class ColorMap {
   const Anchors* anchors_;
 };
 
-}  // namespace rulegrad::io
+}  // namespace io
+}  // namespace rulegrad

@@ -10,7 +10,8 @@
 #include "rulegrad/io/picture.hpp"
 #include "rulegrad/tensor.hpp"
 
-namespace rulegrad::io {
+namespace [[gnu::visibility("default")]] rulegrad {
+namespace io {
 
 /// One sample of a grid.
 struct GridRow {
@@ -51,4 +52,5 @@ struct GridOptions {
 [[nodiscard]] Picture grid(std::span<const std::string> methods, std::span<const GridRow> rows,
                            const GridOptions& options = GridOptions());
 
-}  // namespace rulegrad::io
+}  // namespace io
+}  // namespace rulegrad

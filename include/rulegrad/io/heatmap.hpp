@@ -8,7 +8,8 @@
 #include "rulegrad/io/preprocess.hpp"
 #include "rulegrad/tensor.hpp"
 
-namespace rulegrad::io {
+namespace [[gnu::visibility("default")]] rulegrad {
+namespace io {
 
 /// How the channels of an attribution become one number per pixel. `max_abs` takes the value of largest
 /// magnitude with its sign (the first one on ties); `none` keeps the channels as maps of their own.
@@ -63,4 +64,5 @@ struct OverlayOptions {
                               const HeatmapOptions& options = HeatmapOptions(),
                               const OverlayOptions& how = OverlayOptions());
 
-}  // namespace rulegrad::io
+}  // namespace io
+}  // namespace rulegrad

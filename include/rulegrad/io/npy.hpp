@@ -5,7 +5,8 @@
 
 #include "rulegrad/tensor.hpp"
 
-namespace rulegrad::io {
+namespace [[gnu::visibility("default")]] rulegrad {
+namespace io {
 
 /// Reads an array in NumPy's .npy format, versions 1 to 3 (NEP 1 and numpy.lib.format).
 ///
@@ -25,4 +26,5 @@ void write_npy(const std::filesystem::path& path, const Tensor& tensor);
 /// was built without zlib.
 [[nodiscard]] Tensor read_npz(const std::filesystem::path& path, std::string_view name);
 
-}  // namespace rulegrad::io
+}  // namespace io
+}  // namespace rulegrad

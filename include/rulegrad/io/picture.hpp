@@ -5,7 +5,8 @@
 #include <filesystem>
 #include <vector>
 
-namespace rulegrad::io {
+namespace [[gnu::visibility("default")]] rulegrad {
+namespace io {
 
 /// An 8-bit picture, row by row from the top, the channels of a pixel side by side (HWC): 1 channel is gray,
 /// 3 are red, green and blue.
@@ -52,4 +53,5 @@ void write_png(const std::filesystem::path& path, const Picture& picture);
 /// Gray to RGB (the value three times) or RGB to gray (luma of ITU-R BT.601: 0.299 R + 0.587 G + 0.114 B).
 [[nodiscard]] Picture with_channels(const Picture& picture, std::int64_t channels);
 
-}  // namespace rulegrad::io
+}  // namespace io
+}  // namespace rulegrad

@@ -9,7 +9,8 @@
 #include "rulegrad/io/picture.hpp"
 #include "rulegrad/tensor.hpp"
 
-namespace rulegrad::io {
+namespace [[gnu::visibility("default")]] rulegrad {
+namespace io {
 
 /// Where the channels of an image array stand: [N, C, H, W] or [N, H, W, C].
 enum class Layout : std::uint8_t { nchw, nhwc };
@@ -72,4 +73,5 @@ struct Preprocessing {
 [[nodiscard]] Picture from_input(const Tensor& input, const Preprocessing& preprocessing,
                                  std::int64_t entry = 0);
 
-}  // namespace rulegrad::io
+}  // namespace io
+}  // namespace rulegrad

@@ -1,26 +1,19 @@
-#include "rulegrad/error.hpp"
+#include <fmt/format.h>
+
 #include "rulegrad/model.hpp"
+#include "support/missing_feature.hpp"
 
 // What stands in for ONNX files where their message format was not found when rulegrad was built.
 namespace rulegrad {
-namespace {
 
-[[noreturn]] void unavailable() {
-  throw Error(ErrorCode::model,
-              "this rulegrad was built without ONNX: install the packages libonnx-dev and libprotobuf-dev "
-              "and build it again");
+Model load_onnx(const std::filesystem::path& path, const LoadOptions&) {
+  fail_missing_feature(fmt::format("load_onnx '{}'", path.string()), "onnx");
 }
-
-}  // namespace
-
-Model load_onnx(const std::filesystem::path&, const LoadOptions&) {
-  unavailable();
+ModelSummary inspect_onnx(const std::filesystem::path& path) {
+  fail_missing_feature(fmt::format("inspect_onnx '{}'", path.string()), "onnx");
 }
-ModelSummary inspect_onnx(const std::filesystem::path&) {
-  unavailable();
-}
-void save_onnx(const std::filesystem::path&, std::span<const Expr>, const SaveOptions&) {
-  unavailable();
+void save_onnx(const std::filesystem::path& path, std::span<const Expr>, const SaveOptions&) {
+  fail_missing_feature(fmt::format("save_onnx '{}'", path.string()), "onnx");
 }
 
 }  // namespace rulegrad
