@@ -49,7 +49,8 @@ const std::map<std::string, std::string> header_layer{
     {"training.hpp", "api"},
     {"kernel.hpp", "runtime"},        {"model.hpp", "io"},            {"rulegrad.hpp", "api"},
     {"samples.hpp", "ops"},           {"random.hpp", "ops"},          {"sampler.hpp", "analysis"},
-    {"explain.hpp", "analysis"},      {"relevance_flow.hpp", "analysis"}, {"comparison.hpp", "analysis"},
+    {"explain.hpp", "analysis"},      {"method_page.hpp", "analysis"},
+         {"relevance_flow.hpp", "analysis"}, {"comparison.hpp", "analysis"},
 };
 
 std::string layer_of_header(const std::string& path) {
