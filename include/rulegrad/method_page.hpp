@@ -6,7 +6,7 @@
 #include "rulegrad/rule_library.hpp"
 
 /// Pages of the documentation, made from what they document so that they cannot say anything else.
-namespace rulegrad {
+namespace [[gnu::visibility("default")]] rulegrad {
 
 /// A method in Markdown: what its rule file says of it, parameters with ranges and defaults, declared properties, what
 /// happens to operators without a rule, and its rules as text. Throws Error(unknown_name).

@@ -7,7 +7,7 @@
 
 #include "rulegrad/analyzer.hpp"
 
-namespace rulegrad {
+namespace [[gnu::visibility("default")]] rulegrad {
 
 /// Where the relevance of one gradient node went, and the values that it sent on. Bias, stabiliser and rest are known
 /// for whole operations: they stand at the first operand of each.

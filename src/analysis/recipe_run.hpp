@@ -12,6 +12,7 @@
 #include "analysis/parameters.hpp"
 #include "analysis/substitution.hpp"
 #include "autodiff/derivatives.hpp"
+#include "expr/node_map.hpp"
 #include "rewrite/canonize.hpp"
 #include "rewrite/evaluate.hpp"
 #include "rewrite/rule_list.hpp"
@@ -149,7 +150,7 @@ class RecipeRun {
   Derivatives derivatives_;
   bool prepared_ = false, walked_ = false, walking_ = false;
   int let_depth_ = 0;
-  std::unordered_map<Expr, Expr> totals_;
+  NodeMap<Expr> totals_;
   std::map<std::string, Substitution> to_worlds_;
   std::map<std::string, std::unique_ptr<RecipeRun>> others_;
   Analysis analysis_;

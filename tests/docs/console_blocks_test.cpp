@@ -12,6 +12,7 @@
 #include "rulegrad/rule_library.hpp"
 
 using namespace rulegrad;
+using testing::CommandResult;
 using testing::read_text;
 using testing::ScratchDirectory;
 
@@ -35,7 +36,6 @@ class Workplace {
   }
 
  private:
-  using CommandResult = testing::CommandResult;
   static std::string quoted(const std::string& text) {
     std::string result = "'";
     for (const char c : text) result += c == '\'' ? std::string("'\\''") : std::string(1, c);
@@ -50,7 +50,8 @@ struct Shown {
   std::string command, output;
 };
 
-/// The commands of a page's console blocks with what is shown below each. A line that ends in a backslash goes on.
+/// The commands of a page's console blocks with what is shown below each. A line that ends in a backslash goes on, and so do
+/// lines that begin with `>`, the shell's own sign for that.
 std::vector<Shown> shown_commands(const fs::path& page) {
   std::vector<Shown> result;
   std::istringstream lines(read_text(page));
@@ -63,6 +64,8 @@ std::vector<Shown> shown_commands(const fs::path& page) {
       continued = false;
     } else if (line == "```") {
       inside = false;
+    } else if (inside && !result.empty() && result.back().output.empty() && (line == ">" || line.starts_with("> "))) {
+      result.back().command += "\n" + (line == ">" ? std::string() : line.substr(2));
     } else if (inside && (line.starts_with("$ ") || continued)) {
       if (continued) result.back().command += "\n" + line;
       else result.push_back({number, line.substr(2), ""});
