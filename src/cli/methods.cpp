@@ -7,6 +7,7 @@
 #include "cli/commands.hpp"
 #include "cli/question.hpp"
 #include "rulegrad/analyzer.hpp"
+#include "rulegrad/method_page.hpp"
 #include "rulegrad/rule_library.hpp"
 #include "rulegrad/rule_text.hpp"
 
@@ -36,11 +37,17 @@ std::string parameters_text(const AnalyzerDefinition& analyzer) {
 
 void add_methods(CLI::App& app, Run& run) {
   auto files = std::make_shared<std::vector<std::string>>();
+  auto as_page = std::make_shared<bool>(false);
   CLI::App* command = app.add_subcommand("methods", "List every method with a line of description and its parameters");
+  command->add_flag("--markdown", *as_page, "As a page of the documentation");
   command->add_option("--rules", *files, "Rule files to read beside the shipped ones")->type_name("FILE.rules");
-  command->callback([files, &run] {
-    run = [files] {
+  command->callback([files, as_page, &run] {
+    run = [files, as_page] {
       const RuleLibrary library = library_with(*files);
+      if (*as_page) {
+        fmt::print("{}", method_index(library));
+        return;
+      }
       for (const std::string& name : library.analyzer_names()) {
         const AnalyzerDefinition& analyzer = library.analyzer(name);
         const std::string parameters = parameters_text(analyzer);
@@ -54,17 +61,26 @@ void add_show(CLI::App& app, Run& run) {
   struct Options {
     std::string method;
     std::vector<std::string> files;
+    bool markdown = false;
   };
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("show", "Print the rules of a method as text that can be copied and changed");
   command->add_option("method", options->method, "A method, as `rulegrad methods` lists them")->required()->type_name("METHOD");
   command->add_option("--rules", options->files, "Rule files to read beside the shipped ones")->type_name("FILE.rules");
+  command->add_flag("--markdown", options->markdown, "As a page of the documentation");
   command->callback([options, &run] {
     run = [options] {
       const RuleLibrary library = library_with(options->files);
-      fmt::print("{}", show_method(library, options->method));
+      fmt::print("{}", options->markdown ? method_page(library, options->method) : show_method(library, options->method));
     };
   });
+}
+
+void add_reference(CLI::App& app, Run& run) {
+  CLI::App* language = app.add_subcommand("words", "Print the words of the rule language as a table");
+  language->callback([&run] { run = [] { fmt::print("{}", words_table()); }; });
+  CLI::App* operators = app.add_subcommand("operators", "Print the operators that rules may name as a table");
+  operators->callback([&run] { run = [] { fmt::print("{}", operators_table()); }; });
 }
 
 }  // namespace rulegrad::cli

@@ -49,7 +49,7 @@ const std::map<std::string, std::string> header_layer{
     {"training.hpp", "api"},
     {"kernel.hpp", "runtime"},        {"model.hpp", "io"},            {"rulegrad.hpp", "api"},
     {"samples.hpp", "ops"},           {"random.hpp", "ops"},          {"sampler.hpp", "analysis"},
-    {"separable.hpp", "passes"},
+    {"separable.hpp", "passes"},      {"method_page.hpp", "analysis"},
     {"explain.hpp", "analysis"},      {"relevance_flow.hpp", "analysis"}, {"comparison.hpp", "analysis"},
 };
 
