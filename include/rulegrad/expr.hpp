@@ -92,7 +92,16 @@ class Graph {
  private:
   DType real_;
   std::deque<Node> nodes_;
-  std::unordered_multimap<std::size_t, const Node*> interned_;
+  /// Numbers of nodes by hash, in an open table: every construction asks it.
+  struct InternTable {
+    struct Slot {
+      std::size_t hash = 0;
+      std::uint32_t node = 0;  ///< its number plus one; 0: free
+    };
+    std::vector<Slot> slots;
+    void grow();
+  };
+  InternTable interned_;
   std::vector<Expr> inputs_;
   std::map<std::pair<std::uint64_t, DType>, Expr> scalars_;  ///< by the bits of the value: rules ask for them often
   std::unordered_map<const Node*, std::vector<std::string>> names_;

@@ -100,7 +100,7 @@ class Analyzing {
  public:
   explicit Analyzing(const Options& options)
       : options_(options),
-        library_(RuleLibrary::builtin()),
+        library_(options.model.registry().rules),
         calls_(parse_calls()),
         model_(load_model(options.model)),
         samples_(load_samples(options.input, model_)),
@@ -170,11 +170,11 @@ class Analyzing {
 
     std::vector<Expr> outputs;
     for (const AnalyzerCall& call : calls_) {
-      const Analysis analysis = analyze(library_, call, question);
+      const Analysis analysis = analyze(library_, call, question, options_.model.registry().operators);
       if (outputs.empty()) outputs.push_back(analysis.output);
       outputs.push_back(analysis.attributions[0]);
     }
-    return Program::compile(outputs, {.check_finite = !options_.model.allow_non_finite});
+    return Program::compile(outputs, {.check_finite = !options_.model.allow_non_finite, .kernels = options_.model.kernels()});
   }
 
   static Tensor target_rows(const std::vector<std::int64_t>& targets, std::int64_t first, std::int64_t count) {

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "cli/commands.hpp"
+#include "cli/options.hpp"
 #include "rulegrad/analyzer.hpp"
 #include "rulegrad/rule_library.hpp"
 #include "rulegrad/rule_text.hpp"
@@ -12,9 +13,19 @@
 namespace rulegrad::cli {
 namespace {
 
-RuleLibrary library_with(const std::vector<std::string>& files) {
-  RuleLibrary library = RuleLibrary::builtin();
-  for (const std::string& file : files) library.add_file(file);
+struct Sources {
+  ModelOptions plugins;
+  std::vector<std::string> files;
+};
+
+void add_sources(CLI::App& command, Sources& sources) {
+  command.add_option("--rules", sources.files, "Rule files to read beside the shipped ones")->type_name("FILE.rules");
+  add_plugin_option(command, sources.plugins);
+}
+
+RuleLibrary library_with(const Sources& sources) {
+  RuleLibrary library = sources.plugins.registry().rules;
+  for (const std::string& file : sources.files) library.add_file(file);
   return library;
 }
 
@@ -40,12 +51,12 @@ std::string parameters_text(const AnalyzerDefinition& analyzer) {
 }  // namespace
 
 void add_methods(CLI::App& app, Run& run) {
-  auto files = std::make_shared<std::vector<std::string>>();
+  auto sources = std::make_shared<Sources>();
   CLI::App* command = app.add_subcommand("methods", "List every method with a line of description and its parameters");
-  command->add_option("--rules", *files, "Rule files to read beside the shipped ones")->type_name("FILE.rules");
-  command->callback([files, &run] {
-    run = [files] {
-      const RuleLibrary library = library_with(*files);
+  add_sources(*command, *sources);
+  command->callback([sources, &run] {
+    run = [sources] {
+      const RuleLibrary library = library_with(*sources);
       for (const std::string& name : library.analyzer_names()) {
         const AnalyzerDefinition& analyzer = library.analyzer(name);
         const std::string parameters = parameters_text(analyzer);
@@ -58,15 +69,15 @@ void add_methods(CLI::App& app, Run& run) {
 void add_show(CLI::App& app, Run& run) {
   struct Options {
     std::string method;
-    std::vector<std::string> files;
+    Sources sources;
   };
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("show", "Print the rules of a method as text that can be copied and changed");
   command->add_option("method", options->method, "A method, as `rulegrad methods` lists them")->required()->type_name("METHOD");
-  command->add_option("--rules", options->files, "Rule files to read beside the shipped ones")->type_name("FILE.rules");
+  add_sources(*command, options->sources);
   command->callback([options, &run] {
     run = [options] {
-      const RuleLibrary library = library_with(options->files);
+      const RuleLibrary library = library_with(options->sources);
       fmt::print("{}", show_method(library, options->method));
     };
   });

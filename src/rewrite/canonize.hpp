@@ -1,8 +1,8 @@
 #pragma once
 
-#include <unordered_map>
 #include <vector>
 
+#include "expr/node_map.hpp"
 #include "rewrite/rule_list.hpp"
 
 namespace rulegrad {
@@ -10,7 +10,7 @@ namespace rulegrad {
 /// A forward graph after its canonizers.
 struct Canonized {
   std::vector<Expr> outputs;
-  std::unordered_map<Expr, Expr> image;  ///< old node -> new node, for every node below the old outputs
+  NodeMap<Expr> image;  ///< old node -> new node, for every node below the old outputs
   struct Rewrite {
     Expr before, after;
     std::string rule_set;
