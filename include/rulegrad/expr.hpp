@@ -40,6 +40,8 @@ class Expr {
   [[nodiscard]] const Type& type() const;
   [[nodiscard]] const Shape& shape() const { return type().shape; }
   [[nodiscard]] DType dtype() const { return type().dtype; }
+  /// A bit for each depth at which the value depends on a sample loop.
+  [[nodiscard]] std::uint32_t loops() const;
   [[nodiscard]] Graph& graph() const;
 
   friend bool operator==(Expr, Expr) = default;
@@ -55,6 +57,7 @@ struct Node {
   Attributes attributes;
   Type type;
   Graph* graph;
+  std::uint32_t loops = 0;  ///< a bit for each depth at which the value depends on a sample loop (samples.hpp)
 };
 
 /// Owner of nodes. Building is for one thread at a time; finished graphs may be read by many.

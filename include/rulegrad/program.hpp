@@ -17,8 +17,14 @@ struct CompileOptions {
   /// Off: NaN and infinity pass. On: an input, a constant or the result of a contraction that holds one is an
   /// Error(non_finite) that names it.
   bool check_finite = true;
+  /// Off: what is given to `run` is not looked through.
+  bool check_inputs = true;
   /// Where kernels come from; null: Kernels::portable(). The program keeps those it uses.
   const Kernels* kernels = nullptr;
+  /// Bytes of working memory that the samples of a loop may take together: as many run at once as fit, at least one.
+  std::size_t memory = std::size_t{1} << 30;
+  /// For tests: so many samples run at once, whatever they need; 0: as many as `memory` allows.
+  std::int64_t samples_at_once = 0;
 
   /// For tests. Off: each value has memory of its own.
   bool reuse_memory = true;
@@ -32,6 +38,9 @@ struct RunOptions {
   int threads = 0;  ///< 0: as many as OpenMP gives. Results do not depend on it.
   /// Asked between kernel calls; a run that is to stop throws Error(cancelled).
   std::stop_token stop = {};
+  /// Where a batch is cut into several runs: the position of this run's first entry. Random numbers depend on it, so
+  /// that they do not depend on how the batch was cut.
+  std::int64_t batch_offset = 0;
 };
 
 /// Values of the graph's inputs by name. Their extents decide the batch and the number of samples.
@@ -61,6 +70,7 @@ struct ProgramStats {
   std::vector<std::string> large_folds;  ///< those above 64 MB, as `mul 'w' float32[4096, 25088]: 392.0 MB`
   std::size_t arena_bytes = 0;           ///< working memory of one run: intermediate values and scratch
   std::size_t unplanned_bytes = 0;       ///< what the same would take without reuse
+  std::vector<std::int64_t> samples_at_once;  ///< of each sample loop, in the order in which they run
 };
 
 /// Expressions made ready to run: a flat list of kernel calls over planned memory. Immutable: many threads

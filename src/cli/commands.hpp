@@ -17,5 +17,6 @@ void add_inspect(CLI::App& app, Run& run);
 void add_methods(CLI::App& app, Run& run);
 void add_show(CLI::App& app, Run& run);
 void add_complete(CLI::App& app, Run& run);
+void add_explain(CLI::App& app, Run& run);
 
 }  // namespace rulegrad::cli

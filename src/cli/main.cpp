@@ -23,6 +23,7 @@ int main(int argc, char** argv) {
   rulegrad::cli::add_methods(app, run);
   rulegrad::cli::add_show(app, run);
   rulegrad::cli::add_complete(app, run);
+  rulegrad::cli::add_explain(app, run);
   try {
     app.parse(argc, argv);
     run();

@@ -6,6 +6,7 @@
 
 #include "cli/commands.hpp"
 #include "cli/options.hpp"
+#include "cli/question.hpp"
 #include "rulegrad/analyzer.hpp"
 #include "rulegrad/rule_library.hpp"
 #include "rulegrad/rule_text.hpp"
@@ -23,11 +24,7 @@ void add_sources(CLI::App& command, Sources& sources) {
   add_plugin_option(command, sources.plugins);
 }
 
-RuleLibrary library_with(const Sources& sources) {
-  RuleLibrary library = sources.plugins.registry().rules;
-  for (const std::string& file : sources.files) library.add_file(file);
-  return library;
-}
+RuleLibrary library_with(const Sources& sources) { return cli::library_with(sources.plugins.registry(), sources.files); }
 
 std::string first_sentence(const std::string& doc) {
   std::string line = doc;

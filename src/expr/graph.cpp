@@ -18,6 +18,7 @@ std::span<const Expr> Expr::operands() const { return node_->operands; }
 Expr Expr::operand(std::size_t position) const { return node_->operands[position]; }
 const Attributes& Expr::attributes() const { return node_->attributes; }
 const Type& Expr::type() const { return node_->type; }
+std::uint32_t Expr::loops() const { return node_->loops; }
 Graph& Expr::graph() const { return *node_->graph; }
 
 namespace {
@@ -110,13 +111,22 @@ Expr Graph::make(const OpSchema& op, std::vector<Expr> operands, Attributes attr
 
   if (!op.normalize) types = types_of(operands);
   bool sampled = false;
-  for (const Expr operand : operands) sampled = sampled || operand.shape().sampled();
+  std::uint32_t loops = 0;
+  for (const Expr operand : operands) {
+    sampled = sampled || operand.shape().sampled();
+    loops |= operand.loops();
+  }
   Type type = op.infer(types, attributes);
   // Operators do not see the sample axis: whatever depends on a sampled value is sampled (leaves say it themselves).
-  type.shape = type.shape.with_samples(type.shape.sampled() || sampled);
+  sampled = type.shape.sampled() || sampled;
+  if (op.loops) {
+    loops = op.loops(loops, attributes);
+    sampled = loops != 0;
+  }
+  type.shape = type.shape.with_samples(sampled);
   const auto id = static_cast<std::uint32_t>(nodes_.size());
   const Node& node = nodes_.emplace_back(
-      Node{id, &op, std::move(operands), std::move(attributes), std::move(type), this});
+      Node{id, &op, std::move(operands), std::move(attributes), std::move(type), this, loops});
   interned_.slots[slot] = {hash, id + 1};
   return Expr(&node);
 }

@@ -4,6 +4,7 @@
 
 #include "expr/node_map.hpp"
 #include "rewrite/rule_list.hpp"
+#include "rulegrad/provenance.hpp"
 
 namespace rulegrad {
 
@@ -11,12 +12,7 @@ namespace rulegrad {
 struct Canonized {
   std::vector<Expr> outputs;
   NodeMap<Expr> image;  ///< old node -> new node, for every node below the old outputs
-  struct Rewrite {
-    Expr before, after;
-    std::string rule_set;
-    SourceRange where;
-  };
-  std::vector<Rewrite> rewrites;
+  std::vector<ForwardRewrite> rewrites;
 };
 
 /// Rewrites the graph below the outputs with forward rules (`rewrite P => E`), operands first, each node until no rule

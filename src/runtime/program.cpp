@@ -13,6 +13,7 @@
 #include "runtime/bind_inputs.hpp"
 #include "runtime/invoke.hpp"
 #include "runtime/program_data.hpp"
+#include "runtime/staged.hpp"
 
 namespace rulegrad {
 namespace {
@@ -89,9 +90,15 @@ void Program::Data::execute(const Plan& plan, std::span<std::byte* const> bases,
 
 Program Program::compile(std::span<const Expr> outputs, const CompileOptions& options) {
   auto data = std::make_shared<Data>();
+  for (const Expr output : outputs) data->output_types.push_back(output.type());
+  if (Staged::needed(outputs)) {
+    data->staged = std::make_shared<const Staged>(outputs, options);
+    return Program(std::move(data));
+  }
   data->flow = flow_of(outputs, options);
   data->storage = assign_storage(data->flow, options.reuse_memory);
   data->check_finite = options.check_finite;
+  data->check_inputs = options.check_finite && options.check_inputs;
   data->reuse_memory = options.reuse_memory;
   data->poison = options.poison || poison_wanted();
   return Program(std::move(data));
@@ -107,19 +114,28 @@ const Program::Data& Program::data() const {
 
 namespace {
 
-void check_buffers(const Flow& flow, const Extents& extents, std::span<const OutputBuffer> buffers) {
-  if (buffers.size() != flow.outputs.size())
+void check_count(std::size_t outputs, std::span<const OutputBuffer> buffers) {
+  if (buffers.size() != outputs)
     throw Error(ErrorCode::invalid_argument,
-                fmt::format("[program] {} buffers were given for {} outputs", buffers.size(), flow.outputs.size()));
-  for (std::size_t i = 0; i < buffers.size(); ++i) {
-    const Type& type = flow.values[flow.outputs[i]].type;
-    const Dims dims = type.shape.at(extents);
-    const std::string what =
-        fmt::format("[program] output {} is {}{}, {} elements, but its buffer holds {} of {}", i, name_of(type.dtype),
-                    to_string(std::span(dims)), element_count(dims), buffers[i].count, name_of(buffers[i].dtype));
-    if (buffers[i].dtype != type.dtype) throw Error(ErrorCode::dtype, what);
-    if (buffers[i].count != element_count(dims)) throw Error(ErrorCode::shape, what);
-  }
+                fmt::format("[program] {} buffers were given for {} outputs", buffers.size(), outputs));
+}
+
+void check_buffer(std::size_t position, DType dtype, const Dims& dims, const OutputBuffer& buffer) {
+  const std::string what =
+      fmt::format("[program] output {} is {}{}, {} elements, but its buffer holds {} of {}", position, name_of(dtype),
+                  to_string(std::span(dims)), element_count(dims), buffer.count, name_of(buffer.dtype));
+  if (buffer.dtype != dtype) throw Error(ErrorCode::dtype, what);
+  if (buffer.count != element_count(dims)) throw Error(ErrorCode::shape, what);
+}
+
+/// What a program with sample loops computed, in the caller's memory where there is some.
+std::vector<Tensor> copied_into(const std::span<const OutputBuffer>* buffers, std::vector<Tensor> results) {
+  if (buffers == nullptr) return results;
+  check_count(results.size(), *buffers);
+  for (std::size_t i = 0; i < results.size(); ++i) check_buffer(i, results[i].dtype(), results[i].dims(), (*buffers)[i]);
+  for (std::size_t i = 0; i < results.size(); ++i)
+    if (results[i].bytes() != 0) std::memcpy((*buffers)[i].data, results[i].data(), results[i].bytes());
+  return {};
 }
 
 }  // namespace
@@ -135,9 +151,16 @@ void Program::run_into(const Inputs& inputs, std::span<const OutputBuffer> resul
 std::vector<Tensor> Program::run(const Inputs& inputs, const std::span<const OutputBuffer>* buffers,
                                  const RunOptions& options) const {
   const ThreadCount threads(options.threads);
-  const Flow& flow = data().flow;
-  const BoundInputs bound = bind_inputs(flow, inputs, data_->check_finite);
-  if (buffers != nullptr) check_buffers(flow, bound.extents, *buffers);
+  if (data().staged) return copied_into(buffers, data_->staged->run(inputs, options));
+  const Flow& flow = data_->flow;
+  const BoundInputs bound = bind_inputs(flow, inputs, data_->check_inputs);
+  if (buffers != nullptr) {
+    check_count(flow.outputs.size(), *buffers);
+    for (std::size_t i = 0; i < buffers->size(); ++i) {
+      const Type& type = flow.values[flow.outputs[i]].type;
+      check_buffer(i, type.dtype, type.shape.at(bound.extents), (*buffers)[i]);
+    }
+  }
   const std::shared_ptr<const Plan> plan = data_->plan(bound.extents);
   const ArenaPool::Lease arena = data_->arenas.take(plan->arena_bytes);
 
@@ -190,13 +213,12 @@ std::vector<Tensor> Program::run(const Inputs& inputs, const std::span<const Out
 }
 
 std::vector<Type> Program::output_types() const {
-  std::vector<Type> types;
-  for (const ValueId output : data().flow.outputs) types.push_back(data_->flow.values[output].type);
-  return types;
+  return data().output_types;
 }
 
 ProgramStats Program::stats(const Extents& extents) const {
-  const auto plan = data().plan(extents);
+  if (data().staged) return data_->staged->stats(extents);
+  const auto plan = data_->plan(extents);
   const Flow& flow = data_->flow;
   ProgramStats stats;
   stats.instructions = flow.instructions.size();
