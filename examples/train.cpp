@@ -117,14 +117,15 @@ class Parameters {
 };
 
 Expr fashion_network(Parameters& p, Expr x) {
-  const auto block = [&](Expr h, const std::string& name, std::int64_t in, std::int64_t out) {
-    const Expr z = conv(h, p.weight(name + ".w", {out, in, 3, 3}, in * 9), p.bias(name + ".b", out), {.pads_begin = {1, 1}, .pads_end = {1, 1}});
-    return max_pool(relu(z), {.kernel = {2, 2}, .strides = {2, 2}});
+  const auto block = [&](Expr h, const std::string& number, std::int64_t in, std::int64_t out) {
+    const std::string name = "conv" + number;
+    const ConvAttributes same{.pads_begin = {1, 1}, .pads_end = {1, 1}};
+    h = p.named(conv(h, p.weight(name + ".w", {out, in, 3, 3}, in * 9), p.bias(name + ".b", out), same), name);
+    return p.named(max_pool(p.named(relu(h), "relu" + number), {.kernel = {2, 2}, .strides = {2, 2}}), "pool" + number);
   };
-  Expr h = block(x, "conv1", 1, 16);
-  h = flatten(block(h, "conv2", 16, 32));
-  h = relu(dense(h, p.weight("dense1.w", {64, 1568}, 1568), p.bias("dense1.b", 64)));
-  return dense(h, p.weight("dense2.w", {10, 64}, 64), p.bias("dense2.b", 10));
+  const Expr h = p.named(flatten(block(block(x, "1", 1, 16), "2", 16, 32)), "flatten");
+  const Expr hidden = p.named(dense(h, p.weight("dense1.w", {64, 1568}, 1568), p.bias("dense1.b", 64)), "dense1");
+  return p.named(dense(p.named(relu(hidden), "relu3"), p.weight("dense2.w", {10, 64}, 64), p.bias("dense2.b", 10)), "dense2");
 }
 
 using Activation = Expr (*)(Expr);

@@ -24,7 +24,6 @@ struct Options {
   InputOptions input;
   RunChoices run;
   std::vector<std::string> methods;
-  std::string aux;
   QuestionOptions question;
   std::string labels;
   std::vector<std::string> nodes, keep;
@@ -55,7 +54,7 @@ class Analyzing {
  public:
   explicit Analyzing(const Options& options)
       : options_(options),
-        library_(RuleLibrary::builtin()),
+        library_(options.model.registry().rules),
         calls_(parse_calls()),
         model_(load_model(options.model)),
         samples_(load_samples(options.input, model_)),
@@ -112,20 +111,14 @@ class Analyzing {
   }
 
   Program compile(const Targets& targets) {
-    Question question = make_question(model_, explained_, !targets.largest, options_.question.seed);
+    Question question = make_question(model_, explained_, !targets.largest, options_.question);
     if (question.seed == Question::Seed::tensor) seed_ = read_seed(options_.question.seed, samples_.count(), question.seed_tensor);
     if (!options_.nodes.empty()) question.explained = find_nodes(explained_, options_.nodes);
     question.keep = find_nodes(explained_, options_.keep);
 
-    if (!options_.aux.empty()) {
-      auto arrays = std::make_shared<AuxiliaryArrays>(options_.aux);
-      for (auto& [key, array] : io::read_npz(options_.aux)) arrays->add(std::move(key), std::move(array));
-      question.aux = std::move(arrays);
-    }
-
     std::vector<Expr> outputs;
     for (const AnalyzerCall& call : calls_) {
-      const Analysis analysis = analyze(library_, call, question);
+      const Analysis analysis = analyze(library_, call, question, options_.model.registry().operators, options_.model.registry().samplers);
       if (outputs.empty()) outputs.push_back(analysis.output);
       for (std::size_t k = 0; k < analysis.attributions.size(); ++k) {
         if (analysis.attributions[k].shape().rank() > question.explained[k].shape().rank()) stacked_.push_back(outputs.size());
@@ -134,7 +127,9 @@ class Analyzing {
       for (const std::string& note : analysis.notes) fmt::print(stderr, "{}: {}\n", call.name, note);
     }
     mixing_ = first_mixing(outputs);
-    return Program::compile(outputs, {.check_finite = !options_.model.allow_non_finite, .memory = static_cast<std::size_t>(options_.memory * (1 << 20))});
+    return Program::compile(outputs, {.check_finite = !options_.model.allow_non_finite,
+                                      .kernels = options_.model.kernels(),
+                                      .memory = static_cast<std::size_t>(options_.memory * (1 << 20))});
   }
 
   const Options& options_;
@@ -159,7 +154,6 @@ void add_analyze(CLI::App& app, Run& run) {
       ->required()
       ->type_name("NAME");
   add_question_options(*command, options->question);
-  command->add_option("--aux", options->aux, "Arrays that belong to nodes, for rules that ask for them: NODE/NAME, as in conv1/pattern")->type_name("FILE.npz");
   command->add_option("--at", options->nodes, "Explain these inner nodes instead of the input; may be given several times")->type_name("NODE");
   command->add_option("--keep", options->keep, "Nodes that canonizers leave as they are, so that --at finds them")->type_name("NODE");
   command->add_option("--memory", options->memory, "Megabytes that the samples of a method may take together (default 1024)")

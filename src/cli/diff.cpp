@@ -26,14 +26,16 @@ void compare(const Options& options) {
   if (options.methods.size() != 2)
     throw Error(ErrorCode::invalid_argument, fmt::format("diff compares two methods but {} {} given: --method A --method B", options.methods.size(),
                                                          options.methods.size() == 1 ? "is" : "are"));
-  const RuleLibrary library = library_with(options.question.rule_files);
+  const RuleLibrary library = library_with(options.model.registry(), options.question.rule_files);
   std::vector<AnalyzerCall> calls;
   for (const std::string& method : options.methods) {
     calls.push_back(AnalyzerCall::parse(method));
     (void)library.analyzer(calls.back().name);  // an unknown method is told before a model is loaded
   }
   const SampleCase subject(options.model, options.question, options.input, options.sample);
-  const Analysis a = analyze(library, calls[0], subject.question()), b = analyze(library, calls[1], subject.question());
+  const Registry& registry = options.model.registry();
+  const auto analysis_by = [&](const AnalyzerCall& call) { return analyze(library, call, subject.question(), registry.operators, registry.samplers); };
+  const Analysis a = analysis_by(calls[0]), b = analysis_by(calls[1]);
   Comparison comparison(a, b);
   if (subject.has_sample()) comparison.read(subject.evaluate(comparison.expressions(), options.run.threads));
   fmt::print("{}{}\n\n{}", options.model.path, subject.has_sample() ? ", " + subject.sample_name() : "",

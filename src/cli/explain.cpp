@@ -9,7 +9,7 @@
 #include "cli/options.hpp"
 #include "cli/question.hpp"
 #include "cli/sample_case.hpp"
-#include "io/file.hpp"
+#include "rulegrad/io/text_file.hpp"
 #include "rulegrad/relevance_flow.hpp"
 
 namespace rulegrad::cli {
@@ -31,12 +31,14 @@ class Explaining {
  public:
   explicit Explaining(const Options& options)
       : options_(options),
-        library_(library_with(options.question.rule_files)),
+        library_(library_with(options.model.registry(), options.question.rule_files)),
         call_(AnalyzerCall::parse(options.method)),
         case_((static_cast<void>(library_.analyzer(call_.name)), options.model), options.question, options.input, options.sample) {}
 
   void run() {
-    const Analysis analysis = analyze(library_, call_, case_.question());
+    const Registry& registry = options_.model.registry();
+    const Analysis analysis = analyze(library_, call_, case_.question(), registry.operators, registry.samplers);
+    if (!options_.dot.empty()) io::write_text(options_.dot, explain_dot(analysis));  // first: what cannot be written prints nothing
     if (!options_.node.empty()) {
       fmt::print("{}", explain_node(analysis, options_.node));
     } else if (case_.has_sample()) {
@@ -47,11 +49,7 @@ class Explaining {
       fmt::print("{} by {}: {} gradient nodes, from the output to the input\n\n", options_.model.path, options_.method, analysis.steps.size());
       fmt::print("{}", explain_table(analysis, text_width(options_.width)));
     }
-    if (!options_.dot.empty()) {
-      const std::string drawing = explain_dot(analysis);
-      io::write_atomically(options_.dot, {std::as_bytes(std::span(drawing))}, "explain");
-      fmt::print("wrote {}\n", options_.dot);
-    }
+    if (!options_.dot.empty()) fmt::print("wrote {}\n", options_.dot);
   }
 
  private:

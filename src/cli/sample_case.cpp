@@ -14,9 +14,9 @@ void add_sample_options(CLI::App& command, InputOptions& input, std::int64_t& sa
 }
 
 SampleCase::SampleCase(const ModelOptions& model, const QuestionOptions& question, const InputOptions& input, std::int64_t sample)
-    : check_finite_(!model.allow_non_finite), model_(load_model(model)) {
+    : check_finite_(!model.allow_non_finite), kernels_(model.kernels()), model_(load_model(model)) {
   const Expr output = model_.head(head_from_name(question.head));
-  question_ = make_question(model_, output, question.target != "argmax", question.seed);
+  question_ = make_question(model_, output, question.target != "argmax", question);
   if (input.files.empty()) return;
 
   samples_ = load_samples(input, model_);
@@ -38,7 +38,7 @@ std::string SampleCase::sample_name() const {
 }
 
 std::vector<Tensor> SampleCase::evaluate(const std::vector<Expr>& expressions, int threads) const {
-  return Program::compile(expressions, {.check_finite = check_finite_}).run(inputs_, {.threads = threads});
+  return Program::compile(expressions, {.check_finite = check_finite_, .kernels = kernels_}).run(inputs_, {.threads = threads});
 }
 
 }  // namespace rulegrad::cli

@@ -25,6 +25,7 @@ class SampleCase {
 
  private:
   bool check_finite_;
+  const Kernels* kernels_;
   Model model_;
   Question question_;
   std::optional<Samples> samples_;

@@ -189,8 +189,11 @@ std::vector<Value> Evaluator::word_arguments(const Word& word, const Terms& term
   };
   for (const TermId arg : term.args) add(arg);
   for (const auto& [name, id] : term.named) {
-    if (word.position_of(name) != arguments.size()) fail(term, fmt::format("`{}` has no argument '{}' here", word.usage(), name));
-    add(id);
+    // What a recipe is told by name it reads itself: a method is no value.
+    const auto position = word.position_of(name);
+    const bool own = word.kind == WordKind::recipe;
+    if (!position || (!own && position != arguments.size())) fail(term, fmt::format("`{}` has no argument '{}' here", word.usage(), name));
+    if (!own) add(id);
   }
   return arguments;
 }

@@ -67,7 +67,7 @@ constexpr std::array table{
 
     word("onehot", "index", recipe),
     word("score", "", recipe),
-    word("relevance", "[node]", recipe),
+    word("relevance", "[node], [of = method]", recipe),
     word("pick", "values, key, i", recipe),
     word("uniform", "[axes], key, i", recipe),
     word("normal", "[axes], key, i", recipe),

@@ -144,6 +144,18 @@ TEST_CASE("the command is a program like any other: it uses public headers only"
   }
 }
 
+TEST_CASE("public headers open their namespace with default visibility, or the library would hide what they declare") {
+  static const std::regex hidden(R"(^namespace rulegrad(::\w+)? \{)");
+  for (const auto& entry : fs::recursive_directory_iterator(root / "include/rulegrad")) {
+    if (!entry.is_regular_file() || entry.path().parent_path().filename() == "dsl") continue;  // header-only but flat.hpp
+    std::ifstream in(entry.path());
+    for (std::string line; std::getline(in, line);) {
+      INFO(entry.path().string(), ": write `namespace [[gnu::visibility(\"default\")]] rulegrad {`");
+      CHECK_FALSE(std::regex_search(line, hidden));
+    }
+  }
+}
+
 TEST_CASE("no source file is longer than 800 lines") {
   for (const char* folder : {"src", "include", "tests", "benchmarks", "examples"}) {
     if (!fs::exists(root / folder)) continue;

@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <regex>
 #include <set>
@@ -78,6 +79,19 @@ std::vector<Shown> shown_commands(const fs::path& page) {
   return result;
 }
 
+/// Equal but for the last two units of the last digit of numbers with a fraction: float32 sums differ between processors.
+bool shows_the_same(const std::string& a, const std::string& b) {
+  static const std::regex fraction("-?[0-9]+\\.[0-9]+");
+  if (std::regex_replace(a, fraction, "#") != std::regex_replace(b, fraction, "#")) return false;
+  std::sregex_iterator left(a.begin(), a.end(), fraction), right(b.begin(), b.end(), fraction);
+  for (; left != std::sregex_iterator(); ++left, ++right) {
+    const std::string x = left->str(), y = right->str();
+    const double unit = std::pow(10.0, -static_cast<double>(x.size() - x.find('.') - 1));
+    if (std::abs(std::stod(x) - std::stod(y)) > 2.5 * unit) return false;
+  }
+  return true;
+}
+
 std::vector<fs::path> pages() {
   std::vector<fs::path> result{source_root() / "README.md"};
   for (const auto& entry : fs::recursive_directory_iterator(source_root() / "docs"))
@@ -104,7 +118,10 @@ TEST_CASE("every command that the documentation shows prints what it shows") {
     for (const Shown& shown : shown_commands(page)) {
       ++commands;
       INFO(fs::relative(page, source_root()).string(), ":", shown.line, ": $ ", shown.command);
-      CHECK(place.run(shown.command).out == shown.output);
+      const std::string out = place.run(shown.command).out;
+      const bool same = shows_the_same(out, shown.output);
+      if (!same) CHECK(out == shown.output);
+      CHECK(same);
     }
   }
   CHECK(commands > 15);

@@ -22,12 +22,12 @@ const std::string analyzers = [] {
 struct ResNet {
   Graph graph{DType::float64};
   Draw draw;
-  Expr x = graph.input("x", {DType::float64, Shape{B, 2, 5, 5}});
+  Expr x = graph.input("x", {DType::float64, Shape{B, 3, 5, 5}});
   Expr y;
-  std::vector<Expr> sums, shorts;
+  std::vector<Expr> sums, shorts, bodies;
 
   explicit ResNet(std::uint64_t seed) : draw(seed) {
-    Expr h = relu(layer(x, 3));
+    Expr h = relu(layer(x, 6));
     for (int block = 0; block < 8; ++block) {
       const std::int64_t channels = h.shape()[1].factor, wide = block % 3 == 2 ? channels + 1 : channels;
       const Expr body = layer(relu(layer(h, wide)), wide);
@@ -36,6 +36,8 @@ struct ResNet {
       const Expr sum = block % 2 == 0 ? body + shortcut : shortcut + body;
       sums.push_back(sum);
       shorts.push_back(shortcut);
+      bodies.insert(bodies.end(), {body, body.operand(0).operand(0)});
+      if (wide != channels) bodies.push_back(shortcut);
       h = relu(sum);
     }
     y = dense(mean(h, {2, 3}), draw.weight(graph, {3, h.shape()[1].factor}));
@@ -44,6 +46,12 @@ struct ResNet {
     return conv(h, draw.weight(graph, {channels, h.shape()[1].factor, 3, 3}, -0.6, 0.6), 0.0, {{}, {1, 1}, {1, 1}, {}, 1});
   }
 };
+
+bool has_zero(const Tensor& tensor) {
+  for (std::int64_t i = 0; i < tensor.size(); ++i)
+    if (tensor.at(i) == 0) return true;
+  return false;
+}
 
 }  // namespace
 
@@ -57,10 +65,14 @@ TEST_CASE("each residual policy is at most four lines") {
 
 TEST_CASE("residual policies conserve relevance over eight blocks with identity and projection shortcuts") {
   const RuleLibrary library = library_with(analyzers);
-  for (std::uint64_t seed = 1; seed <= 3; ++seed) {
+  int alive = 0;
+  for (std::uint64_t seed = 1; seed <= 12; ++seed) {
     ResNet net(seed);
     const Question question = question_about(net.y, {net.x});
-    const Tensor value = net.draw.tensor({2, 2, 5, 5});
+    const Tensor value = net.draw.tensor({2, 3, 5, 5});
+    // Half of the relevance to a branch that is exactly 0 has nowhere to go, whatever the layers do: such networks are no test.
+    if (std::any_of(net.bodies.begin(), net.bodies.end(), [&](Expr body) { return has_zero(evaluate(std::vector<Expr>{body}, {{"x", value}})[0]); })) continue;
+    ++alive;
     for (const std::string policy : {"norm", "symmetric", "ratio", "drop_skip"}) {
       CAPTURE(policy);
       CAPTURE(seed);
@@ -75,13 +87,14 @@ TEST_CASE("residual policies conserve relevance over eight blocks with identity 
       CHECK(at_sums == 2 * net.sums.size());
     }
   }
+  CHECK(alive >= 3);
 }
 
 TEST_CASE("residual policies send to each branch what their formulas say") {
   const RuleLibrary library = library_with(analyzers);
   ResNet net(4);
   const Question question = question_about(net.y, {net.x});
-  const Tensor value = net.draw.tensor({1, 2, 5, 5});
+  const Tensor value = net.draw.tensor({1, 3, 5, 5});
   for (const std::string policy : {"norm", "symmetric", "ratio", "drop_skip"}) {
     CAPTURE(policy);
     for (const Step& step : analyze(library, {policy, {}}, question).steps) {

@@ -82,7 +82,7 @@ TEST_CASE("silent failure 3: a layer used twice is explained as two layers with 
   for (const std::string method : {"eps", "eps:e=0.1", "gamma_rule", "plus"}) {
     CAPTURE(method);
     Draw draw(23);
-    const Tensor shared = draw.tensor({5, 5}), bias = draw.tensor({5}), top = draw.tensor({3, 5}), value = draw.tensor({2, 5});
+    const Tensor shared = draw.tensor({5, 5}, -0.5, 1), bias = draw.tensor({5}), top = draw.tensor({3, 5}, -0.5, 1), value = draw.tensor({2, 5});
     const auto explained = [&](bool tied) {
       Graph graph(DType::float64);
       const Expr x = graph.input("x", {DType::float64, Shape{B, 5}});

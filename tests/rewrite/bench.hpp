@@ -7,6 +7,7 @@
 
 #include "rulegrad/analyzer.hpp"
 #include "rulegrad/build.hpp"
+#include "rulegrad/error.hpp"
 #include "rulegrad/operators.hpp"
 #include "rulegrad/program.hpp"
 

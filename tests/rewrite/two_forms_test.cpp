@@ -19,7 +19,7 @@ constexpr var<"xn"> xn;
 constexpr var<"z"> z;
 constexpr var<"scale"> scale;
 constexpr var<"bias"> bias;
-constexpr var<"mean"> mu;
+constexpr var<"mu"> mu;
 constexpr var<"variance"> variance;
 constexpr auto small = param<"epsilon">(1e-7, above(0));
 constexpr auto epsilon = param<"epsilon">(1e-6, above(0));
@@ -55,14 +55,14 @@ constexpr var<"n"> n;
 constexpr var<"k"> k;
 constexpr auto batch_norm_set =
     rules("cpp.canonical.batch_norm",
-          rewrite(n = dsl::batch_norm(y = affine(x, w, b), scale, bias, mu, variance), when(only_use(y)), let(k = scale / sqrt(variance + n["epsilon"])),
+          rewrite(n = dsl::batch_norm(y = affine(_, w, b), scale, bias, mu, variance), when(only_use(y)), let(k = scale / sqrt(variance + n["epsilon"])),
                   y(w = w * out_channels(k, y), b = (b - mu) * k + bias)));
 
 /// Words that guards and right-hand sides know, for comparison with a text.
 constexpr auto words = rules(
-    "cpp.words", rewrite(grad(y = conv(x), r), when(first(conv() || dense(), "through"_a = routing()) || index(conv(), range(0, 1))), vjp(y, r) / 2),
+    "cpp.words", rewrite(grad(y = conv(), r), when(first(conv() || dense(), "through"_a = routing()) || index(conv(), range(0, 1))), vjp(y, r) / 2),
     rewrite(grad(y = affine(x, w), r), when(depth() > 3 && rank(x) == 2), vjp(y(w = w * in_channels(op<"amax">(w, "axes"_a = list(0)), y)), r)),
-    rewrite(grad(y = activation(x), r), when(is(producer(x), affine()) && !last(activation())),
+    rewrite(grad(activation(x), r), when(is(producer(x), affine()) && !last(activation())),
             r - op<"mean">(r, "axes"_a = per_sample) + op<"amax">(x, "axes"_a = channels)));
 
 }  // namespace cpp
@@ -71,9 +71,9 @@ namespace {
 
 constexpr const char* words_text =
     "rules text.words {\n"
-    "  grad(y: conv(x), r) when first(conv or dense, through = routing) or index(conv, 0..1) => vjp(y, r) / 2\n"
+    "  grad(y: conv(), r) when first(conv or dense, through = routing) or index(conv, 0..1) => vjp(y, r) / 2\n"
     "  grad(y: affine(x, w), r) when depth > 3 and rank(x) == 2 => vjp(y(w = w * in_channels(amax(w, axes = [0]), y)), r)\n"
-    "  grad(y: activation(x), r) when producer(x) is affine and not last(activation) =>\n"
+    "  grad(activation(x), r) when producer(x) is affine and not last(activation) =>\n"
     "    r - mean(r, per sample) + amax(x, channels)\n"
     "}\n";
 
