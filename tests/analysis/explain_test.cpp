@@ -78,7 +78,7 @@ TEST_CASE("there is a row for every gradient node, with the place of the rule th
     CHECK(row.place.starts_with("rules/lrp.rules:"));
     CHECK_FALSE(row.why.empty());
   }
-  CHECK(rules == std::map<std::string, int>{{"lrp.epsilon", 1}, {"lrp.flat", 1}, {"lrp.rest", 3}, {"lrp.z_plus", 1}, {"routing", 1}});
+  CHECK(rules == std::map<std::string, int>{{"lrp.epsilon", 1}, {"lrp.flat", 1}, {"lrp.norm", 2}, {"lrp.rest", 1}, {"lrp.z_plus", 1}, {"routing", 1}});
 }
 
 TEST_CASE("batch norm behind a convolution is folded before the canonical methods explain") {

@@ -20,7 +20,7 @@ struct Connection {
 
 /// A layer on flat vectors. Affine layers list their connections and biases; the others say how values flow.
 struct Layer {
-  enum class Kind { affine, relu, tanh, max_pool, avg_pool } kind = Kind::affine;
+  enum class Kind { affine, relu, tanh, max_pool, avg_pool, batch_norm } kind = Kind::affine;
   std::size_t inputs = 0, outputs = 0;
   std::vector<Connection> connections;      ///< of affine layers, and of avg_pool
   Vector bias;                              ///< one an output
@@ -32,6 +32,7 @@ inline Vector forward(const Layer& layer, const Vector& x) {
   Vector y(layer.outputs, 0.0);
   switch (layer.kind) {
     case Layer::Kind::affine:
+    case Layer::Kind::batch_norm:
     case Layer::Kind::avg_pool:
       for (const Connection& c : layer.connections) y[c.to] += c.weight * x[c.from];
       for (std::size_t j = 0; j < layer.bias.size(); ++j) y[j] += layer.bias[j];
@@ -85,6 +86,48 @@ inline Vector lrp_flat(const Layer& layer, const Vector&, const Vector& r, doubl
   return share_out(layer, r, epsilon, [](const Connection&) { return 1.0; }, [](double) { return 0.0; });
 }
 
+inline Vector lrp_w_square(const Layer& layer, const Vector&, const Vector& r, double epsilon) {
+  return share_out(layer, r, epsilon, [](const Connection& c) { return c.weight * c.weight; }, [](double) { return 0.0; });
+}
+inline Vector lrp_z_box(const Layer& layer, const Vector& x, const Vector& r, const Vector& low, const Vector& high, double epsilon) {
+  return share_out(
+      layer, r, epsilon,
+      [&](const Connection& c) { return c.weight * (x[c.from] - (c.weight > 0 ? low : high)[c.from]); }, [](double) { return 0.0; });
+}
+
+/// Contributions that agree with the sign of the pre-activation count 1 + gamma times, the others once.
+inline Vector lrp_generalized_gamma(const Layer& layer, const Vector& x, const Vector& r, double gamma, double epsilon) {
+  const Vector z = forward(layer, x);
+  Vector result(layer.inputs, 0.0), total(layer.outputs, 0.0);
+  const auto counted = [&](double v, std::size_t j) { return v * z[j] > 0 ? v * (1 + gamma) : v; };
+  for (const Connection& c : layer.connections) total[c.to] += counted(x[c.from] * c.weight, c.to);
+  for (std::size_t j = 0; j < layer.bias.size(); ++j) total[j] += counted(layer.bias[j], j);
+  for (const Connection& c : layer.connections)
+    if (z[c.to] != 0) result[c.from] += counted(x[c.from] * c.weight, c.to) / stabilized(total[c.to], epsilon) * r[c.to];
+  return result;
+}
+
+struct AlphaBeta {
+  double alpha = 2, beta = 1, epsilon = 1e-7;
+  bool bias = true, fill_empty = true;
+};
+
+inline Vector lrp_alpha_beta(const Layer& layer, const Vector& x, const Vector& r, const AlphaBeta& how) {
+  Vector result(layer.inputs, 0.0), gains(layer.outputs, 0.0), losses(layer.outputs, 0.0);
+  const auto sort = [&](double v, std::size_t j) { (v > 0 ? gains : losses)[j] += v; };
+  for (const Connection& c : layer.connections) sort(x[c.from] * c.weight, c.to);
+  if (how.bias)
+    for (std::size_t j = 0; j < layer.bias.size(); ++j) sort(layer.bias[j], j);
+  for (const Connection& c : layer.connections) {
+    const double v = x[c.from] * c.weight;
+    const double all = v > 0 ? gains[c.to] : losses[c.to], others = v > 0 ? losses[c.to] : gains[c.to];
+    double part = v > 0 ? how.alpha : -how.beta;
+    if (how.fill_empty && others == 0) part = 1;
+    result[c.from] += part * v / stabilized(all, how.epsilon) * r[c.to];
+  }
+  return result;
+}
+
 /// A whole network: `rule(layer, index among the affine layers, x, r)` answers for affine layers; activations pass,
 /// averages share by value with `epsilon`, a maximum goes to the first winner.
 inline Vector propagate(const std::vector<Layer>& layers, const Vector& input, std::size_t target, double epsilon,
@@ -104,6 +147,7 @@ inline Vector propagate(const std::vector<Layer>& layers, const Vector& input, s
     const Vector& x = values[l];
     switch (layer.kind) {
       case Layer::Kind::affine: r = rule(layer, --affine, x, r); break;
+      case Layer::Kind::batch_norm:
       case Layer::Kind::avg_pool: r = lrp_epsilon(layer, x, r, epsilon); break;
       case Layer::Kind::relu:
       case Layer::Kind::tanh: break;
