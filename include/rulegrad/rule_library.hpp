@@ -37,6 +37,9 @@ class RuleLibrary {
 
   /// Throw Error(unknown_name) with the nearest name.
   [[nodiscard]] const RuleSet& rule_set(std::string_view name) const;
+  /// A rule set by a name as people type it: the one beside `owner` first (`flat` of `innvestigate.lrp.z` is `innvestigate.flat`), then
+  /// that very name. Throws Error(unknown_name).
+  [[nodiscard]] std::string rule_set_near(const std::string& name, std::string_view owner) const;
   [[nodiscard]] const AnalyzerDefinition& analyzer(std::string_view name) const;
   [[nodiscard]] const std::map<std::string, const Function*, std::less<>>& functions() const { return functions_; }
   /// The operators that ship and those that rule files define.

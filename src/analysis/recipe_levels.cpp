@@ -61,7 +61,7 @@ void RecipeRun::build_chain(const std::string& method, LazyArguments given) {
     level.definition = &definition;
     level.given = named(definition, std::move(given));
     for (const Parameter& parameter : definition.parameters)
-      if (parameter.type == "analyzer") level.methods.emplace(parameter.name, method_text(level, parameter));
+      if (parameter.type == "analyzer" || parameter.type == "rules") level.methods.emplace(parameter.name, method_text(level, parameter));
     if (definition.extends == no_term) break;
 
     const Term& base = definition.terms[static_cast<std::size_t>(definition.extends)];
@@ -92,8 +92,8 @@ std::string RecipeRun::method_text(const Level& level, const Parameter& paramete
     if (name != parameter.name) continue;
     const Value given = value();
     if (const std::string* text = word_of(given)) return *text;
-    throw Error(ErrorCode::invalid_argument, fmt::format("{}: parameter '{}' takes the name of an analyzer, not {}", level.definition->name,
-                                                         parameter.name, describe(given)));
+    throw Error(ErrorCode::invalid_argument, fmt::format("{}: parameter '{}' takes the name of {}, not {}", level.definition->name, parameter.name,
+                                                         parameter.type == "rules" ? "a rule set" : "an analyzer", describe(given)));
   }
   if (parameter.fallback == no_term) fail_missing(level.definition->name, parameter);
   return print_term(level.definition->terms, parameter.fallback);
@@ -150,6 +150,10 @@ void RecipeRun::bind_parameters(std::size_t k) {
   Level& level = levels_[k];
   for (const Parameter& parameter : level.definition->parameters) {
     if (parameter.type == "analyzer") continue;
+    if (parameter.type == "rules") {
+      level.scope.bind(parameter.name, AttrValue(level.methods.at(parameter.name)));
+      continue;
+    }
     if (parameter.type == "node") {
       const Expr node = node_parameter(k, parameter);
       level.nodes.emplace(parameter.name, node);
@@ -225,6 +229,7 @@ Expr RecipeRun::node_parameter(std::size_t k, const Parameter& parameter) {
   const Term& fallback = term(k, parameter.fallback);
   if (fallback.kind == TermKind::call && fallback.name == "last" && fallback.args.size() == 1)
     return end_of_last(*user_facts_, term(k, fallback.args[0]).name, fmt::format("'{}' of {}", parameter.name, level.definition->name));
+  if (fallback.kind == TermKind::variable && fallback.name == "input") return explained_[0];
   return node_named(*user_facts_, fallback.name, what);
 }
 

@@ -118,6 +118,7 @@ class RecipeRun {
 
   // recipe_walk.cpp: rules, the reverse walk, results
   void gather();
+  void gather_chosen(const Level& level, const std::string& chosen, const SourceRange& where, const std::vector<ActiveRule::Selector>& selectors);
   void walk();
   Expr seed();
   std::optional<Expr> fall_back(Step& step, Expr node, std::size_t slot, Expr cotangent) const;

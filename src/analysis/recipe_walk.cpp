@@ -51,10 +51,41 @@ void RecipeRun::gather() {
     for (const Use& use : level.definition->uses) {
       std::vector<ActiveRule::Selector> selectors;
       if (use.selector != no_term) selectors.push_back({shared, use.selector, visible});
+      if (const auto chosen = level.methods.find(term(k, use.set).name); chosen != level.methods.end()) {
+        gather_chosen(level, chosen->second, term(k, use.set).where, selectors);
+        continue;
+      }
       gather_rules(graph_, engine_.operators, engine_.library, terms(k), use.set,
                    [&](TermId id) { return evaluate({.level = k, .original = explained_[0], .focus = {}, .world = final_}, id); }, selectors, false, rules_);
     }
   }
+}
+
+/// The rules of a set that a parameter names, as `box(low = -3, high = 3)`.
+void RecipeRun::gather_chosen(const Level& level, const std::string& chosen, const SourceRange& where, const std::vector<ActiveRule::Selector>& selectors) {
+  const AnalyzerCall call = AnalyzerCall::parse(chosen);
+  const LazyArguments arguments = lazy_arguments(graph_, call);
+  Terms synthetic;
+  Term set;
+  set.kind = TermKind::call;
+  set.name = engine_.library.rule_set_near(call.name, level.definition->name);
+  set.where = where;
+  for (const auto& [name, value] : arguments) {
+    const auto id = static_cast<TermId>(synthetic.size());
+    if (name.empty()) set.args.push_back(id);
+    else set.named.emplace_back(name, id);
+    synthetic.push_back({});
+  }
+  const auto root = static_cast<TermId>(synthetic.size());
+  synthetic.push_back(std::move(set));
+  gather_rules(graph_, engine_.operators, engine_.library, synthetic, root,
+               [&](TermId id) -> Value {
+                 Value value = arguments[static_cast<std::size_t>(id)].second();
+                 const auto* attribute = std::get_if<AttrValue>(&value);
+                 const auto* word = attribute == nullptr ? nullptr : std::get_if<std::string>(attribute);
+                 return word != nullptr && word->ends_with(".npy") ? Value(read_array(*word)) : value;
+               },
+               selectors, false, rules_);
 }
 
 void RecipeRun::walk() {

@@ -160,6 +160,18 @@ void RuleLibrary::add(AnalyzerDefinition analyzer) { add_named(analyzers_, std::
 
 const RuleSet& RuleLibrary::rule_set(std::string_view name) const { return find_named(rule_sets_, name, "rule set"); }
 const AnalyzerDefinition& RuleLibrary::analyzer(std::string_view name) const { return find_named(analyzers_, name, "method"); }
+
+std::string RuleLibrary::rule_set_near(const std::string& name, std::string_view owner) const {
+  for (std::string_view space = owner;;) {
+    const std::size_t dot = space.rfind('.');
+    if (dot == std::string_view::npos) break;
+    space = space.substr(0, dot);
+    const std::string inner = fmt::format("{}.{}", space, name);
+    if (rule_sets_.contains(inner)) return inner;
+  }
+  return rule_set(name).name;
+}
+
 std::vector<std::string> RuleLibrary::analyzer_names() const { return keys(analyzers_); }
 std::vector<std::string> RuleLibrary::rule_set_names() const { return keys(rule_sets_); }
 

@@ -34,7 +34,12 @@ class Gatherer {
         for (const auto& [name, id] : term.named)
           if (name == "of") add_named(id);
     for (const TermId set : analyzer.canonizers) add_rule_set(analyzer.terms, set);
-    for (const Use& use : analyzer.uses) add_rule_set(analyzer.terms, use.set);
+    for (const Use& use : analyzer.uses) {
+      const std::string& name = analyzer.terms[static_cast<std::size_t>(use.set)].name;
+      const auto parameter = std::find_if(analyzer.parameters.begin(), analyzer.parameters.end(), [&](const Parameter& p) { return p.type == "rules" && p.name == name; });
+      if (parameter == analyzer.parameters.end()) add_rule_set(analyzer.terms, use.set);
+      else if (parameter->fallback != no_term) add_rule_set(analyzer.terms, parameter->fallback);
+    }
     add_functions(analyzer.terms);
     file_.analyzers.push_back(analyzer);
   }

@@ -23,8 +23,8 @@ inline constexpr std::array<std::string_view, 18> reserved_words{
     "include", "fn", "op",  "rules", "analyzer", "rewrite", "use", "let", "when",
     "wrt",     "on", "and", "or",    "not",      "is",      "for", "inf", "extends"};
 
-inline constexpr std::array<std::string_view, 5> parameter_types{"number", "tensor", "node", "sampler",
-                                                                 "analyzer"};
+inline constexpr std::array<std::string_view, 6> parameter_types{"number", "tensor", "node", "sampler",
+                                                                 "analyzer", "rules"};
 inline constexpr std::array<std::string_view, 4> fallback_words{"error", "gradient", "pass", "zero"};
 inline constexpr std::array<std::string_view, 5> reduction_words{"sum", "mean", "var", "max",
                                                                     "stack"};

@@ -192,7 +192,7 @@ Rule RandomRules::rule(Names outer) {
 }
 
 std::vector<Parameter> RandomRules::parameters(Terms& terms, Names& bound) {
-  static const Names types{"", "", "", "tensor", "node", "sampler", "analyzer"};
+  static const Names types{"", "", "", "tensor", "node", "sampler", "analyzer", "rules"};
   std::vector<Parameter> result;
   for (int i = chance(60) ? below(4) : 0; i > 0; --i) {
     Parameter next;
@@ -203,7 +203,7 @@ std::vector<Parameter> RandomRules::parameters(Terms& terms, Names& bound) {
       next.range = NumberRange{chance(50) ? 0.0 : -std::numeric_limits<double>::infinity(),
                                1 + std::abs(constant()), chance(50), chance(50)};
     // Samplers and analyzers are called, never replaced.
-    if (next.type != "sampler" && next.type != "analyzer") bound.push_back(next.name);
+    if (next.type != "sampler" && next.type != "analyzer" && next.type != "rules") bound.push_back(next.name);
     result.push_back(std::move(next));
   }
   return result;
