@@ -53,12 +53,14 @@ class Expr {
 
 struct Node {
   std::uint32_t id;  ///< order of creation: operands come first. Never an order that results depend on.
+  std::uint32_t hash;  ///< of operator, operands and attributes
   const OpSchema* op;
   std::vector<Expr> operands;
   Attributes attributes;
   Type type;
   Graph* graph;
   std::uint32_t loops = 0;  ///< a bit for each depth at which the value depends on a sample loop (samples.hpp)
+  bool named = false;       ///< does the graph have names for it? Most have none, and are asked often
 };
 
 /// Owner of nodes. Building is for one thread at a time; finished graphs may be read by many.
@@ -86,7 +88,7 @@ class Graph {
 
   /// Notes a name beside a node; a node may have many and several nodes one name (merged or split by rewriting).
   void add_name(Expr expr, std::string name);
-  [[nodiscard]] std::vector<std::string> names(Expr expr) const;
+  [[nodiscard]] const std::vector<std::string>& names(Expr expr) const;
   /// The nodes of that name, in the order they were named.
   [[nodiscard]] std::vector<Expr> find(std::string_view name) const;
 
@@ -99,16 +101,17 @@ class Graph {
  private:
   DType real_;
   std::deque<Node> nodes_;
-  /// Numbers of nodes by hash, in an open table: every construction asks it.
-  struct InternTable {
-    struct Slot {
-      std::size_t hash = 0;
-      std::uint32_t node = 0;  ///< its number plus one; 0: free
-    };
-    std::vector<Slot> slots;
-    void grow();
+  /// Numbers of nodes, by what they are, in an open table that every construction asks. A node first looks for a place in the
+  /// cache line that belongs to its youngest operand: what is built together is found together, however large the graph.
+  struct Interned {
+    std::uint32_t hash = 0;
+    std::uint32_t node = 0;  ///< its number plus one; 0: free
   };
-  InternTable interned_;
+  std::vector<Interned> interned_;
+  /// Where a node of that hash and youngest operand stands for which `same` holds, or the free place where it would.
+  template <class Same>
+  [[nodiscard]] std::size_t place_of(std::uint32_t hash, std::span<const Expr> operands, const Same& same) const;
+  void grow_interned();
   std::vector<Expr> inputs_;
   std::vector<std::shared_ptr<const OpSchema>> kept_;
   std::map<std::pair<std::uint64_t, DType>, Expr> scalars_;  ///< by the bits of the value: rules ask for them often

@@ -29,7 +29,8 @@ class Operators {
 
  private:
   std::deque<std::shared_ptr<const OpSchema>> schemas_;
-  std::unordered_map<std::string, const OpSchema*> by_name_;
+  /// Keyed by the operators' own names: looking one up makes no string.
+  std::unordered_map<std::string_view, const OpSchema*> by_name_;
 };
 
 /// The built-in operator of that name.

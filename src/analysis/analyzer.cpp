@@ -65,13 +65,13 @@ Analysis analyze(const RuleLibrary& library, const AnalyzerCall& call, const Que
   for (std::size_t i = 0; i < all.size(); ++i) all[i] = i;
   auto run = run_of(all);
   const auto groups = groups_of(question.explained, run->moves_input(), run->slides_over_input());
-  if (groups.size() == 1) return run->run();
+  if (groups.size() == 1) return std::move(run->run());
 
   Analysis whole;
   whole.attributions.resize(all.size());
   whole.relevance.resize(all.size());
   for (const auto& members : groups) {
-    Analysis part = run_of(members)->run();
+    const Analysis part = std::move(run_of(members)->run());
     for (std::size_t k = 0; k < members.size(); ++k) {
       whole.attributions[members[k]] = part.attributions[k];
       if (!part.relevance.empty()) whole.relevance[members[k]] = part.relevance[k];

@@ -60,8 +60,8 @@ std::string text_of(const Value& value) {
 std::string differing_parameters(const Step& a, const Step& b) {
   if (!a.match || !b.match) return {};
   std::vector<std::string> parts;
-  for (const auto& [name, value] : a.match->active.parameters->entries()) {
-    const Value* other = b.match->active.parameters->find(name);
+  for (const auto& [name, value] : a.match->active->parameters->entries()) {
+    const Value* other = b.match->active->parameters->find(name);
     if (other != nullptr && text_of(value) != text_of(*other)) parts.push_back(fmt::format("{}: {} | {}", name, text_of(value), text_of(*other)));
   }
   return join(parts);

@@ -15,9 +15,9 @@ Expr node_named(const ForwardFacts& facts, const std::string& name, const std::s
   const std::vector<Expr>& order = facts.order();
   std::vector<std::string> known;
   for (auto it = order.rbegin(); it != order.rend(); ++it) {
-    for (std::string& other : it->graph().names(*it)) {
+    for (const std::string& other : it->graph().names(*it)) {
       if (other == name) return *it;
-      if (!it->is("constant")) known.push_back(std::move(other));
+      if (!it->is("constant")) known.push_back(other);
     }
   }
   std::reverse(known.begin(), known.end());

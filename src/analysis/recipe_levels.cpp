@@ -119,10 +119,11 @@ void RecipeRun::canonize_output() {
   std::vector<Expr> based;
   for (const Expr node : task_.explained)
     if (const auto found = canonized_.image.find(node); found != canonized_.image.end()) based.push_back(found->second);
-  user_facts_ = std::make_unique<ForwardFacts>(std::span(&output_, 1), based);
+  user_facts_ = std::make_unique<ForwardFacts>(std::span(&output_, 1), based);  // what `image` asks
   for (const Expr node : task_.explained) explained_.push_back(image(node));
   analysis_.explained = explained_;
   for (Expr& node : task_.inputs) node = image(node);
+  if (task_.inputs.empty()) return;
   based.insert(based.end(), task_.inputs.begin(), task_.inputs.end());
   user_facts_ = std::make_unique<ForwardFacts>(std::span(&output_, 1), based);
 }

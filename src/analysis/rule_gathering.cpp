@@ -12,7 +12,7 @@ class Gathering {
  public:
   Gathering(Graph& graph, const Operators& operators, const RuleLibrary& library, const std::vector<ActiveRule::Selector>& selectors,
             bool forward, RuleList& into)
-      : library_(library), evaluator_(graph, operators, library.functions(), no_hooks_), selectors_(selectors), forward_(forward), into_(into) {}
+      : library_(library), vocabulary_(operators, library.functions()), evaluator_(graph, vocabulary_, no_hooks_), selectors_(selectors), forward_(forward), into_(into) {}
 
   void add(const Terms& terms, TermId set, const EvaluateTerm& evaluate, int depth = 0) {
     for (ActiveRule& rule : flattened(terms, set, evaluate, depth)) into_.add(std::move(rule));
@@ -72,6 +72,7 @@ class Gathering {
 
   const RuleLibrary& library_;
   EvaluationHooks no_hooks_;
+  Vocabulary vocabulary_;
   Evaluator evaluator_;
   const std::vector<ActiveRule::Selector>& selectors_;
   bool forward_;

@@ -8,9 +8,15 @@
 #include "rulegrad/op_attributes.hpp"
 
 namespace rulegrad {
+namespace {
+
+/// Derivative rules use operators and words alone.
+const Functions no_functions;
+
+}  // namespace
 
 Derivatives::Derivatives(Graph& graph, const Operators& operators)
-    : graph_(graph), operators_(operators), no_facts_({}, {}) {
+    : graph_(graph), operators_(operators), vocabulary_(operators, no_functions), no_facts_({}, {}) {
   const auto no_parameters = std::make_shared<const Scope>();
   for (const auto& schema : operators.all())
     for (const Rule& rule : schema->derivatives)
@@ -44,14 +50,14 @@ std::optional<Expr> Derivatives::close_composite(Expr operation, std::size_t slo
 
 std::optional<Expr> Derivatives::close(Expr operation, std::size_t slot, Expr cotangent) const {
   if (operation.op().expansion) return close_composite(operation, slot, cotangent);
-  const RewriteContext context{graph_, operators_, no_functions_, no_facts_};
+  const RewriteContext context{graph_, vocabulary_, no_facts_};
   const GradientRules rules(context, rules_, {});
   const auto result = rules.apply(operation, slot, cotangent);
   if (!result)
     throw Error(ErrorCode::rule, fmt::format("[{}] has no derivative for its operand '{}': {}", operation.op().name,
                                              operation.op().operand(slot).name, describe(operation)));
   return conform(context, result->value, operation.operand(slot).type(),
-                 fmt::format("the derivative of {} by its operand '{}'", operation.op().name, operation.op().operand(slot).name));
+                 [&] { return fmt::format("the derivative of {} by its operand '{}'", operation.op().name, operation.op().operand(slot).name); });
 }
 
 Expr Derivatives::lower_into(Lowered& lowered, Expr root, bool keep_const) {

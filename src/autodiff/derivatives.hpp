@@ -1,8 +1,10 @@
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "expr/node_map.hpp"
 #include "rewrite/composite.hpp"
@@ -31,7 +33,19 @@ class Derivatives {
   [[nodiscard]] std::optional<Expr> differentiate(Expr e, Expr x, Expr cotangent);
 
  private:
-  using Lowered = NodeMap<Expr>;
+  /// By number of node, null where it was not asked for: nearly every node of a rewritten graph is, in about that order.
+  class Lowered {
+   public:
+    [[nodiscard]] bool contains(Expr node) const { return node->id < images_.size() && images_[node->id]; }
+    [[nodiscard]] Expr at(Expr node) const { return images_[node->id]; }
+    void emplace(Expr node, Expr image) {
+      if (node->id >= images_.size()) images_.resize(std::max<std::size_t>(node->graph->size(), node->id + std::size_t{1}));
+      images_[node->id] = image;
+    }
+
+   private:
+    std::vector<Expr> images_;
+  };
   /// The derivative of a composite operator over stand-ins for its operands.
   struct Template {
     Standalone alone;
@@ -44,7 +58,7 @@ class Derivatives {
   Graph& graph_;
   const Operators& operators_;
   const ForwardFacts* forward_ = nullptr;
-  Functions no_functions_;
+  Vocabulary vocabulary_;
   ForwardFacts no_facts_;
   RuleList rules_;
   Lowered lowered_, lowered_but_const_;

@@ -35,7 +35,7 @@ const OpSchema& Operators::add(std::shared_ptr<const OpSchema> schema) {
 }
 
 const OpSchema* Operators::find(std::string_view name) const {
-  const auto found = by_name_.find(std::string(name));
+  const auto found = by_name_.find(name);
   return found == by_name_.end() ? nullptr : found->second;
 }
 

@@ -16,7 +16,8 @@ namespace {
 
 Expr expand(const CompositeOp& definition, const CompositeScope& scope, std::span<const Expr> operands) {
   const EvaluationHooks no_hooks;
-  Evaluator evaluator(operands[0].graph(), scope.operators, scope.functions, no_hooks);
+  const Vocabulary vocabulary(scope.operators, scope.functions);
+  Evaluator evaluator(operands[0].graph(), vocabulary, no_hooks);
   Scope bound;
   for (std::size_t i = 0; i < operands.size(); ++i) bound.bind(definition.parameters[i], operands[i]);
   return evaluator.as_expr(evaluator.evaluate(definition.terms, definition.result, bound), operands[0].dtype());

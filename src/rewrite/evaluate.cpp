@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "rewrite/match.hpp"
@@ -51,6 +52,11 @@ std::optional<double> arithmetic(std::string_view name, std::span<const double> 
   return std::nullopt;
 }
 
+template <class Small>
+std::span<const Value> spanned(const Small& values) {
+  return {values.data(), values.size()};
+}
+
 Shape without_batch(const Shape& shape) {
   std::vector<Dim> dims;
   for (const Dim dim : shape.dims()) dims.emplace_back(dim.factor);
@@ -84,8 +90,8 @@ Value Evaluator::evaluate(const Terms& terms, TermId id, Scope& scope) {
     case TermKind::variable: {
       if (const Value* bound = scope.find(term.name)) return *bound;
       if (hooks_.fact)
-        if (const auto fact = hooks_.fact(term, {})) return *fact;
-      if (const Word* word = find_word(term.name); word != nullptr && word->value != nullptr && word->least_arguments() == 0)
+        if (const auto fact = hooks_.fact(term, vocabulary_.of(terms, term), {})) return *fact;
+      if (const Word* word = vocabulary_.of(terms, term).word; word != nullptr && word->value != nullptr && word->least_arguments() == 0)
         return call_word(*word, term, {});
       fail(term, fmt::format("'{}' is not bound here", term.name));
     }
@@ -142,15 +148,17 @@ Value Evaluator::call(const Terms& terms, const Term& term, Scope& scope) {
 
   if (term.name == "and" || term.name == "or" || term.name == "not") {
     // Conditions are asked for as such; elsewhere these are the elementwise operators.
-    std::vector<Value> arguments;
+    Arguments arguments;
     for (const TermId arg : term.args) arguments.push_back(evaluate(terms, arg, scope));
     const OpSchema& op = operators_.at("logical_" + term.name);
-    return call_operator(op, terms, term, std::move(arguments), scope);
+    return call_operator(op, terms, term, spanned(arguments), scope);
   }
   if (term.name == "is") return is(terms, term, scope) ? 1.0 : 0.0;
-  if (const Word* word = find_word(term.name)) return call_word(*word, term, word_arguments(*word, terms, term, scope));
-  const OpSchema* op = operators_.find(term.name);
-  std::vector<Value> arguments;
+  const Meaning& meaning = vocabulary_.of(terms, term);
+  if (const Word* word = meaning.word) return call_word(*word, term, spanned(word_arguments(*word, terms, term, scope)));
+  const OpSchema* op = meaning.op;
+  const Function* function = meaning.function;  // evaluating arguments may look other terms up
+  Arguments arguments;
   for (const TermId arg : term.args) {
     const Term& argument = terms[static_cast<std::size_t>(arg)];
     if (argument.kind == TermKind::spread) continue;
@@ -163,24 +171,23 @@ Value Evaluator::call(const Terms& terms, const Term& term, Scope& scope) {
   // A choice that is known now is no operation.
   if (term.name == "where" && arguments.size() == 3)
     if (const auto* chosen = std::get_if<double>(&arguments[0])) return *chosen != 0 ? arguments[1] : arguments[2];
-  std::vector<double> numbers;
-  for (const Value& argument : arguments)
-    if (const auto* number = std::get_if<double>(&argument)) numbers.push_back(*number);
-  if (numbers.size() == arguments.size() && !numbers.empty())
-    if (const auto folded = arithmetic(term.name, numbers)) return *folded;
+  const bool numeric = arguments.size() <= 2 && std::all_of(arguments.begin(), arguments.end(), [](const Value& v) { return std::holds_alternative<double>(v); });
+  if (numeric && !arguments.empty()) {
+    const std::array<double, 2> numbers{std::get<double>(arguments.front()), std::get<double>(arguments.back())};
+    if (const auto folded = arithmetic(term.name, std::span(numbers).first(arguments.size()))) return *folded;
+  }
 
-  if (op != nullptr) return call_operator(*op, terms, term, std::move(arguments), scope);
-  if (const auto function = functions_.find(term.name); function != functions_.end())
-    return call_function(*function->second, term, std::move(arguments));
+  if (op != nullptr) return call_operator(*op, terms, term, spanned(arguments), scope);
+  if (function != nullptr) return call_function(*function, term, std::span(arguments.data(), arguments.size()));
   std::vector<std::string> known = operators_.names();
-  for (const auto& [name, function] : functions_) known.push_back(name);
+  for (const auto& [name, known_function] : vocabulary_.functions()) known.push_back(name);
   for (const Word& other : words()) known.emplace_back(other.name);
   fail(term, unknown_name_message("operator or function", term.name, known));
 }
 
-std::vector<Value> Evaluator::word_arguments(const Word& word, const Terms& terms, const Term& term, Scope& scope) {
-  std::vector<Value> arguments;
+Evaluator::Arguments Evaluator::word_arguments(const Word& word, const Terms& terms, const Term& term, Scope& scope) {
   const std::size_t given = term.args.size() + term.named.size();
+  Arguments arguments;
   const auto add = [&](TermId id) {
     if (word.takes_class(arguments.size(), given))
       arguments.emplace_back(AttrValue(class_text(terms, id, scope)));
@@ -232,7 +239,7 @@ bool Evaluator::is(const Terms& terms, const Term& term, Scope& scope) {
 }
 
 Value Evaluator::call_word(const Word& word, const Term& term, std::span<const Value> arguments) {
-  if (const std::string wrong = wrong_argument_count(word, arguments.size()); !wrong.empty()) fail(term, wrong);
+  if (arguments.size() < word.least || arguments.size() > word.most) fail(term, wrong_argument_count(word, arguments.size()));
   if (word.value != nullptr) {
     try {
       return word.value({term, arguments, slot_, graph_, operators_});
@@ -246,10 +253,10 @@ Value Evaluator::call_word(const Word& word, const Term& term, std::span<const V
   }
   if (word.name == "aux") return call_aux(term, arguments);
   if (word.name == "vjp" && hooks_.vjp) return call_vjp(term, arguments);
-  if (word.name == "next" && hooks_.next) return hooks_.next(as_expr(arguments[0]));
+  if (word.name == "next" && next_) return next_(as_expr(arguments[0]));
   if (word.name == "diff" && hooks_.diff) return hooks_.diff(as_expr(arguments[0]), as_expr(arguments[1]), as_expr(arguments[2]));
   if (hooks_.fact)
-    if (const auto fact = hooks_.fact(term, arguments)) return *fact;
+    if (const auto fact = hooks_.fact(term, {.word = &word, .op = nullptr, .op_class = {}, .function = nullptr}, arguments)) return *fact;
   fail(term, word.kind == WordKind::planned ? fmt::format("`{}` is not run by this version", word.usage())
                                             : fmt::format("`{}` has no value here", word.usage()));
 }
@@ -287,7 +294,7 @@ Value Evaluator::call_vjp(const Term& term, std::span<const Value> arguments) {
   return hooks_.vjp(*operation, slot, expand_to(as_expr(arguments[1]), operation->shape()));
 }
 
-Value Evaluator::call_function(const Function& function, const Term& term, std::vector<Value> arguments) {
+Value Evaluator::call_function(const Function& function, const Term& term, std::span<Value> arguments) {
   if (arguments.size() != function.parameters.size())
     fail(term, fmt::format("fn {} takes {} arguments ({}) but {} were given", function.name, function.parameters.size(),
                            join(function.parameters), arguments.size()));
@@ -296,7 +303,7 @@ Value Evaluator::call_function(const Function& function, const Term& term, std::
   return evaluate_body(function.terms, function.lets, function.result, inner);
 }
 
-Value Evaluator::call_operator(const OpSchema& op, const Terms& terms, const Term& term, std::vector<Value> arguments,
+Value Evaluator::call_operator(const OpSchema& op, const Terms& terms, const Term& term, std::span<const Value> arguments,
                                Scope& scope) {
   std::optional<DType> dtype;
   for (const Value& argument : arguments)

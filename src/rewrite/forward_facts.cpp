@@ -271,12 +271,11 @@ Expr ForwardFacts::producer(Expr v) const {
   }
 }
 
-std::optional<Value> ForwardFacts::answer(const Term& term, std::span<const Value> arguments, Expr node,
-                                          const Operators& operators) const {
-  const Word* word = find_word(term.name);
+std::optional<Value> ForwardFacts::answer(const Term& term, const Meaning& meaning, std::span<const Value> arguments, Expr node) const {
+  const Word* word = meaning.word;
   if (term.kind == TermKind::variable) {
     if (word != nullptr && word->fact != nullptr && word->least_arguments() == 0) return word->fact({term, {}, node, *this});
-    if (op_class_from_name(term.name) || operators.find(term.name) != nullptr) return covers(term.name, node.op()) ? 1.0 : 0.0;
+    if (meaning.operators()) return covers(term.name, node.op()) ? 1.0 : 0.0;
     return std::nullopt;
   }
   if (word == nullptr || word->fact == nullptr) return std::nullopt;
@@ -326,7 +325,7 @@ Value name(const FactCall& call) {
 }  // namespace answers
 
 bool is_named(Expr node, std::string_view glob) {
-  const std::vector<std::string> names = node.graph().names(node);
+  const std::vector<std::string>& names = node.graph().names(node);
   return std::any_of(names.begin(), names.end(), [&](const std::string& one) { return glob_match(glob, one); });
 }
 

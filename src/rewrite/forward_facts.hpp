@@ -9,6 +9,7 @@
 
 #include "rewrite/node_ranks.hpp"
 #include "rewrite/value.hpp"
+#include "rewrite/vocabulary.hpp"
 #include "rulegrad/operators.hpp"
 #include "rulegrad/rule.hpp"
 
@@ -55,8 +56,7 @@ class ForwardFacts {
   [[nodiscard]] Expr producer(Expr v) const;
 
   /// The value of a guard's or selector's fact for `node`; nothing if there is no fact of that name.
-  [[nodiscard]] std::optional<Value> answer(const Term& term, std::span<const Value> arguments, Expr node,
-                                            const Operators& operators = Operators::builtin()) const;
+  [[nodiscard]] std::optional<Value> answer(const Term& term, const Meaning& meaning, std::span<const Value> arguments, Expr node) const;
 
  private:
   using Flags = std::vector<char>;  ///< by rank

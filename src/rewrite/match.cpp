@@ -54,8 +54,10 @@ bool Matcher::fail(std::string why) {
   return false;
 }
 
-bool Matcher::names_operator(std::string_view name) const {
-  return operators_.find(name) != nullptr || op_class_from_name(name).has_value();
+bool Matcher::covers(const Term& name, const OpSchema& op) const {
+  if (op.name == name.name) return true;
+  const Meaning& meaning = vocabulary_.of(terms_, name);
+  return meaning.op_class && op.is(*meaning.op_class);
 }
 
 bool Matcher::match(TermId pattern, Expr expr) {
@@ -74,8 +76,8 @@ bool Matcher::solve(const Goal* goal) {
   switch (term.kind) {
     case TermKind::wildcard: return solve(goal->next);
     case TermKind::variable: {
-      if (names_operator(term.name))
-        return (covers(term.name, expr.op()) || (explain_ && fail(fmt::format("expected {}, found {}", term.name, expr.op().name)))) && solve(goal->next);
+      if (vocabulary_.of(terms_, term).operators())
+        return (covers(term, expr.op()) || (explain_ && fail(fmt::format("expected {}, found {}", term.name, expr.op().name)))) && solve(goal->next);
       if (const Value* bound = scope_.find(term.name)) {
         const Expr* same = std::get_if<Expr>(bound);
         const double* number = std::get_if<double>(bound);
@@ -104,7 +106,7 @@ bool Matcher::solve(const Goal* goal) {
 
 bool Matcher::solve_call(const Term& call, const Goal& goal) {
   const Expr expr = goal.expr;
-  if (!covers(call.name, expr.op())) return (explain_ && fail(fmt::format("expected {}, found {}", call.name, expr.op().name)));
+  if (!covers(call, expr.op())) return (explain_ && fail(fmt::format("expected {}, found {}", call.name, expr.op().name)));
   if (!match_attributes(call, expr)) return false;
   if (only_ellipsis(terms_, call)) return solve(goal.next);
   if (!same_count(call, expr)) return false;
@@ -192,7 +194,7 @@ bool Matcher::match_slot(TermId pattern, Expr node, const std::string& wrt, std:
         for (const Term* term = &terms_[static_cast<std::size_t>(id)]; term->kind == TermKind::label;
              id = term->args[0], term = &terms_[static_cast<std::size_t>(id)])
           scope_.bind(term->name, node);
-        if (covers(call->name, op) && match_attributes(*call, node) && same_count(*call, node) &&
+        if (covers(*call, op) && match_attributes(*call, node) && same_count(*call, node) &&
             solve_operands(*call, node, swapped, call->args.size(), nullptr))
           return true;
         scope_.shrink(before);

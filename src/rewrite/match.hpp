@@ -4,6 +4,7 @@
 #include <string>
 
 #include "rewrite/value.hpp"
+#include "rewrite/vocabulary.hpp"
 #include "rulegrad/operators.hpp"
 #include "rulegrad/rule.hpp"
 
@@ -17,8 +18,8 @@ namespace rulegrad {
 class Matcher {
  public:
   /// `explain`: whether `why()` will be asked for; saying it costs more than most matches.
-  Matcher(const Operators& operators, const Terms& terms, Scope& scope, bool explain = false)
-      : operators_(operators), terms_(terms), scope_(scope), explain_(explain) {}
+  Matcher(const Vocabulary& vocabulary, const Terms& terms, Scope& scope, bool explain = false)
+      : vocabulary_(vocabulary), terms_(terms), scope_(scope), explain_(explain) {}
 
   /// Matches and binds; on failure nothing stays bound and `why()` says what disagreed first.
   [[nodiscard]] bool match(TermId pattern, Expr expr);
@@ -42,9 +43,9 @@ class Matcher {
   bool same_count(const Term& call, Expr expr);
   bool match_attributes(const Term& call, Expr expr);
   bool fail(std::string why);
-  [[nodiscard]] bool names_operator(std::string_view name) const;
+  [[nodiscard]] bool covers(const Term& name, const OpSchema& op) const;
 
-  const Operators& operators_;
+  const Vocabulary& vocabulary_;
   const Terms& terms_;
   Scope& scope_;
   bool explain_;

@@ -9,11 +9,17 @@
 
 namespace rulegrad {
 
+void RuleList::add(ActiveRule rule) {
+  const Terms& terms = rule.rule->terms;
+  rule.leads_on = std::any_of(terms.begin(), terms.end(), [](const Term& term) { return term.name == "next"; });
+  rules_.push_back(std::make_shared<const ActiveRule>(std::move(rule)));
+}
+
 const std::vector<std::size_t>& RuleList::candidates(const OpSchema& op) const {
   const auto [entry, fresh] = candidates_.try_emplace(&op);
   if (fresh)
     for (std::size_t i = 0; i < rules_.size(); ++i) {
-      const Rule& rule = *rules_[i].rule;
+      const Rule& rule = *rules_[i]->rule;
       const std::string root = root_name(rule.terms, rule.pattern);
       const bool bare_variable = root_call(rule.terms, rule.pattern) == nullptr && !covers(root, op) &&
                                  !op_class_from_name(root) && operators_->find(root) == nullptr;
@@ -37,8 +43,8 @@ bool GradientRules::selected(const ActiveRule& rule, Expr node) const {
       continue;
     }
     EvaluationHooks hooks;
-    hooks.fact = [&](const Term& term, std::span<const Value> arguments) { return context_.facts.answer(term, arguments, node, context_.operators); };
-    Evaluator evaluator(context_.graph, context_.operators, context_.functions, hooks);
+    hooks.fact = [&](const Term& term, const Meaning& meaning, std::span<const Value> arguments) { return context_.facts.answer(term, meaning, arguments, node); };
+    Evaluator evaluator(context_.graph, context_.vocabulary, hooks);
     Scope scope = *selector.parameters;
     scope.bind("node", node);
     const bool holds = evaluator.evaluate_condition(*selector.terms, selector.term, scope);
@@ -50,7 +56,7 @@ bool GradientRules::selected(const ActiveRule& rule, Expr node) const {
 
 bool GradientRules::matches(const ActiveRule& active, Expr node, std::size_t slot, Scope& scope, std::string* why) const {
   const Rule& rule = *active.rule;
-  Matcher matcher(context_.operators, rule.terms, scope, why != nullptr);
+  Matcher matcher(context_.vocabulary, rule.terms, scope, why != nullptr);
   if (!matcher.match_slot(rule.pattern, node, rule.wrt, slot)) {
     if (why != nullptr) *why = matcher.why();
     return false;
@@ -62,8 +68,8 @@ bool GradientRules::matches(const ActiveRule& active, Expr node, std::size_t slo
   }
   if (rule.guard == no_term) return true;
   EvaluationHooks hooks;
-  hooks.fact = [&](const Term& term, std::span<const Value> arguments) { return context_.facts.answer(term, arguments, node, context_.operators); };
-  Evaluator evaluator(context_.graph, context_.operators, context_.functions, hooks);
+  hooks.fact = [&](const Term& term, const Meaning& meaning, std::span<const Value> arguments) { return context_.facts.answer(term, meaning, arguments, node); };
+  Evaluator evaluator(context_.graph, context_.vocabulary, hooks);
   evaluator.set_match(node, slot);
   if (evaluator.evaluate_condition(rule.terms, rule.guard, scope)) return true;
   if (why != nullptr) *why = "its `when` guard does not hold";
@@ -71,16 +77,18 @@ bool GradientRules::matches(const ActiveRule& active, Expr node, std::size_t slo
 }
 
 std::optional<RuleResult> GradientRules::apply(Expr node, std::size_t slot, Expr cotangent, std::size_t from) const {
+  Scope scope;
   for (const std::size_t index : rules_.candidates(node.op())) {
     if (index < from) continue;
-    const ActiveRule& active = rules_.rules()[index];
-    Scope scope;
+    const ActiveRule& active = rules_[index];
+    scope.shrink(0);
     if (!matches(active, node, slot, scope, nullptr)) continue;
     const Rule& rule = *active.rule;
     if (rule.cotangent != "_") scope.bind(rule.cotangent, cotangent);
-    EvaluationHooks hooks = hooks_;
     std::vector<std::size_t> led_to;
-    hooks.next = [&, index](Expr other) -> Value {
+    Evaluator evaluator(context_.graph, context_.vocabulary, hooks_);
+    evaluator.set_match(node, slot);
+    const auto next = [&, index](Expr other) -> Value {
       const auto below = apply(node, slot, other, index + 1);
       if (!below)
         throw Error(ErrorCode::rule, fmt::format("{}next(...) found no rule below this one for {}", at_place(rule.where), describe(node)));
@@ -88,10 +96,9 @@ std::optional<RuleResult> GradientRules::apply(Expr node, std::size_t slot, Expr
       led_to.insert(led_to.end(), below->below.begin(), below->below.end());
       return below->value;
     };
-    Evaluator evaluator(context_.graph, context_.operators, context_.functions, hooks);
-    evaluator.set_match(node, slot);
-    const Value value = evaluator.evaluate_body(rule.terms, rule.lets, rule.result, scope);
-    return RuleResult{index, value, std::move(scope), std::move(led_to)};
+    if (active.leads_on) evaluator.set_next(next);
+    Value value = evaluator.evaluate_body(rule.terms, rule.lets, rule.result, scope);
+    return RuleResult{index, std::move(value), std::move(scope), std::move(led_to)};
   }
   return std::nullopt;
 }
@@ -99,7 +106,7 @@ std::optional<RuleResult> GradientRules::apply(Expr node, std::size_t slot, Expr
 NearMiss GradientRules::nearest(Expr node, std::size_t slot) const {
   NearMiss best;
   for (const std::size_t index : rules_.candidates(node.op())) {
-    const ActiveRule& active = rules_.rules()[index];
+    const ActiveRule& active = rules_[index];
     Scope scope;
     std::string why;
     if (!matches(active, node, slot, scope, &why)) return {&active, why};
@@ -107,22 +114,22 @@ NearMiss GradientRules::nearest(Expr node, std::size_t slot) const {
   return best;
 }
 
-std::optional<Expr> conform(const RewriteContext& context, const Value& value, const Type& type, const std::string& what) {
+std::optional<Expr> conform(const RewriteContext& context, const Value& value, const Type& type, const std::function<std::string()>& what) {
   if (const auto* number = std::get_if<double>(&value)) {
     if (*number == 0) return std::nullopt;
-    return context.graph.apply(context.operators.at("fill"), {}, FillAttributes{*number, type.dtype, type.shape.with_samples(false)});
+    return context.graph.apply(context.vocabulary.operators().at("fill"), {}, FillAttributes{*number, type.dtype, type.shape.with_samples(false)});
   }
   const auto* expr = std::get_if<Expr>(&value);
-  if (expr == nullptr) throw Error(ErrorCode::rule, fmt::format("{} gives {}, which is no expression", what, describe(value)));
+  if (expr == nullptr) throw Error(ErrorCode::rule, fmt::format("{} gives {}, which is no expression", what(), describe(value)));
   if (is_zero(*expr)) return std::nullopt;
   if (expr->dtype() != type.dtype)
-    throw Error(ErrorCode::dtype, fmt::format("{} gives {} where the operand is {}", what, to_string(expr->type()), to_string(type)));
+    throw Error(ErrorCode::dtype, fmt::format("{} gives {} where the operand is {}", what(), to_string(expr->type()), to_string(type)));
   if (expr->shape().dims() == type.shape.dims()) return *expr;
   const auto wide = broadcast(expr->shape(), type.shape);
   if (!wide || wide->dims() != type.shape.dims())
-    throw Error(ErrorCode::shape, fmt::format("{} gives shape {} but the operand it is for has shape {}", what,
+    throw Error(ErrorCode::shape, fmt::format("{} gives shape {} but the operand it is for has shape {}", what(),
                                               to_string(expr->shape()), to_string(type.shape)));
-  return context.graph.apply(context.operators.at("expand"), {*expr}, ShapeAttributes{type.shape.with_samples(false)});
+  return context.graph.apply(context.vocabulary.operators().at("expand"), {*expr}, ShapeAttributes{type.shape.with_samples(false)});
 }
 
 }  // namespace rulegrad

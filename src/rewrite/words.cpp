@@ -117,16 +117,7 @@ std::vector<double> FactCall::range(std::size_t position) const {
                                            describe(arguments[position])));
 }
 
-std::size_t Word::most_arguments() const {
-  return parameters.empty() ? 0 : 1 + static_cast<std::size_t>(std::count(parameters.begin(), parameters.end(), ','));
-}
-
-std::size_t Word::least_arguments() const {
-  return most_arguments() - static_cast<std::size_t>(std::count(parameters.begin(), parameters.end(), '['));
-}
-
 std::string_view Word::parameter(std::size_t position, std::size_t given) const {
-  const std::size_t most = most_arguments();
   if (parameters.starts_with('[') && given < most) position += most - given;
   std::string_view rest = parameters;
   for (; position > 0 && !rest.empty(); --position) {
@@ -139,7 +130,6 @@ std::string_view Word::parameter(std::size_t position, std::size_t given) const 
 }
 
 std::optional<std::size_t> Word::position_of(std::string_view option) const {
-  const std::size_t most = most_arguments();
   for (std::size_t i = 0; i < most; ++i) {
     const std::string_view found = parameter(i, most);
     if (const std::size_t equals = found.find(" = "); equals != std::string_view::npos && found.substr(0, equals) == option) return i;
@@ -148,6 +138,7 @@ std::optional<std::size_t> Word::position_of(std::string_view option) const {
 }
 
 bool Word::takes_class(std::size_t position, std::size_t given) const {
+  if (parameters.find("class") == std::string_view::npos) return false;
   const std::string_view found = parameter(position, given);
   return found == "class" || found.ends_with(" = class");
 }

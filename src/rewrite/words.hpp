@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -63,8 +64,11 @@ struct Word {
   Value (*fact)(const FactCall&) = nullptr;
   bool gives_tensor = false;  ///< an expression of the graph rather than a number, list or shape
 
-  [[nodiscard]] std::size_t least_arguments() const;
-  [[nodiscard]] std::size_t most_arguments() const;
+  std::size_t most = parameters.empty() ? 0 : 1 + static_cast<std::size_t>(std::count(parameters.begin(), parameters.end(), ','));
+  std::size_t least = most - static_cast<std::size_t>(std::count(parameters.begin(), parameters.end(), '['));
+
+  [[nodiscard]] std::size_t least_arguments() const { return least; }
+  [[nodiscard]] std::size_t most_arguments() const { return most; }
   /// The parameter that an argument is for; those in brackets at the front are the first to be left out.
   [[nodiscard]] std::string_view parameter(std::size_t position, std::size_t given) const;
   /// Where an argument given by name stands among the others, or nothing.
