@@ -102,7 +102,7 @@ TEST_CASE("lrp.z agrees with sums over connections") {
 }
 
 TEST_CASE("lrp.epsilon agrees with sums over connections") {
-  check_method("lrp.epsilon", 1e-6, [](const Layer& l, std::size_t, const Vector& x, const Vector& r) { return oracle::lrp_epsilon(l, x, r, 1e-7); });
+  check_method("lrp.epsilon", 1e-7, [](const Layer& l, std::size_t, const Vector& x, const Vector& r) { return oracle::lrp_epsilon(l, x, r, 1e-7); });
   check_method("lrp.epsilon:epsilon=0.25", 1e-6, [](const Layer& l, std::size_t, const Vector& x, const Vector& r) { return oracle::lrp_epsilon(l, x, r, 0.25); });
 }
 
@@ -125,12 +125,12 @@ TEST_CASE("lrp.generalized_gamma agrees with sums over connections") {
 
 TEST_CASE("lrp.alpha_beta agrees with sums over connections: bias split or left out, empty parts filled or lost") {
   const auto rule = [](oracle::AlphaBeta how) { return [how](const Layer& l, std::size_t, const Vector& x, const Vector& r) { return oracle::lrp_alpha_beta(l, x, r, how); }; };
-  check_method("lrp.alpha_beta", 1e-6, rule({}));
+  check_method("lrp.alpha_beta", 1e-7, rule({}));
   check_method("lrp.alpha_beta:alpha=3,epsilon=0.01", 1e-6, rule({.alpha = 3, .beta = 2, .epsilon = 0.01}));
-  check_method("lrp.alpha_2_beta_1:fill_empty=0", 1e-6, rule({.fill_empty = false}));
-  check_method("lrp.alpha_2_beta_1:bias=0", 1e-6, rule({.bias = false}));
-  check_method("lrp.alpha_1_beta_0", 1e-6, rule({.alpha = 1, .beta = 0}));
-  check_method("lrp.alpha_1_beta_0:bias=0,fill_empty=0", 1e-6, rule({.alpha = 1, .beta = 0, .bias = false, .fill_empty = false}));
+  check_method("lrp.alpha_2_beta_1:fill_empty=0", 1e-7, rule({.fill_empty = false}));
+  check_method("lrp.alpha_2_beta_1:bias=0", 1e-7, rule({.bias = false}));
+  check_method("lrp.alpha_1_beta_0", 1e-7, rule({.alpha = 1, .beta = 0}));
+  check_method("lrp.alpha_1_beta_0:bias=0,fill_empty=0", 1e-7, rule({.alpha = 1, .beta = 0, .bias = false, .fill_empty = false}));
 }
 
 TEST_CASE("lrp.z_plus, lrp.w_square and lrp.flat agree with sums over connections") {
