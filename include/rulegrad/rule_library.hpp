@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "rulegrad/check.hpp"
 #include "rulegrad/rule.hpp"
 
 namespace [[gnu::visibility("default")]] rulegrad {
@@ -18,7 +19,8 @@ class RuleLibrary {
   /// The shipped `rules/*.rules`, parsed once.
   [[nodiscard]] static const RuleLibrary& builtin();
 
-  /// Adds all items of a file. Throws Error(rule) that names both places when a name is taken.
+  /// Adds all items of a file, once they are checked (rulegrad/check.hpp) together with what the library holds. Throws
+  /// RuleError with every error found; then nothing is added. An item that equals one that is there is that one.
   void add(const RuleFile& file);
   /// Parses the text of a file and adds it; `path` is what messages call it.
   void add_text(std::string_view text, const std::string& path);
@@ -26,6 +28,11 @@ class RuleLibrary {
   /// Adds a rule set made with the C++ DSL.
   void add(RuleSet rules);
   void add(AnalyzerDefinition analyzer);
+
+  /// The operators that rules added from now on may name; they must live as long as the library.
+  void set_operators(const Operators& operators) { operators_ = &operators; }
+  /// What a file that is added may refer to.
+  [[nodiscard]] CheckContext check_context() const;
 
   /// Throw Error(unknown_name) with the nearest name.
   [[nodiscard]] const RuleSet& rule_set(std::string_view name) const;
@@ -35,6 +42,9 @@ class RuleLibrary {
   [[nodiscard]] std::vector<std::string> rule_set_names() const;
 
  private:
+  void add_checked(const RuleFile& file);
+
+  const Operators* operators_ = &Operators::builtin();
   std::map<std::string, std::shared_ptr<const RuleSet>, std::less<>> rule_sets_;
   std::map<std::string, std::shared_ptr<const AnalyzerDefinition>, std::less<>> analyzers_;
   std::map<std::string, std::shared_ptr<const Function>, std::less<>> owned_functions_;

@@ -78,7 +78,7 @@ class Analyzing {
         step.rule_set = active.set;
         step.rule = active.rule->name;
         step.where = active.rule->where;
-        rewritten = conform(context, applied->value, type, fmt::format("{}this rule for {}", at_place(step.where), describe(node)));
+        rewritten = conform(context, applied->value, type, fmt::format("{}this rule for {}", at_place(step.where), describe(node)), node);
       } else if (recipe_.fallback == Fallback::error) {
         // The walk goes on as the gradient would, so that one error names every such node.
         unclaimed.add(node, slot, rules.nearest(node, slot));

@@ -15,12 +15,9 @@ namespace rulegrad {
 namespace {
 
 template <class Map, class T>
-void add_named(Map& map, T item, std::string_view kind) {
+void add_named(Map& map, T item) {
   auto shared = std::make_shared<const T>(std::move(item));
-  const auto [entry, fresh] = map.emplace(shared->name, shared);
-  if (!fresh)
-    throw Error(ErrorCode::rule, fmt::format("{}{} '{}' is defined already, at {}give it another name", at_place(shared->where),
-                                             kind, shared->name, at_place(entry->second->where)));
+  map.emplace(shared->name, shared);
 }
 
 template <class Map>
@@ -42,22 +39,40 @@ const auto& find_named(const Map& map, std::string_view name, std::string_view k
 const RuleLibrary& RuleLibrary::builtin() {
   static const RuleLibrary library = [] {
     RuleLibrary shipped;
-    for (const auto& [path, text] : shipped_rules()) shipped.add_text(text, std::string(path));
+    for (const auto& [path, text] : shipped_rules()) shipped.add_checked(parse_rules(text, std::string(path)));
     return shipped;
   }();
   return library;
 }
 
-void RuleLibrary::add(const RuleFile& file) {
-  for (const Function& function : file.functions) {
-    add_named(owned_functions_, function, "fn");
-    functions_.emplace(function.name, owned_functions_.at(function.name).get());
-  }
-  for (const RuleSet& rules : file.rule_sets) add(rules);
-  for (const AnalyzerDefinition& analyzer : file.analyzers) add(analyzer);
+CheckContext RuleLibrary::check_context() const {
+  CheckContext context;
+  context.operators = operators_;
+  context.functions = functions_;
+  for (const auto& [name, rules] : rule_sets_) context.rule_sets.emplace(name, rules.get());
+  for (const auto& [name, analyzer] : analyzers_) context.analyzers.emplace(name, analyzer.get());
+  return context;
 }
 
-void RuleLibrary::add_text(std::string_view text, const std::string& path) { add(parse_rules(text, path)); }
+void RuleLibrary::add(const RuleFile& file) {
+  require_no_errors(check(file, check_context()), {});
+  add_checked(file);
+}
+
+void RuleLibrary::add_text(std::string_view text, const std::string& path) {
+  const RuleFile file = parse_rules(text, path);
+  require_no_errors(check(file, check_context()), text);
+  add_checked(file);
+}
+
+void RuleLibrary::add_checked(const RuleFile& file) {
+  for (const Function& function : file.functions) {
+    add_named(owned_functions_, function);
+    functions_.emplace(function.name, owned_functions_.at(function.name).get());
+  }
+  for (const RuleSet& rules : file.rule_sets) add_named(rule_sets_, rules);
+  for (const AnalyzerDefinition& analyzer : file.analyzers) add_named(analyzers_, analyzer);
+}
 
 void RuleLibrary::add_file(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
@@ -67,8 +82,19 @@ void RuleLibrary::add_file(const std::string& path) {
   add_text(text.str(), path);
 }
 
-void RuleLibrary::add(RuleSet rules) { add_named(rule_sets_, std::move(rules), "rules"); }
-void RuleLibrary::add(AnalyzerDefinition analyzer) { add_named(analyzers_, std::move(analyzer), "analyzer"); }
+void RuleLibrary::add(RuleSet rules) {
+  RuleFile file;
+  file.path = rules.where.file;
+  file.rule_sets.push_back(std::move(rules));
+  add(file);
+}
+
+void RuleLibrary::add(AnalyzerDefinition analyzer) {
+  RuleFile file;
+  file.path = analyzer.where.file;
+  file.analyzers.push_back(std::move(analyzer));
+  add(file);
+}
 
 const RuleSet& RuleLibrary::rule_set(std::string_view name) const { return find_named(rule_sets_, name, "rule set"); }
 const AnalyzerDefinition& RuleLibrary::analyzer(std::string_view name) const { return find_named(analyzers_, name, "method"); }
