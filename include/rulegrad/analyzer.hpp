@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <utility>
@@ -9,45 +10,60 @@
 #include "rulegrad/operators.hpp"
 #include "rulegrad/provenance.hpp"
 #include "rulegrad/rule_library.hpp"
+#include "rulegrad/sampler.hpp"
 
 namespace [[gnu::visibility("default")]] rulegrad {
 
 /// An analyzer with arguments for its parameters, as in `lrp.epsilon:epsilon=0.1`.
 struct AnalyzerCall {
+  /// A number; a word (a node, a sampler, an analyzer such as `lrp.epsilon(epsilon=0.1)`, a file `x.npy`); an array.
   using Argument = std::variant<double, std::string, Tensor>;
   std::string name;
-  std::vector<std::pair<std::string, Argument>> arguments;
+  std::vector<std::pair<std::string, Argument>> arguments;  ///< a name may be empty: by position
 
-  /// Reads `name` or `name:key=value,key=value`; numbers become numbers. Throws Error(invalid_argument).
+  /// Reads `name`, `name:key=value,key=value` or `name(value, key=value)`; numbers become numbers. Commas inside of
+  /// brackets belong to the value. Throws Error(invalid_argument).
   [[nodiscard]] static AnalyzerCall parse(std::string_view text);
 };
 
 /// What is explained: which output of the model, for which of its inputs, and for which target.
 struct Question {
   Expr output;                  ///< of shape [B, ...]; flattened to one row of scores a sample
-  std::vector<Expr> explained;  ///< inputs, or inner nodes
-  /// int64 [B]: the index of the explained score of each sample; absent: the largest.
+  /// Inputs, or inner nodes. Analyzers that move the `input` (noise, paths, windows) move all inputs together, and each
+  /// inner node by itself.
+  std::vector<Expr> explained;
+  /// int64 [B]: the index of the explained score of each sample; absent: the largest on the user's own input.
   Expr target;
   /// Overrides the analyzer's seed: of the flattened output's shape.
   enum class Seed { own, one, value, tensor };
   Seed seed = Seed::own;
   Expr seed_tensor;
+  /// Nodes that canonizers must leave as they are, so that they can be explained.
+  std::vector<Expr> keep = {};
+  /// How arrays are read that arguments and rules name as files; absent: naming one is an error.
+  std::function<Tensor(const std::string& path)> read_array = {};
 };
 
 /// An analyzer applied to a graph: expressions to compile, and how each gradient node was closed.
 struct Analysis {
-  std::vector<Expr> attributions;  ///< one for each explained value, of its shape
-  std::vector<Expr> relevance;     ///< the totals that reached them, before the analyzer's `result`
-  Expr seed;
+  /// One for each explained value, of its shape; where the analyzer's result stacks a loop of n samples, [n, shape...].
+  std::vector<Expr> attributions;
+  /// The totals that reached them in the last reverse walk, before any `result`. They depend on the samples of the
+  /// analyzer's loops (`loops()`) where it has some; absent where the analyzer asks for no relevance.
+  std::vector<Expr> relevance;
+  Expr seed;                       ///< absent where there was no walk
   Expr output;                     ///< the canonised, flattened output [B, n]
   Provenance steps;
-  std::vector<std::string> canonized;  ///< a line for each forward rewrite
+  std::vector<Expr> explained;  ///< the canonised explained values
+  std::vector<ForwardRewrite> rewrites;
+  std::vector<std::string> notes;  ///< what was chosen for the user: `layer = relu 'r4' float32[B, 64, 7, 7]`
 };
 
 /// Builds the explanation as expressions of the question's graph. Throws Error: unclaimed nodes (all of them, with the
 /// nearest rule and what to type), unknown names, parameters out of range, rules that do not fit.
 [[nodiscard]] Analysis analyze(const RuleLibrary& library, const AnalyzerCall& call, const Question& question,
-                               const Operators& operators = Operators::builtin());
+                               const Operators& operators = Operators::builtin(),
+                               const Samplers& samplers = Samplers::builtin());
 
 /// The rules of a method and of everything it builds on, as text that stands on its own.
 [[nodiscard]] std::string show_method(const RuleLibrary& library, std::string_view method);

@@ -62,7 +62,7 @@ const AttrType& attr_type<NoAttributes>();
 /// An immutable attribute struct of any operator.
 class Attributes {
  public:
-  Attributes() : Attributes(NoAttributes{}) {}
+  Attributes();
   template <class T>
   // NOLINTNEXTLINE(google-explicit-constructor): builders pass their structs as they are.
   Attributes(T value) : type_(&attr_type<T>()), value_(std::make_shared<const T>(std::move(value))) {}
@@ -86,7 +86,7 @@ class Attributes {
   Attributes(const AttrType& type, std::shared_ptr<const void> value) : type_(&type), value_(std::move(value)) {}
   void require(const AttrType& type) const;
 
-  const AttrType* type_;
+  const AttrType* type_ = nullptr;
   std::shared_ptr<const void> value_;
 };
 

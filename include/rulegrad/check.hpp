@@ -27,6 +27,8 @@ struct CheckContext {
   ByName<CompositeOp> composites = {};
   ByName<RuleSet> rule_sets = {};
   ByName<AnalyzerDefinition> analyzers = {};
+  /// Names of samplers; empty: what stands behind `for ... in` is not looked up.
+  std::vector<std::string> samplers = {};
   /// Apply every rule to samples of the operators that it matches, and compare shapes.
   bool try_samples = true;
 };

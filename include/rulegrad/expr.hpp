@@ -40,6 +40,8 @@ class Expr {
   [[nodiscard]] const Type& type() const;
   [[nodiscard]] const Shape& shape() const { return type().shape; }
   [[nodiscard]] DType dtype() const { return type().dtype; }
+  /// A bit for each depth at which the value depends on a sample loop.
+  [[nodiscard]] std::uint32_t loops() const;
   [[nodiscard]] Graph& graph() const;
 
   friend bool operator==(Expr, Expr) = default;
@@ -55,6 +57,7 @@ struct Node {
   Attributes attributes;
   Type type;
   Graph* graph;
+  std::uint32_t loops = 0;  ///< a bit for each depth at which the value depends on a sample loop (samples.hpp)
 };
 
 /// Owner of nodes. Building is for one thread at a time; finished graphs may be read by many.
@@ -92,7 +95,16 @@ class Graph {
  private:
   DType real_;
   std::deque<Node> nodes_;
-  std::unordered_multimap<std::size_t, const Node*> interned_;
+  /// Numbers of nodes by hash, in an open table: every construction asks it.
+  struct InternTable {
+    struct Slot {
+      std::size_t hash = 0;
+      std::uint32_t node = 0;  ///< its number plus one; 0: free
+    };
+    std::vector<Slot> slots;
+    void grow();
+  };
+  InternTable interned_;
   std::vector<Expr> inputs_;
   std::map<std::pair<std::uint64_t, DType>, Expr> scalars_;  ///< by the bits of the value: rules ask for them often
   std::unordered_map<const Node*, std::vector<std::string>> names_;

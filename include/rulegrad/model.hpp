@@ -22,6 +22,9 @@ enum class BatchPolicy : std::uint8_t {
   fixed,      ///< as declared; 1 where the file leaves it free
 };
 
+/// A set of operators by name, see operators.hpp.
+class Operators;
+
 struct LoadOptions {
   /// What every floating-point type of the file becomes: float32 or float64.
   DType dtype = DType::float32;
@@ -32,6 +35,9 @@ struct LoadOptions {
   std::map<std::string, std::int64_t> extents = {};
   /// Off: a weight that is NaN or infinite is an Error(non_finite) that names tensor and index.
   bool allow_non_finite = false;
+  /// Where nodes of operators that ONNX does not have, or of other domains, are looked up by their `op_type`; their
+  /// attributes are those of the same names. Null: they are errors. The model keeps what it uses.
+  const Operators* operators = nullptr;
 };
 
 struct ModelInput {
@@ -69,6 +75,7 @@ struct ModelSummary {
 class Model {
  public:
   struct Parts {
+    std::shared_ptr<const void> operators = {};  ///< keeps operators of the program's own that the graph uses
     std::unique_ptr<Graph> graph;
     std::vector<ModelInput> inputs;
     std::vector<ModelOutput> outputs;
@@ -79,7 +86,8 @@ class Model {
   explicit Model(Parts parts) : parts_(std::move(parts)) {}
 
   /// Every value name and node name of the file is a name of its node here.
-  [[nodiscard]] Graph& graph() const { return *parts_.graph; }
+  /// Throws Error(invalid_argument) for a model that was moved from, as do `head` and whatever takes a model.
+  [[nodiscard]] Graph& graph() const;
   /// Without the weights that old files list among their inputs. Runs take them by these names.
   [[nodiscard]] const std::vector<ModelInput>& inputs() const { return parts_.inputs; }
   [[nodiscard]] const std::vector<ModelOutput>& outputs() const { return parts_.outputs; }
@@ -87,6 +95,8 @@ class Model {
   /// is applied to (`logit`), in the shape of the output. Throws Error(invalid_argument) if there is no such
   /// output.
   [[nodiscard]] Expr head(HeadKind kind, std::size_t output = 0) const;
+  /// What keeps operators of the program's own that the graph uses, if there are any.
+  [[nodiscard]] const std::shared_ptr<const void>& operators() const { return parts_.operators; }
   [[nodiscard]] const ModelSummary& summary() const { return parts_.summary; }
   /// What was decided while reading, a sentence each: a batch made symbolic, one that had to stay fixed.
   [[nodiscard]] const std::vector<std::string>& notes() const { return parts_.notes; }

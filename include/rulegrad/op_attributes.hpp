@@ -151,6 +151,18 @@ struct ResizeVjpAttributes {
 };
 /// quantile(x): of all values of a sample (axes but 0, keeping their extents as 1), q in [0, 1], linear between ranks.
 struct QuantileAttributes { double q = 0.5; };
+/// random_normal, random_uniform (row, sample): numbers of `shape`, whose axis 0 is that of `row`.
+struct RandomAttributes {
+  std::int64_t key = 0, stream = 0;
+  DType dtype = DType::float32;
+  Shape shape{};
+};
+/// random_index(row, sample): an index below `count` for each row.
+struct RandomIndexAttributes {
+  std::int64_t key = 0, stream = 0, count = 1;
+};
+/// window_mask(i): true inside of window i of those that slide over `extents`, the last axis first.
+struct WindowMaskAttributes { Ints extents{}, window{}, strides{}; };
 /// fill(): the same number everywhere.
 struct FillAttributes {
   double value = 0;

@@ -3,6 +3,7 @@
 #include <map>
 #include <memory>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -16,8 +17,14 @@ struct CompileOptions {
   /// Off: NaN and infinity pass. On: an input, a constant or the result of a contraction that holds one is an
   /// Error(non_finite) that names it.
   bool check_finite = true;
+  /// Off: what is given to `run` is not looked through.
+  bool check_inputs = true;
   /// Where kernels come from; null: Kernels::portable(). The program keeps those it uses.
   const Kernels* kernels = nullptr;
+  /// Bytes of working memory that the samples of a loop may take together: as many run at once as fit, at least one.
+  std::size_t memory = std::size_t{1} << 30;
+  /// For tests: so many samples run at once, whatever they need; 0: as many as `memory` allows.
+  std::int64_t samples_at_once = 0;
 
   /// For tests. Off: each value has memory of its own.
   bool reuse_memory = true;
@@ -29,10 +36,29 @@ struct CompileOptions {
 /// What a run may use.
 struct RunOptions {
   int threads = 0;  ///< 0: as many as OpenMP gives. Results do not depend on it.
+  /// Asked between kernel calls; a run that is to stop throws Error(cancelled).
+  std::stop_token stop = {};
+  /// Where a batch is cut into several runs: the position of this run's first entry. Random numbers depend on it, so
+  /// that they do not depend on how the batch was cut.
+  std::int64_t batch_offset = 0;
 };
 
 /// Values of the graph's inputs by name. Their extents decide the batch and the number of samples.
 using Inputs = std::map<std::string, Tensor>;
+
+/// Memory of the caller that a result is written to, row-major.
+struct OutputBuffer {
+  DType dtype = DType::float32;
+  std::byte* data = nullptr;
+  std::int64_t count = 0;  ///< elements
+
+  OutputBuffer() = default;
+  OutputBuffer(DType element, std::byte* memory, std::int64_t elements) : dtype(element), data(memory), count(elements) {}
+  template <class T>
+  // NOLINTNEXTLINE(google-explicit-constructor): a span is a buffer
+  OutputBuffer(std::span<T> values)
+      : dtype(dtype_of<T>), data(reinterpret_cast<std::byte*>(values.data())), count(static_cast<std::int64_t>(values.size())) {}
+};
 
 /// What a program does and needs, for people and tests.
 struct ProgramStats {
@@ -44,6 +70,7 @@ struct ProgramStats {
   std::vector<std::string> large_folds;  ///< those above 64 MB, as `mul 'w' float32[4096, 25088]: 392.0 MB`
   std::size_t arena_bytes = 0;           ///< working memory of one run: intermediate values and scratch
   std::size_t unplanned_bytes = 0;       ///< what the same would take without reuse
+  std::vector<std::int64_t> samples_at_once;  ///< of each sample loop, in the order in which they run
 };
 
 /// Expressions made ready to run: a flat list of kernel calls over planned memory. Immutable: many threads
@@ -59,6 +86,13 @@ class Program {
   /// do not depend on may be given: they only take part in saying what the batch is (1 if no input does).
   [[nodiscard]] std::vector<Tensor> run(const Inputs& inputs, const RunOptions& options = {}) const;
 
+  /// The same with results in memory of the caller, one buffer for each output. Throws Error(dtype), Error(shape) or
+  /// Error(invalid_argument) for buffers that do not fit, before anything is computed; buffers hold no meaningful values
+  /// after any other error.
+  void run_into(const Inputs& inputs, std::span<const OutputBuffer> results, const RunOptions& options = {}) const;
+
+  /// The types of the outputs, in their order.
+  [[nodiscard]] std::vector<Type> output_types() const;
   [[nodiscard]] ProgramStats stats(const Extents& extents) const;
   /// A line an instruction: kernel, operands, where its result lives, what dies.
   [[nodiscard]] std::string print(const Extents& extents) const;
@@ -66,6 +100,10 @@ class Program {
  private:
   struct Data;
   explicit Program(std::shared_ptr<const Data> data) : data_(std::move(data)) {}
+  /// Throws Error(invalid_argument) for a program that was moved from.
+  [[nodiscard]] const Data& data() const;
+  /// Results go to the buffers, or are returned if there are none.
+  [[nodiscard]] std::vector<Tensor> run(const Inputs& inputs, const std::span<const OutputBuffer>* buffers, const RunOptions& options) const;
   std::shared_ptr<const Data> data_;
 };
 

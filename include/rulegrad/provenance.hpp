@@ -1,5 +1,6 @@
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -7,6 +8,16 @@
 #include "rulegrad/rule.hpp"
 
 namespace [[gnu::visibility("default")]] rulegrad {
+
+/// A rule as it ran on one gradient node: its text, what its names stood for, why it was the one. Read by explain.hpp.
+struct RuleMatch;
+
+/// A forward rule that changed the graph before it was explained.
+struct ForwardRewrite {
+  Expr before, after;
+  std::string rule_set;
+  SourceRange where;
+};
 
 /// How one gradient node of one analyzer was closed.
 struct Step {
@@ -17,6 +28,7 @@ struct Step {
   std::string rule_set;  ///< the rule set, or "default gradient" and the like
   std::string rule;      ///< the rule's name if it has one
   SourceRange where;     ///< where the rule stands
+  std::shared_ptr<const RuleMatch> match;  ///< null where no rule claimed it
   Expr rewritten;  ///< what the rule made of it, with its vjp nodes; absent for zero
   Expr result;     ///< with those closed by the derivatives; absent for zero
 };

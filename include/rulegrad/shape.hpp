@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <initializer_list>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -53,15 +54,20 @@ struct Extents {
 class Shape {
  public:
   Shape() = default;
-  Shape(std::initializer_list<Dim> dims) : dims_(dims) {}
-  explicit Shape(std::vector<Dim> dims, bool sampled = false) : dims_(std::move(dims)), sampled_(sampled) {}
+  Shape(std::initializer_list<Dim> dims) : Shape(std::vector<Dim>(dims)) {}
+  explicit Shape(std::vector<Dim> dims, bool sampled = false)
+      : dims_(dims.empty() ? nullptr : std::make_shared<const std::vector<Dim>>(std::move(dims))), sampled_(sampled) {}
   [[nodiscard]] static Shape of(std::span<const std::int64_t> dims);
 
-  [[nodiscard]] std::size_t rank() const { return dims_.size(); }
-  [[nodiscard]] const std::vector<Dim>& dims() const { return dims_; }
-  [[nodiscard]] Dim operator[](std::size_t axis) const { return dims_[axis]; }
+  [[nodiscard]] std::size_t rank() const { return dims_ ? dims_->size() : 0; }
+  [[nodiscard]] const std::vector<Dim>& dims() const;
+  [[nodiscard]] Dim operator[](std::size_t axis) const { return (*dims_)[axis]; }
   [[nodiscard]] bool sampled() const { return sampled_; }
-  [[nodiscard]] Shape with_samples(bool sampled) const { return Shape(dims_, sampled); }
+  [[nodiscard]] Shape with_samples(bool sampled) const {
+    Shape result = *this;
+    result.sampled_ = sampled;
+    return result;
+  }
   [[nodiscard]] bool has_batch() const;
   /// The static extents; nothing when the batch or the sample axis takes part.
   [[nodiscard]] std::optional<Dims> static_dims() const;
@@ -71,10 +77,13 @@ class Shape {
   [[nodiscard]] Dims at(const Extents& extents) const;
   [[nodiscard]] std::size_t hash() const;
 
-  friend bool operator==(const Shape&, const Shape&) = default;
+  friend bool operator==(const Shape& a, const Shape& b) {
+    return a.sampled_ == b.sampled_ && (a.dims_ == b.dims_ || a.dims() == b.dims());
+  }
 
  private:
-  std::vector<Dim> dims_;
+  /// Shared: a graph holds each shape many times, and most inferred shapes are an operand's. Null: no extents.
+  std::shared_ptr<const std::vector<Dim>> dims_;
   bool sampled_ = false;
 };
 

@@ -9,6 +9,7 @@
 #include "rewrite/evaluate.hpp"
 #include "rulegrad/error.hpp"
 #include "rulegrad/rule_text.hpp"
+#include "rulegrad/sampler.hpp"
 #include "support/text.hpp"
 
 namespace rulegrad {
@@ -48,6 +49,7 @@ const RuleLibrary& RuleLibrary::builtin() {
 CheckContext RuleLibrary::check_context() const {
   CheckContext context;
   context.operators = operators_;
+  context.samplers = Samplers::builtin().names();
   context.functions = functions_;
   for (const auto& [name, rules] : rule_sets_) context.rule_sets.emplace(name, rules.get());
   for (const auto& [name, analyzer] : analyzers_) context.analyzers.emplace(name, analyzer.get());

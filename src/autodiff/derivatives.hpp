@@ -1,8 +1,8 @@
 #pragma once
 
 #include <optional>
-#include <unordered_map>
 
+#include "expr/node_map.hpp"
 #include "rewrite/rule_list.hpp"
 
 namespace rulegrad {
@@ -26,7 +26,7 @@ class Derivatives {
   Functions no_functions_;
   ForwardFacts no_facts_;
   RuleList rules_;
-  std::unordered_map<Expr, Expr> lowered_;
+  NodeMap<Expr> lowered_;
 };
 
 }  // namespace rulegrad

@@ -4,21 +4,21 @@
 
 namespace rulegrad {
 
-std::unordered_map<Expr, Expr> reverse_walk(const ForwardFacts& facts, const Operators& operators,
-                                            std::span<const std::pair<Expr, Expr>> seeds, const CloseGradient& close) {
-  std::unordered_map<Expr, std::vector<Expr>> arriving;  // from the last user to the first
+NodeMap<Expr> reverse_walk(const ForwardFacts& facts, const Operators& operators,
+                           std::span<const std::pair<Expr, Expr>> seeds, const CloseGradient& close) {
+  NodeMap<std::vector<Expr>> arriving;  // from the last user to the first
   for (const auto& [node, seed] : seeds) arriving[node].push_back(seed);
 
-  std::unordered_map<Expr, Expr> totals;
+  NodeMap<Expr> totals;
   const std::vector<Expr>& order = facts.order();
+  const OpSchema& accum = operators.at("accum");
   for (auto it = order.rbegin(); it != order.rend(); ++it) {
     const Expr node = *it;
     const auto found = arriving.find(node);
     if (found == arriving.end() || !facts.depends(node)) continue;
     std::vector<Expr> parts = std::move(found->second);
-    arriving.erase(found);
     std::reverse(parts.begin(), parts.end());
-    const Expr total = parts.size() == 1 ? parts[0] : node.graph().apply(operators.at("accum"), parts);
+    const Expr total = parts.size() == 1 ? parts[0] : node.graph().apply(accum, parts);
     totals.emplace(node, total);
     for (std::size_t slot = 0; slot < node.operands().size(); ++slot) {
       const Expr operand = node.operand(slot);

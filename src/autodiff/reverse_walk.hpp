@@ -2,10 +2,10 @@
 
 #include <functional>
 #include <optional>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
+#include "expr/node_map.hpp"
 #include "rewrite/forward_facts.hpp"
 #include "rulegrad/operators.hpp"
 
@@ -18,8 +18,7 @@ using CloseGradient = std::function<std::optional<Expr>(Expr node, std::size_t s
 /// sums what reached each node (`accum`, in the topological order of the users, so that bits do not depend on what
 /// else is in the graph) and lets `close` say what goes on to each operand. A zero cotangent ends there.
 /// Returns the total that reached each node.
-[[nodiscard]] std::unordered_map<Expr, Expr> reverse_walk(const ForwardFacts& facts, const Operators& operators,
-                                                          std::span<const std::pair<Expr, Expr>> seeds,
-                                                          const CloseGradient& close);
+[[nodiscard]] NodeMap<Expr> reverse_walk(const ForwardFacts& facts, const Operators& operators,
+                                         std::span<const std::pair<Expr, Expr>> seeds, const CloseGradient& close);
 
 }  // namespace rulegrad

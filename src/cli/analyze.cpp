@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "cli/commands.hpp"
+#include "cli/question.hpp"
 #include "cli/report.hpp"
 #include "cli/session.hpp"
 #include "rulegrad/analyzer.hpp"
@@ -22,79 +23,10 @@ struct Options {
   InputOptions input;
   RunChoices run;
   std::vector<std::string> methods;
-  std::vector<std::string> rule_files;
-  std::string target = "argmax";
-  std::string seed;
-  std::string head = "logit";
+  QuestionOptions question;
   std::string labels;
   ReportOptions report;
 };
-
-/// Names of graph inputs that carry what the person chose beside the samples.
-constexpr const char* target_input = "rulegrad.target";
-constexpr const char* seed_input = "rulegrad.seed";
-
-/// What is explained for each sample, resolved from --target.
-struct Targets {
-  bool largest = true;
-  std::vector<std::vector<std::int64_t>> passes;  ///< one index a sample, for each pass over the samples
-};
-
-std::int64_t checked_target(std::int64_t index, std::int64_t scores) {
-  if (index < 0 || index >= scores)
-    throw Error(ErrorCode::invalid_argument, fmt::format("target {} is out of range: the output has {} scores, 0 to {}", index, scores, scores - 1));
-  return index;
-}
-
-Targets resolve_targets(const std::string& text, std::int64_t samples, std::int64_t scores) {
-  Targets targets;
-  if (text == "argmax") return targets;
-  targets.largest = false;
-  if (text == "all") {
-    for (std::int64_t k = 0; k < scores; ++k) targets.passes.emplace_back(static_cast<std::size_t>(samples), k);
-    return targets;
-  }
-  if (std::filesystem::path(text).extension() == ".npy") {
-    const Tensor file = io::read_npy(text);
-    if (is_floating(file.dtype()) || file.size() != samples)
-      throw Error(ErrorCode::shape, fmt::format("{} holds {}{} but --target needs one integer for each of the {} samples", text,
-                                                name_of(file.dtype()), to_string(std::span(file.dims())), samples));
-    auto& pass = targets.passes.emplace_back();
-    for (std::int64_t i = 0; i < samples; ++i) pass.push_back(checked_target(static_cast<std::int64_t>(file.at(i)), scores));
-    return targets;
-  }
-  std::size_t used = 0;
-  std::int64_t index = -1;
-  try {
-    index = std::stoll(text, &used);
-  } catch (const std::exception&) {
-    used = 0;
-  }
-  if (used != text.size())
-    throw Error(ErrorCode::invalid_argument, fmt::format("--target '{}' is no class index, argmax, all or .npy file", text));
-  targets.passes.emplace_back(static_cast<std::size_t>(samples), checked_target(index, scores));
-  return targets;
-}
-
-HeadKind head_from_name(const std::string& name) {
-  const std::vector<std::string> known{"logit", "probability"};
-  if (name == known[0]) return HeadKind::logit;
-  if (name == known[1]) return HeadKind::probability;
-  throw Error(ErrorCode::unknown_name, unknown_name_message("--head", name, known));
-}
-
-/// The seed array of --seed FILE.npy, one row of scores a sample.
-Tensor read_seed(const std::string& file, std::int64_t samples, std::int64_t scores, DType dtype) {
-  const Tensor seed = io::read_npy(file).cast(dtype);
-  if (seed.size() == samples * scores) return seed.reshaped({samples, scores});
-  if (seed.size() != scores)
-    throw Error(ErrorCode::shape, fmt::format("{} has shape {} but --seed needs [{}] or [{}, {}]: a number for each score", file,
-                                              to_string(std::span(seed.dims())), scores, samples, scores));
-  Tensor repeated = Tensor::uninitialized(dtype, {samples, scores});
-  for (std::int64_t i = 0; i < samples; ++i)
-    std::copy_n(seed.data(), seed.bytes(), repeated.mutable_data() + static_cast<std::size_t>(i) * seed.bytes());
-  return repeated;
-}
 
 class Analyzing {
  public:
@@ -104,11 +36,11 @@ class Analyzing {
         calls_(parse_calls()),
         model_(load_model(options.model)),
         samples_(load_samples(options.input, model_)),
-        explained_(model_.head(head_from_name(options.head))) {}
+        explained_(model_.head(head_from_name(options.question.head))) {}
 
   void run() {
     const std::int64_t scores = explained_.shape().count().factor;
-    const Targets targets = resolve_targets(options_.target, samples_.count(), scores);
+    const Targets targets = resolve_targets(options_.question.target, samples_.count(), scores);
     const std::size_t passes = targets.largest ? 1 : targets.passes.size();
     check_output_choice(options_.report, calls_.size(), passes);
     const Program program = compile(targets);
@@ -133,7 +65,7 @@ class Analyzing {
 
  private:
   std::vector<AnalyzerCall> parse_calls() {
-    for (const std::string& file : options_.rule_files) library_.add_file(file);
+    for (const std::string& file : options_.question.rule_files) library_.add_file(file);
     std::vector<AnalyzerCall> calls;
     for (const std::string& method : options_.methods) {
       calls.push_back(AnalyzerCall::parse(method));
@@ -149,24 +81,8 @@ class Analyzing {
   }
 
   Program compile(const Targets& targets) {
-    Graph& graph = explained_.graph();
-    const Dim batch = model_.inputs()[0].expr.shape()[0];
-    const Dim scores = Dim(explained_.shape().count().factor / (batch.batch ? 1 : batch.factor));
-    Question question;
-    question.output = explained_;
-    question.explained = {model_.inputs()[0].expr};
-    if (!targets.largest) question.target = graph.input(target_input, {DType::int64, Shape{batch}});
-    if (options_.seed == "one") {
-      question.seed = Question::Seed::one;
-    } else if (options_.seed == "value") {
-      question.seed = Question::Seed::value;
-    } else if (std::filesystem::path(options_.seed).extension() == ".npy") {
-      question.seed = Question::Seed::tensor;
-      seed_ = read_seed(options_.seed, samples_.count(), scores.factor, explained_.dtype());
-      question.seed_tensor = graph.input(seed_input, {explained_.dtype(), Shape{batch, scores}});
-    } else if (!options_.seed.empty()) {
-      throw Error(ErrorCode::invalid_argument, fmt::format("--seed '{}' is not one, value or a .npy file", options_.seed));
-    }
+    Question question = make_question(model_, explained_, !targets.largest, options_.question.seed);
+    if (question.seed == Question::Seed::tensor) seed_ = read_seed(options_.question.seed, samples_.count(), question.seed_tensor);
 
     std::vector<Expr> outputs;
     for (const AnalyzerCall& call : calls_) {
@@ -175,10 +91,6 @@ class Analyzing {
       outputs.push_back(analysis.attributions[0]);
     }
     return Program::compile(outputs, {.check_finite = !options_.model.allow_non_finite});
-  }
-
-  static Tensor target_rows(const std::vector<std::int64_t>& targets, std::int64_t first, std::int64_t count) {
-    return Tensor({count}, std::span(targets).subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count)));
   }
 
   const Options& options_;
@@ -200,12 +112,7 @@ void add_analyze(CLI::App& app, Run& run) {
   command->add_option("--method,-m", options->methods, "A method, as name or name:key=value,key=value; may be given several times")
       ->required()
       ->type_name("NAME");
-  command->add_option("--target", options->target, "Which score is explained: argmax (each sample's largest, the default), an index,\nall, or a .npy file with one index a sample")
-      ->type_name("N|argmax|all|FILE");
-  command->add_option("--seed", options->seed, "What is sent back from the score: one, value (the score itself) or a .npy file;\nthe method's own unless given")
-      ->type_name("one|value|FILE");
-  command->add_option("--head", options->head, "Explain the logit below a final softmax or sigmoid (default), or the probability")->type_name("logit|probability");
-  command->add_option("--rules", options->rule_files, "Rule files with methods of your own")->type_name("FILE.rules");
+  add_question_options(*command, options->question);
   command->add_option("--labels", options->labels, "A text file with one class name a line, for the labels of a grid")->type_name("FILE");
   add_report_options(*command, options->report);
   add_run_choices(*command, options->run);

@@ -18,5 +18,6 @@ void add_methods(CLI::App& app, Run& run);
 void add_show(CLI::App& app, Run& run);
 void add_check(CLI::App& app, Run& run);
 void add_complete(CLI::App& app, Run& run);
+void add_explain(CLI::App& app, Run& run);
 
 }  // namespace rulegrad::cli

@@ -24,6 +24,7 @@ int main(int argc, char** argv) {
   rulegrad::cli::add_show(app, run);
   rulegrad::cli::add_check(app, run);
   rulegrad::cli::add_complete(app, run);
+  rulegrad::cli::add_explain(app, run);
   try {
     app.parse(argc, argv);
     run();

@@ -5,18 +5,13 @@
 #include <memory>
 
 #include "cli/commands.hpp"
+#include "cli/question.hpp"
 #include "rulegrad/analyzer.hpp"
 #include "rulegrad/rule_library.hpp"
 #include "rulegrad/rule_text.hpp"
 
 namespace rulegrad::cli {
 namespace {
-
-RuleLibrary library_with(const std::vector<std::string>& files) {
-  RuleLibrary library = RuleLibrary::builtin();
-  for (const std::string& file : files) library.add_file(file);
-  return library;
-}
 
 std::string first_sentence(const std::string& doc) {
   std::string line = doc;

@@ -1,6 +1,8 @@
 #include "cli/options.hpp"
 
 #include <CLI/CLI.hpp>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #include "rulegrad/error.hpp"
 #include "rulegrad/text.hpp"
@@ -33,6 +35,19 @@ void add_input_options(CLI::App& command, InputOptions& options) {
 void add_run_choices(CLI::App& command, RunChoices& choices) {
   command.add_option("--threads", choices.threads, "Threads to use (default: all)")->type_name("N")->check(CLI::NonNegativeNumber);
   command.add_option("--batch-size", choices.batch_size, "Samples computed at once (default: up to 16)")->type_name("N")->check(CLI::NonNegativeNumber);
+}
+
+void add_width_option(CLI::App& command, std::size_t& width) {
+  command.add_option("--width", width, "Characters a line of a table may take (default: the terminal's, or 160)")
+      ->type_name("N")
+      ->check(CLI::Range(40, 10000));
+}
+
+std::size_t text_width(std::size_t chosen) {
+  if (chosen != 0) return chosen;
+  winsize size{};
+  const bool terminal = isatty(1) != 0 && ioctl(1, TIOCGWINSZ, &size) == 0 && size.ws_col >= 40;
+  return terminal ? size.ws_col : 160;
 }
 
 namespace {

@@ -40,5 +40,9 @@ struct RunChoices {
 void add_model_options(CLI::App& command, ModelOptions& options);
 void add_input_options(CLI::App& command, InputOptions& options);
 void add_run_choices(CLI::App& command, RunChoices& choices);
+void add_width_option(CLI::App& command, std::size_t& width);
+
+/// The chosen width of tables; for 0 that of the terminal, or 160 where output goes to a file or a pipe.
+[[nodiscard]] std::size_t text_width(std::size_t chosen);
 
 }  // namespace rulegrad::cli

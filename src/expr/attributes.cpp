@@ -145,7 +145,13 @@ const AttrType& attr_type<NoAttributes>() {
   return type;
 }
 
+Attributes::Attributes() {
+  static const Attributes none{NoAttributes{}};
+  *this = none;
+}
+
 Attributes Attributes::make(const AttrType& type, std::span<const NamedValue> values) {
+  if (values.empty()) return Attributes(type, type.defaults);
   std::shared_ptr<void> result = type.copy(type.defaults.get());
   for (const auto& [field, value] : values) type.set(result.get(), type.index_of(field), value);
   return {type, std::move(result)};

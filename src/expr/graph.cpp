@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 
+#include "expr/node_map.hpp"
 #include "rulegrad/error.hpp"
 #include "rulegrad/expr.hpp"
 #include "rulegrad/leaves.hpp"
@@ -17,6 +18,7 @@ std::span<const Expr> Expr::operands() const { return node_->operands; }
 Expr Expr::operand(std::size_t position) const { return node_->operands[position]; }
 const Attributes& Expr::attributes() const { return node_->attributes; }
 const Type& Expr::type() const { return node_->type; }
+std::uint32_t Expr::loops() const { return node_->loops; }
 Graph& Expr::graph() const { return *node_->graph; }
 
 namespace {
@@ -50,6 +52,18 @@ Graph::Graph(DType real) : real_(real) {
     throw Error(ErrorCode::dtype, fmt::format("a graph computes in float32 or float64, not in {}", name_of(real)));
 }
 Graph::~Graph() = default;
+
+void Graph::InternTable::grow() {
+  std::vector<Slot> old = std::move(slots);
+  slots.assign(std::max<std::size_t>(64, old.size() * 2), {});
+  const std::size_t mask = slots.size() - 1;
+  for (const Slot& entry : old) {
+    if (entry.node == 0) continue;
+    std::size_t slot = entry.hash & mask;
+    while (slots[slot].node != 0) slot = (slot + 1) & mask;
+    slots[slot] = entry;
+  }
+}
 
 namespace {
 
@@ -86,22 +100,34 @@ Expr Graph::make(const OpSchema& op, std::vector<Expr> operands, Attributes attr
   }
 
   const std::size_t hash = hash_of(op, operands, attributes);
-  const auto [first, last] = interned_.equal_range(hash);
-  for (auto it = first; it != last; ++it) {
-    const Node& node = *it->second;
+  if (nodes_.size() * 2 >= interned_.slots.size()) interned_.grow();
+  const std::size_t mask = interned_.slots.size() - 1;
+  std::size_t slot = hash & mask;
+  for (; interned_.slots[slot].node != 0; slot = (slot + 1) & mask) {
+    if (interned_.slots[slot].hash != hash) continue;
+    const Node& node = nodes_[interned_.slots[slot].node - 1];
     if (node.op == &op && node.operands == operands && node.attributes == attributes) return Expr(&node);
   }
 
   if (!op.normalize) types = types_of(operands);
   bool sampled = false;
-  for (const Expr operand : operands) sampled = sampled || operand.shape().sampled();
+  std::uint32_t loops = 0;
+  for (const Expr operand : operands) {
+    sampled = sampled || operand.shape().sampled();
+    loops |= operand.loops();
+  }
   Type type = op.infer(types, attributes);
   // Operators do not see the sample axis: whatever depends on a sampled value is sampled (leaves say it themselves).
-  type.shape = type.shape.with_samples(type.shape.sampled() || sampled);
+  sampled = type.shape.sampled() || sampled;
+  if (op.loops) {
+    loops = op.loops(loops, attributes);
+    sampled = loops != 0;
+  }
+  type.shape = type.shape.with_samples(sampled);
   const auto id = static_cast<std::uint32_t>(nodes_.size());
   const Node& node = nodes_.emplace_back(
-      Node{id, &op, std::move(operands), std::move(attributes), std::move(type), this});
-  interned_.emplace(hash, &node);
+      Node{id, &op, std::move(operands), std::move(attributes), std::move(type), this, loops});
+  interned_.slots[slot] = {hash, id + 1};
   return Expr(&node);
 }
 
@@ -168,20 +194,20 @@ std::optional<double> constant_value(Expr expr) {
 
 std::vector<Expr> topological_order(std::span<const Expr> roots) {
   std::vector<Expr> order;
-  std::unordered_map<const Node*, bool> done;
+  NodeMap<bool> done;
   struct Frame {
     Expr expr;
     std::size_t next = 0;
   };
   std::vector<Frame> stack;
   for (const Expr root : roots) {
-    if (!done.emplace(&root.node(), false).second) continue;
+    if (!done.emplace(root, true).second) continue;
     stack.push_back({root});
     while (!stack.empty()) {
       Frame& frame = stack.back();
       if (frame.next < frame.expr.operands().size()) {
         const Expr operand = frame.expr.operand(frame.next++);
-        if (done.emplace(&operand.node(), false).second) stack.push_back({operand});
+        if (done.emplace(operand, true).second) stack.push_back({operand});
       } else {
         order.push_back(frame.expr);
         stack.pop_back();

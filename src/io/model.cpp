@@ -10,7 +10,15 @@
 
 namespace rulegrad {
 
+Graph& Model::graph() const {
+  if (parts_.graph == nullptr)
+    throw Error(ErrorCode::invalid_argument,
+                "[model] it was moved from and holds no network; use the model it was moved to");
+  return *parts_.graph;
+}
+
 Expr Model::head(HeadKind kind, std::size_t output) const {
+  (void)graph();
   if (output >= outputs().size())
     throw Error(ErrorCode::invalid_argument,
                 fmt::format("output {} was asked for but the model has {}", output, outputs().size()));

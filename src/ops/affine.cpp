@@ -38,7 +38,7 @@ OpSchema dense_schema() {
       infer::fail("dense", fmt::format("weight expects {} features (dim 1 of {}) but x has {} (dim {} of {})", to_string(w[1]), to_string(w),
                                        to_string(features), x.rank() - 1, to_string(x)));
     std::vector<Dim> dims = x.dims();
-    dims.back() = w[0];
+    dims.at(x.rank() - 1) = w[0];
     Shape result(std::move(dims));
     const auto wide = broadcast(operands[2].shape, result);
     if (!wide || *wide != result)

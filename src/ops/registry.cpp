@@ -2,6 +2,7 @@
 #include "rulegrad/error.hpp"
 #include "rulegrad/leaves.hpp"
 #include "rulegrad/operators.hpp"
+#include "rulegrad/samples.hpp"
 #include "support/text.hpp"
 
 namespace rulegrad {
@@ -10,12 +11,13 @@ const Operators& Operators::builtin() {
   static const Operators operators = [] {
     Operators all;
     // Leaves and gradient nodes are shared objects: graphs refer to them without a registry.
-    for (const OpSchema* shared : {&input_schema(), &constant_schema(), &grad_schema(), &vjp_schema()}) {
+    for (const OpSchema* shared : {&input_schema(), &constant_schema(), &grad_schema(), &vjp_schema(), &sample_index_schema(),
+                                    &batch_index_schema(), &reduce_samples_schema()}) {
       all.schemas_.push_back(std::shared_ptr<const OpSchema>(std::shared_ptr<void>(), shared));
       all.by_name_.emplace(shared->name, shared);
     }
     for (const auto family : {affine_operators, conv_operators, pool_operators, norm_operators, activation_operators, elementwise_operators, arithmetic_operators, reduction_operators,
-                              movement_operators, slicing_operators, indexing_operators})
+                              movement_operators, slicing_operators, indexing_operators, random_operators})
       for (OpSchema& schema : family()) all.add(std::move(schema));
     return all;
   }();

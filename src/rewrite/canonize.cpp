@@ -93,7 +93,7 @@ class Canonizer {
   const Operators& operators_;
   const Functions& functions_;
   const ForwardFacts no_facts_{{}, {}};
-  std::unordered_map<Expr, std::size_t> uses_;
+  NodeMap<std::size_t> uses_;
   Canonized result_;
 };
 

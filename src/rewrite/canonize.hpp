@@ -1,22 +1,18 @@
 #pragma once
 
-#include <unordered_map>
 #include <vector>
 
+#include "expr/node_map.hpp"
 #include "rewrite/rule_list.hpp"
+#include "rulegrad/provenance.hpp"
 
 namespace rulegrad {
 
 /// A forward graph after its canonizers.
 struct Canonized {
   std::vector<Expr> outputs;
-  std::unordered_map<Expr, Expr> image;  ///< old node -> new node, for every node below the old outputs
-  struct Rewrite {
-    Expr before, after;
-    std::string rule_set;
-    SourceRange where;
-  };
-  std::vector<Rewrite> rewrites;
+  NodeMap<Expr> image;  ///< old node -> new node, for every node below the old outputs
+  std::vector<ForwardRewrite> rewrites;
 };
 
 /// Rewrites the graph below the outputs with forward rules (`rewrite P => E`), operands first, each node until no rule

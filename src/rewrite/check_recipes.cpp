@@ -24,8 +24,8 @@ class AnalyzerChecker {
 
   void run() {
     bind_parameters(checking_, analyzer_.terms, analyzer_.parameters, names_);
-    extends();
     loops();
+    extends();
     for (const Let& let : analyzer_.lets) {
       const Sort sort = recipe_.check(let.value);
       if (const Binding* other = names_.find(let.name))
@@ -90,16 +90,11 @@ class AnalyzerChecker {
       Binding* bound = names_.find(sampler.name);
       if (bound != nullptr && bound->by == BoundBy::callable) {
         bound->read = true;
-        for (const TermId arg : sampler.args) (void)recipe_.check(arg);
-        for (const auto& [name, value] : sampler.named) (void)recipe_.check(value);
-      } else if (find_word(sampler.name) != nullptr) {
-        (void)recipe_.check(loop.sampler);
       } else {
-        std::vector<std::string> known;
-        for (const Word& word : words())
-          if (word.kind == WordKind::recipe || word.kind == WordKind::planned) known.emplace_back(word.name);
-        checking_.report("R209", sampler.where, unknown_name_message("sampler", sampler.name, known));
+        checking_.check_sampler(sampler);
       }
+      for (const TermId arg : sampler.args) (void)recipe_.check(arg);
+      for (const auto& [name, value] : sampler.named) (void)recipe_.check(value);
       for (const std::string& variable : loop.variables) names_.bind({variable, BoundBy::sample, loop.where});
     }
   }

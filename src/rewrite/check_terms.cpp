@@ -17,6 +17,11 @@ std::vector<std::string> operand_names(const OpSchema& op) {
   return names;
 }
 
+/// `mean(x, spatial)`: sets of axes stand behind the operand of a reduction.
+bool is_axis_set(const Term& term) {
+  return term.kind == TermKind::variable && (term.name == "per_sample" || term.name == "spatial" || term.name == "channels");
+}
+
 Sort joined(Sort a, Sort b) {
   if (a == Sort::tensor || b == Sort::tensor) return Sort::tensor;
   return a == b ? a : Sort::unknown;
@@ -77,6 +82,7 @@ Sort TermChecker::variable(const Term& term) {
   }
   const bool condition = place_ == Place::guard || place_ == Place::selector;
   if (condition && checking_.names_operation(term.name)) return Sort::number;
+  if (is_axis_set(term)) return Sort::fixed;
   if (const Word* word = find_word(term.name); word != nullptr && word->least_arguments() == 0) return call_word(*word, term);
   unknown_name(term);
   return Sort::unknown;
@@ -174,7 +180,9 @@ void TermChecker::unknown_call(const Term& term) {
 }
 
 Sort TermChecker::call_operator(const OpSchema& op, const Term& term) {
-  const auto given = static_cast<std::size_t>(std::count_if(term.args.begin(), term.args.end(), [&](TermId arg) { return at(arg).kind != TermKind::spread; }));
+  const bool reduces = op.attributes->has("axes") && op.attributes->has("keep");
+  const auto is_operand = [&](TermId arg) { return at(arg).kind != TermKind::spread && !(reduces && arg != term.args[0] && is_axis_set(at(arg)) && names_.find(at(arg).name) == nullptr); };
+  const auto given = static_cast<std::size_t>(std::count_if(term.args.begin(), term.args.end(), is_operand));
   const std::size_t least = op.required_operands(), most = op.operands.size();
   if (given < least || (given > most && !op.variadic())) {
     const std::string wanted = op.variadic() ? fmt::format("at least {}", least) : least == most ? fmt::format("{}", most) : fmt::format("{} to {}", least, most);
@@ -187,7 +195,12 @@ Sort TermChecker::call_operator(const OpSchema& op, const Term& term) {
   if (given == 0) sort = Sort::tensor;
   for (const TermId arg : term.args) {
     const Sort argument = check(arg);
-    if (at(arg).kind != TermKind::spread) sort = joined(sort, argument);
+    if (!is_operand(arg)) continue;
+    const TermKind kind = at(arg).kind;
+    if (kind == TermKind::list || kind == TermKind::text || is_axis_set(at(arg)))
+      checking_.report("R235", at(arg).where, fmt::format("an operand of `{}` is a value of the network, and this is {}", op.name, kind == TermKind::list ? "a list" : kind == TermKind::text ? "a text" : "a set of axes"),
+                       fmt::format("{}: {}", op.name, op.doc));
+    sort = joined(sort, argument);
   }
   for (const auto& [name, value] : term.named) {
     if (!op.attributes->has(name)) {

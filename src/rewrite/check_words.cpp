@@ -198,11 +198,7 @@ void TermChecker::check_parameter_value(const Parameter& parameter, TermId value
     return;
   }
   if (parameter.type == "sampler" && term.kind == TermKind::variable && !bound) {
-    if (find_word(term.name) != nullptr) return;
-    std::vector<std::string> known;
-    for (const Word& word : words())
-      if (word.kind == WordKind::recipe || word.kind == WordKind::planned) known.emplace_back(word.name);
-    checking_.report("R209", term.where, unknown_name_message("sampler", term.name, known));
+    checking_.check_sampler(term);
     return;
   }
   (void)check(value);

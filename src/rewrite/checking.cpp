@@ -6,6 +6,7 @@
 #include <tuple>
 
 #include "rewrite/match.hpp"
+#include "support/text.hpp"
 
 namespace rulegrad::checking {
 namespace {
@@ -87,6 +88,12 @@ std::vector<const OpSchema*> Checking::covered(std::string_view name) const {
   for (const auto& schema : context.operators->all())
     if (covers(name, *schema)) result.push_back(schema.get());
   return result;
+}
+
+void Checking::check_sampler(const Term& term) {
+  const auto& known = context.samplers;
+  if (known.empty() || std::find(known.begin(), known.end(), term.name) != known.end()) return;
+  report("R209", term.where, unknown_name_message("sampler", term.name, known));
 }
 
 std::vector<std::string> Checking::operation_names() const {

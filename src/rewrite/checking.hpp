@@ -84,6 +84,9 @@ class Checking {
   /// Rules with errors of their own say nothing about others.
   std::set<const Rule*> broken;
 
+  /// Reports a name that is no sampler.
+  void check_sampler(const Term& term);
+
   /// The words that a fn says, itself or through the fns it calls.
   [[nodiscard]] const std::set<const Word*>& words_of(const Function& function);
 

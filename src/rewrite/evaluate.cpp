@@ -50,6 +50,16 @@ std::optional<double> arithmetic(std::string_view name, std::span<const double> 
   return std::nullopt;
 }
 
+/// `mean(x, spatial)`: the axes go and keep an extent of 1.
+bool is_axis_set(std::string_view name) { return name == "per_sample" || name == "spatial" || name == "channels"; }
+
+std::vector<std::int64_t> axes_of(std::string_view set, std::size_t rank) {
+  const std::size_t first = set == "spatial" ? 2 : 1, last = set == "channels" ? std::min<std::size_t>(rank, 2) : rank;
+  std::vector<std::int64_t> axes;
+  for (std::size_t axis = first; axis < last; ++axis) axes.push_back(static_cast<std::int64_t>(axis));
+  return axes;
+}
+
 Shape without_batch(const Shape& shape) {
   std::vector<Dim> dims;
   for (const Dim dim : shape.dims()) dims.emplace_back(dim.factor);
@@ -84,6 +94,7 @@ Value Evaluator::evaluate(const Terms& terms, TermId id, Scope& scope) {
       if (const Value* bound = scope.find(term.name)) return *bound;
       if (hooks_.fact)
         if (const auto fact = hooks_.fact(term, {})) return *fact;
+      if (is_axis_set(term.name)) return AttrValue(term.name);
       fail(term, fmt::format("'{}' is not bound here", term.name));
     }
     case TermKind::list: {
@@ -100,6 +111,12 @@ Value Evaluator::evaluate(const Terms& terms, TermId id, Scope& scope) {
     case TermKind::call: return call(terms, term, scope);
     case TermKind::replace: return replace(terms, term, scope);
     case TermKind::member: return member(term, evaluate(terms, term.args[0], scope));
+    case TermKind::world:
+      if (!hooks_.world) fail(term, fmt::format("'@{}' has no value here: worlds belong to analyzers", term.name));
+      return hooks_.world(term, [&] { return evaluate(terms, term.args[0], scope); });
+    case TermKind::reduce:
+      if (!hooks_.reduce) fail(term, fmt::format("`{} over {}` has no value here: loops belong to analyzers", term.name, term.key));
+      return hooks_.reduce(term, evaluate(terms, term.args[0], scope));
     default: fail(term, "this term has no value here");
   }
 }
@@ -151,6 +168,9 @@ Value Evaluator::call(const Terms& terms, const Term& term, Scope& scope) {
   }
   if (word != nullptr) return call_word(*word, term, arguments);
 
+  // A choice that is known now is no operation.
+  if (term.name == "where" && arguments.size() == 3)
+    if (const auto* chosen = std::get_if<double>(&arguments[0])) return *chosen != 0 ? arguments[1] : arguments[2];
   std::vector<double> numbers;
   for (const Value& argument : arguments)
     if (const auto* number = std::get_if<double>(&argument)) numbers.push_back(*number);
@@ -213,9 +233,19 @@ Value Evaluator::call_operator(const OpSchema& op, const Terms& terms, const Ter
     if (const auto* expr = std::get_if<Expr>(&argument); expr != nullptr && expr->dtype() != DType::boolean)
       if (!dtype || (is_floating(expr->dtype()) && !is_floating(*dtype))) dtype = expr->dtype();
   std::vector<Expr> operands;
-  for (const Value& argument : arguments) operands.push_back(as_expr(argument, dtype));
-
   std::vector<NamedValue> named;
+  for (const Value& argument : arguments) {
+    const auto* attribute = std::get_if<AttrValue>(&argument);
+    const auto* word = attribute == nullptr ? nullptr : std::get_if<std::string>(attribute);
+    if (word != nullptr && is_axis_set(*word) && !operands.empty() && op.attributes->has("axes") && op.attributes->has("keep")) {
+      std::vector<std::int64_t> axes = axes_of(*word, operands[0].shape().rank());
+      if (axes.empty()) return operands[0];
+      named.emplace_back("axes", std::move(axes));
+      named.emplace_back("keep", true);
+    } else {
+      operands.push_back(as_expr(argument, dtype));
+    }
+  }
   for (const TermId arg : term.args) {
     const Term& spread = terms[static_cast<std::size_t>(arg)];
     if (spread.kind != TermKind::spread) continue;

@@ -46,6 +46,10 @@ struct EvaluationHooks {
   std::function<Value(Expr e, Expr x, Expr cotangent)> diff;
   /// Facts about nodes that guards and selectors ask for, by name: depends(b), first(affine), name("conv*"), ...
   std::function<std::optional<Value>(const Term& call, std::span<const Value> arguments)> fact;
+  /// x@world: what `value` gives in the world that the term names.
+  std::function<Value(const Term& world, const std::function<Value()>& value)> world;
+  /// sum over t (x): the reduction that the term names.
+  std::function<Value(const Term& reduce, const Value& x)> reduce;
 };
 
 /// Evaluates terms: numbers stay numbers while they can, everything else becomes expressions of the graph.

@@ -9,20 +9,28 @@
 namespace rulegrad {
 
 ForwardFacts::ForwardFacts(std::span<const Expr> outputs, std::span<const Expr> explained)
-    : order_(topological_order(outputs)), dependent_(explained.begin(), explained.end()) {
+    : order_(topological_order(outputs)), explained_(explained.begin(), explained.end()), facts_(order_.size()) {
   for (std::size_t i = 0; i < order_.size(); ++i) {
-    rank_.emplace(order_[i], i);
+    bool dependent = std::find(explained_.begin(), explained_.end(), order_[i]) != explained_.end();
     for (const Expr operand : order_[i].operands()) {
-      ++uses_[operand];
-      if (depends(operand)) dependent_.insert(order_[i]);
+      OfNode& of_operand = facts_[operand];
+      ++of_operand.uses;
+      dependent = dependent || of_operand.dependent;
     }
+    facts_.emplace(order_[i], {i, 0, dependent});
   }
-  for (const Expr output : outputs) ++uses_[output];
+  for (const Expr output : outputs) ++facts_[output].uses;
 }
 
 std::size_t ForwardFacts::uses(Expr node) const {
-  const auto found = uses_.find(node);
-  return found == uses_.end() ? 0 : found->second;
+  const auto found = facts_.find(node);
+  return found == facts_.end() ? 0 : found->second.uses;
+}
+
+bool ForwardFacts::depends(Expr node) const {
+  const auto found = facts_.find(node);
+  if (found != facts_.end()) return found->second.dependent;
+  return std::find(explained_.begin(), explained_.end(), node) != explained_.end();
 }
 
 const ForwardFacts::Set& ForwardFacts::extremes(const std::string& op_class, bool first) const {

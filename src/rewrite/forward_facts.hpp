@@ -7,6 +7,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include "expr/node_map.hpp"
 #include "rewrite/value.hpp"
 #include "rulegrad/rule.hpp"
 
@@ -20,11 +21,11 @@ class ForwardFacts {
 
   /// Operands before users.
   [[nodiscard]] const std::vector<Expr>& order() const { return order_; }
-  [[nodiscard]] bool contains(Expr node) const { return rank_.contains(node); }
+  [[nodiscard]] bool contains(Expr node) const { return facts_.contains(node); }
   /// Position in `order()`.
-  [[nodiscard]] std::size_t rank(Expr node) const { return rank_.at(node); }
+  [[nodiscard]] std::size_t rank(Expr node) const { return facts_.at(node).rank; }
   /// Does a change of an explained value change this one?
-  [[nodiscard]] bool depends(Expr node) const { return dependent_.contains(node); }
+  [[nodiscard]] bool depends(Expr node) const;
   /// How many operands of other nodes, or outputs, this node is.
   [[nodiscard]] std::size_t uses(Expr node) const;
   /// Of that class or operator, dependent, with no such node among its ancestors (first) or descendants (last).
@@ -39,9 +40,12 @@ class ForwardFacts {
   [[nodiscard]] const Set& extremes(const std::string& op_class, bool first) const;
 
   std::vector<Expr> order_;
-  std::unordered_map<Expr, std::size_t> rank_;
-  std::unordered_map<Expr, std::size_t> uses_;
-  Set dependent_;
+  struct OfNode {
+    std::size_t rank = 0, uses = 0;
+    bool dependent = false;
+  };
+  std::vector<Expr> explained_;
+  NodeMap<OfNode> facts_;
   mutable std::map<std::pair<std::string, bool>, Set> extremes_;
 };
 

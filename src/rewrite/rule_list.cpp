@@ -65,15 +65,19 @@ std::optional<RuleResult> GradientRules::apply(Expr node, std::size_t slot, Expr
     const Rule& rule = *active.rule;
     if (rule.cotangent != "_") scope.bind(rule.cotangent, cotangent);
     EvaluationHooks hooks = hooks_;
+    std::vector<std::size_t> led_to;
     hooks.next = [&, index](Expr other) -> Value {
       const auto below = apply(node, slot, other, index + 1);
       if (!below)
         throw Error(ErrorCode::rule, fmt::format("{}next(...) found no rule below this one for {}", at_place(rule.where), describe(node)));
+      led_to.push_back(below->index);
+      led_to.insert(led_to.end(), below->below.begin(), below->below.end());
       return below->value;
     };
     Evaluator evaluator(context_.graph, context_.operators, context_.functions, hooks);
     evaluator.set_match(node, slot);
-    return RuleResult{index, evaluator.evaluate_body(rule.terms, rule.lets, rule.result, scope)};
+    const Value value = evaluator.evaluate_body(rule.terms, rule.lets, rule.result, scope);
+    return RuleResult{index, value, std::move(scope), std::move(led_to)};
   }
   return std::nullopt;
 }

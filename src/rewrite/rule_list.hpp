@@ -57,6 +57,15 @@ struct RewriteContext {
 struct RuleResult {
   std::size_t index = 0;  ///< in the list
   Value value;            ///< the number 0: nothing flows
+  Scope bindings;         ///< of the pattern, the parameters, the cotangent and the lets
+  std::vector<std::size_t> below = {};  ///< indices of the rules that `next` led to, in order
+};
+
+/// What provenance keeps of it (provenance.hpp).
+struct RuleMatch {
+  ActiveRule active;
+  Scope bindings;
+  std::vector<ActiveRule> below;
 };
 
 /// Applies gradient rules (level grad or vjp) to one slot of one node.

@@ -54,6 +54,11 @@ constexpr std::array table{
     fact_word("name", "[node], glob", answers::name),
 
     word("onehot", "index", recipe),
+    word("score", "", recipe),
+    word("relevance", "[node]", recipe),
+    word("pick", "values, key, i", recipe),
+    word("uniform", "[axes], key, i", recipe),
+    word("normal", "[axes], key, i", recipe),
 
     word("in_channels", "v, y", planned),
     word("aux", "y, pattern", planned),
@@ -66,17 +71,6 @@ constexpr std::array table{
     word("producer", "v", planned),
     word("channels", "", planned),
     word("per_sample", "", planned),
-    word("score", "", planned),
-    word("relevance", "[node]", planned),
-    word("pick", "values, key, i", planned),
-    word("uniform", "axes, key, i", planned),
-    word("normal", "axes, key, i", planned),
-    word("midpoint", "n", planned),
-    word("gauss_legendre", "n", planned),
-    word("samples", "n", planned),
-    word("rows", "file", planned),
-    word("windows", "input, window, stride", planned),
-    word("onehots", "n", planned),
 };
 
 }  // namespace

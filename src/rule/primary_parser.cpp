@@ -176,7 +176,7 @@ TermId TermParser::reduction() {
     cursor_.fail(
         {"R126",
          cursor_.range(name),
-         fmt::format("`{}` is no reduction over samples; these are sum, mean, var and stack", name.text),
+         fmt::format("`{}` is no reduction over samples; these are sum, mean, var, max and stack", name.text),
          {},
          std::string(help)});
   Term term;

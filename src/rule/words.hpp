@@ -26,7 +26,8 @@ inline constexpr std::array<std::string_view, 18> reserved_words{
 inline constexpr std::array<std::string_view, 5> parameter_types{"number", "tensor", "node", "sampler",
                                                                  "analyzer"};
 inline constexpr std::array<std::string_view, 4> fallback_words{"error", "gradient", "pass", "zero"};
-inline constexpr std::array<std::string_view, 4> reduction_words{"sum", "mean", "var", "stack"};
+inline constexpr std::array<std::string_view, 5> reduction_words{"sum", "mean", "var", "max",
+                                                                    "stack"};
 
 /// What an analyzer's expressions may name without binding it.
 inline constexpr std::array<std::string_view, 5> recipe_names{"input", "y", "target", "relevance", "score"};

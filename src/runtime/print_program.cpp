@@ -2,6 +2,7 @@
 #include <optional>
 
 #include "runtime/program_data.hpp"
+#include "runtime/staged.hpp"
 #include "support/text.hpp"
 
 namespace rulegrad {
@@ -74,6 +75,7 @@ class Printing {
 }  // namespace
 
 std::string Program::print(const Extents& extents) const {
+  if (data_->staged) return data_->staged->print(extents);
   return Printing(data_->flow, data_->storage, *data_->plan(extents)).run();
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <fmt/format.h>
 #include <omp.h>
 #include <optional>
 #include <string_view>
@@ -12,6 +13,7 @@
 #include "runtime/bind_inputs.hpp"
 #include "runtime/invoke.hpp"
 #include "runtime/program_data.hpp"
+#include "runtime/staged.hpp"
 
 namespace rulegrad {
 namespace {
@@ -56,12 +58,15 @@ std::shared_ptr<const Plan> Program::Data::plan(const Extents& extents) const {
   return plans_.back();
 }
 
-void Program::Data::execute(const Plan& plan, std::span<std::byte* const> bases, std::byte* arena) const {
+void Program::Data::execute(const Plan& plan, std::span<std::byte* const> bases, std::byte* arena,
+                            const std::stop_token& stop) const {
   if (poison) std::memset(arena, poison_byte, plan.arena_bytes);
   std::vector<ConstView> views;
   for (std::size_t i = 0; i < plan.steps.size(); ++i) {
     const Step& step = plan.steps[i];
     const Instruction& instruction = flow.instructions[i];
+    if (stop.stop_requested())
+      throw Error(ErrorCode::cancelled, "[program] the run was cancelled before " + instruction.label);
     views.assign(step.operands.begin(), step.operands.end());
     for (std::size_t k = 0; k < views.size(); ++k) views[k].data = bases[step.operand_storages[k]];
     KernelCall call{
@@ -85,18 +90,77 @@ void Program::Data::execute(const Plan& plan, std::span<std::byte* const> bases,
 
 Program Program::compile(std::span<const Expr> outputs, const CompileOptions& options) {
   auto data = std::make_shared<Data>();
+  for (const Expr output : outputs) data->output_types.push_back(output.type());
+  if (Staged::needed(outputs)) {
+    data->staged = std::make_shared<const Staged>(outputs, options);
+    return Program(std::move(data));
+  }
   data->flow = flow_of(outputs, options);
   data->storage = assign_storage(data->flow, options.reuse_memory);
   data->check_finite = options.check_finite;
+  data->check_inputs = options.check_finite && options.check_inputs;
   data->reuse_memory = options.reuse_memory;
   data->poison = options.poison || poison_wanted();
   return Program(std::move(data));
 }
 
+const Program::Data& Program::data() const {
+  if (data_ == nullptr)
+    throw Error(ErrorCode::invalid_argument,
+                "[program] it was moved from and holds nothing to run; run the program it was moved to, or copy instead of "
+                "moving: copies share everything");
+  return *data_;
+}
+
+namespace {
+
+void check_count(std::size_t outputs, std::span<const OutputBuffer> buffers) {
+  if (buffers.size() != outputs)
+    throw Error(ErrorCode::invalid_argument,
+                fmt::format("[program] {} buffers were given for {} outputs", buffers.size(), outputs));
+}
+
+void check_buffer(std::size_t position, DType dtype, const Dims& dims, const OutputBuffer& buffer) {
+  const std::string what =
+      fmt::format("[program] output {} is {}{}, {} elements, but its buffer holds {} of {}", position, name_of(dtype),
+                  to_string(std::span(dims)), element_count(dims), buffer.count, name_of(buffer.dtype));
+  if (buffer.dtype != dtype) throw Error(ErrorCode::dtype, what);
+  if (buffer.count != element_count(dims)) throw Error(ErrorCode::shape, what);
+}
+
+/// What a program with sample loops computed, in the caller's memory where there is some.
+std::vector<Tensor> copied_into(const std::span<const OutputBuffer>* buffers, std::vector<Tensor> results) {
+  if (buffers == nullptr) return results;
+  check_count(results.size(), *buffers);
+  for (std::size_t i = 0; i < results.size(); ++i) check_buffer(i, results[i].dtype(), results[i].dims(), (*buffers)[i]);
+  for (std::size_t i = 0; i < results.size(); ++i)
+    if (results[i].bytes() != 0) std::memcpy((*buffers)[i].data, results[i].data(), results[i].bytes());
+  return {};
+}
+
+}  // namespace
+
 std::vector<Tensor> Program::run(const Inputs& inputs, const RunOptions& options) const {
+  return run(inputs, nullptr, options);
+}
+
+void Program::run_into(const Inputs& inputs, std::span<const OutputBuffer> results, const RunOptions& options) const {
+  (void)run(inputs, &results, options);
+}
+
+std::vector<Tensor> Program::run(const Inputs& inputs, const std::span<const OutputBuffer>* buffers,
+                                 const RunOptions& options) const {
   const ThreadCount threads(options.threads);
+  if (data().staged) return copied_into(buffers, data_->staged->run(inputs, options));
   const Flow& flow = data_->flow;
-  const BoundInputs bound = bind_inputs(flow, inputs, data_->check_finite);
+  const BoundInputs bound = bind_inputs(flow, inputs, data_->check_inputs);
+  if (buffers != nullptr) {
+    check_count(flow.outputs.size(), *buffers);
+    for (std::size_t i = 0; i < buffers->size(); ++i) {
+      const Type& type = flow.values[flow.outputs[i]].type;
+      check_buffer(i, type.dtype, type.shape.at(bound.extents), (*buffers)[i]);
+    }
+  }
   const std::shared_ptr<const Plan> plan = data_->plan(bound.extents);
   const ArenaPool::Lease arena = data_->arenas.take(plan->arena_bytes);
 
@@ -117,26 +181,43 @@ std::vector<Tensor> Program::run(const Inputs& inputs, const RunOptions& options
         bases[s] = const_cast<std::byte*>(flow.constants[storage.index].value.data());
         break;
       case Home::output:
+        if (buffers != nullptr) {
+          bases[s] = (*buffers)[storage.index].data;
+          break;
+        }
         written[storage.index] =
             Tensor::uninitialized(flow.values[storage.value].type.dtype, dims_of(storage.value));
         bases[s] = written[storage.index]->mutable_data();
         break;
     }
   }
-  data_->execute(*plan, bases, arena.data());
+  data_->execute(*plan, bases, arena.data(), options.stop);
 
   std::vector<Tensor> results;
-  for (const ValueId output : flow.outputs) {
-    const Storage& storage = data_->storage.storages[data_->storage.of[output]];
+  for (std::size_t i = 0; i < flow.outputs.size(); ++i) {
+    const StorageId s = data_->storage.of[flow.outputs[i]];
+    const Storage& storage = data_->storage.storages[s];
+    if (buffers != nullptr) {
+      // Outputs that are inputs, constants or other outputs were not written where they belong.
+      const OutputBuffer& buffer = (*buffers)[i];
+      if (buffer.data != bases[s] && buffer.count > 0)
+        std::memcpy(buffer.data, bases[s], static_cast<std::size_t>(buffer.count) * size_of(buffer.dtype));
+      continue;
+    }
     const Tensor& memory = storage.home == Home::input      ? *bound.tensors[storage.index]
                            : storage.home == Home::constant ? flow.constants[storage.index].value
                                                             : *written[storage.index];
-    results.push_back(memory.reshaped(dims_of(output)));
+    results.push_back(memory.reshaped(dims_of(flow.outputs[i])));
   }
   return results;
 }
 
+std::vector<Type> Program::output_types() const {
+  return data().output_types;
+}
+
 ProgramStats Program::stats(const Extents& extents) const {
+  if (data().staged) return data_->staged->stats(extents);
   const auto plan = data_->plan(extents);
   const Flow& flow = data_->flow;
   ProgramStats stats;

@@ -13,15 +13,20 @@
 
 namespace rulegrad {
 
+class Staged;
+
 struct Program::Data {
+  /// Set: the program holds sample loops, and this is all of it.
+  std::shared_ptr<const Staged> staged;
+  std::vector<Type> output_types;
   Flow flow;
   StorageMap storage;
-  bool check_finite = true, reuse_memory = true, poison = false;
+  bool check_finite = true, check_inputs = true, reuse_memory = true, poison = false;
 
   /// The plan for these extents, made when it is first asked for. The last few are kept.
   [[nodiscard]] std::shared_ptr<const Plan> plan(const Extents& extents) const;
   /// Calls the kernels in order; `bases` are the addresses of the storages.
-  void execute(const Plan& plan, std::span<std::byte* const> bases, std::byte* arena) const;
+  void execute(const Plan& plan, std::span<std::byte* const> bases, std::byte* arena, const std::stop_token& stop) const;
 
   mutable ArenaPool arenas;
 

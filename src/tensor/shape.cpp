@@ -28,8 +28,13 @@ Shape Shape::of(std::span<const std::int64_t> dims) {
   return Shape(std::vector<Dim>(dims.begin(), dims.end()));
 }
 
+const std::vector<Dim>& Shape::dims() const {
+  static const std::vector<Dim> none;
+  return dims_ ? *dims_ : none;
+}
+
 bool Shape::has_batch() const {
-  return std::any_of(dims_.begin(), dims_.end(), [](Dim dim) { return dim.batch; });
+  return std::any_of(dims().begin(), dims().end(), [](Dim dim) { return dim.batch; });
 }
 
 std::optional<Dims> Shape::static_dims() const {
@@ -39,7 +44,7 @@ std::optional<Dims> Shape::static_dims() const {
 
 Dim Shape::count() const {
   Dim total{1};
-  for (const Dim dim : dims_) {
+  for (const Dim dim : dims()) {
     if (dim.batch && total.batch)
       throw Error(ErrorCode::shape, fmt::format("shape {} holds the batch extent twice", to_string(*this)));
     total.factor *= dim.factor;
@@ -50,15 +55,15 @@ Dim Shape::count() const {
 
 Dims Shape::at(const Extents& extents) const {
   Dims result;
-  result.reserve(dims_.size() + (sampled_ ? 1 : 0));
+  result.reserve(rank() + (sampled_ ? 1 : 0));
   if (sampled_) result.push_back(extents.samples);
-  for (const Dim dim : dims_) result.push_back(dim.at(extents.batch));
+  for (const Dim dim : dims()) result.push_back(dim.at(extents.batch));
   return result;
 }
 
 std::size_t Shape::hash() const {
   std::size_t seed = sampled_ ? 1 : 0;
-  for (const Dim dim : dims_) seed = hash_combine(seed, static_cast<std::size_t>(dim.factor) * 2 + (dim.batch ? 1 : 0));
+  for (const Dim dim : dims()) seed = hash_combine(seed, static_cast<std::size_t>(dim.factor) * 2 + (dim.batch ? 1 : 0));
   return seed;
 }
 
@@ -70,6 +75,7 @@ std::string to_string(const Shape& shape) {
 }
 
 std::optional<Shape> broadcast(const Shape& a, const Shape& b) {
+  if (a.dims() == b.dims()) return a.with_samples(a.sampled() || b.sampled());
   const std::size_t rank = std::max(a.rank(), b.rank());
   std::vector<Dim> dims(rank);
   for (std::size_t back = 1; back <= rank; ++back) {

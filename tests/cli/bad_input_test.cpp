@@ -86,7 +86,7 @@ TEST_CASE("unknown methods and parameters come with the nearest one") {
   };
   must_fail(files.scratch, with("lrp.epsilom"), {"unknown method 'lrp.epsilom'", "did you mean 'lrp.epsilon'?"});
   must_fail(files.scratch, with("lrp.epsilon:epsilom=1"), {"unknown parameter 'epsilom'", "did you mean 'epsilon'?"});
-  must_fail(files.scratch, with("gradient:x=1"), {"takes no parameters"});
+  must_fail(files.scratch, with("deconvnet:x=1"), {"takes no parameters"});
   must_fail(files.scratch, with("lrp.epsilon:epsilon=-1"), {"'epsilon' must lie in (0, inf)", "-1"});
   must_fail(files.scratch, with("lrp.epsilon:epsilon"), {"key=value"});
 }

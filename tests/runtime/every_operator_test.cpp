@@ -14,8 +14,9 @@ using namespace rulegrad;
 
 namespace {
 
-/// Nothing computes these: leaves, and nodes that rules replace.
-const std::set<std::string> without_kernel{"input", "constant", "grad", "vjp"};
+/// Nothing computes these by themselves: leaves, nodes that rules replace, and the ends of sample loops.
+const std::set<std::string> without_kernel{"input",        "constant",    "grad",          "vjp",
+                                           "sample_index", "batch_index", "reduce_samples"};
 
 Tensor draw(std::mt19937_64& random, const SampleOperand& operand) {
   std::uniform_real_distribution<double> real(operand.low, operand.high);

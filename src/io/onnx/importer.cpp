@@ -215,7 +215,10 @@ void Importer::add_node(const onnx::NodeProto& node) {
     for (std::size_t i = 0; i < context.input_count(); ++i)
       symbolic = symbolic || (context.has(i) && context.value(i).symbolic);
     if (symbolic && fold_symbols(context)) return;
-    handlers().at(node.op_type())(context);
+    if (const auto handler = handlers().find(qualified_name(node)); handler != handlers().end())
+      handler->second(context);
+    else
+      map_custom(context, *custom_operator(options_, node));
     context.check_attributes();
   } catch (const Error& error) {
     throw Error(error.code() == ErrorCode::non_finite ? error.code() : ErrorCode::model,

@@ -6,6 +6,7 @@
 
 #include "rulegrad/error.hpp"
 #include "rulegrad/model.hpp"
+#include "rulegrad/operators.hpp"
 
 #include "io/onnx/importer.hpp"
 #include "io/onnx/node_context.hpp"
@@ -82,10 +83,13 @@ Model load(const std::filesystem::path& path, const LoadOptions& options) {
   try {
     check_opset(file);
     ModelSummary summary = describe_model(file);
+    for (const auto& node : file.graph().node())
+      if (custom_operator(options, node) != nullptr) summary.unmapped.erase(qualified_name(node));
     if (!summary.unmapped.empty()) throw Error(ErrorCode::model, unmapped_message(summary));
     TensorReader reader(file, options);
     Model::Parts parts = build(file, options, reader);
     parts.summary = std::move(summary);
+    if (options.operators != nullptr) parts.operators = std::make_shared<const Operators>(*options.operators);
     parts.files = reader.external_files();
     parts.files.insert(parts.files.begin(), path);
     return Model(std::move(parts));

@@ -88,6 +88,10 @@ using Handlers = std::map<std::string, Handler, std::less<>>;
 /// How each operator of ONNX's own domain is mapped.
 [[nodiscard]] const Handlers& handlers();
 
+/// The operator among LoadOptions::operators that the node names, or null; and how it is mapped.
+[[nodiscard]] const OpSchema* custom_operator(const LoadOptions& options, const onnx::NodeProto& node);
+void map_custom(NodeContext& context, const OpSchema& op);
+
 void add_elementwise(Handlers& handlers);
 void add_activations(Handlers& handlers);
 void add_affine(Handlers& handlers);

@@ -81,7 +81,7 @@ onnx::ModelProto Writer::write() {
   const std::vector<Expr> order = topological_order(outputs_);
   std::set<std::string> unknown;
   for (const Expr expr : order)
-    if (!expr.is("input") && !expr.is("constant") && !forms().contains(expr.op().name))
+    if (!expr.is("input") && !expr.is("constant") && !is_custom(expr.op()) && !forms().contains(expr.op().name))
       unknown.insert(expr.op().name);
   if (!unknown.empty()) {
     const std::vector<std::string> list(unknown.begin(), unknown.end());
@@ -94,6 +94,11 @@ onnx::ModelProto Writer::write() {
   auto& opset = *model_.add_opset_import();
   opset.set_domain("");
   opset.set_version(written_opset);
+  if (std::any_of(order.begin(), order.end(), [](Expr expr) { return is_custom(expr.op()); })) {
+    auto& custom = *model_.add_opset_import();
+    custom.set_domain(custom_domain);
+    custom.set_version(1);
+  }
   auto& graph = *model_.mutable_graph();
   graph.set_name(options_.graph_name);
   std::set<Expr, bool (*)(Expr, Expr)> read([](Expr a, Expr b) { return a->id < b->id; });
@@ -104,6 +109,8 @@ onnx::ModelProto Writer::write() {
   for (const Expr expr : order) {
     if (expr.is("input"))
       describe_value(*graph.add_input(), name(expr), expr.type());
+    else if (is_custom(expr.op()))
+      write_custom(*this, expr);
     else if (!expr.is("constant"))
       forms().at(expr.op().name)(*this, expr);
     else if (read.contains(expr))

@@ -45,6 +45,10 @@ class NodeWriter {
     add(name, onnx::AttributeProto::STRING).set_s(value);
     return *this;
   }
+  NodeWriter& domain(const char* name) {
+    node_.set_domain(name);
+    return *this;
+  }
   /// A constant that only this node reads.
   NodeWriter& input(const char* suffix, const Tensor& value);
   NodeWriter& input(const char* suffix, const Ints& values) {
@@ -62,6 +66,12 @@ class NodeWriter {
   Writer& writer_;
   onnx::NodeProto& node_;
 };
+
+/// The domain of operators that are not ONNX's.
+inline constexpr const char* custom_domain = "rulegrad";
+/// Operators that a program added are written in that domain, with their attributes.
+[[nodiscard]] bool is_custom(const OpSchema& op);
+void write_custom(Writer& writer, Expr expr);
 
 /// How an operator is written.
 using Form = std::function<void(Writer&, Expr)>;

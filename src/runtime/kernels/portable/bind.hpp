@@ -18,11 +18,12 @@ void bind_contractions(Kernels& all);
 void bind_movement(Kernels& all);
 void bind_norms(Kernels& all);
 void bind_pooling(Kernels& all);
+void bind_random(Kernels& all);
 void bind_reductions(Kernels& all);
 
 inline void bind_all(Kernels& all) {
   for (const auto bind : {bind_elementwise, bind_activations, bind_contractions, bind_movement, bind_norms,
-                          bind_pooling, bind_reductions})
+                          bind_pooling, bind_random, bind_reductions})
     bind(all);
 }
 

@@ -1,0 +1,118 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <initializer_list>
+#include <memory>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "rulegrad/analyzer.hpp"
+#include "rulegrad/model.hpp"
+#include "rulegrad/program.hpp"
+#include "rulegrad/registry.hpp"
+
+namespace [[gnu::visibility("default")]] rulegrad {
+
+/// Which score of each sample is explained.
+enum class Targets : std::uint8_t {
+  largest,  ///< the largest one
+  given,    ///< what each run says, RunChoices::targets
+};
+
+/// What an explainer is compiled for.
+struct ExplainerOptions {
+  /// Methods, operators and kernels; null: what ships. Not needed any more once the explainer is made.
+  const Registry* registry = nullptr;
+  Targets targets = Targets::largest;
+  /// What is sent back from the score: what the method says, 1, the score itself, or what each run gives (`tensor`,
+  /// ExplainChoices::seed).
+  Question::Seed seed = Question::Seed::own;
+  /// Which output, and whether from below its softmax or sigmoid.
+  std::size_t output = 0;
+  HeadKind head = HeadKind::logit;
+  /// What is explained: names of inputs or of inner nodes (hidden layers); none: every input of a floating dtype.
+  std::vector<std::string> nodes = {};
+  bool check_finite = true;
+  /// Told what was done to the network while the explainer was made: a line for each rewrite, fold and choice.
+  std::function<void(std::string_view line)> log = {};
+};
+
+/// What one run does.
+struct ExplainChoices {
+  /// With Targets::given: one index for all samples, or one for each.
+  std::vector<std::int64_t> targets = {};
+  /// With Question::Seed::tensor: [N, scores], of the model's dtype.
+  Tensor seed = {};
+  /// Samples computed at once; 0: all of them.
+  std::int64_t batch_size = 0;
+  int threads = 0;  ///< 0: as many as OpenMP gives. Results do not depend on it.
+  /// Called after each batch, by the thread that runs.
+  std::function<void(std::int64_t done, std::int64_t samples)> progress = {};
+  /// Asked between kernel calls; a run that is to stop throws Error(cancelled).
+  std::stop_token stop = {};
+};
+
+/// What one run gives.
+class Explanation {
+ public:
+  Explanation(std::vector<std::string> methods, std::vector<std::string> nodes, Tensor scores, std::vector<Tensor> attributions)
+      : methods_(std::move(methods)), nodes_(std::move(nodes)), scores_(std::move(scores)), attributions_(std::move(attributions)) {}
+
+  /// The output that was explained, flattened: [N, scores].
+  [[nodiscard]] const Tensor& scores() const { return scores_; }
+  /// The index of each sample's largest score.
+  [[nodiscard]] std::vector<std::int64_t> predictions() const;
+  /// Of a method for a node, both in the order they were asked for; of the node's shape [N, ...].
+  [[nodiscard]] const Tensor& attribution(std::size_t method = 0, std::size_t node = 0) const;
+  /// By name; the first node unless one is named. Throws Error(unknown_name) with the nearest name.
+  [[nodiscard]] const Tensor& attribution(std::string_view method, std::string_view node = {}) const;
+  [[nodiscard]] const std::vector<std::string>& methods() const { return methods_; }
+  [[nodiscard]] const std::vector<std::string>& nodes() const { return nodes_; }
+
+ private:
+  std::vector<std::string> methods_, nodes_;
+  Tensor scores_;
+  std::vector<Tensor> attributions_;
+};
+
+/// One or several methods, compiled for a model: run it as often as you like, from as many threads as you like. A value;
+/// copies share everything, and the model may be moved or gone. Methods share the forward pass and whatever else is equal.
+///
+/// Making one adds nodes to the model's graph: one thread at a time for each model.
+class Explainer {
+ public:
+  /// A method as the command takes it: `lrp.epsilon`, `lrp.epsilon:epsilon=0.1`. Throws Error as `analyze` and
+  /// `Program::compile` do, and Error(unknown_name) for nodes.
+  Explainer(const Model& model, std::string_view method, const ExplainerOptions& options = {});
+  Explainer(const Model& model, std::initializer_list<std::string_view> methods, const ExplainerOptions& options = {});
+  Explainer(const Model& model, std::span<const AnalyzerCall> methods, const ExplainerOptions& options = {});
+
+  /// Explains a batch of samples: the value of the model's only input, [N, ...].
+  [[nodiscard]] Explanation run(const Tensor& input, const ExplainChoices& choices = {}) const;
+  /// The same for models of several inputs.
+  [[nodiscard]] Explanation run(const Inputs& inputs, const ExplainChoices& choices = {}) const;
+  /// The same with results in memory of the caller: for each method in turn a buffer for each node, of N times the
+  /// node's elements; and, unless empty, one for the scores. Throws Error(dtype) or Error(shape) that names method and
+  /// node of a buffer that does not fit, before anything is computed.
+  void run_into(const Inputs& inputs, std::span<const OutputBuffer> attributions, const OutputBuffer& scores = {},
+                const ExplainChoices& choices = {}) const;
+  void run_into(const Tensor& input, std::span<const OutputBuffer> attributions, const OutputBuffer& scores = {},
+                const ExplainChoices& choices = {}) const;
+
+  /// As they were asked for, without arguments where the name is enough to tell them apart.
+  [[nodiscard]] const std::vector<std::string>& methods() const;
+  [[nodiscard]] const std::vector<std::string>& nodes() const;
+  /// What runs: the scores, then for each method in turn the attribution of each node.
+  [[nodiscard]] const Program& program() const;
+
+ private:
+  struct Data;
+  [[nodiscard]] const Data& data() const;
+  std::shared_ptr<const Data> data_;
+};
+
+}  // namespace rulegrad

@@ -1,0 +1,235 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "analysis/nodes.hpp"
+#include "analysis/recipe_run.hpp"
+#include "analysis/rule_gathering.hpp"
+#include "rulegrad/error.hpp"
+#include "rulegrad/op_attributes.hpp"
+#include "rulegrad/rule_text.hpp"
+#include "support/text.hpp"
+
+namespace rulegrad {
+namespace {
+
+constexpr std::size_t most_levels = 16;
+
+const std::string* word_of(const Value& value) {
+  const auto* attribute = std::get_if<AttrValue>(&value);
+  return attribute == nullptr ? nullptr : std::get_if<std::string>(attribute);
+}
+
+/// Gives arguments the names of the parameters they are for.
+LazyArguments named(const AnalyzerDefinition& definition, LazyArguments given) {
+  std::vector<std::string> names;
+  for (const auto& [name, value] : given) names.push_back(name);
+  names = names_of_arguments(definition.name, definition.parameters, names);
+  for (std::size_t i = 0; i < given.size(); ++i) given[i].first = names[i];
+  return given;
+}
+
+const Parameter* parameter_named(const AnalyzerDefinition& definition, std::string_view name) {
+  for (const Parameter& parameter : definition.parameters)
+    if (parameter.name == name) return &parameter;
+  return nullptr;
+}
+
+}  // namespace
+
+LazyArguments lazy_arguments(Graph& graph, const AnalyzerCall& call) {
+  LazyArguments result;
+  for (const auto& [name, argument] : call.arguments)
+    result.emplace_back(name, [&graph, argument]() -> Value {
+      return std::visit(
+          [&]<class T>(const T& value) -> Value {
+            if constexpr (std::is_same_v<T, Tensor>) return graph.constant(is_floating(value.dtype()) ? value.cast(graph.real()) : value);
+            else if constexpr (std::is_same_v<T, std::string>) return AttrValue(value);
+            else return value;
+          },
+          argument);
+    });
+  return result;
+}
+
+void RecipeRun::build_chain(const std::string& method, LazyArguments given) {
+  std::string name = method;
+  for (;;) {
+    const AnalyzerDefinition& definition = engine_.library.analyzer(name);
+    if (levels_.size() == most_levels) throw Error(ErrorCode::rule, at_place(definition.where) + "analyzers extend each other in a circle");
+    Level& level = levels_.emplace_back();
+    level.definition = &definition;
+    level.given = named(definition, std::move(given));
+    for (const Parameter& parameter : definition.parameters)
+      if (parameter.type == "analyzer") level.methods.emplace(parameter.name, method_text(level, parameter));
+    if (definition.extends == no_term) break;
+
+    const Term& base = definition.terms[static_cast<std::size_t>(definition.extends)];
+    const std::size_t here = levels_.size() - 1;
+    if (const auto chosen = level.methods.find(base.name); chosen != level.methods.end()) {
+      const AnalyzerCall call = AnalyzerCall::parse(chosen->second);
+      name = call.name;
+      given = lazy_arguments(graph_, call);
+    } else {
+      if (parameter_named(definition, base.name) != nullptr)
+        throw Error(ErrorCode::rule, fmt::format("{}'{}' is no analyzer; declare the parameter as `{}: analyzer`", at_place(base.where), base.name, base.name));
+      name = base.name;
+      given.clear();
+      for (const TermId id : base.args) given.emplace_back(std::string(), [this, here, id] { return evaluate({.level = here, .original = {}, .focus = {}}, id); });
+      for (const auto& [parameter, id] : base.named)
+        given.emplace_back(parameter, [this, here, id = id] { return evaluate({.level = here, .original = {}, .focus = {}}, id); });
+    }
+  }
+  for (const Level& level : levels_)
+    if (level.definition->fallback) {
+      fallback_ = *level.definition->fallback;
+      break;
+    }
+}
+
+std::string RecipeRun::method_text(const Level& level, const Parameter& parameter) {
+  for (const auto& [name, value] : level.given) {
+    if (name != parameter.name) continue;
+    const Value given = value();
+    if (const std::string* text = word_of(given)) return *text;
+    throw Error(ErrorCode::invalid_argument, fmt::format("{}: parameter '{}' takes the name of an analyzer, not {}", level.definition->name,
+                                                         parameter.name, describe(given)));
+  }
+  if (parameter.fallback == no_term) fail_missing(level.definition->name, parameter);
+  return print_term(level.definition->terms, parameter.fallback);
+}
+
+void RecipeRun::canonize_output() {
+  for (std::size_t k = levels_.size(); k-- > 0;)
+    for (const TermId set : levels_[k].definition->canonizers)
+      gather_rules(graph_, engine_.operators, engine_.library, terms(k), set,
+                   [&](TermId id) { return evaluate({.level = k, .original = {}, .focus = {}}, id); }, {}, true, canonizers_);
+  std::vector<Expr> outputs{task_.output};
+  outputs.insert(outputs.end(), task_.keep.begin(), task_.keep.end());
+  canonized_ = canonize(graph_, outputs, canonizers_, engine_.operators, engine_.library.functions());
+  output_ = flattened(canonized_.outputs[0]);
+  analysis_.rewrites = canonized_.rewrites;
+  std::vector<Expr> based;
+  for (const Expr node : task_.explained)
+    if (const auto found = canonized_.image.find(node); found != canonized_.image.end()) based.push_back(found->second);
+  user_facts_ = std::make_unique<ForwardFacts>(std::span(&output_, 1), based);
+  for (const Expr node : task_.explained) explained_.push_back(image(node));
+  analysis_.explained = explained_;
+  for (Expr& node : task_.inputs) node = image(node);
+  based.insert(based.end(), task_.inputs.begin(), task_.inputs.end());
+  user_facts_ = std::make_unique<ForwardFacts>(std::span(&output_, 1), based);
+}
+
+/// The node after canonizing; throws if it is not there any more.
+Expr RecipeRun::image(Expr node) const {
+  const auto found = canonized_.image.find(node);
+  if (found == canonized_.image.end())
+    throw Error(ErrorCode::invalid_argument, fmt::format("{} is not below the explained output", describe(node)));
+  if (node.operands().empty() || user_facts_->contains(found->second)) return found->second;
+  const std::vector<std::string> names = graph_.names(node);
+  for (const auto& rewrite : canonized_.rewrites) {
+    const std::vector<std::string> taken = graph_.names(rewrite.after);
+    const auto same = std::find_if(names.begin(), names.end(), [&](const auto& name) { return std::find(taken.begin(), taken.end(), name) != taken.end(); });
+    if (same == names.end()) continue;
+    const std::vector<std::string> kept = graph_.names(rewrite.before);
+    throw Error(ErrorCode::invalid_argument,
+                fmt::format("{} is folded into {} by {}: {}keep it apart with --keep {}", describe(node), describe(rewrite.before), rewrite.rule_set,
+                            kept.empty() ? "" : fmt::format("explain '{}', or ", kept.front()), *same));
+  }
+  throw Error(ErrorCode::invalid_argument, fmt::format("{} is gone after the canonizers of {}", describe(node), levels_[0].definition->name));
+}
+
+void RecipeRun::bind_parameters(std::size_t k) {
+  Level& level = levels_[k];
+  for (const Parameter& parameter : level.definition->parameters) {
+    if (parameter.type == "analyzer") continue;
+    if (parameter.type == "node") {
+      const Expr node = node_parameter(k, parameter);
+      level.nodes.emplace(parameter.name, node);
+      analysis_.notes.push_back(fmt::format("{} = {}", parameter.name, describe(node)));
+    } else {
+      level.scope.bind(parameter.name, parameter_value(k, parameter));
+    }
+  }
+}
+
+Value RecipeRun::parameter_value(std::size_t k, const Parameter& parameter) {
+  const Level& level = levels_[k];
+  Value value;
+  const auto given = std::find_if(level.given.begin(), level.given.end(), [&](const auto& a) { return a.first == parameter.name; });
+  if (given != level.given.end()) {
+    value = converted(level, parameter, given->second());
+  } else {
+    if (parameter.fallback == no_term) fail_missing(level.definition->name, parameter);
+    const Term& fallback = term(k, parameter.fallback);
+    value = parameter.type == "sampler" && fallback.kind == TermKind::variable ? Value(AttrValue(fallback.name))
+                                                                              : evaluate({.level = k, .original = {}, .focus = {}}, parameter.fallback);
+  }
+  check_range(level.definition->name, parameter, value);
+  return value;
+}
+
+Value RecipeRun::converted(const Level& level, const Parameter& parameter, Value value) {
+  const auto refuse = [&](const std::string& wanted) {
+    throw Error(ErrorCode::invalid_argument,
+                fmt::format("{}: parameter '{}' takes {}, not {}", level.definition->name, parameter.name, wanted, describe(value)));
+  };
+  const std::string* word = word_of(value);
+  if (parameter.type == "sampler") {
+    if (word == nullptr) refuse("the name of a sampler");
+    (void)engine_.samplers.at(*word);
+    return value;
+  }
+  if (word == nullptr) {
+    if (parameter.type == "number" && !std::holds_alternative<double>(value)) refuse("a number");
+    return value;
+  }
+  if (word->ends_with(".npy") && parameter.type != "number") return read_array(*word);
+  if (const auto list = list_from(*word); list && parameter.type.empty()) return *list;
+  if (*word == "true" || *word == "false") return *word == "true" ? 1.0 : 0.0;
+  const bool takes_words = parameter.fallback != no_term &&
+                           level.definition->terms[static_cast<std::size_t>(parameter.fallback)].kind == TermKind::text;
+  if (!takes_words) refuse(parameter.type == "number" ? "a number" : "a number or an array (a .npy file)");
+  return value;
+}
+
+Value RecipeRun::read_array(const std::string& path) {
+  if (!task_.read_array)
+    throw Error(ErrorCode::invalid_argument, fmt::format("'{}' names a file, but this question does not say how arrays are read (Question::read_array)", path));
+  const Tensor values = task_.read_array(path);
+  return graph_.constant(is_floating(values.dtype()) ? values.cast(graph_.real()) : values);
+}
+
+Expr RecipeRun::node_parameter(std::size_t k, const Parameter& parameter) {
+  const Level& level = levels_[k];
+  const std::string what = fmt::format("node for '{}' of {}", parameter.name, level.definition->name);
+  const auto given = std::find_if(level.given.begin(), level.given.end(), [&](const auto& a) { return a.first == parameter.name; });
+  if (given != level.given.end()) {
+    const Value value = given->second();
+    if (const std::string* name = word_of(value)) return node_named(*user_facts_, *name, what);
+    const auto* node = std::get_if<Expr>(&value);
+    if (node == nullptr) throw Error(ErrorCode::invalid_argument, fmt::format("{} takes the name of a node, not {}", what, describe(value)));
+    if (user_facts_->contains(*node)) return *node;
+    if (const auto found = canonized_.image.find(*node); found != canonized_.image.end() && user_facts_->contains(found->second)) return found->second;
+    const std::vector<std::string> names = graph_.names(*node);
+    return node_named(*user_facts_, names.empty() ? describe(*node) : names.front(), what);
+  }
+  if (parameter.fallback == no_term) fail_missing(level.definition->name, parameter);
+  const Term& fallback = term(k, parameter.fallback);
+  if (fallback.kind == TermKind::call && fallback.name == "last" && fallback.args.size() == 1)
+    return end_of_last(*user_facts_, term(k, fallback.args[0]).name, fmt::format("'{}' of {}", parameter.name, level.definition->name));
+  return node_named(*user_facts_, fallback.name, what);
+}
+
+Expr RecipeRun::flattened(Expr output) const {
+  const Shape& shape = output.shape();
+  if (shape.rank() == 2) return output;
+  if (shape.rank() == 0)
+    throw Error(ErrorCode::shape, fmt::format("the output {} has no batch axis; explain an output of shape [B, ...]", describe(output)));
+  Dim scores{1};
+  for (std::size_t axis = 1; axis < shape.rank(); ++axis) scores = Dim(scores.factor * shape[axis].factor, scores.batch || shape[axis].batch);
+  if (scores.batch) throw Error(ErrorCode::shape, fmt::format("the output {} holds the batch outside its first axis", describe(output)));
+  return graph_.apply(engine_.operators.at("reshape"), {output}, ShapeAttributes{Shape{shape[0], scores}});
+}
+
+}  // namespace rulegrad

@@ -1,0 +1,160 @@
+#pragma once
+
+#include <functional>
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "analysis/parameters.hpp"
+#include "analysis/substitution.hpp"
+#include "autodiff/derivatives.hpp"
+#include "rewrite/canonize.hpp"
+#include "rewrite/evaluate.hpp"
+#include "rewrite/rule_list.hpp"
+#include "rulegrad/analyzer.hpp"
+
+/// How an analyzer becomes expressions.
+///
+/// An analyzer and what it extends are *levels*, the outermost first. Each level has a user's world, moves it with `at`
+/// and hands the moved world to the level below as its user's world; the innermost moved world is the one in which the
+/// rules run, once. On the way back each level's `relevance` is the result of the level below: so any augmentation can
+/// stand around any method. Loops are indices (samples.hpp) that a level's values depend on; the level that opens a
+/// loop must reduce over it.
+namespace rulegrad {
+
+struct Engine {
+  const RuleLibrary& library;
+  const Operators& operators;
+  const Samplers& samplers;
+};
+
+/// Arguments of an analyzer, evaluated when they are asked for.
+using LazyArguments = std::vector<std::pair<std::string, std::function<Value()>>>;
+[[nodiscard]] LazyArguments lazy_arguments(Graph& graph, const AnalyzerCall& call);
+
+/// What one run explains.
+struct Task {
+  Expr output;                  ///< as the model has it
+  std::vector<Expr> explained;  ///< together: worlds move all of them
+  std::vector<Expr> inputs;     ///< what else guards take values to depend on
+  std::vector<Expr> keep;
+  Expr target;
+  Question::Seed seed = Question::Seed::own;
+  Expr seed_tensor;
+  std::function<Tensor(const std::string&)> read_array;
+  std::int64_t depth = 0;   ///< of the first loop
+  std::int64_t stream = 0;  ///< of the random numbers of the first explained value
+};
+
+class RecipeRun {
+ public:
+  RecipeRun(const Engine& engine, const std::string& method, LazyArguments given, Task task);
+
+  /// Does a level move the input, so that inputs and inner nodes need runs of their own? And inputs each?
+  [[nodiscard]] bool moves_input() const;
+  [[nodiscard]] bool slides_over_input() const;
+
+  [[nodiscard]] Analysis run();
+
+ private:
+  struct Loop {
+    std::vector<std::string> variables;
+    std::int64_t depth, count;
+  };
+  struct Level {
+    const AnalyzerDefinition* definition = nullptr;
+    LazyArguments given;
+    std::map<std::string, std::string> methods;  ///< parameters that are analyzers
+    std::map<std::string, Expr> nodes;           ///< parameters that are nodes, in the user's own world
+    Scope scope;                                 ///< the other parameters, and the loops' variables
+    std::vector<Loop> loops;
+    std::int64_t first_depth = 0;
+    World user, moved;
+    std::map<std::string, World> points;
+  };
+  /// Where a term of a level is evaluated.
+  struct Context {
+    std::size_t level = 0;
+    Expr original;           ///< what `input` means, in the user's own world; absent: what `focus` is
+    Expr focus;              ///< what `relevance` reached, in the final world
+    World* world = nullptr;  ///< behind `@`; absent: each name in the world it is about
+  };
+
+  // recipe_levels.cpp: the chain of `extends`, parameters, canonizers
+  void build_chain(const std::string& method, LazyArguments given);
+  std::string method_text(const Level& level, const Parameter& parameter);
+  void canonize_output();
+  void bind_parameters(std::size_t level);
+  Value parameter_value(std::size_t level, const Parameter& parameter);
+  Value converted(const Level& level, const Parameter& parameter, Value value);
+  Expr node_parameter(std::size_t level, const Parameter& parameter);
+  Value read_array(const std::string& path);
+
+  // recipe_worlds.cpp: loops and placements
+  void open_loops(std::size_t level);
+  void place(std::size_t level, const Placement& placement, World& world);
+  Expr placed_node(std::size_t level, const Placement& placement);
+  World& world_named(std::size_t level, const Term& term);
+
+  // recipe_terms.cpp: what names and words mean
+  Value evaluate(Context context, TermId term);
+  std::optional<Value> answer(const Context& context, const Term& term, std::span<const Value> arguments);
+  std::optional<Value> name_value(const Context& context, const Term& term);
+  Expr input_of(const Context& context);
+  Expr score(const Context& context);
+  Value reduced(const Context& context, const Term& term, const Value& value);
+  Value random_value(const Context& context, const Term& term, std::span<const Value> arguments);
+  Value relevance_word(const Context& context, const Term& term, std::span<const Value> arguments);
+  Value relevance_of(const Context& context, const Term& method);
+  Expr target();
+  Expr onehot(Expr index);
+  Expr constant_index(double index);
+
+  // recipe_walk.cpp: rules, the reverse walk, results
+  void gather();
+  void walk();
+  Expr seed();
+  std::optional<Expr> fall_back(Step& step, Expr node, std::size_t slot, Expr cotangent) const;
+  [[nodiscard]] std::shared_ptr<const RuleMatch> kept_match(const RuleResult& applied) const;
+  Expr relevance(std::size_t level, Expr focus, Expr original);
+  Expr result(std::size_t level, Expr focus, Expr original);
+  Expr total(Expr focus);
+  Value differentiate(Expr e, Expr x, Expr cotangent);
+  Value in_world_of_rules(const Term& term, const Value& value);
+
+  [[nodiscard]] Expr image(Expr node) const;
+  [[nodiscard]] Expr flattened(Expr output) const;
+  [[nodiscard]] Expr zeros(const Type& type) const;
+  [[nodiscard]] RewriteContext rewriting() const { return {graph_, engine_.operators, engine_.library.functions(), *facts_}; }
+  [[nodiscard]] const Terms& terms(std::size_t level) const { return levels_[level].definition->terms; }
+  [[nodiscard]] const Term& term(std::size_t level, TermId id) const { return terms(level)[static_cast<std::size_t>(id)]; }
+
+  Engine engine_;
+  Task task_;
+  Graph& graph_;
+  std::deque<Level> levels_;
+  RuleList rules_, canonizers_;
+  Fallback fallback_ = Fallback::error;
+  Canonized canonized_;
+  std::vector<Expr> explained_;  ///< canonised, in the user's own world
+  Expr output_, final_output_;
+  std::unique_ptr<ForwardFacts> user_facts_, facts_;
+  World* final_ = nullptr;
+  std::int64_t next_depth_ = 0;
+  Expr target_;
+  Derivatives derivatives_;
+  bool prepared_ = false, walked_ = false, walking_ = false;
+  int let_depth_ = 0;
+  std::unordered_map<Expr, Expr> totals_;
+  std::map<std::string, Substitution> to_worlds_;
+  std::map<std::string, std::unique_ptr<RecipeRun>> others_;
+  Analysis analysis_;
+
+  void prepare();
+};
+
+}  // namespace rulegrad

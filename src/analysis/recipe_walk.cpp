@@ -1,0 +1,231 @@
+#include <fmt/format.h>
+
+#include "analysis/recipe_run.hpp"
+#include "analysis/rule_gathering.hpp"
+#include "analysis/unclaimed.hpp"
+#include "autodiff/reverse_walk.hpp"
+#include "ops/families.hpp"
+#include "rulegrad/error.hpp"
+#include "rulegrad/op_attributes.hpp"
+#include "support/text.hpp"
+
+namespace rulegrad {
+
+RecipeRun::RecipeRun(const Engine& engine, const std::string& method, LazyArguments given, Task task)
+    : engine_(engine), task_(std::move(task)), graph_(task_.output.graph()), next_depth_(task_.depth), derivatives_(graph_, engine.operators) {
+  build_chain(method, std::move(given));
+}
+
+void RecipeRun::prepare() {
+  if (prepared_) return;
+  prepared_ = true;
+  canonize_output();
+  for (std::size_t k = 0; k < levels_.size(); ++k) {
+    Level& level = levels_[k];
+    if (k > 0) level.user = levels_[k - 1].moved;
+    // Until `at` has moved it, names are about the user's world.
+    level.moved = level.user;
+    bind_parameters(k);
+    open_loops(k);
+    World moved = level.user;
+    for (const Placement& placement : level.definition->placements) {
+      if (placement.world.empty()) {
+        place(k, placement, moved);
+        continue;
+      }
+      const auto [entry, fresh] = level.points.try_emplace(placement.world, level.user);
+      place(k, placement, entry->second);
+    }
+    level.moved = std::move(moved);
+  }
+  final_ = &levels_.back().moved;
+  final_output_ = final_->image(output_);
+}
+
+void RecipeRun::gather() {
+  for (std::size_t k = 0; k < levels_.size(); ++k) {
+    const Level& level = levels_[k];
+    auto visible = std::make_shared<Scope>(level.scope);
+    for (const auto& [name, node] : level.nodes) visible->bind(name, final_->image(node));
+    const auto shared = std::make_shared<const Terms>(terms(k));
+    for (const Use& use : level.definition->uses) {
+      std::vector<ActiveRule::Selector> selectors;
+      if (use.selector != no_term) selectors.push_back({shared, use.selector, visible});
+      gather_rules(graph_, engine_.operators, engine_.library, terms(k), use.set,
+                   [&](TermId id) { return evaluate({.level = k, .original = explained_[0], .focus = {}, .world = final_}, id); }, selectors, false, rules_);
+    }
+  }
+}
+
+void RecipeRun::walk() {
+  if (walked_) return;
+  if (walking_)
+    throw Error(ErrorCode::rule, fmt::format("{}: a rule's argument asks for the relevance that it takes part in", levels_[0].definition->name));
+  walking_ = true;
+  std::vector<Expr> explained, based, reached;
+  for (const Expr node : explained_) explained.push_back(final_->image(node));
+  based = reached = explained;
+  for (const Expr node : task_.inputs) based.push_back(final_->image(node));
+  for (const Level& level : levels_)
+    for (const auto& [name, node] : level.nodes) reached.push_back(final_->image(node));
+  facts_ = std::make_unique<ForwardFacts>(std::span(&final_output_, 1), based);
+  const ForwardFacts on_the_way(std::span(&final_output_, 1), reached);
+  gather();
+  analysis_.seed = seed();
+
+  const RewriteContext context = rewriting();
+  EvaluationHooks hooks;
+  hooks.vjp = [&](Expr operation, std::size_t slot, Expr g) { return derivatives_.make(operation, slot, g); };
+  hooks.diff = [&](Expr e, Expr x, Expr g) { return differentiate(e, x, g); };
+  hooks.world = [&](const Term& at, const std::function<Value()>& value) { return in_world_of_rules(at, value()); };
+  const GradientRules rules(context, rules_, hooks);
+  const std::string& name = levels_[0].definition->name;
+  Unclaimed unclaimed;
+  const CloseGradient close = [&](Expr node, std::size_t slot, Expr cotangent) -> std::optional<Expr> {
+    if (is_zero(cotangent)) return std::nullopt;
+    const Type& type = node.operand(slot).type();
+    Step step;
+    step.node = node;
+    step.slot = slot;
+    step.cotangent = cotangent;
+    step.gradient = graph_.make(grad_schema(), {node, cotangent},
+                                SlotAttributes{static_cast<std::int64_t>(slot), type.dtype, type.shape.with_samples(false)});
+    std::optional<Expr> rewritten;
+    if (const auto applied = rules.apply(node, slot, cotangent)) {
+      const ActiveRule& active = rules_.rules()[applied->index];
+      step.rule_set = active.set;
+      step.rule = active.rule->name;
+      step.where = active.rule->where;
+      step.match = kept_match(*applied);
+      rewritten = conform(context, applied->value, type, fmt::format("{}this rule for {}", at_place(step.where), describe(node)), node);
+    } else if (fallback_ == Fallback::error) {
+      // The walk goes on as the gradient would, so that one error names every such node.
+      unclaimed.add(node, slot, rules.nearest(node, slot));
+      return derivatives_.close(node, slot, cotangent);
+    } else {
+      rewritten = fall_back(step, node, slot, cotangent);
+    }
+    if (rewritten) {
+      step.rewritten = *rewritten;
+      if (const auto lowered = derivatives_.lower(*rewritten)) step.result = *lowered;
+    }
+    analysis_.steps.push_back(step);
+    return step.result ? std::optional(step.result) : std::nullopt;
+  };
+  const std::pair<Expr, Expr> start{final_output_, analysis_.seed};
+  totals_ = reverse_walk(on_the_way, engine_.operators, std::span(&start, 1), close);
+  if (!unclaimed.empty()) throw Error(ErrorCode::unclaimed, unclaimed.message(name, rules_));
+  walked_ = true;
+}
+
+std::shared_ptr<const RuleMatch> RecipeRun::kept_match(const RuleResult& applied) const {
+  const std::vector<ActiveRule>& rules = rules_.rules();
+  auto match = std::make_shared<RuleMatch>(RuleMatch{rules[applied.index], applied.bindings, {}});
+  for (const std::size_t index : applied.below) match->below.push_back(rules[index]);
+  return match;
+}
+
+Expr RecipeRun::seed() {
+  Value value;
+  switch (task_.seed) {
+    case Question::Seed::one: value = onehot(target()); break;
+    case Question::Seed::value: value = graph_.apply(engine_.operators.at("mul"), {onehot(target()), final_output_}); break;
+    case Question::Seed::tensor: value = task_.seed_tensor; break;
+    case Question::Seed::own:
+      value = onehot(target());
+      for (std::size_t k = 0; k < levels_.size(); ++k)
+        if (const TermId own = levels_[k].definition->seed; own != no_term) {
+          value = evaluate({.level = k, .original = explained_[0], .focus = {}, .world = final_}, own);
+          break;
+        }
+  }
+  const auto conformed = conform(rewriting(), value, final_output_.type(), fmt::format("the seed of {}", levels_[0].definition->name));
+  return conformed ? *conformed : zeros(final_output_.type());
+}
+
+std::optional<Expr> RecipeRun::fall_back(Step& step, Expr node, std::size_t slot, Expr cotangent) const {
+  switch (fallback_) {
+    case Fallback::gradient: step.rule_set = "default gradient"; return derivatives_.make(node, slot, cotangent);
+    case Fallback::zero: step.rule_set = "default zero"; return std::nullopt;
+    default: break;
+  }
+  step.rule_set = "default pass";
+  if (node.operands().size() != 1 || node.operand(0).shape() != node.shape())
+    throw Error(ErrorCode::rule, fmt::format("`default pass` of {} cannot pass {}: passing needs one operand of the node's own shape",
+                                             levels_[0].definition->name, describe(node)));
+  return cotangent;
+}
+
+Value RecipeRun::in_world_of_rules(const Term& at, const Value& value) {
+  const auto* expr = std::get_if<Expr>(&value);
+  if (expr == nullptr) return value;
+  World& world = world_named(levels_.size() - 1, at);
+  const auto [entry, fresh] = to_worlds_.try_emplace(at.name);
+  if (fresh) entry->second = translation(*final_, world);
+  return entry->second(*expr);
+}
+
+/// diff(e, x, g): ordinary reverse differentiation between two expressions.
+Value RecipeRun::differentiate(Expr e, Expr x, Expr cotangent) {
+  const ForwardFacts facts(std::span(&e, 1), std::span(&x, 1));
+  const std::pair<Expr, Expr> start{e, cotangent};
+  const auto totals = reverse_walk(facts, engine_.operators, std::span(&start, 1), [&](Expr node, std::size_t slot, Expr g) {
+    return derivatives_.close(node, slot, g);
+  });
+  const auto found = totals.find(x);
+  return found == totals.end() ? Value(0.0) : Value(found->second);
+}
+
+Expr RecipeRun::zeros(const Type& type) const {
+  return graph_.apply(engine_.operators.at("fill"), {}, FillAttributes{0, type.dtype, type.shape.with_samples(false)});
+}
+
+Expr RecipeRun::total(Expr focus) {
+  walk();
+  const auto found = totals_.find(focus);
+  return found != totals_.end() ? found->second : zeros(focus.type());
+}
+
+Expr RecipeRun::relevance(std::size_t level, Expr focus, Expr original) {
+  return level + 1 == levels_.size() ? total(focus) : result(level + 1, focus, original);
+}
+
+Expr RecipeRun::result(std::size_t k, Expr focus, Expr original) {
+  Level& level = levels_[k];
+  const AnalyzerDefinition& definition = *level.definition;
+  Expr value;
+  if (definition.result == no_term) {
+    value = relevance(k, focus, original);
+  } else {
+    const Value found = evaluate({.level = k, .original = original, .focus = focus}, definition.result);
+    const auto* expr = std::get_if<Expr>(&found);
+    const bool stacked = expr != nullptr && expr->shape().rank() == focus.shape().rank() + 1 &&
+                         std::equal(focus.shape().dims().begin(), focus.shape().dims().end(), expr->shape().dims().begin() + 1);
+    if (stacked) {
+      value = *expr;
+    } else {
+      const RewriteContext context{graph_, engine_.operators, engine_.library.functions(), *user_facts_};
+      const auto conformed = conform(context, found, focus.type(), fmt::format("the result of {}", definition.name));
+      value = conformed ? *conformed : zeros(focus.type());
+    }
+  }
+  if (value.loops() >> level.first_depth != 0)
+    for (const Loop& loop : level.loops)
+      if ((value.loops() >> loop.depth & 1) != 0) {
+        const std::string& variable = loop.variables[0];
+        throw Error(ErrorCode::rule, fmt::format("{}the result of {} has a value for each `{}`; reduce it, as in `result mean over {} (relevance)`",
+                                                 at_place(definition.where), definition.name, variable, variable));
+      }
+  return value;
+}
+
+Analysis RecipeRun::run() {
+  prepare();
+  analysis_.output = output_;
+  for (const Expr node : explained_) analysis_.attributions.push_back(result(0, final_->image(node), node));
+  if (walked_)
+    for (const Expr node : explained_) analysis_.relevance.push_back(total(final_->image(node)));
+  return analysis_;
+}
+
+}  // namespace rulegrad

@@ -1,0 +1,143 @@
+#include "rulegrad/network.hpp"
+
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "rulegrad/error.hpp"
+#include "rulegrad/leaves.hpp"
+
+namespace rulegrad {
+
+Network::Network(DType dtype, std::uint32_t seed) : dtype_(dtype), random_(seed), graph_(std::make_unique<Graph>(dtype)) {}
+
+Graph& Network::graph() const {
+  if (graph_ == nullptr) throw Error(ErrorCode::invalid_argument, "[network] it is finished: its layers belong to the model that `finish` gave");
+  return *graph_;
+}
+
+Expr Network::input(const std::string& name, Shape shape) { return input(name, std::move(shape), dtype_); }
+Expr Network::input(const std::string& name, Shape shape, DType dtype) { return graph().input(name, {dtype, std::move(shape)}); }
+
+Expr Network::parameter(const std::string& name, Tensor value) {
+  if (!graph().find(name).empty()) throw Error(ErrorCode::invalid_argument, fmt::format("[network] there is a '{}' already; give the parameter another name", name));
+  const Expr constant = graph().constant(std::move(value));
+  graph().add_name(constant, name);
+  return constant;
+}
+
+std::string Network::layer_name(const std::string& kind, const std::string& given) {
+  return given.empty() ? fmt::format("{}{}", kind, ++layers_[kind]) : given;
+}
+
+Tensor Network::random_weight(Dims dims, std::int64_t fan_in) {
+  std::normal_distribution<double> normal(0, std::sqrt(2.0 / static_cast<double>(fan_in)));
+  Tensor weight = Tensor::uninitialized(DType::float64, std::move(dims));
+  for (double& value : weight.mutable_values<double>()) value = normal(random_);
+  return weight.cast(dtype_);
+}
+
+Expr Network::dense(Expr x, std::int64_t units, const std::string& name) {
+  const Shape& shape = x.shape();
+  if (shape.rank() < 2 || shape.dims().back().batch || units < 1)
+    throw Error(ErrorCode::shape, fmt::format("[dense] makes {} units from the last axis, but x is {}; flatten it first", units, to_string(x.type())));
+  const std::int64_t width = shape.dims().back().factor;
+  return dense(x, random_weight({units, width}, width), Tensor(dtype_, {units}), name);
+}
+
+Expr Network::dense(Expr x, Tensor weight, Tensor bias, const std::string& name) {
+  const std::string layer = layer_name("dense", name);
+  const Expr w = parameter(layer + ".w", std::move(weight));
+  const Expr result = bias.size() == 0 ? rulegrad::dense(x, w) : rulegrad::dense(x, w, parameter(layer + ".b", std::move(bias)));
+  graph().add_name(result, layer);
+  return result;
+}
+
+Expr Network::conv(Expr x, std::int64_t channels, Ints kernel, ConvAttributes attributes, const std::string& name) {
+  const Shape& shape = x.shape();
+  if (shape.rank() != kernel.size() + 2 || shape[1].batch || channels < 1)
+    throw Error(ErrorCode::shape, fmt::format("[conv] a kernel of {} needs x [N, C, {} spatial axes], but x is {}", to_string(std::span<const std::int64_t>(kernel)),
+                                              kernel.size(), to_string(x.type())));
+  if (attributes.groups < 1 || shape[1].factor % attributes.groups != 0)
+    throw Error(ErrorCode::shape, fmt::format("[conv] {} groups do not divide the {} channels of x {}", attributes.groups, shape[1].factor, to_string(x.type())));
+  Dims dims{channels, shape[1].factor / attributes.groups};
+  dims.insert(dims.end(), kernel.begin(), kernel.end());
+  const std::int64_t fan_in = element_count(dims) / channels;
+  return conv(x, random_weight(std::move(dims), fan_in), Tensor(dtype_, {channels}), std::move(attributes), name);
+}
+
+Expr Network::conv(Expr x, Tensor weight, Tensor bias, ConvAttributes attributes, const std::string& name) {
+  const std::string layer = layer_name("conv", name);
+  const Expr w = parameter(layer + ".w", std::move(weight));
+  const Operand b = bias.size() == 0 ? Operand(0.0) : Operand(parameter(layer + ".b", std::move(bias)));
+  const Expr result = rulegrad::conv(x, w, b, std::move(attributes));
+  graph().add_name(result, layer);
+  return result;
+}
+
+Model Network::finish(Expr output) { return finish(std::span(&output, 1)); }
+
+Model Network::finish(std::span<const Expr> outputs) {
+  if (outputs.empty()) throw Error(ErrorCode::invalid_argument, "[network] a model needs an output");
+  Model::Parts parts;
+  for (const Expr input : graph().inputs()) parts.inputs.push_back({input.attributes<InputAttributes>().name, input, to_string(input.type())});
+  for (std::size_t i = 0; i < outputs.size(); ++i) parts.outputs.push_back({i == 0 ? "y" : fmt::format("y_{}", i), outputs[i]});
+  parts.summary.producer = "rulegrad";
+  for (const auto& input : parts.inputs) parts.summary.inputs.push_back({input.name, input.declared});
+  for (const auto& output : parts.outputs) parts.summary.outputs.push_back({output.name, to_string(output.expr.type())});
+  for (const Expr node : topological_order(outputs)) {
+    if (node.is("constant")) {
+      const Tensor& value = node.attributes<ConstantAttributes>().value;
+      if (value.rank() == 0) continue;
+      parts.summary.parameters += value.size();
+      parts.summary.parameter_bytes += static_cast<std::int64_t>(value.bytes());
+    } else if (!node.is("input")) {
+      ++parts.summary.operators[node.op().name];
+    }
+  }
+  parts.graph = std::move(graph_);
+  return Model(std::move(parts));
+}
+
+Sequential::Sequential(Shape input, DType dtype, std::uint32_t seed) : network_(dtype, seed) { last_ = network_.input("x", std::move(input)); }
+
+Sequential& Sequential::set(Expr expr) {
+  last_ = expr;
+  return *this;
+}
+
+namespace {
+
+PoolAttributes pool(Ints kernel, Ints strides) {
+  PoolAttributes attributes;
+  attributes.strides = strides.empty() ? kernel : std::move(strides);
+  attributes.kernel = std::move(kernel);
+  return attributes;
+}
+
+}  // namespace
+
+Sequential& Sequential::dense(std::int64_t units) { return set(network_.dense(last_, units)); }
+Sequential& Sequential::dense(Tensor weight, Tensor bias) { return set(network_.dense(last_, std::move(weight), std::move(bias))); }
+Sequential& Sequential::conv(std::int64_t channels, Ints kernel, ConvAttributes attributes) {
+  return set(network_.conv(last_, channels, std::move(kernel), std::move(attributes)));
+}
+Sequential& Sequential::conv(Tensor weight, Tensor bias, ConvAttributes attributes) {
+  return set(network_.conv(last_, std::move(weight), std::move(bias), std::move(attributes)));
+}
+Sequential& Sequential::max_pool(Ints kernel, Ints strides) { return set(rulegrad::max_pool(last_, pool(std::move(kernel), std::move(strides)))); }
+Sequential& Sequential::avg_pool(Ints kernel, Ints strides) {
+  PoolAttributes windows = pool(std::move(kernel), std::move(strides));
+  AvgPoolAttributes attributes;
+  attributes.kernel = std::move(windows.kernel);
+  attributes.strides = std::move(windows.strides);
+  return set(rulegrad::avg_pool(last_, std::move(attributes)));
+}
+Sequential& Sequential::relu() { return set(rulegrad::relu(last_)); }
+Sequential& Sequential::sigmoid() { return set(rulegrad::sigmoid(last_)); }
+Sequential& Sequential::tanh() { return set(rulegrad::tanh(last_)); }
+Sequential& Sequential::softmax() { return set(rulegrad::softmax(last_, 1)); }
+Sequential& Sequential::flatten() { return set(rulegrad::flatten(last_)); }
+Model Sequential::finish() { return network_.finish(last_); }
+
+}  // namespace rulegrad

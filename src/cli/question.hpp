@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "rulegrad/analyzer.hpp"
+#include "rulegrad/model.hpp"
+
+namespace CLI {
+class App;
+}
+
+/// What the commands that run analyzers are asked alike: which score, from which seed, by which rules.
+namespace rulegrad::cli {
+
+struct QuestionOptions {
+  std::vector<std::string> rule_files;
+  std::string target = "argmax";
+  std::string seed;
+  std::string head = "logit";
+};
+
+void add_question_options(CLI::App& command, QuestionOptions& options);
+
+/// Names of graph inputs that carry what the person chose beside the samples.
+inline constexpr const char* target_input = "rulegrad.target";
+inline constexpr const char* seed_input = "rulegrad.seed";
+
+/// What is explained for each sample, resolved from --target.
+struct Targets {
+  bool largest = true;
+  std::vector<std::vector<std::int64_t>> passes;  ///< one index a sample, for each pass over the samples
+};
+
+[[nodiscard]] Targets resolve_targets(const std::string& text, std::int64_t samples, std::int64_t scores);
+/// The targets of some samples as the input `target_input`.
+[[nodiscard]] Tensor target_rows(const std::vector<std::int64_t>& targets, std::int64_t first, std::int64_t count);
+
+[[nodiscard]] HeadKind head_from_name(const std::string& name);
+
+/// The shipped rules and those of the files beside them.
+[[nodiscard]] RuleLibrary library_with(const std::vector<std::string>& files);
+
+/// The question about the model's first input; makes the graph inputs `target_input` and `seed_input` where needed.
+[[nodiscard]] Question make_question(const Model& model, Expr output, bool has_target, const std::string& seed);
+
+/// The seed array of --seed FILE.npy for the graph input `input`, one row of scores a sample.
+[[nodiscard]] Tensor read_seed(const std::string& file, std::int64_t samples, Expr input);
+
+}  // namespace rulegrad::cli

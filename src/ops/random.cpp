@@ -1,0 +1,180 @@
+#include "rulegrad/random.hpp"
+
+#include <cmath>
+#include <fmt/format.h>
+#include <numbers>
+
+#include "rulegrad/op_attributes.hpp"
+
+#include "expr/derive_attributes.hpp"
+#include "ops/checks.hpp"
+#include "ops/families.hpp"
+#include "ops/infer.hpp"
+
+BOOST_HANA_ADAPT_STRUCT(rulegrad::RandomAttributes, key, stream, dtype, shape);
+BOOST_HANA_ADAPT_STRUCT(rulegrad::RandomIndexAttributes, key, stream, count);
+BOOST_HANA_ADAPT_STRUCT(rulegrad::WindowMaskAttributes, extents, window, strides);
+
+namespace rulegrad {
+
+template <>
+const AttrType& attr_type<RandomAttributes>() {
+  static const AttrType type = derive_attr_type<RandomAttributes>("random");
+  return type;
+}
+template <>
+const AttrType& attr_type<RandomIndexAttributes>() {
+  static const AttrType type = derive_attr_type<RandomIndexAttributes>("random_index");
+  return type;
+}
+template <>
+const AttrType& attr_type<WindowMaskAttributes>() {
+  static const AttrType type = derive_attr_type<WindowMaskAttributes>("window_mask");
+  return type;
+}
+
+std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> c, std::array<std::uint32_t, 2> key) {
+  for (int round = 0; round < 10; ++round) {
+    const std::uint64_t a = std::uint64_t{0xD2511F53} * c[0], b = std::uint64_t{0xCD9E8D57} * c[2];
+    c = {static_cast<std::uint32_t>(b >> 32) ^ c[1] ^ key[0], static_cast<std::uint32_t>(b),
+         static_cast<std::uint32_t>(a >> 32) ^ c[3] ^ key[1], static_cast<std::uint32_t>(a)};
+    key[0] += 0x9E3779B9;
+    key[1] += 0xBB67AE85;
+  }
+  return c;
+}
+
+namespace {
+
+/// What a block is drawn for, so that the kinds of one place are independent.
+enum class Kind : std::uint32_t { uniform, normal, index };
+
+std::array<std::uint32_t, 4> block(const RandomPlace& place, std::int64_t element, Kind kind) {
+  const auto low = [](std::int64_t v) { return static_cast<std::uint32_t>(v); };
+  const auto high = static_cast<std::uint32_t>((element >> 32) & 0xff) | static_cast<std::uint32_t>(kind) << 8;
+  return philox({low(element), low(place.row), low(place.sample), high}, {low(place.key), low(place.stream)});
+}
+
+double unit(std::uint32_t high, std::uint32_t low) {
+  const std::uint64_t bits = (std::uint64_t{high} << 32 | low) >> 11;
+  return static_cast<double>(bits) * 0x1p-53;
+}
+
+}  // namespace
+
+double uniform_at(const RandomPlace& place) {
+  const auto bits = block(place, place.element, Kind::uniform);
+  return unit(bits[0], bits[1]);
+}
+
+double normal_at(const RandomPlace& place) {
+  const auto bits = block(place, place.element / 2, Kind::normal);
+  // 1 - u lies in (0, 1], where the logarithm is finite.
+  const double radius = std::sqrt(-2 * std::log(1 - unit(bits[0], bits[1])));
+  const double angle = 2 * std::numbers::pi * unit(bits[2], bits[3]);
+  return radius * (place.element % 2 == 0 ? std::cos(angle) : std::sin(angle));
+}
+
+std::int64_t index_at(const RandomPlace& place, std::int64_t count) {
+  const auto bits = block(place, 0, Kind::index);
+  return static_cast<std::int64_t>(unit(bits[0], bits[1]) * static_cast<double>(count));
+}
+
+namespace {
+
+using infer::Numbers;
+
+/// row [B] and sample, a number.
+void check_places(const std::string& op, std::span<const Type> operands) {
+  infer::require(op, "row", operands[0], Numbers::index);
+  infer::require(op, "sample", operands[1], Numbers::index);
+  if (operands[0].shape.rank() != 1)
+    infer::fail(op, fmt::format("row {} must be [B]", to_string(operands[0])));
+  if (operands[1].shape.rank() != 0)
+    infer::fail(op, fmt::format("sample {} must be a single number", to_string(operands[1])));
+}
+
+OpSchema random_numbers(std::string name, const std::string& what) {
+  OpSchema s;
+  s.name = name;
+  s.doc = what + " of `shape` [B, ...]: a pure function of key, stream, row (the global batch index), sample and element";
+  s.operands = {{"row", Role::parameter}, {"sample", Role::parameter}};
+  s.attributes = &attr_type<RandomAttributes>();
+  s.infer = [name](std::span<const Type> operands, const Attributes& attributes) {
+    check_places(name, operands);
+    const auto& random = attributes.as<RandomAttributes>();
+    if (!is_floating(random.dtype))
+      infer::fail(name, fmt::format("gives float32 or float64, not {}", name_of(random.dtype)));
+    if (random.shape.rank() == 0 || random.shape[0] != operands[0].shape[0])
+      infer::fail(name, fmt::format("the first axis of its shape {} must be that of row {}", to_string(random.shape),
+                                    to_string(operands[0])));
+    return Type{random.dtype, random.shape};
+  };
+  const SampleOperand row{.dims = {3}, .low = 0, .high = 9, .dtype = DType::int64};
+  const SampleOperand sample{.dims = {}, .low = 0, .high = 5, .dtype = DType::int64};
+  s.samples = fixed_samples({{{row, sample}, RandomAttributes{1, 0, DType::float64, Shape{3, 4}}},
+                             {{row, sample}, RandomAttributes{7, 1, DType::float64, Shape{3}}},
+                             {{row, sample}, RandomAttributes{0, 0, DType::float32, Shape{3, 1, 5}}}});
+  return s;
+}
+
+OpSchema random_indices() {
+  OpSchema s;
+  s.name = "random_index";
+  s.doc = "an index below `count` for each row: a pure function of key, stream, row and sample";
+  s.operands = {{"row", Role::parameter}, {"sample", Role::parameter}};
+  s.attributes = &attr_type<RandomIndexAttributes>();
+  s.infer = [](std::span<const Type> operands, const Attributes& attributes) {
+    check_places("random_index", operands);
+    if (const auto count = attributes.as<RandomIndexAttributes>().count; count < 1)
+      infer::fail("random_index", fmt::format("count is {} but must be 1 or more", count));
+    return Type{DType::int64, operands[0].shape};
+  };
+  s.samples = fixed_samples({{{{.dims = {4}, .low = 0, .high = 9, .dtype = DType::int64},
+                               {.dims = {}, .low = 0, .high = 5, .dtype = DType::int64}},
+                              RandomIndexAttributes{3, 0, 10}}});
+  return s;
+}
+
+OpSchema window_masks() {
+  OpSchema s;
+  s.name = "window_mask";
+  s.doc =
+      "true inside of window i: windows of the extents `window` lie `strides` apart over an array of `extents`, "
+      "row-major, and the last ones are cut at the border";
+  s.operands = {{"i", Role::parameter}};
+  s.attributes = &attr_type<WindowMaskAttributes>();
+  s.infer = [](std::span<const Type> operands, const Attributes& attributes) {
+    infer::require("window_mask", "i", operands[0], Numbers::index);
+    const auto& mask = attributes.as<WindowMaskAttributes>();
+    if (operands[0].shape.rank() != 0)
+      infer::fail("window_mask", fmt::format("i {} must be a single number", to_string(operands[0])));
+    if (mask.window.size() != mask.extents.size() || mask.strides.size() != mask.extents.size())
+      infer::fail("window_mask", fmt::format("window {} and strides {} must have an entry for each of the extents {}",
+                                             to_string(AttrValue(mask.window)), to_string(AttrValue(mask.strides)),
+                                             to_string(AttrValue(mask.extents))));
+    for (std::size_t axis = 0; axis < mask.extents.size(); ++axis)
+      if (mask.extents[axis] < 1 || mask.window[axis] < 1 || mask.strides[axis] < 1)
+        infer::fail("window_mask", "extents, window and strides must be 1 or more");
+    return Type{DType::boolean, Shape::of(mask.extents)};
+  };
+  const auto i = [](double high) {
+    return SampleOperand{.dims = {}, .low = 0, .high = high, .dtype = DType::int64};
+  };
+  s.samples = fixed_samples({{{i(3)}, WindowMaskAttributes{{1, 1, 4, 5}, {1, 1, 2, 3}, {1, 1, 2, 2}}},
+                             {{i(2)}, WindowMaskAttributes{{1, 7}, {1, 3}, {1, 3}}}});
+  return s;
+}
+
+}  // namespace
+
+std::vector<OpSchema> random_operators() {
+  std::vector<OpSchema> all;
+  all.push_back(random_numbers("random_normal", "standard normal numbers"));
+  all.push_back(random_numbers("random_uniform", "numbers uniform in [0, 1)"));
+  all.push_back(random_indices());
+  all.push_back(window_masks());
+  return all;
+}
+
+}  // namespace rulegrad
