@@ -149,7 +149,7 @@ class RecipeRun {
   Derivatives derivatives_;
   bool prepared_ = false, walked_ = false, walking_ = false;
   int let_depth_ = 0;
-  std::unordered_map<Expr, Expr> totals_;
+  NodeMap<Expr> totals_;
   std::map<std::string, Substitution> to_worlds_;
   std::map<std::string, std::unique_ptr<RecipeRun>> others_;
   Analysis analysis_;

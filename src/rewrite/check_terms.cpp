@@ -154,12 +154,14 @@ Sort TermChecker::call(const Term& term) {
   if (term.name == "and" || term.name == "or" || term.name == "not") return arguments(term);
   if (Binding* bound = names_.find(term.name)) {
     bound->read = true;
+    if (bound->by == BoundBy::recipe)
+      if (const Word* word = find_word(term.name)) return call_word(*word, term);
     (void)arguments(term);
-    if (bound->by != BoundBy::callable && bound->by != BoundBy::recipe)
+    if (bound->by != BoundBy::callable)
       checking_.report("R223", term.where, fmt::format("`{}` is bound to a value here, so it cannot be called", term.name),
                        fmt::format("to replace operands of an operation, name them: `{}(w = ...)`; to call an operator or fn of that name, rename the binding", term.name))
           .notes.push_back({"it is bound here", bound->where});
-    if (bound->by != BoundBy::recipe) return Sort::unknown;
+    return Sort::unknown;
   }
   if (const Word* word = find_word(term.name)) return call_word(*word, term);
   if (const OpSchema* op = checking_.op(term.name)) return call_operator(*op, term);
