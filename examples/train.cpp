@@ -2,6 +2,7 @@
 //   train fashion DATASET_DIRECTORY OUTPUT.onnx   a convolutional classifier of Fashion-MNIST
 //   train accuracy DATASET_DIRECTORY MODEL.onnx   how many test pictures it names
 //   train mlp OUTPUT.onnx                         Dense 30 relu, Dense 3 relu, Dense 1 on 22 made-up features
+//   train mlp_tanh OUTPUT.onnx                    the same with tanh
 #include <zlib.h>
 
 #include <algorithm>
@@ -88,6 +89,12 @@ class Parameters {
     return make(name, {count}, [] { return 0.0F; });
   }
 
+  /// The node under a name that the saved file keeps.
+  Expr named(Expr expr, const std::string& name) {
+    graph_.add_name(expr, name);
+    return expr;
+  }
+
   Inputs initial;
   std::vector<std::string> names;
   std::vector<Expr> exprs;
@@ -95,7 +102,7 @@ class Parameters {
  private:
   template <class F>
   Expr make(const std::string& name, const Dims& dims, F value) {
-    if (trained_ != nullptr) return graph_.constant(trained_->at(name));
+    if (trained_ != nullptr) return named(graph_.constant(trained_->at(name)), name);
     Tensor start = Tensor::uninitialized(DType::float32, dims);
     for (float& v : start.mutable_values<float>()) v = value();
     initial[name] = start;
@@ -110,20 +117,28 @@ class Parameters {
 };
 
 Expr fashion_network(Parameters& p, Expr x) {
-  const auto block = [&](Expr h, const std::string& name, std::int64_t in, std::int64_t out) {
-    const Expr z = conv(h, p.weight(name + ".w", {out, in, 3, 3}, in * 9), p.bias(name + ".b", out), {.pads_begin = {1, 1}, .pads_end = {1, 1}});
-    return max_pool(relu(z), {.kernel = {2, 2}, .strides = {2, 2}});
+  const auto block = [&](Expr h, const std::string& number, std::int64_t in, std::int64_t out) {
+    const std::string name = "conv" + number;
+    const ConvAttributes same{.pads_begin = {1, 1}, .pads_end = {1, 1}};
+    h = p.named(conv(h, p.weight(name + ".w", {out, in, 3, 3}, in * 9), p.bias(name + ".b", out), same), name);
+    return p.named(max_pool(p.named(relu(h), "relu" + number), {.kernel = {2, 2}, .strides = {2, 2}}), "pool" + number);
   };
-  Expr h = block(x, "conv1", 1, 16);
-  h = flatten(block(h, "conv2", 16, 32));
-  h = relu(dense(h, p.weight("dense1.w", {64, 1568}, 1568), p.bias("dense1.b", 64)));
-  return dense(h, p.weight("dense2.w", {10, 64}, 64), p.bias("dense2.b", 10));
+  const Expr h = p.named(flatten(block(block(x, "1", 1, 16), "2", 16, 32)), "flatten");
+  const Expr hidden = p.named(dense(h, p.weight("dense1.w", {64, 1568}, 1568), p.bias("dense1.b", 64)), "dense1");
+  return p.named(dense(p.named(relu(hidden), "relu3"), p.weight("dense2.w", {10, 64}, 64), p.bias("dense2.b", 10)), "dense2");
 }
 
-Expr mlp_network(Parameters& p, Expr x) {
-  Expr h = relu(dense(x, p.weight("dense1.w", {30, 22}, 22), p.bias("dense1.b", 30)));
-  h = relu(dense(h, p.weight("dense2.w", {3, 30}, 30), p.bias("dense2.b", 3)));
-  return dense(h, p.weight("dense3.w", {1, 3}, 3), p.bias("dense3.b", 1));
+using Activation = Expr (*)(Expr);
+
+/// Dense 30, Dense 3 and Dense 1, the first two with an activation behind them.
+Expr mlp_network(Parameters& p, Expr x, Activation activation, const std::string& activation_name) {
+  const auto layer = [&](Expr h, int number, std::int64_t in, std::int64_t out) {
+    const std::string name = "dense" + std::to_string(number);
+    return p.named(dense(h, p.weight(name + ".w", {out, in}, in), p.bias(name + ".b", out)), name);
+  };
+  Expr h = p.named(activation(layer(x, 1, 22, 30)), activation_name + "1");
+  h = p.named(activation(layer(h, 2, 30, 3)), activation_name + "2");
+  return layer(h, 3, 3, 1);
 }
 
 Tensor gather_rows(const Tensor& data, std::span<const std::int64_t> rows) {
@@ -226,7 +241,7 @@ void train_fashion(const std::string& directory, const std::string& output) {
   save_onnx(output, std::span(&y, 1));
 }
 
-void train_mlp(const std::string& output) {
+void train_mlp(const std::string& output, Activation activation, const std::string& activation_name) {
   // A made-up quantity of 22 features: a few linear effects, a product and a threshold.
   std::mt19937 random(7);
   std::normal_distribution<float> normal;
@@ -237,10 +252,11 @@ void train_mlp(const std::string& output) {
     const float* row = &xs[i * 22];
     ts[i] = row[0] - 0.5F * row[1] + row[2] * row[3] + (row[4] > 0 ? 2 * row[5] : 0) + 0.1F * normal(random);
   }
-  const Inputs trained = train(x, t, 60, 5e-3, mlp_network, [](Expr y, Expr target) { return mean((y - target) * (y - target), {0, 1}); });
+  const auto network = [&](Parameters& p, Expr input) { return mlp_network(p, input, activation, activation_name); };
+  const Inputs trained = train(x, t, 60, 5e-3, network, [](Expr y, Expr target) { return mean((y - target) * (y - target), {0, 1}); });
   Graph graph;
-  const Expr y = finished(graph, trained, Shape{B, 22}, false, mlp_network);
-  save_onnx(output, std::span(&y, 1));
+  const Expr y = finished(graph, trained, Shape{B, 22}, false, network);
+  save_onnx(output, std::span(&y, 1), {.graph_name = "mlp", .output_names = {"dense3"}});
 }
 
 }  // namespace
@@ -251,14 +267,17 @@ int main(int argc, char** argv) {
     if (what == "fashion" && argc == 4) {
       train_fashion(argv[2], argv[3]);
     } else if (what == "mlp" && argc == 3) {
-      train_mlp(argv[2]);
+      train_mlp(argv[2], relu, "relu");
+    } else if (what == "mlp_tanh" && argc == 3) {
+      train_mlp(argv[2], tanh, "tanh");
     } else if (what == "accuracy" && argc == 4) {
       const Model model = load_onnx(argv[3]);
       std::printf("test accuracy %.2f %%\n", accuracy(model.outputs()[0].expr, argv[2]));
     } else {
       std::fprintf(stderr, "usage: train fashion DATASET_DIRECTORY OUTPUT.onnx\n"
                            "       train accuracy DATASET_DIRECTORY MODEL.onnx\n"
-                           "       train mlp OUTPUT.onnx\n");
+                           "       train mlp OUTPUT.onnx\n"
+                           "       train mlp_tanh OUTPUT.onnx\n");
       return 2;
     }
   } catch (const std::exception& error) {

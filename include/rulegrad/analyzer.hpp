@@ -1,8 +1,11 @@
 #pragma once
 
 #include <functional>
+#include <map>
+#include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -26,6 +29,23 @@ struct AnalyzerCall {
   [[nodiscard]] static AnalyzerCall parse(std::string_view text);
 };
 
+/// Arrays that belong to nodes of a model, such as the patterns of PatternNet; rules ask for them by `aux(y, "pattern")`.
+class AuxiliaryArrays {
+ public:
+  /// `source` is what messages call them: the path of a file.
+  explicit AuxiliaryArrays(std::string source) : source_(std::move(source)) {}
+  /// `key` is NODE/NAME: `features.0/pattern`.
+  void add(std::string key, Tensor value) { arrays_.insert_or_assign(std::move(key), std::move(value)); }
+
+  /// The array under one of the node's names, of the type of `like`. Throws Error that names source, node and shapes
+  /// when it is missing, is there under two names, or has another shape.
+  [[nodiscard]] Tensor find(Expr node, std::string_view name, Expr like) const;
+
+ private:
+  std::string source_;
+  std::map<std::string, Tensor, std::less<>> arrays_;
+};
+
 /// What is explained: which output of the model, for which of its inputs, and for which target.
 struct Question {
   Expr output;                  ///< of shape [B, ...]; flattened to one row of scores a sample
@@ -42,6 +62,8 @@ struct Question {
   std::vector<Expr> keep = {};
   /// How arrays are read that arguments and rules name as files; absent: naming one is an error.
   std::function<Tensor(const std::string& path)> read_array = {};
+  /// What rules may look up by `aux`.
+  std::shared_ptr<const AuxiliaryArrays> aux = {};
 };
 
 /// An analyzer applied to a graph: expressions to compile, and how each gradient node was closed.
@@ -64,6 +86,9 @@ struct Analysis {
 [[nodiscard]] Analysis analyze(const RuleLibrary& library, const AnalyzerCall& call, const Question& question,
                                const Operators& operators = Operators::builtin(),
                                const Samplers& samplers = Samplers::builtin());
+
+/// The node of that name below `output`; of several, the last. Throws Error(unknown_name) with the nearest name.
+[[nodiscard]] Expr find_node(Expr output, const std::string& name);
 
 /// The rules of a method and of everything it builds on, as text that stands on its own.
 [[nodiscard]] std::string show_method(const RuleLibrary& library, std::string_view method);

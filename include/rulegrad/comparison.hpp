@@ -8,7 +8,7 @@
 
 #include "rulegrad/analyzer.hpp"
 
-namespace rulegrad {
+namespace [[gnu::visibility("default")]] rulegrad {
 
 /// A gradient node at which two analyzers of one question differ. Empty rules: the other has no such node.
 struct Difference {

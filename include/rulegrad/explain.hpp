@@ -9,7 +9,7 @@
 
 /// What an analyzer did to a network, told after the fact: which rule closed each gradient node and why, the rewritten
 /// graph as a picture, the whole derivation of one node. Where relevance went: relevance_flow.hpp; two analyzers: comparison.hpp.
-namespace rulegrad {
+namespace [[gnu::visibility("default")]] rulegrad {
 
 /// One gradient node in words.
 struct ExplainedStep {

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <span>
@@ -52,12 +53,14 @@ class Expr {
 
 struct Node {
   std::uint32_t id;  ///< order of creation: operands come first. Never an order that results depend on.
+  std::uint32_t hash;  ///< of operator, operands and attributes
   const OpSchema* op;
   std::vector<Expr> operands;
   Attributes attributes;
   Type type;
   Graph* graph;
   std::uint32_t loops = 0;  ///< a bit for each depth at which the value depends on a sample loop (samples.hpp)
+  bool named = false;       ///< does the graph have names for it? Most have none, and are asked often
 };
 
 /// Owner of nodes. Building is for one thread at a time; finished graphs may be read by many.
@@ -85,9 +88,12 @@ class Graph {
 
   /// Notes a name beside a node; a node may have many and several nodes one name (merged or split by rewriting).
   void add_name(Expr expr, std::string name);
-  [[nodiscard]] std::vector<std::string> names(Expr expr) const;
+  [[nodiscard]] const std::vector<std::string>& names(Expr expr) const;
   /// The nodes of that name, in the order they were named.
   [[nodiscard]] std::vector<Expr> find(std::string_view name) const;
+
+  /// Nodes refer to operators without owning them: one that does not ship lives as long as the graph does.
+  void keep_alive(std::shared_ptr<const OpSchema> op);
 
   [[nodiscard]] std::size_t size() const { return nodes_.size(); }
   [[nodiscard]] const std::vector<Expr>& inputs() const { return inputs_; }
@@ -95,17 +101,19 @@ class Graph {
  private:
   DType real_;
   std::deque<Node> nodes_;
-  /// Numbers of nodes by hash, in an open table: every construction asks it.
-  struct InternTable {
-    struct Slot {
-      std::size_t hash = 0;
-      std::uint32_t node = 0;  ///< its number plus one; 0: free
-    };
-    std::vector<Slot> slots;
-    void grow();
+  /// Numbers of nodes, by what they are, in an open table that every construction asks. A node first looks for a place in the
+  /// cache line that belongs to its youngest operand: what is built together is found together, however large the graph.
+  struct Interned {
+    std::uint32_t hash = 0;
+    std::uint32_t node = 0;  ///< its number plus one; 0: free
   };
-  InternTable interned_;
+  std::vector<Interned> interned_;
+  /// Where a node of that hash and youngest operand stands for which `same` holds, or the free place where it would.
+  template <class Same>
+  [[nodiscard]] std::size_t place_of(std::uint32_t hash, std::span<const Expr> operands, const Same& same) const;
+  void grow_interned();
   std::vector<Expr> inputs_;
+  std::vector<std::shared_ptr<const OpSchema>> kept_;
   std::map<std::pair<std::uint64_t, DType>, Expr> scalars_;  ///< by the bits of the value: rules ask for them often
   std::unordered_map<const Node*, std::vector<std::string>> names_;
   std::unordered_map<std::string, std::vector<Expr>> named_;
@@ -121,6 +129,10 @@ class Graph {
 /// All nodes that the roots depend on, operands before users; the order depends only on the structure below the
 /// roots, not on what else is in the graph.
 [[nodiscard]] std::vector<Expr> topological_order(std::span<const Expr> roots);
+
+/// The roots with every operator that is defined by its expansion written out; the roots themselves where there is none.
+/// Operators for which `keep` holds (kernels exist for them) stay.
+[[nodiscard]] std::vector<Expr> written_out(std::span<const Expr> roots, const std::function<bool(const OpSchema&)>& keep = {});
 
 /// Text of the roots, a line a node: `%2 = conv(%0, %1) {strides = [2, 2]} : float32[B, 8, 14, 14]`, inputs by name
 /// and large constants by reference, `@c0`.

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <deque>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -18,6 +19,8 @@ class Operators {
 
   /// Throws Error(invalid_argument) if the name is taken.
   const OpSchema& add(OpSchema schema);
+  /// The same operator as in another set.
+  const OpSchema& add(std::shared_ptr<const OpSchema> schema);
   [[nodiscard]] const OpSchema* find(std::string_view name) const;
   /// Throws Error(unknown_name) with the nearest name.
   [[nodiscard]] const OpSchema& at(std::string_view name) const;
@@ -26,7 +29,8 @@ class Operators {
 
  private:
   std::deque<std::shared_ptr<const OpSchema>> schemas_;
-  std::unordered_map<std::string, const OpSchema*> by_name_;
+  /// Keyed by the operators' own names: looking one up makes no string.
+  std::unordered_map<std::string_view, const OpSchema*> by_name_;
 };
 
 /// The built-in operator of that name.

@@ -6,7 +6,7 @@
 /// Random numbers without a state: each is a function of where it is wanted. Philox4x32-10 (Salmon et al. 2011,
 /// "Parallel random numbers: as easy as 1, 2, 3", section 3.3), a counter-based generator: ten rounds of
 /// multiplications mix a 128-bit counter under a 64-bit key.
-namespace rulegrad {
+namespace [[gnu::visibility("default")]] rulegrad {
 
 /// Where a number is wanted. Two numbers with the same place are the same number, on any machine, whatever the threads,
 /// chunks and other methods of a program; numbers of different places are independent.

@@ -3,16 +3,18 @@
 #include "rulegrad/kernel.hpp"
 #include "rulegrad/operators.hpp"
 #include "rulegrad/rule_library.hpp"
+#include "rulegrad/sampler.hpp"
 
 namespace [[gnu::visibility("default")]] rulegrad {
 
 /// Everything that is looked up by name while a model is loaded, explained and run. A value: it begins as what ships,
-/// and a program adds its own operators, kernels and rules to its copy. Whatever is built with a registry keeps what it
+/// and a program adds operators, kernels, rules and samplers of its own to a copy. Whatever is built with a registry keeps what it
 /// uses, except graphs: the operators of a Graph that a program makes itself must outlive it.
 struct Registry {
   Operators operators = Operators::builtin();
   Kernels kernels = Kernels::portable();
   RuleLibrary rules = RuleLibrary::builtin();
+  Samplers samplers = Samplers::builtin();
 };
 
 }  // namespace rulegrad

@@ -7,7 +7,7 @@
 
 #include "rulegrad/analyzer.hpp"
 
-namespace rulegrad {
+namespace [[gnu::visibility("default")]] rulegrad {
 
 /// Where the relevance of one gradient node went, and the values that it sent on. Bias, stabiliser and rest are known
 /// for whole operations: they stand at the first operand of each.
@@ -38,6 +38,8 @@ class FlowQuestions {
   [[nodiscard]] RelevanceFlow read(std::span<const Tensor> values) const;
 
  private:
+  static constexpr std::size_t none = static_cast<std::size_t>(-1);
+  /// Indices into the expressions; `none` where nothing was sent.
   struct Asked {
     std::size_t step;
     std::size_t in, out, without_bias, transparent, low, high, negative;
@@ -49,6 +51,7 @@ class FlowQuestions {
   std::vector<bool> first_;
   std::vector<std::size_t> reached_;
   std::size_t seed_ = 0;
+  std::size_t search_from_ = 0;
 };
 
 /// Does the analyzer divide relevance up (its rules hold `stabilize` or `over`), rather than send gradients back?

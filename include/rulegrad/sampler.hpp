@@ -11,7 +11,7 @@
 
 #include "rulegrad/operators.hpp"
 
-namespace rulegrad {
+namespace [[gnu::visibility("default")]] rulegrad {
 
 /// What stands behind `in` of `for (t, q) in midpoint(64)` is given: numbers, lists, words or values of the graph.
 using SamplerArgument = std::variant<double, std::vector<double>, std::string, Expr>;

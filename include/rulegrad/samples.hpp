@@ -5,7 +5,7 @@
 /// The three nodes that sample loops are made of. A loop runs an index from 0 to `count` - 1; everything that depends
 /// on the index is sampled, and a reduction over the loop ends it. Loops nest: each has a `depth`, and within one
 /// expression every depth is one loop. Programs run loops in chunks (program.hpp); operators never see them.
-namespace rulegrad {
+namespace [[gnu::visibility("default")]] rulegrad {
 
 /// sample_index(): the number of the sample, int64, of a loop.
 struct SampleIndexAttributes {

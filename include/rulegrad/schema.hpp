@@ -74,6 +74,8 @@ struct OpSchema {
   /// An expression with the same bits that needs less work (a reshape to the same shape is its operand), or nothing.
   std::function<std::optional<Expr>(std::span<const Expr> operands, const Attributes& attributes)> simpler;
   std::function<std::vector<OpSample>(std::mt19937_64& random)> samples;
+  /// What an operator without a kernel of its own stands for (`op` in rule files); programs compute that instead.
+  std::function<Expr(std::span<const Expr> operands)> expansion;
   /// For the few nodes that open or close a sample loop (samples.hpp): the loops that a value depends on, from those of
   /// its operands. Empty: the same ones.
   std::function<std::uint32_t(std::uint32_t operands, const Attributes& attributes)> loops;

@@ -40,11 +40,18 @@ std::vector<std::vector<std::size_t>> groups_of(std::span<const Expr> explained,
 Analysis analyze(const RuleLibrary& library, const AnalyzerCall& call, const Question& question, const Operators& operators,
                  const Samplers& samplers) {
   if (question.explained.empty()) throw Error(ErrorCode::invalid_argument, "nothing is explained: Question::explained is empty");
-  const Engine engine{library, operators, samplers};
   Graph& graph = question.output.graph();
+  // The caller's operators beside those that rule files define, which the nodes of the graph will refer to.
+  Operators merged;
+  if (&operators != &Operators::builtin()) {
+    merged = operators;
+    for (const auto& composite : library.composites()) merged.add(composite);
+  }
+  for (const auto& composite : library.composites()) graph.keep_alive(composite);
+  const Engine engine{library, &operators == &Operators::builtin() ? library.operators() : merged, samplers};
   const auto run_of = [&](const std::vector<std::size_t>& members) {
     Task task{.output = question.output, .explained = {}, .inputs = {}, .keep = question.keep, .target = question.target, .seed = question.seed,
-              .seed_tensor = question.seed_tensor, .read_array = question.read_array, .depth = 0, .stream = 0};
+              .seed_tensor = question.seed_tensor, .read_array = question.read_array, .aux = question.aux, .depth = 0, .stream = 0};
     std::vector<Expr> inner;
     for (const std::size_t i : members) {
       task.explained.push_back(question.explained[i]);
@@ -58,13 +65,13 @@ Analysis analyze(const RuleLibrary& library, const AnalyzerCall& call, const Que
   for (std::size_t i = 0; i < all.size(); ++i) all[i] = i;
   auto run = run_of(all);
   const auto groups = groups_of(question.explained, run->moves_input(), run->slides_over_input());
-  if (groups.size() == 1) return run->run();
+  if (groups.size() == 1) return std::move(run->run());
 
   Analysis whole;
   whole.attributions.resize(all.size());
   whole.relevance.resize(all.size());
   for (const auto& members : groups) {
-    Analysis part = run_of(members)->run();
+    const Analysis part = std::move(run_of(members)->run());
     for (std::size_t k = 0; k < members.size(); ++k) {
       whole.attributions[members[k]] = part.attributions[k];
       if (!part.relevance.empty()) whole.relevance[members[k]] = part.relevance[k];

@@ -40,11 +40,13 @@ AnalyzerCall AnalyzerCall::parse(std::string_view text) {
   const std::size_t split = std::min({text.find(':'), text.find('('), text.size()});
   call.name = std::string(trimmed(text.substr(0, split)));
   std::string_view rest = split == text.size() ? std::string_view() : text.substr(split + 1);
+  if (std::count(text.begin(), text.end(), '(') != std::count(text.begin(), text.end(), ')'))
+    throw Error(ErrorCode::invalid_argument, fmt::format("method '{}': a bracket is not closed", text));
   const bool brackets = split != text.size() && text[split] == '(';
   if (brackets) {
     rest = trimmed(rest);
     if (!rest.ends_with(')'))
-      throw Error(ErrorCode::invalid_argument, fmt::format("method '{}': the bracket behind '{}' is not closed", text, call.name));
+      throw Error(ErrorCode::invalid_argument, fmt::format("method '{}': nothing may stand behind the brackets of '{}'", text, call.name));
     rest.remove_suffix(1);
   }
   while (!trimmed(rest).empty()) {

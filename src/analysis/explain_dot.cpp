@@ -38,7 +38,7 @@ class Drawing {
     text += "  subgraph cluster_forward {\n    label=\"forward\"; color=\"#9aa7b5\"; fontname=\"Helvetica\";\n";
     for (const Expr node : names_.order()) text += "    " + forward_node(node);
     text += "  }\n";
-    add_group(analysis_.seed, "seed", "seed", text);
+    if (analysis_.seed) add_group(analysis_.seed, "seed", "seed", text);
     for (std::size_t i = 0; i < analysis_.steps.size(); ++i) {
       const Step& step = analysis_.steps[i];
       const std::string place = place_label(step.where);

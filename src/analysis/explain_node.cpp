@@ -127,13 +127,13 @@ class Deriving {
     if (!step.match) return fmt::format("none claims it: {}\n", step.rule_set);
     const RuleMatch& match = *step.match;
     std::string text = fmt::format("{} at {}:{}: {}\n{}\n", rule_label(step), place_label(step.where), step.where.column, reason(step),
-                                   indented(print(*match.active.rule), 2));
+                                   indented(print(*match.active->rule), 2));
     text.pop_back();
     std::vector<std::string> parameters;
-    for (const auto& [name, value] : match.active.parameters->entries()) parameters.push_back(fmt::format("{} = {}", name, value_text(value)));
+    for (const auto& [name, value] : match.active->parameters->entries()) parameters.push_back(fmt::format("{} = {}", name, value_text(value)));
     if (!parameters.empty()) text += fmt::format("with {}\n", join(parameters));
-    for (const ActiveRule& below : match.below)
-      text += fmt::format("next: {} at {}\n{}", below.set, place_label(below.rule->where), indented(print(*below.rule), 2));
+    for (const auto& below : match.below)
+      text += fmt::format("next: {} at {}\n{}", below->set, place_label(below->rule->where), indented(print(*below->rule), 2));
     return text;
   }
 
@@ -144,7 +144,7 @@ class Deriving {
   }
 
   static std::string cotangent_name(const Step& step) {
-    return !step.match || step.match->active.rule->cotangent == "_" ? "g" : step.match->active.rule->cotangent;
+    return !step.match || step.match->active->rule->cotangent == "_" ? "g" : step.match->active->rule->cotangent;
   }
 
   static bool is_let(const Rule& rule, const std::string& name) {
@@ -157,7 +157,7 @@ class Deriving {
     if (!step.match) return result;
     const RuleMatch& match = *step.match;
     for (const auto& [name, value] : match.bindings.entries())
-      if (const auto* expr = std::get_if<Expr>(&value); expr != nullptr && !is_let(*match.active.rule, name) && name != match.active.rule->cotangent)
+      if (const auto* expr = std::get_if<Expr>(&value); expr != nullptr && !is_let(*match.active->rule, name) && name != match.active->rule->cotangent)
         result.emplace_back(name, *expr);
     return result;
   }
@@ -166,7 +166,7 @@ class Deriving {
     std::vector<std::pair<std::string, Expr>> result;
     if (!step.match) return result;
     for (const auto& [name, value] : step.match->bindings.entries())
-      if (const auto* expr = std::get_if<Expr>(&value); expr != nullptr && is_let(*step.match->active.rule, name)) result.emplace_back(name, *expr);
+      if (const auto* expr = std::get_if<Expr>(&value); expr != nullptr && is_let(*step.match->active->rule, name)) result.emplace_back(name, *expr);
     return result;
   }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "rewrite/match.hpp"
+#include "rulegrad/analyzer.hpp"
 #include "rulegrad/error.hpp"
 #include "support/text.hpp"
 
@@ -14,14 +15,16 @@ Expr node_named(const ForwardFacts& facts, const std::string& name, const std::s
   const std::vector<Expr>& order = facts.order();
   std::vector<std::string> known;
   for (auto it = order.rbegin(); it != order.rend(); ++it) {
-    for (std::string& other : it->graph().names(*it)) {
+    for (const std::string& other : it->graph().names(*it)) {
       if (other == name) return *it;
-      if (!it->is("constant")) known.push_back(std::move(other));
+      if (!it->is("constant")) known.push_back(other);
     }
   }
   std::reverse(known.begin(), known.end());
   throw Error(ErrorCode::unknown_name, unknown_name_message(what, name, known));
 }
+
+Expr find_node(Expr output, const std::string& name) { return node_named(ForwardFacts(std::span(&output, 1), {}), name, "node"); }
 
 Expr end_of_last(const ForwardFacts& facts, const std::string& op_class, const std::string& what) {
   Expr last;

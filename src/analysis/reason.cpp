@@ -54,13 +54,13 @@ std::string place_label(const SourceRange& where) { return where.file.empty() ? 
 std::string rule_label(const Step& step) {
   std::string text = step.rule.empty() ? step.rule_set : fmt::format("{} / {}", step.rule_set, step.rule);
   if (step.match)
-    for (const ActiveRule& below : step.match->below) text += ", then " + below.set;
+    for (const auto& below : step.match->below) text += ", then " + below->set;
   return text;
 }
 
 std::string reason(const Step& step) {
   if (!step.match) return "no rule claims it";
-  const ActiveRule& active = step.match->active;
+  const ActiveRule& active = *step.match->active;
   std::vector<std::string> parts;
   for (const ActiveRule::Selector& selector : active.selectors) parts.push_back(in_words(*selector.terms, selector.term));
   const Rule& rule = *active.rule;

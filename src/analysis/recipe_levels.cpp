@@ -100,6 +100,13 @@ std::string RecipeRun::method_text(const Level& level, const Parameter& paramete
 }
 
 void RecipeRun::canonize_output() {
+  // What the analyzer's files define by `op` is found before anything else is rewritten.
+  const auto no_parameters = std::make_shared<const Scope>();
+  for (const Level& level : levels_)
+    for (auto& rule : engine_.library.raising_rules(*level.definition)) {
+      const std::string& op_name = rule->terms[static_cast<std::size_t>(rule->result)].name;
+      canonizers_.add({rule, "op " + op_name, no_parameters, {}});
+    }
   for (std::size_t k = levels_.size(); k-- > 0;)
     for (const TermId set : levels_[k].definition->canonizers)
       gather_rules(graph_, engine_.operators, engine_.library, terms(k), set,
@@ -112,10 +119,11 @@ void RecipeRun::canonize_output() {
   std::vector<Expr> based;
   for (const Expr node : task_.explained)
     if (const auto found = canonized_.image.find(node); found != canonized_.image.end()) based.push_back(found->second);
-  user_facts_ = std::make_unique<ForwardFacts>(std::span(&output_, 1), based);
+  user_facts_ = std::make_unique<ForwardFacts>(std::span(&output_, 1), based);  // what `image` asks
   for (const Expr node : task_.explained) explained_.push_back(image(node));
   analysis_.explained = explained_;
   for (Expr& node : task_.inputs) node = image(node);
+  if (task_.inputs.empty()) return;
   based.insert(based.end(), task_.inputs.begin(), task_.inputs.end());
   user_facts_ = std::make_unique<ForwardFacts>(std::span(&output_, 1), based);
 }

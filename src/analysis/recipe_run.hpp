@@ -12,6 +12,7 @@
 #include "analysis/parameters.hpp"
 #include "analysis/substitution.hpp"
 #include "autodiff/derivatives.hpp"
+#include "expr/node_map.hpp"
 #include "rewrite/canonize.hpp"
 #include "rewrite/evaluate.hpp"
 #include "rewrite/rule_list.hpp"
@@ -46,6 +47,7 @@ struct Task {
   Question::Seed seed = Question::Seed::own;
   Expr seed_tensor;
   std::function<Tensor(const std::string&)> read_array;
+  std::shared_ptr<const AuxiliaryArrays> aux;
   std::int64_t depth = 0;   ///< of the first loop
   std::int64_t stream = 0;  ///< of the random numbers of the first explained value
 };
@@ -58,7 +60,8 @@ class RecipeRun {
   [[nodiscard]] bool moves_input() const;
   [[nodiscard]] bool slides_over_input() const;
 
-  [[nodiscard]] Analysis run();
+  /// What `run` found stays here; a caller that needs nothing more moves it away.
+  [[nodiscard]] Analysis& run();
 
  private:
   struct Loop {
@@ -119,23 +122,23 @@ class RecipeRun {
   void walk();
   Expr seed();
   std::optional<Expr> fall_back(Step& step, Expr node, std::size_t slot, Expr cotangent) const;
-  [[nodiscard]] std::shared_ptr<const RuleMatch> kept_match(const RuleResult& applied) const;
+  [[nodiscard]] std::shared_ptr<const RuleMatch> kept_match(RuleResult applied) const;
   Expr relevance(std::size_t level, Expr focus, Expr original);
   Expr result(std::size_t level, Expr focus, Expr original);
   Expr total(Expr focus);
-  Value differentiate(Expr e, Expr x, Expr cotangent);
   Value in_world_of_rules(const Term& term, const Value& value);
 
   [[nodiscard]] Expr image(Expr node) const;
   [[nodiscard]] Expr flattened(Expr output) const;
   [[nodiscard]] Expr zeros(const Type& type) const;
-  [[nodiscard]] RewriteContext rewriting() const { return {graph_, engine_.operators, engine_.library.functions(), *facts_}; }
+  [[nodiscard]] RewriteContext rewriting() const { return {graph_, vocabulary_, *facts_}; }
   [[nodiscard]] const Terms& terms(std::size_t level) const { return levels_[level].definition->terms; }
   [[nodiscard]] const Term& term(std::size_t level, TermId id) const { return terms(level)[static_cast<std::size_t>(id)]; }
 
   Engine engine_;
   Task task_;
   Graph& graph_;
+  Vocabulary vocabulary_;
   std::deque<Level> levels_;
   RuleList rules_, canonizers_;
   Fallback fallback_ = Fallback::error;

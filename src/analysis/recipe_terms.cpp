@@ -14,7 +14,7 @@ namespace rulegrad {
 
 Value RecipeRun::evaluate(Context context, TermId id) {
   EvaluationHooks hooks;
-  hooks.fact = [&](const Term& asked, std::span<const Value> arguments) { return answer(context, asked, arguments); };
+  hooks.fact = [&](const Term& asked, const Meaning&, std::span<const Value> arguments) { return answer(context, asked, arguments); };
   hooks.world = [&](const Term& at, const std::function<Value()>& value) {
     World* const before = std::exchange(context.world, &world_named(context.level, at));
     const Value result = value();
@@ -22,7 +22,7 @@ Value RecipeRun::evaluate(Context context, TermId id) {
     return result;
   };
   hooks.reduce = [&](const Term& reduce, const Value& value) { return reduced(context, reduce, value); };
-  Evaluator evaluator(graph_, engine_.operators, engine_.library.functions(), hooks);
+  Evaluator evaluator(graph_, vocabulary_, hooks);
   Scope scope = levels_[context.level].scope;
   return evaluator.evaluate(terms(context.level), id, scope);
 }
@@ -242,7 +242,7 @@ Value RecipeRun::relevance_of(const Context& context, const Term& method) {
     task.target = target();
     task.depth = next_depth_;
     other = std::make_unique<RecipeRun>(engine_, name, std::move(given), std::move(task));
-    Analysis found = other->run();
+    const Analysis& found = other->run();
     analysis_.steps.insert(analysis_.steps.end(), found.steps.begin(), found.steps.end());
     analysis_.notes.insert(analysis_.notes.end(), found.notes.begin(), found.notes.end());
   }

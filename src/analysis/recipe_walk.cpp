@@ -12,7 +12,7 @@
 namespace rulegrad {
 
 RecipeRun::RecipeRun(const Engine& engine, const std::string& method, LazyArguments given, Task task)
-    : engine_(engine), task_(std::move(task)), graph_(task_.output.graph()), next_depth_(task_.depth), derivatives_(graph_, engine.operators) {
+    : engine_(engine), task_(std::move(task)), graph_(task_.output.graph()), vocabulary_(engine_.operators, engine_.library.functions()), rules_(engine.operators), canonizers_(engine.operators), next_depth_(task_.depth), derivatives_(graph_, engine.operators) {
   build_chain(method, std::move(given));
 }
 
@@ -69,14 +69,22 @@ void RecipeRun::walk() {
   for (const Level& level : levels_)
     for (const auto& [name, node] : level.nodes) reached.push_back(final_->image(node));
   facts_ = std::make_unique<ForwardFacts>(std::span(&final_output_, 1), based);
-  const ForwardFacts on_the_way(std::span(&final_output_, 1), reached);
+  std::optional<ForwardFacts> farther;
+  if (reached != based) farther.emplace(std::span(&final_output_, 1), reached);
+  const ForwardFacts& on_the_way = farther ? *farther : *facts_;
   gather();
   analysis_.seed = seed();
 
   const RewriteContext context = rewriting();
   EvaluationHooks hooks;
   hooks.vjp = [&](Expr operation, std::size_t slot, Expr g) { return derivatives_.make(operation, slot, g); };
-  hooks.diff = [&](Expr e, Expr x, Expr g) { return differentiate(e, x, g); };
+  hooks.diff = [&](Expr e, Expr x, Expr g) {
+    const auto derivative = derivatives_.differentiate(e, x, g);
+    return derivative ? Value(*derivative) : Value(0.0);
+  };
+  if (task_.aux)
+    hooks.aux = [&](Expr node, const std::string& key, Expr like) { return graph_.constant(task_.aux->find(node, key, like)); };
+  derivatives_.leave_alone(*facts_);
   hooks.world = [&](const Term& at, const std::function<Value()>& value) { return in_world_of_rules(at, value()); };
   const GradientRules rules(context, rules_, hooks);
   const std::string& name = levels_[0].definition->name;
@@ -91,13 +99,14 @@ void RecipeRun::walk() {
     step.gradient = graph_.make(grad_schema(), {node, cotangent},
                                 SlotAttributes{static_cast<std::int64_t>(slot), type.dtype, type.shape.with_samples(false)});
     std::optional<Expr> rewritten;
-    if (const auto applied = rules.apply(node, slot, cotangent)) {
-      const ActiveRule& active = rules_.rules()[applied->index];
+    if (auto applied = rules.apply(node, slot, cotangent)) {
+      const ActiveRule& active = rules_[applied->index];
       step.rule_set = active.set;
       step.rule = active.rule->name;
       step.where = active.rule->where;
-      step.match = kept_match(*applied);
-      rewritten = conform(context, applied->value, type, fmt::format("{}this rule for {}", at_place(step.where), describe(node)), node);
+      const Value value = std::move(applied->value);
+      step.match = kept_match(std::move(*applied));
+      rewritten = conform(context, value, type, [&] { return fmt::format("{}this rule for {}", at_place(step.where), describe(node)); }, node);
     } else if (fallback_ == Fallback::error) {
       // The walk goes on as the gradient would, so that one error names every such node.
       unclaimed.add(node, slot, rules.nearest(node, slot));
@@ -109,8 +118,9 @@ void RecipeRun::walk() {
       step.rewritten = *rewritten;
       if (const auto lowered = derivatives_.lower(*rewritten)) step.result = *lowered;
     }
-    analysis_.steps.push_back(step);
-    return step.result ? std::optional(step.result) : std::nullopt;
+    const Expr sent = step.result;
+    analysis_.steps.push_back(std::move(step));
+    return sent ? std::optional(sent) : std::nullopt;
   };
   const std::pair<Expr, Expr> start{final_output_, analysis_.seed};
   totals_ = reverse_walk(on_the_way, engine_.operators, std::span(&start, 1), close);
@@ -118,10 +128,9 @@ void RecipeRun::walk() {
   walked_ = true;
 }
 
-std::shared_ptr<const RuleMatch> RecipeRun::kept_match(const RuleResult& applied) const {
-  const std::vector<ActiveRule>& rules = rules_.rules();
-  auto match = std::make_shared<RuleMatch>(RuleMatch{rules[applied.index], applied.bindings, {}});
-  for (const std::size_t index : applied.below) match->below.push_back(rules[index]);
+std::shared_ptr<const RuleMatch> RecipeRun::kept_match(RuleResult applied) const {
+  auto match = std::make_shared<RuleMatch>(RuleMatch{rules_.shared(applied.index), std::move(applied.bindings), {}});
+  for (const std::size_t index : applied.below) match->below.push_back(rules_.shared(index));
   return match;
 }
 
@@ -139,7 +148,7 @@ Expr RecipeRun::seed() {
           break;
         }
   }
-  const auto conformed = conform(rewriting(), value, final_output_.type(), fmt::format("the seed of {}", levels_[0].definition->name));
+  const auto conformed = conform(rewriting(), value, final_output_.type(), [&] { return fmt::format("the seed of {}", levels_[0].definition->name); });
   return conformed ? *conformed : zeros(final_output_.type());
 }
 
@@ -163,17 +172,6 @@ Value RecipeRun::in_world_of_rules(const Term& at, const Value& value) {
   const auto [entry, fresh] = to_worlds_.try_emplace(at.name);
   if (fresh) entry->second = translation(*final_, world);
   return entry->second(*expr);
-}
-
-/// diff(e, x, g): ordinary reverse differentiation between two expressions.
-Value RecipeRun::differentiate(Expr e, Expr x, Expr cotangent) {
-  const ForwardFacts facts(std::span(&e, 1), std::span(&x, 1));
-  const std::pair<Expr, Expr> start{e, cotangent};
-  const auto totals = reverse_walk(facts, engine_.operators, std::span(&start, 1), [&](Expr node, std::size_t slot, Expr g) {
-    return derivatives_.close(node, slot, g);
-  });
-  const auto found = totals.find(x);
-  return found == totals.end() ? Value(0.0) : Value(found->second);
 }
 
 Expr RecipeRun::zeros(const Type& type) const {
@@ -204,8 +202,8 @@ Expr RecipeRun::result(std::size_t k, Expr focus, Expr original) {
     if (stacked) {
       value = *expr;
     } else {
-      const RewriteContext context{graph_, engine_.operators, engine_.library.functions(), *user_facts_};
-      const auto conformed = conform(context, found, focus.type(), fmt::format("the result of {}", definition.name));
+      const RewriteContext context{graph_, vocabulary_, *user_facts_};
+      const auto conformed = conform(context, found, focus.type(), [&] { return fmt::format("the result of {}", definition.name); });
       value = conformed ? *conformed : zeros(focus.type());
     }
   }
@@ -219,7 +217,7 @@ Expr RecipeRun::result(std::size_t k, Expr focus, Expr original) {
   return value;
 }
 
-Analysis RecipeRun::run() {
+Analysis& RecipeRun::run() {
   prepare();
   analysis_.output = output_;
   for (const Expr node : explained_) analysis_.attributions.push_back(result(0, final_->image(node), node));

@@ -110,8 +110,8 @@ void RecipeRun::place(std::size_t k, const Placement& placement, World& world) {
     const std::string what = fmt::format("{}the value of {} in {} of {}", at_place(placement.where), describe(node),
                                          placement.world.empty() ? std::string("`at`") : fmt::format("`point {}`", placement.world),
                                          levels_[k].definition->name);
-    const RewriteContext context{graph_, engine_.operators, engine_.library.functions(), *user_facts_};
-    const auto conformed = conform(context, value, node.type(), what);
+    const RewriteContext context{graph_, vocabulary_, *user_facts_};
+    const auto conformed = conform(context, value, node.type(), [&] { return what; });
     world.place(node, conformed ? *conformed : zeros(node.type()));
   }
 }

@@ -1,5 +1,7 @@
 #include "analysis/rule_gathering.hpp"
 
+#include <algorithm>
+
 #include "rewrite/evaluate.hpp"
 #include "rulegrad/error.hpp"
 
@@ -10,25 +12,43 @@ class Gathering {
  public:
   Gathering(Graph& graph, const Operators& operators, const RuleLibrary& library, const std::vector<ActiveRule::Selector>& selectors,
             bool forward, RuleList& into)
-      : library_(library), evaluator_(graph, operators, library.functions(), no_hooks_), selectors_(selectors), forward_(forward), into_(into) {}
+      : library_(library), vocabulary_(operators, library.functions()), evaluator_(graph, vocabulary_, no_hooks_), selectors_(selectors), forward_(forward), into_(into) {}
 
   void add(const Terms& terms, TermId set, const EvaluateTerm& evaluate, int depth = 0) {
+    for (ActiveRule& rule : flattened(terms, set, evaluate, depth)) into_.add(std::move(rule));
+  }
+
+ private:
+  /// The rules of a set in order: its own, then those of the sets it uses. A rule of its own that has the name of one
+  /// of theirs takes its place instead.
+  std::vector<ActiveRule> flattened(const Terms& terms, TermId set, const EvaluateTerm& evaluate, int depth) {
     const Term& term = terms[static_cast<std::size_t>(set)];
     if (depth > 32) throw Error(ErrorCode::rule, at_place(term.where) + "rule sets use each other in a circle");
     const RuleSet& rules = library_.rule_set(term.name);
     const auto parameters = bind(rules, term, evaluate);
+    std::vector<ActiveRule> own, used;
     for (const Rule& rule : rules.rules) {
       if ((rule.level == RuleLevel::forward) != forward_) continue;
-      into_.add({std::make_shared<const Rule>(rule), rules.name, parameters, selectors_});
+      own.push_back({std::make_shared<const Rule>(rule), rules.name, parameters, selectors_});
     }
     const EvaluateTerm inner = [&](TermId id) {
       Scope scope = *parameters;
       return evaluator_.evaluate(rules.terms, id, scope);
     };
-    for (const TermId nested : rules.uses) add(rules.terms, nested, inner, depth + 1);
+    for (const TermId nested : rules.uses)
+      for (ActiveRule& rule : flattened(rules.terms, nested, inner, depth + 1)) used.push_back(std::move(rule));
+    std::vector<ActiveRule> result;
+    for (ActiveRule& rule : own) {
+      const auto namesake = std::find_if(used.begin(), used.end(), [&](const ActiveRule& other) {
+        return !rule.rule->name.empty() && other.rule->name == rule.rule->name;
+      });
+      if (namesake != used.end()) *namesake = rule;
+      else result.push_back(std::move(rule));
+    }
+    for (ActiveRule& rule : used) result.push_back(std::move(rule));
+    return result;
   }
 
- private:
   std::shared_ptr<const Scope> bind(const RuleSet& rules, const Term& call, const EvaluateTerm& evaluate) {
     std::vector<std::string> names(call.args.size());
     std::vector<TermId> terms = call.args;
@@ -52,6 +72,7 @@ class Gathering {
 
   const RuleLibrary& library_;
   EvaluationHooks no_hooks_;
+  Vocabulary vocabulary_;
   Evaluator evaluator_;
   const std::vector<ActiveRule::Selector>& selectors_;
   bool forward_;

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <set>
 
 #include "rulegrad/analyzer.hpp"
@@ -19,12 +20,19 @@ class Gatherer {
  private:
   void add_analyzer(const AnalyzerDefinition& analyzer) {
     if (!seen_.insert("analyzer " + analyzer.name).second) return;
-    if (analyzer.extends != no_term) {
-      const std::string& base = analyzer.terms[static_cast<std::size_t>(analyzer.extends)].name;
-      bool is_parameter = false;
-      for (const Parameter& parameter : analyzer.parameters) is_parameter = is_parameter || parameter.name == base;
-      if (!is_parameter) add_analyzer(library_.analyzer(base));
-    }
+    const auto add_named = [&](TermId id) {
+      const std::string& name = analyzer.terms[static_cast<std::size_t>(id)].name;
+      const bool is_parameter = std::any_of(analyzer.parameters.begin(), analyzer.parameters.end(),
+                                            [&](const Parameter& parameter) { return parameter.name == name; });
+      if (!is_parameter) add_analyzer(library_.analyzer(name));
+    };
+    if (analyzer.extends != no_term) add_named(analyzer.extends);
+    for (const Parameter& parameter : analyzer.parameters)
+      if (parameter.type == "analyzer" && parameter.fallback != no_term) add_named(parameter.fallback);
+    for (const Term& term : analyzer.terms)
+      if (term.kind == TermKind::call && term.name == "relevance")
+        for (const auto& [name, id] : term.named)
+          if (name == "of") add_named(id);
     for (const TermId set : analyzer.canonizers) add_rule_set(analyzer.terms, set);
     for (const Use& use : analyzer.uses) add_rule_set(analyzer.terms, use.set);
     add_functions(analyzer.terms);

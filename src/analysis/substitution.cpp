@@ -29,7 +29,7 @@ Expr Substitution::operator()(Expr root) {
     if (changed) {
       Graph& graph = expr.graph();
       image = graph.apply(expr.op(), std::move(operands), expr.attributes());
-      for (std::string& name : graph.names(expr)) graph.add_name(image, std::move(name));
+      for (const std::string& name : graph.names(expr)) graph.add_name(image, name);
     }
     images_.emplace(expr, image);
   }

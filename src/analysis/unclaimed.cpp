@@ -24,8 +24,8 @@ std::string Unclaimed::message(const std::string& analyzer, const RuleList& rule
   for (const Group& group : groups_) count += group.nodes.size();
   std::string text = fmt::format("{} has no rule for {} gradient node{}, and its default is error\n", analyzer, count, count == 1 ? "" : "s");
   std::vector<std::string> roots;
-  for (const ActiveRule& active : rules.rules())
-    if (const std::string root = root_name(active.rule->terms, active.rule->pattern); !root.empty()) roots.push_back(root);
+  for (std::size_t i = 0; i < rules.size(); ++i)
+    if (const std::string root = root_name(rules[i].rule->terms, rules[i].rule->pattern); !root.empty()) roots.push_back(root);
   for (const Group& group : groups_) {
     text += fmt::format("  {}x {}, operand '{}'\n", group.nodes.size(), group.op, group.operand);
     for (std::size_t i = 0; i < std::min<std::size_t>(group.nodes.size(), 6); ++i)

@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "rulegrad/error.hpp"
+#include "rulegrad/io/npy.hpp"
 #include "rulegrad/leaves.hpp"
 #include "rulegrad/text.hpp"
 
@@ -157,6 +158,8 @@ Compiling expressions_of(const Model& model, std::span<const AnalyzerCall> calls
   question.output = model.head(options.head, options.output);
   question.explained = explained_nodes(model, options.nodes);
   question.seed = options.seed;
+  question.keep = question.explained;
+  question.read_array = [](const std::string& path) { return io::read_npy(path); };
   const Shape& shape = question.output.shape();
   const Dim batch = shape.rank() == 0 ? Dim(1) : shape[0];
   const Dim scores(shape.count().factor / batch.factor);
@@ -171,7 +174,8 @@ Compiling expressions_of(const Model& model, std::span<const AnalyzerCall> calls
   result.nodes = options.nodes;
   for (std::size_t i = result.nodes.size(); i < question.explained.size(); ++i) result.nodes.push_back(graph.names(question.explained[i]).front());
   for (std::size_t i = 0; i < calls.size(); ++i) {
-    const Analysis analysis = analyze(registry.rules, calls[i], question, registry.operators);
+    const Analysis analysis = analyze(registry.rules, calls[i], question, registry.operators, registry.samplers);
+    for (const std::string& line : analysis.notes) log(fmt::format("{}: {}", labels[i], line));
     for (const ForwardRewrite& rewrite : analysis.rewrites)
       log(fmt::format("{}: {} -> {}  ({})", labels[i], describe(rewrite.before), describe(rewrite.after), rewrite.rule_set));
     if (result.outputs.empty()) result.outputs.push_back(analysis.output);
@@ -311,7 +315,7 @@ void Explainer::run_into(const Inputs& given, std::span<const OutputBuffer> attr
       Inputs part = inputs;
       for (auto& [name, tensor] : part)
         if (tensor.rank() > 0 && tensor.dims()[0] % samples == 0) tensor = rows_of(tensor, first * (tensor.dims()[0] / samples), count * (tensor.dims()[0] / samples));
-      const std::vector<Tensor> results = d.program.run(part, {.threads = choices.threads, .stop = choices.stop});
+      const std::vector<Tensor> results = d.program.run(part, {.threads = choices.threads, .stop = choices.stop, .batch_offset = first});
       for (std::size_t i = 0; i < results.size(); ++i) {
         if (batch_axis(d.types[i].shape))
           place(d.types[i].shape, results[i].data(), first, count, buffers[i], samples);

@@ -2,14 +2,21 @@
 
 #include <fmt/format.h>
 
+#include "autodiff/reverse_walk.hpp"
 #include "ops/families.hpp"
 #include "rulegrad/error.hpp"
 #include "rulegrad/op_attributes.hpp"
 
 namespace rulegrad {
+namespace {
+
+/// Derivative rules use operators and words alone.
+const Functions no_functions;
+
+}  // namespace
 
 Derivatives::Derivatives(Graph& graph, const Operators& operators)
-    : graph_(graph), operators_(operators), no_facts_({}, {}) {
+    : graph_(graph), operators_(operators), vocabulary_(operators, no_functions), no_facts_({}, {}) {
   const auto no_parameters = std::make_shared<const Scope>();
   for (const auto& schema : operators.all())
     for (const Rule& rule : schema->derivatives)
@@ -23,36 +30,60 @@ Expr Derivatives::make(Expr operation, std::size_t slot, Expr cotangent) const {
                      SlotAttributes{static_cast<std::int64_t>(slot), type.dtype, type.shape.with_samples(false)});
 }
 
+std::optional<Expr> Derivatives::close_composite(Expr operation, std::size_t slot, Expr cotangent) const {
+  std::vector<Type> types;
+  for (const Expr operand : operation.operands()) types.push_back(operand.type());
+  std::string key = fmt::format("{} {} {}", static_cast<const void*>(&operation.op()), slot, to_string(cotangent.type()));
+  for (const Type& type : types) key += to_string(type);
+  Template& known = templates_[key];
+  if (!known.alone.graph) {
+    known.alone = expand_alone(operation.op(), types);
+    Graph& graph = *known.alone.graph;
+    known.cotangent = graph.input("g", {cotangent.dtype(), operation.shape().with_samples(false)});
+    known.derivative = Derivatives(graph, operators_).differentiate(known.alone.root, known.alone.inputs[slot], known.cotangent);
+  }
+  if (!known.derivative) return std::nullopt;
+  std::unordered_map<Expr, Expr> place{{known.cotangent, cotangent}};
+  for (std::size_t i = 0; i < types.size(); ++i) place.emplace(known.alone.inputs[i], operation.operand(i));
+  return transplant(*known.derivative, place, graph_);
+}
+
 std::optional<Expr> Derivatives::close(Expr operation, std::size_t slot, Expr cotangent) const {
-  const RewriteContext context{graph_, operators_, no_functions_, no_facts_};
+  if (operation.op().expansion) return close_composite(operation, slot, cotangent);
+  const RewriteContext context{graph_, vocabulary_, no_facts_};
   const GradientRules rules(context, rules_, {});
   const auto result = rules.apply(operation, slot, cotangent);
   if (!result)
     throw Error(ErrorCode::rule, fmt::format("[{}] has no derivative for its operand '{}': {}", operation.op().name,
                                              operation.op().operand(slot).name, describe(operation)));
   return conform(context, result->value, operation.operand(slot).type(),
-                 fmt::format("the derivative of {} by its operand '{}'", operation.op().name, operation.op().operand(slot).name));
+                 [&] { return fmt::format("the derivative of {} by its operand '{}'", operation.op().name, operation.op().operand(slot).name); });
 }
 
-std::optional<Expr> Derivatives::lower(Expr root) {
+Expr Derivatives::lower_into(Lowered& lowered, Expr root, bool keep_const) {
   // Iterative: chains of operations are as deep as the network.
   std::vector<Expr> stack{root};
   while (!stack.empty()) {
     const Expr expr = stack.back();
-    if (lowered_.contains(expr)) {
+    if (lowered.contains(expr)) {
       stack.pop_back();
+      continue;
+    }
+    if (expr.operands().empty() || (forward_ != nullptr && forward_->contains(expr))) {
+      stack.pop_back();
+      lowered.emplace(expr, expr);
       continue;
     }
     const std::size_t before = stack.size();
     for (const Expr operand : expr.operands())
-      if (!lowered_.contains(operand)) stack.push_back(operand);
+      if (!lowered.contains(operand)) stack.push_back(operand);
     if (stack.size() != before) continue;
     stack.pop_back();
 
     std::vector<Expr> operands;
     bool changed = false;
     for (const Expr operand : expr.operands()) {
-      operands.push_back(lowered_.at(operand));
+      operands.push_back(lowered.at(operand));
       changed = changed || operands.back() != operand;
     }
     Expr result = expr;
@@ -60,14 +91,31 @@ std::optional<Expr> Derivatives::lower(Expr root) {
       const auto& slot = expr.attributes<SlotAttributes>();
       const auto derivative = close(operands[0], static_cast<std::size_t>(slot.slot), operands[1]);
       result = derivative ? *derivative : graph_.apply(operators_.at("fill"), {}, FillAttributes{0, slot.dtype, slot.shape});
+    } else if (!keep_const && expr.is("const")) {
+      result = operands[0];
     } else if (changed) {
       result = graph_.apply(expr.op(), std::move(operands), expr.attributes());
     }
-    lowered_.emplace(expr, result);
+    lowered.emplace(expr, result);
   }
-  const Expr result = lowered_.at(root);
+  return lowered.at(root);
+}
+
+std::optional<Expr> Derivatives::lower(Expr root) {
+  const Expr result = lower_into(lowered_, root, false);
   const bool zero = is_zero(result) || (result.is("fill") && result.attributes<FillAttributes>().value == 0);
   return zero ? std::nullopt : std::optional(result);
+}
+
+std::optional<Expr> Derivatives::differentiate(Expr e, Expr x, Expr cotangent) {
+  const Expr closed = lower_into(lowered_but_const_, e, true);
+  const ForwardFacts facts = ForwardFacts::between(closed, x);
+  const std::pair<Expr, Expr> start{closed, cotangent};
+  const auto totals = reverse_walk(facts, operators_, std::span(&start, 1), [&](Expr node, std::size_t slot, Expr g) {
+    return close(node, slot, g);
+  });
+  const auto found = totals.find(x);
+  return found == totals.end() ? std::nullopt : std::optional(found->second);
 }
 
 }  // namespace rulegrad

@@ -1,8 +1,13 @@
 #pragma once
 
+#include <algorithm>
+#include <map>
 #include <optional>
+#include <string>
+#include <vector>
 
 #include "expr/node_map.hpp"
+#include "rewrite/composite.hpp"
 #include "rewrite/rule_list.hpp"
 
 namespace rulegrad {
@@ -12,21 +17,52 @@ class Derivatives {
  public:
   Derivatives(Graph& graph, const Operators& operators);
 
+  /// The nodes of this forward graph, which must live on, hold no vjp nodes: lowering leaves them as they are.
+  void leave_alone(const ForwardFacts& forward) { forward_ = &forward; }
+
   /// The explicit node vjp(operation, cotangent) for one operand.
   [[nodiscard]] Expr make(Expr operation, std::size_t slot, Expr cotangent) const;
   /// The derivative of one operation for one operand; nothing when it is zero. Throws Error(rule) for an operator
   /// without a derivative, naming it.
   [[nodiscard]] std::optional<Expr> close(Expr operation, std::size_t slot, Expr cotangent) const;
-  /// The expression with every vjp node in it closed; nothing when it is zero.
+  /// The expression with every vjp node in it closed and every const(e) that a rule wrote taken for e; nothing when
+  /// it is zero.
   [[nodiscard]] std::optional<Expr> lower(Expr root);
+  /// diff(e, x, g): ordinary reverse differentiation between two expressions, over what lies between them; const(...)
+  /// in e is not looked into. Nothing when it is zero.
+  [[nodiscard]] std::optional<Expr> differentiate(Expr e, Expr x, Expr cotangent);
 
  private:
+  /// By number of node, null where it was not asked for: nearly every node of a rewritten graph is, in about that order.
+  class Lowered {
+   public:
+    [[nodiscard]] bool contains(Expr node) const { return node->id < images_.size() && images_[node->id]; }
+    [[nodiscard]] Expr at(Expr node) const { return images_[node->id]; }
+    void emplace(Expr node, Expr image) {
+      if (node->id >= images_.size()) images_.resize(std::max<std::size_t>(node->graph->size(), node->id + std::size_t{1}));
+      images_[node->id] = image;
+    }
+
+   private:
+    std::vector<Expr> images_;
+  };
+  /// The derivative of a composite operator over stand-ins for its operands.
+  struct Template {
+    Standalone alone;
+    Expr cotangent;
+    std::optional<Expr> derivative;
+  };
+  std::optional<Expr> close_composite(Expr operation, std::size_t slot, Expr cotangent) const;
+  Expr lower_into(Lowered& lowered, Expr root, bool keep_const);
+
   Graph& graph_;
   const Operators& operators_;
-  Functions no_functions_;
+  const ForwardFacts* forward_ = nullptr;
+  Vocabulary vocabulary_;
   ForwardFacts no_facts_;
   RuleList rules_;
-  NodeMap<Expr> lowered_;
+  Lowered lowered_, lowered_but_const_;
+  mutable std::map<std::string, Template> templates_;
 };
 
 }  // namespace rulegrad

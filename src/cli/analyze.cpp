@@ -13,6 +13,7 @@
 #include "rulegrad/error.hpp"
 #include "rulegrad/io/npy.hpp"
 #include "rulegrad/op_attributes.hpp"
+#include "rulegrad/separable.hpp"
 #include "rulegrad/text.hpp"
 
 namespace rulegrad::cli {
@@ -25,14 +26,35 @@ struct Options {
   std::vector<std::string> methods;
   QuestionOptions question;
   std::string labels;
+  std::vector<std::string> nodes, keep;
+  double memory = 1024;
   ReportOptions report;
 };
+
+std::vector<Expr> find_nodes(Expr output, const std::vector<std::string>& names) {
+  std::vector<Expr> nodes;
+  for (const std::string& name : names) nodes.push_back(find_node(output, name));
+  return nodes;
+}
+
+/// [n, B, ...] as [B, n, ...], so that rows are samples.
+Tensor batch_first(const Tensor& stacked) {
+  Dims dims = stacked.dims();
+  std::swap(dims[0], dims[1]);
+  Tensor result = Tensor::uninitialized(stacked.dtype(), dims);
+  const auto batch = static_cast<std::size_t>(dims[0]), count = static_cast<std::size_t>(dims[1]);
+  const std::size_t each = stacked.bytes() / (batch * count);
+  for (std::size_t b = 0; b < batch; ++b)
+    for (std::size_t k = 0; k < count; ++k)
+      std::copy_n(stacked.data() + (k * batch + b) * each, each, result.mutable_data() + (b * count + k) * each);
+  return result;
+}
 
 class Analyzing {
  public:
   explicit Analyzing(const Options& options)
       : options_(options),
-        library_(RuleLibrary::builtin()),
+        library_(options.model.registry().rules),
         calls_(parse_calls()),
         model_(load_model(options.model)),
         samples_(load_samples(options.input, model_)),
@@ -42,20 +64,28 @@ class Analyzing {
     const std::int64_t scores = explained_.shape().count().factor;
     const Targets targets = resolve_targets(options_.question.target, samples_.count(), scores);
     const std::size_t passes = targets.largest ? 1 : targets.passes.size();
-    check_output_choice(options_.report, calls_.size(), passes);
+    check_output_choice(options_.report, calls_.size() * std::max<std::size_t>(options_.nodes.size(), 1), passes);
     const Program program = compile(targets);
     Report report(options_.report, samples_, options_.labels.empty() ? std::vector<std::string>{} : read_labels(options_.labels));
-    for (const AnalyzerCall& call : calls_) report.add_method(method_label(call));
+    for (const AnalyzerCall& call : calls_) {
+      if (options_.nodes.size() < 2) report.add_method(method_label(call));
+      else
+        for (const std::string& node : options_.nodes) report.add_method(fmt::format("{}@{}", method_label(call), node));
+    }
 
     Progress progress("analyzing", samples_.count() * static_cast<std::int64_t>(passes));
     const std::int64_t batch = batch_size_for(options_.run, model_, samples_.count());
+    if (mixing_ && batch < samples_.count())
+      throw Error(ErrorCode::model, fmt::format("the {} samples cannot be cut into runs of {}, because {} mixes them; run them at once with --batch-size {}",
+                                                samples_.count(), batch, describe(*mixing_), samples_.count()));
     for (std::size_t pass = 0; pass < passes; ++pass) {
       for (std::int64_t first = 0; first < samples_.count(); first += batch) {
         const std::int64_t count = std::min(batch, samples_.count() - first);
         Inputs inputs{{model_.inputs()[0].name, rows(samples_.values, first, count)}};
         if (!targets.largest) inputs[target_input] = target_rows(targets.passes[pass], first, count);
         if (seed_.size() != 0) inputs[seed_input] = rows(seed_, first, count);
-        std::vector<Tensor> results = program.run(inputs, {.threads = options_.run.threads});
+        std::vector<Tensor> results = program.run(inputs, {.threads = options_.run.threads, .batch_offset = first});
+        for (const std::size_t k : stacked_) results[k] = batch_first(results[k]);
         report.add_batch(pass, first, results[0], std::span(results).subspan(1));
         progress.advance(count);
       }
@@ -81,16 +111,25 @@ class Analyzing {
   }
 
   Program compile(const Targets& targets) {
-    Question question = make_question(model_, explained_, !targets.largest, options_.question.seed);
+    Question question = make_question(model_, explained_, !targets.largest, options_.question);
     if (question.seed == Question::Seed::tensor) seed_ = read_seed(options_.question.seed, samples_.count(), question.seed_tensor);
+    if (!options_.nodes.empty()) question.explained = find_nodes(explained_, options_.nodes);
+    question.keep = find_nodes(explained_, options_.keep);
 
     std::vector<Expr> outputs;
     for (const AnalyzerCall& call : calls_) {
-      const Analysis analysis = analyze(library_, call, question);
+      const Analysis analysis = analyze(library_, call, question, options_.model.registry().operators, options_.model.registry().samplers);
       if (outputs.empty()) outputs.push_back(analysis.output);
-      outputs.push_back(analysis.attributions[0]);
+      for (std::size_t k = 0; k < analysis.attributions.size(); ++k) {
+        if (analysis.attributions[k].shape().rank() > question.explained[k].shape().rank()) stacked_.push_back(outputs.size());
+        outputs.push_back(analysis.attributions[k]);
+      }
+      for (const std::string& note : analysis.notes) fmt::print(stderr, "{}: {}\n", call.name, note);
     }
-    return Program::compile(outputs, {.check_finite = !options_.model.allow_non_finite});
+    mixing_ = first_mixing(outputs);
+    return Program::compile(outputs, {.check_finite = !options_.model.allow_non_finite,
+                                      .kernels = options_.model.kernels(),
+                                      .memory = static_cast<std::size_t>(options_.memory * (1 << 20))});
   }
 
   const Options& options_;
@@ -100,6 +139,8 @@ class Analyzing {
   Samples samples_;
   Expr explained_;
   Tensor seed_;
+  std::vector<std::size_t> stacked_;  ///< results with a map for each sample of a loop
+  std::optional<Expr> mixing_;
 };
 
 }  // namespace
@@ -113,6 +154,11 @@ void add_analyze(CLI::App& app, Run& run) {
       ->required()
       ->type_name("NAME");
   add_question_options(*command, options->question);
+  command->add_option("--at", options->nodes, "Explain these inner nodes instead of the input; may be given several times")->type_name("NODE");
+  command->add_option("--keep", options->keep, "Nodes that canonizers leave as they are, so that --at finds them")->type_name("NODE");
+  command->add_option("--memory", options->memory, "Megabytes that the samples of a method may take together (default 1024)")
+      ->type_name("MB")
+      ->check(CLI::PositiveNumber);
   command->add_option("--labels", options->labels, "A text file with one class name a line, for the labels of a grid")->type_name("FILE");
   add_report_options(*command, options->report);
   add_run_choices(*command, options->run);

@@ -25,6 +25,8 @@ int main(int argc, char** argv) {
   rulegrad::cli::add_check(app, run);
   rulegrad::cli::add_complete(app, run);
   rulegrad::cli::add_explain(app, run);
+  rulegrad::cli::add_diff(app, run);
+  rulegrad::cli::add_reference(app, run);
   try {
     app.parse(argc, argv);
     run();

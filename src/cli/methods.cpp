@@ -5,13 +5,27 @@
 #include <memory>
 
 #include "cli/commands.hpp"
+#include "cli/options.hpp"
 #include "cli/question.hpp"
 #include "rulegrad/analyzer.hpp"
+#include "rulegrad/method_page.hpp"
 #include "rulegrad/rule_library.hpp"
 #include "rulegrad/rule_text.hpp"
 
 namespace rulegrad::cli {
 namespace {
+
+struct Sources {
+  ModelOptions plugins;
+  std::vector<std::string> files;
+};
+
+void add_sources(CLI::App& command, Sources& sources) {
+  command.add_option("--rules", sources.files, "Rule files to read beside the shipped ones")->type_name("FILE.rules");
+  add_plugin_option(command, sources.plugins);
+}
+
+RuleLibrary library_with(const Sources& sources) { return cli::library_with(sources.plugins.registry(), sources.files); }
 
 std::string first_sentence(const std::string& doc) {
   std::string line = doc;
@@ -35,12 +49,18 @@ std::string parameters_text(const AnalyzerDefinition& analyzer) {
 }  // namespace
 
 void add_methods(CLI::App& app, Run& run) {
-  auto files = std::make_shared<std::vector<std::string>>();
+  auto sources = std::make_shared<Sources>();
+  auto as_page = std::make_shared<bool>(false);
   CLI::App* command = app.add_subcommand("methods", "List every method with a line of description and its parameters");
-  command->add_option("--rules", *files, "Rule files to read beside the shipped ones")->type_name("FILE.rules");
-  command->callback([files, &run] {
-    run = [files] {
-      const RuleLibrary library = library_with(*files);
+  command->add_flag("--markdown", *as_page, "As a page of the documentation");
+  add_sources(*command, *sources);
+  command->callback([sources, as_page, &run] {
+    run = [sources, as_page] {
+      const RuleLibrary library = library_with(*sources);
+      if (*as_page) {
+        fmt::print("{}", method_index(library));
+        return;
+      }
       for (const std::string& name : library.analyzer_names()) {
         const AnalyzerDefinition& analyzer = library.analyzer(name);
         const std::string parameters = parameters_text(analyzer);
@@ -53,18 +73,27 @@ void add_methods(CLI::App& app, Run& run) {
 void add_show(CLI::App& app, Run& run) {
   struct Options {
     std::string method;
-    std::vector<std::string> files;
+    Sources sources;
+    bool markdown = false;
   };
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("show", "Print the rules of a method as text that can be copied and changed");
   command->add_option("method", options->method, "A method, as `rulegrad methods` lists them")->required()->type_name("METHOD");
-  command->add_option("--rules", options->files, "Rule files to read beside the shipped ones")->type_name("FILE.rules");
+  add_sources(*command, options->sources);
+  command->add_flag("--markdown", options->markdown, "As a page of the documentation");
   command->callback([options, &run] {
     run = [options] {
-      const RuleLibrary library = library_with(options->files);
-      fmt::print("{}", show_method(library, options->method));
+      const RuleLibrary library = library_with(options->sources);
+      fmt::print("{}", options->markdown ? method_page(library, options->method) : show_method(library, options->method));
     };
   });
+}
+
+void add_reference(CLI::App& app, Run& run) {
+  CLI::App* language = app.add_subcommand("words", "Print the words of the rule language as a table");
+  language->callback([&run] { run = [] { fmt::print("{}", words_table()); }; });
+  CLI::App* operators = app.add_subcommand("operators", "Print the operators that rules may name as a table");
+  operators->callback([&run] { run = [] { fmt::print("{}", operators_table()); }; });
 }
 
 }  // namespace rulegrad::cli

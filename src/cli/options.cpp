@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "rulegrad/error.hpp"
+#include "rulegrad/plugin.hpp"
 #include "rulegrad/text.hpp"
 
 namespace rulegrad::cli {
@@ -12,7 +13,21 @@ namespace rulegrad::cli {
 void add_model_options(CLI::App& command, ModelOptions& options) {
   command.add_option("model", options.path, "The network, an ONNX file")->required()->type_name("MODEL");
   command.add_option("--dtype", options.dtype, "Compute in float32 (default) or float64")->type_name("float32|float64");
+  add_plugin_option(command, options);
   command.add_flag("--allow-non-finite", options.allow_non_finite, "Accept NaN and infinity in weights, inputs and results");
+}
+
+void add_plugin_option(CLI::App& command, ModelOptions& options) {
+  command.add_option("--plugin", options.plugins, "Shared libraries with operators and rules of your own (rulegrad/plugin.hpp)")->type_name("FILE.so");
+}
+
+const Registry& ModelOptions::registry() const {
+  if (registry_ == nullptr) {
+    Registry registry;
+    for (const std::string& plugin : plugins) load_plugin(registry, plugin);
+    registry_ = std::make_shared<const Registry>(std::move(registry));
+  }
+  return *registry_;
 }
 
 void add_input_options(CLI::App& command, InputOptions& options) {

@@ -1,11 +1,13 @@
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "rulegrad/dtype.hpp"
 #include "rulegrad/io/preprocess.hpp"
+#include "rulegrad/registry.hpp"
 
 namespace CLI {
 class App;
@@ -18,6 +20,15 @@ struct ModelOptions {
   std::string path;
   std::string dtype = "float32";
   bool allow_non_finite = false;
+  std::vector<std::string> plugins;
+
+  /// What ships and what the plugins add, which are loaded when this is first asked for.
+  [[nodiscard]] const Registry& registry() const;
+  /// For Program::compile: those of the plugins, or null.
+  [[nodiscard]] const Kernels* kernels() const { return plugins.empty() ? nullptr : &registry().kernels; }
+
+ private:
+  mutable std::shared_ptr<const Registry> registry_;
 };
 
 struct InputOptions {
@@ -38,6 +49,7 @@ struct RunChoices {
 };
 
 void add_model_options(CLI::App& command, ModelOptions& options);
+void add_plugin_option(CLI::App& command, ModelOptions& options);
 void add_input_options(CLI::App& command, InputOptions& options);
 void add_run_choices(CLI::App& command, RunChoices& choices);
 void add_width_option(CLI::App& command, std::size_t& width);

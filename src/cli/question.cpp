@@ -8,7 +8,7 @@
 
 #include "rulegrad/error.hpp"
 #include "rulegrad/io/npy.hpp"
-#include "support/text.hpp"
+#include "rulegrad/text.hpp"
 
 namespace rulegrad::cli {
 namespace {
@@ -27,6 +27,7 @@ void add_question_options(CLI::App& command, QuestionOptions& options) {
   command.add_option("--seed", options.seed, "What is sent back from the score: one, value (the score itself) or a .npy file;\nthe method's own unless given")
       ->type_name("one|value|FILE");
   command.add_option("--head", options.head, "Explain the logit below a final softmax or sigmoid (default), or the probability")->type_name("logit|probability");
+  command.add_option("--aux", options.aux, "Arrays that belong to nodes, for rules that ask for them: NODE/NAME, as in conv1/pattern")->type_name("FILE.npz");
   command.add_option("--rules", options.rule_files, "Rule files with methods of your own")->type_name("FILE.rules");
 }
 
@@ -71,19 +72,23 @@ Tensor target_rows(const std::vector<std::int64_t>& targets, std::int64_t first,
   return Tensor({count}, std::span(targets).subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count)));
 }
 
-RuleLibrary library_with(const std::vector<std::string>& files) {
-  RuleLibrary library = RuleLibrary::builtin();
+RuleLibrary library_with(const Registry& registry, const std::vector<std::string>& files) {
+  RuleLibrary library = registry.rules;
+  library.add_operators(registry.operators);
+  library.add_samplers(registry.samplers);
   for (const std::string& file : files) library.add_file(file);
   return library;
 }
 
-Question make_question(const Model& model, Expr output, bool has_target, const std::string& seed) {
+Question make_question(const Model& model, Expr output, bool has_target, const QuestionOptions& options) {
+  const std::string& seed = options.seed;
   Graph& graph = output.graph();
   const Dim batch = model.inputs()[0].expr.shape()[0];
   const Dim scores = Dim(output.shape().count().factor / (batch.batch ? 1 : batch.factor));
   Question question;
   question.output = output;
   question.explained = {model.inputs()[0].expr};
+  question.read_array = [](const std::string& path) { return io::read_npy(path); };
   if (has_target) question.target = graph.input(target_input, {DType::int64, Shape{batch}});
   if (seed == "one") {
     question.seed = Question::Seed::one;
@@ -94,6 +99,11 @@ Question make_question(const Model& model, Expr output, bool has_target, const s
     question.seed_tensor = graph.input(seed_input, {output.dtype(), Shape{batch, scores}});
   } else if (!seed.empty()) {
     throw Error(ErrorCode::invalid_argument, fmt::format("--seed '{}' is not one, value or a .npy file", seed));
+  }
+  if (!options.aux.empty()) {
+    auto arrays = std::make_shared<AuxiliaryArrays>(options.aux);
+    for (auto& [key, array] : io::read_npz(options.aux)) arrays->add(key, std::move(array));
+    question.aux = std::move(arrays);
   }
   return question;
 }

@@ -6,6 +6,7 @@
 
 #include "rulegrad/analyzer.hpp"
 #include "rulegrad/model.hpp"
+#include "rulegrad/registry.hpp"
 
 namespace CLI {
 class App;
@@ -19,6 +20,7 @@ struct QuestionOptions {
   std::string target = "argmax";
   std::string seed;
   std::string head = "logit";
+  std::string aux;
 };
 
 void add_question_options(CLI::App& command, QuestionOptions& options);
@@ -39,11 +41,11 @@ struct Targets {
 
 [[nodiscard]] HeadKind head_from_name(const std::string& name);
 
-/// The shipped rules and those of the files beside them.
-[[nodiscard]] RuleLibrary library_with(const std::vector<std::string>& files);
+/// The rules of a registry and those of the files beside them.
+[[nodiscard]] RuleLibrary library_with(const Registry& registry, const std::vector<std::string>& files);
 
 /// The question about the model's first input; makes the graph inputs `target_input` and `seed_input` where needed.
-[[nodiscard]] Question make_question(const Model& model, Expr output, bool has_target, const std::string& seed);
+[[nodiscard]] Question make_question(const Model& model, Expr output, bool has_target, const QuestionOptions& options);
 
 /// The seed array of --seed FILE.npy for the graph input `input`, one row of scores a sample.
 [[nodiscard]] Tensor read_seed(const std::string& file, std::int64_t samples, Expr input);

@@ -73,6 +73,7 @@ Model load_model(const ModelOptions& options) {
   LoadOptions load;
   load.dtype = dtype;
   load.allow_non_finite = options.allow_non_finite;
+  if (!options.plugins.empty()) load.operators = &options.registry().operators;
   return load_onnx(options.path, load);
 }
 

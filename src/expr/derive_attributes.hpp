@@ -79,6 +79,11 @@ bool from_value(T& member, const AttrValue& value) {
         member = Shape::of(*list);
         return true;
       }
+      std::vector<std::int64_t> whole;
+      if (std::holds_alternative<std::vector<double>>(value) && from_value(whole, value)) {
+        member = Shape::of(whole);
+        return true;
+      }
     }
     return false;
   }

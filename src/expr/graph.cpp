@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <boost/container/small_vector.hpp>
 
 #include "expr/node_map.hpp"
 #include "rulegrad/error.hpp"
@@ -53,23 +54,38 @@ Graph::Graph(DType real) : real_(real) {
 }
 Graph::~Graph() = default;
 
-void Graph::InternTable::grow() {
-  std::vector<Slot> old = std::move(slots);
-  slots.assign(std::max<std::size_t>(64, old.size() * 2), {});
-  const std::size_t mask = slots.size() - 1;
-  for (const Slot& entry : old) {
-    if (entry.node == 0) continue;
-    std::size_t slot = entry.hash & mask;
-    while (slots[slot].node != 0) slot = (slot + 1) & mask;
-    slots[slot] = entry;
+template <class Same>
+std::size_t Graph::place_of(std::uint32_t hash, std::span<const Expr> operands, const Same& same) const {
+  constexpr std::size_t line = 64 / sizeof(Interned);
+  const std::size_t mask = interned_.size() - 1;
+  const auto ends = [&](std::size_t slot) {
+    const Interned& found = interned_[slot];
+    return found.node == 0 || (found.hash == hash && same(nodes_[found.node - 1]));
+  };
+  std::size_t youngest = hash >> 3;
+  if (!operands.empty()) {
+    youngest = operands[0]->id;
+    for (const Expr operand : operands.subspan(1)) youngest = std::max<std::size_t>(youngest, operand->id);
   }
+  const std::size_t first = youngest * line & mask;
+  for (std::size_t slot = first; slot < first + line; ++slot)
+    if (ends(slot)) return slot;
+  // The line is full for good: nothing is ever taken out.
+  std::size_t slot = hash & mask;
+  while (!ends(slot)) slot = (slot + 1) & mask;
+  return slot;
+}
+
+void Graph::grow_interned() {
+  interned_.assign(std::max<std::size_t>(64, interned_.size() * 2), {});
+  for (const Node& node : nodes_) interned_[place_of(node.hash, node.operands, [](const Node&) { return false; })] = {node.hash, node.id + 1};
 }
 
 namespace {
 
 /// The operands' types as operators see them: without the sample axis.
-std::vector<Type> types_of(std::span<const Expr> operands) {
-  std::vector<Type> types;
+boost::container::small_vector<Type, 4> types_of(std::span<const Expr> operands) {
+  boost::container::small_vector<Type, 4> types;
   types.reserve(operands.size());
   for (const Expr operand : operands) types.push_back({operand.dtype(), operand.shape().with_samples(false)});
   return types;
@@ -93,21 +109,19 @@ Expr Graph::make(const OpSchema& op, std::vector<Expr> operands, Attributes attr
   if (!op.variadic())
     while (operands.size() < op.operands.size()) operands.push_back(scalar(0));
   attributes = checked_attributes(op, std::move(attributes));
-  std::vector<Type> types;
+  boost::container::small_vector<Type, 4> types;
   if (op.normalize) {
     types = types_of(operands);
-    attributes = op.normalize(types, attributes);
+    attributes = op.normalize({types.data(), types.size()}, attributes);
   }
 
-  const std::size_t hash = hash_of(op, operands, attributes);
-  if (nodes_.size() * 2 >= interned_.slots.size()) interned_.grow();
-  const std::size_t mask = interned_.slots.size() - 1;
-  std::size_t slot = hash & mask;
-  for (; interned_.slots[slot].node != 0; slot = (slot + 1) & mask) {
-    if (interned_.slots[slot].hash != hash) continue;
-    const Node& node = nodes_[interned_.slots[slot].node - 1];
-    if (node.op == &op && node.operands == operands && node.attributes == attributes) return Expr(&node);
-  }
+  const std::size_t wide = hash_of(op, operands, attributes);
+  const auto hash = static_cast<std::uint32_t>(wide ^ wide >> 32);
+  if (nodes_.size() * 2 >= interned_.size()) grow_interned();
+  const std::size_t place = place_of(hash, operands, [&](const Node& node) {
+    return node.op == &op && node.operands == operands && node.attributes == attributes;
+  });
+  if (interned_[place].node != 0) return Expr(&nodes_[interned_[place].node - 1]);
 
   if (!op.normalize) types = types_of(operands);
   bool sampled = false;
@@ -116,7 +130,7 @@ Expr Graph::make(const OpSchema& op, std::vector<Expr> operands, Attributes attr
     sampled = sampled || operand.shape().sampled();
     loops |= operand.loops();
   }
-  Type type = op.infer(types, attributes);
+  Type type = op.infer({types.data(), types.size()}, attributes);
   // Operators do not see the sample axis: whatever depends on a sampled value is sampled (leaves say it themselves).
   sampled = type.shape.sampled() || sampled;
   if (op.loops) {
@@ -126,8 +140,8 @@ Expr Graph::make(const OpSchema& op, std::vector<Expr> operands, Attributes attr
   type.shape = type.shape.with_samples(sampled);
   const auto id = static_cast<std::uint32_t>(nodes_.size());
   const Node& node = nodes_.emplace_back(
-      Node{id, &op, std::move(operands), std::move(attributes), std::move(type), this, loops});
-  interned_.slots[slot] = {hash, id + 1};
+      Node{id, hash, &op, std::move(operands), std::move(attributes), std::move(type), this, loops, false});
+  interned_[place] = {hash, id + 1};
   return Expr(&node);
 }
 
@@ -135,7 +149,10 @@ Expr Graph::apply(const OpSchema& op, std::vector<Expr> operands, Attributes att
   if (op.simpler) {
     check_count(op, operands.size());
     attributes = checked_attributes(op, std::move(attributes));
-    if (op.normalize) attributes = op.normalize(types_of(operands), attributes);
+    if (op.normalize) {
+      const auto types = types_of(operands);
+      attributes = op.normalize({types.data(), types.size()}, attributes);
+    }
     if (const std::optional<Expr> simple = op.simpler(operands, attributes)) return *simple;
   }
   return make(op, std::move(operands), std::move(attributes));
@@ -159,16 +176,21 @@ Expr Graph::scalar(double value, DType dtype) {
   return known;
 }
 
+void Graph::keep_alive(std::shared_ptr<const OpSchema> op) {
+  if (std::find(kept_.begin(), kept_.end(), op) == kept_.end()) kept_.push_back(std::move(op));
+}
+
 void Graph::add_name(Expr expr, std::string name) {
   auto& of_node = names_[&expr.node()];
   if (std::find(of_node.begin(), of_node.end(), name) != of_node.end()) return;
   of_node.push_back(name);
   named_[std::move(name)].push_back(expr);
+  nodes_[expr->id].named = true;
 }
 
-std::vector<std::string> Graph::names(Expr expr) const {
-  const auto found = names_.find(&expr.node());
-  return found == names_.end() ? std::vector<std::string>{} : found->second;
+const std::vector<std::string>& Graph::names(Expr expr) const {
+  static const std::vector<std::string> none;
+  return expr->named ? names_.at(&expr.node()) : none;
 }
 
 std::vector<Expr> Graph::find(std::string_view name) const {
@@ -215,6 +237,32 @@ std::vector<Expr> topological_order(std::span<const Expr> roots) {
     }
   }
   return order;
+}
+
+std::vector<Expr> written_out(std::span<const Expr> roots, const std::function<bool(const OpSchema&)>& keep) {
+  std::vector<Expr> result(roots.begin(), roots.end());
+  const auto is_expanded = [&](Expr node) { return node.op().expansion != nullptr && !(keep && keep(node.op())); };
+  // Expansions may hold other such operators: once for each level of them.
+  while (true) {
+    const std::vector<Expr> order = topological_order(result);
+    if (std::none_of(order.begin(), order.end(), is_expanded)) return result;
+    std::unordered_map<Expr, Expr> image;
+    for (const Expr node : order) {
+      std::vector<Expr> operands;
+      bool changed = false;
+      for (const Expr operand : node.operands()) {
+        operands.push_back(image.at(operand));
+        changed = changed || operands.back() != operand;
+      }
+      Expr written = node;
+      if (is_expanded(node)) written = node.op().expansion(operands);
+      else if (changed) written = node.graph().apply(node.op(), std::move(operands), node.attributes());
+      if (written != node)
+        for (const std::string& name : node.graph().names(node)) node.graph().add_name(written, name);
+      image.emplace(node, written);
+    }
+    for (Expr& root : result) root = image.at(root);
+  }
 }
 
 }  // namespace rulegrad

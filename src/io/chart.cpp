@@ -69,7 +69,7 @@ struct Axis {
 Picture bar_chart(const Tensor& attribution, std::span<const std::string> names,
                   const BarChartOptions& options) {
   const std::vector<Bar> bars = bars_of(attribution, names, options.most_bars);
-  const ColorMap colors = ColorMap::named(options.colormap);
+  const ColorMap colors = options.own_colormap ? *options.own_colormap : ColorMap::named(options.colormap);
   if (options.limit && !(std::isfinite(*options.limit) && *options.limit > 0.0))
     throw Error(ErrorCode::invalid_argument,
                 fmt::format("[bar_chart] the limit must be positive and finite, not {}", *options.limit));

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <fmt/format.h>
 
 #include "rulegrad/error.hpp"
 
@@ -35,8 +36,16 @@ const std::vector<ColorMap::Anchors>& ColorMap::registry() {
 
 ColorMap ColorMap::named(std::string_view name) {
   for (const Anchors& anchors : registry())
-    if (anchors.name == name) return ColorMap(&anchors);
+    if (anchors.name == name) return ColorMap({std::shared_ptr<const void>(), &anchors});
   throw Error(ErrorCode::unknown_name, unknown_name_message("colour map", name, names()));
+}
+
+ColorMap ColorMap::of(std::span<const std::uint32_t> positive, std::span<const std::uint32_t> negative) {
+  if (positive.size() < 2 || negative.size() == 1)
+    throw Error(ErrorCode::invalid_argument,
+                fmt::format("[colour map] it needs at least two colours a side but has {} and {}", positive.size(), negative.size()));
+  return ColorMap(std::make_shared<const Anchors>(
+      Anchors{"", {positive.begin(), positive.end()}, {negative.begin(), negative.end()}}));
 }
 
 std::vector<std::string> ColorMap::names() {

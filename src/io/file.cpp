@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "rulegrad/error.hpp"
+#include "rulegrad/io/text_file.hpp"
 
 namespace rulegrad::io {
 namespace {
@@ -113,5 +114,7 @@ void write_atomically(const fs::path& path, std::initializer_list<std::span<cons
     fail(operation, path, "write", error);
   }
 }
+
+void write_text(const fs::path& path, std::string_view text) { write_atomically(path, {std::as_bytes(std::span(text))}, "write"); }
 
 }  // namespace rulegrad::io

@@ -145,7 +145,7 @@ RowText row_text(const GridRow& row, const Styles& styles, std::int64_t most_wid
 void draw_color_bar(Canvas& canvas, std::int64_t centre, std::int64_t y, const GridOptions& options,
                     const Styles& styles, double limit) {
   const std::int64_t scale = options.text_scale, half = 100 * scale, height = 10 * scale;
-  const ColorMap colors = ColorMap::named(options.heatmap.colormap);
+  const ColorMap colors = options.heatmap.colors();
   const std::int64_t left = centre - half, width = 2 * half + 1;
   for (std::int64_t i = 0; i < width; ++i) {
     const double position = static_cast<double>(i) / static_cast<double>(2 * half);
@@ -294,7 +294,7 @@ Picture grid(std::span<const std::string> methods, std::span<const GridRow> rows
   const Maps maps(methods, rows, options);
   const bool inputs = std::ranges::any_of(rows, [](const GridRow& row) { return !row.input.empty(); });
   const bool one_limit = options.scope == LimitScope::grid || options.heatmap.limit;
-  const std::string sign = ColorMap::named(options.heatmap.colormap).diverging() ? "\xc2\xb1" : "";
+  const std::string sign = options.heatmap.colors().diverging() ? "\xc2\xb1" : "";
 
   Page page(options);
   page.cells = cells_of(methods, rows, maps, inputs, options.cell_size);

@@ -156,9 +156,9 @@ double symmetric_limit(const Tensor& values, double percentile) {
 
 Picture render(const Tensor& attribution, const HeatmapOptions& options) {
   check_options(options);
-  const ColorMap colors = ColorMap::named(options.colormap);
+  const ColorMap colors = options.colors();
   if (attribution.rank() == 1)
-    return bar_chart(attribution, {}, {.colormap = options.colormap, .limit = options.limit});
+    return bar_chart(attribution, {}, {.colormap = options.colormap, .own_colormap = options.own_colormap, .limit = options.limit});
   const Tensor map = reduce_channels(attribution, options.reduce, options.layout);
   const std::vector<double> values = shown(map, options);
   if (map.rank() == 3) return table(values, map.dims(), options, colors);
@@ -173,7 +173,7 @@ Picture overlay(const Picture& picture, const Tensor& attribution, const Heatmap
   if (!(how.opacity >= 0.0 && how.opacity <= 1.0))
     throw Error(ErrorCode::invalid_argument,
                 fmt::format("[overlay] the opacity must lie in 0..1, not {}", how.opacity));
-  const ColorMap colors = ColorMap::named(options.colormap);
+  const ColorMap colors = options.colors();
   const Tensor map = reduce_channels(attribution, options.reduce, options.layout);
   if (map.rank() != 2)
     throw Error(ErrorCode::invalid_argument,

@@ -148,7 +148,24 @@ Tensor read_npz(const std::filesystem::path& path, std::string_view name) {
                     fmt::format("{}:{}", path.string(), found->name));
 }
 
+std::vector<std::pair<std::string, Tensor>> read_npz(const std::filesystem::path& path) {
+  const Archive archive(read_bytes(path, "read_npz"), path.string());
+  std::vector<std::pair<std::string, Tensor>> arrays;
+  for (const Entry& entry : archive.entries()) {
+    if (!entry.name.ends_with(".npy")) archive.fail(fmt::format("'{}' is not the name of an array", entry.name));
+    arrays.emplace_back(entry.name.substr(0, entry.name.size() - 4),
+                        decode_npy(std::make_shared<const std::vector<std::byte>>(archive.unpack(entry)),
+                                   fmt::format("{}:{}", path.string(), entry.name)));
+  }
+  return arrays;
+}
+
 #else
+
+std::vector<std::pair<std::string, Tensor>> read_npz(const std::filesystem::path& path) {
+  (void)read_npz(path, {});  // throws
+  return {};
+}
 
 Tensor read_npz(const std::filesystem::path& path, std::string_view) {
   fail_missing_feature(fmt::format("read_npz '{}'", path.string()), "npz");

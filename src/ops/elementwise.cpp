@@ -106,6 +106,20 @@ OpSchema same() {
   return s;
 }
 
+OpSchema held() {
+  OpSchema s;
+  s.name = "const";
+  s.doc = "x, through which no derivative and no attribution flows";
+  s.operands = {{"x"}};
+  s.infer = infer::same_as_first("const");
+  s.simpler = [](std::span<const Expr> operands, const Attributes&) -> std::optional<Expr> {
+    if (operands[0].is("const") || operands[0].is("constant") || operands[0].is("fill")) return operands[0];
+    return std::nullopt;
+  };
+  s.samples = fixed_samples({{{{.dims = {2, 3}}}, {}}, {{{.dims = {2}, .low = -3, .high = 3, .dtype = DType::int64}}, {}}});
+  return s;
+}
+
 }  // namespace
 
 std::vector<OpSchema> elementwise_operators() {
@@ -144,6 +158,7 @@ std::vector<OpSchema> elementwise_operators() {
   all.push_back(logical_inverse());
   all.push_back(with_derivatives(conversion(), rewrite(vjp(cast(x), g), cast(g, "dtype"_a = dtype(x)))));
   all.push_back(with_derivatives(same(), rewrite(vjp(identity(), g), g)));
+  all.push_back(with_derivatives(held(), rewrite(vjp(op<"const">(), _), 0)));
   return all;
 }
 

@@ -24,16 +24,18 @@ const Operators& Operators::builtin() {
   return operators;
 }
 
-const OpSchema& Operators::add(OpSchema schema) {
-  if (find(schema.name) != nullptr)
-    throw Error(ErrorCode::invalid_argument, "an operator '" + schema.name + "' exists already; choose another name");
-  const auto& added = schemas_.emplace_back(std::make_shared<const OpSchema>(std::move(schema)));
+const OpSchema& Operators::add(OpSchema schema) { return add(std::make_shared<const OpSchema>(std::move(schema))); }
+
+const OpSchema& Operators::add(std::shared_ptr<const OpSchema> schema) {
+  if (find(schema->name) != nullptr)
+    throw Error(ErrorCode::invalid_argument, "an operator '" + schema->name + "' exists already; choose another name");
+  const auto& added = schemas_.emplace_back(std::move(schema));
   by_name_.emplace(added->name, added.get());
   return *added;
 }
 
 const OpSchema* Operators::find(std::string_view name) const {
-  const auto found = by_name_.find(std::string(name));
+  const auto found = by_name_.find(name);
   return found == by_name_.end() ? nullptr : found->second;
 }
 

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "rewrite/words.hpp"
 #include "rulegrad/error.hpp"
 
 namespace rulegrad {
@@ -13,9 +14,14 @@ constexpr int rewrite_limit = 64;
 class Canonizer {
  public:
   Canonizer(Graph& graph, const RuleList& rules, const Operators& operators, const Functions& functions)
-      : graph_(graph), rules_(rules), operators_(operators), functions_(functions) {}
+      : graph_(graph), rules_(rules), vocabulary_(operators, functions) {}
 
   Canonized run(std::span<const Expr> outputs) {
+    if (rules_.size() == 0) {
+      for (const Expr node : topological_order(outputs)) result_.image.emplace(node, node);
+      result_.outputs.assign(outputs.begin(), outputs.end());
+      return std::move(result_);
+    }
     const ForwardFacts before(outputs, {});
     for (const Expr node : before.order()) {
       std::vector<Expr> operands;
@@ -47,25 +53,30 @@ class Canonizer {
  private:
   void copy_names(Expr from, Expr to) {
     if (from == to) return;
-    for (std::string& name : graph_.names(from)) graph_.add_name(to, std::move(name));
+    for (const std::string& name : graph_.names(from)) graph_.add_name(to, name);
   }
 
   std::optional<Expr> rewrite_once(Expr node) {
     for (const std::size_t index : rules_.candidates(node.op())) {
-      const ActiveRule& active = rules_.rules()[index];
+      const ActiveRule& active = rules_[index];
       const Rule& rule = *active.rule;
       Scope scope;
-      Matcher matcher(operators_, rule.terms, scope);
+      Matcher matcher(vocabulary_, rule.terms, scope);
       if (!matcher.match(rule.pattern, node)) continue;
       const std::size_t bound = scope.size();
       for (const auto& [name, value] : active.parameters->entries()) scope.bind(name, value);
       EvaluationHooks hooks;
-      hooks.fact = [&](const Term& term, std::span<const Value> arguments) -> std::optional<Value> {
-        if (term.name != "only_use" || arguments.size() != 1) return no_facts_.answer(term, arguments, node);
-        const Expr* used = std::get_if<Expr>(&arguments[0]);
-        return used != nullptr && uses_[*used] <= 1 ? 1.0 : 0.0;
+      hooks.fact = [&](const Term& term, const Meaning& meaning, std::span<const Value> arguments) -> std::optional<Value> {
+        if (term.name == "only_use" && arguments.size() == 1) {
+          const Expr* used = std::get_if<Expr>(&arguments[0]);
+          return used != nullptr && uses_[*used] <= 1 ? 1.0 : 0.0;
+        }
+        const Word* word = meaning.word;
+        if (word != nullptr && word->fact != nullptr && word->name != "name")
+          throw TermError(ErrorCode::rule, fmt::format("`{}` is not known while the forward graph is still being rewritten", word->usage()), term.where, true);
+        return no_facts_.answer(term, meaning, arguments, node);
       };
-      Evaluator evaluator(graph_, operators_, functions_, hooks);
+      Evaluator evaluator(graph_, vocabulary_, hooks);
       if (rule.guard != no_term && !evaluator.evaluate_condition(rule.terms, rule.guard, scope)) continue;
       std::vector<Expr> replaced;
       for (std::size_t i = 0; i < bound; ++i)
@@ -90,8 +101,7 @@ class Canonizer {
 
   Graph& graph_;
   const RuleList& rules_;
-  const Operators& operators_;
-  const Functions& functions_;
+  const Vocabulary vocabulary_;
   const ForwardFacts no_facts_{{}, {}};
   NodeMap<std::size_t> uses_;
   Canonized result_;

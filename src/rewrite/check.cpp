@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
+#include <set>
 
 #include "rewrite/check_items.hpp"
 #include "rulegrad/rule_text.hpp"
@@ -28,7 +30,7 @@ void duplicates(Checking& checking, std::string_view kind, const std::vector<T>&
 
 void names_of_operators(Checking& checking) {
   for (const CompositeOp& op : checking.file.operators)
-    if (checking.op(op.name) != nullptr)
+    if (checking.op(op.name) != nullptr && !checking.context.composites.contains(op.name))
       checking.report("R243", op.where, fmt::format("there is an operator named `{}`", op.name), "built-in operators cannot be defined again; give this one another name");
   for (const Function& function : checking.file.functions) {
     if (checking.op(function.name) != nullptr)
@@ -94,9 +96,15 @@ void check_circles(Checking& checking) {
       checking, checking.file.operators,
       [&](const CompositeOp& op) {
         std::vector<const CompositeOp*> result;
-        for (const Term& term : op.terms)
-          if (term.kind == TermKind::call)
+        std::set<const Function*> seen;
+        const std::function<void(const Terms&)> visit = [&](const Terms& terms) {
+          for (const Term& term : terms) {
+            if (term.kind != TermKind::call) continue;
             if (const CompositeOp* called = checking.composite(term.name)) result.push_back(called);
+            if (const Function* function = checking.function(term.name); function != nullptr && seen.insert(function).second) visit(function->terms);
+          }
+        };
+        visit(op.terms);
         return result;
       },
       "R244", "is made of", "an operator is defined by simpler ones");

@@ -20,19 +20,21 @@ class AnalyzerChecker {
   AnalyzerChecker(Checking& checking, const AnalyzerDefinition& analyzer)
       : checking_(checking), analyzer_(analyzer), names_(&given_), recipe_(checking, analyzer.terms, names_, Place::recipe) {
     for (const std::string_view name : recipe_names) given_.bind({std::string(name), BoundBy::recipe, {}});
+    selector_names_.bind({"node", BoundBy::recipe, {}});
   }
 
   void run() {
     bind_parameters(checking_, analyzer_.terms, analyzer_.parameters, names_);
     loops();
     extends();
+    // They may stand in any order.
     for (const Let& let : analyzer_.lets) {
-      const Sort sort = recipe_.check(let.value);
       if (const Binding* other = names_.find(let.name))
         checking_.report("R215", let.where, fmt::format("the name `{}` is taken{}", let.name, other->by == BoundBy::recipe ? ": every analyzer has it" : ""), "give the `let` another name")
             .notes.push_back({"names are not bound anew", {}});
-      names_.bind({let.name, BoundBy::let, let.where, sort});
+      names_.bind({let.name, BoundBy::let, let.where, Sort::unknown});
     }
+    for (const Let& let : analyzer_.lets) (void)recipe_.check(let.value);
     for (const Placement& placement : analyzer_.placements) {
       (void)recipe_.check(placement.node);
       (void)recipe_.check(placement.value);
@@ -111,7 +113,7 @@ class AnalyzerChecker {
       if (set != nullptr && !holds(*set, false))
         checking_.report("R254", at(use.set).where, fmt::format("`{}` holds no rules for gradients, so this `use` does nothing", set->name),
                          holds(*set, true) ? fmt::format("its rules rewrite the network itself: `canonize {}`", set->name) : std::string());
-      if (use.selector != no_term) TermChecker(checking_, analyzer_.terms, names_, Place::selector).check_condition(use.selector);
+      if (use.selector != no_term) TermChecker(checking_, analyzer_.terms, selector_names_, Place::selector).check_condition(use.selector);
     }
   }
 
@@ -205,7 +207,7 @@ class AnalyzerChecker {
 
   Checking& checking_;
   const AnalyzerDefinition& analyzer_;
-  Names given_, names_;
+  Names given_, names_, selector_names_{&names_};
   TermChecker recipe_;
 };
 

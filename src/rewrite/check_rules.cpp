@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <random>
 
 #include "rewrite/check_items.hpp"
 #include "rewrite/check_patterns.hpp"
@@ -61,12 +62,16 @@ class RuleChecker {
       return;
     }
     if (std::any_of(operands.begin(), operands.end(), stands)) return;
+    if (names_.find(rule_.wrt) == nullptr) {
+      // A new name stands for whichever operand the gradient is for.
+      names_.bind({rule_.wrt, BoundBy::slot, or_rule(rule_.wrt_where)});
+      return;
+    }
     std::vector<std::string> known;
     for (const auto& names : operands) known.insert(known.end(), names.begin(), names.end());
     const std::string root = root_name(rule_.terms, rule_.pattern);
     checking_.report("R222", or_rule(rule_.wrt_where), fmt::format("`wrt {}` names no operand of `{}`{}", rule_.wrt, root, known.empty() ? std::string(", whose operands have no names in this pattern") : fmt::format(", whose operands are {}", join(known))),
-                     names_.find(rule_.wrt) != nullptr ? "a rule is for one operand of the operation at the root of its pattern, not for something further down"
-                                                       : fmt::format("name the operand in the pattern, or leave all operands out (`grad(y: {}, g) wrt {}`): then it is whichever the gradient is for", root, rule_.wrt))
+                     "a rule is for one operand of the operation at the root of its pattern, not for something further down")
         .notes.push_back({"this is the operation", at(rule_.pattern).where});
   }
 
@@ -214,13 +219,37 @@ void check_function(Checking& checking, const Function& function) {
   report_unread_parameters(checking, names, fmt::format("the fn `{}`", function.name));
 }
 
+namespace {
+
+/// An activation keeps the shape of its operand, which rules for the class rely on.
+void check_class_on_samples(Checking& checking, const CompositeOp& op) {
+  if (op.op_class != "activation") return;
+  const OpSchema* schema = checking.trial_operators().find(op.name);
+  if (schema == nullptr || !schema->samples) return;
+  std::mt19937_64 random(7);
+  for (const OpSample& sample : schema->samples(random)) {
+    std::vector<Type> types;
+    for (const SampleOperand& operand : sample.operands) types.push_back({DType::float64, Shape::of(operand.dims)});
+    const Type result = schema->infer(types, {});
+    if (result == types[0]) continue;
+    checking.report("R263", op.op_class_where.line == 0 ? op.where : op.op_class_where,
+                    fmt::format("an activation keeps the type of its operand, but `{}` makes {} of {}", op.name, to_string(result), to_string(types[0])),
+                    "name the class that fits, or none");
+    return;
+  }
+}
+
+}  // namespace
+
 void check_composite(Checking& checking, const CompositeOp& op) {
   Names names;
   for (std::size_t i = 0; i < op.parameters.size(); ++i)
     names.bind({op.parameters[i], BoundBy::parameter, i < op.parameters_where.size() ? op.parameters_where[i] : op.where, Sort::tensor});
   if (!op.op_class.empty() && !op_class_from_name(op.op_class))
     checking.report("R202", op.op_class_where, unknown_name_message("class", op.op_class, std::vector<std::string>(std::begin(op_class_names), std::end(op_class_names))));
+  const std::size_t before = checking.error_count();
   (void)TermChecker(checking, op.terms, names, Place::composite).check(op.result);
+  if (checking.error_count() == before && checking.context.try_samples) check_class_on_samples(checking, op);
   report_unread_parameters(checking, names, fmt::format("the operator `{}`", op.name));
 }
 

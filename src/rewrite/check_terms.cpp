@@ -182,10 +182,17 @@ void TermChecker::unknown_call(const Term& term) {
 }
 
 Sort TermChecker::call_operator(const OpSchema& op, const Term& term) {
-  const bool reduces = op.attributes->has("axes") && op.attributes->has("keep");
-  const auto is_operand = [&](TermId arg) { return at(arg).kind != TermKind::spread && !(reduces && arg != term.args[0] && is_axis_set(at(arg)) && names_.find(at(arg).name) == nullptr); };
-  const auto given = static_cast<std::size_t>(std::count_if(term.args.begin(), term.args.end(), is_operand));
+  std::vector<TermId> positional;
+  for (const TermId arg : term.args)
+    if (at(arg).kind != TermKind::spread) positional.push_back(arg);
   const std::size_t least = op.required_operands(), most = op.operands.size();
+  // Behind the operands stand attributes, in their order.
+  const std::size_t attributes = op.variadic() ? 0 : op.attributes->fields.size() + (op.name == "quantile" ? 1 : 0);
+  const auto is_operand = [&](TermId arg) {
+    const auto place = static_cast<std::size_t>(std::find(positional.begin(), positional.end(), arg) - positional.begin());
+    return place < positional.size() && (op.variadic() || place < most || place >= most + attributes);
+  };
+  const auto given = static_cast<std::size_t>(std::count_if(term.args.begin(), term.args.end(), is_operand));
   if (given < least || (given > most && !op.variadic())) {
     const std::string wanted = op.variadic() ? fmt::format("at least {}", least) : least == most ? fmt::format("{}", most) : fmt::format("{} to {}", least, most);
     checking_.report("R221", term.where,
@@ -196,8 +203,15 @@ Sort TermChecker::call_operator(const OpSchema& op, const Term& term) {
   Sort sort = Sort::number;
   if (given == 0) sort = Sort::tensor;
   for (const TermId arg : term.args) {
+    const bool operand = is_operand(arg);
+    if (!operand && at(arg).kind == TermKind::variable && names_.find(at(arg).name) == nullptr && op.attributes->has(at(arg).name)) continue;
     const Sort argument = check(arg);
-    if (!is_operand(arg)) continue;
+    if (!operand) {
+      if (argument == Sort::tensor && at(arg).kind != TermKind::spread)
+        checking_.report("R235", at(arg).where, fmt::format("behind its operands `{}` takes attributes, which must be known when the rule is applied, and this is the value of a tensor", op.name),
+                         fmt::format("{}: {}", op.name, op.doc));
+      continue;
+    }
     const TermKind kind = at(arg).kind;
     if (kind == TermKind::list || kind == TermKind::text || is_axis_set(at(arg)))
       checking_.report("R235", at(arg).where, fmt::format("an operand of `{}` is a value of the network, and this is {}", op.name, kind == TermKind::list ? "a list" : kind == TermKind::text ? "a text" : "a set of axes"),

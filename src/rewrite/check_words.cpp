@@ -24,6 +24,8 @@ std::vector<std::string> parameter_names(const Word& word) {
     }
   }
   if (!name.empty()) names.push_back(std::move(name));
+  // `through=class` says how it is given, not what it is called.
+  for (std::string& option : names) option.resize(std::min(option.size(), option.find('=')));
   return names;
 }
 
@@ -52,18 +54,22 @@ Sort TermChecker::call_word(const Word& word, const Term& term) {
   for (const TermId arg : term.args) given += at(arg).kind == TermKind::spread ? 0 : 1;
   // `relevance of m` is written with words of its own.
   for (const auto& [name, value] : term.named) {
-    if (std::find(parameters.begin(), parameters.end(), name) != parameters.end())
+    if (word.position_of(name) || std::find(parameters.begin(), parameters.end(), name) != parameters.end())
       ++given;
-    else if (word.kind != WordKind::planned && name != "of")
+    else if (name != "of")
       checking_.report("R221", at(value).where, fmt::format("{}; it is written `{}`", unknown_name_message("argument of " + std::string(word.name), name, parameters), word.usage()));
   }
   if (const std::string wrong = wrong_argument_count(word, given); !wrong.empty()) checking_.report("R221", term.where, wrong);
 
   const bool diff = word.name == "diff";
   inside_diff_ += diff ? 1 : 0;
-  const auto argument = [&](const std::string& parameter, TermId value) {
+  const auto check_argument = [&](const auto& self, const std::string& parameter, TermId value) -> void {
     const Term& given_term = at(value);
     if (parameter == "class") {
+      if (given_term.kind == TermKind::call && given_term.name == "or") {
+        for (const TermId either : given_term.args) self(self, parameter, either);
+        return;
+      }
       const bool named = given_term.kind == TermKind::variable;
       if (named && (checking_.names_operation(given_term.name) || names_.find(given_term.name) != nullptr)) {
         if (Binding* bound = names_.find(given_term.name)) bound->read = true;
@@ -87,14 +93,17 @@ Sort TermChecker::call_word(const Word& word, const Term& term) {
       checking_.report("R223", given_term.where, fmt::format("`vjp` differentiates an operation, and `{}` is a number", print_term(terms_, value)),
                        "label the operation in the pattern: `grad(y: affine(x), r) => vjp(y, r)`");
   };
-  for (std::size_t i = 0; i < term.args.size(); ++i) argument(i < parameters.size() ? parameters[i] : std::string(), term.args[i]);
+  const auto argument = [&](std::size_t position, TermId value) {
+    check_argument(check_argument, word.takes_class(position, given) ? "class" : std::string(word.parameter(position, given)), value);
+  };
+  for (std::size_t i = 0; i < term.args.size(); ++i) argument(i, term.args[i]);
   for (const auto& [name, value] : term.named) {
     if (name == "of" && word.name == "relevance") {
       Parameter method;
       method.type = "analyzer";
       check_parameter_value(method, value, false);
     } else {
-      argument(name, value);
+      argument(word.position_of(name).value_or(given), value);
     }
   }
   inside_diff_ -= diff ? 1 : 0;
@@ -105,17 +114,17 @@ Sort TermChecker::call_word(const Word& word, const Term& term) {
 }
 
 void TermChecker::check_word_place(const Word& word, const SourceRange& where, const Function* through) {
-  const auto report = [&](std::string code, std::string message, std::string help, Severity severity = Severity::error) {
+  const auto report = [&](std::string code, std::string message, std::string help) {
     if (through != nullptr) message = fmt::format("`{}` says `{}`: {}", through->name, word.name, message);
-    Diagnostic& finding = checking_.report(std::move(code), where, std::move(message), std::move(help), severity);
+    Diagnostic& finding = checking_.report(std::move(code), where, std::move(message), std::move(help));
     if (through != nullptr) finding.notes.push_back({"the fn is defined here", through->where});
   };
   const bool decides = place_ == Place::guard || place_ == Place::selector;
   switch (word.kind) {
     case WordKind::gradient:
       if (word.name == "const") {
-        if (inside_diff_ == 0 && place_ != Place::function && through == nullptr)
-          report("R232", "`const(e)` holds e fixed while `diff` differentiates; outside of `diff` there is nothing to hold",
+        if (inside_diff_ == 0 && place_ != Place::function && place_ != Place::forward && through == nullptr)
+          report("R232", "`const(e)` holds e fixed while something differentiates: in a `diff`, or in a forward rule; here there is nothing to hold",
                  "write `diff(const(x) * w, w, g)`, or leave `const` out");
         return;
       }
@@ -139,9 +148,6 @@ void TermChecker::check_word_place(const Word& word, const SourceRange& where, c
     case WordKind::recipe:
       if (place_ != Place::recipe && place_ != Place::argument && place_ != Place::function)
         report("R234", fmt::format("`{}` belongs to analyzers", word.usage()), "say it in the `seed`, `at` or `result` of an analyzer, or hand it to the rule set as a parameter");
-      return;
-    case WordKind::planned:
-      report("R236", fmt::format("`{}` is a word of the language that this version does not run", word.usage()), {}, Severity::warning);
       return;
     default: return;
   }

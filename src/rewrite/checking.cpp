@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <tuple>
 
+#include "rewrite/composite.hpp"
 #include "rewrite/match.hpp"
+#include "rulegrad/error.hpp"
 #include "support/text.hpp"
 
 namespace rulegrad::checking {
@@ -47,6 +49,8 @@ std::vector<std::string> Names::all() const {
 }
 
 Diagnostic& Checking::report(std::string code, const SourceRange& where, std::string message, std::string help, Severity severity) {
+  // What nobody reads does no harm.
+  if (code == "R211" || code == "R212" || code == "R213") severity = Severity::warning;
   if (severity == Severity::error) ++errors_;
   Diagnostic& finding = findings_.emplace_back();
   finding.code = std::move(code);
@@ -126,6 +130,26 @@ const std::set<const Word*>& Checking::words_of(const Function& asked) {
       result.merge(std::set<const Word*>(words_of(*called)));
   }
   return words_[&asked] = std::move(result);
+}
+
+const Operators& Checking::trial_operators() {
+  if (file.operators.empty()) return *context.operators;
+  if (trial_operators_) return *trial_operators_;
+  trial_operators_ = *context.operators;
+  Functions functions = context.functions;
+  for (const Function& own : file.functions) functions[own.name] = &own;
+  for (const CompositeOp* definition : simplest_first(file)) {
+    if (trial_operators_->find(definition->name) != nullptr) continue;
+    auto scope = std::make_shared<CompositeScope>();
+    scope->operators = *trial_operators_;
+    scope->functions = functions;
+    try {
+      trial_operators_->add(make_composite(*definition, scope));
+    } catch (const Error&) {
+      // What is wrong with it is told where it stands.
+    }
+  }
+  return *trial_operators_;
 }
 
 std::string quoted(std::string_view name) { return fmt::format("`{}`", name); }

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <deque>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -87,6 +88,9 @@ class Checking {
   /// Reports a name that is no sampler.
   void check_sampler(const Term& term);
 
+  /// The operators of the context and those that the file defines, as far as they can be made: what trials run on.
+  [[nodiscard]] const Operators& trial_operators();
+
   /// The words that a fn says, itself or through the fns it calls.
   [[nodiscard]] const std::set<const Word*>& words_of(const Function& function);
 
@@ -94,6 +98,7 @@ class Checking {
   std::vector<Diagnostic> findings_;
   std::size_t errors_ = 0;
   std::map<const Function*, std::set<const Word*>> words_;
+  std::optional<Operators> trial_operators_;
 };
 
 /// `node`, `x`: in the back quotes that messages put around what stands in the file.

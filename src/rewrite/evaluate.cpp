@@ -3,8 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
+#include "rewrite/match.hpp"
 #include "rewrite/words.hpp"
 #include "rulegrad/error.hpp"
 #include "rulegrad/op_attributes.hpp"
@@ -50,14 +52,9 @@ std::optional<double> arithmetic(std::string_view name, std::span<const double> 
   return std::nullopt;
 }
 
-/// `mean(x, spatial)`: the axes go and keep an extent of 1.
-bool is_axis_set(std::string_view name) { return name == "per_sample" || name == "spatial" || name == "channels"; }
-
-std::vector<std::int64_t> axes_of(std::string_view set, std::size_t rank) {
-  const std::size_t first = set == "spatial" ? 2 : 1, last = set == "channels" ? std::min<std::size_t>(rank, 2) : rank;
-  std::vector<std::int64_t> axes;
-  for (std::size_t axis = first; axis < last; ++axis) axes.push_back(static_cast<std::int64_t>(axis));
-  return axes;
+template <class Small>
+std::span<const Value> spanned(const Small& values) {
+  return {values.data(), values.size()};
 }
 
 Shape without_batch(const Shape& shape) {
@@ -93,8 +90,9 @@ Value Evaluator::evaluate(const Terms& terms, TermId id, Scope& scope) {
     case TermKind::variable: {
       if (const Value* bound = scope.find(term.name)) return *bound;
       if (hooks_.fact)
-        if (const auto fact = hooks_.fact(term, {})) return *fact;
-      if (is_axis_set(term.name)) return AttrValue(term.name);
+        if (const auto fact = hooks_.fact(term, vocabulary_.of(terms, term), {})) return *fact;
+      if (const Word* word = vocabulary_.of(terms, term).word; word != nullptr && word->value != nullptr && word->least_arguments() == 0)
+        return call_word(*word, term, {});
       fail(term, fmt::format("'{}' is not bound here", term.name));
     }
     case TermKind::list: {
@@ -150,44 +148,98 @@ Value Evaluator::call(const Terms& terms, const Term& term, Scope& scope) {
 
   if (term.name == "and" || term.name == "or" || term.name == "not") {
     // Conditions are asked for as such; elsewhere these are the elementwise operators.
-    std::vector<Value> arguments;
+    Arguments arguments;
     for (const TermId arg : term.args) arguments.push_back(evaluate(terms, arg, scope));
     const OpSchema& op = operators_.at("logical_" + term.name);
-    return call_operator(op, terms, term, std::move(arguments), scope);
+    return call_operator(op, terms, term, spanned(arguments), scope);
   }
-  const Word* word = find_word(term.name);
-  std::vector<Value> arguments;
+  if (term.name == "is") return is(terms, term, scope) ? 1.0 : 0.0;
+  const Meaning& meaning = vocabulary_.of(terms, term);
+  if (const Word* word = meaning.word) return call_word(*word, term, spanned(word_arguments(*word, terms, term, scope)));
+  const OpSchema* op = meaning.op;
+  const Function* function = meaning.function;  // evaluating arguments may look other terms up
+  Arguments arguments;
   for (const TermId arg : term.args) {
     const Term& argument = terms[static_cast<std::size_t>(arg)];
     if (argument.kind == TermKind::spread) continue;
-    // Facts about positions take the names of classes, which have no value of their own.
-    if (word != nullptr && word->takes_class() && argument.kind == TermKind::variable)
-      arguments.emplace_back(AttrValue(argument.name));
-    else
-      arguments.push_back(evaluate(terms, arg, scope));
+    // Behind the operands stand attributes; one that is a yes or no may be said by its name: `sum(v, axes, keep)`.
+    const bool flag = op != nullptr && !op->variadic() && arguments.size() >= op->operands.size() &&
+                      argument.kind == TermKind::variable && op->attributes->has(argument.name) && scope.find(argument.name) == nullptr;
+    arguments.push_back(flag ? Value(1.0) : evaluate(terms, arg, scope));
   }
-  if (word != nullptr) return call_word(*word, term, arguments);
 
   // A choice that is known now is no operation.
   if (term.name == "where" && arguments.size() == 3)
     if (const auto* chosen = std::get_if<double>(&arguments[0])) return *chosen != 0 ? arguments[1] : arguments[2];
-  std::vector<double> numbers;
-  for (const Value& argument : arguments)
-    if (const auto* number = std::get_if<double>(&argument)) numbers.push_back(*number);
-  if (numbers.size() == arguments.size() && !numbers.empty())
-    if (const auto folded = arithmetic(term.name, numbers)) return *folded;
+  const bool numeric = arguments.size() <= 2 && std::all_of(arguments.begin(), arguments.end(), [](const Value& v) { return std::holds_alternative<double>(v); });
+  if (numeric && !arguments.empty()) {
+    const std::array<double, 2> numbers{std::get<double>(arguments.front()), std::get<double>(arguments.back())};
+    if (const auto folded = arithmetic(term.name, std::span(numbers).first(arguments.size()))) return *folded;
+  }
 
-  if (const OpSchema* op = operators_.find(term.name)) return call_operator(*op, terms, term, std::move(arguments), scope);
-  if (const auto function = functions_.find(term.name); function != functions_.end())
-    return call_function(*function->second, term, std::move(arguments));
+  if (op != nullptr) return call_operator(*op, terms, term, spanned(arguments), scope);
+  if (function != nullptr) return call_function(*function, term, std::span(arguments.data(), arguments.size()));
   std::vector<std::string> known = operators_.names();
-  for (const auto& [name, function] : functions_) known.push_back(name);
+  for (const auto& [name, known_function] : vocabulary_.functions()) known.push_back(name);
   for (const Word& other : words()) known.emplace_back(other.name);
   fail(term, unknown_name_message("operator or function", term.name, known));
 }
 
+Evaluator::Arguments Evaluator::word_arguments(const Word& word, const Terms& terms, const Term& term, Scope& scope) {
+  const std::size_t given = term.args.size() + term.named.size();
+  Arguments arguments;
+  const auto add = [&](TermId id) {
+    if (word.takes_class(arguments.size(), given))
+      arguments.emplace_back(AttrValue(class_text(terms, id, scope)));
+    else
+      arguments.push_back(evaluate(terms, id, scope));
+  };
+  for (const TermId arg : term.args) add(arg);
+  for (const auto& [name, id] : term.named) {
+    // What a recipe is told by name it reads itself: a method is no value.
+    const auto position = word.position_of(name);
+    const bool own = word.kind == WordKind::recipe;
+    if (!position || (!own && position != arguments.size())) fail(term, fmt::format("`{}` has no argument '{}' here", word.usage(), name));
+    if (!own) add(id);
+  }
+  return arguments;
+}
+
+bool Evaluator::names_class(std::string_view name) const {
+  return op_class_from_name(name).has_value() || operators_.find(name) != nullptr;
+}
+
+std::string Evaluator::class_text(const Terms& terms, TermId id, const Scope& scope) const {
+  const Term& term = terms[static_cast<std::size_t>(id)];
+  if (term.kind == TermKind::call && term.name == "or")
+    return class_text(terms, term.args[0], scope) + " or " + class_text(terms, term.args[1], scope);
+  std::string name = term.name;
+  if (term.kind == TermKind::variable)
+    if (const Value* bound = scope.find(term.name))
+      if (const auto* attribute = std::get_if<AttrValue>(bound))
+        if (const auto* text = std::get_if<std::string>(attribute)) name = *text;
+  if ((term.kind == TermKind::variable || term.kind == TermKind::text) && names_class(name)) return name;
+  std::vector<std::string> known = operators_.names();
+  known.insert(known.end(), std::begin(op_class_names), std::end(op_class_names));
+  fail(term, unknown_name_message("class or operator", name, known));
+}
+
+bool Evaluator::is(const Terms& terms, const Term& term, Scope& scope) {
+  const Value left = evaluate(terms, term.args[0], scope);
+  const Expr* node = std::get_if<Expr>(&left);
+  if (node == nullptr) fail(term, fmt::format("`is` asks about an operation, not {}", describe(left)));
+  const Term& what = terms[static_cast<std::size_t>(term.args[1])];
+  if (what.kind == TermKind::variable && scope.find(what.name) == nullptr)
+    return covers(class_text(terms, term.args[1], scope), node->op());
+  const Value right = evaluate(terms, term.args[1], scope);
+  if (const auto* other = std::get_if<Expr>(&right)) return *node == *other;
+  if (const auto* attribute = std::get_if<AttrValue>(&right))
+    if (const auto* text = std::get_if<std::string>(attribute)) return is_named(*node, *text);
+  fail(term, fmt::format("`is` compares with a node, its name, an operator or a class, not {}", describe(right)));
+}
+
 Value Evaluator::call_word(const Word& word, const Term& term, std::span<const Value> arguments) {
-  if (const std::string wrong = wrong_argument_count(word, arguments.size()); !wrong.empty()) fail(term, wrong);
+  if (arguments.size() < word.least || arguments.size() > word.most) fail(term, wrong_argument_count(word, arguments.size()));
   if (word.value != nullptr) {
     try {
       return word.value({term, arguments, slot_, graph_, operators_});
@@ -195,14 +247,39 @@ Value Evaluator::call_word(const Word& word, const Term& term, std::span<const V
       throw TermError(error.code(), error.what(), term.where, true);
     }
   }
-  if (word.name == "const") return arguments[0];
+  if (word.name == "const") {
+    if (const auto* held = std::get_if<Expr>(&arguments[0])) return graph_.apply(operators_.at("const"), {*held});
+    return arguments[0];
+  }
+  if (word.name == "aux") return call_aux(term, arguments);
   if (word.name == "vjp" && hooks_.vjp) return call_vjp(term, arguments);
-  if (word.name == "next" && hooks_.next) return hooks_.next(as_expr(arguments[0]));
+  if (word.name == "next" && next_) return next_(as_expr(arguments[0]));
   if (word.name == "diff" && hooks_.diff) return hooks_.diff(as_expr(arguments[0]), as_expr(arguments[1]), as_expr(arguments[2]));
   if (hooks_.fact)
-    if (const auto fact = hooks_.fact(term, arguments)) return *fact;
+    if (const auto fact = hooks_.fact(term, {.word = &word, .op = nullptr, .op_class = {}, .function = nullptr}, arguments)) return *fact;
   fail(term, word.kind == WordKind::planned ? fmt::format("`{}` is not run by this version", word.usage())
                                             : fmt::format("`{}` has no value here", word.usage()));
+}
+
+Value Evaluator::call_aux(const Term& term, std::span<const Value> arguments) {
+  const auto* node = std::get_if<Expr>(&arguments[0]);
+  const auto* attribute = std::get_if<AttrValue>(&arguments[1]);
+  const auto* key = attribute == nullptr ? nullptr : std::get_if<std::string>(attribute);
+  if (node == nullptr || key == nullptr)
+    fail(term, "aux takes an operation and the name of what belongs to it: aux(y, \"pattern\")");
+  const Expr* like = arguments.size() > 2 ? std::get_if<Expr>(&arguments[2]) : nullptr;
+  const auto weights = node->op().position_of("w");
+  if (like == nullptr && (arguments.size() > 2 || !weights))
+    fail(term, fmt::format("{} has no weights whose shape aux could take; say what has its shape: aux(y, \"{}\", x)", describe(*node), *key));
+  const Expr wanted = like != nullptr ? *like : node->operand(*weights);
+  if (!hooks_.aux)
+    throw TermError(ErrorCode::invalid_argument,
+                    fmt::format("'{}' of {} is asked for, but no file of such arrays was given (--aux FILE.npz)", *key, describe(*node)), term.where);
+  try {
+    return hooks_.aux(*node, *key, wanted);
+  } catch (const Error& error) {
+    throw TermError(error.code(), error.what(), term.where);
+  }
 }
 
 Value Evaluator::call_vjp(const Term& term, std::span<const Value> arguments) {
@@ -217,7 +294,7 @@ Value Evaluator::call_vjp(const Term& term, std::span<const Value> arguments) {
   return hooks_.vjp(*operation, slot, expand_to(as_expr(arguments[1]), operation->shape()));
 }
 
-Value Evaluator::call_function(const Function& function, const Term& term, std::vector<Value> arguments) {
+Value Evaluator::call_function(const Function& function, const Term& term, std::span<Value> arguments) {
   if (arguments.size() != function.parameters.size())
     fail(term, fmt::format("fn {} takes {} arguments ({}) but {} were given", function.name, function.parameters.size(),
                            join(function.parameters), arguments.size()));
@@ -226,26 +303,19 @@ Value Evaluator::call_function(const Function& function, const Term& term, std::
   return evaluate_body(function.terms, function.lets, function.result, inner);
 }
 
-Value Evaluator::call_operator(const OpSchema& op, const Terms& terms, const Term& term, std::vector<Value> arguments,
+Value Evaluator::call_operator(const OpSchema& op, const Terms& terms, const Term& term, std::span<const Value> arguments,
                                Scope& scope) {
   std::optional<DType> dtype;
   for (const Value& argument : arguments)
     if (const auto* expr = std::get_if<Expr>(&argument); expr != nullptr && expr->dtype() != DType::boolean)
       if (!dtype || (is_floating(expr->dtype()) && !is_floating(*dtype))) dtype = expr->dtype();
+  // Arguments behind the operands are attributes, in their order.
+  const std::size_t taken = op.variadic() ? arguments.size() : std::min(arguments.size(), op.operands.size());
   std::vector<Expr> operands;
+  operands.reserve(op.operands.size());
+  for (std::size_t i = 0; i < taken; ++i) operands.push_back(as_expr(arguments[i], dtype));
+
   std::vector<NamedValue> named;
-  for (const Value& argument : arguments) {
-    const auto* attribute = std::get_if<AttrValue>(&argument);
-    const auto* word = attribute == nullptr ? nullptr : std::get_if<std::string>(attribute);
-    if (word != nullptr && is_axis_set(*word) && !operands.empty() && op.attributes->has("axes") && op.attributes->has("keep")) {
-      std::vector<std::int64_t> axes = axes_of(*word, operands[0].shape().rank());
-      if (axes.empty()) return operands[0];
-      named.emplace_back("axes", std::move(axes));
-      named.emplace_back("keep", true);
-    } else {
-      operands.push_back(as_expr(argument, dtype));
-    }
-  }
   for (const TermId arg : term.args) {
     const Term& spread = terms[static_cast<std::size_t>(arg)];
     if (spread.kind != TermKind::spread) continue;
@@ -255,20 +325,50 @@ Value Evaluator::call_operator(const OpSchema& op, const Terms& terms, const Ter
     for (auto& [field, value] : operation->attributes().values())
       if (op.attributes->has(field)) named.emplace_back(field, std::move(value));
   }
-  for (const auto& [name, id] : term.named) {
-    const Value value = evaluate(terms, id, scope);
-    if (const auto* number = std::get_if<double>(&value))
-      named.emplace_back(name, *number);
-    else if (const auto* attribute = std::get_if<AttrValue>(&value))
-      named.emplace_back(name, *attribute);
-    else
-      fail(term, fmt::format("attribute '{}' of {} must be known when the rule is applied, but is {}", name, op.name, describe(value)));
+  for (std::size_t i = taken; i < arguments.size(); ++i) {
+    const std::size_t field = i - taken;
+    // `quantile(v, q, per sample)`: of each sample is what it computes.
+    const auto* attribute = std::get_if<AttrValue>(&arguments[i]);
+    const auto* word = attribute == nullptr ? nullptr : std::get_if<std::string>(attribute);
+    if (field >= op.attributes->fields.size()) {
+      if (word != nullptr && *word == "per_sample" && op.name == "quantile") continue;
+      fail(term, fmt::format("{} takes {} operand{} and {} attribute{} but {} arguments are given", op.name, taken, taken == 1 ? "" : "s",
+                             op.attributes->fields.size(), op.attributes->fields.size() == 1 ? "" : "s", arguments.size()));
+    }
+    if (!add_attribute(named, op, operands, term, op.attributes->fields[field], arguments[i])) return operands[0];
   }
+  for (const auto& [name, id] : term.named)
+    if (!add_attribute(named, op, operands, term, name, evaluate(terms, id, scope))) return operands[0];
   try {
+    if (named.empty()) return graph_.apply(op, std::move(operands));
     return graph_.apply(op, std::move(operands), Attributes::make(*op.attributes, named));
   } catch (const Error& error) {
     throw TermError(error.code(), error.what(), term.where);
   }
+}
+
+bool Evaluator::add_attribute(std::vector<NamedValue>& named, const OpSchema& op, std::span<const Expr> operands, const Term& term,
+                              const std::string& name, const Value& value) {
+  if (std::holds_alternative<Expr>(value))
+    fail(term, fmt::format("attribute '{}' of {} must be known when the rule is applied, but is {}", name, op.name, describe(value)));
+  AttrValue attribute = std::holds_alternative<double>(value) ? AttrValue(std::get<double>(value)) : std::get<AttrValue>(value);
+  if (name == "axes" && std::holds_alternative<double>(attribute)) attribute = std::vector<double>{std::get<double>(attribute)};
+  if (const auto* word = std::get_if<std::string>(&attribute); word != nullptr && !operands.empty())
+    if (const auto axes = axes_of_set(*word, operands[0].shape().rank())) {
+      if (name == "axis" && axes->size() == 1) {
+        attribute = axes->front();
+      } else if (name == "axes") {
+        if (axes->empty()) return false;
+        attribute = *axes;
+        // What was reduced over an axis set keeps its axes, so that it lines up with what it was reduced from.
+        const auto keeps = [](const NamedValue& other) { return other.first == "keep"; };
+        if (op.attributes->has("keep") && std::none_of(named.begin(), named.end(), keeps)) named.emplace_back("keep", 1.0);
+      }
+    }
+  const auto same = std::find_if(named.begin(), named.end(), [&](const NamedValue& other) { return other.first == name; });
+  if (same != named.end()) same->second = std::move(attribute);
+  else named.emplace_back(name, std::move(attribute));
+  return true;
 }
 
 Expr Evaluator::expand_to(Expr value, const Shape& shape) {

@@ -1,52 +1,93 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <unordered_map>
-#include <unordered_set>
 #include <vector>
 
-#include "expr/node_map.hpp"
+#include "rewrite/node_ranks.hpp"
 #include "rewrite/value.hpp"
+#include "rewrite/vocabulary.hpp"
+#include "rulegrad/operators.hpp"
 #include "rulegrad/rule.hpp"
 
 namespace rulegrad {
 
 /// What guards and selectors may ask about a forward graph: who depends on the explained inputs, what stands first
-/// or last, who uses whom. All answers depend on the graph below the output alone.
+/// or last, who uses whom. All answers depend on the graph below the outputs alone, and each kind of answer is worked
+/// out for all nodes at once, when it is first asked for: a question costs no walk (but see `is_ancestor`).
 class ForwardFacts {
  public:
   ForwardFacts(std::span<const Expr> outputs, std::span<const Expr> explained);
+  /// Only the nodes on the way from `from` up to `to`, for derivatives between two expressions of a large graph.
+  [[nodiscard]] static ForwardFacts between(Expr to, Expr from);
 
   /// Operands before users.
   [[nodiscard]] const std::vector<Expr>& order() const { return order_; }
-  [[nodiscard]] bool contains(Expr node) const { return facts_.contains(node); }
+  [[nodiscard]] bool contains(Expr node) const { return ranks_.find(node) != NodeRanks::none; }
   /// Position in `order()`.
-  [[nodiscard]] std::size_t rank(Expr node) const { return facts_.at(node).rank; }
-  /// Does a change of an explained value change this one?
+  [[nodiscard]] std::size_t rank(Expr node) const { return ranks_.find(node); }
+  /// Does attribution flow from this value to an explained one? `const(e)` ends it.
   [[nodiscard]] bool depends(Expr node) const;
   /// How many operands of other nodes, or outputs, this node is.
   [[nodiscard]] std::size_t uses(Expr node) const;
-  /// Of that class or operator, dependent, with no such node among its ancestors (first) or descendants (last).
-  [[nodiscard]] bool is_first(Expr node, const std::string& op_class) const;
-  [[nodiscard]] bool is_last(Expr node, const std::string& op_class) const;
+
+  /// Of the class (or one of several: `conv or dense`), dependent, with no such node among its ancestors. With
+  /// `through` (another class, or empty), also with nothing but nodes of that class between it and the explained.
+  [[nodiscard]] bool is_first(Expr node, const std::string& op_class, const std::string& through = {}) const;
+  /// Of the class, dependent, with no such node among its descendants; `through` narrows as above.
+  [[nodiscard]] bool is_last(Expr node, const std::string& op_class, const std::string& through = {}) const;
+  /// The position of a dependent node of the class among all of them, in topological order; nothing for others. An
+  /// empty class means every operation.
+  [[nodiscard]] std::optional<std::size_t> index(Expr node, const std::string& op_class) const;
+  [[nodiscard]] std::size_t count(const std::string& op_class) const;
+  /// Operations on the longest way from an explained value; 0 for those that depend on none.
+  [[nodiscard]] std::size_t depth(Expr node) const;
+  /// Is `a` the short branch of a sum of a and b: do fewer affine layers lie between their nearest common dominator
+  /// and `a` than between it and `b`? 0 of them for an identity shortcut, one for a projection. False where the
+  /// branches have no dominator in common (two inputs).
+  [[nodiscard]] bool is_skip(Expr a, Expr b) const;
+  /// Is `a` needed to compute `b`? Walks at most what lies between the two in topological order.
+  [[nodiscard]] bool is_ancestor(Expr a, Expr b) const;
+  /// The operation that made v, looking back through routing operators and through sums, differences, products and
+  /// quotients with what does not depend on an explained value.
+  [[nodiscard]] Expr producer(Expr v) const;
 
   /// The value of a guard's or selector's fact for `node`; nothing if there is no fact of that name.
-  [[nodiscard]] std::optional<Value> answer(const Term& term, std::span<const Value> arguments, Expr node) const;
+  [[nodiscard]] std::optional<Value> answer(const Term& term, const Meaning& meaning, std::span<const Value> arguments, Expr node) const;
 
  private:
-  using Set = std::unordered_set<Expr>;
-  [[nodiscard]] const Set& extremes(const std::string& op_class, bool first) const;
+  using Flags = std::vector<char>;  ///< by rank
+  struct Positions {
+    std::vector<std::size_t> of;  ///< by rank; NodeRanks::none for nodes that have none
+    std::size_t count = 0;
+  };
+  struct Dominators;
+
+  struct InOrder {};
+  ForwardFacts(InOrder, std::vector<Expr> order, std::span<const Expr> explained);
+  [[nodiscard]] bool depends_at(std::size_t rank) const { return dependent_[rank] != 0; }
+  [[nodiscard]] bool is_explained(Expr node) const;
+  [[nodiscard]] Flags members(const std::string& op_class) const;
+  [[nodiscard]] const Flags& extremes(const std::string& op_class, const std::string& through, bool first) const;
+  [[nodiscard]] Flags first_ones(const Flags& members, const Flags* through) const;
+  [[nodiscard]] Flags last_ones(const Flags& members, const Flags* through) const;
+  [[nodiscard]] const Positions& positions(const std::string& op_class) const;
+  [[nodiscard]] std::vector<std::size_t> longest_ways(const Flags& counted) const;
+  [[nodiscard]] const Dominators& dominators() const;
 
   std::vector<Expr> order_;
-  struct OfNode {
-    std::size_t rank = 0, uses = 0;
-    bool dependent = false;
-  };
+  NodeRanks ranks_;
   std::vector<Expr> explained_;
-  NodeMap<OfNode> facts_;
-  mutable std::map<std::pair<std::string, bool>, Set> extremes_;
+  Flags dependent_;
+  std::vector<std::uint32_t> uses_;
+
+  mutable std::map<std::string, Flags, std::less<>> extremes_;
+  mutable std::map<std::string, Positions, std::less<>> positions_;
+  mutable std::vector<std::size_t> depths_, affine_depths_;
+  mutable std::shared_ptr<const Dominators> dominators_;
 };
 
 }  // namespace rulegrad

@@ -26,6 +26,13 @@ const Term& below_labels(const Terms& terms, TermId pattern) {
   return *term;
 }
 
+/// Is it a constant of that value, as its dtype holds it?
+bool is_number(Expr expr, double number) {
+  const auto value = constant_value(expr);
+  if (!value) return false;
+  return *value == number || (expr.dtype() == DType::float32 && static_cast<float>(*value) == static_cast<float>(number));
+}
+
 bool only_ellipsis(const Terms& terms, const Term& call) {
   return call.args.size() == 1 && terms[static_cast<std::size_t>(call.args[0])].kind == TermKind::ellipsis;
 }
@@ -47,65 +54,87 @@ bool Matcher::fail(std::string why) {
   return false;
 }
 
-bool Matcher::names_operator(std::string_view name) const {
-  return operators_.find(name) != nullptr || op_class_from_name(name).has_value();
+bool Matcher::covers(const Term& name, const OpSchema& op) const {
+  if (op.name == name.name) return true;
+  const Meaning& meaning = vocabulary_.of(terms_, name);
+  return meaning.op_class && op.is(*meaning.op_class);
 }
 
 bool Matcher::match(TermId pattern, Expr expr) {
-  const Term& term = terms_[static_cast<std::size_t>(pattern)];
+  const Goal goal{pattern, expr, nullptr};
+  const std::size_t before = scope_.size();
+  if (solve(&goal)) return true;
+  scope_.shrink(before);
+  return false;
+}
+
+bool Matcher::solve(const Goal* goal) {
+  if (goal == nullptr) return true;
+  const Term& term = terms_[static_cast<std::size_t>(goal->pattern)];
+  const Expr expr = goal->expr;
   const std::size_t before = scope_.size();
   switch (term.kind) {
-    case TermKind::wildcard: return true;
+    case TermKind::wildcard: return solve(goal->next);
     case TermKind::variable: {
-      if (names_operator(term.name))
-        return covers(term.name, expr.op()) || fail(fmt::format("expected {}, found {}", term.name, expr.op().name));
+      if (vocabulary_.of(terms_, term).operators())
+        return (covers(term, expr.op()) || (explain_ && fail(fmt::format("expected {}, found {}", term.name, expr.op().name)))) && solve(goal->next);
       if (const Value* bound = scope_.find(term.name)) {
         const Expr* same = std::get_if<Expr>(bound);
-        if (same != nullptr && *same == expr) return true;
         const double* number = std::get_if<double>(bound);
-        if (number != nullptr && constant_value(expr) == *number) return true;
-        return fail(fmt::format("'{}' stands for two different expressions", term.name));
+        if ((same != nullptr && *same == expr) || (number != nullptr && is_number(expr, *number))) return solve(goal->next);
+        return (explain_ && fail(fmt::format("'{}' stands for two different expressions", term.name)));
       }
       scope_.bind(term.name, expr);
-      return true;
+      if (solve(goal->next)) return true;
+      scope_.shrink(before);
+      return false;
     }
     case TermKind::number:
-      return constant_value(expr) == term.number || fail(fmt::format("expected the constant {}", term.number));
-    case TermKind::label:
+      return (is_number(expr, term.number) || (explain_ && fail(fmt::format("expected the constant {}", term.number)))) && solve(goal->next);
+    case TermKind::label: {
       // Bound first, so that guards of inner patterns may read it.
       scope_.bind(term.name, expr);
-      if (match(term.args[0], expr)) return true;
-      scope_.shrink(before);
-      return false;
-    case TermKind::call: {
-      if (!covers(term.name, expr.op()))
-        return fail(fmt::format("expected {}, found {}", term.name, expr.op().name));
-      if (match_operands(term, expr, false) && match_attributes(term, expr)) return true;
-      scope_.shrink(before);
-      if (expr.op().commutative && expr.operands().size() == 2 && match_operands(term, expr, true) &&
-          match_attributes(term, expr))
-        return true;
+      const Goal inner{term.args[0], expr, goal->next};
+      if (solve(&inner)) return true;
       scope_.shrink(before);
       return false;
     }
-    default: return fail("this term cannot stand in a pattern");
+    case TermKind::call: return solve_call(term, *goal);
+    default: return (explain_ && fail("this term cannot stand in a pattern"));
   }
 }
 
-bool Matcher::match_operands(const Term& call, Expr expr, bool swapped) {
-  if (only_ellipsis(terms_, call)) return true;
-  if (call.args.size() > expr.operands().size())
-    return fail(fmt::format("{} has {} operands here, the pattern names {}", expr.op().name, expr.operands().size(),
-                            call.args.size()));
-  for (std::size_t i = 0; i < call.args.size(); ++i)
-    if (!match(call.args[i], expr.operand(swapped ? 1 - i : i))) return false;
-  return true;
+bool Matcher::solve_call(const Term& call, const Goal& goal) {
+  const Expr expr = goal.expr;
+  if (!covers(call, expr.op())) return (explain_ && fail(fmt::format("expected {}, found {}", call.name, expr.op().name)));
+  if (!match_attributes(call, expr)) return false;
+  if (only_ellipsis(terms_, call)) return solve(goal.next);
+  if (!same_count(call, expr)) return false;
+  const std::size_t before = scope_.size();
+  if (solve_operands(call, expr, false, call.args.size(), goal.next)) return true;
+  scope_.shrink(before);
+  if (!expr.op().commutative || expr.operands().size() != 2) return false;
+  if (solve_operands(call, expr, true, call.args.size(), goal.next)) return true;
+  scope_.shrink(before);
+  return false;
+}
+
+bool Matcher::solve_operands(const Term& call, Expr expr, bool swapped, std::size_t count, const Goal* rest) {
+  if (count == 0) return solve(rest);
+  const std::size_t i = count - 1;
+  const Goal goal{call.args[i], expr.operand(swapped ? 1 - i : i), rest};
+  return solve_operands(call, expr, swapped, i, &goal);
+}
+
+bool Matcher::same_count(const Term& call, Expr expr) {
+  if (call.args.size() <= expr.operands().size()) return true;
+  return (explain_ && fail(fmt::format("{} has {} operands here, the pattern names {}", expr.op().name, expr.operands().size(), call.args.size())));
 }
 
 bool Matcher::match_attributes(const Term& call, Expr expr) {
   for (const auto& [name, id] : call.named) {
     const Term& wanted = terms_[static_cast<std::size_t>(id)];
-    if (!expr.attributes().type().has(name)) return fail(fmt::format("{} has no attribute '{}'", expr.op().name, name));
+    if (!expr.attributes().type().has(name)) return (explain_ && fail(fmt::format("{} has no attribute '{}'", expr.op().name, name)));
     const AttrValue actual = expr.attributes().get(name);
     const AttrValue expected = wanted.kind == TermKind::text ? AttrValue(wanted.name) : AttrValue(wanted.number);
     const bool same = std::visit(
@@ -116,7 +145,7 @@ bool Matcher::match_attributes(const Term& call, Expr expr) {
             return equal(actual, expected);
         },
         actual);
-    if (!same) return fail(fmt::format("{} is {}, not {}", name, to_string(actual), to_string(expected)));
+    if (!same) return (explain_ && fail(fmt::format("{} is {}, not {}", name, to_string(actual), to_string(expected))));
   }
   return true;
 }
@@ -129,11 +158,11 @@ bool Matcher::match_slot(TermId pattern, Expr node, const std::string& wrt, std:
 
   if (wrt.empty()) {
     if (op.operand(slot).role != Role::data)
-      return fail(fmt::format("operand '{}' is a parameter; the rule is for data (write `wrt`)", op.operand(slot).name));
+      return (explain_ && fail(fmt::format("operand '{}' is a parameter; the rule is for data (write `wrt`)", op.operand(slot).name)));
     if (names_operands) {
       std::size_t first_data = 0;
       while (op.operand(first_data).role != Role::data) ++first_data;
-      if (slot != first_data) return fail(fmt::format("the rule is for operand '{}'", op.operand(first_data).name));
+      if (slot != first_data) return (explain_ && fail(fmt::format("the rule is for operand '{}'", op.operand(first_data).name)));
     }
     return match(pattern, node);
   }
@@ -165,15 +194,17 @@ bool Matcher::match_slot(TermId pattern, Expr node, const std::string& wrt, std:
         for (const Term* term = &terms_[static_cast<std::size_t>(id)]; term->kind == TermKind::label;
              id = term->args[0], term = &terms_[static_cast<std::size_t>(id)])
           scope_.bind(term->name, node);
-        if (covers(call->name, op) && match_operands(*call, node, swapped) && match_attributes(*call, node)) return true;
+        if (covers(*call, op) && match_attributes(*call, node) && same_count(*call, node) &&
+            solve_operands(*call, node, swapped, call->args.size(), nullptr))
+          return true;
         scope_.shrink(before);
       }
-      return fail(fmt::format("'{}' is not operand '{}'", wrt, op.operand(slot).name));
+      return (explain_ && fail(fmt::format("'{}' is not operand '{}'", wrt, op.operand(slot).name)));
     }
   }
   // Otherwise `wrt v` binds whichever operand the cotangent is for; a role name asks for that role.
   if (const auto position = op.position_of(wrt); position && *position != slot && !names_operands)
-    return fail(fmt::format("the rule is for operand '{}'", wrt));
+    return (explain_ && fail(fmt::format("the rule is for operand '{}'", wrt)));
   if (!match(pattern, node)) return false;
   scope_.bind(wrt, node.operand(slot));
   return true;

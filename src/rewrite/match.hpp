@@ -4,6 +4,7 @@
 #include <string>
 
 #include "rewrite/value.hpp"
+#include "rewrite/vocabulary.hpp"
 #include "rulegrad/operators.hpp"
 #include "rulegrad/rule.hpp"
 
@@ -16,8 +17,9 @@ namespace rulegrad {
 /// Matches the patterns of one rule against expressions.
 class Matcher {
  public:
-  Matcher(const Operators& operators, const Terms& terms, Scope& scope)
-      : operators_(operators), terms_(terms), scope_(scope) {}
+  /// `explain`: whether `why()` will be asked for; saying it costs more than most matches.
+  Matcher(const Vocabulary& vocabulary, const Terms& terms, Scope& scope, bool explain = false)
+      : vocabulary_(vocabulary), terms_(terms), scope_(scope), explain_(explain) {}
 
   /// Matches and binds; on failure nothing stays bound and `why()` says what disagreed first.
   [[nodiscard]] bool match(TermId pattern, Expr expr);
@@ -27,14 +29,26 @@ class Matcher {
   [[nodiscard]] const std::string& why() const { return why_; }
 
  private:
-  bool match_operands(const Term& call, Expr expr, bool swapped);
+  /// What is still to be matched. Commutative operators try both orders, and come back to the other one when what
+  /// follows does not fit: the rest of the pattern is always known.
+  struct Goal {
+    TermId pattern;
+    Expr expr;
+    const Goal* next;
+  };
+  bool solve(const Goal* goal);
+  bool solve_call(const Term& call, const Goal& goal);
+  /// The first `count` operands of a call, then `rest`.
+  bool solve_operands(const Term& call, Expr expr, bool swapped, std::size_t count, const Goal* rest);
+  bool same_count(const Term& call, Expr expr);
   bool match_attributes(const Term& call, Expr expr);
   bool fail(std::string why);
-  [[nodiscard]] bool names_operator(std::string_view name) const;
+  [[nodiscard]] bool covers(const Term& name, const OpSchema& op) const;
 
-  const Operators& operators_;
+  const Vocabulary& vocabulary_;
   const Terms& terms_;
   Scope& scope_;
+  bool explain_;
   std::string why_;
 };
 

@@ -1,7 +1,9 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
+#include <tuple>
 #include <unordered_map>
 #include <vector>
 
@@ -23,6 +25,7 @@ struct ActiveRule {
     std::shared_ptr<const Scope> parameters;
   };
   std::vector<Selector> selectors;
+  bool leads_on = false;  ///< does its right-hand side say `next`? RuleList::add looks
 };
 
 /// Why a rule did not apply, for the error about unclaimed nodes.
@@ -34,22 +37,28 @@ struct NearMiss {
 /// Rules in order; the first that matches wins.
 class RuleList {
  public:
-  void add(ActiveRule rule) { rules_.push_back(std::move(rule)); }
-  [[nodiscard]] const std::vector<ActiveRule>& rules() const { return rules_; }
+  /// Bare names in patterns are operators where `operators`, which must live on, has them.
+  explicit RuleList(const Operators& operators = Operators::builtin()) : operators_(&operators) {}
+
+  void add(ActiveRule rule);
+  [[nodiscard]] std::size_t size() const { return rules_.size(); }
+  [[nodiscard]] const ActiveRule& operator[](std::size_t index) const { return *rules_[index]; }
+  /// The same for those who keep it longer than the list.
+  [[nodiscard]] const std::shared_ptr<const ActiveRule>& shared(std::size_t index) const { return rules_[index]; }
 
   /// Indices of the rules whose root can match this operator, in order.
   [[nodiscard]] const std::vector<std::size_t>& candidates(const OpSchema& op) const;
 
  private:
-  std::vector<ActiveRule> rules_;
+  const Operators* operators_;
+  std::vector<std::shared_ptr<const ActiveRule>> rules_;
   mutable std::unordered_map<const OpSchema*, std::vector<std::size_t>> candidates_;
 };
 
 /// What everything that applies rules to one graph shares.
 struct RewriteContext {
   Graph& graph;
-  const Operators& operators;
-  const Functions& functions;
+  const Vocabulary& vocabulary;
   const ForwardFacts& facts;
 };
 
@@ -63,9 +72,9 @@ struct RuleResult {
 
 /// What provenance keeps of it (provenance.hpp).
 struct RuleMatch {
-  ActiveRule active;
+  std::shared_ptr<const ActiveRule> active;
   Scope bindings;
-  std::vector<ActiveRule> below;
+  std::vector<std::shared_ptr<const ActiveRule>> below;
 };
 
 /// Applies gradient rules (level grad or vjp) to one slot of one node.
@@ -86,13 +95,15 @@ class GradientRules {
   RewriteContext context_;
   const RuleList& rules_;
   EvaluationHooks hooks_;
+  /// What each `on` said of each node, by rank: 0 not asked yet, 1 no, 2 yes. The rules of a set share their selectors.
+  mutable std::map<std::tuple<const Terms*, TermId, const Scope*>, std::vector<char>> selected_;
 };
 
 /// `value` as an expression of exactly this type: numbers and narrower values are spread, anything else is an Error
-/// that names the rule and both shapes. Nothing for the number 0. Where `node` works element by element and spread the
-/// operand over its own shape, what the rule gives in that shape is summed over what the operand was spread to.
+/// that begins with `what()` and names both shapes. Nothing for the number 0. Where `node` works element by element and
+/// spread the operand over its own shape, what the rule gives in that shape is summed over what the operand was spread to.
 [[nodiscard]] std::optional<Expr> conform(const RewriteContext& context, const Value& value, const Type& type,
-                                          const std::string& what, Expr node = {});
+                                          const std::function<std::string()>& what, Expr node = {});
 
 /// Is `given` the shape of an elementwise operation that spread an operand of the shape `operand` over it?
 [[nodiscard]] bool spread_by(Expr node, const Shape& operand, const Shape& given);

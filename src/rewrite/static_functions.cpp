@@ -44,13 +44,65 @@ const T& attributes_of(Expr operation, std::string_view op, const ValueCall& cal
   return operation.attributes<T>();
 }
 
+/// An axis by its number, or `channels`.
+std::size_t channel_axis(const ValueCall& call, std::size_t position, std::size_t rank) {
+  if (const auto* attribute = std::get_if<AttrValue>(&call.arguments[position]))
+    if (const auto* word = std::get_if<std::string>(attribute))
+      if (const auto axes = axes_of_set(*word, rank)) {
+        if (axes->size() == 1) return static_cast<std::size_t>(axes->front());
+        refuse(fmt::format("{} takes one axis, but {} are {} axes of {}", call.term.name, *word, axes->size(), rank));
+      }
+  return axis_of(call.number(position), rank);
+}
+
+/// One number for each channel, shaped to multiply the weights [O, I / groups, kernel...] of an affine operation. The
+/// weights of a transposed convolution are those of the convolution whose adjoint it is: its inputs are their O.
+Value channel_factors(const ValueCall& call, bool inputs) {
+  if (std::holds_alternative<double>(call.arguments[0])) return call.arguments[0];
+  Expr k = call.expr(0), y = call.expr(1);
+  if (k.op().position_of("w") && k.shape().rank() != 1) std::swap(k, y);  // y.in_channels(k)
+  const auto position = y.op().position_of("w");
+  if (!position) refuse(fmt::format("{} takes an affine operation, not {}", call.term.name, describe(y)));
+  const Shape& weights = y.operand(*position).shape();
+  const bool leading = y.is("conv_transpose") ? inputs : !inputs;  // along O, the first axis of the weights?
+  const std::int64_t groups = y.attributes().type().has("groups") ? attribute<std::int64_t>(y, "groups", call) : 1;
+  const Dim wanted = leading ? weights[0] : Dim(weights[1].factor * groups);
+  if (k.shape().rank() != 1 || (k.shape()[0] != wanted && !k.shape()[0].is(1)))
+    refuse(fmt::format("{} takes one number for each of the {} {} channels of {}, not {}", call.term.name, to_string(wanted),
+                       inputs ? "input" : "output", describe(y), to_string(k.shape())));
+  const auto reshaped = [&](Expr v, std::vector<Dim> dims) {
+    return call.graph.apply(call.operators.at("reshape"), {v}, ShapeAttributes{Shape(std::move(dims))});
+  };
+  const std::size_t kernel_axes = weights.rank() - 2;
+  const bool repeated = !leading && groups != 1 && !k.shape()[0].is(1);
+  std::vector<Dim> dims{repeated ? weights[0] : leading ? k.shape()[0] : Dim{1}};
+  dims.push_back(leading ? Dim{1} : repeated ? weights[1] : k.shape()[0]);
+  dims.insert(dims.end(), kernel_axes, Dim{1});
+  if (!repeated) return reshaped(k, std::move(dims));
+  // Each of the O filters reads the channels of its own group.
+  const Dim group(groups), each(weights[0].factor / groups);
+  const Expr spread = call.graph.apply(call.operators.at("expand"), {reshaped(k, {group, Dim{1}, weights[1]})},
+                                       ShapeAttributes{Shape({group, each, weights[1]}, false)});
+  return reshaped(spread, std::move(dims));
+}
+
 }  // namespace
+
+std::optional<std::vector<std::int64_t>> axes_of_set(std::string_view word, std::size_t rank) {
+  const bool channels = word == "channels", spatial = word == "spatial";
+  if (!channels && !spatial && word != "per_sample") return std::nullopt;
+  std::vector<std::int64_t> axes;
+  for (std::size_t axis = spatial ? 2 : 1; axis < (channels ? std::min<std::size_t>(rank, 2) : rank); ++axis)
+    axes.push_back(static_cast<std::int64_t>(axis));
+  return axes;
+}
 
 namespace answers {
 
 Value shape(const ValueCall& call) { return AttrValue(call.expr(0).shape().with_samples(false)); }
 
 Value spatial(const ValueCall& call) {
+  if (call.arguments.empty()) return AttrValue(std::string("spatial"));
   const Shape& shape = call.expr(0).shape();
   std::vector<std::int64_t> extents;
   for (std::size_t axis = 2; axis < shape.rank(); ++axis) extents.push_back(static_extent(shape, axis));
@@ -100,7 +152,7 @@ Value along(const ValueCall& call) {
   if (std::holds_alternative<double>(call.arguments[0])) return call.arguments[0];
   const Expr v = call.expr(0), like = call.expr(2);
   if (v.shape().rank() == 0) return v;
-  const std::size_t axis = axis_of(call.number(1), like.shape().rank());
+  const std::size_t axis = channel_axis(call, 1, like.shape().rank());
   if (v.shape().rank() != 1 || (v.shape()[0] != like.shape()[axis] && !v.shape()[0].is(1)))
     refuse(fmt::format("along puts one number for each of the {} entries of axis {} of {}, but was given {}",
                        to_string(like.shape()[axis]), axis, to_string(like.shape()), to_string(v.shape())));
@@ -109,19 +161,13 @@ Value along(const ValueCall& call) {
   return call.graph.apply(call.operators.at("reshape"), {v}, ShapeAttributes{Shape(std::move(dims))});
 }
 
-/// A number for each output channel of an affine operation, shaped to multiply its weights.
-Value out_channels(const ValueCall& call) {
-  const Expr k = call.expr(0), y = call.expr(1);
-  const auto weights = y.op().position_of("w");
-  if (!weights) refuse(fmt::format("out_channels takes an affine operation, not {}", describe(y)));
-  if (k.shape().rank() != 1) refuse(fmt::format("out_channels takes one number for each channel, not {}", to_string(k.shape())));
-  const bool transposed = y.is("conv_transpose");
-  if (transposed && attribute<std::int64_t>(y, "groups", call) != 1)
-    refuse("out_channels of a grouped transposed convolution is not a broadcast of its weights");
-  std::vector<Dim> dims{k.shape()[0]};
-  dims.resize(y.operand(*weights).shape().rank() - (transposed ? 1 : 0), Dim{1});
-  return call.graph.apply(call.operators.at("reshape"), {k}, ShapeAttributes{Shape(std::move(dims))});
-}
+/// A number for each output, or input, channel of an affine operation, shaped to multiply its weights.
+Value out_channels(const ValueCall& call) { return channel_factors(call, false); }
+Value in_channels(const ValueCall& call) { return channel_factors(call, true); }
+
+Value channels(const ValueCall&) { return AttrValue(std::string("channels")); }
+Value per_sample(const ValueCall&) { return AttrValue(std::string("per_sample")); }
+Value range(const ValueCall& call) { return AttrValue(std::vector<double>{call.number(0), call.number(1)}); }
 
 /// Does a pad leave batch and channels alone and add only at the spatial axes?
 Value pads_space_only(const ValueCall& call) {

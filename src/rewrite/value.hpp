@@ -29,7 +29,7 @@ class Scope {
   }
   [[nodiscard]] std::size_t size() const { return entries_.size(); }
   /// Forgets everything bound since the scope had that size.
-  void shrink(std::size_t size) { entries_.resize(size, {std::string(), 0.0}); }
+  void shrink(std::size_t size) { entries_.erase(entries_.begin() + static_cast<std::ptrdiff_t>(size), entries_.end()); }
   [[nodiscard]] const std::vector<std::pair<std::string, Value>>& entries() const { return entries_; }
 
  private:

@@ -17,8 +17,9 @@ constexpr Word value_word(std::string_view name, std::string_view parameters, Va
                           bool gives_tensor = false) {
   return {name, parameters, value, answer, nullptr, gives_tensor};
 }
-constexpr Word fact_word(std::string_view name, std::string_view parameters, bool (*answer)(const FactCall&)) {
-  return {name, parameters, fact, nullptr, answer, false};
+constexpr Word fact_word(std::string_view name, std::string_view parameters, Value (*answer)(const FactCall&),
+                         bool gives_tensor = false) {
+  return {name, parameters, fact, nullptr, answer, gives_tensor};
 }
 constexpr Word word(std::string_view name, std::string_view parameters, WordKind kind) {
   return {name, parameters, kind, nullptr, nullptr, kind != planned};
@@ -30,9 +31,13 @@ constexpr std::array table{
     word("next", "g", gradient),
     word("diff", "e, x, g", gradient),
     word("const", "e", gradient),
+    word("aux", "y, key, [like]", gradient),
 
     value_word("shape", "v", answers::shape),
-    value_word("spatial", "v", answers::spatial),
+    value_word("spatial", "[v]", answers::spatial),
+    value_word("channels", "", answers::channels),
+    value_word("per_sample", "", answers::per_sample),
+    value_word("range", "from, to", answers::range),
     value_word("kernel", "w", answers::spatial),
     value_word("rank", "v", answers::rank),
     value_word("dtype", "v", answers::dtype),
@@ -43,34 +48,29 @@ constexpr std::array table{
     value_word("inverse", "permutation", answers::inverse),
     value_word("offset", "y", answers::offset),
     value_word("along", "v, axis, like", answers::along, true),
+    value_word("in_channels", "v, y", answers::in_channels, true),
     value_word("out_channels", "v, y", answers::out_channels, true),
     value_word("pads_space_only", "y", answers::pads_space_only),
     value_word("merge_padding", "y, p", answers::merge_padding, true),
 
-    fact_word("first", "class", answers::first),
-    fact_word("last", "class", answers::last),
+    fact_word("first", "class, [through = class]", answers::first),
+    fact_word("last", "class, [through = class]", answers::last),
+    fact_word("index", "[class], range", answers::index),
+    fact_word("depth", "[node]", answers::depth),
     fact_word("depends", "v", answers::depends),
+    fact_word("ancestor", "a, b", answers::ancestor),
+    fact_word("skip", "a, b", answers::skip),
+    fact_word("producer", "v", answers::producer, true),
     fact_word("only_use", "v", answers::only_use),
     fact_word("name", "[node], glob", answers::name),
+    word("is", "v, node", fact),
 
     word("onehot", "index", recipe),
     word("score", "", recipe),
-    word("relevance", "[node]", recipe),
+    word("relevance", "[node], [of = method]", recipe),
     word("pick", "values, key, i", recipe),
     word("uniform", "[axes], key, i", recipe),
     word("normal", "[axes], key, i", recipe),
-
-    word("in_channels", "v, y", planned),
-    word("aux", "y, pattern", planned),
-    word("is", "y, node", planned),
-    word("index", "range", planned),
-    word("range", "from, to", planned),
-    word("skip", "a, b", planned),
-    word("depth", "[node]", planned),
-    word("ancestor", "class", planned),
-    word("producer", "v", planned),
-    word("channels", "", planned),
-    word("per_sample", "", planned),
 };
 
 }  // namespace
@@ -109,12 +109,38 @@ std::string FactCall::text(std::size_t position) const {
                                            describe(arguments[position])));
 }
 
-std::size_t Word::most_arguments() const {
-  return parameters.empty() ? 0 : 1 + static_cast<std::size_t>(std::count(parameters.begin(), parameters.end(), ','));
+std::vector<double> FactCall::range(std::size_t position) const {
+  if (const auto* number = std::get_if<double>(&arguments[position])) return {*number, *number};
+  if (const auto* attribute = std::get_if<AttrValue>(&arguments[position]))
+    if (const auto* ends = std::get_if<std::vector<double>>(attribute); ends != nullptr && ends->size() == 2) return *ends;
+  throw Error(ErrorCode::rule, fmt::format("{} takes a position or a range of positions such as 0..3, not {}", term.name,
+                                           describe(arguments[position])));
 }
 
-std::size_t Word::least_arguments() const {
-  return most_arguments() - static_cast<std::size_t>(std::count(parameters.begin(), parameters.end(), '['));
+std::string_view Word::parameter(std::size_t position, std::size_t given) const {
+  if (parameters.starts_with('[') && given < most) position += most - given;
+  std::string_view rest = parameters;
+  for (; position > 0 && !rest.empty(); --position) {
+    const std::size_t comma = rest.find(',');
+    rest = comma == std::string_view::npos ? std::string_view() : rest.substr(comma + 2);
+  }
+  std::string_view found = rest.substr(0, rest.find(','));
+  if (found.starts_with('[')) found = found.substr(1, found.size() - 2);
+  return found;
+}
+
+std::optional<std::size_t> Word::position_of(std::string_view option) const {
+  for (std::size_t i = 0; i < most; ++i) {
+    const std::string_view found = parameter(i, most);
+    if (const std::size_t equals = found.find(" = "); equals != std::string_view::npos && found.substr(0, equals) == option) return i;
+  }
+  return std::nullopt;
+}
+
+bool Word::takes_class(std::size_t position, std::size_t given) const {
+  if (parameters.find("class") == std::string_view::npos) return false;
+  const std::string_view found = parameter(position, given);
+  return found == "class" || found.ends_with(" = class");
 }
 
 std::string Word::usage() const {

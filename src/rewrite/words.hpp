@@ -1,6 +1,8 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -38,7 +40,10 @@ struct FactCall {
   const ForwardFacts& facts;
 
   [[nodiscard]] Expr expr(std::size_t position) const;
+  /// A name, or a class: `conv or dense` is the text of several.
   [[nodiscard]] std::string text(std::size_t position) const;
+  /// First and last number of `0..3`; a number is a range of its own.
+  [[nodiscard]] std::vector<double> range(std::size_t position) const;
 };
 
 enum class WordKind : std::uint8_t {
@@ -51,16 +56,27 @@ enum class WordKind : std::uint8_t {
 
 struct Word {
   std::string_view name;
-  /// `v, axis, like`; what stands in brackets may be left out: `[node], glob`. The parameter `class` takes a name.
+  /// `v, axis, like`; what stands in brackets may be left out: `[node], glob`. The parameter `class` takes names of
+  /// classes and operators; `[through = class]` may be given by name.
   std::string_view parameters;
   WordKind kind = WordKind::value;
   Value (*value)(const ValueCall&) = nullptr;
-  bool (*fact)(const FactCall&) = nullptr;
+  Value (*fact)(const FactCall&) = nullptr;
   bool gives_tensor = false;  ///< an expression of the graph rather than a number, list or shape
 
-  [[nodiscard]] std::size_t least_arguments() const;
-  [[nodiscard]] std::size_t most_arguments() const;
-  [[nodiscard]] bool takes_class() const { return parameters == "class"; }
+  std::size_t most = parameters.empty() ? 0 : 1 + static_cast<std::size_t>(std::count(parameters.begin(), parameters.end(), ','));
+  std::size_t least = most - static_cast<std::size_t>(std::count(parameters.begin(), parameters.end(), '['));
+
+  [[nodiscard]] std::size_t least_arguments() const { return least; }
+  [[nodiscard]] std::size_t most_arguments() const { return most; }
+  /// The parameter that an argument is for; those in brackets at the front are the first to be left out.
+  [[nodiscard]] std::string_view parameter(std::size_t position, std::size_t given) const;
+  /// Where an argument given by name stands among the others, or nothing.
+  [[nodiscard]] std::optional<std::size_t> position_of(std::string_view option) const;
+  /// Does that argument take names of classes?
+  [[nodiscard]] bool takes_class(std::size_t position, std::size_t given) const;
+  /// Does the first one, when all are given?
+  [[nodiscard]] bool takes_class() const { return takes_class(0, most_arguments()); }
   /// `along(v, axis, like)`; the name alone where there are no parameters.
   [[nodiscard]] std::string usage() const;
 };
@@ -86,13 +102,29 @@ Value along(const ValueCall&);
 Value out_channels(const ValueCall&);
 Value pads_space_only(const ValueCall&);
 Value merge_padding(const ValueCall&);
+Value in_channels(const ValueCall&);
+Value range(const ValueCall&);
+Value channels(const ValueCall&);
+Value per_sample(const ValueCall&);
 
 /// And of kind `fact` (forward_facts.cpp).
-bool first(const FactCall&);
-bool last(const FactCall&);
-bool depends(const FactCall&);
-bool only_use(const FactCall&);
-bool name(const FactCall&);
+Value first(const FactCall&);
+Value last(const FactCall&);
+Value depends(const FactCall&);
+Value only_use(const FactCall&);
+Value name(const FactCall&);
+Value index(const FactCall&);
+Value depth(const FactCall&);
+Value skip(const FactCall&);
+Value ancestor(const FactCall&);
+Value producer(const FactCall&);
 }  // namespace answers
+
+/// Does any of the node's names match?
+[[nodiscard]] bool is_named(Expr node, std::string_view glob);
+
+/// Axis sets are words (`channels`, `spatial`, `per_sample`) until it is known whose axes they are: axis 1, the axes
+/// from 2 on, all axes but the first. Nothing for other words.
+[[nodiscard]] std::optional<std::vector<std::int64_t>> axes_of_set(std::string_view word, std::size_t rank);
 
 }  // namespace rulegrad

@@ -3,6 +3,7 @@
 #include <set>
 
 #include "rule/parser.hpp"
+#include "rule/within.hpp"
 #include "support/text.hpp"
 
 /// Analyzers: statements in any order.
@@ -139,10 +140,14 @@ void FileParser::use(AnalyzerDefinition& result, TermParser& terms) {
   } else {
     next.set = terms.reference("the name of a rule set behind `use`", help);
   }
-  if (cursor_.accept("on"))
+  if (cursor_.accept("on")) {
+    // In a selector `node` is the node that is asked about.
+    const Within<Scope> with_node(terms.scope, terms.scope);
+    terms.scope.bind("node", Binding::value);
     next.selector =
         terms.expression("the nodes behind `on`",
                          "write `on conv`, `on first(affine) and not dense` or `on name(\"layer4.*\")`");
+  }
   result.uses.push_back(std::move(next));
 }
 

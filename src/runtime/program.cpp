@@ -95,7 +95,9 @@ Program Program::compile(std::span<const Expr> outputs, const CompileOptions& op
     data->staged = std::make_shared<const Staged>(outputs, options);
     return Program(std::move(data));
   }
-  data->flow = flow_of(outputs, options);
+  const Kernels& kernels = options.kernels ? *options.kernels : Kernels::portable();
+  const auto has_kernel = [&](const OpSchema& op) { return kernels.find(op.name) != nullptr; };
+  data->flow = flow_of(written_out(outputs, has_kernel), options);
   data->storage = assign_storage(data->flow, options.reuse_memory);
   data->check_finite = options.check_finite;
   data->check_inputs = options.check_finite && options.check_inputs;

@@ -72,19 +72,23 @@ std::vector<Tensor> Staged::run(const Inputs& inputs, const RunOptions& options)
   for (const std::size_t i : given_inputs_) given.push_back(*bound.tensors[i]);
   const auto rows = [&](std::int64_t count) { return counting(options.batch_offset, count, {count}); };
   for (const Dim dim : batch_dims_) given.push_back(rows(dim.at(bound.extents.batch)));
-  return run(list_, std::move(given), rows(bound.extents.batch));
+  // The caller has set the number of threads already.
+  RunOptions inner = options;
+  inner.threads = 0;
+  return run(list_, std::move(given), rows(bound.extents.batch), inner);
 }
 
-std::vector<Tensor> Staged::run(const StageList& list, std::vector<Tensor> given, const Tensor& batch) const {
+std::vector<Tensor> Staged::run(const StageList& list, std::vector<Tensor> given, const Tensor& batch,
+                                const RunOptions& options) const {
   std::vector<Tensor> values(list.slots);
   values[batch_slot] = batch;
   for (std::size_t i = 0; i < given.size(); ++i) values[list.given[i]] = std::move(given[i]);
   for (std::size_t i = 0; i < list.stages.size(); ++i) {
     if (const auto* straight = std::get_if<StraightStage>(&list.stages[i])) {
-      std::vector<Tensor> results = straight->program.run(gather(straight->inputs, values));
+      std::vector<Tensor> results = straight->program.run(gather(straight->inputs, values), options);
       for (std::size_t k = 0; k < results.size(); ++k) values[straight->results[k]] = std::move(results[k]);
     } else {
-      run_loop(std::get<LoopStage>(list.stages[i]), values, batch);
+      run_loop(std::get<LoopStage>(list.stages[i]), values, batch, options);
     }
     for (const SlotId slot : list.dies[i]) values[slot] = Tensor();
   }
@@ -93,7 +97,8 @@ std::vector<Tensor> Staged::run(const StageList& list, std::vector<Tensor> given
   return outputs;
 }
 
-void Staged::run_loop(const LoopStage& loop, std::vector<Tensor>& values, const Tensor& batch) const {
+void Staged::run_loop(const LoopStage& loop, std::vector<Tensor>& values, const Tensor& batch,
+                      const RunOptions& options) const {
   std::vector<SampleSums> sums;
   for (const LoopStage::Reduction& reduction : loop.reductions) sums.emplace_back(reduction.kind, loop.count);
   if (const auto* program = std::get_if<Program>(&loop.body)) {
@@ -102,7 +107,7 @@ void Staged::run_loop(const LoopStage& loop, std::vector<Tensor>& values, const 
     for (std::int64_t first = 0; first < loop.count; first += chunk) {
       const std::int64_t count = std::min(chunk, loop.count - first);
       inputs.insert_or_assign(sample_input, counting(first, count, {count}));
-      const std::vector<Tensor> results = program->run(inputs);
+      const std::vector<Tensor> results = program->run(inputs, options);
       for (std::size_t k = 0; k < sums.size(); ++k) sums[k].add(results[k]);
     }
   } else {
@@ -111,7 +116,7 @@ void Staged::run_loop(const LoopStage& loop, std::vector<Tensor>& values, const 
       std::vector<Tensor> given;
       for (const StageInput& input : loop.inputs) given.push_back(values[input.slot]);
       given.push_back(counting(sample, 1, {}));
-      const std::vector<Tensor> results = run(body, std::move(given), batch);
+      const std::vector<Tensor> results = run(body, std::move(given), batch, options);
       for (std::size_t k = 0; k < sums.size(); ++k) sums[k].add(as_one_sample(results[k]));
     }
   }

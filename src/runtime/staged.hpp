@@ -19,8 +19,9 @@ class Staged {
   [[nodiscard]] std::string print(const Extents& extents) const;
 
  private:
-  [[nodiscard]] std::vector<Tensor> run(const StageList& list, std::vector<Tensor> given, const Tensor& batch) const;
-  void run_loop(const LoopStage& loop, std::vector<Tensor>& values, const Tensor& batch) const;
+  [[nodiscard]] std::vector<Tensor> run(const StageList& list, std::vector<Tensor> given, const Tensor& batch,
+                                        const RunOptions& options) const;
+  void run_loop(const LoopStage& loop, std::vector<Tensor>& values, const Tensor& batch, const RunOptions& options) const;
   /// How many samples of a loop run at once.
   [[nodiscard]] std::int64_t chunk_of(const LoopStage& loop, std::int64_t batch) const;
   void add_stats(const StageList& list, const Extents& extents, ProgramStats& total) const;

@@ -60,7 +60,7 @@ class Excerpt {
       std::vector<Expr> operands;
       for (const Expr operand : node.operands()) operands.push_back(copy_.at(operand));
       const Expr made = graph_.make(node.op(), std::move(operands), node.attributes());
-      for (std::string& name : node.graph().names(node)) graph_.add_name(made, std::move(name));
+      for (const std::string& name : node.graph().names(node)) graph_.add_name(made, name);
       copy_.emplace(node, made);
     }
     return copy_.at(expr);

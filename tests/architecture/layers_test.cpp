@@ -50,6 +50,7 @@ const std::map<std::string, std::string> header_layer{
     {"training.hpp", "api"},
     {"kernel.hpp", "runtime"},        {"model.hpp", "io"},            {"rulegrad.hpp", "api"},
     {"samples.hpp", "ops"},           {"random.hpp", "ops"},          {"sampler.hpp", "analysis"},
+    {"separable.hpp", "passes"},      {"method_page.hpp", "analysis"},
     {"explain.hpp", "analysis"},      {"relevance_flow.hpp", "analysis"}, {"comparison.hpp", "analysis"},
 };
 
@@ -140,6 +141,18 @@ TEST_CASE("the command is a program like any other: it uses public headers only"
       INFO(entry.path().string(), ":", include.line, " includes ", include.path,
            "; what the command needs, other programs need too: give it a public header");
       CHECK((!include.quoted || include.path.starts_with("rulegrad/") || include.path.starts_with("cli/")));
+    }
+  }
+}
+
+TEST_CASE("public headers open their namespace with default visibility, or the library would hide what they declare") {
+  static const std::regex hidden(R"(^namespace rulegrad(::\w+)? \{)");
+  for (const auto& entry : fs::recursive_directory_iterator(root / "include/rulegrad")) {
+    if (!entry.is_regular_file() || entry.path().parent_path().filename() == "dsl") continue;  // header-only but flat.hpp
+    std::ifstream in(entry.path());
+    for (std::string line; std::getline(in, line);) {
+      INFO(entry.path().string(), ": write `namespace [[gnu::visibility(\"default\")]] rulegrad {`");
+      CHECK_FALSE(std::regex_search(line, hidden));
     }
   }
 }

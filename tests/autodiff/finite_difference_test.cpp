@@ -17,7 +17,7 @@ using namespace rulegrad;
 namespace {
 
 /// Operators without a derivative by nature: leaves, gradient nodes, and what yields integers or ranks.
-const std::set<std::string> without_derivative{"input", "constant", "fill", "grad", "vjp", "quantile",
+const std::set<std::string> without_derivative{"input", "constant", "fill", "grad", "vjp", "quantile", "const",
                                                "sample_index", "batch_index", "reduce_samples"};
 
 Inputs inputs_of(const testing::Instance& instance) {

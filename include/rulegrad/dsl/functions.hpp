@@ -7,17 +7,19 @@
 namespace rulegrad::dsl {
 
 // A row is (C++ name, "name in rules", number of arguments).
-#define RULEGRAD_DSL_FUNCTION(NAME, TEXT, COUNT, KIND)                                   \
+#define RULEGRAD_DSL_ROW(NAME, TEXT, LEAST, MOST, KIND)                                  \
   namespace rows {                                                                       \
   struct NAME {                                                                          \
     static constexpr std::string_view name = TEXT;                                       \
     static constexpr CallKind kind = CallKind::KIND;                                     \
-    static constexpr int min_operands = COUNT;                                           \
-    static constexpr int max_operands = COUNT;                                           \
+    static constexpr int min_operands = LEAST;                                           \
+    static constexpr int max_operands = MOST;                                            \
     template <bool, bool>                                                                \
     static constexpr void check_operands() {}                                            \
   };                                                                                     \
-  }                                                                                      \
+  }
+#define RULEGRAD_DSL_FUNCTION(NAME, TEXT, COUNT, KIND)                                   \
+  RULEGRAD_DSL_ROW(NAME, TEXT, COUNT, COUNT, KIND)                                       \
   template <class... A>                                                                  \
   requires Arguments<A...>                                                               \
   constexpr auto NAME(A... a) {                                                          \
@@ -47,14 +49,59 @@ RULEGRAD_DSL_FUNCTION(along, "along", 3, function)
 RULEGRAD_DSL_FUNCTION(in_channels, "in_channels", 2, function)
 RULEGRAD_DSL_FUNCTION(out_channels, "out_channels", 2, function)
 
-// Guards.
+// Guards. Classes stand as they do in patterns: `producer(s)` is made by `is(producer(s), sigmoid())`.
 RULEGRAD_DSL_FUNCTION(depends, "depends", 1, function)
 RULEGRAD_DSL_FUNCTION(only_use, "only_use", 1, function)
-RULEGRAD_DSL_FUNCTION(first, "first", 1, function)
-RULEGRAD_DSL_FUNCTION(last, "last", 1, function)
 RULEGRAD_DSL_FUNCTION(named, "name", 2, function)
+RULEGRAD_DSL_FUNCTION(skip, "skip", 2, function)
+RULEGRAD_DSL_FUNCTION(ancestor, "ancestor", 2, function)
+RULEGRAD_DSL_FUNCTION(producer, "producer", 1, function)
+RULEGRAD_DSL_FUNCTION(is, "is", 2, function)
 
+// Some arguments may be left out.
+#define RULEGRAD_DSL_WORD(NAME, TEXT, LEAST, MOST)                                                               \
+  RULEGRAD_DSL_ROW(NAME, TEXT, LEAST, MOST, function)                                                            \
+  template <class... A>                                                                                          \
+  requires(Arguments<A...> || sizeof...(A) == 0) constexpr auto NAME(A... a) {                                   \
+    constexpr bool fits = sizeof...(A) >= LEAST && sizeof...(A) <= MOST;                                         \
+    static_assert(fits, "'" TEXT "' has a wrong number of arguments: it takes " #LEAST " to " #MOST);            \
+    return make_call<rows::NAME>(AsTerm<A>(a)...);                                                               \
+  }
+
+// `first(conv() || dense(), "through"_a = routing())`, `index(conv(), range(0, 3))`, `depth() < 3`
+RULEGRAD_DSL_WORD(first, "first", 1, 2)
+RULEGRAD_DSL_WORD(last, "last", 1, 2)
+RULEGRAD_DSL_WORD(index, "index", 1, 2)
+RULEGRAD_DSL_WORD(depth, "depth", 0, 1)
+// An array that belongs to a node: `aux(y, "pattern")`.
+RULEGRAD_DSL_WORD(aux, "aux", 2, 3)
+
+#undef RULEGRAD_DSL_WORD
 #undef RULEGRAD_DSL_FUNCTION
+
+RULEGRAD_DSL_ROW(range, "range", 2, 2, function)
+#undef RULEGRAD_DSL_ROW
+
+/// Positions from `first` to `last`, both included; negative ones count from the end.
+constexpr auto range(double first, double last) {
+  return make_call<rows::range>(Number(first), Number(last));
+}
+
+/// A word that stands for itself.
+template <class Name>
+struct Bare {
+  static constexpr Part part = Part::term;
+  static constexpr int terms = 1, links = 0;
+  Literals<0> literals;
+  static constexpr int emit(Builder& b) { return b.add({.kind = TermKind::variable, .name = Name::view}); }
+};
+
+/// Sets of axes: `mean(x, "axes"_a = spatial())`, `along(s, channels, x)`. What is reduced over a set keeps its axes.
+inline constexpr Bare<Name<"channels">> channels{};
+inline constexpr Bare<Name<"per_sample">> per_sample{};
+constexpr auto spatial() {
+  return Bare<Name<"spatial">>{};
+}
 
 namespace rows {
 struct both {

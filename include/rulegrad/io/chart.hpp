@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 
+#include "rulegrad/io/colormap.hpp"
 #include "rulegrad/io/picture.hpp"
 #include "rulegrad/tensor.hpp"
 
@@ -16,6 +17,8 @@ struct BarChartOptions {
   std::string title{};
   /// The colour map gives one colour to positive bars and one to negative bars.
   std::string colormap = "rulegrad";
+  /// A map of one's own, instead of a named one.
+  std::optional<ColorMap> own_colormap{};
   /// The number at the end of the axis; without it the largest magnitude shown.
   std::optional<double> limit{};
   /// More features than this: the largest magnitudes in falling order, and the sum of the others in one gray

@@ -2,6 +2,8 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -21,6 +23,9 @@ class ColorMap {
  public:
   /// Error(unknown_name) names the nearest map.
   [[nodiscard]] static ColorMap named(std::string_view name);
+  /// A map of one's own: colours 0xRRGGBB at equal steps of |t|, from 0 outwards, for positive and for negative numbers;
+  /// without negative ones the map shows the magnitude. At least two of each; Error(invalid_argument) otherwise.
+  [[nodiscard]] static ColorMap of(std::span<const std::uint32_t> positive, std::span<const std::uint32_t> negative = {});
   [[nodiscard]] static std::vector<std::string> names();
 
   /// The colour of t; what lies outside -1..1 takes the colour of the nearer end.
@@ -30,10 +35,10 @@ class ColorMap {
 
  private:
   struct Anchors;
-  explicit ColorMap(const Anchors* anchors) : anchors_(anchors) {}
+  explicit ColorMap(std::shared_ptr<const Anchors> anchors) : anchors_(std::move(anchors)) {}
   static const std::vector<Anchors>& registry();
 
-  const Anchors* anchors_;
+  std::shared_ptr<const Anchors> anchors_;
 };
 
 }  // namespace io

@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 
+#include "rulegrad/io/colormap.hpp"
 #include "rulegrad/io/picture.hpp"
 #include "rulegrad/io/preprocess.hpp"
 #include "rulegrad/tensor.hpp"
@@ -20,6 +21,9 @@ struct HeatmapOptions {
   /// Where the channels of a rank-3 attribution stand.
   Layout layout = Layout::nchw;
   std::string colormap = "rulegrad";
+  /// A map of one's own, instead of a named one.
+  std::optional<ColorMap> own_colormap{};
+  [[nodiscard]] ColorMap colors() const { return own_colormap ? *own_colormap : ColorMap::named(colormap); }
   /// The number that gets the full colour; -limit gets the opposite one, larger magnitudes are clipped. Must
   /// be positive. Without it, `symmetric_limit` of the map.
   std::optional<double> limit{};

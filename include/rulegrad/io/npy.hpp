@@ -1,7 +1,10 @@
 #pragma once
 
 #include <filesystem>
+#include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "rulegrad/tensor.hpp"
 
@@ -25,6 +28,8 @@ void write_npy(const std::filesystem::path& path, const Tensor& tensor);
 /// Error(unknown_name) lists the arrays that are there; Error(io) for damaged archives, and where rulegrad
 /// was built without zlib.
 [[nodiscard]] Tensor read_npz(const std::filesystem::path& path, std::string_view name);
+/// All arrays of a .npz archive, in its order, with their names without `.npy`. Error(io) as above.
+[[nodiscard]] std::vector<std::pair<std::string, Tensor>> read_npz(const std::filesystem::path& path);
 
 }  // namespace io
 }  // namespace rulegrad

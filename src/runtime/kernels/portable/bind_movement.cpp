@@ -206,6 +206,7 @@ void run_resize_vjp(const KernelCall& call) {
 
 void bind_movement(Kernels& all) {
   all.set("identity", moving(always, copy_operand));
+  all.set("const", moving(always, copy_operand));
   all.set("reshape", moving(always, copy_operand));
   all.set("expand", with_rows(moving(same_type,
                                      [](const KernelCall& call) {

@@ -1,0 +1,61 @@
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include <memory>
+
+#include "cli/commands.hpp"
+#include "cli/options.hpp"
+#include "cli/sample_case.hpp"
+#include "rulegrad/comparison.hpp"
+#include "rulegrad/error.hpp"
+
+namespace rulegrad::cli {
+namespace {
+
+struct Options {
+  ModelOptions model;
+  QuestionOptions question;
+  std::vector<std::string> methods;
+  InputOptions input;
+  RunChoices run;
+  std::int64_t sample = 0;
+  std::size_t width = 0;
+};
+
+void compare(const Options& options) {
+  if (options.methods.size() != 2)
+    throw Error(ErrorCode::invalid_argument, fmt::format("diff compares two methods but {} {} given: --method A --method B", options.methods.size(),
+                                                         options.methods.size() == 1 ? "is" : "are"));
+  const RuleLibrary library = library_with(options.model.registry(), options.question.rule_files);
+  std::vector<AnalyzerCall> calls;
+  for (const std::string& method : options.methods) {
+    calls.push_back(AnalyzerCall::parse(method));
+    (void)library.analyzer(calls.back().name);  // an unknown method is told before a model is loaded
+  }
+  const SampleCase subject(options.model, options.question, options.input, options.sample);
+  const Registry& registry = options.model.registry();
+  const auto analysis_by = [&](const AnalyzerCall& call) { return analyze(library, call, subject.question(), registry.operators, registry.samplers); };
+  const Analysis a = analysis_by(calls[0]), b = analysis_by(calls[1]);
+  Comparison comparison(a, b);
+  if (subject.has_sample()) comparison.read(subject.evaluate(comparison.expressions(), options.run.threads));
+  fmt::print("{}{}\n\n{}", options.model.path, subject.has_sample() ? ", " + subject.sample_name() : "",
+             comparison.table(options.methods[0], options.methods[1], text_width(options.width)));
+}
+
+}  // namespace
+
+void add_diff(CLI::App& app, Run& run) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("diff", "Tell at which layers two methods differ, by which rules, and with an input by how much");
+  add_model_options(*command, options->model);
+  command->add_option("--method,-m", options->methods, "A method, as name or name:key=value,key=value; given twice")->required()->type_name("NAME");
+  add_sample_options(*command, options->input, options->sample);
+  add_question_options(*command, options->question);
+  add_run_choices(*command, options->run);
+  add_width_option(*command, options->width);
+  command->callback([options, &run] {
+    run = [options] { compare(*options); };
+  });
+}
+
+}  // namespace rulegrad::cli

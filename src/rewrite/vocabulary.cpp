@@ -1,0 +1,21 @@
+#include "rewrite/vocabulary.hpp"
+
+#include "rewrite/match.hpp"
+#include "rewrite/words.hpp"
+
+namespace rulegrad {
+
+Meaning Vocabulary::meaning(std::string_view name) const {
+  const auto function = functions_.find(name);
+  return {find_word(name), operators_.find(name), op_class_from_name(name), function == functions_.end() ? nullptr : function->second};
+}
+
+void Vocabulary::remember(const Terms& terms) const {
+  const auto [entry, fresh] = known_.try_emplace(&terms);
+  if (fresh)
+    for (const Term& term : terms) entry->second.push_back(meaning(term.name));
+  last_ = &terms;
+  last_meanings_ = &entry->second;
+}
+
+}  // namespace rulegrad

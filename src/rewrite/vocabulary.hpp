@@ -1,0 +1,53 @@
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "rulegrad/operators.hpp"
+#include "rulegrad/rule.hpp"
+
+namespace rulegrad {
+
+struct Word;
+
+using Functions = std::map<std::string, const Function*, std::less<>>;
+
+/// What the name of a term can refer to where nothing is bound to it.
+struct Meaning {
+  const Word* word = nullptr;
+  const OpSchema* op = nullptr;
+  std::optional<OpClass> op_class;
+  const Function* function = nullptr;
+
+  [[nodiscard]] bool operators() const { return op != nullptr || op_class.has_value(); }
+};
+
+/// The names that rules can use beside their own. Rules are evaluated at every node: what each of their terms refers to is
+/// looked up once. For one thread; terms must live as long.
+class Vocabulary {
+ public:
+  Vocabulary(const Operators& operators, const Functions& functions) : operators_(operators), functions_(functions) {}
+
+  [[nodiscard]] const Operators& operators() const { return operators_; }
+  [[nodiscard]] const Functions& functions() const { return functions_; }
+  [[nodiscard]] Meaning meaning(std::string_view name) const;
+  /// Of one of `terms`.
+  [[nodiscard]] const Meaning& of(const Terms& terms, const Term& term) const {
+    if (&terms != last_) remember(terms);
+    return (*last_meanings_)[static_cast<std::size_t>(&term - terms.data())];
+  }
+
+ private:
+  void remember(const Terms& terms) const;
+
+  const Operators& operators_;
+  const Functions& functions_;
+  mutable std::unordered_map<const Terms*, std::vector<Meaning>> known_;
+  mutable const Terms* last_ = nullptr;
+  mutable const std::vector<Meaning>* last_meanings_ = nullptr;
+};
+
+}  // namespace rulegrad
