@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "cli/commands.hpp"
+#include "cli/question.hpp"
 #include "cli/session.hpp"
 #include "rulegrad/analyzer.hpp"
 #include "rulegrad/check.hpp"
@@ -96,7 +97,7 @@ class Unreached {
 
 class Checking {
  public:
-  explicit Checking(const Options& options) : options_(options), library_(RuleLibrary::builtin()) {}
+  explicit Checking(const Options& options) : options_(options), library_(library_with(options.model.registry(), {})) {}
 
   void run() {
     for (const std::string& path : options_.files) check_file(path);
@@ -111,12 +112,19 @@ class Checking {
     const std::string text = read_rules(path);
     const RuleFile file = parsed(text, path);
     const std::size_t before = report_.errors;
+    try {
+      library_.add_file(path);  // and what it includes
+    } catch (const RuleError& error) {
+      // What is wrong with this file is told below, with the warnings.
+      if (error.diagnostics().front().where.file != path) return report_.add_error(error.what());
+    } catch (const Error& error) {
+      return report_.add_error(error.what());
+    }
     for (const Diagnostic& finding : check(file, library_.check_context())) report_.add(finding, text);
     sets_ += file.rule_sets.size();
     analyzers_ += file.analyzers.size();
     for (const RuleSet& set : file.rule_sets) rules_ += set.rules.size();
     if (report_.errors > before) return;
-    library_.add_file(path);
     if (!options_.model.path.empty()) try_on_model(file, text);
   }
 
@@ -147,7 +155,7 @@ class Checking {
       }
       unreached.add_used(analyzer);
       try {
-        unreached.remove_applied(analyze(library_, {analyzer.name, {}}, question).steps);
+        unreached.remove_applied(analyze(library_, {analyzer.name, {}}, question, options_.model.registry().operators, options_.model.registry().samplers).steps);
       } catch (const Error& error) {
         complete = false;
         if (error.code() == ErrorCode::unclaimed)
@@ -175,6 +183,7 @@ void add_check(CLI::App& app, Run& run) {
   CLI::App* command = app.add_subcommand("check", "Find what is wrong in rule files before they run, on their own or on a model");
   command->add_option("file", options->files, "Rule files")->required()->type_name("FILE.rules");
   command->add_option("--model", options->model.path, "A network, an ONNX file: which of its operations no rule claims, and which rules never apply")->type_name("MODEL");
+  add_plugin_option(*command, options->model);
   command->callback([options, &run] {
     run = [options] { Checking(*options).run(); };
   });

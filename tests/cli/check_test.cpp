@@ -65,3 +65,26 @@ TEST_CASE("check says which analyzers it cannot try on a model") {
   CHECK(result.code == 0);
   CHECK(result.out.find("`mine` is not tried on the model: its parameter `k` has no default") != std::string::npos);
 }
+
+TEST_CASE("check reads what a file includes, and tells mistakes of the included file with its place") {
+  const ScratchDirectory scratch;
+  std::ofstream(scratch.file("base.rules")) << "rulegrad 1\nfn half(v) = v / 2\nop soft(x): activation = x * sigmoid(x)\n";
+  const std::string path = write_rules(scratch, "include \"base.rules\"\nrules a { grad(y: soft(x), g) => half(vjp(y, g)) }\n");
+  const CommandResult right = run_command({"check", path});
+  CHECK(right.code == 0);
+  CHECK(right.out == "1 rule in 1 set, 0 analyzers: no problems\n");
+  std::ofstream(scratch.file("base.rules")) << "rulegrad 1\nfn half(v) = w / 2\n";
+  const CommandResult wrong = run_command({"check", path});
+  CHECK(wrong.code == 2);
+  CHECK(wrong.out.find("base.rules:2:14: error[R210]: `w` is not bound here") != std::string::npos);
+  CHECK(wrong.out.find("included from") != std::string::npos);
+}
+
+TEST_CASE("check tells what is never used, which keeps no file from being loaded") {
+  const ScratchDirectory scratch;
+  const std::string path = write_rules(scratch, "rules a { grad(y: affine(x, w, b), g) => vjp(y, g) }\n");
+  const CommandResult result = run_command({"check", path});
+  CHECK(result.code == 0);
+  CHECK(result.out.find("warning[R211]: the variable `w` is never used") != std::string::npos);
+  CHECK(result.out.find("0 analyzers: 2 warnings\n") != std::string::npos);
+}
