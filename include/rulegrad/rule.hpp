@@ -58,6 +58,7 @@ using Terms = std::vector<Term>;
 struct Let {
   std::string name;
   TermId value = no_term;
+  SourceRange where = {};
 };
 
 /// Which nodes a rule rewrites: `grad` ones (analyzers), `vjp` ones (derivatives), or the forward graph.
@@ -75,6 +76,7 @@ struct Rule {
   std::vector<Let> lets;
   TermId result = no_term;
   SourceRange where;
+  SourceRange cotangent_where, wrt_where;
 };
 
 /// An interval of numbers that a parameter must lie in.
@@ -114,6 +116,7 @@ struct Function {
   std::vector<Let> lets;
   TermId result = no_term;
   SourceRange where;
+  std::vector<SourceRange> parameters_where;
 };
 
 /// `op name(parameters): class = result`: an operator defined by its expansion.
@@ -125,6 +128,8 @@ struct CompositeOp {
   std::string op_class;
   TermId result = no_term;
   SourceRange where;
+  std::vector<SourceRange> parameters_where;
+  SourceRange op_class_where;
 };
 
 /// `use set(arguments) on selector`
@@ -169,6 +174,8 @@ struct AnalyzerDefinition {
   TermId result = no_term;  ///< absent: the relevance of the input
   std::vector<std::string> properties;  ///< `declare conserves linear`: tested, never trusted
   SourceRange where;
+  SourceRange fallback_where;
+  std::vector<SourceRange> properties_where;
 };
 
 /// A whole file of rules, in the order of the file within each kind.

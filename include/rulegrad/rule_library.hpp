@@ -9,10 +9,13 @@
 #include <string_view>
 #include <vector>
 
+#include "rulegrad/check.hpp"
 #include "rulegrad/operators.hpp"
 #include "rulegrad/rule.hpp"
 
 namespace [[gnu::visibility("default")]] rulegrad {
+
+class Samplers;
 
 /// Rule sets, functions and analyzers by name: the ones that ship, and those of the user's files beside them.
 class RuleLibrary {
@@ -22,8 +25,9 @@ class RuleLibrary {
   /// The shipped `rules/*.rules`, parsed once.
   [[nodiscard]] static const RuleLibrary& builtin();
 
-  /// Adds all items of a file, whose includes must be there. Throws Error(rule) that names both places when a name is
-  /// taken.
+  /// Adds all items of a file, whose includes must be there, once they are checked (rulegrad/check.hpp) together with
+  /// what the library holds. Throws RuleError with every error found; then nothing is added. An item that equals one
+  /// that is there is that one.
   void add(const RuleFile& file);
   /// Parses the text of a file and adds it; `path` is what messages call it.
   void add_text(std::string_view text, const std::string& path);
@@ -34,6 +38,13 @@ class RuleLibrary {
   /// Adds a rule set made with the C++ DSL.
   void add(RuleSet rules);
   void add(AnalyzerDefinition analyzer);
+
+  /// Operators that rules added from now on may name too: those of a program or plugin, beside the ones that are there.
+  void add_operators(const Operators& operators);
+  /// The same for what may stand behind `for ... in`.
+  void add_samplers(const Samplers& samplers);
+  /// What a file that is added may refer to.
+  [[nodiscard]] CheckContext check_context() const;
 
   /// Throw Error(unknown_name) with the nearest name.
   [[nodiscard]] const RuleSet& rule_set(std::string_view name) const;
@@ -53,6 +64,8 @@ class RuleLibrary {
 
  private:
   void add_file(const std::filesystem::path& path, std::vector<std::string>& chain);
+  void add(const RuleFile& file, std::string_view source);
+  void add_checked(const RuleFile& file);
   void add_operator(const CompositeOp& definition);
 
   std::map<std::string, std::shared_ptr<const RuleSet>, std::less<>> rule_sets_;
@@ -60,7 +73,9 @@ class RuleLibrary {
   std::map<std::string, std::shared_ptr<const Function>, std::less<>> owned_functions_;
   std::map<std::string, const Function*, std::less<>> functions_;
   Operators operators_ = Operators::builtin();
+  std::vector<std::string> samplers_;
   std::vector<std::shared_ptr<const OpSchema>> composites_;
+  std::map<std::string, std::shared_ptr<const CompositeOp>, std::less<>> definitions_;  ///< of the composites
   std::map<std::string, std::shared_ptr<const Rule>> raising_;       ///< by operator
   std::map<std::string, std::set<std::string>> visible_operators_;  ///< by file: its own and those of its includes
   std::map<std::string, std::string> files_;                        ///< canonical path -> what messages call it

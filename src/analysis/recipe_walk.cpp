@@ -137,7 +137,7 @@ void RecipeRun::walk() {
       step.where = active.rule->where;
       const Value value = std::move(applied->value);
       step.match = kept_match(std::move(*applied));
-      rewritten = conform(context, value, type, [&] { return fmt::format("{}this rule for {}", at_place(step.where), describe(node)); });
+      rewritten = conform(context, value, type, [&] { return fmt::format("{}this rule for {}", at_place(step.where), describe(node)); }, node);
     } else if (fallback_ == Fallback::error) {
       // The walk goes on as the gradient would, so that one error names every such node.
       unclaimed.add(node, slot, rules.nearest(node, slot));

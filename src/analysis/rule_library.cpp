@@ -9,21 +9,18 @@
 
 #include "analysis/shipped_rules.hpp"
 #include "rewrite/composite.hpp"
-#include "rewrite/evaluate.hpp"
 #include "rulegrad/error.hpp"
 #include "rulegrad/rule_text.hpp"
+#include "rulegrad/sampler.hpp"
 #include "support/text.hpp"
 
 namespace rulegrad {
 namespace {
 
 template <class Map, class T>
-void add_named(Map& map, T item, std::string_view kind) {
+void add_named(Map& map, T item) {
   auto shared = std::make_shared<const T>(std::move(item));
-  const auto [entry, fresh] = map.emplace(shared->name, shared);
-  if (!fresh)
-    throw Error(ErrorCode::rule, fmt::format("{}{} '{}' is defined already, at {}give it another name", at_place(shared->where),
-                                             kind, shared->name, at_place(entry->second->where)));
+  map.emplace(shared->name, shared);
 }
 
 template <class Map>
@@ -45,38 +42,66 @@ const auto& find_named(const Map& map, std::string_view name, std::string_view k
 const RuleLibrary& RuleLibrary::builtin() {
   static const RuleLibrary library = [] {
     RuleLibrary shipped;
-    for (const auto& [path, text] : shipped_rules()) shipped.add_text(text, std::string(path));
+    shipped.add_samplers(Samplers::builtin());
+    // The files refer to each other, so all are there before the first is checked.
+    std::vector<RuleFile> files;
+    for (const auto& [path, text] : shipped_rules()) shipped.add_checked(files.emplace_back(parse_rules(text, std::string(path))));
+    // Trials on samples cost a hundred times what the rest does; a test makes them.
+    CheckContext context = shipped.check_context();
+    context.try_samples = false;
+    for (std::size_t i = 0; i < files.size(); ++i) require_no_errors(check(files[i], context), shipped_rules()[i].second);
     return shipped;
   }();
   return library;
 }
 
-void RuleLibrary::add(const RuleFile& file) {
+CheckContext RuleLibrary::check_context() const {
+  CheckContext context;
+  context.operators = &operators_;
+  context.samplers = samplers_;
+  context.functions = functions_;
+  for (const auto& [name, definition] : definitions_) context.composites.emplace(name, definition.get());
+  for (const auto& [name, rules] : rule_sets_) context.rule_sets.emplace(name, rules.get());
+  for (const auto& [name, analyzer] : analyzers_) context.analyzers.emplace(name, analyzer.get());
+  return context;
+}
+
+void RuleLibrary::add(const RuleFile& file) { add(file, {}); }
+
+void RuleLibrary::add_checked(const RuleFile& file) {
   for (const Function& function : file.functions) {
-    add_named(owned_functions_, function, "fn");
+    add_named(owned_functions_, function);
     functions_.emplace(function.name, owned_functions_.at(function.name).get());
   }
   std::set<std::string>& visible = visible_operators_[file.path];
-  for (const CompositeOp& definition : file.operators) {
-    add_operator(definition);
-    visible.insert(definition.name);
+  for (const CompositeOp* definition : simplest_first(file)) {
+    add_operator(*definition);
+    visible.insert(definition->name);
   }
-  for (const RuleSet& rules : file.rule_sets) add(rules);
-  for (const AnalyzerDefinition& analyzer : file.analyzers) add(analyzer);
+  for (const RuleSet& rules : file.rule_sets) add_named(rule_sets_, rules);
+  for (const AnalyzerDefinition& analyzer : file.analyzers) add_named(analyzers_, analyzer);
+}
+
+void RuleLibrary::add_operators(const Operators& operators) {
+  for (const auto& schema : operators.all())
+    if (operators_.find(schema->name) == nullptr) operators_.add(schema);
+}
+
+void RuleLibrary::add_samplers(const Samplers& samplers) {
+  for (std::string& name : samplers.names())
+    if (std::find(samplers_.begin(), samplers_.end(), name) == samplers_.end()) samplers_.push_back(std::move(name));
 }
 
 void RuleLibrary::add_operator(const CompositeOp& definition) {
+  if (definitions_.contains(definition.name)) return;
   auto scope = std::make_shared<CompositeScope>();
   scope->operators = operators_;
   scope->functions = functions_;
   for (const auto& [name, function] : owned_functions_) scope->owned.push_back(function);
-  try {
-    const auto schema = make_composite(definition, scope);
-    operators_.add(schema);
-    composites_.push_back(schema);
-  } catch (const Error& error) {
-    throw Error(error.code(), at_place(definition.where) + error.what());
-  }
+  const auto schema = make_composite(definition, scope);
+  operators_.add(schema);
+  composites_.push_back(schema);
+  definitions_.emplace(definition.name, std::make_shared<const CompositeOp>(definition));
   if (auto rule = raising_rule(definition, *scope)) raising_.emplace(definition.name, std::make_shared<const Rule>(std::move(*rule)));
 }
 
@@ -95,7 +120,12 @@ void RuleLibrary::add_text(std::string_view text, const std::string& path) {
   if (!file.includes.empty())
     throw Error(ErrorCode::rule, fmt::format("{}: `include \"{}\"` needs a file to start from, but these rules were given as a text", path,
                                              file.includes.front()));
-  add(file);
+  add(file, text);
+}
+
+void RuleLibrary::add(const RuleFile& file, std::string_view source) {
+  require_no_errors(check(file, check_context()), source);
+  add_checked(file);
 }
 
 void RuleLibrary::add_file(const std::string& path) {
@@ -147,7 +177,7 @@ void RuleLibrary::add_file(const std::filesystem::path& path, std::vector<std::s
   }
   chain.pop_back();
   try {
-    add(parsed);
+    add(parsed, text.str());
   } catch (const Error& error) {
     if (chain.empty()) throw;
     throw Error(error.code(), error.what() + included());
@@ -155,8 +185,19 @@ void RuleLibrary::add_file(const std::filesystem::path& path, std::vector<std::s
   visible_operators_[parsed.path].merge(visible);
 }
 
-void RuleLibrary::add(RuleSet rules) { add_named(rule_sets_, std::move(rules), "rules"); }
-void RuleLibrary::add(AnalyzerDefinition analyzer) { add_named(analyzers_, std::move(analyzer), "analyzer"); }
+void RuleLibrary::add(RuleSet rules) {
+  RuleFile file;
+  file.path = rules.where.file;
+  file.rule_sets.push_back(std::move(rules));
+  add(file);
+}
+
+void RuleLibrary::add(AnalyzerDefinition analyzer) {
+  RuleFile file;
+  file.path = analyzer.where.file;
+  file.analyzers.push_back(std::move(analyzer));
+  add(file);
+}
 
 const RuleSet& RuleLibrary::rule_set(std::string_view name) const { return find_named(rule_sets_, name, "rule set"); }
 const AnalyzerDefinition& RuleLibrary::analyzer(std::string_view name) const { return find_named(analyzers_, name, "method"); }

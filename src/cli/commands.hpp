@@ -16,6 +16,7 @@ void add_analyze(CLI::App& app, Run& run);
 void add_inspect(CLI::App& app, Run& run);
 void add_methods(CLI::App& app, Run& run);
 void add_show(CLI::App& app, Run& run);
+void add_check(CLI::App& app, Run& run);
 void add_complete(CLI::App& app, Run& run);
 void add_explain(CLI::App& app, Run& run);
 void add_diff(CLI::App& app, Run& run);

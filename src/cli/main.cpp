@@ -12,7 +12,7 @@ int main(int argc, char** argv) {
       "rulegrad explains what a trained neural network answered: how much each pixel, feature or token counted.\n\n"
       "  rulegrad predict model.onnx --input cat.png --preprocess imagenet --labels labels.txt\n"
       "  rulegrad analyze model.onnx --input cat.png --preprocess imagenet --method lrp.epsilon_plus_flat --output cat_heat.png\n\n"
-      "`rulegrad methods` lists the methods, `rulegrad show METHOD` prints the rules of one.",
+      "`rulegrad methods` lists the methods, `rulegrad show METHOD` prints the rules of one, `rulegrad check FILE.rules` tells what is wrong\nwith rules of your own.",
       "rulegrad"};
   app.require_subcommand(1);
   app.set_version_flag("--version", std::string(rulegrad::version()));
@@ -22,6 +22,7 @@ int main(int argc, char** argv) {
   rulegrad::cli::add_inspect(app, run);
   rulegrad::cli::add_methods(app, run);
   rulegrad::cli::add_show(app, run);
+  rulegrad::cli::add_check(app, run);
   rulegrad::cli::add_complete(app, run);
   rulegrad::cli::add_explain(app, run);
   rulegrad::cli::add_diff(app, run);

@@ -74,6 +74,8 @@ Tensor target_rows(const std::vector<std::int64_t>& targets, std::int64_t first,
 
 RuleLibrary library_with(const Registry& registry, const std::vector<std::string>& files) {
   RuleLibrary library = registry.rules;
+  library.add_operators(registry.operators);
+  library.add_samplers(registry.samplers);
   for (const std::string& file : files) library.add_file(file);
   return library;
 }

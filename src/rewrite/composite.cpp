@@ -3,8 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
 #include <map>
 #include <mutex>
+#include <set>
 
 #include "rewrite/match.hpp"
 #include "rulegrad/error.hpp"
@@ -72,6 +74,30 @@ bool is_pattern(const Terms& terms, TermId id, const Operators& operators) {
   return std::all_of(term.args.begin(), term.args.end(), [&](TermId arg) { return is_pattern(terms, arg, operators); });
 }
 
+/// Small operands that the expression takes. Nothing tells their shapes but trying; parameters are often one number a
+/// channel, or one for all.
+std::vector<OpSample> samples_of(const std::function<Type(std::span<const Type>, const Attributes&)>& infer, std::size_t count, std::size_t data) {
+  const Dims data_shapes[] = {{2, 3}, {2, 3, 4, 4}}, parameter_shapes[] = {{2, 3}, {3}, {}, {4, 3}, {3, 4}};
+  std::vector<OpSample> result;
+  for (const Dims& shape : data_shapes)
+    for (const Dims& parameter : parameter_shapes) {
+      OpSample sample;
+      std::vector<Type> types;
+      for (std::size_t i = 0; i < count; ++i) {
+        sample.operands.push_back({i < data ? shape : parameter});
+        types.push_back({DType::float64, Shape::of(sample.operands.back().dims)});
+      }
+      try {
+        (void)infer(types, {});
+        result.push_back(std::move(sample));
+      } catch (const Error&) {
+        // Not these.
+      }
+      if (data == count) break;
+    }
+  return result;
+}
+
 }  // namespace
 
 std::shared_ptr<const OpSchema> make_composite(const CompositeOp& definition, std::shared_ptr<const CompositeScope> scope) {
@@ -112,6 +138,9 @@ std::shared_ptr<const OpSchema> make_composite(const CompositeOp& definition, st
       throw Error(error.code(), fmt::format("[{}] {}", definition.name, error.what()));
     }
   };
+  schema->samples = [infer = schema->infer, count = definition.parameters.size(), data](std::mt19937_64&) {
+    return samples_of(infer, count, data);
+  };
   return schema;
 }
 
@@ -136,6 +165,29 @@ std::optional<Rule> raising_rule(const CompositeOp& definition, const CompositeS
   rule.terms.push_back(std::move(call));
   rule.result = static_cast<TermId>(rule.terms.size()) - 1;
   return rule;
+}
+
+std::vector<const CompositeOp*> simplest_first(const RuleFile& file) {
+  std::vector<const CompositeOp*> result;
+  std::set<std::string> seen;
+  const std::function<void(const Terms&)> visit = [&](const Terms& terms) {
+    for (const Term& term : terms) {
+      if (term.kind != TermKind::call) continue;
+      for (const CompositeOp& op : file.operators)
+        if (op.name == term.name && seen.insert("op " + op.name).second) {
+          visit(op.terms);
+          result.push_back(&op);
+        }
+      for (const Function& function : file.functions)
+        if (function.name == term.name && seen.insert("fn " + function.name).second) visit(function.terms);
+    }
+  };
+  for (const CompositeOp& op : file.operators) {
+    if (!seen.insert("op " + op.name).second) continue;
+    visit(op.terms);
+    result.push_back(&op);
+  }
+  return result;
 }
 
 Standalone expand_alone(const OpSchema& op, std::span<const Type> operands) {

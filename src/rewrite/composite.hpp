@@ -25,6 +25,9 @@ struct CompositeScope {
 /// `activation`, `pool` and `affine`; all of them otherwise). Throws Error(rule) for a class that does not exist.
 [[nodiscard]] std::shared_ptr<const OpSchema> make_composite(const CompositeOp& definition, std::shared_ptr<const CompositeScope> scope);
 
+/// The operators of a file, each after those that it is made of, itself or through fns.
+[[nodiscard]] std::vector<const CompositeOp*> simplest_first(const RuleFile& file);
+
 /// The forward rule that finds the operator in a graph: its expression as a pattern. Nothing where the expression holds
 /// more than operators, numbers and its operands (functions are written out), or leaves an operand unnamed.
 [[nodiscard]] std::optional<Rule> raising_rule(const CompositeOp& definition, const CompositeScope& scope);

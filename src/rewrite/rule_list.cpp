@@ -114,7 +114,14 @@ NearMiss GradientRules::nearest(Expr node, std::size_t slot) const {
   return best;
 }
 
-std::optional<Expr> conform(const RewriteContext& context, const Value& value, const Type& type, const std::function<std::string()>& what) {
+bool spread_by(Expr node, const Shape& operand, const Shape& given) {
+  if (!node || !node.op().is(OpClass::elementwise) || given.dims() != node.shape().dims()) return false;
+  const auto wide = broadcast(operand, given);
+  return wide && wide->dims() == given.dims();
+}
+
+std::optional<Expr> conform(const RewriteContext& context, const Value& value, const Type& type, const std::function<std::string()>& what,
+                            Expr node) {
   if (const auto* number = std::get_if<double>(&value)) {
     if (*number == 0) return std::nullopt;
     return context.graph.apply(context.vocabulary.operators().at("fill"), {}, FillAttributes{*number, type.dtype, type.shape.with_samples(false)});
@@ -125,6 +132,8 @@ std::optional<Expr> conform(const RewriteContext& context, const Value& value, c
   if (expr->dtype() != type.dtype)
     throw Error(ErrorCode::dtype, fmt::format("{} gives {} where the operand is {}", what(), to_string(expr->type()), to_string(type)));
   if (expr->shape().dims() == type.shape.dims()) return *expr;
+  if (spread_by(node, type.shape, expr->shape()))
+    return context.graph.apply(context.vocabulary.operators().at("sum_to"), {*expr}, ShapeAttributes{type.shape.with_samples(false)});
   const auto wide = broadcast(expr->shape(), type.shape);
   if (!wide || wide->dims() != type.shape.dims())
     throw Error(ErrorCode::shape, fmt::format("{} gives shape {} but the operand it is for has shape {}", what(),

@@ -100,8 +100,12 @@ class GradientRules {
 };
 
 /// `value` as an expression of exactly this type: numbers and narrower values are spread, anything else is an Error
-/// that begins with `what()` and names both shapes. Nothing for the number 0.
+/// that begins with `what()` and names both shapes. Nothing for the number 0. Where `node` works element by element and
+/// spread the operand over its own shape, what the rule gives in that shape is summed over what the operand was spread to.
 [[nodiscard]] std::optional<Expr> conform(const RewriteContext& context, const Value& value, const Type& type,
-                                          const std::function<std::string()>& what);
+                                          const std::function<std::string()>& what, Expr node = {});
+
+/// Is `given` the shape of an elementwise operation that spread an operand of the shape `operand` over it?
+[[nodiscard]] bool spread_by(Expr node, const Shape& operand, const Shape& given);
 
 }  // namespace rulegrad

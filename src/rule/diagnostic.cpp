@@ -53,20 +53,15 @@ std::string place(const SourceRange& where) {
   return fmt::format("{}:{}:{}: ", where.file, where.line, where.column);
 }
 
-std::string render_all(const std::vector<Diagnostic>& diagnostics, std::string_view source) {
-  std::string text;
-  for (const Diagnostic& diagnostic : diagnostics) {
-    if (!text.empty()) text += "\n\n";
-    text += render(diagnostic, source);
-  }
-  return text;
+std::string_view name_of(Severity severity) {
+  return severity == Severity::error ? "error" : severity == Severity::warning ? "warning" : "note";
 }
 
 }  // namespace
 
 std::string render(const Diagnostic& diagnostic, std::string_view source) {
-  std::string text = fmt::format("{}error[{}]: {}{}", place(diagnostic.where), diagnostic.code,
-                                 diagnostic.message, excerpt(diagnostic.where, source));
+  std::string text = fmt::format("{}{}[{}]: {}{}", place(diagnostic.where), name_of(diagnostic.severity),
+                                 diagnostic.code, diagnostic.message, excerpt(diagnostic.where, source));
   for (const DiagnosticNote& note : diagnostic.notes) {
     if (!note.where) {
       text += fmt::format("\nnote: {}", note.message);
@@ -79,7 +74,16 @@ std::string render(const Diagnostic& diagnostic, std::string_view source) {
   return text;
 }
 
+std::string render(const std::vector<Diagnostic>& diagnostics, std::string_view source) {
+  std::string text;
+  for (const Diagnostic& diagnostic : diagnostics) {
+    if (!text.empty()) text += "\n\n";
+    text += render(diagnostic, source);
+  }
+  return text;
+}
+
 RuleError::RuleError(std::vector<Diagnostic> diagnostics, std::string_view source)
-    : Error(ErrorCode::rule, render_all(diagnostics, source)), diagnostics_(std::move(diagnostics)) {}
+    : Error(ErrorCode::rule, render(diagnostics, source)), diagnostics_(std::move(diagnostics)) {}
 
 }  // namespace rulegrad

@@ -96,7 +96,7 @@ void FileParser::statement(AnalyzerDefinition& result, TermParser& terms) {
     result.result = terms.expression("the result of the analyzer", "write `result relevance * input`");
   } else if (cursor_.accept("default")) {
     once(result.fallback.has_value(), word, default_place_);
-    default_place_ = cursor_.range(word);
+    default_place_ = result.fallback_where = cursor_.range(word);
     const auto found = std::find(fallback_words.begin(), fallback_words.end(), cursor_.peek().text);
     if (!cursor_.at_name() || found == fallback_words.end())
       cursor_.fail_expected("`error`, `gradient`, `pass` or `zero`",
@@ -255,6 +255,7 @@ void FileParser::properties(AnalyzerDefinition& result) {
                     {},
                     "leave one of them out"});
     result.properties.push_back(name);
+    result.properties_where.push_back(cursor_.range(cursor_.previous()));
   }
 }
 

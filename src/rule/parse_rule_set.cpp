@@ -218,6 +218,7 @@ Rule FileParser::rule(const Scope& outer) {
                      .expect_name("the operand that the rule is for, behind `wrt`",
                                   "write `grad(y: a + b, r) wrt a => a * r / y`")
                      .text;
+    result.wrt_where = cursor_.range(cursor_.previous());
     parser.scope.bind(result.wrt, Binding::value);
   }
   if (cursor_.accept("when"))
@@ -261,6 +262,7 @@ void FileParser::gradient_pattern(Rule& rule, TermParser& parser, const Token& w
          help + "; `_` if the rule does not read it"});
   cursor_.expect(",", "between the pattern and the name of the cotangent", help);
   rule.cotangent = cursor_.expect_name("the name of the cotangent", help).text;
+  rule.cotangent_where = cursor_.range(cursor_.previous());
   parser.scope.bind(rule.cotangent, Binding::value);
   if (cursor_.at(","))
     cursor_.fail({"R116",

@@ -126,7 +126,8 @@ void FileParser::include() {
   expect_end_of("the included file", false);
 }
 
-std::vector<std::string> FileParser::names_in_parentheses(std::string_view what, std::string_view help) {
+std::vector<std::string> FileParser::names_in_parentheses(std::string_view what, std::string_view help,
+                                                          std::vector<SourceRange>& where) {
   std::vector<std::string> names;
   cursor_.expect("(", "before the parameters", help);
   if (cursor_.accept(")")) return names;
@@ -139,6 +140,7 @@ std::vector<std::string> FileParser::names_in_parentheses(std::string_view what,
                     {},
                     "give one of them another name"});
     names.push_back(name.text);
+    where.push_back(cursor_.range(name));
   } while (cursor_.accept(","));
   cursor_.expect(")", "or `,` behind a parameter", help);
   return names;
@@ -153,7 +155,7 @@ void FileParser::function(std::string doc) {
   result.name = cursor_.expect_dotted_name("the name of the function", help);
   result.where = cursor_.range(name);
   result.where.length = static_cast<int>(result.name.size());
-  result.parameters = names_in_parentheses("a parameter of the function", help);
+  result.parameters = names_in_parentheses("a parameter of the function", help, result.parameters_where);
   cursor_.expect("=", "before the body of the function", help);
   Scope scope;
   for (const std::string& parameter : result.parameters) scope.bind(parameter, Binding::value);
@@ -173,8 +175,11 @@ void FileParser::composite(std::string doc) {
   result.name = cursor_.expect_dotted_name("the name of the operator", help);
   result.where = cursor_.range(name);
   result.where.length = static_cast<int>(result.name.size());
-  result.parameters = names_in_parentheses("an operand of the operator", help);
-  if (cursor_.accept(":")) result.op_class = cursor_.expect_name("the class of the operator", help).text;
+  result.parameters = names_in_parentheses("an operand of the operator", help, result.parameters_where);
+  if (cursor_.accept(":")) {
+    result.op_class = cursor_.expect_name("the class of the operator", help).text;
+    result.op_class_where = cursor_.range(cursor_.previous());
+  }
   cursor_.expect("=", "before what the operator stands for", help);
   if (cursor_.at("let"))
     cursor_.fail({"R121",

@@ -28,7 +28,8 @@ class FileParser {
   void skip_in_set();
   Rule rule(const Scope& outer);
   void gradient_pattern(Rule& rule, TermParser& parser, const Token& word);
-  std::vector<std::string> names_in_parentheses(std::string_view what, std::string_view help);
+  std::vector<std::string> names_in_parentheses(std::string_view what, std::string_view help,
+                                                std::vector<SourceRange>& where);
   std::vector<Parameter> parameters(TermParser& terms);
   Parameter parameter(TermParser& terms);
   /// Parameters before a block; behind a mistake in them the block follows.

@@ -84,6 +84,7 @@ Let TermParser::let() {
   cursor_.next();
   Let result;
   result.name = cursor_.expect_name("the name that `let` binds", help).text;
+  result.where = cursor_.range(cursor_.previous());
   cursor_.expect("=", fmt::format("after `let {}`", result.name), help);
   result.value = expression(fmt::format("the value of `{}`", result.name), help);
   scope.bind(result.name, Binding::value);

@@ -30,6 +30,7 @@ TEST_CASE("a sampler of one's own drives a loop of a method") {
                            const Expr t = call.graph.apply(call.operators.at("cast"), {index}, CastAttributes{call.graph.real()});
                            return std::vector<Expr>{t, t * 0.0 + 0.5};
                          }});
+  registry.rules.add_samplers(registry.samplers);
   registry.rules.add_text("rulegrad 1\nanalyzer two_ends {\n  extends gradient\n  for (t, q) in ends()\n"
                           "  at input = t * input\n  result (sum over t (q * relevance)) * input\n}\n", "ends.rules");
   const Model model = Sequential({B, 1}, DType::float64).dense(Tensor({1, 1}, {1.0})).then([](Expr x) { return x * x * x; }).finish();

@@ -63,6 +63,7 @@ const std::uint32_t rulegrad_plugin_interface = plugin_interface;
 void rulegrad_plugin(Registry& registry) {
   registry.operators.add(softsign());
   registry.kernels.set("softsign", softsign_kernel());
+  registry.rules.add_operators(registry.operators);
   registry.rules.add_text(R"(rulegrad 1
 rules softsign_lrp {
   grad(softsign(x), r) => r

@@ -1,0 +1,192 @@
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <fstream>
+#include <memory>
+#include <optional>
+#include <set>
+#include <sstream>
+
+#include "cli/commands.hpp"
+#include "cli/question.hpp"
+#include "cli/session.hpp"
+#include "rulegrad/analyzer.hpp"
+#include "rulegrad/check.hpp"
+#include "rulegrad/error.hpp"
+#include "rulegrad/rule_library.hpp"
+#include "rulegrad/rule_text.hpp"
+
+namespace rulegrad::cli {
+namespace {
+
+struct Options {
+  std::vector<std::string> files;
+  ModelOptions model;
+};
+
+std::string counted(std::size_t count, std::string_view noun) { return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s"); }
+
+std::string read_rules(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::ostringstream text;
+  if (!file || !(text << file.rdbuf()))
+    throw Error(ErrorCode::io, fmt::format("cannot read the rule file '{}'; is the path right and the file readable?", path));
+  return text.str();
+}
+
+/// What was found, as it is told.
+struct Report {
+  std::size_t errors = 0, warnings = 0;
+
+  void add(const Diagnostic& finding, std::string_view source) {
+    fmt::print("{}\n\n", render(finding, source));
+    errors += finding.severity == Severity::error ? 1 : 0;
+    warnings += finding.severity == Severity::warning ? 1 : 0;
+  }
+  void add_error(const std::string& text) {
+    fmt::print("{}\n\n", text);
+    ++errors;
+  }
+};
+
+/// Rules that an analyzer of the file uses and that no gradient node of a model reached.
+class Unreached {
+ public:
+  explicit Unreached(const RuleFile& file) : file_(file) {}
+
+  void add_used(const AnalyzerDefinition& analyzer) {
+    for (const Use& use : analyzer.uses) add_set(analyzer.terms[static_cast<std::size_t>(use.set)].name);
+  }
+  void remove_applied(const Provenance& steps) {
+    for (const Step& step : steps)
+      if (!step.where.file.empty()) applied_.insert({step.where.line, step.where.column});
+  }
+  [[nodiscard]] std::vector<Diagnostic> warnings() const {
+    std::vector<Diagnostic> result;
+    // What `next` asks for leaves no trace of its own.
+    for (const RuleSet* set : used_)
+      for (const Rule& rule : set->rules)
+        if (applied_.contains({rule.where.line, rule.where.column}) &&
+            std::any_of(rule.terms.begin(), rule.terms.end(), [](const Term& term) { return term.kind == TermKind::call && term.name == "next"; }))
+          return result;
+    for (const RuleSet* set : used_)
+      for (const Rule& rule : set->rules) {
+        if (rule.level == RuleLevel::forward || applied_.contains({rule.where.line, rule.where.column})) continue;
+        Diagnostic finding;
+        finding.code = "R271";
+        finding.severity = Severity::warning;
+        finding.where = rule.where;
+        finding.message = fmt::format("this rule of `{}` is never applied on this model", set->name);
+        result.push_back(std::move(finding));
+      }
+    return result;
+  }
+
+ private:
+  void add_set(const std::string& name) {
+    const auto own = std::find_if(file_.rule_sets.begin(), file_.rule_sets.end(), [&](const RuleSet& set) { return set.name == name; });
+    if (own == file_.rule_sets.end() || !used_.insert(&*own).second) return;
+    for (const TermId id : own->uses) add_set(own->terms[static_cast<std::size_t>(id)].name);
+  }
+
+  const RuleFile& file_;
+  std::set<const RuleSet*> used_;
+  std::set<std::pair<int, int>> applied_;
+};
+
+class Checking {
+ public:
+  explicit Checking(const Options& options) : options_(options), library_(library_with(options.model.registry(), {})) {}
+
+  void run() {
+    for (const std::string& path : options_.files) check_file(path);
+    if (report_.errors > 0)
+      throw Error(ErrorCode::rule, fmt::format("{}{}", counted(report_.errors, "error"), report_.warnings > 0 ? " and " + counted(report_.warnings, "warning") : ""));
+    fmt::print("{} in {}, {}: {}\n", counted(rules_, "rule"), counted(sets_, "set"), counted(analyzers_, "analyzer"),
+               report_.warnings > 0 ? counted(report_.warnings, "warning") : "no problems");
+  }
+
+ private:
+  void check_file(const std::string& path) {
+    const std::string text = read_rules(path);
+    const RuleFile file = parsed(text, path);
+    const std::size_t before = report_.errors;
+    try {
+      library_.add_file(path);  // and what it includes
+    } catch (const RuleError& error) {
+      // What is wrong with this file is told below, with the warnings.
+      if (error.diagnostics().front().where.file != path) return report_.add_error(error.what());
+    } catch (const Error& error) {
+      return report_.add_error(error.what());
+    }
+    for (const Diagnostic& finding : check(file, library_.check_context())) report_.add(finding, text);
+    sets_ += file.rule_sets.size();
+    analyzers_ += file.analyzers.size();
+    for (const RuleSet& set : file.rule_sets) rules_ += set.rules.size();
+    if (report_.errors > before) return;
+    if (!options_.model.path.empty()) try_on_model(file, text);
+  }
+
+  RuleFile parsed(const std::string& text, const std::string& path) {
+    try {
+      return parse_rules(text, path);
+    } catch (const RuleError& error) {
+      fmt::print("{}\n\n", error.what());
+      throw Error(ErrorCode::rule, counted(error.diagnostics().size(), "error"));
+    }
+  }
+
+  /// Every analyzer of the file on the model: the nodes it leaves unclaimed, and the rules that never apply.
+  void try_on_model(const RuleFile& file, const std::string& text) {
+    if (!model_) model_.emplace(load_model(options_.model));
+    Question question;
+    question.output = model_->head(HeadKind::logit);
+    for (const ModelInput& input : model_->inputs())
+      if (is_floating(input.expr.dtype())) question.explained.push_back(input.expr);
+    Unreached unreached(file);
+    bool complete = true;
+    for (const AnalyzerDefinition& analyzer : file.analyzers) {
+      if (const auto missing = std::find_if(analyzer.parameters.begin(), analyzer.parameters.end(), [](const Parameter& p) { return p.fallback == no_term; });
+          missing != analyzer.parameters.end()) {
+        fmt::print("`{}` is not tried on the model: its parameter `{}` has no default\n\n", analyzer.name, missing->name);
+        complete = false;
+        continue;
+      }
+      unreached.add_used(analyzer);
+      try {
+        unreached.remove_applied(analyze(library_, {analyzer.name, {}}, question, options_.model.registry().operators, options_.model.registry().samplers).steps);
+      } catch (const Error& error) {
+        complete = false;
+        if (error.code() == ErrorCode::unclaimed)
+          report_.add_error(fmt::format("{}:{}:{}: error[R270]: on {} {}", analyzer.where.file, analyzer.where.line, analyzer.where.column, options_.model.path, error.what()));
+        else
+          report_.add_error(fmt::format("{}:{}:{}: error[R272]: `{}` cannot run on {}: {}", analyzer.where.file, analyzer.where.line, analyzer.where.column, analyzer.name,
+                                        options_.model.path, error.what()));
+      }
+    }
+    if (complete)
+      for (const Diagnostic& finding : unreached.warnings()) report_.add(finding, text);
+  }
+
+  const Options& options_;
+  RuleLibrary library_;
+  std::optional<Model> model_;
+  Report report_;
+  std::size_t rules_ = 0, sets_ = 0, analyzers_ = 0;
+};
+
+}  // namespace
+
+void add_check(CLI::App& app, Run& run) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("check", "Find what is wrong in rule files before they run, on their own or on a model");
+  command->add_option("file", options->files, "Rule files")->required()->type_name("FILE.rules");
+  command->add_option("--model", options->model.path, "A network, an ONNX file: which of its operations no rule claims, and which rules never apply")->type_name("MODEL");
+  add_plugin_option(*command, options->model);
+  command->callback([options, &run] {
+    run = [options] { Checking(*options).run(); };
+  });
+}
+
+}  // namespace rulegrad::cli
