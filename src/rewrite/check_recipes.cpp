@@ -109,7 +109,10 @@ class AnalyzerChecker {
                          holds(*set, false) ? fmt::format("its rules are for gradients: `use {}`", set->name) : std::string());
     }
     for (const Use& use : analyzer_.uses) {
-      const RuleSet* set = reference(use.set);
+      // A set that a parameter names is known when the analyzer runs.
+      const bool chosen = std::any_of(analyzer_.parameters.begin(), analyzer_.parameters.end(),
+                                      [&](const Parameter& p) { return p.type == "rules" && p.name == at(use.set).name; });
+      const RuleSet* set = chosen ? nullptr : reference(use.set);
       if (set != nullptr && !holds(*set, false))
         checking_.report("R254", at(use.set).where, fmt::format("`{}` holds no rules for gradients, so this `use` does nothing", set->name),
                          holds(*set, true) ? fmt::format("its rules rewrite the network itself: `canonize {}`", set->name) : std::string());
