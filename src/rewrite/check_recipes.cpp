@@ -112,6 +112,7 @@ class AnalyzerChecker {
       // A set that a parameter names is known when the analyzer runs.
       const bool chosen = std::any_of(analyzer_.parameters.begin(), analyzer_.parameters.end(),
                                       [&](const Parameter& p) { return p.type == "rules" && p.name == at(use.set).name; });
+      if (Binding* bound = chosen ? names_.find(at(use.set).name) : nullptr; bound != nullptr) bound->read = true;
       const RuleSet* set = chosen ? nullptr : reference(use.set);
       if (set != nullptr && !holds(*set, false))
         checking_.report("R254", at(use.set).where, fmt::format("`{}` holds no rules for gradients, so this `use` does nothing", set->name),
