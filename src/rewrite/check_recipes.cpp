@@ -119,6 +119,12 @@ class AnalyzerChecker {
 
   const RuleSet* reference(TermId id) {
     const Term& term = at(id);
+    // A parameter that stands for a rule set hides sets of its name.
+    const auto parameter = std::find_if(analyzer_.parameters.begin(), analyzer_.parameters.end(), [&](const Parameter& p) { return p.type == "rules" && p.name == term.name; });
+    if (parameter != analyzer_.parameters.end()) {
+      if (Binding* bound = names_.find(term.name)) bound->read = true;
+      return nullptr;
+    }
     const RuleSet* set = checking_.rule_set(term.name);
     if (set != nullptr)
       arguments(term, "rule set", set->parameters);

@@ -188,7 +188,7 @@ void check_rule_set(Checking& checking, const RuleSet& set) {
 void bind_parameters(Checking& checking, const Terms& terms, const std::vector<Parameter>& parameters, Names& names) {
   for (const Parameter& parameter : parameters) {
     if (parameter.fallback != no_term) TermChecker(checking, terms, names, Place::argument).check_parameter_value(parameter, parameter.fallback, true);
-    const bool callable = parameter.type == "sampler" || parameter.type == "analyzer";
+    const bool callable = parameter.type == "sampler" || parameter.type == "analyzer" || parameter.type == "rules";
     // A parameter without a type may be given a number or an array of numbers.
     names.bind({parameter.name, callable ? BoundBy::callable : BoundBy::parameter, parameter.where, parameter.type.empty() ? Sort::unknown : Sort::tensor});
   }

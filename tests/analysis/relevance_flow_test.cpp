@@ -122,7 +122,7 @@ TEST_CASE("two analyzers differ where their rules, their parameters or their can
   CHECK(Comparison(epsilon, epsilon).common() == epsilon.steps.size());
 
   const Comparison parameters(epsilon, small);
-  REQUIRE(parameters.differences().size() == 3);
+  REQUIRE(parameters.differences().size() == 6);
   CHECK(parameters.differences()[0].parameters == "epsilon: 1e-07 | 0.5");
 
   Comparison rules(epsilon, mixed);
