@@ -70,9 +70,10 @@ std::size_t Graph::place_of(std::uint32_t hash, std::span<const Expr> operands, 
   const std::size_t first = youngest * line & mask;
   for (std::size_t slot = first; slot < first + line; ++slot)
     if (ends(slot)) return slot;
-  // The line is full for good: nothing is ever taken out.
+  // The line is full for good: nothing is ever taken out. Full lines lie side by side, so an odd step of its own leads away.
+  const std::size_t step = (hash >> 7 | 1) & mask;
   std::size_t slot = hash & mask;
-  while (!ends(slot)) slot = (slot + 1) & mask;
+  while (!ends(slot)) slot = (slot + step) & mask;
   return slot;
 }
 

@@ -145,7 +145,6 @@ TEST_CASE("the peers' methods are the canonical ones where their quirks do not b
       {"innvestigate.lrp.w_square", "lrp.w_square:epsilon=1e-12"},
       {"innvestigate.lrp.flat", "lrp.flat:epsilon=1e-12"},
       {"innvestigate.lrp.z_plus", "lrp.z_plus:epsilon=1e-12"},
-      {"innvestigate.lrp.z_plus_fast", "lrp.z_plus:epsilon=1e-12"},
       {"innvestigate.lrp.alpha_1_beta_0", "lrp.alpha_1_beta_0:epsilon=1e-12,fill_empty=0"},
       {"innvestigate.lrp.alpha_2_beta_1", "lrp.alpha_2_beta_1:epsilon=1e-12,fill_empty=0"},
       {"innvestigate.lrp:rule=epsilon(1e-9)", "lrp.epsilon:epsilon=1e-9"}};

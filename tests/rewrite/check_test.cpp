@@ -68,7 +68,8 @@ TEST_CASE("the files of rules_ok that are meant to run, and every rule file that
       std::string findings;
       const std::string text = test::read_text(path);
       for (const Diagnostic& finding : check(parse_rules(text, path.filename().string()), RuleLibrary::builtin().check_context()))
-        findings += render(finding, text) + '\n';
+        // One set above another in an analyzer may well be meant to win: that is a note.
+        if (finding.severity != Severity::note) findings += render(finding, text) + '\n';
       CHECK(findings == "");
     }
   CHECK(files >= 6);
