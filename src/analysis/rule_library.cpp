@@ -202,6 +202,7 @@ void RuleLibrary::add(AnalyzerDefinition analyzer) {
 const RuleSet& RuleLibrary::rule_set(std::string_view name) const { return find_named(rule_sets_, name, "rule set"); }
 const AnalyzerDefinition& RuleLibrary::analyzer(std::string_view name) const { return find_named(analyzers_, name, "method"); }
 std::vector<std::string> RuleLibrary::analyzer_names() const { return keys(analyzers_); }
+std::vector<std::string> RuleLibrary::files() const { return keys(files_); }
 std::vector<std::string> RuleLibrary::rule_set_names() const { return keys(rule_sets_); }
 
 }  // namespace rulegrad
