@@ -102,6 +102,8 @@ class Model {
   [[nodiscard]] const std::vector<std::string>& notes() const { return parts_.notes; }
   /// Names of the classes, if the file holds them (metadata `labels`, a line each).
   [[nodiscard]] std::vector<std::string> labels() const;
+  /// The files it was read from: the model's own and those of its weights.
+  [[nodiscard]] const std::vector<std::filesystem::path>& files() const { return parts_.files; }
   /// 16 hexadecimal digits of the bytes of all files of the model (64-bit FNV-1a); reads them again.
   [[nodiscard]] std::string digest() const;
 

@@ -19,6 +19,7 @@ struct FlowRow {
   double bias = 0;      ///< what went to the operands more when biases, and addends that no input reaches, were 0
   double stabiliser = 0;  ///< and what more yet when `stabilize(z, eps)` was z
   double rest = 0;        ///< in, less all of that: what the rule itself does not hand on
+  double empty = 0;       ///< of the rest: what reached units with nothing to share it out over (z is exactly 0)
   double low = 0, high = 0;  ///< the smallest and the largest value sent
   double negative = 0;       ///< the share of values sent that are below 0
 };
@@ -43,6 +44,7 @@ class FlowQuestions {
   struct Asked {
     std::size_t step;
     std::size_t in, out, without_bias, transparent, low, high, negative;
+    std::vector<std::size_t> empty = {};
   };
   std::size_t ask(Expr expression);
 

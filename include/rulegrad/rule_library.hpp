@@ -61,6 +61,8 @@ class RuleLibrary {
   [[nodiscard]] std::vector<std::shared_ptr<const Rule>> raising_rules(const AnalyzerDefinition& analyzer) const;
   [[nodiscard]] std::vector<std::string> analyzer_names() const;
   [[nodiscard]] std::vector<std::string> rule_set_names() const;
+  /// Canonical paths of the files that were read.
+  [[nodiscard]] std::vector<std::string> files() const;
 
  private:
   void add_file(const std::filesystem::path& path, std::vector<std::string>& chain);

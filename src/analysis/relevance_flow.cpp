@@ -46,11 +46,16 @@ class Rebuilding {
     return done_.at(root);
   }
 
+  /// Every r / z that stands for an r / stabilize(z, eps).
+  [[nodiscard]] const std::vector<Expr>& shared() const { return shared_; }
+
  private:
   Expr rebuilt(Expr expr) {
     // r / stabilize(z, eps) with eps = 0 is r / z where z is not 0; nothing can be shared out where it is.
-    if (transparent_ && expr.is("div") && expr.operand(1).is("stabilize"))
-      return expr.graph().apply(op("over"), {done_.at(expr.operand(0)), done_.at(expr.operand(1))});
+    if (transparent_ && expr.is("div") && expr.operand(1).is("stabilize")) {
+      shared_.push_back(expr.graph().apply(op("over"), {done_.at(expr.operand(0)), done_.at(expr.operand(1))}));
+      return shared_.back();
+    }
     if (transparent_ && expr.is("stabilize")) return done_.at(expr.operand(0));
     std::vector<Expr> operands;
     bool changed = false;
@@ -58,13 +63,23 @@ class Rebuilding {
       operands.push_back(done_.at(operand));
       changed = changed || operands.back() != operand;
     }
-    return changed ? expr.graph().apply(expr.op(), std::move(operands), expr.attributes()) : expr;
+    const Expr result = changed ? expr.graph().apply(expr.op(), std::move(operands), expr.attributes()) : expr;
+    if (transparent_ && result.is("over")) shared_.push_back(result);
+    return result;
   }
 
   const Set& boundary_;
   Map done_;
   bool transparent_;
+  std::vector<Expr> shared_;
 };
+
+/// What `over` drops: its numerator where its denominator is 0.
+Expr dropped(Expr over) {
+  Graph& graph = over.graph();
+  const Expr zero = graph.scalar(0, over.dtype());
+  return graph.apply(op("where"), {graph.apply(op("equal"), {over.operand(1), zero}), over.operand(0), zero});
+}
 
 /// Operands that only shift the result: biases, means that are subtracted, addends that no explained input reaches.
 Map without_shifts(Expr node, const Set& reached_slots) {
@@ -122,12 +137,13 @@ FlowQuestions::FlowQuestions(const Analysis& analysis) {
     if (relevance) reached_.push_back(ask(probe::sum(relevance)));
 
   Expr before;
+  Set emptied;
   for (std::size_t i = 0; i < analysis.steps.size(); ++i) {
     const Step& step = analysis.steps[i];
     search_from_ = expressions_.size();  // equal sums are asked for by one step or by neighbours; the program shares the rest
     first_.push_back(step.node != before);
     before = step.node;
-    Asked asked{i, ask(probe::sum(step.cotangent)), none, none, none, none, none, none};
+    Asked asked{i, ask(probe::sum(step.cotangent)), none, none, none, none, none, none, {}};
     if (step.result) {
       Set boundary = forward;
       boundary.insert(gradients.begin(), gradients.end());
@@ -137,7 +153,12 @@ FlowQuestions::FlowQuestions(const Analysis& analysis) {
       const Map zeros = without_shifts(step.node, reached[step.node]);
       asked.out = ask(probe::sum(step.result));
       asked.without_bias = ask(probe::sum(Rebuilding(boundary, zeros, false).of(step.result)));
-      asked.transparent = ask(probe::sum(Rebuilding(boundary, zeros, true).of(step.result)));
+      Rebuilding transparent(boundary, zeros, true);
+      asked.transparent = ask(probe::sum(transparent.of(step.result)));
+      // The operands of one operation share the same quotient out.
+      if (first_.back()) emptied.clear();
+      for (const Expr over : transparent.shared())
+        if (emptied.insert(over).second) asked.empty.push_back(ask(probe::sum(dropped(over))));
       asked.low = ask(probe::amin(step.result));
       asked.high = ask(probe::amax(step.result));
       asked.negative = ask(probe::share_below_zero(step.result));
@@ -171,6 +192,7 @@ RelevanceFlow FlowQuestions::read(std::span<const Tensor> values) const {
     sum.bias += at(asked.without_bias) - row.out;
     sum.stabiliser += at(asked.transparent) - at(asked.without_bias);
     sum.rest -= at(asked.transparent);
+    for (const std::size_t index : asked.empty) sum.empty += at(index);
   }
   return flow;
 }

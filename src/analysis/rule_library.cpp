@@ -214,6 +214,7 @@ std::string RuleLibrary::rule_set_near(const std::string& name, std::string_view
 }
 
 std::vector<std::string> RuleLibrary::analyzer_names() const { return keys(analyzers_); }
+std::vector<std::string> RuleLibrary::files() const { return keys(files_); }
 std::vector<std::string> RuleLibrary::rule_set_names() const { return keys(rule_sets_); }
 
 }  // namespace rulegrad

@@ -9,6 +9,7 @@
 #include "cli/question.hpp"
 #include "cli/report.hpp"
 #include "cli/session.hpp"
+#include "cli/verify.hpp"
 #include "rulegrad/analyzer.hpp"
 #include "rulegrad/error.hpp"
 #include "rulegrad/io/npy.hpp"
@@ -28,6 +29,7 @@ struct Options {
   std::string labels;
   std::vector<std::string> nodes, keep;
   double memory = 1024;
+  bool verify = false;
   ReportOptions report;
 };
 
@@ -119,6 +121,7 @@ class Analyzing {
     std::vector<Expr> outputs;
     for (const AnalyzerCall& call : calls_) {
       const Analysis analysis = analyze(library_, call, question, options_.model.registry().operators, options_.model.registry().samplers);
+      verify_canonizers(options_.model, model_, library_, method_label(call), question.output, analysis, options_.verify);
       if (outputs.empty()) outputs.push_back(analysis.output);
       for (std::size_t k = 0; k < analysis.attributions.size(); ++k) {
         if (analysis.attributions[k].shape().rank() > question.explained[k].shape().rank()) stacked_.push_back(outputs.size());
@@ -160,6 +163,7 @@ void add_analyze(CLI::App& app, Run& run) {
       ->type_name("MB")
       ->check(CLI::PositiveNumber);
   command->add_option("--labels", options->labels, "A text file with one class name a line, for the labels of a grid")->type_name("FILE");
+  add_verify_option(*command, options->verify);
   add_report_options(*command, options->report);
   add_run_choices(*command, options->run);
   command->callback([options, &run] {

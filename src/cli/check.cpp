@@ -14,6 +14,7 @@
 #include "rulegrad/analyzer.hpp"
 #include "rulegrad/check.hpp"
 #include "rulegrad/error.hpp"
+#include "rulegrad/properties.hpp"
 #include "rulegrad/rule_library.hpp"
 #include "rulegrad/rule_text.hpp"
 
@@ -125,6 +126,7 @@ class Checking {
     analyzers_ += file.analyzers.size();
     for (const RuleSet& set : file.rule_sets) rules_ += set.rules.size();
     if (report_.errors > before) return;
+    for (const AnalyzerDefinition& analyzer : file.analyzers) try_declared(analyzer, text);
     if (!options_.model.path.empty()) try_on_model(file, text);
   }
 
@@ -134,6 +136,29 @@ class Checking {
     } catch (const RuleError& error) {
       fmt::print("{}\n\n", error.what());
       throw Error(ErrorCode::rule, counted(error.diagnostics().size(), "error"));
+    }
+  }
+
+  /// What the analyzer declares of itself, on layers and random networks.
+  void try_declared(const AnalyzerDefinition& analyzer, const std::string& text) {
+    const std::vector<PropertyTrial> trials = try_properties(library_, analyzer.name, options_.model.registry().operators, options_.model.registry().samplers);
+    for (std::size_t i = 0; i < trials.size(); ++i) {
+      const PropertyTrial& trial = trials[i];
+      if (trial.holds && trial.networks > 0) continue;
+      Diagnostic finding;
+      finding.where = i < analyzer.properties_where.size() ? analyzer.properties_where[i] : analyzer.where;
+      if (trial.holds) {
+        finding.code = "R281";
+        finding.severity = Severity::warning;
+        finding.message = fmt::format("`{}` declares `{}`, which could not be tried: it runs on none of the networks that it would be tried on", analyzer.name, trial.property);
+      } else {
+        finding.code = "R280";
+        finding.message = fmt::format("`{}` declares `{}`, which does not hold", analyzer.name, trial.property);
+        finding.notes.push_back({fmt::format("the smallest network on which it fails is {}", trial.network), {}});
+        finding.notes.push_back({trial.what, {}});
+        finding.help = fmt::format("leave `{}` out of `declare`, or change the rules", trial.property);
+      }
+      report_.add(finding, text);
     }
   }
 

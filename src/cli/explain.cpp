@@ -9,6 +9,7 @@
 #include "cli/options.hpp"
 #include "cli/question.hpp"
 #include "cli/sample_case.hpp"
+#include "cli/verify.hpp"
 #include "rulegrad/io/text_file.hpp"
 #include "rulegrad/relevance_flow.hpp"
 
@@ -25,6 +26,7 @@ struct Options {
   std::string dot;
   std::string node;
   std::size_t width = 0;
+  bool verify = false;
 };
 
 class Explaining {
@@ -38,6 +40,7 @@ class Explaining {
   void run() {
     const Registry& registry = options_.model.registry();
     const Analysis analysis = analyze(library_, call_, case_.question(), registry.operators, registry.samplers);
+    verify_canonizers(options_.model, case_.model(), library_, call_.name, case_.question().output, analysis, options_.verify);
     if (!options_.dot.empty()) io::write_text(options_.dot, explain_dot(analysis));  // first: what cannot be written prints nothing
     if (!options_.node.empty()) {
       fmt::print("{}", explain_node(analysis, options_.node));
@@ -71,6 +74,7 @@ void add_explain(CLI::App& app, Run& run) {
   add_sample_options(*command, options->input, options->sample);
   add_question_options(*command, options->question);
   add_run_choices(*command, options->run);
+  add_verify_option(*command, options->verify);
   add_width_option(*command, options->width);
   command->callback([options, &run] {
     run = [options] { Explaining(*options).run(); };

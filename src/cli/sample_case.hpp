@@ -18,6 +18,7 @@ class SampleCase {
  public:
   SampleCase(const ModelOptions& model, const QuestionOptions& question, const InputOptions& input, std::int64_t sample);
 
+  [[nodiscard]] const Model& model() const { return model_; }
   [[nodiscard]] const Question& question() const { return question_; }
   [[nodiscard]] bool has_sample() const { return samples_.has_value(); }
   [[nodiscard]] std::string sample_name() const;

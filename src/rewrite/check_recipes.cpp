@@ -109,7 +109,11 @@ class AnalyzerChecker {
                          holds(*set, false) ? fmt::format("its rules are for gradients: `use {}`", set->name) : std::string());
     }
     for (const Use& use : analyzer_.uses) {
-      const RuleSet* set = reference(use.set);
+      // A set that a parameter names is known when the analyzer runs.
+      const bool chosen = std::any_of(analyzer_.parameters.begin(), analyzer_.parameters.end(),
+                                      [&](const Parameter& p) { return p.type == "rules" && p.name == at(use.set).name; });
+      if (Binding* bound = chosen ? names_.find(at(use.set).name) : nullptr; bound != nullptr) bound->read = true;
+      const RuleSet* set = chosen ? nullptr : reference(use.set);
       if (set != nullptr && !holds(*set, false))
         checking_.report("R254", at(use.set).where, fmt::format("`{}` holds no rules for gradients, so this `use` does nothing", set->name),
                          holds(*set, true) ? fmt::format("its rules rewrite the network itself: `canonize {}`", set->name) : std::string());
@@ -119,12 +123,6 @@ class AnalyzerChecker {
 
   const RuleSet* reference(TermId id) {
     const Term& term = at(id);
-    // A parameter that stands for a rule set hides sets of its name.
-    const auto parameter = std::find_if(analyzer_.parameters.begin(), analyzer_.parameters.end(), [&](const Parameter& p) { return p.type == "rules" && p.name == term.name; });
-    if (parameter != analyzer_.parameters.end()) {
-      if (Binding* bound = names_.find(term.name)) bound->read = true;
-      return nullptr;
-    }
     const RuleSet* set = checking_.rule_set(term.name);
     if (set != nullptr)
       arguments(term, "rule set", set->parameters);

@@ -85,7 +85,7 @@ class SampleChecker {
         for (const Word* word : checking_.words_of(*function))
           if (needs_more(*word)) return false;
     }
-    return std::none_of(set_.parameters.begin(), set_.parameters.end(), [](const Parameter& p) { return p.type == "node" || p.type == "analyzer" || p.type == "sampler" || p.type == "rules"; });
+    return std::none_of(set_.parameters.begin(), set_.parameters.end(), [](const Parameter& p) { return p.type == "node" || p.type == "analyzer" || p.type == "sampler"; });
   }
 
   [[nodiscard]] std::vector<const OpSchema*> operators() const {

@@ -196,18 +196,18 @@ void TermChecker::check_arguments(const Term& reference, std::string_view kind, 
 void TermChecker::check_parameter_value(const Parameter& parameter, TermId value, bool is_default) {
   const Term& term = at(value);
   const bool bound = term.kind == TermKind::variable && names_.find(term.name) != nullptr;
-  if (parameter.type == "rules" && (term.kind == TermKind::variable || term.kind == TermKind::call) && !bound) {
-    if (const RuleSet* set = checking_.rule_set(term.name))
-      check_arguments(term, "rule set", set->parameters);
-    else
-      checking_.report("R204", term.where, unknown_name_message("rule set", term.name, checking_.rule_set_names()));
-    return;
-  }
   if (parameter.type == "analyzer" && (term.kind == TermKind::variable || term.kind == TermKind::call) && !bound) {
     if (const AnalyzerDefinition* analyzer = checking_.analyzer(term.name))
       check_arguments(term, "analyzer", analyzer->parameters);
     else
       checking_.report("R205", term.where, unknown_name_message("analyzer", term.name, checking_.analyzer_names()));
+    return;
+  }
+  if (parameter.type == "rules" && (term.kind == TermKind::variable || term.kind == TermKind::call) && !bound) {
+    if (const RuleSet* set = checking_.rule_set(term.name); set != nullptr)
+      check_arguments(term, "rule set", set->parameters);
+    else
+      checking_.report("R204", term.where, unknown_name_message("rule set", term.name, checking_.rule_set_names()));
     return;
   }
   if (parameter.type == "sampler" && term.kind == TermKind::variable && !bound) {

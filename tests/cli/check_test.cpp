@@ -88,3 +88,14 @@ TEST_CASE("check tells what is never used, which keeps no file from being loaded
   CHECK(result.out.find("warning[R211]: the variable `w` is never used") != std::string::npos);
   CHECK(result.out.find("0 analyzers: 2 warnings\n") != std::string::npos);
 }
+
+TEST_CASE("check tries what analyzers declare and prints the smallest network that fails") {
+  const ScratchDirectory scratch;
+  const std::string path = write_rules(scratch, "rules cut { grad(relu(x), g) => max(g, 0) }\nanalyzer a {\n  use cut\n  default gradient\n  declare linear\n}\n");
+  const CommandResult result = run_command({"check", path});
+  CHECK(result.code == 2);
+  CHECK(result.out.find("mine.rules:6:11: error[R280]: `a` declares `linear`, which does not hold\n    6 |   declare linear\n      |           ^~~~~~\n"
+                        "note: the smallest network on which it fails is x [1, 1] -> relu, without biases\nnote: x = [") != std::string::npos);
+  const std::string unknown = write_rules(scratch, "rules none { grad(gelu(x), g) => g }\nanalyzer a { use none  declare linear }\n");
+  CHECK(run_command({"check", unknown}).out.find("warning[R281]") != std::string::npos);
+}
