@@ -153,6 +153,8 @@ void RecipeRun::walk() {
     analysis_.steps.push_back(std::move(step));
     return sent ? std::optional(sent) : std::nullopt;
   };
+  // Most operations have one operand that relevance flows to, sums two.
+  analysis_.steps.reserve(analysis_.steps.size() + on_the_way.order().size() + on_the_way.order().size() / 4);
   const std::pair<Expr, Expr> start{final_output_, analysis_.seed};
   totals_ = reverse_walk(on_the_way, engine_.operators, std::span(&start, 1), close);
   if (!unclaimed.empty()) throw Error(ErrorCode::unclaimed, unclaimed.message(name, rules_));
