@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # Several test programs share the cores: threads that wait must not spin.
-export OMP_WAIT_POLICY=passive OPENBLAS_NUM_THREADS=1
+export OMP_WAIT_POLICY=passive OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=2
 start=$SECONDS
 scripts/install_dependencies.sh
 if command -v ccache >/dev/null && [ -z "${CXX:-}" ]; then export CC="ccache gcc" CXX="ccache g++"; fi
