@@ -96,6 +96,6 @@ TEST_CASE("check tries what analyzers declare and prints the smallest network th
   CHECK(result.code == 2);
   CHECK(result.out.find("mine.rules:6:11: error[R280]: `a` declares `linear`, which does not hold\n    6 |   declare linear\n      |           ^~~~~~\n"
                         "note: the smallest network on which it fails is x [1, 1] -> relu, without biases\nnote: x = [") != std::string::npos);
-  const std::string unknown = write_rules(scratch, "rules none { grad(gelu(x), g) => g }\nanalyzer a { use none  declare linear }\n");
+  const std::string unknown = write_rules(scratch, "rules other { grad(gelu(x), g) => g }\nanalyzer a { use other  declare linear }\n");
   CHECK(run_command({"check", unknown}).out.find("warning[R281]") != std::string::npos);
 }
