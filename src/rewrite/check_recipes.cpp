@@ -24,7 +24,7 @@ class AnalyzerChecker {
   }
 
   void run() {
-    bind_parameters(checking_, analyzer_.terms, analyzer_.parameters, names_);
+    bind_parameters(checking_, analyzer_.terms, analyzer_.parameters, names_, analyzer_.name);
     loops();
     extends();
     // They may stand in any order.

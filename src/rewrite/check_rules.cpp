@@ -160,7 +160,7 @@ class RuleChecker {
 
 void check_rule_set(Checking& checking, const RuleSet& set) {
   Names parameters;
-  bind_parameters(checking, set.terms, set.parameters, parameters);
+  bind_parameters(checking, set.terms, set.parameters, parameters, set.name);
   std::map<std::string, SourceRange> named;
   for (const Rule& rule : set.rules) {
     if (!rule.name.empty())
@@ -185,9 +185,9 @@ void check_rule_set(Checking& checking, const RuleSet& set) {
   report_unread_parameters(checking, parameters, fmt::format("the rule set `{}`", set.name));
 }
 
-void bind_parameters(Checking& checking, const Terms& terms, const std::vector<Parameter>& parameters, Names& names) {
+void bind_parameters(Checking& checking, const Terms& terms, const std::vector<Parameter>& parameters, Names& names, std::string_view owner) {
   for (const Parameter& parameter : parameters) {
-    if (parameter.fallback != no_term) TermChecker(checking, terms, names, Place::argument).check_parameter_value(parameter, parameter.fallback, true);
+    if (parameter.fallback != no_term) TermChecker(checking, terms, names, Place::argument).check_parameter_value(parameter, parameter.fallback, true, owner);
     const bool callable = parameter.type == "sampler" || parameter.type == "analyzer" || parameter.type == "rules";
     // A parameter without a type may be given a number or an array of numbers.
     names.bind({parameter.name, callable ? BoundBy::callable : BoundBy::parameter, parameter.where, parameter.type.empty() ? Sort::unknown : Sort::tensor});

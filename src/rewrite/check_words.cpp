@@ -101,7 +101,7 @@ Sort TermChecker::call_word(const Word& word, const Term& term) {
     if (name == "of" && word.name == "relevance") {
       Parameter method;
       method.type = "analyzer";
-      check_parameter_value(method, value, false);
+      check_parameter_value(method, value, false, {});
     } else {
       argument(word.position_of(name).value_or(given), value);
     }
@@ -167,7 +167,7 @@ void TermChecker::check_arguments(const Term& reference, std::string_view kind, 
       continue;
     }
     has[i] = true;
-    check_parameter_value(parameters[i], reference.args[i], false);
+    check_parameter_value(parameters[i], reference.args[i], false, reference.name);
   }
   for (const auto& [name, value] : reference.named) {
     const auto found = std::find_if(parameters.begin(), parameters.end(), [&](const Parameter& p) { return p.name == name; });
@@ -184,7 +184,7 @@ void TermChecker::check_arguments(const Term& reference, std::string_view kind, 
     if (has[i])
       checking_.report("R250", at(value).where, fmt::format("the parameter `{}` of `{}` is given twice: by position and by name", name, reference.name), "leave one of them out");
     has[i] = true;
-    check_parameter_value(*found, value, false);
+    check_parameter_value(*found, value, false, reference.name);
   }
   for (std::size_t i = 0; i < parameters.size(); ++i)
     if (!has[i] && parameters[i].fallback == no_term)
@@ -193,7 +193,7 @@ void TermChecker::check_arguments(const Term& reference, std::string_view kind, 
           .notes.push_back({"the parameter is declared here", parameters[i].where});
 }
 
-void TermChecker::check_parameter_value(const Parameter& parameter, TermId value, bool is_default) {
+void TermChecker::check_parameter_value(const Parameter& parameter, TermId value, bool is_default, std::string_view owner) {
   const Term& term = at(value);
   const bool bound = term.kind == TermKind::variable && names_.find(term.name) != nullptr;
   if (parameter.type == "analyzer" && (term.kind == TermKind::variable || term.kind == TermKind::call) && !bound) {
@@ -204,7 +204,7 @@ void TermChecker::check_parameter_value(const Parameter& parameter, TermId value
     return;
   }
   if (parameter.type == "rules" && (term.kind == TermKind::variable || term.kind == TermKind::call) && !bound) {
-    if (const RuleSet* set = checking_.rule_set(term.name); set != nullptr)
+    if (const RuleSet* set = checking_.rule_set_near(term.name, owner))
       check_arguments(term, "rule set", set->parameters);
     else
       checking_.report("R204", term.where, unknown_name_message("rule set", term.name, checking_.rule_set_names()));

@@ -79,6 +79,13 @@ std::vector<Diagnostic> Checking::take() {
 const CompositeOp* Checking::composite(std::string_view name) const { return find_item(file.operators, context.composites, name); }
 const Function* Checking::function(std::string_view name) const { return find_item(file.functions, context.functions, name); }
 const RuleSet* Checking::rule_set(std::string_view name) const { return find_item(file.rule_sets, context.rule_sets, name); }
+const RuleSet* Checking::rule_set_near(const std::string& name, std::string_view owner) const {
+  for (std::size_t dot = owner.rfind('.'); dot != std::string_view::npos; dot = owner.rfind('.')) {
+    owner = owner.substr(0, dot);
+    if (const RuleSet* inner = rule_set(fmt::format("{}.{}", owner, name))) return inner;
+  }
+  return rule_set(name);
+}
 const AnalyzerDefinition* Checking::analyzer(std::string_view name) const {
   return find_item(file.analyzers, context.analyzers, name);
 }

@@ -71,6 +71,8 @@ class Checking {
   [[nodiscard]] const CompositeOp* composite(std::string_view name) const;
   [[nodiscard]] const Function* function(std::string_view name) const;
   [[nodiscard]] const RuleSet* rule_set(std::string_view name) const;
+  /// As RuleLibrary::rule_set_near: `flat` for `zennit.lrp` is `zennit.flat` where there is one.
+  [[nodiscard]] const RuleSet* rule_set_near(const std::string& name, std::string_view owner) const;
   [[nodiscard]] const AnalyzerDefinition* analyzer(std::string_view name) const;
   /// An operator, a composite one or a class.
   [[nodiscard]] bool names_operation(std::string_view name) const;
