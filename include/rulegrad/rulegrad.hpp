@@ -18,6 +18,7 @@
 #include "rulegrad/model.hpp"
 #include "rulegrad/network.hpp"
 #include "rulegrad/parse_graph.hpp"
+#include "rulegrad/patterns.hpp"
 #include "rulegrad/plugin.hpp"
 #include "rulegrad/program.hpp"
 #include "rulegrad/rebuild.hpp"

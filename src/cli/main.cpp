@@ -26,6 +26,7 @@ int main(int argc, char** argv) {
   rulegrad::cli::add_complete(app, run);
   rulegrad::cli::add_explain(app, run);
   rulegrad::cli::add_diff(app, run);
+  rulegrad::cli::add_patterns(app, run);
   rulegrad::cli::add_reference(app, run);
   try {
     app.parse(argc, argv);

@@ -204,8 +204,10 @@ Tensor read_npy(const std::filesystem::path& path) {
                     path.string());
 }
 
+std::string encode_npy_preamble(const Tensor& tensor) { return npy_preamble({descr_of(tensor.dtype()), false, tensor.dims()}); }
+
 void write_npy(const std::filesystem::path& path, const Tensor& tensor) {
-  const std::string preamble = npy_preamble({descr_of(tensor.dtype()), false, tensor.dims()});
+  const std::string preamble = encode_npy_preamble(tensor);
   write_atomically(path, {std::as_bytes(std::span(preamble)), {tensor.data(), tensor.bytes()}}, "write_npy");
 }
 

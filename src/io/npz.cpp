@@ -160,7 +160,65 @@ std::vector<std::pair<std::string, Tensor>> read_npz(const std::filesystem::path
   return arrays;
 }
 
+namespace {
+
+/// Little-endian numbers and text, one after the other.
+class Bytes {
+ public:
+  Bytes& number(std::uint64_t value, std::size_t size) {
+    for (std::size_t i = 0; i < size; ++i) bytes_.push_back(i < 8 ? static_cast<std::byte>(value >> (8 * i) & 0xFF) : std::byte{0});
+    return *this;
+  }
+  Bytes& raw(std::span<const std::byte> more) {
+    bytes_.insert(bytes_.end(), more.begin(), more.end());
+    return *this;
+  }
+  Bytes& text(std::string_view more) { return raw(std::as_bytes(std::span(more))); }
+  [[nodiscard]] std::span<const std::byte> all() const { return bytes_; }
+
+ private:
+  std::vector<std::byte> bytes_;
+};
+
+}  // namespace
+
+void write_npz(const std::filesystem::path& path, std::span<const std::pair<std::string, Tensor>> arrays) {
+  // Version 2.0 of the format, no flags, method 0 (stored), and 1980-01-01 as the time of each file.
+  constexpr std::uint64_t stored_in_1980 = std::uint64_t{(1U << 5) | 1U} << 48;
+  Bytes files, directory;
+  std::vector<std::string> names;
+  for (const auto& [name, array] : arrays) {
+    if (std::ranges::find(names, name) != names.end())
+      throw Error(ErrorCode::invalid_argument, fmt::format("[write_npz] '{}': there are two arrays with the name '{}'", path.string(), name));
+    names.push_back(name);
+    const std::string file = name + ".npy", preamble = encode_npy_preamble(array);
+    const std::uint64_t size = preamble.size() + array.bytes(), offset = files.all().size();
+    if (offset + size + file.size() > 0xFFFF0000 || file.size() > 0xFFFF || names.size() > 0xFFFF)
+      throw Error(ErrorCode::io, fmt::format("[write_npz] '{}': with '{}' the archive would exceed 4 GiB; write its arrays as .npy files", path.string(), name));
+    const auto* data = reinterpret_cast<const Bytef*>(array.data());
+    const auto of_preamble = crc32_z(0, reinterpret_cast<const Bytef*>(preamble.data()), preamble.size());
+    const std::uint64_t crc = array.bytes() == 0 ? of_preamble : crc32_z(of_preamble, data, array.bytes());
+    const auto common = [&](Bytes& to) {
+      to.number(20, 2).number(stored_in_1980, 8).number(crc, 4).number(size, 4).number(size, 4).number(file.size(), 2).number(0, 2);
+    };
+    files.number(0x04034b50, 4);
+    common(files);
+    files.text(file).text(preamble).raw({array.data(), array.bytes()});
+    directory.number(0x02014b50, 4).number(20, 2);
+    common(directory);
+    directory.number(0, 10).number(offset, 4).text(file);
+  }
+  Bytes end;
+  end.number(0x06054b50, 4).number(0, 4).number(names.size(), 2).number(names.size(), 2);
+  end.number(directory.all().size(), 4).number(files.all().size(), 4).number(0, 2);
+  write_atomically(path, {files.all(), directory.all(), end.all()}, "write_npz");
+}
+
 #else
+
+void write_npz(const std::filesystem::path& path, std::span<const std::pair<std::string, Tensor>>) {
+  fail_missing_feature(fmt::format("write_npz '{}'", path.string()), "npz");
+}
 
 std::vector<std::pair<std::string, Tensor>> read_npz(const std::filesystem::path& path) {
   (void)read_npz(path, {});  // throws

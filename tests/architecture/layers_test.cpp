@@ -30,8 +30,9 @@ const std::map<std::string, std::set<std::string>> allowed{
     {"passes", {"support", "tensor", "rule", "expr", "ops"}},
     {"runtime", {"support", "tensor", "rule", "expr", "ops", "passes"}},
     {"io", {"support", "tensor", "rule", "expr", "ops", "runtime"}},
-    {"api", {"support", "tensor", "rule", "expr", "ops", "rewrite", "autodiff", "analysis", "passes", "runtime", "io"}},
-    {"cli", {"api", "support", "tensor", "rule", "expr", "ops", "rewrite", "autodiff", "analysis", "passes", "runtime", "io"}},
+    {"evaluation", {"support", "tensor", "rule", "expr", "ops", "rewrite", "autodiff", "analysis", "passes", "runtime"}},
+    {"api", {"support", "tensor", "rule", "expr", "ops", "rewrite", "autodiff", "analysis", "passes", "runtime", "evaluation", "io"}},
+    {"cli", {"api", "evaluation", "support", "tensor", "rule", "expr", "ops", "rewrite", "autodiff", "analysis", "passes", "runtime", "io"}},
 };
 
 /// The layer of each public header.
@@ -52,6 +53,7 @@ const std::map<std::string, std::string> header_layer{
     {"samples.hpp", "ops"},           {"random.hpp", "ops"},          {"sampler.hpp", "analysis"},
     {"separable.hpp", "passes"},      {"method_page.hpp", "analysis"},
     {"explain.hpp", "analysis"},      {"relevance_flow.hpp", "analysis"}, {"comparison.hpp", "analysis"},
+    {"patterns.hpp", "evaluation"},
 };
 
 std::string layer_of_header(const std::string& path) {

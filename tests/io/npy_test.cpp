@@ -335,6 +335,23 @@ TEST_CASE("an array of an .npz archive is found by name, stored or deflated") {
   }
 }
 
+TEST_CASE("arrays written as .npz come back, and the same arrays give the same bytes") {
+  const TemporaryDirectory directory;
+  const std::vector<std::pair<std::string, Tensor>> arrays{{"a/pattern", Tensor({2, 2}, {1.0F, 2.0F, 3.0F, 4.0F})}, {"b", Tensor({3}, {1.0, -2.5, 0.0})}, {"empty", Tensor()}};
+  write_npz(directory / "a.npz", arrays);
+  write_npz(directory / "b.npz", arrays);
+  const auto found = read_npz(directory / "a.npz");
+  REQUIRE(found.size() == 3);
+  for (std::size_t i = 0; i < 3; ++i) {
+    CHECK(found[i].first == arrays[i].first);
+    CHECK(identical(found[i].second, arrays[i].second));
+  }
+  CHECK(get_bytes(directory / "a.npz") == get_bytes(directory / "b.npz"));
+  const std::vector<std::pair<std::string, Tensor>> twice{{"a", Tensor()}, {"a", Tensor()}};
+  CHECK(contains(error_text(ErrorCode::invalid_argument, [&] { write_npz(directory / "c.npz", twice); }), "'a'"));
+  CHECK_FALSE(std::filesystem::exists(directory / "c.npz"));
+}
+
 TEST_CASE("a damaged .npz archive is refused wherever it is cut or changed") {
   const TemporaryDirectory directory;
   const std::string array = npy(dictionary("<f4", "(3,)"), little_endian<float>({1, 2, 3}));

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -30,6 +31,11 @@ void write_npy(const std::filesystem::path& path, const Tensor& tensor);
 [[nodiscard]] Tensor read_npz(const std::filesystem::path& path, std::string_view name);
 /// All arrays of a .npz archive, in its order, with their names without `.npy`. Error(io) as above.
 [[nodiscard]] std::vector<std::pair<std::string, Tensor>> read_npz(const std::filesystem::path& path);
+
+/// Writes the arrays as a .npz archive, stored without compression; the same arrays give the same bytes. The file appears
+/// whole or not at all. Error(invalid_argument) for two arrays of one name, Error(io) for more than 4 GiB, for what the disk
+/// refuses, and where rulegrad was built without zlib.
+void write_npz(const std::filesystem::path& path, std::span<const std::pair<std::string, Tensor>> arrays);
 
 }  // namespace io
 }  // namespace rulegrad
