@@ -4,6 +4,8 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -13,11 +15,14 @@
 
 namespace [[gnu::visibility("default")]] rulegrad {
 
-/// Memory of one operand during a kernel call: concrete extents, row-major, contiguous.
+/// Memory of one operand during a kernel call: concrete extents, contiguous, row-major unless the kernel asked for
+/// something else: with a `block`, axis 1 (the channels, a multiple of it) is split and its inner part is the innermost
+/// axis in memory, [N, C / block, spatial..., block].
 struct ConstView {
   DType dtype;
   std::span<const std::int64_t> dims;
   const std::byte* data;
+  std::int64_t block = 0;
 
   template <class T>
   [[nodiscard]] const T* as() const {
@@ -29,6 +34,7 @@ struct MutableView {
   DType dtype;
   std::span<const std::int64_t> dims;
   std::byte* data;
+  std::int64_t block = 0;
 
   template <class T>
   [[nodiscard]] T* as() const {
@@ -42,6 +48,46 @@ struct KernelCall {
   MutableView result;
   const Attributes& attributes;
   std::span<std::byte> scratch;
+};
+
+/// How exact contractions have to be.
+enum class Precision : std::uint8_t {
+  exact,  ///< sums of products: what is non-negative stays so
+  fast,   ///< also Winograd's transforms, whose errors are those of the largest terms and may turn a zero negative
+};
+
+/// What kernels made for a program and keep with it, by names of their own: packed weights.
+class KeptValues {
+ public:
+  /// The value of this name; `make` is called if there is none yet.
+  [[nodiscard]] std::shared_ptr<const void> get(const std::string& name,
+                                                const std::function<std::shared_ptr<const void>()>& make);
+  [[nodiscard]] std::size_t size() const;
+
+ private:
+  mutable std::mutex mutex_;
+  std::map<std::string, std::shared_ptr<const void>, std::less<>> by_name_;
+};
+
+/// What a kernel is told before the runs of a plan.
+struct Preparation {
+  /// Data pointers are null but those of the program's constants, which stay where they are as long as it lives.
+  const KernelCall& call;
+  Precision precision = Precision::exact;
+  KeptValues& kept;
+};
+
+/// A kernel made ready for calls of one form. Many threads may call it at once.
+struct PreparedCall {
+  std::function<void(const KernelCall&)> run;
+  std::size_t scratch_bytes = 0;
+  std::string implementation;  ///< as the library behind it calls it
+};
+
+/// The `block` of each operand and of the result; 0 is row-major.
+struct Blocks {
+  std::vector<std::int64_t> operands;
+  std::int64_t result = 0;
 };
 
 /// Where element i of a result looks for what it needs: tells the executor what it may do around a kernel.
@@ -71,6 +117,15 @@ struct Kernel {
   std::function<std::vector<std::size_t>(std::span<const Type> operands, const Type& result,
                                          const Attributes&)>
       rows;
+  /// Called when a plan is made; what it returns replaces `run` and `scratch` in this plan. Empty, or nothing returned:
+  /// those are called.
+  std::function<std::optional<PreparedCall>(const Preparation&)> prepare;
+  /// The memory layouts that calls of these types should have, where operands now lie as `given` says. A kernel that
+  /// asks for anything but row-major must prepare every such call. Empty: row-major, unless `access` says that the
+  /// kernel does not mind.
+  std::function<Blocks(std::span<const Type> operands, std::span<const std::int64_t> given, const Type& result,
+                       const Attributes&)>
+      layouts;
 };
 
 /// Kernels by operator name: the portable ones, and whatever a program puts into a copy of its own (kernels
@@ -79,6 +134,9 @@ class Kernels {
  public:
   /// The kernels that ship and run everywhere.
   [[nodiscard]] static const Kernels& portable();
+  /// Those with oneDNN's in place of the portable ones where it is faster: float32 convolutions and what stands
+  /// between them. The portable ones where rulegrad was built without oneDNN.
+  [[nodiscard]] static const Kernels& best();
 
   /// Adds or replaces the kernel of an operator.
   void set(std::string operator_name, Kernel kernel);

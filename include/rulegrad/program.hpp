@@ -8,10 +8,10 @@
 #include <vector>
 
 #include "rulegrad/expr.hpp"
+#include "rulegrad/kernel.hpp"
 
 namespace [[gnu::visibility("default")]] rulegrad {
 
-class Kernels;
 
 struct CompileOptions {
   /// Off: NaN and infinity pass. On: an input, a constant or the result of a contraction that holds one is an
@@ -19,8 +19,10 @@ struct CompileOptions {
   bool check_finite = true;
   /// Off: what is given to `run` is not looked through.
   bool check_inputs = true;
-  /// Where kernels come from; null: Kernels::portable(). The program keeps those it uses.
+  /// Where kernels come from; null: Kernels::best(). The program keeps those it uses.
   const Kernels* kernels = nullptr;
+  /// `fast`: kernels may trade exactness for speed, as Precision says.
+  Precision precision = Precision::exact;
   /// Bytes of working memory that the samples of a loop may take together: as many run at once as fit, at least one.
   std::size_t memory = std::size_t{1} << 30;
   /// For tests: so many samples run at once, whatever they need; 0: as many as `memory` allows.
@@ -35,7 +37,7 @@ struct CompileOptions {
 
 /// What a run may use.
 struct RunOptions {
-  int threads = 0;  ///< 0: as many as OpenMP gives. Results do not depend on it.
+  int threads = 0;  ///< 0: as many as OpenMP gives. Results depend on it by roundings at most.
   /// Asked between kernel calls; a run that is to stop throws Error(cancelled).
   std::stop_token stop = {};
   /// Where a batch is cut into several runs: the position of this run's first entry. Random numbers depend on it, so

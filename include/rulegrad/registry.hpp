@@ -12,7 +12,7 @@ namespace [[gnu::visibility("default")]] rulegrad {
 /// uses, except graphs: the operators of a Graph that a program makes itself must outlive it.
 struct Registry {
   Operators operators = Operators::builtin();
-  Kernels kernels = Kernels::portable();
+  Kernels kernels = Kernels::best();
   RuleLibrary rules = RuleLibrary::builtin();
   Samplers samplers = Samplers::builtin();
 };

@@ -26,12 +26,13 @@ std::optional<std::int64_t> first_non_finite(DType dtype, const std::byte* data,
 }
 
 void fail_non_finite(const std::string& who, const char* verb, const char* advice, DType dtype,
-                     std::span<const std::int64_t> dims, const std::byte* data, std::int64_t position) {
+                     std::span<const std::int64_t> dims, const std::byte* data, std::int64_t position,
+                     std::optional<std::int64_t> place) {
   const double value = dispatch(
       dtype, [&]<class T>(T) { return static_cast<double>(reinterpret_cast<const T*>(data)[position]); });
   Dims index(dims.size());
-  for (std::size_t axis = dims.size(); axis-- > 0; position /= dims[axis])
-    index[axis] = position % dims[axis];
+  std::int64_t rest = place.value_or(position);
+  for (std::size_t axis = dims.size(); axis-- > 0; rest /= dims[axis]) index[axis] = rest % dims[axis];
   throw Error(ErrorCode::non_finite, fmt::format("[{}] {} {} at {}; {}", who, verb, shortest(value),
                                                  to_string(std::span<const std::int64_t>(index)), advice));
 }

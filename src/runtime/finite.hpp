@@ -15,9 +15,10 @@ namespace rulegrad {
 [[nodiscard]] std::optional<std::int64_t> first_non_finite(DType dtype, const std::byte* data,
                                                            std::int64_t count);
 
-/// Throws Error(non_finite): `[who] verb nan at [0, 2, 17]; advice`.
+/// Throws Error(non_finite): `[who] verb nan at [0, 2, 17]; advice`. `place` is the position that the message tells, if
+/// it is not that in memory.
 [[noreturn]] void fail_non_finite(const std::string& who, const char* verb, const char* advice, DType dtype,
                                   std::span<const std::int64_t> dims, const std::byte* data,
-                                  std::int64_t position);
+                                  std::int64_t position, std::optional<std::int64_t> place = {});
 
 }  // namespace rulegrad

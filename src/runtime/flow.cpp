@@ -20,7 +20,7 @@ class Flattening {
   Flattening(std::span<const Expr> outputs, const CompileOptions& options)
       : outputs_(outputs),
         options_(options),
-        kernels_(options.kernels ? *options.kernels : Kernels::portable()) {}
+        kernels_(options.kernels ? *options.kernels : Kernels::best()) {}
 
   Flow run() {
     if (outputs_.empty())

@@ -21,6 +21,7 @@ struct Value {
   Source source;
   std::uint32_t index;  ///< in inputs, constants or instructions; the value it shares its elements with
   Type type;
+  std::int64_t block = 0;  ///< of its memory layout, as in ConstView
 };
 
 struct ProgramInput {

@@ -5,24 +5,33 @@
 #include "rulegrad/error.hpp"
 
 #include "runtime/finite.hpp"
+#include "runtime/kernels/blocked/layout.hpp"
 
 namespace rulegrad {
 
-void invoke(const Kernel& kernel, const std::string& label, const KernelCall& call) {
+void invoke(const std::function<void(const KernelCall&)>& run, const std::string& label, const KernelCall& call) {
   try {
-    kernel.run(call);
+    run(call);
   } catch (const Error& error) {
     throw Error(error.code(), fmt::format("{} (while computing {})", error.what(), label));
   }
 }
 
-void require_finite_result(const std::string& label, DType dtype, const Dims& dims, const std::byte* data) {
-  if (const auto at = first_non_finite(dtype, data, element_count(dims)))
+void require_finite_result(const std::string& label, DType dtype, const Shape& shape, const Extents& extents,
+                           std::int64_t block, const std::byte* data) {
+  const Dims dims = shape.at(extents);
+  if (const auto at = first_non_finite(dtype, data, element_count(dims))) {
+    const auto position = [&] {
+      // The sample axis stands outside of the blocks.
+      const std::int64_t size = element_count(shape.with_samples(false).at(extents)), sample = *at / size * size;
+      return sample + kernels::blocked::row_major_position(shape.with_samples(false).at(extents), block, *at - sample);
+    };
     fail_non_finite(
         label, "gave",
         "its operands are finite, so a sum left the range of the dtype: scale the input, or compute in "
         "float64",
-        dtype, dims, data, *at);
+        dtype, dims, data, *at, position());
+  }
 }
 
 Tensor compute(const Kernel& kernel, const std::string& label, std::span<const Tensor> operands,
@@ -36,9 +45,9 @@ Tensor compute(const Kernel& kernel, const std::string& label, std::span<const T
   for (std::size_t i = 0; i < views.size(); ++i) views[i].data = operands[i].data();
   call.result.data = result.mutable_data();
   call.scratch = {scratch.mutable_data(), scratch_bytes};
-  invoke(kernel, label, call);
+  invoke(kernel.run, label, call);
   if (check_finite && kernel.contraction)
-    require_finite_result(label, result.dtype(), result.dims(), result.data());
+    require_finite_result(label, result.dtype(), type.shape, {}, 0, result.data());
   return result;
 }
 

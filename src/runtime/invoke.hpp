@@ -8,10 +8,11 @@
 namespace rulegrad {
 
 /// Runs a kernel; what it throws is told with the node it happened at.
-void invoke(const Kernel& kernel, const std::string& label, const KernelCall& call);
+void invoke(const std::function<void(const KernelCall&)>& run, const std::string& label, const KernelCall& call);
 
-/// Throws Error(non_finite) if the result of a contraction is not finite.
-void require_finite_result(const std::string& label, DType dtype, const Dims& dims, const std::byte* data);
+/// Throws Error(non_finite) if the result of a contraction is not finite. `block` is that of its layout.
+void require_finite_result(const std::string& label, DType dtype, const Shape& shape, const Extents& extents,
+                           std::int64_t block, const std::byte* data);
 
 /// One call in memory of its own, outside any program; `type` is static.
 [[nodiscard]] Tensor compute(const Kernel& kernel, const std::string& label, std::span<const Tensor> operands,

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "runtime/arena.hpp"
+#include "runtime/kernels/blocked/layout.hpp"
 
 namespace rulegrad {
 namespace {
@@ -12,10 +13,8 @@ constexpr std::size_t most_axes = 8;
 
 class Planning {
  public:
-  Planning(const Flow& flow, const StorageMap& storage, const Extents& extents, bool reuse, Plan& plan)
-      : flow_(flow), storage_(storage), reuse_(reuse), plan_(plan) {
-    plan_.extents = extents;
-  }
+  Planning(const Flow& flow, const StorageMap& storage, const PlanOptions& options, Plan& plan)
+      : flow_(flow), storage_(storage), options_(options), reuse_(options.reuse_memory), plan_(plan) {}
 
   void run() {
     for (const Storage& s : storage_.storages) plan_.bytes.push_back(bytes_of(type_of(s.value)));
@@ -44,10 +43,46 @@ class Planning {
       call_with_larger_batch(instruction, rows, step);
     else
       call_for_each_sample(instruction, step);
-    if (instruction.kernel->scratch)
-      step.scratch_bytes =
-          instruction.kernel->scratch({step.operands, step.result, instruction.attributes, {}});
+    show_layouts(instruction, step);
+    prepare(instruction, step);
     plan_.steps.push_back(std::move(step));
+  }
+
+  void prepare(const Instruction& instruction, Step& step) {
+    const Kernel& kernel = *instruction.kernel;
+    const KernelCall call{step.operands, step.result, instruction.attributes, {}};
+    if (kernel.prepare) {
+      std::vector<ConstView> operands = step.operands;
+      for (std::size_t k = 0; k < operands.size(); ++k)
+        if (const Storage& storage = storage_.storages[step.operand_storages[k]]; storage.home == Home::constant)
+          operands[k].data = flow_.constants[storage.index].value.data();
+      step.prepared = kernel.prepare({{operands, step.result, instruction.attributes, {}}, options_.precision, options_.kept});
+    }
+    if (step.prepared)
+      step.scratch_bytes = step.prepared->scratch_bytes;
+    else if (kernel.scratch)
+      step.scratch_bytes = kernel.scratch(call);
+  }
+
+  /// Kernels that know layouts are told them; those that broadcast see blocks of channels as one more axis.
+  void show_layouts(const Instruction& instruction, Step& step) {
+    const Kernel& kernel = *instruction.kernel;
+    const std::int64_t block = flow_.values[instruction.result].block;
+    if (kernel.access == Access::any) {
+      step.result.block = block;
+      for (std::size_t k = 0; k < step.operands.size(); ++k)
+        step.operands[k].block = flow_.values[instruction.operands[k]].block;
+    } else if (kernel.access == Access::broadcast && block != 0) {
+      const std::size_t rank = step.result.dims.size(), channel = rank - type_of(instruction.result).shape.rank() + 1;
+      for (ConstView& operand : step.operands) {
+        const std::size_t missing = rank - operand.dims.size();
+        // A number stays one; an array without the axis gets no block either.
+        if (!operand.dims.empty())
+          operand.dims = keep(kernels::blocked::shown_dims(
+              operand.dims, channel >= missing ? channel - missing : operand.dims.size(), block));
+      }
+      step.result.dims = keep(kernels::blocked::shown_dims(step.result.dims, channel, block));
+    }
   }
 
   const Type& type_of(ValueId value) const { return flow_.values[value].type; }
@@ -157,14 +192,15 @@ class Planning {
 
   const Flow& flow_;
   const StorageMap& storage_;
+  const PlanOptions& options_;
   bool reuse_;
   Plan& plan_;
 };
 
 }  // namespace
 
-void make_plan(const Flow& flow, const StorageMap& storage, const Extents& extents, bool reuse, Plan& plan) {
-  Planning(flow, storage, extents, reuse, plan).run();
+void make_plan(const Flow& flow, const StorageMap& storage, const PlanOptions& options, Plan& plan) {
+  Planning(flow, storage, options, plan).run();
 }
 
 }  // namespace rulegrad

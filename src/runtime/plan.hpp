@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <optional>
 #include <vector>
 
 #include "runtime/flow.hpp"
@@ -23,12 +24,14 @@ struct Step {
   std::vector<std::size_t> operand_steps;
   std::size_t result_step = 0;
   std::size_t scratch_offset = 0, scratch_bytes = 0;
+  std::optional<PreparedCall> prepared;
   std::vector<StorageId> dies;  ///< arena storages that nobody reads after this
 };
 
-/// A program for given extents.
+/// A program for given extents and so many threads: prepared kernels divide their work when they are made.
 struct Plan {
   Extents extents;
+  int threads = 1;
   std::vector<Step> steps;
   std::vector<std::size_t> offsets;  ///< by storage, of those in the arena
   std::vector<std::size_t> bytes;    ///< by storage
@@ -40,6 +43,13 @@ struct Plan {
   Plan& operator=(const Plan&) = delete;
 };
 
-void make_plan(const Flow& flow, const StorageMap& storage, const Extents& extents, bool reuse, Plan& plan);
+struct PlanOptions {
+  bool reuse_memory = true;
+  Precision precision = Precision::exact;
+  KeptValues& kept;
+};
+
+/// For the extents and the threads that `plan` tells.
+void make_plan(const Flow& flow, const StorageMap& storage, const PlanOptions& options, Plan& plan);
 
 }  // namespace rulegrad

@@ -37,6 +37,9 @@ class Printing {
         attributes.empty() ? "" : " ", attributes, name_of(flow_.values[instruction.result].type.dtype),
         to_string(std::span<const std::int64_t>(dims)), place(step.result_storage));
     if (const auto over = overwritten(instruction)) text += fmt::format(", over {}", name(*over));
+    if (const std::int64_t block = flow_.values[instruction.result].block; block != 0)
+      text += fmt::format(", channels in blocks of {}", block);
+    if (step.prepared) text += ", by " + step.prepared->implementation;
     if (step.repeats != 1) text += fmt::format(", once for each of {} samples", step.repeats);
     if (step.scratch_bytes != 0)
       text += fmt::format(", scratch {}+{}", step.scratch_offset, step.scratch_bytes);

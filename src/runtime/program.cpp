@@ -12,6 +12,7 @@
 
 #include "runtime/bind_inputs.hpp"
 #include "runtime/invoke.hpp"
+#include "runtime/layouts.hpp"
 #include "runtime/program_data.hpp"
 #include "runtime/staged.hpp"
 
@@ -44,15 +45,18 @@ class ThreadCount {
 }  // namespace
 
 std::shared_ptr<const Plan> Program::Data::plan(const Extents& extents) const {
+  const int threads = omp_get_max_threads();
   const std::lock_guard lock(plans_mutex_);
-  const auto found =
-      std::find_if(plans_.begin(), plans_.end(), [&](const auto& p) { return p->extents == extents; });
+  const auto found = std::find_if(plans_.begin(), plans_.end(),
+                                  [&](const auto& p) { return p->extents == extents && p->threads == threads; });
   if (found != plans_.end()) {
     std::rotate(found, found + 1, plans_.end());
     return plans_.back();
   }
   auto made = std::make_shared<Plan>();
-  make_plan(flow, storage, extents, reuse_memory, *made);
+  made->extents = extents;
+  made->threads = threads;
+  make_plan(flow, storage, {reuse_memory, precision, kept}, *made);
   if (plans_.size() == kept_plans) plans_.erase(plans_.begin());
   plans_.push_back(std::move(made));
   return plans_.back();
@@ -73,14 +77,14 @@ void Program::Data::execute(const Plan& plan, std::span<std::byte* const> bases,
         views, step.result, instruction.attributes, {arena + step.scratch_offset, step.scratch_bytes}};
     call.result.data = bases[step.result_storage];
     for (std::int64_t sample = 0; sample < step.repeats; ++sample) {
-      invoke(*instruction.kernel, instruction.label, call);
+      invoke(step.prepared ? step.prepared->run : instruction.kernel->run, instruction.label, call);
       for (std::size_t k = 0; k < views.size(); ++k) views[k].data += step.operand_steps[k];
       call.result.data += step.result_step;
     }
     if (check_finite && instruction.kernel->contraction)
       require_finite_result(instruction.label, step.result.dtype,
-                            flow.values[instruction.result].type.shape.at(plan.extents),
-                            bases[step.result_storage]);
+                            flow.values[instruction.result].type.shape, plan.extents,
+                            flow.values[instruction.result].block, bases[step.result_storage]);
     if (poison) {
       std::memset(call.scratch.data(), poison_byte, call.scratch.size());
       for (const StorageId dead : step.dies) std::memset(bases[dead], poison_byte, plan.bytes[dead]);
@@ -95,9 +99,10 @@ Program Program::compile(std::span<const Expr> outputs, const CompileOptions& op
     data->staged = std::make_shared<const Staged>(outputs, options);
     return Program(std::move(data));
   }
-  const Kernels& kernels = options.kernels ? *options.kernels : Kernels::portable();
+  const Kernels& kernels = options.kernels ? *options.kernels : Kernels::best();
   const auto has_kernel = [&](const OpSchema& op) { return kernels.find(op.name) != nullptr; };
-  data->flow = flow_of(written_out(outputs, has_kernel), options);
+  data->flow = with_layouts(flow_of(written_out(outputs, has_kernel), options));
+  data->precision = options.precision;
   data->storage = assign_storage(data->flow, options.reuse_memory);
   data->check_finite = options.check_finite;
   data->check_inputs = options.check_finite && options.check_inputs;

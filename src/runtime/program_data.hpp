@@ -21,14 +21,16 @@ struct Program::Data {
   std::vector<Type> output_types;
   Flow flow;
   StorageMap storage;
+  Precision precision = Precision::exact;
   bool check_finite = true, check_inputs = true, reuse_memory = true, poison = false;
 
-  /// The plan for these extents, made when it is first asked for. The last few are kept.
+  /// The plan for these extents and the threads of the caller, made when it is first asked for. The last few are kept.
   [[nodiscard]] std::shared_ptr<const Plan> plan(const Extents& extents) const;
   /// Calls the kernels in order; `bases` are the addresses of the storages.
   void execute(const Plan& plan, std::span<std::byte* const> bases, std::byte* arena, const std::stop_token& stop) const;
 
   mutable ArenaPool arenas;
+  mutable KeptValues kept;  ///< what plans share
 
  private:
   mutable std::mutex plans_mutex_;

@@ -3,6 +3,9 @@
 
 #include "runtime/kernels/portable/bind.hpp"
 #include "support/text.hpp"
+#ifdef RULEGRAD_HAVE_ONEDNN
+#include "runtime/kernels/onednn/bind.hpp"
+#endif
 
 namespace rulegrad {
 
@@ -13,6 +16,32 @@ const Kernels& Kernels::portable() {
     return all;
   }();
   return kernels;
+}
+
+const Kernels& Kernels::best() {
+#ifdef RULEGRAD_HAVE_ONEDNN
+  static const Kernels kernels = [] {
+    Kernels all = portable();
+    kernels::onednn::bind_all(all);
+    return all;
+  }();
+  return kernels;
+#else
+  return portable();
+#endif
+}
+
+std::shared_ptr<const void> KeptValues::get(const std::string& name,
+                                            const std::function<std::shared_ptr<const void>()>& make) {
+  const std::lock_guard lock(mutex_);
+  auto& value = by_name_[name];
+  if (!value) value = make();
+  return value;
+}
+
+std::size_t KeptValues::size() const {
+  const std::lock_guard lock(mutex_);
+  return by_name_.size();
 }
 
 void Kernels::set(std::string operator_name, Kernel kernel) {

@@ -1,0 +1,130 @@
+#include "runtime/kernels/onednn/version.hpp"
+
+#include <initializer_list>
+#include <span>
+
+namespace rulegrad::kernels::onednn {
+namespace {
+
+using dnnl::convolution_backward_data;
+using dnnl::convolution_backward_weights;
+using dnnl::convolution_forward;
+
+dnnl::primitive_attr attributes() {
+  dnnl::primitive_attr attr;
+  attr.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+  return attr;
+}
+
+#if DNNL_VERSION_MAJOR >= 3
+
+convolution_forward::primitive_desc forward(const dnnl::engine& engine, const ConvDescription& c) {
+  const auto kind = dnnl::prop_kind::forward_inference;
+  if (c.bias.get_size() == 0)
+    return {engine, kind, c.algorithm, c.x, c.w, c.y, c.strides, c.dilations, c.pads_begin, c.pads_end, attributes()};
+  return {engine, kind, c.algorithm, c.x, c.w, c.bias, c.y, c.strides, c.dilations, c.pads_begin, c.pads_end, attributes()};
+}
+convolution_backward_data::primitive_desc backward_data(const dnnl::engine& engine, const ConvDescription& c) {
+  return {engine, c.algorithm, c.x, c.w, c.y, c.strides, c.dilations, c.pads_begin, c.pads_end, forward(engine, c), attributes()};
+}
+convolution_backward_weights::primitive_desc backward_weights(const dnnl::engine& engine, const ConvDescription& c) {
+  return {engine, c.algorithm, c.x, c.w, c.y, c.strides, c.dilations, c.pads_begin, c.pads_end, forward(engine, c), attributes()};
+}
+
+#else
+
+convolution_forward::primitive_desc forward(const dnnl::engine& engine, const ConvDescription& c) {
+  const auto kind = dnnl::prop_kind::forward_inference;
+  if (c.bias.get_size() == 0)
+    return {{kind, c.algorithm, c.x, c.w, c.y, c.strides, c.dilations, c.pads_begin, c.pads_end}, attributes(), engine};
+  return {{kind, c.algorithm, c.x, c.w, c.bias, c.y, c.strides, c.dilations, c.pads_begin, c.pads_end}, attributes(), engine};
+}
+convolution_backward_data::primitive_desc backward_data(const dnnl::engine& engine, const ConvDescription& c) {
+  return {{c.algorithm, c.x, c.w, c.y, c.strides, c.dilations, c.pads_begin, c.pads_end}, attributes(), engine, forward(engine, c)};
+}
+convolution_backward_weights::primitive_desc backward_weights(const dnnl::engine& engine, const ConvDescription& c) {
+  return {{c.algorithm, c.x, c.w, c.y, c.strides, c.dilations, c.pads_begin, c.pads_end}, attributes(), engine, forward(engine, c)};
+}
+
+#endif
+
+/// oneDNN says "no such primitive" by an exception.
+template <class F>
+std::optional<ConvPrimitive> made(F make) {
+  try {
+    return make();
+  } catch (const dnnl::error& error) {
+    if (error.status == dnnl_unimplemented || error.status == dnnl_invalid_arguments) return std::nullopt;
+    throw;
+  }
+}
+
+}  // namespace
+
+std::optional<ConvPrimitive> make_forward(const dnnl::engine& engine, const ConvDescription& conv) {
+  return made([&] {
+    const auto d = forward(engine, conv);
+    return ConvPrimitive{convolution_forward(d), d.src_desc(), d.weights_desc(), d.dst_desc(), d.scratchpad_desc(), d.impl_info_str()};
+  });
+}
+
+std::optional<ConvPrimitive> make_backward_data(const dnnl::engine& engine, const ConvDescription& conv) {
+  return made([&] {
+    const auto d = backward_data(engine, conv);
+    return ConvPrimitive{convolution_backward_data(d), d.diff_src_desc(), d.weights_desc(), d.diff_dst_desc(), d.scratchpad_desc(),
+                         d.impl_info_str()};
+  });
+}
+
+std::optional<ConvPrimitive> make_backward_weights(const dnnl::engine& engine, const ConvDescription& conv) {
+  return made([&] {
+    const auto d = backward_weights(engine, conv);
+    return ConvPrimitive{convolution_backward_weights(d), d.src_desc(), d.diff_weights_desc(), d.diff_dst_desc(), d.scratchpad_desc(),
+                         d.impl_info_str()};
+  });
+}
+
+std::string key_of(const dnnl::memory::desc& desc) {
+  std::string key;
+  const auto add = [&](auto values) {
+    for (const auto value : values) key += std::to_string(value) + ' ';
+    key += '/';
+  };
+#if DNNL_VERSION_MAJOR >= 3
+  add(desc.get_padded_dims());
+  add(desc.get_strides());
+  add(desc.get_inner_blks());
+  add(desc.get_inner_idxs());
+#else
+  const auto& d = desc.data;
+  const auto& blocking = d.format_desc.blocking;
+  add(std::span(d.padded_dims, static_cast<std::size_t>(d.ndims)));
+  add(std::span(blocking.strides, static_cast<std::size_t>(d.ndims)));
+  add(std::span(blocking.inner_blks, static_cast<std::size_t>(blocking.inner_nblks)));
+  add(std::span(blocking.inner_idxs, static_cast<std::size_t>(blocking.inner_nblks)));
+  // Winograd's weights have a form of their own, which hangs on the transform alone.
+  add(std::initializer_list<int>{static_cast<int>(d.format_kind), static_cast<int>(d.extra.flags)});
+  if (d.format_kind == dnnl_format_kind_wino) {
+    const auto& w = d.format_desc.wino_desc;
+    add(std::initializer_list<std::size_t>{static_cast<std::size_t>(w.wino_format), static_cast<std::size_t>(w.r), static_cast<std::size_t>(w.alpha),
+                                           static_cast<std::size_t>(w.ic_block), static_cast<std::size_t>(w.oc_block),
+                                           static_cast<std::size_t>(w.ic2_block), static_cast<std::size_t>(w.oc2_block), w.size});
+  }
+#endif
+  return key;
+}
+
+std::int64_t preferred_block() {
+  switch (dnnl::get_effective_cpu_isa()) {
+    case dnnl::cpu_isa::sse41:
+      return 0;
+    case dnnl::cpu_isa::avx:
+    case dnnl::cpu_isa::avx2:
+    case dnnl::cpu_isa::avx2_vnni:
+      return 8;
+    default:
+      return 16;
+  }
+}
+
+}  // namespace rulegrad::kernels::onednn

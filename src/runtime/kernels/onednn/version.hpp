@@ -1,0 +1,39 @@
+#pragma once
+
+#include <cstdint>
+#include <dnnl.hpp>
+#include <optional>
+#include <string>
+
+/// All that differs between oneDNN 2 and 3: how primitives are described.
+namespace rulegrad::kernels::onednn {
+
+/// A convolution in oneDNN's words; dilations begin at 0, `bias` is a zero descriptor where there is none.
+struct ConvDescription {
+  dnnl::algorithm algorithm;
+  dnnl::memory::desc x, w, bias, y;
+  dnnl::memory::dims strides, dilations, pads_begin, pads_end;
+};
+
+/// What was made of it: descriptors of the memory it wants, in the order of the description.
+struct ConvPrimitive {
+  dnnl::primitive primitive;
+  dnnl::memory::desc x, w, y, scratchpad;
+  std::string implementation;
+};
+
+/// Empty: oneDNN has no such primitive.
+[[nodiscard]] std::optional<ConvPrimitive> make_forward(const dnnl::engine& engine, const ConvDescription& conv);
+/// The adjoint for x.
+[[nodiscard]] std::optional<ConvPrimitive> make_backward_data(const dnnl::engine& engine, const ConvDescription& conv);
+
+/// The adjoint for w.
+[[nodiscard]] std::optional<ConvPrimitive> make_backward_weights(const dnnl::engine& engine, const ConvDescription& conv);
+
+/// Equal for descriptors of equal memory.
+[[nodiscard]] std::string key_of(const dnnl::memory::desc& desc);
+
+/// The block of channels that convolutions on this machine work best with; 0: none.
+[[nodiscard]] std::int64_t preferred_block();
+
+}  // namespace rulegrad::kernels::onednn

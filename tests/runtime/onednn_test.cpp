@@ -1,0 +1,126 @@
+// Programs on the fast kernels and in blocked layouts, against plain loops and against the portable kernels. Everything
+// here also holds where oneDNN is absent and both sets are the same.
+#include <cmath>
+#include <doctest/doctest.h>
+#include <thread>
+
+#include "rulegrad/build.hpp"
+#include "rulegrad/op_attributes.hpp"
+#include "rulegrad/operators.hpp"
+#include "rulegrad/program.hpp"
+
+#include "oracle/conv.hpp"
+#include "runtime/threads.hpp"
+
+using namespace rulegrad;
+
+namespace {
+
+struct Case {
+  std::string name;
+  oracle::Conv conv;
+};
+
+/// Each large enough to be worth a primitive.
+std::vector<Case> cases() {
+  return {
+      {"3x3 padded", {2, 16, 16, 1, {9, 8}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}}},
+      {"wide to narrow", {1, 32, 8, 1, {9, 9}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}}},
+      {"3 channels in", {2, 3, 32, 1, {14, 13}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}}},
+      {"3 channels in, 7x7 of stride 2", {1, 3, 16, 1, {20, 20}, {7, 7}, {2, 2}, {3, 3}, {3, 3}, {1, 1}}},
+      {"3 channels out", {1, 32, 3, 1, {14, 13}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}}},
+      {"no whole blocks", {1, 24, 20, 1, {8, 8}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}}},
+      {"from no whole blocks", {2, 24, 48, 1, {11, 11}, {1, 1}, {1, 1}, {0, 0}, {0, 0}, {1, 1}}},
+      {"to no whole blocks", {2, 48, 24, 1, {11, 11}, {1, 1}, {1, 1}, {0, 0}, {0, 0}, {1, 1}}},
+      {"pointwise of stride 2", {1, 32, 64, 1, {17, 16}, {1, 1}, {2, 2}, {0, 0}, {0, 0}, {1, 1}}},
+      {"stride 2, asymmetric pads", {1, 16, 16, 1, {20, 21}, {3, 3}, {2, 2}, {0, 1}, {1, 2}, {1, 1}}},
+      {"dilated", {1, 16, 16, 1, {13, 12}, {3, 3}, {1, 1}, {2, 2}, {2, 2}, {2, 2}}},
+      {"dilated with stride 2", {1, 16, 16, 1, {19, 20}, {3, 3}, {2, 2}, {2, 2}, {2, 1}, {2, 2}}},
+      {"windows that leave a rest", {1, 16, 32, 1, {16, 16}, {3, 3}, {2, 2}, {0, 0}, {0, 0}, {1, 1}}},
+      {"groups of blocks", {1, 32, 32, 2, {12, 12}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}}},
+      {"groups of 4", {1, 32, 32, 8, {22, 22}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}}},
+      {"depthwise", {1, 32, 32, 32, {23, 22}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}}},
+      {"depthwise of stride 2", {1, 64, 64, 64, {31, 32}, {3, 3}, {2, 2}, {1, 1}, {1, 1}, {1, 1}}},
+      {"1-D", {2, 16, 32, 1, {70}, {5}, {1}, {2}, {2}, {1}}},
+      {"3-D", {1, 16, 16, 1, {4, 5, 6}, {3, 3, 3}, {1, 1, 1}, {1, 1, 1}, {1, 1, 1}, {1, 1, 1}}},
+      {"kernel as large as the input", {2, 32, 48, 1, {7, 7}, {7, 7}, {1, 1}, {0, 0}, {0, 0}, {1, 1}}},
+      {"square enough for Winograd", {1, 64, 64, 1, {14, 15}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}}},
+  };
+}
+
+Tensor tensor(const oracle::Dims& dims, const oracle::Values& values) {
+  return {Dims(dims), std::span<const float>(oracle::as<float>(values))};
+}
+
+std::vector<float> floats(const Tensor& tensor) {
+  const auto values = tensor.values<float>();
+  return {values.begin(), values.end()};
+}
+
+struct Values {
+  oracle::Values x, w, g;
+};
+
+Values values_of(const oracle::Conv& c, unsigned seed) {
+  Values v{oracle::normal(c.x_dims(), seed), oracle::normal(c.w_dims(), seed + 1), oracle::normal(c.y_dims(), seed + 2)};
+  for (std::size_t i = 0; i < v.x.size(); i += 3) v.x[i] = 0;  // as behind a ReLU
+  return v;
+}
+
+/// y, gx and gw; the weight is a constant or an input.
+std::vector<Tensor> run(const oracle::Conv& c, const Values& v, bool constant, const CompileOptions& options) {
+  Graph graph;
+  const auto input = [&](const char* name, Dims dims) { return graph.input(name, {DType::float32, Shape::of(dims)}); };
+  const Expr x = input("x", c.x_dims()), g = input("g", c.y_dims());
+  const Expr w = constant ? graph.constant(tensor(c.w_dims(), v.w)) : input("w", c.w_dims());
+  const std::vector<Expr> outputs{
+      conv(x, w, 0.0, {c.strides, c.pads_begin, c.pads_end, c.dilations, c.groups}),
+      conv_transpose(g, w, 0.0, {c.strides, c.pads_begin, c.pads_end, c.dilations, c.groups, c.in}),
+      graph.make(op("conv_weight_grad"), {x, g}, ConvWeightGradAttributes{c.strides, c.pads_begin, c.pads_end, c.dilations, c.groups, c.kernel})};
+  Inputs inputs{{"x", tensor(c.x_dims(), v.x)}, {"g", tensor(c.y_dims(), v.g)}};
+  if (!constant) inputs.emplace("w", tensor(c.w_dims(), v.w));
+  return Program::compile(outputs, options).run(inputs);
+}
+
+double largest_error(const Tensor& got, const oracle::Values& want, const oracle::Values& scale) {
+  return oracle::error_in_roundings(floats(got), want, scale);
+}
+
+}  // namespace
+
+TEST_CASE("fast convolutions and their adjoints agree with plain loops") {
+  unsigned seed = 1000;
+  for (const auto& [name, c] : cases()) {
+    CAPTURE(name);
+    const Values v = values_of(c, seed += 3);
+    const auto xa = oracle::magnitudes(v.x), wa = oracle::magnitudes(v.w), ga = oracle::magnitudes(v.g);
+    for (const bool constant : {false, true}) {
+      CAPTURE(constant);
+      const auto r = run(c, v, constant, {.poison = true});
+      // A running sum in float loses a few roundings of the sum of magnitudes.
+      CHECK(largest_error(r[0], oracle::conv(c, v.x, v.w), oracle::conv(c, xa, wa)) < 8);
+      CHECK(largest_error(r[1], oracle::conv_input_grad(c, v.g, v.w), oracle::conv_input_grad(c, ga, wa)) < 8);
+      CHECK(largest_error(r[2], oracle::conv_weight_grad(c, v.x, v.g), oracle::conv_weight_grad(c, xa, ga)) < 8);
+    }
+  }
+}
+
+TEST_CASE("fast precision stays within 1e-4 of the largest value") {
+  unsigned seed = 2000;
+  for (const auto& [name, c] : cases()) {
+    CAPTURE(name);
+    const Values v = values_of(c, seed += 3);
+    const auto r = run(c, v, true, {.precision = Precision::fast, .poison = true});
+    const auto near = [](const Tensor& got, const oracle::Values& want) {
+      double largest = 0, error = 0;
+      for (std::size_t i = 0; i < want.size(); ++i) {
+        largest = std::max(largest, std::abs(want[i]));
+        error = std::max(error, std::abs(static_cast<double>(got.values<float>()[i]) - want[i]));
+      }
+      return error <= 1e-4 * largest;
+    };
+    CHECK(near(r[0], oracle::conv(c, v.x, v.w)));
+    CHECK(near(r[1], oracle::conv_input_grad(c, v.g, v.w)));
+    CHECK(near(r[2], oracle::conv_weight_grad(c, v.x, v.g)));
+  }
+}
