@@ -12,7 +12,11 @@
 namespace rulegrad::cli {
 namespace {
 
-std::string shown(double value) { return fmt::format("{:.3f}", value == 0 ? 0.0 : value); }
+/// Rounded, without the sign of a zero.
+std::string shown(double value, int digits = 3) {
+  const std::string text = fmt::format("{:.{}f}", value, digits);
+  return text.find_first_of("123456789ni") == std::string::npos && text.starts_with('-') ? text.substr(1) : text;
+}
 
 struct Column {
   std::string title, csv_name;
@@ -90,7 +94,7 @@ std::string randomisation_table(const EvaluationResult& result, std::size_t kind
   for (const MethodResult& method : result.methods) {
     auto& row = rows.emplace_back(1, method.name);
     const LayerCorrelations& found = method.randomisation[kind];
-    for (std::size_t k = 0; k < found.correlation.size(); ++k) row.push_back(fmt::format("{:.2f} |{:.2f}|", found.correlation[k], found.of_magnitudes[k]));
+    for (std::size_t k = 0; k < found.correlation.size(); ++k) row.push_back(fmt::format("{} |{}|", shown(found.correlation[k], 2), shown(found.of_magnitudes[k], 2)));
   }
   return aligned(rows);
 }

@@ -23,18 +23,18 @@ struct Options {
   std::string scenario, output;
   std::vector<std::string> methods;
   XaiTrisOptions data{.samples = 400};
-  int steps = 300;
+  int steps = 150;
   std::int64_t orders = 5;
 };
 
-/// A small network trained on 2000 samples of its own.
+/// A small network trained on 1000 samples of its own.
 Model trained_on(XaiTrisScenario scenario, const Options& options) {
   XaiTrisOptions more = options.data;
-  more.samples = 2000;
+  more.samples = 1000;
   more.key = options.data.key + 1;
   const XaiTrisData data = xai_tris(scenario, more);
-  Trainer trainer(Sequential({B, 1, 8, 8}).flatten().dense(32).relu().dense(16).relu().dense(2).softmax().finish(), cross_entropy, {DType::int64, {B}});
-  for (int step = 0; step < options.steps; ++step) trainer.step(data.samples, data.labels, 3e-3);
+  Trainer trainer(Sequential({B, 1, 8, 8}).flatten().dense(32).relu().dense(2).softmax().finish(), cross_entropy, {DType::int64, {B}});
+  for (int step = 0; step < options.steps; ++step) trainer.step(data.samples, data.labels, 1e-2);
   return trainer.trained();
 }
 
@@ -91,7 +91,7 @@ void add_xai_tris(CLI::App& app, Run& run) {
   command->add_option("--samples", options->data.samples, "Samples to explain (default 400)")->type_name("N")->check(CLI::PositiveNumber);
   command->add_option("--alpha", options->data.alpha, "The signal's weight against the noise (default 0.18 for linear, 0.35 for xor)")->type_name("0..1");
   command->add_option("--key", options->data.key, "Of the random numbers (default 0)")->type_name("N")->check(CLI::NonNegativeNumber);
-  command->add_option("--steps", options->steps, "Steps of training (default 300)")->type_name("N")->check(CLI::NonNegativeNumber);
+  command->add_option("--steps", options->steps, "Steps of training (default 150)")->type_name("N")->check(CLI::NonNegativeNumber);
   command->add_option("--output,-o", options->output, "Write the network, the samples, their labels and the true mask, for `rulegrad evaluate --mask`")->type_name("DIRECTORY");
   command->callback([options, &run] {
     run = [options] { evaluate_tetrominoes(*options); };
