@@ -108,7 +108,7 @@ void RecipeRun::walk() {
 
   const RewriteContext context = rewriting();
   EvaluationHooks hooks;
-  hooks.vjp = [&](Expr operation, std::size_t slot, Expr g) { return derivatives_.make(operation, slot, g); };
+  hooks.vjp = [&](Expr operation, std::size_t slot, Expr g) { return derivatives_.make(vjp_schema(), operation, slot, g); };
   hooks.diff = [&](Expr e, Expr x, Expr g) {
     const auto derivative = derivatives_.differentiate(e, x, g);
     return derivative ? Value(*derivative) : Value(0.0);
@@ -127,8 +127,7 @@ void RecipeRun::walk() {
     step.node = node;
     step.slot = slot;
     step.cotangent = cotangent;
-    step.gradient = graph_.make(grad_schema(), {node, cotangent},
-                                SlotAttributes{static_cast<std::int64_t>(slot), type.dtype, type.shape.with_samples(false)});
+    step.gradient = derivatives_.make(grad_schema(), node, slot, cotangent);
     std::optional<Expr> rewritten;
     if (auto applied = rules.apply(node, slot, cotangent)) {
       const ActiveRule& active = rules_[applied->index];
@@ -187,7 +186,7 @@ Expr RecipeRun::seed() {
 
 std::optional<Expr> RecipeRun::fall_back(Step& step, Expr node, std::size_t slot, Expr cotangent) const {
   switch (fallback_) {
-    case Fallback::gradient: step.rule_set = "default gradient"; return derivatives_.make(node, slot, cotangent);
+    case Fallback::gradient: step.rule_set = "default gradient"; return derivatives_.make(vjp_schema(), node, slot, cotangent);
     case Fallback::zero: step.rule_set = "default zero"; return std::nullopt;
     default: break;
   }

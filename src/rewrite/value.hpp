@@ -21,7 +21,10 @@ using Value = std::variant<double, Expr, AttrValue>;
 /// Names and their values, the innermost last. Small: looked through from the back.
 class Scope {
  public:
-  void bind(std::string name, Value value) { entries_.emplace_back(std::move(name), std::move(value)); }
+  void bind(std::string name, Value value) {
+    if (entries_.empty()) entries_.reserve(4);  // most rules bind as many
+    entries_.emplace_back(std::move(name), std::move(value));
+  }
   [[nodiscard]] const Value* find(std::string_view name) const {
     for (auto it = entries_.rbegin(); it != entries_.rend(); ++it)
       if (it->first == name) return &it->second;
