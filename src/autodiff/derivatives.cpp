@@ -18,7 +18,8 @@ const Functions no_functions;
 }  // namespace
 
 Derivatives::Derivatives(Graph& graph, const Operators& operators)
-    : graph_(graph), operators_(operators), const_(operators.at("const")), vocabulary_(operators, no_functions), no_facts_({}, {}) {
+    : graph_(graph), operators_(operators), const_(operators.at("const")), vocabulary_(operators, no_functions), no_facts_({}, {}),
+      closing_({graph, vocabulary_, no_facts_}, rules_, {}) {
   const auto no_parameters = std::make_shared<const Scope>();
   for (const auto& schema : operators.all())
     for (const Rule& rule : schema->derivatives)
@@ -55,13 +56,11 @@ std::optional<Expr> Derivatives::close_composite(Expr operation, std::size_t slo
 
 std::optional<Expr> Derivatives::close(Expr operation, std::size_t slot, Expr cotangent) const {
   if (operation.op().expansion) return close_composite(operation, slot, cotangent);
-  const RewriteContext context{graph_, vocabulary_, no_facts_};
-  const GradientRules rules(context, rules_, {});
-  const auto result = rules.apply(operation, slot, cotangent);
+  const auto result = closing_.apply(operation, slot, cotangent);
   if (!result)
     throw Error(ErrorCode::rule, fmt::format("[{}] has no derivative for its operand '{}': {}", operation.op().name,
                                              operation.op().operand(slot).name, describe(operation)));
-  return conform(context, result->value, operation.operand(slot).type(),
+  return conform({graph_, vocabulary_, no_facts_}, result->value, operation.operand(slot).type(),
                  [&] { return fmt::format("the derivative of {} by its operand '{}'", operation.op().name, operation.op().operand(slot).name); });
 }
 

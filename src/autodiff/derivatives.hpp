@@ -64,6 +64,7 @@ class Derivatives {
   Vocabulary vocabulary_;
   ForwardFacts no_facts_;
   RuleList rules_;
+  GradientRules closing_;
   Lowered lowered_, lowered_but_const_;
   mutable std::map<std::string, Template> templates_;
 };

@@ -87,7 +87,7 @@ std::span<const Expr> Graph::kept(std::span<const Expr> operands) {
 }
 
 void Graph::grow_interned() {
-  interned_.assign(std::max<std::size_t>(64, interned_.size() * 4), {});
+  interned_.assign(std::max<std::size_t>(64, interned_.size() * 2), {});
   for (const Node& node : nodes_) interned_[place_of(node.hash, node.operands, [](const Node&) { return false; })] = {node.hash, node.id + 1};
 }
 
