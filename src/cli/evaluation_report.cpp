@@ -27,6 +27,7 @@ const std::vector<Column>& columns() {
   static const std::vector<Column> all{
       {"AOPC", "aopc", [](const Measures& m) { return m.aopc; }},
       {"least first", "aopc_least_relevant_first", [](const Measures& m) { return m.aopc_least; }},
+      {"between", "area_between_curves", [](const Measures& m) { return m.aopc - m.aopc_least; }},
       {"deletion", "deletion_auc", [](const Measures& m) { return m.deletion; }},
       {"insertion", "insertion_auc", [](const Measures& m) { return m.insertion; }},
       {"Gini", "gini", [](const Measures& m) { return m.gini; }},
@@ -76,25 +77,25 @@ std::string measures_table(const EvaluationResult& result) {
 std::string compared_with_floor(const EvaluationResult& result) {
   const auto floor = std::ranges::find_if(result.methods, &MethodResult::floor);
   std::string text;
-  for (const std::size_t k : {0U, 3U}) {
-    const Column& column = columns()[k];
+  for (const Column& column : columns()) {
+    if (column.title != "AOPC" && column.title != "between" && column.title != "insertion") continue;
     std::vector<std::string> below;
     for (const MethodResult& method : result.methods)
       if (!method.floor && !(*column.value(method.measures) > *column.value(floor->measures))) below.push_back(method.name);
     const std::size_t others = result.methods.size() - 1;
-    text += fmt::format("{} above that of {}: {}\n", column.title, floor->name,
+    text += fmt::format("{:<9} above {}'s: {}\n", column.title, floor->name,
                         below.empty() ? std::string(others == 1 ? "yes" : "all methods") : below.size() == others ? std::string("no method") : "all but " + join(below));
   }
   return text;
 }
 
 std::string randomisation_table(const EvaluationResult& result, std::size_t kind) {
-  std::vector<std::vector<std::string>> rows{{"method"}};
-  rows[0].insert(rows[0].end(), result.layers.begin(), result.layers.end());
+  std::vector<std::vector<std::string>> rows{{"layer"}};
+  for (const std::string& layer : result.layers) rows.push_back({layer});
   for (const MethodResult& method : result.methods) {
-    auto& row = rows.emplace_back(1, method.name);
+    rows[0].push_back(method.name);
     const LayerCorrelations& found = method.randomisation[kind];
-    for (std::size_t k = 0; k < found.correlation.size(); ++k) row.push_back(fmt::format("{} |{}|", shown(found.correlation[k], 2), shown(found.of_magnitudes[k], 2)));
+    for (std::size_t k = 0; k < found.correlation.size(); ++k) rows[k + 1].push_back(fmt::format("{} |{}|", shown(found.correlation[k], 2), shown(found.of_magnitudes[k], 2)));
   }
   return aligned(rows);
 }

@@ -41,7 +41,7 @@ struct EvaluationResult {
 [[nodiscard]] std::string aligned(std::span<const std::vector<std::string>> rows);
 
 [[nodiscard]] std::string measures_table(const EvaluationResult& result);
-/// Which methods are no better than the floor, by AOPC and by insertion.
+/// Which methods are no better than the floor, by each of the curves.
 [[nodiscard]] std::string compared_with_floor(const EvaluationResult& result);
 [[nodiscard]] std::string randomisation_table(const EvaluationResult& result, std::size_t kind);
 /// `method,measure,at,value`: curves at fractions, correlations at layers, other measures at nothing.

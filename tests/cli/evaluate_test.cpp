@@ -69,7 +69,7 @@ TEST_CASE("on the demo network every method beats random, in the table, the CSV 
   INFO(result.err);
   REQUIRE(result.code == 0);
   CHECK(result.err.empty());  // progress is for terminals
-  CHECK(result.out.find("AOPC above that of random: all methods\n") != std::string::npos);
+  CHECK(result.out.find("AOPC      above random's: all methods\nbetween   above random's: all methods\n") != std::string::npos);
   CHECK(result.out.find("which favours") != std::string::npos);
 
   const Csv csv = read_csv(scratch.file("curves.csv"));
@@ -80,6 +80,7 @@ TEST_CASE("on the demo network every method beats random, in the table, the CSV 
     const auto& found = csv.measures.at(method);
     CHECK(found.at("aopc") > floor.at("aopc") + 0.1);
     CHECK(found.at("aopc_least_relevant_first") < floor.at("aopc_least_relevant_first") - 0.1);
+    CHECK(found.at("area_between_curves") == doctest::Approx(found.at("aopc") - found.at("aopc_least_relevant_first")));
     CHECK(found.at("deletion_auc") < floor.at("deletion_auc") - 0.1);
     CHECK(found.at("insertion_auc") > floor.at("insertion_auc") + 0.1);
     CHECK(found.at("gini") > floor.at("gini"));
