@@ -124,6 +124,7 @@ class Evaluating {
     const std::vector<std::int64_t> largest = largest_scores(answers);
     targets_ = options_.labels.empty() ? largest : read_targets(options_.labels, samples_.count(), answers.dims()[1]);
 
+    (void)steps_of({.steps = options_.steps, .until = options_.until}, regions.count());  // told before the work begins
     explain();
     perturb(scores, gone, start, regions);
     measure(mask);
@@ -195,15 +196,15 @@ class Evaluating {
   }
 
   void perturb(const ScoreFunction& scores, const Tensor& gone, const Tensor& start, const Regions& regions) {
-    Progress progress("perturbing", static_cast<std::int64_t>(3 * maps_.size()));
-    const CurveOptions how{.steps = options_.steps, .until = options_.until};
+    CurveOptions how{.steps = options_.steps, .until = options_.until};
+    Progress progress("perturbing", static_cast<std::int64_t>(3 * maps_.size()) * steps_of(how, regions.count()));
     for (std::size_t m = 0; m < maps_.size(); ++m) {
       MethodResult& method = result_.methods[m];
       const auto orders = most_relevant_first(maps_[m], regions);
       const auto curve = [&](const Tensor& from, const Tensor& to, std::span<const std::vector<std::int64_t>> order) {
+        how.progress = advancing(progress);
         const PerturbationCurve found = perturbation_curve(scores, from, to, regions, order, targets_, how);
         result_.fractions = found.fractions;
-        progress.advance(1);
         return found.mean();
       };
       method.most = curve(samples_.values, gone, orders);

@@ -84,7 +84,7 @@ std::string compared_with_floor(const EvaluationResult& result) {
       if (!method.floor && !(*column.value(method.measures) > *column.value(floor->measures))) below.push_back(method.name);
     const std::size_t others = result.methods.size() - 1;
     text += fmt::format("{:<9} above {}'s: {}\n", column.title, floor->name,
-                        below.empty() ? std::string(others == 1 ? "yes" : "all methods") : below.size() == others ? std::string("no method") : "all but " + join(below));
+                        below.empty() ? std::string(others == 1 ? "yes" : "all methods") : below.size() == others ? std::string(others == 1 ? "no" : "no method") : "all but " + join(below));
   }
   return text;
 }

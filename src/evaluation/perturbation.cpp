@@ -18,20 +18,30 @@ void expect_samples(const Tensor& array, const Regions& regions, std::string_vie
   throw Error(ErrorCode::shape, fmt::format("[perturbation] {} {} but one sample is {}", what, to_string(array.dims()), to_string(regions.sample())));
 }
 
+std::int64_t replaced_in_the_end(const CurveOptions& options, std::int64_t regions) { return std::llround(options.until * static_cast<double>(regions)); }
+
+/// How many regions are replaced after each step, from 0.
 std::vector<std::int64_t> counts_of(std::int64_t regions, const CurveOptions& options) {
-  if (!(options.until > 0 && options.until <= 1))
-    throw Error(ErrorCode::invalid_argument, fmt::format("[perturbation] the fraction that is replaced in the end must lie in (0, 1], not be {}", options.until));
-  const auto all = static_cast<std::int64_t>(std::llround(options.until * static_cast<double>(regions)));
-  const std::int64_t steps = options.steps == 0 ? std::clamp<std::int64_t>(all, 1, 32) : options.steps;
-  if (steps < 0 || steps > all)
-    throw Error(ErrorCode::invalid_argument, fmt::format("[perturbation] {} steps were asked for, but {} of {} regions are replaced; choose 1 to {} steps, or smaller regions",
-                                                         options.steps, all, regions, all));
+  const std::int64_t steps = steps_of(options, regions), all = replaced_in_the_end(options, regions);
   std::vector<std::int64_t> counts;
   for (std::int64_t k = 0; k <= steps; ++k) counts.push_back(std::llround(static_cast<double>(k) * static_cast<double>(all) / static_cast<double>(steps)));
   return counts;
 }
 
 }  // namespace
+
+std::int64_t steps_of(const CurveOptions& options, std::int64_t regions) {
+  if (!(options.until > 0 && options.until <= 1))
+    throw Error(ErrorCode::invalid_argument, fmt::format("[perturbation] the fraction that is replaced in the end must lie in (0, 1], not be {}", options.until));
+  const std::int64_t all = replaced_in_the_end(options, regions);
+  if (all == 0)
+    throw Error(ErrorCode::invalid_argument, fmt::format("[perturbation] {} of {} regions is less than one; replace more of them, or choose smaller regions", options.until, regions));
+  const std::int64_t steps = options.steps == 0 ? std::min<std::int64_t>(all, 32) : options.steps;
+  if (steps < 0 || steps > all)
+    throw Error(ErrorCode::invalid_argument, fmt::format("[perturbation] {} steps were asked for, but {} of {} regions are replaced; choose 1 to {} steps, or smaller regions",
+                                                         options.steps, all, regions, all));
+  return steps;
+}
 
 Regions::Regions(Dims sample, std::int64_t size, io::Layout layout) : sample_(std::move(sample)) {
   if (sample_.empty() || element_count(sample_) == 0) throw Error(ErrorCode::shape, fmt::format("[perturbation] a sample of shape {} has no regions", to_string(sample_)));

@@ -175,6 +175,18 @@ TEST_CASE("labels, fills, sensitivity, randomisation and masks are reported when
   for (const std::string fill : {"uniform", "0.5"}) CHECK(run({"--fill", fill}).find("replaced by " + fill + ";") != std::string::npos);
 }
 
+TEST_CASE("methods with rules of one's own and with arrays that belong to nodes are evaluated too") {
+  const ScratchDirectory scratch;
+  const auto made = run_command({"patterns", demo("fashion.onnx"), "--preprocess", "unit", "--input", demo("pictures/bag_18.png"), demo("pictures/coat_6.png"), "--output", scratch.file("p.npz")});
+  REQUIRE(made.code == 0);
+  std::ofstream(scratch.file("own.rules")) << "rulegrad 1\n\nanalyzer own.map {\n  seed onehot(target) * y\n  use { grad(y: affine(x, w), g) => vjp(y(w = w * aux(y, \"pattern\", w)), g) }\n  default gradient\n}\n";
+  const auto result = evaluate_demo({"-m", "own.map", "-m", "pattern.attribution", "--rules", scratch.file("own.rules"), "--aux", scratch.file("p.npz"), "--steps", "4", "--csv", scratch.file("c.csv")});
+  INFO(result.err);
+  REQUIRE(result.code == 0);
+  const Csv csv = read_csv(scratch.file("c.csv"));
+  CHECK(csv.measures.at("own.map").at("aopc") == doctest::Approx(csv.measures.at("pattern.attribution").at("aopc")).epsilon(1e-3));
+}
+
 TEST_CASE("evaluate: what cannot be done is told, and nothing is written") {
   const ScratchDirectory data, scratch;
   io::write_npy(data.file("short.npy"), Tensor(DType::int64, {3}));

@@ -80,6 +80,9 @@ TEST_CASE("curves of a linear score are the sums of its contributions, and their
     const PerturbationCurve half = perturbation_curve(f, x, zero, regions, orders, target, {.until = 0.5});
     check_close(half.fractions, {0, 0.25, 0.5});
     CHECK(area_under_curve(half.fractions, half.mean()) == doctest::Approx((13 + 9.5) / 2));
+    CHECK(steps_of({}, 4) == 4);
+    CHECK(steps_of({}, 500) == 32);
+    CHECK(steps_of({.until = 0.02}, 500) == 10);
   }
 }
 
@@ -248,6 +251,7 @@ TEST_CASE("curves tell what does not fit") {
   CHECK(curve(short_targets, {}).find("1 targets") != std::string::npos);
   CHECK(curve(wrong, {}).find("target 1 of sample 1 is out of range") != std::string::npos);
   CHECK(curve(targets, {.steps = 4}).find("choose 1 to 3 steps") != std::string::npos);
+  CHECK(curve(targets, {.until = 0.1}).find("less than one") != std::string::npos);
   CHECK(curve(targets, {.until = 0}).find("(0, 1]") != std::string::npos);
   CHECK(message_of([] { (void)Regions({1, 4, 4}, 5); }).find("size of 1 to 4") != std::string::npos);
   CHECK(message_of([] { (void)Regions({1, 4, 4}, 0); }).find("size of 1 to 4") != std::string::npos);

@@ -49,6 +49,10 @@ struct CurveOptions {
   std::function<void(std::int64_t done, std::int64_t steps)> progress = {};
 };
 
+/// How many steps that makes of so many regions. Throws Error(invalid_argument) for a fraction outside (0, 1] and for more
+/// steps than regions are replaced.
+[[nodiscard]] std::int64_t steps_of(const CurveOptions& options, std::int64_t regions);
+
 /// The score of each sample while its regions are replaced.
 struct PerturbationCurve {
   std::vector<double> fractions;  ///< of the regions replaced, from 0
@@ -65,8 +69,7 @@ struct PerturbationCurve {
 ///     least relevant first            from x to the filled x, in the reverse order
 ///     insertion                       from the filled (or blurred) x to x, in the order of relevance
 ///
-/// Throws Error(shape) for arrays, orders and targets that do not fit together, Error(invalid_argument) for a fraction
-/// outside (0, 1] and for more steps than regions are replaced.
+/// Throws Error(shape) for arrays, orders and targets that do not fit together, Error(invalid_argument) as steps_of.
 [[nodiscard]] PerturbationCurve perturbation_curve(const ScoreFunction& scores, const Tensor& from, const Tensor& to, const Regions& regions,
                                                    std::span<const std::vector<std::int64_t>> orders, std::span<const std::int64_t> targets,
                                                    const CurveOptions& options = {});
