@@ -1,0 +1,160 @@
+// Times one analysis of an ONNX model within this process:
+//   analyze MODEL METHOD [--batch N] [--threads N] [--repeat N] [--input FILE.npy] [--serve | --shapes]
+// METHOD is `forward` or an analyzer as the command takes it. One JSON object a line: what was prepared and how long it took, each
+// timing (the mean of N runs), the peak of memory. With --serve it answers `run N` and `write FILE.npy` from standard input, one line each, until it ends,
+// so that several programs can take turns. With --shapes it prints the contractions of a run, for `floor`.
+#include <fmt/format.h>
+
+#include <chrono>
+#include <fstream>
+#include <iostream>
+#include <random>
+#include <string>
+
+#include "contractions.hpp"
+#include "rulegrad/error.hpp"
+#include "rulegrad/explainer.hpp"
+#include "rulegrad/io/npy.hpp"
+#include "rulegrad/model.hpp"
+#include "rulegrad/version.hpp"
+
+using namespace rulegrad;
+
+namespace {
+
+struct Options {
+  std::string model, method, input;
+  std::int64_t batch = 1;
+  int threads = 0, repeat = 7;
+  bool serve = false, shapes = false;
+};
+
+double since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+}
+
+Options read_options(int argc, char** argv) {
+  Options options;
+  std::vector<std::string> words;
+  for (int i = 1; i < argc; ++i) {
+    const std::string word = argv[i];
+    const auto value = [&]() -> std::string {
+      if (i + 1 == argc) throw Error(ErrorCode::invalid_argument, word + " needs a value");
+      return argv[++i];
+    };
+    if (word == "--batch") options.batch = std::stoll(value());
+    else if (word == "--threads") options.threads = std::stoi(value());
+    else if (word == "--repeat") options.repeat = std::stoi(value());
+    else if (word == "--input") options.input = value();
+    else if (word == "--serve") options.serve = true;
+    else if (word == "--shapes") options.shapes = true;
+    else if (word.starts_with("--")) throw Error(ErrorCode::invalid_argument, "there is no option " + word);
+    else words.push_back(word);
+  }
+  if (words.size() != 2)
+    throw Error(ErrorCode::invalid_argument, "usage: analyze MODEL METHOD [--batch N] [--threads N] [--repeat N] [--input FILE.npy] [--serve | --shapes]");
+  options.model = words[0];
+  options.method = words[1];
+  return options;
+}
+
+Tensor random_input(const Shape& shape, std::int64_t batch) {
+  std::minstd_rand random(2);
+  std::normal_distribution<float> normal;
+  Tensor values = Tensor::uninitialized(DType::float32, shape.at({.batch = batch, .samples = 1}));
+  for (float& v : values.mutable_values<float>()) v = normal(random);
+  return values;
+}
+
+/// A line of /proc/self/status in kB: VmRSS, what is resident now; VmHWM, its peak.
+long status_kb(const std::string& key) {
+  std::ifstream file("/proc/self/status");
+  for (std::string line; std::getline(file, line);)
+    if (line.starts_with(key + ":")) return std::stol(line.substr(key.size() + 1));
+  return 0;
+}
+
+class Session {
+ public:
+  explicit Session(const Options& options) : options_(options) {
+    auto start = std::chrono::steady_clock::now();
+    const Model model = load_onnx(options.model);
+    const double load = since(start);
+    const Expr x = model.inputs().at(0).expr;
+    inputs_ = {{model.inputs()[0].name, options.input.empty() ? random_input(x.shape(), options.batch) : io::read_npy(options.input)}};
+    batch_ = inputs_.begin()->second.dims()[0];
+
+    start = std::chrono::steady_clock::now();
+    std::vector<Expr> outputs{model.head(HeadKind::logit)};
+    if (options.method != "forward")
+      outputs = analyze(RuleLibrary::builtin(), AnalyzerCall::parse(options.method), {.output = outputs[0], .explained = {x}, .target = {}, .seed_tensor = {}})
+                    .attributions;
+    const double rewrite = since(start);
+    if (options.shapes) {
+      for (const std::string& line : benchmarks::contractions_of(outputs, inputs_)) fmt::print("{}\n", line);
+      return;
+    }
+    start = std::chrono::steady_clock::now();
+    program_ = std::make_unique<Program>(Program::compile(outputs));
+    const double compile = since(start);
+    const ProgramStats stats = program_->stats({.batch = batch_, .samples = 1});
+    fmt::print("{{\"ready\": true, \"version\": \"{}\", \"load_ms\": {:.3f}, \"rewrite_ms\": {:.3f}, \"compile_ms\": {:.3f}, \"instructions\": {}, "
+               "\"contractions\": {}, \"folded_bytes\": {}, \"arena_bytes\": {}, \"idle_kb\": {}}}\n",
+               version(), load, rewrite, compile, stats.instructions, stats.contractions, stats.folded_bytes, stats.arena_bytes, status_kb("VmRSS"));
+    std::fflush(stdout);
+  }
+
+  [[nodiscard]] bool ready() const { return program_ != nullptr; }
+
+  void repeat() {
+    (void)program_->run(inputs_, {.threads = options_.threads});
+    for (int i = 0; i < options_.repeat; ++i) run(1);
+  }
+
+  void serve() {
+    for (std::string line; std::getline(std::cin, line);) {
+      if (line.starts_with("run ")) run(std::stoi(line.substr(4)));
+      else if (line.starts_with("write ")) {
+        io::write_npy(line.substr(6), program_->run(inputs_, {.threads = options_.threads})[0]);
+        answer("{\"written\": true}");
+      } else if (line == "peak") answer(fmt::format("{{\"peak_kb\": {}}}", status_kb("VmHWM")));
+      else throw Error(ErrorCode::invalid_argument, fmt::format("'{}' is no request; there are: run N, write FILE.npy, peak", line));
+    }
+  }
+
+ private:
+  void run(int count) {
+    const auto start = std::chrono::steady_clock::now();
+    for (int i = 0; i < count; ++i) (void)program_->run(inputs_, {.threads = options_.threads});
+    answer(fmt::format("{{\"ms\": {:.4f}}}", since(start) / count));
+  }
+
+  static void answer(const std::string& line) {
+    fmt::print("{}\n", line);
+    std::fflush(stdout);
+  }
+
+  const Options& options_;
+  Inputs inputs_;
+  std::int64_t batch_ = 1;
+  std::unique_ptr<Program> program_;
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    const Options options = read_options(argc, argv);
+    Session session(options);
+    if (!session.ready()) return 0;
+    if (options.serve) session.serve();
+    else {
+      session.repeat();
+      fmt::print("{{\"peak_kb\": {}}}\n", status_kb("VmHWM"));
+    }
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "analyze: error: {}\n", error.what());
+    return 2;
+  }
+  return 0;
+}

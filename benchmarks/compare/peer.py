@@ -1,0 +1,150 @@
+#!/usr/bin/env python3
+"""One peer, one network, one method, in a process of its own, so that its peak of memory is its own.
+
+usage: peer.py PEER NETWORK METHOD --input FILE.npy [--threads N]
+
+Says on one line that it is ready, then answers `run N`, `write FILE.npy` and `peak` from standard input, a JSON object a line, as
+the program `analyze` does for rulegrad.
+"""
+
+import argparse
+import json
+import sys
+import time
+import types
+
+import numpy
+import torch
+
+import networks
+
+
+def import_zennit():
+    """Zennit imports classes of torchvision for its canonizers; where torchvision is missing, empty ones stand in."""
+    try:
+        import torchvision  # noqa: F401
+    except Exception:
+        for name in list(sys.modules):
+            if name.split(".")[0] == "torchvision":
+                del sys.modules[name]
+        names = {"torchvision": (), "torchvision.models": (), "torchvision.models.resnet": ("Bottleneck", "BasicBlock"), "torchvision.models.vgg": ("VGG",)}
+        for name, classes in names.items():
+            module = types.ModuleType(name)
+            for word in classes:
+                setattr(module, word, type(word, (torch.nn.Module,), {}))
+            sys.modules[name] = module
+    import zennit.attribution
+    import zennit.composites
+    import zennit.layer
+
+    return zennit
+
+
+def largest(scores):
+    return torch.nn.functional.one_hot(scores.argmax(1), scores.shape[1]).to(scores)
+
+
+class PyTorch:
+    METHODS = ("forward", "gradient")
+
+    def __init__(self, network, method, x):
+        self.model, self.method, self.x = networks.make(network), method, x
+
+    def run(self):
+        if self.method == "forward":
+            with torch.inference_mode():
+                return self.model(self.x)
+        x = self.x.clone().requires_grad_(True)
+        scores = self.model(x)
+        return torch.autograd.grad(scores, x, largest(scores))[0]
+
+
+class Zennit:
+    METHODS = {
+        "epsilon_plus": "EpsilonPlus",
+        "epsilon_plus_flat": "EpsilonPlusFlat",
+        "epsilon_alpha2_beta1": "EpsilonAlpha2Beta1",
+        "epsilon_alpha2_beta1_flat": "EpsilonAlpha2Beta1Flat",
+        "epsilon_gamma_box": "EpsilonGammaBox",
+        "guided_backprop": "GuidedBackprop",
+        "deconvnet": "DeconvNet",
+        "excitation_backprop": "ExcitationBackprop",
+        "beta_smooth": "BetaSmooth",
+    }
+
+    def __init__(self, network, method, x):
+        zennit = import_zennit()
+        self.model, self.x = networks.make(network, add=zennit.layer.Sum), x
+        bounds = {"low": torch.full_like(x, -4.0), "high": torch.full_like(x, 4.0)} if method == "epsilon_gamma_box" else {}
+        composite = getattr(zennit.composites, self.METHODS[method])(**bounds)
+        # Hooks are hung once, before anything is timed.
+        self.attributor = zennit.attribution.Gradient(self.model, composite).__enter__()
+
+    def run(self):
+        return self.attributor(self.x, largest)[1]
+
+
+class Captum:
+    METHODS = ("integrated_gradients", "deeplift", "guided_backprop")
+
+    def __init__(self, network, method, x):
+        from captum import attr
+
+        self.model, self.method, self.x = networks.make(network), method, x
+        with torch.no_grad():
+            # Captum is told its targets, which the others find out themselves.
+            self.target = self.model(x).argmax(1)
+        classes = {"integrated_gradients": attr.IntegratedGradients, "deeplift": attr.DeepLift, "guided_backprop": attr.GuidedBackprop}
+        self.attribution = classes[method](self.model)
+
+    def run(self):
+        x = self.x.clone().requires_grad_(True)
+        if self.method == "integrated_gradients":
+            # All 50 steps at once would need many times the memory, and are not faster.
+            return self.attribution.attribute(x, target=self.target, n_steps=50, internal_batch_size=max(10, x.shape[0]))
+        return self.attribution.attribute(x, target=self.target)
+
+
+PEERS = {"pytorch": PyTorch, "zennit": Zennit, "captum": Captum}
+
+
+def status_kb(key):
+    with open("/proc/self/status") as file:
+        return next((int(line.split()[1]) for line in file if line.startswith(key + ":")), 0)
+
+
+def answer(**values):
+    print(json.dumps(values), flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("peer")
+    parser.add_argument("network")
+    parser.add_argument("method")
+    parser.add_argument("--input", required=True)
+    parser.add_argument("--threads", type=int, default=0)
+    options = parser.parse_args()
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    peer = PEERS[options.peer](options.network, options.method, torch.from_numpy(numpy.load(options.input)))
+    answer(ready=True, idle_kb=status_kb("VmRSS"))
+    for line in sys.stdin:
+        request, _, argument = line.strip().partition(" ")
+        if request == "run":
+            count = int(argument)
+            start = time.perf_counter()
+            for _ in range(count):
+                peer.run()
+            answer(ms=(time.perf_counter() - start) * 1000 / count)
+        elif request == "write":
+            numpy.save(argument, peer.run().detach().numpy())
+            answer(written=True)
+        elif request == "peak":
+            answer(peak_kb=status_kb("VmHWM"))
+        else:
+            sys.exit(f"peer.py: error: '{request}' is no request; there are: run N, write FILE.npy, peak")
+
+
+if __name__ == "__main__":
+    main()
