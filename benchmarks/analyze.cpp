@@ -1,8 +1,9 @@
 // Times one analysis of an ONNX model within this process:
-//   analyze MODEL METHOD [--batch N] [--threads N] [--repeat N] [--input FILE.npy] [--serve | --shapes]
+//   analyze MODEL METHOD [--batch N] [--threads N] [--repeat N] [--input FILE.npy] [--serve | --shapes | --overhead]
 // METHOD is `forward` or an analyzer as the command takes it. One JSON object a line: what was prepared and how long it took, each
 // timing (the mean of N runs), the peak of memory. With --serve it answers `run N` and `write FILE.npy` from standard input, one line each, until it ends,
-// so that several programs can take turns. With --shapes it prints the contractions of a run, for `floor`.
+// so that several programs can take turns. With --shapes it prints the contractions of a run, for `floor`. With --overhead each timing is
+// split into what kernels take and what the rest does: binding inputs, memory, the order of calls.
 #include <fmt/format.h>
 
 #include <chrono>
@@ -26,7 +27,7 @@ struct Options {
   std::string model, method, input;
   std::int64_t batch = 1;
   int threads = 0, repeat = 7;
-  bool serve = false, shapes = false;
+  bool serve = false, shapes = false, overhead = false;
 };
 
 double since(std::chrono::steady_clock::time_point start) {
@@ -48,11 +49,12 @@ Options read_options(int argc, char** argv) {
     else if (word == "--input") options.input = value();
     else if (word == "--serve") options.serve = true;
     else if (word == "--shapes") options.shapes = true;
+    else if (word == "--overhead") options.overhead = true;
     else if (word.starts_with("--")) throw Error(ErrorCode::invalid_argument, "there is no option " + word);
     else words.push_back(word);
   }
   if (words.size() != 2)
-    throw Error(ErrorCode::invalid_argument, "usage: analyze MODEL METHOD [--batch N] [--threads N] [--repeat N] [--input FILE.npy] [--serve | --shapes]");
+    throw Error(ErrorCode::invalid_argument, "usage: analyze MODEL METHOD [--batch N] [--threads N] [--repeat N] [--input FILE.npy] [--serve | --shapes | --overhead]");
   options.model = words[0];
   options.method = words[1];
   return options;
@@ -72,6 +74,21 @@ long status_kb(const std::string& key) {
   for (std::string line; std::getline(file, line);)
     if (line.starts_with(key + ":")) return std::stol(line.substr(key.size() + 1));
   return 0;
+}
+
+/// The kernels of a registry, each of which adds its time to `total`.
+Kernels timed(const Kernels& kernels, double& total) {
+  Kernels result = kernels;
+  for (const std::string& name : kernels.names()) {
+    Kernel kernel = *kernels.at(name);
+    kernel.run = [&total, compute = kernel.run](const KernelCall& call) {
+      const auto start = std::chrono::steady_clock::now();
+      compute(call);
+      total += since(start);
+    };
+    result.set(name, std::move(kernel));
+  }
+  return result;
 }
 
 class Session {
@@ -95,7 +112,10 @@ class Session {
       return;
     }
     start = std::chrono::steady_clock::now();
-    program_ = std::make_unique<Program>(Program::compile(outputs));
+    const Kernels kernels = timed(Kernels::portable(), kernel_ms_);
+    CompileOptions compile_options;
+    if (options.overhead) compile_options.kernels = &kernels;
+    program_ = std::make_unique<Program>(Program::compile(outputs, compile_options));
     const double compile = since(start);
     const ProgramStats stats = program_->stats({.batch = batch_, .samples = 1});
     fmt::print("{{\"ready\": true, \"version\": \"{}\", \"load_ms\": {:.3f}, \"rewrite_ms\": {:.3f}, \"compile_ms\": {:.3f}, \"instructions\": {}, "
@@ -109,6 +129,7 @@ class Session {
   void repeat() {
     (void)program_->run(inputs_, {.threads = options_.threads});
     for (int i = 0; i < options_.repeat; ++i) run(1);
+    answer(memory());
   }
 
   void serve() {
@@ -117,16 +138,24 @@ class Session {
       else if (line.starts_with("write ")) {
         io::write_npy(line.substr(6), program_->run(inputs_, {.threads = options_.threads})[0]);
         answer("{\"written\": true}");
-      } else if (line == "peak") answer(fmt::format("{{\"peak_kb\": {}}}", status_kb("VmHWM")));
+      } else if (line == "peak") answer(memory());
       else throw Error(ErrorCode::invalid_argument, fmt::format("'{}' is no request; there are: run N, write FILE.npy, peak", line));
     }
   }
 
  private:
   void run(int count) {
+    kernel_ms_ = 0;
     const auto start = std::chrono::steady_clock::now();
     for (int i = 0; i < count; ++i) (void)program_->run(inputs_, {.threads = options_.threads});
-    answer(fmt::format("{{\"ms\": {:.4f}}}", since(start) / count));
+    const double ms = since(start) / count;
+    if (options_.overhead) answer(fmt::format("{{\"ms\": {:.4f}, \"overhead_ms\": {:.4f}}}", ms, ms - kernel_ms_ / count));
+    else answer(fmt::format("{{\"ms\": {:.4f}}}", ms));
+  }
+
+  /// Of the whole process, and what is its own beyond mapped files and what it began with.
+  [[nodiscard]] std::string memory() const {
+    return fmt::format("{{\"peak_kb\": {}, \"own_kb\": {}}}", status_kb("VmHWM"), status_kb("RssAnon") - began_kb_);
   }
 
   static void answer(const std::string& line) {
@@ -137,6 +166,8 @@ class Session {
   const Options& options_;
   Inputs inputs_;
   std::int64_t batch_ = 1;
+  double kernel_ms_ = 0;
+  long began_kb_ = status_kb("RssAnon");
   std::unique_ptr<Program> program_;
 };
 
@@ -148,10 +179,7 @@ int main(int argc, char** argv) {
     Session session(options);
     if (!session.ready()) return 0;
     if (options.serve) session.serve();
-    else {
-      session.repeat();
-      fmt::print("{{\"peak_kb\": {}}}\n", status_kb("VmHWM"));
-    }
+    else session.repeat();
   } catch (const std::exception& error) {
     fmt::print(stderr, "analyze: error: {}\n", error.what());
     return 2;

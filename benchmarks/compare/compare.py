@@ -2,7 +2,7 @@
 """Runs the same networks, inputs and methods through rulegrad and its peers, in turns within one run, beside the floor.
 
 usage: compare.py BUILD [--set quick|headline|all] [--networks N,..] [--methods M,..] [--batches B,..] [--threads T,..] [--repeat 7]
-                  [--peers P,..] [--markdown FILE] [--plot FILE.svg] [--json FILE]
+                  [--peers P,..] [--costs] [--markdown FILE] [--plot FILE.svg] [--json FILE]
 
 BUILD is a build directory of rulegrad. The peers are PyTorch, Zennit, Captum and iNNvestigate, installed apart (pip install torch onnx
 zennit captum); whichever is missing is left out, and the report says so. The floor needs oneDNN at build time.
@@ -16,6 +16,7 @@ import sys
 import tempfile
 
 import cases
+import costs
 import machine
 import report
 from turns import Failed, Program, take_turns
@@ -137,8 +138,9 @@ def main():
     parser.add_argument("--threads", help="0: as many as there are cores")
     parser.add_argument("--peers", help="only these; empty: rulegrad and the floor alone")
     parser.add_argument("--repeat", type=int, default=7)
+    parser.add_argument("--costs", action="store_true", help="measure too what an analysis costs beside its kernels")
     parser.add_argument("--directory", help="where networks and inputs are kept for the next run; else they are temporary")
-    parser.add_argument("--markdown", help="write the tables there; else to standard output")
+    parser.add_argument("--markdown", help="write the tables there, between its marks if it has them; else to standard output")
     parser.add_argument("--plot", help="write an SVG there")
     parser.add_argument("--json", help="write every timing there")
     options = parser.parse_args()
@@ -158,10 +160,12 @@ def main():
             except Failed as failed:
                 failures.append(f"{case.title()}: {failed}")
                 print(failures[-1], file=sys.stderr, flush=True)
+        beside = costs.markdown(comparison, options.repeat) if options.costs else ""
     text = report.markdown(results, failures, peers, options.build, options.repeat, load)
+    if beside:
+        text += "\n**Beside the kernels**\n\n" + beside
     if options.markdown:
-        with open(options.markdown, "w") as file:
-            file.write(text)
+        report.write(options.markdown, text)
     else:
         print(text)
     if options.plot:

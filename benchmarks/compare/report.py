@@ -1,5 +1,6 @@
 """Tables in Markdown and a plot in SVG."""
 
+import os
 import statistics
 from html import escape
 from math import log10
@@ -69,6 +70,19 @@ def markdown(results, failures, peers, build, repeat, load):
     if notes:
         lines += ["", "Not measured:", ""] + [f"- {note}" for note in notes]
     return "\n".join(lines) + "\n"
+
+
+def write(path, text):
+    """Puts the text between the marks of a file that is there, or into a new one."""
+    begin, end = (f"<!-- measured by benchmarks/compare/compare.py: {word} -->\n" for word in ("begin", "end"))
+    before, after = "", ""
+    if os.path.exists(path):
+        with open(path) as file:
+            old = file.read()
+        if begin in old and end in old:
+            before, after = old[: old.index(begin)] + begin + "\n", "\n" + old[old.index(end):]
+    with open(path, "w") as file:
+        file.write(before + text + after)
 
 
 # Colours that differ in lightness too.
