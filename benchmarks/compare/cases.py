@@ -43,8 +43,16 @@ METHODS = {
     "beta_smooth": Method("zennit.beta_smooth", "zennit", "beta_smooth", "BetaSmooth"),
     "integrated_gradients": Method("captum.integrated_gradients:n_steps=50", "captum", "integrated_gradients", "integrated gradients, 50 steps"),
     "deeplift": Method("captum.deeplift", "captum", "deeplift", "DeepLIFT"),
+    "innvestigate_gradient": Method("innvestigate.gradient", "innvestigate", "gradient", "iNNvestigate's gradient"),
+    "innvestigate_epsilon": Method("innvestigate.lrp.epsilon", "innvestigate", "lrp.epsilon", "iNNvestigate's LRP-epsilon"),
+    "innvestigate_alpha_1_beta_0": Method("innvestigate.lrp.alpha_1_beta_0", "innvestigate", "lrp.alpha_1_beta_0", "iNNvestigate's alpha 1, beta 0"),
+    "innvestigate_preset_a_flat": Method("innvestigate.lrp.sequential_preset_a_flat", "innvestigate", "lrp.sequential_preset_a_flat", "iNNvestigate's preset A flat"),
     "guided_backprop": Method("captum.guided_backprop", "captum", "guided_backprop", "Guided Backprop"),
 }
+
+
+# Layers one after the other, which is what keras_peer.py builds.
+SEQUENTIAL = ("mlp", "lenet", "vgg16")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,12 +68,13 @@ class Case:
 
 
 def product(networks, methods, batches, threads):
-    return [Case(n, b, t, m) for n in networks for b in batches for t in threads for m in methods]
+    return [Case(n, b, t, m) for n in networks for b in batches for t in threads for m in methods
+            if METHODS[m].peer != "innvestigate" or n in SEQUENTIAL]
 
 
 def quick(cores):
     """A smoke test: small networks, one method of each peer."""
-    return product(["mlp", "lenet"], ["gradient", "epsilon_plus", "guided_backprop"], [1, 8], [1])
+    return product(["mlp", "lenet"], ["gradient", "epsilon_plus", "guided_backprop", "innvestigate_epsilon"], [1, 8], [1])
 
 
 def headline(cores):
@@ -78,6 +87,7 @@ def headline(cores):
         + product(["mobilenetv2", "squeezenet"], ["forward", "gradient", "epsilon_plus_flat"], [1], [cores])
         + product(["squeezenet"], ["deeplift", "guided_backprop", "integrated_gradients"], [1], [cores])
         + product(["lenet", "mlp"], ["gradient", "epsilon_plus"], [1, 32], [1, cores])
+        + product(["lenet"], ["innvestigate_epsilon", "innvestigate_preset_a_flat"], [32], [cores])
         + product(["resnet50", "squeezenet"], ["gradient", "epsilon_plus_flat"], [1], [1])
     )
 

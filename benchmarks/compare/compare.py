@@ -2,10 +2,11 @@
 """Runs the same networks, inputs and methods through rulegrad and its peers, in turns within one run, beside the floor.
 
 usage: compare.py BUILD [--set quick|headline|all] [--networks N,..] [--methods M,..] [--batches B,..] [--threads T,..] [--repeat 7]
-                  [--peers P,..] [--costs] [--markdown FILE] [--plot FILE.svg] [--json FILE]
+                  [--peers P,..] [--innvestigate PYTHON] [--costs] [--markdown FILE] [--plot FILE.svg] [--json FILE]
 
 BUILD is a build directory of rulegrad. The peers are PyTorch, Zennit, Captum and iNNvestigate, installed apart (pip install torch onnx
-zennit captum); whichever is missing is left out, and the report says so. The floor needs oneDNN at build time.
+zennit captum; pip install "tensorflow<2.15" innvestigate in an environment of its own); whichever is missing is left out, and the report
+says so. The floor needs oneDNN at build time.
 """
 
 import argparse
@@ -25,8 +26,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 class Comparison:
-    def __init__(self, build, directory, peers, repeat):
-        self.build, self.directory, self.peers, self.repeat = build, directory, peers, repeat
+    def __init__(self, build, directory, peers, interpreters, repeat):
+        self.build, self.directory, self.peers, self.interpreters, self.repeat = build, directory, peers, interpreters, repeat
 
     def network(self, name):
         """The ONNX file of a network: exported by PyTorch, or, where that is missing, written by rulegrad."""
@@ -34,8 +35,7 @@ class Comparison:
         if os.path.exists(path):
             return path
         if self.peers["pytorch"]:
-            script = f"import networks; networks.export({name!r}, {path!r})"
-            run = subprocess.run([sys.executable, "-W", "ignore", "-c", script], cwd=HERE, capture_output=True, text=True)
+            run = self.torch(f"networks.export({name!r}, {path!r})")
         else:
             run = subprocess.run([os.path.join(self.build, "benchmarks", "write_network"), name, path], capture_output=True, text=True)
         if run.returncode != 0:
@@ -68,6 +68,21 @@ class Comparison:
             file.write(run.stdout)
         return Program("floor", [command, shapes, "--threads", str(case.threads), "--serve"], case.threads)
 
+    def peer(self, case):
+        """The command of a case's peer."""
+        method = cases.METHODS[case.method]
+        python = [self.interpreters.get(method.peer, sys.executable), "-W", "ignore"]
+        if method.peer != "innvestigate":
+            return [*python, os.path.join(HERE, "peer.py"), method.peer, case.network, method.peer_method]
+        layers = os.path.join(self.directory, case.network + ".npz")
+        if not os.path.exists(layers):
+            self.torch(f"networks.save_layers({case.network!r}, {layers!r})")
+        return [*python, os.path.join(HERE, "keras_peer.py"), layers, method.peer_method]
+
+    def torch(self, script):
+        """Something that needs the torch modules, apart, so that measuring does not carry torch along."""
+        return subprocess.run([sys.executable, "-W", "ignore", "-c", "import networks; " + script], cwd=HERE, capture_output=True, text=True)
+
     def difference(self, ours, theirs):
         """The largest difference between what two programs answer, relative to the largest value."""
         import numpy
@@ -90,9 +105,8 @@ class Comparison:
             programs.append(ours)
             result["program"] = ours.ready
             if self.peers[method.peer]:
-                command = [sys.executable, "-W", "ignore", os.path.join(HERE, "peer.py"), method.peer, case.network, method.peer_method]
                 try:
-                    programs.append(Program(method.peer, command + [*data, "--threads", str(case.threads)], case.threads))
+                    programs.append(Program(method.peer, [*self.peer(case), *data, "--threads", str(case.threads)], case.threads))
                 except Failed as failed:
                     result["notes"].append(str(failed))
             floor = self.floor(case, model, data)
@@ -137,6 +151,7 @@ def main():
     parser.add_argument("--batches")
     parser.add_argument("--threads", help="0: as many as there are cores")
     parser.add_argument("--peers", help="only these; empty: rulegrad and the floor alone")
+    parser.add_argument("--innvestigate", metavar="PYTHON", help="the interpreter that has iNNvestigate; TensorFlow wants older packages than the others")
     parser.add_argument("--repeat", type=int, default=7)
     parser.add_argument("--costs", action="store_true", help="measure too what an analysis costs beside its kernels")
     parser.add_argument("--directory", help="where networks and inputs are kept for the next run; else they are temporary")
@@ -146,13 +161,14 @@ def main():
     options = parser.parse_args()
 
     wanted = options.peers.split(",") if options.peers is not None else list(machine.PROBES)
-    peers = machine.peers(wanted)
+    interpreters = {"innvestigate": options.innvestigate} if options.innvestigate else {}
+    peers = machine.peers(wanted, interpreters)
     results, failures = [], []
     load = machine.busy()
     with tempfile.TemporaryDirectory() as temporary:
         directory = options.directory or temporary
         os.makedirs(directory, exist_ok=True)
-        comparison = Comparison(options.build, directory, peers, options.repeat)
+        comparison = Comparison(options.build, directory, peers, interpreters, options.repeat)
         for case in chosen(options):
             try:
                 results.append(comparison.run(case))

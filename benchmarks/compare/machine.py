@@ -11,20 +11,21 @@ PROBES = {
     "pytorch": "import torch; print(json.dumps(['PyTorch ' + torch.__version__, torch.__config__.show()]))",
     "zennit": "import peer; peer.import_zennit(); import importlib.metadata as m; print(json.dumps(['Zennit ' + m.version('zennit'), '']))",
     "captum": "import captum; print(json.dumps(['Captum ' + captum.__version__, '']))",
-    "innvestigate": "import innvestigate, tensorflow; print(json.dumps(['iNNvestigate with TensorFlow ' + tensorflow.__version__, '']))",
+    "innvestigate": "import innvestigate, tensorflow; import importlib.metadata as m; print(json.dumps(['iNNvestigate ' + m.version('innvestigate') + ' on TensorFlow ' + tensorflow.__version__, '']))",
 }
 # Of what PyTorch says of itself, what bears on speed.
 BUILD_WORDS = ("Math Kernel Library", "MKL-DNN", "OpenMP", "CPU capability")
 
 
-def peers(wanted):
-    """By name: what it is and how it was built; None where it does not work here, or is not wanted."""
+def peers(wanted, interpreters):
+    """By name: what it is and how it was built; None where it does not work here, or is not wanted. `interpreters` may name a Python
+    of its own for a peer."""
     found = dict.fromkeys(PROBES)
     for name, probe in PROBES.items():
         if name not in wanted:
             continue
         here = os.path.dirname(os.path.abspath(__file__))
-        run = subprocess.run([sys.executable, "-W", "ignore", "-c", "import json; " + probe], capture_output=True, text=True, cwd=here)
+        run = subprocess.run([interpreters.get(name, sys.executable), "-W", "ignore", "-c", "import json; " + probe], capture_output=True, text=True, cwd=here)
         if run.returncode == 0:
             version, build = json.loads(run.stdout.strip().splitlines()[-1])
             found[name] = (version, [line.strip(" -") for line in build.splitlines() if any(word in line for word in BUILD_WORDS)])

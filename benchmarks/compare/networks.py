@@ -4,6 +4,7 @@ Every activation, pooling and sum is a module of its own, so that tools which ha
 are left out: a network at inference has them merged into its convolutions, as the ONNX exporter and Zennit's canonizer do.
 """
 
+import numpy
 import torch
 from torch import nn
 
@@ -129,3 +130,18 @@ def export(name, path):
     example = torch.zeros(1, *INPUTS[name])
     torch.onnx.export(make(name), example, path, input_names=["x"], output_names=["y"], dynamic_axes={"x": {0: "N"}, "y": {0: "N"}},
                       opset_version=13, dynamo=False)
+
+
+def save_layers(name, path):
+    """The layers of a network that has one after the other, for tools that do not read torch: a line each, and weights `w3`, `b3`."""
+    lines, arrays = [], {}
+    for number, layer in enumerate(make(name)):
+        if isinstance(layer, nn.Conv2d):
+            lines.append(f"conv {layer.padding[0]}")
+        elif isinstance(layer, nn.MaxPool2d):
+            lines.append(f"max_pool {layer.kernel_size}")
+        else:
+            lines.append({nn.ReLU: "relu", nn.Flatten: "flatten", nn.Linear: "dense"}[type(layer)])
+        if isinstance(layer, (nn.Conv2d, nn.Linear)):
+            arrays[f"w{number}"], arrays[f"b{number}"] = layer.weight.numpy(), layer.bias.numpy()
+    numpy.savez(path, lines=numpy.array(lines), **arrays)

@@ -1,22 +1,19 @@
 #!/usr/bin/env python3
-"""One peer, one network, one method, in a process of its own, so that its peak of memory is its own.
+"""PyTorch, Zennit or Captum, one network and one method, in a process of its own, so that its peak of memory is its own; see
+protocol.py.
 
 usage: peer.py PEER NETWORK METHOD --input FILE.npy [--threads N]
-
-Says on one line that it is ready, then answers `run N`, `write FILE.npy` and `peak` from standard input, a JSON object a line, as
-the program `analyze` does for rulegrad.
 """
 
 import argparse
-import json
 import sys
-import time
 import types
 
 import numpy
 import torch
 
 import networks
+import protocol
 
 
 def import_zennit():
@@ -108,15 +105,6 @@ class Captum:
 PEERS = {"pytorch": PyTorch, "zennit": Zennit, "captum": Captum}
 
 
-def status_kb(key):
-    with open("/proc/self/status") as file:
-        return next((int(line.split()[1]) for line in file if line.startswith(key + ":")), 0)
-
-
-def answer(**values):
-    print(json.dumps(values), flush=True)
-
-
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("peer")
@@ -128,22 +116,7 @@ def main():
     if options.threads:
         torch.set_num_threads(options.threads)
     peer = PEERS[options.peer](options.network, options.method, torch.from_numpy(numpy.load(options.input)))
-    answer(ready=True, idle_kb=status_kb("VmRSS"))
-    for line in sys.stdin:
-        request, _, argument = line.strip().partition(" ")
-        if request == "run":
-            count = int(argument)
-            start = time.perf_counter()
-            for _ in range(count):
-                peer.run()
-            answer(ms=(time.perf_counter() - start) * 1000 / count)
-        elif request == "write":
-            numpy.save(argument, peer.run().detach().numpy())
-            answer(written=True)
-        elif request == "peak":
-            answer(peak_kb=status_kb("VmHWM"))
-        else:
-            sys.exit(f"peer.py: error: '{request}' is no request; there are: run N, write FILE.npy, peak")
+    protocol.serve(lambda: peer.run().detach().numpy())
 
 
 if __name__ == "__main__":
