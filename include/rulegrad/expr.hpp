@@ -55,7 +55,7 @@ struct Node {
   std::uint32_t id;  ///< order of creation: operands come first. Never an order that results depend on.
   std::uint32_t hash;  ///< of operator, operands and attributes
   const OpSchema* op;
-  std::vector<Expr> operands;
+  std::span<const Expr> operands;  ///< the graph holds them
   Attributes attributes;
   Type type;
   Graph* graph;
@@ -101,6 +101,8 @@ class Graph {
  private:
   DType real_;
   std::deque<Node> nodes_;
+  std::vector<std::vector<Expr>> operands_;  ///< of all nodes, in blocks that never grow beyond what they reserved
+  [[nodiscard]] std::span<const Expr> kept(std::span<const Expr> operands);
   /// Numbers of nodes, by what they are, in an open table that every construction asks. A node first looks for a place in the
   /// cache line that belongs to its youngest operand: what is built together is found together, however large the graph.
   struct Interned {

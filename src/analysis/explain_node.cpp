@@ -124,9 +124,9 @@ class Deriving {
   }
 
   static std::string rule_text(const Step& step) {
-    if (!step.match) return fmt::format("none claims it: {}\n", step.rule_set);
+    if (!step.match) return fmt::format("none claims it: {}\n", step.by->rule_set);
     const RuleMatch& match = *step.match;
-    std::string text = fmt::format("{} at {}:{}: {}\n{}\n", rule_label(step), place_label(step.where), step.where.column, reason(step),
+    std::string text = fmt::format("{} at {}:{}: {}\n{}\n", rule_label(step), place_label(step.by->where), step.by->where.column, reason(step),
                                    indented(print(*match.active->rule), 2));
     text.pop_back();
     std::vector<std::string> parameters;
@@ -140,7 +140,7 @@ class Deriving {
   static std::string value_text(const Value& value) {
     if (const auto* number = std::get_if<double>(&value)) return shortest(*number);
     if (const auto* expr = std::get_if<Expr>(&value)) return describe(*expr);
-    return to_string(std::get<AttrValue>(value));
+    return to_string(*attribute_in(value));
   }
 
   static std::string cotangent_name(const Step& step) {

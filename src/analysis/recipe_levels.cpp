@@ -16,7 +16,7 @@ namespace {
 constexpr std::size_t most_levels = 16;
 
 const std::string* word_of(const Value& value) {
-  const auto* attribute = std::get_if<AttrValue>(&value);
+  const auto* attribute = attribute_in(value);
   return attribute == nullptr ? nullptr : std::get_if<std::string>(attribute);
 }
 

@@ -77,6 +77,15 @@ std::size_t Graph::place_of(std::uint32_t hash, std::span<const Expr> operands, 
   return slot;
 }
 
+std::span<const Expr> Graph::kept(std::span<const Expr> operands) {
+  constexpr std::size_t block = 1024;
+  if (operands_.empty() || operands_.back().capacity() - operands_.back().size() < operands.size())
+    operands_.emplace_back().reserve(std::max(block, operands.size()));
+  std::vector<Expr>& last = operands_.back();
+  last.insert(last.end(), operands.begin(), operands.end());
+  return std::span<const Expr>(last).last(operands.size());
+}
+
 void Graph::grow_interned() {
   interned_.assign(std::max<std::size_t>(64, interned_.size() * 2), {});
   for (const Node& node : nodes_) interned_[place_of(node.hash, node.operands, [](const Node&) { return false; })] = {node.hash, node.id + 1};
@@ -120,7 +129,7 @@ Expr Graph::make(const OpSchema& op, std::vector<Expr> operands, Attributes attr
   const auto hash = static_cast<std::uint32_t>(wide ^ wide >> 32);
   if (nodes_.size() * 2 >= interned_.size()) grow_interned();
   const std::size_t place = place_of(hash, operands, [&](const Node& node) {
-    return node.op == &op && node.operands == operands && node.attributes == attributes;
+    return node.op == &op && std::ranges::equal(node.operands, operands) && node.attributes == attributes;
   });
   if (interned_[place].node != 0) return Expr(&nodes_[interned_[place].node - 1]);
 
@@ -141,7 +150,7 @@ Expr Graph::make(const OpSchema& op, std::vector<Expr> operands, Attributes attr
   type.shape = type.shape.with_samples(sampled);
   const auto id = static_cast<std::uint32_t>(nodes_.size());
   const Node& node = nodes_.emplace_back(
-      Node{id, hash, &op, std::move(operands), std::move(attributes), std::move(type), this, loops, false});
+      Node{id, hash, &op, kept(operands), std::move(attributes), std::move(type), this, loops, false});
   interned_[place] = {hash, id + 1};
   return Expr(&node);
 }
@@ -206,7 +215,7 @@ std::string describe(Expr expr) {
 }
 
 std::optional<double> constant_value(Expr expr) {
-  if (!expr.is("constant")) return std::nullopt;
+  if (&expr.op() != &constant_schema()) return std::nullopt;
   const Tensor& value = expr.attributes<ConstantAttributes>().value;
   // Only small constants are looked through: this is asked while graphs are built.
   if (value.size() == 0 || value.size() > 64 || !is_floating(value.dtype())) return std::nullopt;

@@ -4,10 +4,23 @@
 #include "rewrite/words.hpp"
 
 namespace rulegrad {
+namespace {
+
+Form form_of(std::string_view name) {
+  if (name == "and") return Form::conjunction;
+  if (name == "or") return Form::disjunction;
+  if (name == "not") return Form::negation;
+  if (name == "is") return Form::comparison;
+  if (name == "where") return Form::choice;
+  return Form::ordinary;
+}
+
+}  // namespace
 
 Meaning Vocabulary::meaning(std::string_view name) const {
   const auto function = functions_.find(name);
-  return {find_word(name), operators_.find(name), op_class_from_name(name), function == functions_.end() ? nullptr : function->second};
+  return {find_word(name), operators_.find(name), op_class_from_name(name), function == functions_.end() ? nullptr : function->second,
+          form_of(name)};
 }
 
 void Vocabulary::remember(const Terms& terms) const {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
@@ -15,12 +16,16 @@ struct Word;
 
 using Functions = std::map<std::string, const Function*, std::less<>>;
 
+/// Calls that are evaluated in a way of their own: conditions, and choices that may be known while rules are applied.
+enum class Form : std::uint8_t { ordinary, conjunction, disjunction, negation, comparison, choice };
+
 /// What the name of a term can refer to where nothing is bound to it.
 struct Meaning {
   const Word* word = nullptr;
   const OpSchema* op = nullptr;
   std::optional<OpClass> op_class;
   const Function* function = nullptr;
+  Form form = Form::ordinary;
 
   [[nodiscard]] bool operators() const { return op != nullptr || op_class.has_value(); }
 };
