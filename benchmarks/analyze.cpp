@@ -1,15 +1,19 @@
 // Times one analysis of an ONNX model within this process:
 //   analyze MODEL METHOD [--batch N] [--threads N] [--repeat N] [--input FILE.npy] [--serve | --shapes | --overhead]
-// METHOD is `forward` or an analyzer as the command takes it. One JSON object a line: what was prepared and how long it took, each
+// METHOD is `forward` or an analyzer as the command takes it; several, with `;` between them, are one program. One JSON object a line: what was prepared and how long it took, each
 // timing (the mean of N runs), the peak of memory. With --serve it answers `run N` and `write FILE.npy` from standard input, one line each, until it ends,
 // so that several programs can take turns. With --shapes it prints the contractions of a run, for `floor`. With --overhead each timing is
-// split into what kernels take and what the rest does: binding inputs, memory, the order of calls.
+// split into what kernels take and what the rest does (binding inputs, memory, the order of calls), and the last line says what each kernel
+// took in the mean.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <chrono>
 #include <fstream>
 #include <iostream>
+#include <map>
 #include <random>
+#include <sstream>
 #include <string>
 
 #include "contractions.hpp"
@@ -76,11 +80,15 @@ long status_kb(const std::string& key) {
   return 0;
 }
 
-/// The kernels of a registry, each of which adds its time to `total`.
-Kernels timed(const Kernels& kernels, double& total) {
+/// Milliseconds by operator.
+using KernelTimes = std::map<std::string, double>;
+
+/// The kernels of a registry, each of which adds its time to its own.
+Kernels timed(const Kernels& kernels, KernelTimes& times) {
   Kernels result = kernels;
   for (const std::string& name : kernels.names()) {
     Kernel kernel = *kernels.at(name);
+    double& total = times[name];
     kernel.run = [&total, compute = kernel.run](const KernelCall& call) {
       const auto start = std::chrono::steady_clock::now();
       compute(call);
@@ -89,6 +97,22 @@ Kernels timed(const Kernels& kernels, double& total) {
     result.set(name, std::move(kernel));
   }
   return result;
+}
+
+double sum(const KernelTimes& times) {
+  double total = 0;
+  for (const auto& [name, ms] : times) total += ms;
+  return total;
+}
+
+std::vector<Expr> explained(const std::string& methods, const Question& question) {
+  std::vector<Expr> outputs;
+  std::stringstream words(methods);
+  for (std::string method; std::getline(words, method, ';');) {
+    const Analysis analysis = analyze(RuleLibrary::builtin(), AnalyzerCall::parse(method), question);
+    outputs.insert(outputs.end(), analysis.attributions.begin(), analysis.attributions.end());
+  }
+  return outputs;
 }
 
 class Session {
@@ -103,9 +127,7 @@ class Session {
 
     start = std::chrono::steady_clock::now();
     std::vector<Expr> outputs{model.head(HeadKind::logit)};
-    if (options.method != "forward")
-      outputs = analyze(RuleLibrary::builtin(), AnalyzerCall::parse(options.method), {.output = outputs[0], .explained = {x}, .target = {}, .seed_tensor = {}})
-                    .attributions;
+    if (options.method != "forward") outputs = explained(options.method, {.output = outputs[0], .explained = {x}, .target = {}, .seed_tensor = {}});
     const double rewrite = since(start);
     if (options.shapes) {
       for (const std::string& line : benchmarks::contractions_of(outputs, inputs_)) fmt::print("{}\n", line);
@@ -128,7 +150,17 @@ class Session {
 
   void repeat() {
     (void)program_->run(inputs_, {.threads = options_.threads});
-    for (int i = 0; i < options_.repeat; ++i) run(1);
+    KernelTimes all;
+    for (int i = 0; i < options_.repeat; ++i) {
+      run(1);
+      for (const auto& [name, ms] : kernel_ms_) all[name] += ms / options_.repeat;
+    }
+    if (options_.overhead) {
+      std::vector<std::string> parts;
+      for (const auto& [name, ms] : all)
+        if (ms > 0) parts.push_back(fmt::format("\"{}\": {:.4f}", name, ms));
+      answer(fmt::format("{{\"kernels_ms\": {{{}}}}}", fmt::join(parts, ", ")));
+    }
     answer(memory());
   }
 
@@ -145,11 +177,11 @@ class Session {
 
  private:
   void run(int count) {
-    kernel_ms_ = 0;
+    for (auto& [name, ms] : kernel_ms_) ms = 0;
     const auto start = std::chrono::steady_clock::now();
     for (int i = 0; i < count; ++i) (void)program_->run(inputs_, {.threads = options_.threads});
     const double ms = since(start) / count;
-    if (options_.overhead) answer(fmt::format("{{\"ms\": {:.4f}, \"overhead_ms\": {:.4f}}}", ms, ms - kernel_ms_ / count));
+    if (options_.overhead) answer(fmt::format("{{\"ms\": {:.4f}, \"overhead_ms\": {:.4f}}}", ms, ms - sum(kernel_ms_) / count));
     else answer(fmt::format("{{\"ms\": {:.4f}}}", ms));
   }
 
@@ -166,7 +198,7 @@ class Session {
   const Options& options_;
   Inputs inputs_;
   std::int64_t batch_ = 1;
-  double kernel_ms_ = 0;
+  KernelTimes kernel_ms_;
   long began_kb_ = status_kb("RssAnon");
   std::unique_ptr<Program> program_;
 };

@@ -12,6 +12,7 @@ says so. The floor needs oneDNN at build time.
 import argparse
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -94,6 +95,14 @@ class Comparison:
             arrays.append(numpy.load(path))
         return float(abs(arrays[0] - arrays[1]).max() / abs(arrays[1]).max())
 
+    def kernels(self, case, model, data):
+        """Milliseconds by kernel, and what is left beside them."""
+        analyze = os.path.join(self.build, "benchmarks", "analyze")
+        command = [analyze, model, cases.METHODS[case.method].call, *data, "--threads", str(case.threads), "--repeat", "3", "--overhead"]
+        lines = costs.lines_of(command, case.threads)
+        split = next(line["kernels_ms"] for line in lines if "kernels_ms" in line)
+        return {**split, "beside kernels": statistics.median(line["overhead_ms"] for line in lines if "overhead_ms" in line)}
+
     def run(self, case):
         method = cases.METHODS[case.method]
         model, data = self.network(case.network), self.input(case.network, case.batch)
@@ -126,6 +135,7 @@ class Comparison:
         finally:
             for program in programs:
                 program.close()
+        result["kernels"] = self.kernels(case, model, data)
         return result
 
 
@@ -176,7 +186,7 @@ def main():
             except Failed as failed:
                 failures.append(f"{case.title()}: {failed}")
                 print(failures[-1], file=sys.stderr, flush=True)
-        beside = costs.markdown(comparison, options.repeat) if options.costs else ""
+        beside = costs.markdown(comparison, machine.cores(), options.repeat) if options.costs else ""
     text = report.markdown(results, failures, peers, options.build, options.repeat, load)
     if beside:
         text += "\n**Beside the kernels**\n\n" + beside

@@ -9,6 +9,9 @@ import time
 import cases
 
 METHOD = "zennit.epsilon_plus_flat"
+# Zennit's composites, and its commonest rules in every layer.
+TWELVE = [f"zennit.{name}" for name in ("epsilon_plus", "epsilon_plus_flat", "epsilon_alpha2_beta1", "epsilon_alpha2_beta1_flat", "epsilon_gamma_box:low=-4,high=4",
+                                        "guided_backprop", "deconvnet", "excitation_backprop", "beta_smooth", "epsilon", "gamma", "alpha_beta")]
 
 
 def lines_of(command, threads):
@@ -70,7 +73,17 @@ def memory(comparison, network):
     return *own(METHOD), plain - plain_arena
 
 
-def markdown(comparison, repeat):
+def together(comparison, network, threads, repeat):
+    """Twelve methods in one call, and one of them alone."""
+    analyze = os.path.join(comparison.build, "benchmarks", "analyze")
+    medians = []
+    for methods in (TWELVE, TWELVE[:1]):
+        command = [analyze, comparison.network(network), ";".join(methods), *comparison.input(network, 1), "--threads", str(threads), "--repeat", str(repeat)]
+        medians.append(statistics.median(line["ms"] for line in lines_of(command, threads) if "ms" in line))
+    return medians
+
+
+def markdown(comparison, cores, repeat):
     rows = ["| what | measured | wanted |", "|---|---|---|"]
     started = start_up(comparison, repeat)
     if started:
@@ -86,4 +99,6 @@ def markdown(comparison, repeat):
         rows.append(f"| {cases.TITLES['vgg16']}, EpsilonPlusFlat, batch 1: own memory beyond the mapped model | {own - copied:.0f} MB, "
                     f"{(own - copied) / (folded + arena):.2f} x (folded weights {folded:.0f} + arena {arena:.0f}); and {copied:.0f} MB of weights, "
                     "copied where the exporter did not align them | 1.15 x |")
+        twelve, one = together(comparison, "vgg16", cores, repeat)
+        rows.append(f"| {cases.TITLES['vgg16']}, batch 1: twelve methods in one call against EpsilonPlus alone | {twelve / one:.1f} x ({twelve:.0f} / {one:.0f} ms) | 4.8 x |")
     return "\n".join(rows) + "\n"

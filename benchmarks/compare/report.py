@@ -32,6 +32,13 @@ def line(result):
     return f"{result['title']}: {', '.join(words + result['notes'])}"
 
 
+def shares(result):
+    """Where rulegrad's time goes: the kernels that take most of it."""
+    total = sum(result["kernels"].values())
+    parts = sorted(((ms / total, name) for name, ms in result["kernels"].items()), reverse=True)
+    return ", ".join(f"{name} {100 * share:.0f} %" for share, name in parts[:4] if share > 0.02)
+
+
 def row(result):
     case, peer = cases.Case(**result["case"]), peer_of(result)
     ours = middle(result, "rulegrad")
@@ -40,6 +47,7 @@ def row(result):
     cells += [number(middle(result, "floor")), f"{100 * middle(result, 'floor') / ours:.0f} %"] if "floor" in result["ms"] else ["", ""]
     cells.append(" / ".join(f"{result['peak_kb'][name] / 1e3:.0f}" for name in ("rulegrad", peer) if name))
     cells.append(f"{result['difference']:.0e}" if "difference" in result else "")
+    cells.append(shares(result))
     return "| " + " | ".join(cells) + " |"
 
 
@@ -60,11 +68,11 @@ def markdown(results, failures, peers, build, repeat, load):
         lines.append("Floor: rulegrad was built without oneDNN, so there is none.")
     lines = ["\n".join(lines[:2]), "\n".join("- " + word for word in lines[2:]), ""]
     lines.append(f"Milliseconds: median of {repeat} (minimum), in turns. Peaks in MB, rulegrad / peer. "
-                 "The last column is the largest difference between the two results, relative to the largest value.")
+                 "Differences are the largest between the two results, relative to the largest value.")
     for network in dict.fromkeys(r["case"]["network"] for r in results):
         lines += ["", f"**{cases.TITLES[network]}**", "",
-                  "| method | batch | threads | rulegrad | peer | times as fast | floor | of the floor's speed | peak | difference |",
-                  "|---|---|---|---|---|---|---|---|---|---|"]
+                  "| method | batch | threads | rulegrad | peer | times as fast | floor | of the floor's speed | peak | difference | where the time goes |",
+                  "|---|---|---|---|---|---|---|---|---|---|---|"]
         lines += [row(r) for r in results if r["case"]["network"] == network]
     notes = [f"{r['title']}: {note}" for r in results for note in r["notes"]] + failures
     if notes:
