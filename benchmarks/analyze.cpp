@@ -27,6 +27,12 @@ using namespace rulegrad;
 
 namespace {
 
+#ifdef __clang__
+constexpr const char* compiler = "Clang " __clang_version__;
+#else
+constexpr const char* compiler = "GCC " __VERSION__;
+#endif
+
 struct Options {
   std::string model, method, input;
   std::int64_t batch = 1;
@@ -140,9 +146,9 @@ class Session {
     program_ = std::make_unique<Program>(Program::compile(outputs, compile_options));
     const double compile = since(start);
     const ProgramStats stats = program_->stats({.batch = batch_, .samples = 1});
-    fmt::print("{{\"ready\": true, \"version\": \"{}\", \"load_ms\": {:.3f}, \"rewrite_ms\": {:.3f}, \"compile_ms\": {:.3f}, \"instructions\": {}, "
+    fmt::print("{{\"ready\": true, \"version\": \"{}\", \"compiler\": \"{}\", \"load_ms\": {:.3f}, \"rewrite_ms\": {:.3f}, \"compile_ms\": {:.3f}, \"instructions\": {}, "
                "\"contractions\": {}, \"folded_bytes\": {}, \"arena_bytes\": {}, \"idle_kb\": {}}}\n",
-               version(), load, rewrite, compile, stats.instructions, stats.contractions, stats.folded_bytes, stats.arena_bytes, status_kb("VmRSS"));
+               version(), compiler, load, rewrite, compile, stats.instructions, stats.contractions, stats.folded_bytes, stats.arena_bytes, status_kb("VmRSS"));
     std::fflush(stdout);
   }
 

@@ -61,9 +61,4 @@ def rulegrad_build(build):
         return "build options unknown"
     values = {option["name"]: option["value"] for option in json.loads(run.stdout)}
     words = [f"{name}={values[name]}" for name in ("buildtype", "optimization", "b_ndebug", "onednn", "cpp_args") if values.get(name) not in (None, [], "")]
-    compiler = subprocess.run(["meson", "introspect", "--compilers", build], capture_output=True, text=True)
-    if compiler.returncode == 0:
-        known = json.loads(compiler.stdout).get("host", {}).get("cpp", {})
-        if "full_version" in known:
-            words.insert(0, known["full_version"])
     return ", ".join(words)

@@ -53,10 +53,11 @@ def row(result):
 
 def markdown(results, failures, peers, build, repeat, load):
     name, vector = machine.processor()
+    ours = results[0]["program"] if results else {}
     lines = [
         f"Machine: {name}, {machine.cores()} cores, {vector}, {machine.memory_gigabytes():.0f} GB; load before the run {load:.1f}.",
         "",
-        f"rulegrad {next((r['program']['version'] for r in results), '')}: {machine.rulegrad_build(build)}.",
+        f"rulegrad {ours.get('version', '')}: {ours.get('compiler', '')}, {machine.rulegrad_build(build)}.",
     ]
     for peer, found in peers.items():
         lines.append(f"{found[0]}: {'; '.join(found[1]) or 'as packaged'}." if found else f"{NAMES[peer]}: left out: it is not installed, or was not asked for.")
