@@ -89,17 +89,43 @@ long status_kb(const std::string& key) {
 /// Milliseconds by operator.
 using KernelTimes = std::map<std::string, double>;
 
+template <class Run>
+auto timed(Run run, double& total) {
+  return [&total, run = std::move(run)](const KernelCall& call) {
+    const auto start = std::chrono::steady_clock::now();
+    run(call);
+    total += since(start);
+  };
+}
+
+/// Those that a program has where nothing is said.
+template <class K>
+const K& usual_kernels() {
+  if constexpr (requires { K::best(); }) return K::best();
+  else return K::portable();
+}
+
+/// What a kernel prepares is timed as it is.
+template <class K>
+void time_prepared(K& kernel, double& total) {
+  if constexpr (requires { kernel.prepare; }) {
+    if (!kernel.prepare) return;
+    kernel.prepare = [&total, prepare = kernel.prepare](const auto& preparation) {
+      auto prepared = prepare(preparation);
+      if (prepared) prepared->run = timed(std::move(prepared->run), total);
+      return prepared;
+    };
+  }
+}
+
 /// The kernels of a registry, each of which adds its time to its own.
-Kernels timed(const Kernels& kernels, KernelTimes& times) {
+Kernels timed_kernels(const Kernels& kernels, KernelTimes& times) {
   Kernels result = kernels;
   for (const std::string& name : kernels.names()) {
     Kernel kernel = *kernels.at(name);
     double& total = times[name];
-    kernel.run = [&total, compute = kernel.run](const KernelCall& call) {
-      const auto start = std::chrono::steady_clock::now();
-      compute(call);
-      total += since(start);
-    };
+    kernel.run = timed(std::move(kernel.run), total);
+    time_prepared(kernel, total);
     result.set(name, std::move(kernel));
   }
   return result;
@@ -140,7 +166,7 @@ class Session {
       return;
     }
     start = std::chrono::steady_clock::now();
-    const Kernels kernels = timed(Kernels::portable(), kernel_ms_);
+    const Kernels kernels = timed_kernels(usual_kernels<Kernels>(), kernel_ms_);
     CompileOptions compile_options;
     if (options.overhead) compile_options.kernels = &kernels;
     program_ = std::make_unique<Program>(Program::compile(outputs, compile_options));
