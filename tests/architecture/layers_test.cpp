@@ -27,6 +27,14 @@ const std::map<std::string, std::set<std::string>> allowed{
     {"rewrite", {"support", "tensor", "rule", "expr", "ops"}},
     {"autodiff", {"support", "tensor", "rule", "expr", "ops", "rewrite"}},
     {"analysis", {"support", "tensor", "rule", "expr", "ops", "rewrite", "autodiff", "passes", "runtime"}},
+<<<<<<< HEAD
+    {"passes", {"support", "tensor", "rule", "expr", "ops", "rewrite"}},
+    {"runtime", {"support", "tensor", "rule", "expr", "ops", "rewrite", "passes"}},
+    {"io", {"support", "tensor", "rule", "expr", "ops", "rewrite", "passes", "runtime"}},
+    {"evaluation", {"support", "tensor", "rule", "expr", "ops", "rewrite", "autodiff", "analysis", "passes", "runtime"}},
+    {"api", {"support", "tensor", "rule", "expr", "ops", "rewrite", "autodiff", "analysis", "passes", "runtime", "evaluation", "io"}},
+    {"cli", {"api", "evaluation", "support", "tensor", "rule", "expr", "ops", "rewrite", "autodiff", "analysis", "passes", "runtime", "io"}},
+=======
     {"passes", {"support", "tensor", "rule", "expr", "ops"}},
     {"runtime", {"support", "tensor", "rule", "expr", "ops", "passes"}},
     {"io", {"support", "tensor", "rule", "expr", "ops", "runtime"}},
@@ -34,6 +42,7 @@ const std::map<std::string, std::set<std::string>> allowed{
     {"evaluation", {"support", "tensor", "rule", "expr", "ops", "rewrite", "autodiff", "analysis", "passes", "runtime", "io", "api"}},
     {"everything", {"api", "evaluation", "support", "tensor", "rule", "expr", "ops", "rewrite", "autodiff", "analysis", "passes", "runtime", "io"}},
     {"cli", {"api", "evaluation", "everything", "support", "tensor", "rule", "expr", "ops", "rewrite", "autodiff", "analysis", "passes", "runtime", "io"}},
+>>>>>>> evaluate
 };
 
 /// The layer of each public header.
@@ -52,7 +61,7 @@ const std::map<std::string, std::string> header_layer{
     {"training.hpp", "api"},
     {"kernel.hpp", "runtime"},        {"model.hpp", "io"},            {"rulegrad.hpp", "everything"},
     {"samples.hpp", "ops"},           {"random.hpp", "ops"},          {"sampler.hpp", "analysis"},
-    {"separable.hpp", "passes"},      {"method_page.hpp", "analysis"},
+    {"separable.hpp", "passes"},      {"simplify.hpp", "passes"},      {"method_page.hpp", "analysis"},
     {"explain.hpp", "analysis"},      {"relevance_flow.hpp", "analysis"}, {"comparison.hpp", "analysis"},
     {"patterns.hpp", "evaluation"},
 };
