@@ -27,22 +27,13 @@ const std::map<std::string, std::set<std::string>> allowed{
     {"rewrite", {"support", "tensor", "rule", "expr", "ops"}},
     {"autodiff", {"support", "tensor", "rule", "expr", "ops", "rewrite"}},
     {"analysis", {"support", "tensor", "rule", "expr", "ops", "rewrite", "autodiff", "passes", "runtime"}},
-<<<<<<< HEAD
     {"passes", {"support", "tensor", "rule", "expr", "ops", "rewrite"}},
     {"runtime", {"support", "tensor", "rule", "expr", "ops", "rewrite", "passes"}},
     {"io", {"support", "tensor", "rule", "expr", "ops", "rewrite", "passes", "runtime"}},
-    {"evaluation", {"support", "tensor", "rule", "expr", "ops", "rewrite", "autodiff", "analysis", "passes", "runtime"}},
-    {"api", {"support", "tensor", "rule", "expr", "ops", "rewrite", "autodiff", "analysis", "passes", "runtime", "evaluation", "io"}},
-    {"cli", {"api", "evaluation", "support", "tensor", "rule", "expr", "ops", "rewrite", "autodiff", "analysis", "passes", "runtime", "io"}},
-=======
-    {"passes", {"support", "tensor", "rule", "expr", "ops"}},
-    {"runtime", {"support", "tensor", "rule", "expr", "ops", "passes"}},
-    {"io", {"support", "tensor", "rule", "expr", "ops", "runtime"}},
     {"api", {"support", "tensor", "rule", "expr", "ops", "rewrite", "autodiff", "analysis", "passes", "runtime", "io"}},
     {"evaluation", {"support", "tensor", "rule", "expr", "ops", "rewrite", "autodiff", "analysis", "passes", "runtime", "io", "api"}},
     {"everything", {"api", "evaluation", "support", "tensor", "rule", "expr", "ops", "rewrite", "autodiff", "analysis", "passes", "runtime", "io"}},
     {"cli", {"api", "evaluation", "everything", "support", "tensor", "rule", "expr", "ops", "rewrite", "autodiff", "analysis", "passes", "runtime", "io"}},
->>>>>>> evaluate
 };
 
 /// The layer of each public header.
