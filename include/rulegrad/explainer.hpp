@@ -36,6 +36,8 @@ struct ExplainerOptions {
   HeadKind head = HeadKind::logit;
   /// What is explained: names of inputs or of inner nodes (hidden layers); none: every input of a floating dtype.
   std::vector<std::string> nodes = {};
+  /// What rules may look up by `aux`: patterns, and whatever else belongs to nodes.
+  std::shared_ptr<const AuxiliaryArrays> aux = {};
   bool check_finite = true;
   /// Told what was done to the network while the explainer was made: a line for each rewrite, fold and choice.
   std::function<void(std::string_view line)> log = {};

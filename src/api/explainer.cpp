@@ -159,6 +159,7 @@ Compiling expressions_of(const Model& model, std::span<const AnalyzerCall> calls
   question.explained = explained_nodes(model, options.nodes);
   question.seed = options.seed;
   question.keep = question.explained;
+  question.aux = options.aux;
   question.read_array = [](const std::string& path) { return io::read_npy(path); };
   const Shape& shape = question.output.shape();
   const Dim batch = shape.rank() == 0 ? Dim(1) : shape[0];

@@ -65,6 +65,9 @@ constexpr std::array table{
     fact_word("name", "[node], glob", answers::name),
     word("is", "v, node", fact),
 
+    word("at_least", "v, bound", simplifier),
+    word("vanishes", "v, z", simplifier),
+
     word("onehot", "index", recipe),
     word("score", "", recipe),
     word("relevance", "[node], [of = method]", recipe),

@@ -51,6 +51,7 @@ enum class WordKind : std::uint8_t {
   value,     ///< known from shapes and attributes, anywhere
   fact,      ///< asked by guards and selectors
   recipe,    ///< said in an analyzer's `seed` and `result`
+  simplifier,  ///< what inference finds out about values, for the rules of the simplifier alone
   planned,   ///< of the language, but not run by this version
 };
 

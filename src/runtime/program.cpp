@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "rulegrad/error.hpp"
+#include "rulegrad/simplify.hpp"
 
 #include "runtime/bind_inputs.hpp"
 #include "runtime/invoke.hpp"
@@ -63,7 +64,7 @@ void Program::Data::execute(const Plan& plan, std::span<std::byte* const> bases,
   if (poison) std::memset(arena, poison_byte, plan.arena_bytes);
   std::vector<ConstView> views;
   for (std::size_t i = 0; i < plan.steps.size(); ++i) {
-    const Step& step = plan.steps[i];
+    const PlannedStep& step = plan.steps[i];
     const Instruction& instruction = flow.instructions[i];
     if (stop.stop_requested())
       throw Error(ErrorCode::cancelled, "[program] the run was cancelled before " + instruction.label);
@@ -91,13 +92,17 @@ void Program::Data::execute(const Plan& plan, std::span<std::byte* const> bases,
 Program Program::compile(std::span<const Expr> outputs, const CompileOptions& options) {
   auto data = std::make_shared<Data>();
   for (const Expr output : outputs) data->output_types.push_back(output.type());
-  if (Staged::needed(outputs)) {
-    data->staged = std::make_shared<const Staged>(outputs, options);
-    return Program(std::move(data));
-  }
   const Kernels& kernels = options.kernels ? *options.kernels : Kernels::portable();
   const auto has_kernel = [&](const OpSchema& op) { return kernels.find(op.name) != nullptr; };
-  data->flow = flow_of(written_out(outputs, has_kernel), options);
+  Simplified simple{written_out(outputs, has_kernel), {}, {}};
+  if (options.simplify) simple = simplify(simple.outputs);
+  if (Staged::needed(simple.outputs)) {
+    CompileOptions inner = options;
+    inner.simplify = false;
+    data->staged = std::make_shared<const Staged>(simple.outputs, inner);
+    return Program(std::move(data));
+  }
+  data->flow = flow_of(simple.outputs, options, simple.renewed);
   data->storage = assign_storage(data->flow, options.reuse_memory);
   data->check_finite = options.check_finite;
   data->check_inputs = options.check_finite && options.check_inputs;
