@@ -1,5 +1,6 @@
 // Times one analysis of an ONNX model within this process:
-//   analyze MODEL METHOD [--batch N] [--threads N] [--repeat N] [--input FILE.npy] [--serve | --shapes | --overhead]
+//   analyze MODEL METHOD [--batch N] [--threads N] [--repeat N] [--input FILE.npy] [--precision exact|fast]
+//           [--serve | --shapes | --overhead]
 // METHOD is `forward` or an analyzer as the command takes it; several, with `;` between them, are one program. One JSON object a line: what was prepared and how long it took, each
 // timing (the mean of N runs), the peak of memory. With --serve it answers `run N` and `write FILE.npy` from standard input, one line each, until it ends,
 // so that several programs can take turns. With --shapes it prints the contractions of a run, for `floor`. With --overhead each timing is
@@ -34,7 +35,7 @@ constexpr const char* compiler = "GCC " __VERSION__;
 #endif
 
 struct Options {
-  std::string model, method, input;
+  std::string model, method, input, precision = "exact";
   std::int64_t batch = 1;
   int threads = 0, repeat = 7;
   bool serve = false, shapes = false, overhead = false;
@@ -57,6 +58,7 @@ Options read_options(int argc, char** argv) {
     else if (word == "--threads") options.threads = std::stoi(value());
     else if (word == "--repeat") options.repeat = std::stoi(value());
     else if (word == "--input") options.input = value();
+    else if (word == "--precision") options.precision = value();
     else if (word == "--serve") options.serve = true;
     else if (word == "--shapes") options.shapes = true;
     else if (word == "--overhead") options.overhead = true;
@@ -64,7 +66,8 @@ Options read_options(int argc, char** argv) {
     else words.push_back(word);
   }
   if (words.size() != 2)
-    throw Error(ErrorCode::invalid_argument, "usage: analyze MODEL METHOD [--batch N] [--threads N] [--repeat N] [--input FILE.npy] [--serve | --shapes | --overhead]");
+    throw Error(ErrorCode::invalid_argument, "usage: analyze MODEL METHOD [--batch N] [--threads N] [--repeat N] [--input FILE.npy] [--precision exact|fast] "
+                                            "[--serve | --shapes | --overhead]");
   options.model = words[0];
   options.method = words[1];
   return options;
@@ -103,6 +106,19 @@ template <class K>
 const K& usual_kernels() {
   if constexpr (requires { K::best(); }) return K::best();
   else return K::portable();
+}
+
+/// Throws Error where programs know one precision only.
+template <class O>
+void set_precision(O& options, const std::string& word) {
+  if (word == "exact") return;
+  if constexpr (requires { options.precision; }) {
+    if (word == "fast") {
+      options.precision = decltype(options.precision)::fast;
+      return;
+    }
+  }
+  throw Error(ErrorCode::invalid_argument, "there is no precision " + word + " here");
 }
 
 /// What a kernel prepares is timed as it is.
@@ -169,6 +185,7 @@ class Session {
     const Kernels kernels = timed_kernels(usual_kernels<Kernels>(), kernel_ms_);
     CompileOptions compile_options;
     if (options.overhead) compile_options.kernels = &kernels;
+    set_precision(compile_options, options.precision);
     program_ = std::make_unique<Program>(Program::compile(outputs, compile_options));
     const double compile = since(start);
     const ProgramStats stats = program_->stats({.batch = batch_, .samples = 1});

@@ -2,7 +2,7 @@
 """Runs the same networks, inputs and methods through rulegrad and its peers, in turns within one run, beside the floor.
 
 usage: compare.py BUILD [--set quick|headline|all] [--networks N,..] [--methods M,..] [--batches B,..] [--threads T,..] [--repeat 7]
-                  [--peers P,..] [--innvestigate PYTHON] [--costs] [--markdown FILE] [--plot FILE.svg] [--json FILE]
+                  [--peers P,..] [--innvestigate PYTHON] [--fast] [--costs] [--markdown FILE] [--plot FILE.svg] [--json FILE]
 
 BUILD is a build directory of rulegrad. The peers are PyTorch, Zennit, Captum and iNNvestigate, installed apart (pip install torch onnx
 zennit captum; pip install "tensorflow<2.15" innvestigate in an environment of its own); whichever is missing is left out, and the report
@@ -29,6 +29,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 class Comparison:
     def __init__(self, build, directory, peers, interpreters, repeat):
         self.build, self.directory, self.peers, self.interpreters, self.repeat = build, directory, peers, interpreters, repeat
+        self.fast = False  # whether rulegrad is timed with --precision fast too
 
     def network(self, name):
         """The ONNX file of a network: exported by PyTorch, or, where that is missing, written by rulegrad."""
@@ -113,9 +114,14 @@ class Comparison:
             ours = Program("rulegrad", [analyze, model, method.call, *data, "--threads", str(case.threads), "--serve"], case.threads)
             programs.append(ours)
             result["program"] = ours.ready
+            others = []
+            if self.fast:
+                others.append(("rulegrad fast", [*ours.command, "--precision", "fast"]))
             if self.peers[method.peer]:
+                others.append((method.peer, [*self.peer(case), *data, "--threads", str(case.threads)]))
+            for name, command in others:
                 try:
-                    programs.append(Program(method.peer, [*self.peer(case), *data, "--threads", str(case.threads)], case.threads))
+                    programs.append(Program(name, command, case.threads))
                 except Failed as failed:
                     result["notes"].append(str(failed))
             floor = self.floor(case, model, data)
@@ -126,12 +132,14 @@ class Comparison:
             if "rulegrad" in failed:
                 raise failed["rulegrad"]
             result["notes"] += [str(failure) for failure in failed.values()]
-            measured = [program for program in programs if program is not floor and program.name not in failed]
+            measured = [program for program in programs if program.name not in ("floor", "rulegrad fast") and program.name not in failed]
             for program in measured:
                 result.setdefault("peak_kb", {})[program.name] = program.ask("peak")["peak_kb"]
                 result.setdefault("idle_kb", {})[program.name] = program.ready["idle_kb"]
             if len(measured) == 2:
                 result["difference"] = self.difference(*measured)
+            if "rulegrad fast" in result["ms"]:
+                result["fast_difference"] = self.difference(programs[1], ours)
         finally:
             for program in programs:
                 program.close()
@@ -163,6 +171,7 @@ def main():
     parser.add_argument("--peers", help="only these; empty: rulegrad and the floor alone")
     parser.add_argument("--innvestigate", metavar="PYTHON", help="the interpreter that has iNNvestigate; TensorFlow wants older packages than the others")
     parser.add_argument("--repeat", type=int, default=7)
+    parser.add_argument("--fast", action="store_true", help="time rulegrad with --precision fast too")
     parser.add_argument("--costs", action="store_true", help="measure too what an analysis costs beside its kernels")
     parser.add_argument("--directory", help="where networks and inputs are kept for the next run; else they are temporary")
     parser.add_argument("--markdown", help="write the tables there, between its marks if it has them; else to standard output")
@@ -179,6 +188,7 @@ def main():
         directory = options.directory or temporary
         os.makedirs(directory, exist_ok=True)
         comparison = Comparison(options.build, directory, peers, interpreters, options.repeat)
+        comparison.fast = options.fast
         for case in chosen(options):
             try:
                 results.append(comparison.run(case))

@@ -8,11 +8,13 @@ from math import log10
 import cases
 import machine
 
-NAMES = {"rulegrad": "rulegrad", "pytorch": "PyTorch", "zennit": "Zennit", "captum": "Captum", "innvestigate": "iNNvestigate", "floor": "floor"}
+NAMES = {"rulegrad": "rulegrad", "rulegrad fast": "rulegrad fast", "pytorch": "PyTorch", "zennit": "Zennit", "captum": "Captum", "innvestigate": "iNNvestigate", "floor": "floor"}
+
+OURS = ("rulegrad", "rulegrad fast", "floor")
 
 
 def peer_of(result):
-    return next((name for name in result["ms"] if name not in ("rulegrad", "floor")), None)
+    return next((name for name in result["ms"] if name not in OURS), None)
 
 
 def middle(result, name):
@@ -39,10 +41,20 @@ def shares(result):
     return ", ".join(f"{name} {100 * share:.0f} %" for share, name in parts[:4] if share > 0.02)
 
 
-def row(result):
+def fast_cell(result, peer):
+    if "rulegrad fast" not in result["ms"]:
+        return ""
+    ms = middle(result, "rulegrad fast")
+    against = f", {middle(result, peer) / ms:.1f}x" if peer else ""
+    return f"{number(ms)}{against}, {result['fast_difference']:.0e} off"
+
+
+def row(result, fast):
     case, peer = cases.Case(**result["case"]), peer_of(result)
     ours = middle(result, "rulegrad")
     cells = [cases.METHODS[case.method].title, str(case.batch), str(case.threads), timing(result, "rulegrad")]
+    if fast:
+        cells.append(fast_cell(result, peer))
     cells += [f"{NAMES[peer]} {timing(result, peer)}", f"{middle(result, peer) / ours:.1f}x"] if peer else ["none", ""]
     cells += [number(middle(result, "floor")), f"{100 * middle(result, 'floor') / ours:.0f} %"] if "floor" in result["ms"] else ["", ""]
     cells.append(" / ".join(f"{result['peak_kb'][name] / 1e3:.0f}" for name in ("rulegrad", peer) if name))
@@ -70,11 +82,14 @@ def markdown(results, failures, peers, build, repeat, load):
     lines = ["\n".join(lines[:2]), "\n".join("- " + word for word in lines[2:]), ""]
     lines.append(f"Milliseconds: median of {repeat} (minimum), in turns. Peaks in MB, rulegrad / peer. "
                  "Differences are the largest between the two results, relative to the largest value.")
+    fast = any("rulegrad fast" in r["ms"] for r in results)
+    if fast:
+        lines[-1] += " For `--precision fast`: median, times as fast as the peer, and the largest difference from the exact result."
     for network in dict.fromkeys(r["case"]["network"] for r in results):
         lines += ["", f"**{cases.TITLES[network]}**", "",
-                  "| method | batch | threads | rulegrad | peer | times as fast | floor | of the floor's speed | peak | difference | where the time goes |",
-                  "|---|---|---|---|---|---|---|---|---|---|---|"]
-        lines += [row(r) for r in results if r["case"]["network"] == network]
+                  f"| method | batch | threads | rulegrad |{' fast |' if fast else ''} peer | times as fast | floor | of the floor's speed | peak | difference | where the time goes |",
+                  "|---" * (11 + fast) + "|"]
+        lines += [row(r, fast) for r in results if r["case"]["network"] == network]
     notes = [f"{r['title']}: {note}" for r in results for note in r["notes"]] + failures
     if notes:
         lines += ["", "Not measured:", ""] + [f"- {note}" for note in notes]

@@ -11,7 +11,7 @@ class Failed(Exception):
 
 class Program:
     def __init__(self, name, command, threads):
-        self.name = name
+        self.name, self.command = name, command
         environment = dict(os.environ, OMP_NUM_THREADS=str(threads), OPENBLAS_NUM_THREADS="1")
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
         self.ready = self._answer()
