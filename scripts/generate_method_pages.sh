@@ -4,6 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 rulegrad=${1:-build/src/cli/rulegrad}
 
+"$rulegrad" --version >/dev/null  # before anything is removed
 mkdir -p docs/methods
 rm -f docs/methods/*.md
 "$rulegrad" methods --markdown >docs/methods/README.md

@@ -179,7 +179,7 @@ class Deriving {
     return !step.match || step.match->active->rule->cotangent == "_" ? "g" : step.match->active->rule->cotangent;
   }
 
-  static bool is_let(const Rule& rule, const std::string& name) {
+  static bool is_let(const Rule& rule, std::string_view name) {
     return std::any_of(rule.lets.begin(), rule.lets.end(), [&](const Let& let) { return let.name == name; });
   }
 
@@ -190,7 +190,7 @@ class Deriving {
     const RuleMatch& match = *step.match;
     for (const auto& [name, value] : match.bindings.entries())
       if (const auto* expr = std::get_if<Expr>(&value); expr != nullptr && !is_let(*match.active->rule, name) && name != match.active->rule->cotangent)
-        result.emplace_back(name, *expr);
+        result.emplace_back(std::string(name), *expr);
     return result;
   }
 
@@ -198,7 +198,7 @@ class Deriving {
     std::vector<std::pair<std::string, Expr>> result;
     if (!step.match) return result;
     for (const auto& [name, value] : step.match->bindings.entries())
-      if (const auto* expr = std::get_if<Expr>(&value); expr != nullptr && is_let(*step.match->active->rule, name)) result.emplace_back(name, *expr);
+      if (const auto* expr = std::get_if<Expr>(&value); expr != nullptr && is_let(*step.match->active->rule, name)) result.emplace_back(std::string(name), *expr);
     return result;
   }
 

@@ -107,7 +107,7 @@ class Canonizer {
     return no_facts_.answer(term, meaning, arguments, asked_);
   }
 
-  static bool is_label(const Rule& rule, const std::string& name) {
+  static bool is_label(const Rule& rule, std::string_view name) {
     for (const Term& term : rule.terms)
       if (term.kind == TermKind::label && term.name == name) return true;
     return false;

@@ -105,7 +105,7 @@ Expr FactCall::expr(std::size_t position) const {
                                            describe(arguments[position])));
 }
 
-std::string FactCall::text(std::size_t position) const {
+const std::string& FactCall::text(std::size_t position) const {
   if (const auto* attribute = attribute_in(arguments[position]))
     if (const auto* text = std::get_if<std::string>(attribute)) return *text;
   throw Error(ErrorCode::rule, fmt::format("{} takes a class, an operator or a \"name\" here, not {}", term.name,

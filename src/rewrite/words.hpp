@@ -41,7 +41,7 @@ struct FactCall {
 
   [[nodiscard]] Expr expr(std::size_t position) const;
   /// A name, or a class: `conv or dense` is the text of several.
-  [[nodiscard]] std::string text(std::size_t position) const;
+  [[nodiscard]] const std::string& text(std::size_t position) const;
   /// First and last number of `0..3`; a number is a range of its own.
   [[nodiscard]] std::vector<double> range(std::size_t position) const;
 };
