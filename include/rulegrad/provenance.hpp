@@ -19,15 +19,20 @@ struct ForwardRewrite {
   SourceRange where;
 };
 
+/// A rule, as tables speak of it.
+struct RuleOrigin {
+  std::string rule_set;  ///< or "default gradient" and the like
+  std::string rule;      ///< its name if it has one
+  SourceRange where;     ///< where it stands
+};
+
 /// How one gradient node of one analyzer was closed.
 struct Step {
   Expr node;       ///< the forward operation
   std::size_t slot = 0;
   Expr cotangent;  ///< what reached the operation
   Expr gradient;   ///< the explicit gradient node grad(node, cotangent)
-  std::string rule_set;  ///< the rule set, or "default gradient" and the like
-  std::string rule;      ///< the rule's name if it has one
-  SourceRange where;     ///< where the rule stands
+  std::shared_ptr<const RuleOrigin> by;    ///< what closed it; never null
   std::shared_ptr<const RuleMatch> match;  ///< null where no rule claimed it
   Expr rewritten;  ///< what the rule made of it, with its vjp nodes; absent for zero
   Expr result;     ///< with those closed by the derivatives; absent for zero

@@ -44,7 +44,7 @@ class StepIndex {
 };
 
 bool same_rule(const Step& a, const Step& b) {
-  return a.rule_set == b.rule_set && a.rule == b.rule && a.where.file == b.where.file && a.where.line == b.where.line && rule_label(a) == rule_label(b);
+  return a.by->rule_set == b.by->rule_set && a.by->rule == b.by->rule && a.by->where.file == b.by->where.file && a.by->where.line == b.by->where.line && rule_label(a) == rule_label(b);
 }
 
 std::string text_of(const Value& value) {
@@ -53,7 +53,7 @@ std::string text_of(const Value& value) {
     const std::string number = number_text(*expr);
     return number.empty() ? describe(*expr) : number;
   }
-  return to_string(std::get<AttrValue>(value));
+  return to_string(*attribute_in(value));
 }
 
 /// `epsilon: 1e-07 | 0.1` for each parameter that differs.

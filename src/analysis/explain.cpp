@@ -29,7 +29,7 @@ std::vector<ExplainedStep> explained_steps(const Analysis& analysis) {
   for (std::size_t i = 0; i < analysis.steps.size(); ++i) {
     const Step& step = analysis.steps[i];
     rows.push_back({i, names.of(step.node), step.node.op().name, step.node.op().operand(step.slot).name, rule_label(step),
-                    place_label(step.where), reason(step)});
+                    place_label(step.by->where), reason(step)});
   }
   return rows;
 }

@@ -41,7 +41,7 @@ class Drawing {
     if (analysis_.seed) add_group(analysis_.seed, "seed", "seed", text);
     for (std::size_t i = 0; i < analysis_.steps.size(); ++i) {
       const Step& step = analysis_.steps[i];
-      const std::string place = place_label(step.where);
+      const std::string place = place_label(step.by->where);
       const std::string label = fmt::format("{}{} by {}\n{}", names_.of(step.node),
                                             step.node.operands().size() > 1 ? ", operand " + step.node.op().operand(step.slot).name : "",
                                             rule_label(step), place);

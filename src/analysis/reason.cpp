@@ -52,7 +52,7 @@ std::string in_words(const Terms& terms, TermId condition) { return words_of(ter
 std::string place_label(const SourceRange& where) { return where.file.empty() ? std::string() : fmt::format("{}:{}", where.file, where.line); }
 
 std::string rule_label(const Step& step) {
-  std::string text = step.rule.empty() ? step.rule_set : fmt::format("{} / {}", step.rule_set, step.rule);
+  std::string text = step.by->rule.empty() ? step.by->rule_set : fmt::format("{} / {}", step.by->rule_set, step.by->rule);
   if (step.match)
     for (const auto& below : step.match->below) text += ", then " + below->set;
   return text;

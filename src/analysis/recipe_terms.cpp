@@ -167,7 +167,7 @@ Value RecipeRun::random_value(const Context& context, const Term& call, std::spa
   }
   std::vector<Dim> dims = input.shape().dims();
   if (arguments.size() == 3) {
-    const auto* attribute = std::get_if<AttrValue>(&arguments[0]);
+    const auto* attribute = attribute_in(arguments[0]);
     const auto* axes = attribute == nullptr ? nullptr : std::get_if<std::string>(attribute);
     if (axes == nullptr || (*axes != "per_sample" && *axes != "spatial" && *axes != "channels"))
       refuse(fmt::format("the axes that share a number are `per sample`, `spatial` or `channels`, not {}", describe(arguments[0])));

@@ -46,7 +46,7 @@ void RecipeRun::gather() {
   for (std::size_t k = 0; k < levels_.size(); ++k) {
     const Level& level = levels_[k];
     auto visible = std::make_shared<Scope>(level.scope);
-    for (const auto& [name, node] : level.nodes) visible->bind(name, final_->image(node));
+    for (const auto& [name, node] : level.nodes) visible->bind_copied(name, final_->image(node));
     const auto shared = std::make_shared<const Terms>(terms(k));
     for (const Use& use : level.definition->uses) {
       std::vector<ActiveRule::Selector> selectors;
@@ -81,7 +81,7 @@ void RecipeRun::gather_chosen(const Level& level, const std::string& chosen, con
   gather_rules(graph_, engine_.operators, engine_.library, synthetic, root,
                [&](TermId id) -> Value {
                  Value value = arguments[static_cast<std::size_t>(id)].second();
-                 const auto* attribute = std::get_if<AttrValue>(&value);
+                 const auto* attribute = attribute_in(value);
                  const auto* word = attribute == nullptr ? nullptr : std::get_if<std::string>(attribute);
                  return word != nullptr && word->ends_with(".npy") ? Value(read_array(*word)) : value;
                },
@@ -108,7 +108,7 @@ void RecipeRun::walk() {
 
   const RewriteContext context = rewriting();
   EvaluationHooks hooks;
-  hooks.vjp = [&](Expr operation, std::size_t slot, Expr g) { return derivatives_.make(operation, slot, g); };
+  hooks.vjp = [&](Expr operation, std::size_t slot, Expr g) { return derivatives_.make(vjp_schema(), operation, slot, g); };
   hooks.diff = [&](Expr e, Expr x, Expr g) {
     const auto derivative = derivatives_.differentiate(e, x, g);
     return derivative ? Value(*derivative) : Value(0.0);
@@ -127,17 +127,14 @@ void RecipeRun::walk() {
     step.node = node;
     step.slot = slot;
     step.cotangent = cotangent;
-    step.gradient = graph_.make(grad_schema(), {node, cotangent},
-                                SlotAttributes{static_cast<std::int64_t>(slot), type.dtype, type.shape.with_samples(false)});
+    step.gradient = derivatives_.make(grad_schema(), node, slot, cotangent);
     std::optional<Expr> rewritten;
     if (auto applied = rules.apply(node, slot, cotangent)) {
       const ActiveRule& active = rules_[applied->index];
-      step.rule_set = active.set;
-      step.rule = active.rule->name;
-      step.where = active.rule->where;
+      step.by = active.origin;
       const Value value = std::move(applied->value);
       step.match = kept_match(std::move(*applied));
-      rewritten = conform(context, value, type, [&] { return fmt::format("{}this rule for {}", at_place(step.where), describe(node)); }, node);
+      rewritten = conform(context, value, type, [&] { return fmt::format("{}this rule for {}", at_place(step.by->where), describe(node)); }, node);
     } else if (fallback_ == Fallback::error) {
       // The walk goes on as the gradient would, so that one error names every such node.
       unclaimed.add(node, slot, rules.nearest(node, slot));
@@ -185,13 +182,21 @@ Expr RecipeRun::seed() {
   return conformed ? *conformed : zeros(final_output_.type());
 }
 
+namespace {
+
+std::shared_ptr<const RuleOrigin> by_default(const std::string& fallback) {
+  return std::make_shared<const RuleOrigin>(RuleOrigin{"default " + fallback, {}, {}});
+}
+
+}  // namespace
+
 std::optional<Expr> RecipeRun::fall_back(Step& step, Expr node, std::size_t slot, Expr cotangent) const {
   switch (fallback_) {
-    case Fallback::gradient: step.rule_set = "default gradient"; return derivatives_.make(node, slot, cotangent);
-    case Fallback::zero: step.rule_set = "default zero"; return std::nullopt;
+    case Fallback::gradient: step.by = by_default("gradient"); return derivatives_.make(vjp_schema(), node, slot, cotangent);
+    case Fallback::zero: step.by = by_default("zero"); return std::nullopt;
     default: break;
   }
-  step.rule_set = "default pass";
+  step.by = by_default("pass");
   if (node.operands().size() != 1 || node.operand(0).shape() != node.shape())
     throw Error(ErrorCode::rule, fmt::format("`default pass` of {} cannot pass {}: passing needs one operand of the node's own shape",
                                              levels_[0].definition->name, describe(node)));

@@ -43,7 +43,7 @@ void RecipeRun::open_loops(std::size_t k) {
     const Term& call = term(k, clause.sampler);
     std::string name = call.name;
     if (const Value* chosen = level.scope.find(name))
-      if (const auto* attribute = std::get_if<AttrValue>(chosen); attribute != nullptr && std::holds_alternative<std::string>(*attribute))
+      if (const auto* attribute = attribute_in(*chosen); attribute != nullptr && std::holds_alternative<std::string>(*attribute))
         name = std::get<std::string>(*attribute);
     const Sampler* sampler = nullptr;
     try {
@@ -57,14 +57,14 @@ void RecipeRun::open_loops(std::size_t k) {
     std::vector<SamplerArgument> arguments;
     for (const TermId id : by_position(call, *sampler)) {
       Value value = evaluate({.level = k, .original = explained_[0], .focus = {}, .world = &level.user}, id);
-      if (const auto* attribute = std::get_if<AttrValue>(&value))
+      if (const auto* attribute = attribute_in(value))
         if (const auto* path = std::get_if<std::string>(attribute); path != nullptr && path->ends_with(".npy")) value = read_array(*path);
       arguments.push_back(std::visit(
           [&]<class T>(const T& held) -> SamplerArgument {
-            if constexpr (!std::is_same_v<T, AttrValue>) return held;
-            else if (const auto* list = std::get_if<std::vector<double>>(&held)) return *list;
-            else if (const auto* integers = std::get_if<std::vector<std::int64_t>>(&held)) return std::vector<double>(integers->begin(), integers->end());
-            else return to_string(held);
+            if constexpr (!std::is_same_v<T, StaticValue>) return held;
+            else if (const auto* list = std::get_if<std::vector<double>>(&*held)) return *list;
+            else if (const auto* integers = std::get_if<std::vector<std::int64_t>>(&*held)) return std::vector<double>(integers->begin(), integers->end());
+            else return to_string(*held);
           },
           value));
     }
@@ -74,7 +74,7 @@ void RecipeRun::open_loops(std::size_t k) {
       const std::int64_t count = sampler->count(at);
       const Expr index = graph_.make(sample_index_schema(), {}, SampleIndexAttributes{next_depth_, count});
       const std::vector<Expr> values = sampler->values(at, index);
-      for (std::size_t v = 0; v < clause.variables.size(); ++v) level.scope.bind(clause.variables[v], values.at(v));
+      for (std::size_t v = 0; v < clause.variables.size(); ++v) level.scope.bind_copied(clause.variables[v], values.at(v));
       level.loops.push_back({clause.variables, next_depth_++, count});
     } catch (const Error& error) {
       throw Error(error.code(), at_place(call.where) + error.what());

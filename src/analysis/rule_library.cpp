@@ -129,8 +129,11 @@ void RuleLibrary::add(const RuleFile& file, std::string_view source) {
 }
 
 void RuleLibrary::add_file(const std::string& path) {
+  // All of what the file includes is there in the end, or nothing of it.
+  RuleLibrary whole = *this;
   std::vector<std::string> chain;
-  add_file(std::filesystem::path(path), chain);
+  whole.add_file(std::filesystem::path(path), chain);
+  *this = std::move(whole);
 }
 
 void RuleLibrary::add_file(const std::filesystem::path& path, std::vector<std::string>& chain) {

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "autodiff/reverse_walk.hpp"
 #include "ops/families.hpp"
 #include "rulegrad/error.hpp"
@@ -16,7 +18,8 @@ const Functions no_functions;
 }  // namespace
 
 Derivatives::Derivatives(Graph& graph, const Operators& operators)
-    : graph_(graph), operators_(operators), vocabulary_(operators, no_functions), no_facts_({}, {}) {
+    : graph_(graph), operators_(operators), const_(operators.at("const")), vocabulary_(operators, no_functions), no_facts_({}, {}),
+      closing_({graph, vocabulary_, no_facts_}, rules_, {}) {
   const auto no_parameters = std::make_shared<const Scope>();
   for (const auto& schema : operators.all())
     for (const Rule& rule : schema->derivatives)
@@ -24,10 +27,13 @@ Derivatives::Derivatives(Graph& graph, const Operators& operators)
       rules_.add({std::shared_ptr<const Rule>(schema, &rule), "derivatives." + schema->name, no_parameters, {}});
 }
 
-Expr Derivatives::make(Expr operation, std::size_t slot, Expr cotangent) const {
+Expr Derivatives::make(const OpSchema& level, Expr operation, std::size_t slot, Expr cotangent) const {
   const Type& type = operation.operand(slot).type();
-  return graph_.make(vjp_schema(), {operation, cotangent},
-                     SlotAttributes{static_cast<std::int64_t>(slot), type.dtype, type.shape.with_samples(false)});
+  const auto place = static_cast<std::int64_t>(slot);
+  if (const auto& last = last_slot_.as<SlotAttributes>();
+      last.slot != place || last.dtype != type.dtype || type.shape.sampled() || last.shape != type.shape)
+    last_slot_ = SlotAttributes{place, type.dtype, type.shape.with_samples(false)};
+  return graph_.make(level, {operation, cotangent}, last_slot_);
 }
 
 std::optional<Expr> Derivatives::close_composite(Expr operation, std::size_t slot, Expr cotangent) const {
@@ -50,13 +56,11 @@ std::optional<Expr> Derivatives::close_composite(Expr operation, std::size_t slo
 
 std::optional<Expr> Derivatives::close(Expr operation, std::size_t slot, Expr cotangent) const {
   if (operation.op().expansion) return close_composite(operation, slot, cotangent);
-  const RewriteContext context{graph_, vocabulary_, no_facts_};
-  const GradientRules rules(context, rules_, {});
-  const auto result = rules.apply(operation, slot, cotangent);
+  const auto result = closing_.apply(operation, slot, cotangent);
   if (!result)
     throw Error(ErrorCode::rule, fmt::format("[{}] has no derivative for its operand '{}': {}", operation.op().name,
                                              operation.op().operand(slot).name, describe(operation)));
-  return conform(context, result->value, operation.operand(slot).type(),
+  return conform({graph_, vocabulary_, no_facts_}, result->value, operation.operand(slot).type(),
                  [&] { return fmt::format("the derivative of {} by its operand '{}'", operation.op().name, operation.op().operand(slot).name); });
 }
 
@@ -80,20 +84,16 @@ Expr Derivatives::lower_into(Lowered& lowered, Expr root, bool keep_const) {
     if (stack.size() != before) continue;
     stack.pop_back();
 
-    std::vector<Expr> operands;
-    bool changed = false;
-    for (const Expr operand : expr.operands()) {
-      operands.push_back(lowered.at(operand));
-      changed = changed || operands.back() != operand;
-    }
     Expr result = expr;
     if (&expr.op() == &vjp_schema()) {
       const auto& slot = expr.attributes<SlotAttributes>();
-      const auto derivative = close(operands[0], static_cast<std::size_t>(slot.slot), operands[1]);
+      const auto derivative = close(lowered.at(expr.operand(0)), static_cast<std::size_t>(slot.slot), lowered.at(expr.operand(1)));
       result = derivative ? *derivative : graph_.apply(operators_.at("fill"), {}, FillAttributes{0, slot.dtype, slot.shape});
-    } else if (!keep_const && expr.is("const")) {
-      result = operands[0];
-    } else if (changed) {
+    } else if (!keep_const && &expr.op() == &const_) {
+      result = lowered.at(expr.operand(0));
+    } else if (const auto same = [&](Expr operand) { return lowered.at(operand) == operand; }; !std::ranges::all_of(expr.operands(), same)) {
+      std::vector<Expr> operands;
+      for (const Expr operand : expr.operands()) operands.push_back(lowered.at(operand));
       result = graph_.apply(expr.op(), std::move(operands), expr.attributes());
     }
     lowered.emplace(expr, result);

@@ -9,6 +9,7 @@
 #include "expr/node_map.hpp"
 #include "rewrite/composite.hpp"
 #include "rewrite/rule_list.hpp"
+#include "rulegrad/op_attributes.hpp"
 
 namespace rulegrad {
 
@@ -20,8 +21,8 @@ class Derivatives {
   /// The nodes of this forward graph, which must live on, hold no vjp nodes: lowering leaves them as they are.
   void leave_alone(const ForwardFacts& forward) { forward_ = &forward; }
 
-  /// The explicit node vjp(operation, cotangent) for one operand.
-  [[nodiscard]] Expr make(Expr operation, std::size_t slot, Expr cotangent) const;
+  /// The explicit node of that level, grad or vjp, of (operation, cotangent) for one operand.
+  [[nodiscard]] Expr make(const OpSchema& level, Expr operation, std::size_t slot, Expr cotangent) const;
   /// The derivative of one operation for one operand; nothing when it is zero. Throws Error(rule) for an operator
   /// without a derivative, naming it.
   [[nodiscard]] std::optional<Expr> close(Expr operation, std::size_t slot, Expr cotangent) const;
@@ -57,10 +58,13 @@ class Derivatives {
 
   Graph& graph_;
   const Operators& operators_;
+  const OpSchema& const_;
   const ForwardFacts* forward_ = nullptr;
+  mutable Attributes last_slot_ = SlotAttributes{};  ///< neighbours mostly share them
   Vocabulary vocabulary_;
   ForwardFacts no_facts_;
   RuleList rules_;
+  GradientRules closing_;
   Lowered lowered_, lowered_but_const_;
   mutable std::map<std::string, Template> templates_;
 };

@@ -61,7 +61,7 @@ class Unreached {
   }
   void remove_applied(const Provenance& steps) {
     for (const Step& step : steps)
-      if (!step.where.file.empty()) applied_.insert({step.where.line, step.where.column});
+      if (!step.by->where.file.empty()) applied_.insert({step.by->where.line, step.by->where.column});
   }
   [[nodiscard]] std::vector<Diagnostic> warnings() const {
     std::vector<Diagnostic> result;

@@ -68,7 +68,7 @@ Shape without_batch(const Shape& shape) {
 std::string describe(const Value& value) {
   if (const auto* number = std::get_if<double>(&value)) return fmt::format("the number {}", shortest(*number));
   if (const auto* expr = std::get_if<Expr>(&value)) return describe(*expr);
-  return to_string(std::get<AttrValue>(value));
+  return to_string(*attribute_in(value));
 }
 
 std::string at_place(const SourceRange& where) {
@@ -86,7 +86,7 @@ Value Evaluator::evaluate(const Terms& terms, TermId id, Scope& scope) {
   const Term& term = terms[static_cast<std::size_t>(id)];
   switch (term.kind) {
     case TermKind::number: return term.number;
-    case TermKind::text: return AttrValue(term.name);
+    case TermKind::text: return *vocabulary_.of(terms, term).text;
     case TermKind::variable: {
       if (const Value* bound = scope.find(term.name)) return *bound;
       if (hooks_.fact)
@@ -121,11 +121,12 @@ Value Evaluator::evaluate(const Terms& terms, TermId id, Scope& scope) {
 
 bool Evaluator::evaluate_condition(const Terms& terms, TermId id, Scope& scope) {
   const Term& term = terms[static_cast<std::size_t>(id)];
-  if (term.kind == TermKind::call && term.name == "and")
-    return evaluate_condition(terms, term.args[0], scope) && evaluate_condition(terms, term.args[1], scope);
-  if (term.kind == TermKind::call && term.name == "or")
-    return evaluate_condition(terms, term.args[0], scope) || evaluate_condition(terms, term.args[1], scope);
-  if (term.kind == TermKind::call && term.name == "not") return !evaluate_condition(terms, term.args[0], scope);
+  if (term.kind == TermKind::call) switch (vocabulary_.of(terms, term).form) {
+      case Form::conjunction: return evaluate_condition(terms, term.args[0], scope) && evaluate_condition(terms, term.args[1], scope);
+      case Form::disjunction: return evaluate_condition(terms, term.args[0], scope) || evaluate_condition(terms, term.args[1], scope);
+      case Form::negation: return !evaluate_condition(terms, term.args[0], scope);
+      default: break;
+    }
   const Value value = evaluate(terms, id, scope);
   if (const auto* number = std::get_if<double>(&value)) return *number != 0;
   fail(term, fmt::format("a condition must be known when the rule is applied, but this is {}", describe(value)));
@@ -134,7 +135,7 @@ bool Evaluator::evaluate_condition(const Terms& terms, TermId id, Scope& scope) 
 Expr Evaluator::as_expr(const Value& value, std::optional<DType> dtype) {
   if (const auto* expr = std::get_if<Expr>(&value)) return *expr;
   if (const auto* number = std::get_if<double>(&value)) return graph_.scalar(*number, dtype.value_or(graph_.real()));
-  if (const auto* tensor = std::get_if<Tensor>(&std::get<AttrValue>(value)))
+  if (const auto* tensor = std::get_if<Tensor>(attribute_in(value)))
     return graph_.constant(tensor->cast(dtype.value_or(graph_.real())));
   throw Error(ErrorCode::rule, fmt::format("{} cannot be used as an expression", describe(value)));
 }
@@ -146,15 +147,16 @@ Value Evaluator::call(const Terms& terms, const Term& term, Scope& scope) {
     ~Leave() { --depth; }
   } leave{depth_};
 
-  if (term.name == "and" || term.name == "or" || term.name == "not") {
+  const Meaning& meaning = vocabulary_.of(terms, term);
+  const Form form = meaning.form;
+  if (form == Form::conjunction || form == Form::disjunction || form == Form::negation) {
     // Conditions are asked for as such; elsewhere these are the elementwise operators.
     Arguments arguments;
     for (const TermId arg : term.args) arguments.push_back(evaluate(terms, arg, scope));
     const OpSchema& op = operators_.at("logical_" + term.name);
     return call_operator(op, terms, term, spanned(arguments), scope);
   }
-  if (term.name == "is") return is(terms, term, scope) ? 1.0 : 0.0;
-  const Meaning& meaning = vocabulary_.of(terms, term);
+  if (form == Form::comparison) return is(terms, term, scope) ? 1.0 : 0.0;
   if (const Word* word = meaning.word) return call_word(*word, term, spanned(word_arguments(*word, terms, term, scope)));
   const OpSchema* op = meaning.op;
   const Function* function = meaning.function;  // evaluating arguments may look other terms up
@@ -169,7 +171,7 @@ Value Evaluator::call(const Terms& terms, const Term& term, Scope& scope) {
   }
 
   // A choice that is known now is no operation.
-  if (term.name == "where" && arguments.size() == 3)
+  if (form == Form::choice && arguments.size() == 3)
     if (const auto* chosen = std::get_if<double>(&arguments[0])) return *chosen != 0 ? arguments[1] : arguments[2];
   const bool numeric = arguments.size() <= 2 && std::all_of(arguments.begin(), arguments.end(), [](const Value& v) { return std::holds_alternative<double>(v); });
   if (numeric && !arguments.empty()) {
@@ -190,7 +192,7 @@ Evaluator::Arguments Evaluator::word_arguments(const Word& word, const Terms& te
   Arguments arguments;
   const auto add = [&](TermId id) {
     if (word.takes_class(arguments.size(), given))
-      arguments.emplace_back(AttrValue(class_text(terms, id, scope)));
+      arguments.push_back(class_value(terms, id, scope));
     else
       arguments.push_back(evaluate(terms, id, scope));
   };
@@ -209,15 +211,25 @@ bool Evaluator::names_class(std::string_view name) const {
   return op_class_from_name(name).has_value() || operators_.find(name) != nullptr;
 }
 
+Value Evaluator::class_value(const Terms& terms, TermId id, const Scope& scope) const {
+  const Term& term = terms[static_cast<std::size_t>(id)];
+  if (term.kind != TermKind::variable || scope.find(term.name) != nullptr) return AttrValue(class_text(terms, id, scope));
+  const Meaning& meaning = vocabulary_.of(terms, term);
+  if (!meaning.text) meaning.text = StaticValue(AttrValue(class_text(terms, id, scope)));
+  return *meaning.text;
+}
+
 std::string Evaluator::class_text(const Terms& terms, TermId id, const Scope& scope) const {
   const Term& term = terms[static_cast<std::size_t>(id)];
   if (term.kind == TermKind::call && term.name == "or")
     return class_text(terms, term.args[0], scope) + " or " + class_text(terms, term.args[1], scope);
   std::string name = term.name;
-  if (term.kind == TermKind::variable)
+  if (term.kind == TermKind::variable) {
+    if (vocabulary_.of(terms, term).operators() && scope.find(term.name) == nullptr) return name;
     if (const Value* bound = scope.find(term.name))
-      if (const auto* attribute = std::get_if<AttrValue>(bound))
+      if (const auto* attribute = attribute_in(*bound))
         if (const auto* text = std::get_if<std::string>(attribute)) name = *text;
+  }
   if ((term.kind == TermKind::variable || term.kind == TermKind::text) && names_class(name)) return name;
   std::vector<std::string> known = operators_.names();
   known.insert(known.end(), std::begin(op_class_names), std::end(op_class_names));
@@ -233,7 +245,7 @@ bool Evaluator::is(const Terms& terms, const Term& term, Scope& scope) {
     return covers(class_text(terms, term.args[1], scope), node->op());
   const Value right = evaluate(terms, term.args[1], scope);
   if (const auto* other = std::get_if<Expr>(&right)) return *node == *other;
-  if (const auto* attribute = std::get_if<AttrValue>(&right))
+  if (const auto* attribute = attribute_in(right))
     if (const auto* text = std::get_if<std::string>(attribute)) return is_named(*node, *text);
   fail(term, fmt::format("`is` compares with a node, its name, an operator or a class, not {}", describe(right)));
 }
@@ -263,7 +275,7 @@ Value Evaluator::call_word(const Word& word, const Term& term, std::span<const V
 
 Value Evaluator::call_aux(const Term& term, std::span<const Value> arguments) {
   const auto* node = std::get_if<Expr>(&arguments[0]);
-  const auto* attribute = std::get_if<AttrValue>(&arguments[1]);
+  const auto* attribute = attribute_in(arguments[1]);
   const auto* key = attribute == nullptr ? nullptr : std::get_if<std::string>(attribute);
   if (node == nullptr || key == nullptr)
     fail(term, "aux takes an operation and the name of what belongs to it: aux(y, \"pattern\")");
@@ -328,7 +340,7 @@ Value Evaluator::call_operator(const OpSchema& op, const Terms& terms, const Ter
   for (std::size_t i = taken; i < arguments.size(); ++i) {
     const std::size_t field = i - taken;
     // `quantile(v, q, per sample)`: of each sample is what it computes.
-    const auto* attribute = std::get_if<AttrValue>(&arguments[i]);
+    const auto* attribute = attribute_in(arguments[i]);
     const auto* word = attribute == nullptr ? nullptr : std::get_if<std::string>(attribute);
     if (field >= op.attributes->fields.size()) {
       if (word != nullptr && *word == "per_sample" && op.name == "quantile") continue;
@@ -351,7 +363,7 @@ bool Evaluator::add_attribute(std::vector<NamedValue>& named, const OpSchema& op
                               const std::string& name, const Value& value) {
   if (std::holds_alternative<Expr>(value))
     fail(term, fmt::format("attribute '{}' of {} must be known when the rule is applied, but is {}", name, op.name, describe(value)));
-  AttrValue attribute = std::holds_alternative<double>(value) ? AttrValue(std::get<double>(value)) : std::get<AttrValue>(value);
+  AttrValue attribute = std::holds_alternative<double>(value) ? AttrValue(std::get<double>(value)) : *attribute_in(value);
   if (name == "axes" && std::holds_alternative<double>(attribute)) attribute = std::vector<double>{std::get<double>(attribute)};
   if (const auto* word = std::get_if<std::string>(&attribute); word != nullptr && !operands.empty())
     if (const auto axes = axes_of_set(*word, operands[0].shape().rank())) {

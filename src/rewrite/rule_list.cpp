@@ -12,6 +12,7 @@ namespace rulegrad {
 void RuleList::add(ActiveRule rule) {
   const Terms& terms = rule.rule->terms;
   rule.leads_on = std::any_of(terms.begin(), terms.end(), [](const Term& term) { return term.name == "next"; });
+  rule.origin = std::make_shared<const RuleOrigin>(RuleOrigin{rule.set, rule.rule->name, rule.rule->where});
   rules_.push_back(std::make_shared<const ActiveRule>(std::move(rule)));
 }
 
@@ -29,7 +30,11 @@ const std::vector<std::size_t>& RuleList::candidates(const OpSchema& op) const {
 }
 
 GradientRules::GradientRules(const RewriteContext& context, const RuleList& rules, EvaluationHooks hooks)
-    : context_(context), rules_(rules), hooks_(std::move(hooks)) {}
+    : context_(context), rules_(rules), hooks_(std::move(hooks)) {
+  about_asked_.fact = [this](const Term& term, const Meaning& meaning, std::span<const Value> arguments) {
+    return context_.facts.answer(term, meaning, arguments, asked_);
+  };
+}
 
 bool GradientRules::selected(const ActiveRule& rule, Expr node) const {
   for (const ActiveRule::Selector& selector : rule.selectors) {
@@ -42,9 +47,8 @@ bool GradientRules::selected(const ActiveRule& rule, Expr node) const {
       if (answers[rank] == 1) return false;
       continue;
     }
-    EvaluationHooks hooks;
-    hooks.fact = [&](const Term& term, const Meaning& meaning, std::span<const Value> arguments) { return context_.facts.answer(term, meaning, arguments, node); };
-    Evaluator evaluator(context_.graph, context_.vocabulary, hooks);
+    asked_ = node;
+    Evaluator evaluator(context_.graph, context_.vocabulary, about_asked_);
     Scope scope = *selector.parameters;
     scope.bind("node", node);
     const bool holds = evaluator.evaluate_condition(*selector.terms, selector.term, scope);
@@ -67,9 +71,8 @@ bool GradientRules::matches(const ActiveRule& active, Expr node, std::size_t slo
     return false;
   }
   if (rule.guard == no_term) return true;
-  EvaluationHooks hooks;
-  hooks.fact = [&](const Term& term, const Meaning& meaning, std::span<const Value> arguments) { return context_.facts.answer(term, meaning, arguments, node); };
-  Evaluator evaluator(context_.graph, context_.vocabulary, hooks);
+  asked_ = node;
+  Evaluator evaluator(context_.graph, context_.vocabulary, about_asked_);
   evaluator.set_match(node, slot);
   if (evaluator.evaluate_condition(rule.terms, rule.guard, scope)) return true;
   if (why != nullptr) *why = "its `when` guard does not hold";

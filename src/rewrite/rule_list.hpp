@@ -10,6 +10,7 @@
 #include "rewrite/evaluate.hpp"
 #include "rewrite/forward_facts.hpp"
 #include "rewrite/match.hpp"
+#include "rulegrad/provenance.hpp"
 
 namespace rulegrad {
 
@@ -26,6 +27,7 @@ struct ActiveRule {
   };
   std::vector<Selector> selectors;
   bool leads_on = false;  ///< does its right-hand side say `next`? RuleList::add looks
+  std::shared_ptr<const RuleOrigin> origin = {};  ///< RuleList::add fills it in
 };
 
 /// Why a rule did not apply, for the error about unclaimed nodes.
@@ -82,6 +84,8 @@ class GradientRules {
  public:
   /// `vjp` and `diff` of right-hand sides are answered by the hooks; `next` by the list itself.
   GradientRules(const RewriteContext& context, const RuleList& rules, EvaluationHooks hooks);
+  GradientRules(const GradientRules&) = delete;
+  GradientRules& operator=(const GradientRules&) = delete;
 
   /// The result of the first rule from index `from` on that matches; nothing if none does.
   [[nodiscard]] std::optional<RuleResult> apply(Expr node, std::size_t slot, Expr cotangent, std::size_t from = 0) const;
@@ -95,6 +99,8 @@ class GradientRules {
   RewriteContext context_;
   const RuleList& rules_;
   EvaluationHooks hooks_;
+  EvaluationHooks about_asked_;  ///< of guards and selectors, which ask about the node `asked_`
+  mutable Expr asked_;
   /// What each `on` said of each node, by rank: 0 not asked yet, 1 no, 2 yes. The rules of a set share their selectors.
   mutable std::map<std::tuple<const Terms*, TermId, const Scope*>, std::vector<char>> selected_;
 };

@@ -46,7 +46,7 @@ const T& attributes_of(Expr operation, std::string_view op, const ValueCall& cal
 
 /// An axis by its number, or `channels`.
 std::size_t channel_axis(const ValueCall& call, std::size_t position, std::size_t rank) {
-  if (const auto* attribute = std::get_if<AttrValue>(&call.arguments[position]))
+  if (const auto* attribute = attribute_in(call.arguments[position]))
     if (const auto* word = std::get_if<std::string>(attribute))
       if (const auto axes = axes_of_set(*word, rank)) {
         if (axes->size() == 1) return static_cast<std::size_t>(axes->front());

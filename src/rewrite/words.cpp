@@ -65,6 +65,9 @@ constexpr std::array table{
     fact_word("name", "[node], glob", answers::name),
     word("is", "v, node", fact),
 
+    word("at_least", "v, bound", simplifier),
+    word("vanishes", "v, z", simplifier),
+
     word("onehot", "index", recipe),
     word("score", "", recipe),
     word("relevance", "[node], [of = method]", recipe),
@@ -88,7 +91,7 @@ double ValueCall::number(std::size_t position) const {
 }
 
 std::vector<double> ValueCall::numbers(std::size_t position) const {
-  if (const auto* value = std::get_if<AttrValue>(&arguments[position])) {
+  if (const auto* value = attribute_in(arguments[position])) {
     if (const auto* doubles = std::get_if<std::vector<double>>(value)) return *doubles;
     if (const auto* integers = std::get_if<std::vector<std::int64_t>>(value)) return {integers->begin(), integers->end()};
   }
@@ -102,8 +105,8 @@ Expr FactCall::expr(std::size_t position) const {
                                            describe(arguments[position])));
 }
 
-std::string FactCall::text(std::size_t position) const {
-  if (const auto* attribute = std::get_if<AttrValue>(&arguments[position]))
+const std::string& FactCall::text(std::size_t position) const {
+  if (const auto* attribute = attribute_in(arguments[position]))
     if (const auto* text = std::get_if<std::string>(attribute)) return *text;
   throw Error(ErrorCode::rule, fmt::format("{} takes a class, an operator or a \"name\" here, not {}", term.name,
                                            describe(arguments[position])));
@@ -111,7 +114,7 @@ std::string FactCall::text(std::size_t position) const {
 
 std::vector<double> FactCall::range(std::size_t position) const {
   if (const auto* number = std::get_if<double>(&arguments[position])) return {*number, *number};
-  if (const auto* attribute = std::get_if<AttrValue>(&arguments[position]))
+  if (const auto* attribute = attribute_in(arguments[position]))
     if (const auto* ends = std::get_if<std::vector<double>>(attribute); ends != nullptr && ends->size() == 2) return *ends;
   throw Error(ErrorCode::rule, fmt::format("{} takes a position or a range of positions such as 0..3, not {}", term.name,
                                            describe(arguments[position])));

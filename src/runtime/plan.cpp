@@ -34,7 +34,7 @@ class Planning {
   std::span<const std::int64_t> keep(Dims dims) { return plan_.dims.emplace_back(std::move(dims)); }
 
   void add_step(const Instruction& instruction) {
-    Step step;
+    PlannedStep step;
     for (const ValueId operand : instruction.operands) step.operand_storages.push_back(storage_.of[operand]);
     step.result_storage = storage_.of[instruction.result];
     if (!type_of(instruction.result).shape.sampled() || broadcasts_samples(instruction))
@@ -48,7 +48,7 @@ class Planning {
     plan_.steps.push_back(std::move(step));
   }
 
-  void prepare(const Instruction& instruction, Step& step) {
+  void prepare(const Instruction& instruction, PlannedStep& step) {
     const Kernel& kernel = *instruction.kernel;
     const KernelCall call{step.operands, step.result, instruction.attributes, {}};
     if (kernel.prepare) {
@@ -65,7 +65,7 @@ class Planning {
   }
 
   /// Kernels that know layouts are told them; those that broadcast see blocks of channels as one more axis.
-  void show_layouts(const Instruction& instruction, Step& step) {
+  void show_layouts(const Instruction& instruction, PlannedStep& step) {
     const Kernel& kernel = *instruction.kernel;
     const std::int64_t block = flow_.values[instruction.result].block;
     if (kernel.access == Access::any) {
@@ -129,7 +129,7 @@ class Planning {
 
   /// All axes are shown. A sampled operand of lower rank than the result gets ones behind its sample axis, so
   /// that the others still align.
-  void call_once(const Instruction& instruction, Step& step) {
+  void call_once(const Instruction& instruction, PlannedStep& step) {
     const Type& result = type_of(instruction.result);
     for (const ValueId operand : instruction.operands) {
       const Type& type = type_of(operand);
@@ -142,7 +142,7 @@ class Planning {
     step.result = {result.dtype, keep(result.shape.at(plan_.extents)), nullptr};
   }
 
-  void call_with_larger_batch(const Instruction& instruction, const std::vector<bool>& rows, Step& step) {
+  void call_with_larger_batch(const Instruction& instruction, const std::vector<bool>& rows, PlannedStep& step) {
     for (std::size_t k = 0; k < rows.size(); ++k) {
       const Type& type = type_of(instruction.operands[k]);
       step.operands.push_back(
@@ -153,7 +153,7 @@ class Planning {
     step.result = {result.dtype, keep(stacked(result)), nullptr};
   }
 
-  void call_for_each_sample(const Instruction& instruction, Step& step) {
+  void call_for_each_sample(const Instruction& instruction, PlannedStep& step) {
     step.repeats = plan_.extents.samples;
     const auto one = [&](const Type& type) { return Type{type.dtype, type.shape.with_samples(false)}; };
     for (const ValueId operand : instruction.operands) {

@@ -13,7 +13,7 @@ namespace rulegrad {
 
 /// One instruction with the extents of a run filled in. Pointers are missing: storages have bases only in a
 /// run.
-struct Step {
+struct PlannedStep {
   std::vector<ConstView> operands;
   MutableView result;
   std::vector<StorageId> operand_storages;
@@ -32,7 +32,7 @@ struct Step {
 struct Plan {
   Extents extents;
   int threads = 1;
-  std::vector<Step> steps;
+  std::vector<PlannedStep> steps;
   std::vector<std::size_t> offsets;  ///< by storage, of those in the arena
   std::vector<std::size_t> bytes;    ///< by storage
   std::size_t arena_bytes = 0, unplanned_bytes = 0;

@@ -62,7 +62,7 @@ TEST_CASE("every method explains the demo model with finite numbers, and every g
       else call.arguments.emplace_back(parameter.name, parameter.name == "low" ? 0.0 : 1.0);
     }
     const Analysis analysis = analyze(library, call, question);
-    for (const Step& step : analysis.steps) CHECK_FALSE(step.rule_set.empty());
+    for (const Step& step : analysis.steps) CHECK_FALSE(step.by->rule_set.empty());
     const Tensor map = evaluate(analysis.attributions, {{model.inputs()[0].name, x}}).at(0);
     CHECK(map.size() == 784);
     bool finite = true;

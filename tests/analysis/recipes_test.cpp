@@ -178,7 +178,7 @@ TEST_CASE("two inputs move together, each with noise of its own, and an input la
   const RuleLibrary library = library_with("analyzer first_flat { use lrp.flat on first(affine)  use lrp.epsilon  use { grad(a * b, r) wrt a => r / 2 } use lrp.rest }");
   const Analysis flat = analyze(library, AnalyzerCall::parse("first_flat"), question);
   int reached = 0;
-  for (const Step& step : flat.steps) reached += step.rule_set == "lrp.flat";
+  for (const Step& step : flat.steps) reached += step.by->rule_set == "lrp.flat";
   CHECK(reached == 2);
 }
 

@@ -59,7 +59,7 @@ TEST_CASE("concept-conditional relevance: a named layer's channels are masked, t
   const AnalyzerCall call{"crp", {{"mask", Tensor({5}, std::span<const double>(mask))}}};
   const Analysis analysis = analyze(library, call, question_about(net.y, {net.x}));
   std::size_t masked = 0;
-  for (const Step& step : analysis.steps) masked += step.rule_set == "condition" ? 1 : 0;
+  for (const Step& step : analysis.steps) masked += step.by->rule_set == "condition" ? 1 : 0;
   CHECK(masked == 1);
   for (int sample = 0; sample < 5; ++sample) {
     const Tensor value = net.draw.tensor({1, 4});
@@ -102,7 +102,7 @@ TEST_CASE("the first layer is found behind padding, reshape and input normalisat
   const RuleLibrary library = library_with("analyzer a { use lrp.flat on first(affine)  use lrp.z_plus on conv  use lrp.epsilon  use lrp.rest }\n");
   std::vector<std::string> flat;
   for (const Step& step : analyze(library, {"a", {}}, question_about(y, {x})).steps)
-    if (step.rule_set == "lrp.flat") flat.push_back(describe(step.node));
+    if (step.by->rule_set == "lrp.flat") flat.push_back(describe(step.node));
   REQUIRE(flat.size() == 1);
   CHECK(flat[0].find("'first'") != std::string::npos);
 }

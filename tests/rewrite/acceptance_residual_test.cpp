@@ -83,7 +83,7 @@ TEST_CASE("residual policies conserve relevance over eight blocks with identity 
       for (std::int64_t i = 0; i < results[0].size(); ++i) mass += std::abs(results[0].at(i));
       CHECK(std::abs(total(results[0]) - total(results[1])) < 1e-9 * mass);
       std::size_t at_sums = 0;
-      for (const Step& step : analysis.steps) at_sums += step.rule_set.starts_with("residual.") ? 1 : 0;
+      for (const Step& step : analysis.steps) at_sums += step.by->rule_set.starts_with("residual.") ? 1 : 0;
       CHECK(at_sums == 2 * net.sums.size());
     }
   }

@@ -170,7 +170,7 @@ TEST_CASE("a rule takes the place of its namesake in the set that its set uses")
   const Analysis analysis = analyze(library, {"a", {}}, question);
   CHECK(evaluate(analysis.attributions, {{"x", Tensor({1, 1}, {1.0})}})[0].at(0) == 30);
   REQUIRE(analysis.steps.size() == 3);
-  CHECK(analysis.steps[2].rule_set == "changed");
+  CHECK(analysis.steps[2].by->rule_set == "changed");
 }
 
 TEST_CASE("rules written in an analyzer read its parameters") {

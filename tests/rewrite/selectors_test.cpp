@@ -19,7 +19,7 @@ std::vector<std::string> chosen(const std::string& selector, Expr output, std::v
   const Analysis analysis = analyze(library, {"a", {}}, question_about(output, std::move(explained)));
   std::vector<std::string> names;
   for (const Step& step : analysis.steps)
-    if (step.rule == "marked") names.push_back(step.node.graph().names(step.node).empty() ? step.node.op().name : step.node.graph().names(step.node)[0]);
+    if (step.by->rule == "marked") names.push_back(step.node.graph().names(step.node).empty() ? step.node.op().name : step.node.graph().names(step.node)[0]);
   std::sort(names.begin(), names.end());
   names.erase(std::unique(names.begin(), names.end()), names.end());
   return names;
@@ -136,7 +136,7 @@ TEST_CASE("guards see skips, ancestors, producers and nodes") {
     const RuleLibrary library = library_with("rules mine {\n" + rules + "\n}\nanalyzer a { use mine  default gradient }\n");
     std::vector<std::string> found;
     for (const Step& step : analyze(library, {"a", {}}, question).steps)
-      if (step.rule == name) found.push_back(graph.names(step.node).empty() ? step.node.op().name : graph.names(step.node)[0] + (step.slot == 0 ? ".0" : ".1"));
+      if (step.by->rule == name) found.push_back(graph.names(step.node).empty() ? step.node.op().name : graph.names(step.node)[0] + (step.slot == 0 ? ".0" : ".1"));
     return found;
   };
   CHECK(rule_of("rule hit: grad(a + b, r) wrt a when ancestor(a, b) => r", "hit") == Names{"identity.0"});

@@ -98,8 +98,8 @@ void check_same(const std::string& set, bool canonizes, std::uint64_t seed, cons
   REQUIRE(text.steps.size() == cxx.steps.size());
   for (std::size_t i = 0; i < text.steps.size(); ++i) {
     CHECK(text.steps[i].rewritten == cxx.steps[i].rewritten);
-    if (text.steps[i].rule_set != text_name) continue;
-    CHECK(cxx.steps[i].rule_set == "cpp." + set);
+    if (text.steps[i].by->rule_set != text_name) continue;
+    CHECK(cxx.steps[i].by->rule_set == "cpp." + set);
     ++applied;
   }
   if (canonizes && text.output != net.output) ++applied;
