@@ -8,12 +8,12 @@
 #include <chrono>
 #include <cmath>
 #include <cstdio>
-#include <random>
 #include <string>
 #include <vector>
 
 #include "rulegrad/error.hpp"
 #include "rulegrad/program.hpp"
+#include "rulegrad/random_engine.hpp"
 
 using namespace rulegrad;
 
@@ -21,7 +21,7 @@ namespace {
 
 constexpr std::int64_t many = 512;
 
-Tensor draw(std::mt19937_64& random, const SampleOperand& operand, std::int64_t samples) {
+Tensor draw(RandomEngine& random, const SampleOperand& operand, std::int64_t samples) {
   Dims dims = operand.dims;
   if (samples > 1) dims.insert(dims.begin(), samples);
   Tensor result(operand.dtype, dims);
@@ -35,7 +35,7 @@ Tensor draw(std::mt19937_64& random, const SampleOperand& operand, std::int64_t 
 
 /// Nanoseconds of the quickest of several runs.
 double time_of(const OpSchema& op, const OpSample& sample, std::int64_t samples) {
-  std::mt19937_64 random(1);
+  RandomEngine random(1);
   Graph graph(DType::float64);
   std::vector<Expr> operands;
   Inputs inputs;
@@ -70,7 +70,7 @@ int main(int argc, char** argv) {
     for (const std::string& name : names) {
       const OpSchema& op = operators.at(name);
       if (!op.samples || name == "grad" || name == "vjp") continue;
-      std::mt19937_64 random(1);
+      RandomEngine random(1);
       for (const OpSample& sample : op.samples(random)) {
         if (sample.operands.empty()) continue;
         std::printf("%-24s %12.0f %14.1f\n", name.c_str(), time_of(op, sample, 1),

@@ -9,6 +9,7 @@
 
 #include "analysis/shipped_rules.hpp"
 #include "rewrite/composite.hpp"
+#include "rulegrad/check.hpp"
 #include "rulegrad/error.hpp"
 #include "rulegrad/rule_text.hpp"
 #include "rulegrad/sampler.hpp"
@@ -130,11 +131,12 @@ void RuleLibrary::add(const RuleFile& file, std::string_view source) {
 
 void RuleLibrary::add_file(const std::string& path) {
   std::vector<std::string> chain;
-  add_file(std::filesystem::path(path), chain);
+  add_file(path, chain);
 }
 
-void RuleLibrary::add_file(const std::filesystem::path& path, std::vector<std::string>& chain) {
+void RuleLibrary::add_file(const std::string& name, std::vector<std::string>& chain) {
   namespace fs = std::filesystem;
+  const fs::path path(name);
   const auto included = [&] {
     std::string text;
     for (auto from = chain.rbegin(); from != chain.rend(); ++from) text += fmt::format("\n  included from {}", *from);
@@ -171,7 +173,7 @@ void RuleLibrary::add_file(const std::filesystem::path& path, std::vector<std::s
     const fs::path inside = target.lexically_relative(directory);
     if (inside.empty() || *inside.begin() == "..") refuse("is a link that leads out of the directory of the file that includes it");
     const fs::path shown = path.parent_path() / relative;
-    add_file(shown, chain);
+    add_file(shown.string(), chain);
     const auto known = files_.find(target.string());
     if (known != files_.end()) visible.merge(std::set<std::string>(visible_operators_[known->second]));
   }
