@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Writes a C++ file that holds the texts of rule files: embed_rules.py OUTPUT ROOT FILE..."""
+"""Writes a C++ file that holds the texts of rule files: embed_rules.py OUTPUT HEADER FUNCTION ROOT FILE..."""
 
 import pathlib
 import sys
 
-output, root, *files = sys.argv[1:]
+output, header, function, root, *files = sys.argv[1:]
 entries = []
 for name in sorted(files):
     path = pathlib.Path(name).resolve().relative_to(pathlib.Path(root).resolve()).as_posix()
@@ -17,7 +17,7 @@ for name in sorted(files):
 pathlib.Path(output).write_text(
     "\n".join(
         [
-            '#include "analysis/shipped_rules.hpp"',
+            f'#include "{header}"',
             "",
             "#include <array>",
             "",
@@ -27,7 +27,7 @@ pathlib.Path(output).write_text(
             *entries,
             "}};",
             "}  // namespace",
-            "std::span<const std::pair<std::string_view, std::string_view>> shipped_rules() { return files; }",
+            f"std::span<const std::pair<std::string_view, std::string_view>> {function}() {{ return files; }}",
             "}  // namespace rulegrad",
             "",
         ]

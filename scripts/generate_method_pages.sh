@@ -4,6 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 rulegrad=${1:-build/src/cli/rulegrad}
 
+"$rulegrad" --version >/dev/null  # before anything is removed
 mkdir -p docs/methods
 rm -f docs/methods/*.md
 "$rulegrad" methods --markdown >docs/methods/README.md
@@ -11,7 +12,7 @@ rm -f docs/methods/*.md
   "$rulegrad" show --markdown "$method" >"docs/methods/$method.md"
 done
 
-for table in words operators; do
+for table in words operators samplers; do
   awk -v command="$rulegrad $table" -v name="$table" '
     $0 == "<!-- rulegrad " name " -->" { print; while ((command | getline line) > 0) print line; skip = 1; next }
     $0 == "<!-- end -->" { skip = 0 }

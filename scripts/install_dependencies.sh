@@ -4,7 +4,7 @@ set -eu
 
 packages="g++ meson ninja-build pkg-config cmake python3 ccache libboost-dev libfmt-dev libxtensor-dev libxtensor-blas-dev
   libopenblas-dev libprotobuf-dev protobuf-compiler libonnx-dev libpng-dev libjpeg62-turbo-dev zlib1g-dev libcli11-dev
-  doctest-dev dataset-fashion-mnist"
+  doctest-dev libbenchmark-dev libdnnl-dev dataset-fashion-mnist"
 
 missing=""
 for package in $packages; do

@@ -18,9 +18,10 @@ echo "tested in $((SECONDS - start)) s"
 
 # doctest binaries report their cases; every other test counts as one.
 awk '
-  /^\[doctest\] test cases:/ { for (i = 1; i <= NF; ++i) { if ($(i + 1) ~ /^passed/) passed += $i; if ($(i + 1) ~ /^failed/) failed += $i } doctest = 1 }
-  /^test:/    { doctest = 0 }
-  /^result:/  { if (/exit status 0/) { if (!doctest) ++passed } else if (!doctest || failed == 0) ++failed }
-  END         { printf "%d passed, %d failed\n", passed, failed }
+  function count() { if (seen && !cases) { if (good) ++passed; else ++failed } }
+  /^test:/    { count(); seen = 1; good = cases = 0 }
+  /^result:/  { good = /exit status 0/ }
+  /^\[doctest\] test cases:/ { for (i = 1; i < NF; ++i) { if ($(i + 1) ~ /^passed/) passed += $i; if ($(i + 1) ~ /^failed/) { failed += $i; cases += $i } } if (good) cases = 1 }
+  END         { count(); printf "%d passed, %d failed\n", passed, failed }
 ' build/meson-logs/testlog.txt
 exit $status

@@ -36,7 +36,12 @@ struct ExplainerOptions {
   HeadKind head = HeadKind::logit;
   /// What is explained: names of inputs or of inner nodes (hidden layers); none: every input of a floating dtype.
   std::vector<std::string> nodes = {};
+  /// What rules may look up by `aux`: patterns, and whatever else belongs to nodes.
+  std::shared_ptr<const AuxiliaryArrays> aux = {};
   bool check_finite = true;
+  /// Computes the model's output before and after the method's canonizers on random inputs while the explainer is made, once
+  /// for all its runs; Error(rule) where it changes beyond rounding (verify.hpp).
+  bool prove_canonizers = true;
   /// Told what was done to the network while the explainer was made: a line for each rewrite, fold and choice.
   std::function<void(std::string_view line)> log = {};
 };

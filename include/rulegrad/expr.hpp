@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -63,6 +62,15 @@ struct Node {
   bool named = false;       ///< does the graph have names for it? Most have none, and are asked often
 };
 
+inline const OpSchema& Expr::op() const { return *node_->op; }
+inline bool Expr::is(std::string_view operator_name) const { return node_->op->name == operator_name; }
+inline std::span<const Expr> Expr::operands() const { return node_->operands; }
+inline Expr Expr::operand(std::size_t position) const { return node_->operands[position]; }
+inline const Attributes& Expr::attributes() const { return node_->attributes; }
+inline const Type& Expr::type() const { return node_->type; }
+inline std::uint32_t Expr::loops() const { return node_->loops; }
+inline Graph& Expr::graph() const { return *node_->graph; }
+
 /// Owner of nodes. Building is for one thread at a time; finished graphs may be read by many.
 class Graph {
  public:
@@ -95,12 +103,15 @@ class Graph {
   /// Nodes refer to operators without owning them: one that does not ship lives as long as the graph does.
   void keep_alive(std::shared_ptr<const OpSchema> op);
 
-  [[nodiscard]] std::size_t size() const { return nodes_.size(); }
+  [[nodiscard]] std::size_t size() const { return size_; }
   [[nodiscard]] const std::vector<Expr>& inputs() const { return inputs_; }
 
  private:
   DType real_;
-  std::deque<Node> nodes_;
+  static constexpr std::size_t block_size = 512;
+  std::vector<std::vector<Node>> nodes_;  ///< in blocks that never grow beyond what they reserved
+  std::size_t size_ = 0;
+  [[nodiscard]] const Node& node(std::size_t id) const { return nodes_[id / block_size][id % block_size]; }
   std::vector<std::vector<Expr>> operands_;  ///< of all nodes, in blocks that never grow beyond what they reserved
   [[nodiscard]] std::span<const Expr> kept(std::span<const Expr> operands);
   /// Numbers of nodes, by what they are, in an open table that every construction asks. A node first looks for a place in the

@@ -15,8 +15,9 @@ namespace [[gnu::visibility("default")]] rulegrad {
 /// The list of all methods, a line each, with links to their pages.
 [[nodiscard]] std::string method_index(const RuleLibrary& library);
 
-/// Tables of the words of the rule language and of the operators.
+/// Tables of the words of the rule language, of the operators and of the samplers.
 [[nodiscard]] std::string words_table();
 [[nodiscard]] std::string operators_table();
+[[nodiscard]] std::string samplers_table();
 
 }  // namespace rulegrad

@@ -162,7 +162,7 @@ struct RandomIndexAttributes {
   std::int64_t key = 0, stream = 0, count = 1;
 };
 /// window_mask(i): true inside of window i of those that slide over `extents`, the last axis first.
-struct WindowMaskAttributes { Ints extents{}, window{}, strides{}; };
+struct WindowMaskAttributes { Ints extents{}, window{}, strides{}; bool wrap = false; };
 /// fill(): the same number everywhere.
 struct FillAttributes {
   double value = 0;

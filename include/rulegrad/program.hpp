@@ -19,8 +19,13 @@ struct CompileOptions {
   bool check_finite = true;
   /// Off: what is given to `run` is not looked through.
   bool check_inputs = true;
+  /// Off: results are handed out as they are, should they have left the range of their dtype.
+  bool check_outputs = true;
   /// Where kernels come from; null: Kernels::portable(). The program keeps those it uses.
   const Kernels* kernels = nullptr;
+  /// Off: every expression is computed as it is written. On: what is known of values spares work (simplify.hpp), with the same
+  /// bits for finite operands, but for the sign of zeros.
+  bool simplify = true;
   /// Bytes of working memory that the samples of a loop may take together: as many run at once as fit, at least one.
   std::size_t memory = std::size_t{1} << 30;
   /// For tests: so many samples run at once, whatever they need; 0: as many as `memory` allows.

@@ -49,7 +49,7 @@ struct Sampler {
 /// Samplers by name: those that ship, and whatever a program adds to a copy of its own.
 class Samplers {
  public:
-  /// midpoint, left, right, trapezoid, gauss_legendre, samples, rows, windows, onehots.
+  /// midpoint, left, right, trapezoid, gauss_legendre, samples, rows, windows, rolled_windows, onehots.
   [[nodiscard]] static const Samplers& builtin();
 
   /// Throws Error(invalid_argument) if the name is taken.

@@ -1,12 +1,16 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
+#include <map>
+#include <set>
 
 #include "analysis/expression_text.hpp"
 #include "analysis/node_names.hpp"
 #include "analysis/reason.hpp"
 #include "rulegrad/explain.hpp"
 #include "rulegrad/rule_text.hpp"
+#include "rulegrad/simplify.hpp"
 #include "support/text.hpp"
 
 namespace rulegrad {
@@ -48,14 +52,14 @@ class Deriving {
     const std::vector<std::pair<std::string, Expr>> bound = bound_expressions(step);
     const std::string cotangent = cotangent_name(step);
     const std::string y = name_of(bound, step.node, "y");
-    ExpressionWriter writer;
-    writer.name(step.cotangent, cotangent);
-    for (const auto& [name, expr] : bound) writer.name(expr, name);
-    for (std::size_t i = 0; i < step.node.operands().size(); ++i) writer.name(step.node.operand(i), operand_name(bound, step, i));
-    writer.name(step.node, y);
+    std::vector<std::pair<std::string, Expr>> known{{cotangent, step.cotangent}};
+    known.insert(known.end(), bound.begin(), bound.end());
+    for (std::size_t i = 0; i < step.node.operands().size(); ++i) known.emplace_back(operand_name(bound, step, i), step.node.operand(i));
+    known.emplace_back(y, step.node);
+    add_surroundings(step, known);
+    const std::vector<std::pair<std::string, Expr>> lets = lets_of(step);
+    ExpressionWriter writer = writer_of(known, lets);
     writer.set_operation(step.node, y);
-    for (const auto& [name, expr] : lets_of(step)) writer.suggest(expr, name);
-    name_surroundings(step, writer);
 
     std::string text = block("node", heading(step.node));
     text += block("forward", forward(step, bound, y));
@@ -66,7 +70,35 @@ class Deriving {
     text += block("rewritten", step.rewritten ? writer.lines(step.rewritten, 0) : "nothing: the cotangent ends here\n");
     if (step.rewritten && step.result != step.rewritten)
       text += block("closed", step.result ? writer.lines(step.result, 0) : "0: its derivative is zero\n");
-    return text;
+    return text + simplified(step, std::move(known), lets);
+  }
+
+  static ExpressionWriter writer_of(const std::vector<std::pair<std::string, Expr>>& known, const std::vector<std::pair<std::string, Expr>>& lets) {
+    ExpressionWriter writer;
+    for (const auto& [name, expr] : known) writer.name(expr, name);
+    for (const auto& [name, expr] : lets) writer.suggest(expr, name);
+    return writer;
+  }
+
+  /// What a program computes of it, and by which rules of the simplifier; nothing where that is the same.
+  static std::string simplified(const Step& step, std::vector<std::pair<std::string, Expr>> known, std::vector<std::pair<std::string, Expr>> lets) {
+    if (!step.result) return {};
+    std::vector<Expr> together{step.result};
+    for (const auto& [name, expr] : known) together.push_back(expr);
+    const Simplified surroundings = simplify(std::span(together).subspan(1));
+    for (const auto& [name, expr] : lets) together.push_back(expr);
+    const Simplified simple = simplify(together);
+    for (std::size_t i = 0; i < known.size(); ++i) known[i].second = simple.outputs[1 + i];
+    for (std::size_t i = 0; i < lets.size(); ++i) lets[i].second = simple.outputs[1 + known.size() + i];
+    std::map<std::string, std::set<int>> rules;  // lines by set and file
+    for (const ForwardRewrite& rewrite : simple.rewrites) {
+      const bool elsewhere = std::any_of(surroundings.rewrites.begin(), surroundings.rewrites.end(), [&](const ForwardRewrite& other) { return other.before == rewrite.before; });
+      if (!elsewhere) rules[fmt::format("{} at {}:", rewrite.rule_set, rewrite.where.file)].insert(rewrite.where.line);
+    }
+    if (rules.empty()) return {};
+    std::string text = writer_of(known, lets).lines(simple.outputs[0], 0);
+    for (const auto& [place, lines] : rules) text += fmt::format("by {}{}\n", place, fmt::join(lines, ", "));
+    return block("simplified", text);
   }
 
   static std::string with_type(const std::string& text, const Type& type) {
@@ -147,7 +179,7 @@ class Deriving {
     return !step.match || step.match->active->rule->cotangent == "_" ? "g" : step.match->active->rule->cotangent;
   }
 
-  static bool is_let(const Rule& rule, const std::string& name) {
+  static bool is_let(const Rule& rule, std::string_view name) {
     return std::any_of(rule.lets.begin(), rule.lets.end(), [&](const Let& let) { return let.name == name; });
   }
 
@@ -158,7 +190,7 @@ class Deriving {
     const RuleMatch& match = *step.match;
     for (const auto& [name, value] : match.bindings.entries())
       if (const auto* expr = std::get_if<Expr>(&value); expr != nullptr && !is_let(*match.active->rule, name) && name != match.active->rule->cotangent)
-        result.emplace_back(name, *expr);
+        result.emplace_back(std::string(name), *expr);
     return result;
   }
 
@@ -166,7 +198,7 @@ class Deriving {
     std::vector<std::pair<std::string, Expr>> result;
     if (!step.match) return result;
     for (const auto& [name, value] : step.match->bindings.entries())
-      if (const auto* expr = std::get_if<Expr>(&value); expr != nullptr && is_let(*step.match->active->rule, name)) result.emplace_back(name, *expr);
+      if (const auto* expr = std::get_if<Expr>(&value); expr != nullptr && is_let(*step.match->active->rule, name)) result.emplace_back(std::string(name), *expr);
     return result;
   }
 
@@ -184,13 +216,13 @@ class Deriving {
   }
 
   /// Everything else of the network, and what other gradient nodes sent, is written by name.
-  void name_surroundings(const Step& step, ExpressionWriter& writer) const {
+  void add_surroundings(const Step& step, std::vector<std::pair<std::string, Expr>>& known) const {
     for (const Expr node : names_.order())
-      if (node != step.node && (!node.is("constant") || !node.graph().names(node).empty()) && !node.is("fill")) writer.name(node, names_.of(node));
+      if (node != step.node && (!node.is("constant") || !node.graph().names(node).empty()) && !node.is("fill")) known.emplace_back(names_.of(node), node);
     for (const Step& other : analysis_.steps) {
       if (&other == &step) break;
-      writer.name(other.cotangent, "reached_" + names_.of(other.node));
-      if (other.result && other.result != step.result) writer.name(other.result, "sent_by_" + names_.of(other.node));
+      known.emplace_back("reached_" + names_.of(other.node), other.cotangent);
+      if (other.result && other.result != step.result) known.emplace_back("sent_by_" + names_.of(other.node), other.result);
     }
   }
 

@@ -10,6 +10,7 @@
 #include "rulegrad/analyzer.hpp"
 #include "rulegrad/operators.hpp"
 #include "rulegrad/rule_text.hpp"
+#include "rulegrad/sampler.hpp"
 #include "support/text.hpp"
 
 namespace rulegrad {
@@ -128,6 +129,15 @@ std::string operators_table() {
       operands.push_back(operand.name + (operand.variadic ? "..." : operand.optional ? "?" : ""));
     for (const OpClass c : schema.classes) classes.emplace_back(op_class_names[static_cast<std::size_t>(c)]);
     text += fmt::format("| `{}({})` | {} | {} | {} |\n", name, join(operands), list_of(schema.attributes->fields), join(classes), markdown(schema.doc));
+  }
+  return text;
+}
+
+std::string samplers_table() {
+  std::string text = "| sampler | gives | meaning |\n|---|---|---|\n";
+  for (const std::string& name : Samplers::builtin().names()) {
+    const Sampler& sampler = Samplers::builtin().at(name);
+    text += fmt::format("| `{}({})` | {} | {} |\n", name, join(sampler.parameters), list_of(sampler.variables), markdown(sampler.doc));
   }
   return text;
 }

@@ -152,7 +152,7 @@ void RecipeRun::bind_parameters(std::size_t k) {
   for (const Parameter& parameter : level.definition->parameters) {
     if (parameter.type == "analyzer") continue;
     if (parameter.type == "rules") {
-      level.scope.bind(parameter.name, AttrValue(level.methods.at(parameter.name)));
+      level.scope.bind_copied(parameter.name, AttrValue(level.methods.at(parameter.name)));
       continue;
     }
     if (parameter.type == "node") {
@@ -160,7 +160,7 @@ void RecipeRun::bind_parameters(std::size_t k) {
       level.nodes.emplace(parameter.name, node);
       analysis_.notes.push_back(fmt::format("{} = {}", parameter.name, describe(node)));
     } else {
-      level.scope.bind(parameter.name, parameter_value(k, parameter));
+      level.scope.bind_copied(parameter.name, parameter_value(k, parameter));
     }
   }
 }

@@ -46,7 +46,7 @@ void RecipeRun::gather() {
   for (std::size_t k = 0; k < levels_.size(); ++k) {
     const Level& level = levels_[k];
     auto visible = std::make_shared<Scope>(level.scope);
-    for (const auto& [name, node] : level.nodes) visible->bind(name, final_->image(node));
+    for (const auto& [name, node] : level.nodes) visible->bind_copied(name, final_->image(node));
     const auto shared = std::make_shared<const Terms>(terms(k));
     for (const Use& use : level.definition->uses) {
       std::vector<ActiveRule::Selector> selectors;

@@ -74,7 +74,7 @@ void RecipeRun::open_loops(std::size_t k) {
       const std::int64_t count = sampler->count(at);
       const Expr index = graph_.make(sample_index_schema(), {}, SampleIndexAttributes{next_depth_, count});
       const std::vector<Expr> values = sampler->values(at, index);
-      for (std::size_t v = 0; v < clause.variables.size(); ++v) level.scope.bind(clause.variables[v], values.at(v));
+      for (std::size_t v = 0; v < clause.variables.size(); ++v) level.scope.bind_copied(clause.variables[v], values.at(v));
       level.loops.push_back({clause.variables, next_depth_++, count});
     } catch (const Error& error) {
       throw Error(error.code(), at_place(call.where) + error.what());

@@ -65,7 +65,7 @@ class Gathering {
       Value value = found != names.end() ? evaluate(terms[static_cast<std::size_t>(found - names.begin())])
                                          : evaluator_.evaluate(rules.terms, parameter.fallback, earlier);
       check_range(rules.name, parameter, value);
-      scope->bind(parameter.name, std::move(value));
+      scope->bind_copied(parameter.name, std::move(value));
     }
     return scope;
   }

@@ -130,8 +130,11 @@ void RuleLibrary::add(const RuleFile& file, std::string_view source) {
 }
 
 void RuleLibrary::add_file(const std::string& path) {
+  // All of what the file includes is there in the end, or nothing of it.
+  RuleLibrary whole = *this;
   std::vector<std::string> chain;
-  add_file(path, chain);
+  whole.add_file(path, chain);
+  *this = std::move(whole);
 }
 
 void RuleLibrary::add_file(const std::string& name, std::vector<std::string>& chain) {

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "rulegrad/error.hpp"
@@ -139,6 +140,50 @@ Sampler sliding_windows() {
   return s;
 }
 
+/// Windows as long as the axes behind the batch at most, that begin at every stride of them.
+WindowMaskAttributes rolling(const SamplerCall& call) {
+  const Shape& shape = call.expr(0).shape();
+  const std::size_t rank = shape.rank();
+  if (rank < 2) refuse(call, 0, "a value with axes behind the batch");
+  const std::vector<double> window = call.numbers(1, rank - 1);
+  const std::vector<double> stride = call.has(2) ? call.numbers(2, rank - 1) : window;
+  if (window.size() != stride.size() || window.size() >= rank)
+    refuse(call, 1, fmt::format("a number, or a list with an entry for each of the last axes of {},", to_string(shape)));
+  WindowMaskAttributes mask{Ints(rank, 1), Ints(rank, 1), Ints(rank, 1), true};
+  for (std::size_t k = 0; k < window.size(); ++k) {
+    const std::size_t axis = rank - window.size() + k;
+    if (shape[axis].batch) refuse(call, 0, "a value whose windowed axes have fixed extents");
+    if (window[k] < 1 || stride[k] < 1 || window[k] != std::floor(window[k]) || stride[k] != std::floor(stride[k]))
+      refuse(call, window[k] < 1 || window[k] != std::floor(window[k]) ? 1 : 2, "whole numbers of 1 or more");
+    mask.extents[axis] = shape[axis].factor;
+    mask.window[axis] = std::min(static_cast<std::int64_t>(window[k]), mask.extents[axis]);
+    mask.strides[axis] = std::min(static_cast<std::int64_t>(stride[k]), mask.extents[axis]);
+  }
+  return mask;
+}
+
+Sampler rolled_windows() {
+  Sampler s;
+  s.name = "rolled_windows";
+  s.doc =
+      "1 inside of a window and 0 elsewhere, for windows that begin at every stride and wrap around the border. A number counts "
+      "for all axes behind the batch, a list for the last axes.";
+  s.parameters = {"input", "window", "[stride]"};
+  s.variables = {"m"};
+  s.count = [](const SamplerCall& call) {
+    const WindowMaskAttributes mask = rolling(call);
+    std::int64_t count = 1;
+    for (std::size_t axis = 0; axis < mask.extents.size(); ++axis)
+      count *= (mask.extents[axis] + mask.strides[axis] - 1) / mask.strides[axis];
+    return count;
+  };
+  s.values = [](const SamplerCall& call, Expr index) {
+    const Expr mask = call.graph.apply(call.operators.at("window_mask"), {index}, rolling(call));
+    return std::vector<Expr>{call.graph.apply(call.operators.at("cast"), {mask}, CastAttributes{call.graph.real()})};
+  };
+  return s;
+}
+
 }  // namespace
 
 double SamplerCall::number(std::size_t position) const {
@@ -174,6 +219,7 @@ const Samplers& Samplers::builtin() {
     all.add(plain_samples());
     all.add(rows_of_array());
     all.add(sliding_windows());
+    all.add(rolled_windows());
     all.add(one_hots());
     return all;
   }();

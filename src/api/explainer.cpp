@@ -10,6 +10,7 @@
 #include "rulegrad/io/npy.hpp"
 #include "rulegrad/leaves.hpp"
 #include "rulegrad/text.hpp"
+#include "rulegrad/verify.hpp"
 
 namespace rulegrad {
 
@@ -159,6 +160,7 @@ Compiling expressions_of(const Model& model, std::span<const AnalyzerCall> calls
   question.explained = explained_nodes(model, options.nodes);
   question.seed = options.seed;
   question.keep = question.explained;
+  question.aux = options.aux;
   question.read_array = [](const std::string& path) { return io::read_npy(path); };
   const Shape& shape = question.output.shape();
   const Dim batch = shape.rank() == 0 ? Dim(1) : shape[0];
@@ -178,6 +180,10 @@ Compiling expressions_of(const Model& model, std::span<const AnalyzerCall> calls
     for (const std::string& line : analysis.notes) log(fmt::format("{}: {}", labels[i], line));
     for (const ForwardRewrite& rewrite : analysis.rewrites)
       log(fmt::format("{}: {} -> {}  ({})", labels[i], describe(rewrite.before), describe(rewrite.after), rewrite.rule_set));
+    if (options.prove_canonizers && !analysis.rewrites.empty()) {
+      const CanonizerProof proof = prove_canonizers(question.output, analysis, {.kernels = &registry.kernels});
+      log(fmt::format("{}: {} rewrites by canonizers change the output by {:.3g} at most, where it is as large as {:.3g}", labels[i], proof.rewrites, proof.difference, proof.largest));
+    }
     if (result.outputs.empty()) result.outputs.push_back(analysis.output);
     for (const Expr attribution : analysis.attributions) result.outputs.push_back(attribution);
   }

@@ -29,9 +29,22 @@ struct Options {
   std::string labels;
   std::vector<std::string> nodes, keep;
   double memory = 1024;
-  bool verify = false;
+  bool verify = false, stats = false;
   ReportOptions report;
 };
+
+/// What a program does and needs for a run of so many samples, on standard error.
+void print_stats(const Program& program, std::int64_t batch) {
+  const ProgramStats stats = program.stats({.batch = batch, .samples = 1});
+  const auto megabytes = [](std::size_t bytes) { return static_cast<double>(bytes) / 1e6; };
+  fmt::print(stderr, "kernel calls: {}, of which {} convolutions and matrix products; {} results take over the memory of an operand\n", stats.instructions,
+             stats.contractions, stats.in_place);
+  fmt::print(stderr, "computed once and kept: {} constants, {:.1f} MB\n", stats.folded_constants, megabytes(stats.folded_bytes));
+  for (const std::string& fold : stats.large_folds) fmt::print(stderr, "  {}\n", fold);
+  fmt::print(stderr, "working memory for {} sample{}: {:.1f} MB ({:.1f} MB if nothing were used twice)\n", batch, batch == 1 ? "" : "s",
+             megabytes(stats.arena_bytes), megabytes(stats.unplanned_bytes));
+  for (const std::int64_t samples : stats.samples_at_once) fmt::print(stderr, "a loop takes {} of its samples at once\n", samples);
+}
 
 std::vector<Expr> find_nodes(Expr output, const std::vector<std::string>& names) {
   std::vector<Expr> nodes;
@@ -93,6 +106,7 @@ class Analyzing {
       }
     }
     report.write();
+    if (options_.stats) print_stats(program, std::min(batch, samples_.count()));
   }
 
  private:
@@ -164,6 +178,7 @@ void add_analyze(CLI::App& app, Run& run) {
       ->check(CLI::PositiveNumber);
   command->add_option("--labels", options->labels, "A text file with one class name a line, for the labels of a grid")->type_name("FILE");
   add_verify_option(*command, options->verify);
+  command->add_flag("--stats", options->stats, "Say how much the compiled analysis computes, and how much memory it takes");
   add_report_options(*command, options->report);
   add_run_choices(*command, options->run);
   command->callback([options, &run] {

@@ -6,6 +6,7 @@
 #include "cli/commands.hpp"
 #include "cli/options.hpp"
 #include "cli/sample_case.hpp"
+#include "cli/verify.hpp"
 #include "rulegrad/comparison.hpp"
 #include "rulegrad/error.hpp"
 
@@ -20,6 +21,7 @@ struct Options {
   RunChoices run;
   std::int64_t sample = 0;
   std::size_t width = 0;
+  bool verify = false;
 };
 
 void compare(const Options& options) {
@@ -34,7 +36,11 @@ void compare(const Options& options) {
   }
   const SampleCase subject(options.model, options.question, options.input, options.sample);
   const Registry& registry = options.model.registry();
-  const auto analysis_by = [&](const AnalyzerCall& call) { return analyze(library, call, subject.question(), registry.operators, registry.samplers); };
+  const auto analysis_by = [&](const AnalyzerCall& call) {
+    Analysis analysis = analyze(library, call, subject.question(), registry.operators, registry.samplers);
+    verify_canonizers(options.model, subject.model(), library, call.name, subject.question().output, analysis, options.verify);
+    return analysis;
+  };
   const Analysis a = analysis_by(calls[0]), b = analysis_by(calls[1]);
   Comparison comparison(a, b);
   if (subject.has_sample()) comparison.read(subject.evaluate(comparison.expressions(), options.run.threads));
@@ -53,6 +59,7 @@ void add_diff(CLI::App& app, Run& run) {
   add_question_options(*command, options->question);
   add_run_choices(*command, options->run);
   add_width_option(*command, options->width);
+  add_verify_option(*command, options->verify);
   command->callback([options, &run] {
     run = [options] { compare(*options); };
   });

@@ -27,6 +27,8 @@ int main(int argc, char** argv) {
   rulegrad::cli::add_explain(app, run);
   rulegrad::cli::add_diff(app, run);
   rulegrad::cli::add_patterns(app, run);
+  rulegrad::cli::add_evaluate(app, run);
+  rulegrad::cli::add_xai_tris(app, run);
   rulegrad::cli::add_reference(app, run);
   try {
     app.parse(argc, argv);

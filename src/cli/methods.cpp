@@ -94,6 +94,8 @@ void add_reference(CLI::App& app, Run& run) {
   language->callback([&run] { run = [] { fmt::print("{}", words_table()); }; });
   CLI::App* operators = app.add_subcommand("operators", "Print the operators that rules may name as a table");
   operators->callback([&run] { run = [] { fmt::print("{}", operators_table()); }; });
+  CLI::App* samplers = app.add_subcommand("samplers", "Print the samplers that `for` loops of recipes run over as a table");
+  samplers->callback([&run] { run = [] { fmt::print("{}", samplers_table()); }; });
 }
 
 }  // namespace rulegrad::cli

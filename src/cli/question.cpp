@@ -24,6 +24,10 @@ std::int64_t checked_target(std::int64_t index, std::int64_t scores) {
 void add_question_options(CLI::App& command, QuestionOptions& options) {
   command.add_option("--target", options.target, "Which score is explained: argmax (each sample's largest, the default), an index,\nall, or a .npy file with one index a sample")
       ->type_name("N|argmax|all|FILE");
+  add_method_options(command, options);
+}
+
+void add_method_options(CLI::App& command, QuestionOptions& options) {
   command.add_option("--seed", options.seed, "What is sent back from the score: one, value (the score itself) or a .npy file;\nthe method's own unless given")
       ->type_name("one|value|FILE");
   command.add_option("--head", options.head, "Explain the logit below a final softmax or sigmoid (default), or the probability")->type_name("logit|probability");

@@ -24,6 +24,8 @@ struct QuestionOptions {
 };
 
 void add_question_options(CLI::App& command, QuestionOptions& options);
+/// The same without --target, for commands that know it from elsewhere.
+void add_method_options(CLI::App& command, QuestionOptions& options);
 
 /// Names of graph inputs that carry what the person chose beside the samples.
 inline constexpr const char* target_input = "rulegrad.target";

@@ -13,15 +13,6 @@
 
 namespace rulegrad {
 
-const OpSchema& Expr::op() const { return *node_->op; }
-bool Expr::is(std::string_view operator_name) const { return node_->op->name == operator_name; }
-std::span<const Expr> Expr::operands() const { return node_->operands; }
-Expr Expr::operand(std::size_t position) const { return node_->operands[position]; }
-const Attributes& Expr::attributes() const { return node_->attributes; }
-const Type& Expr::type() const { return node_->type; }
-std::uint32_t Expr::loops() const { return node_->loops; }
-Graph& Expr::graph() const { return *node_->graph; }
-
 namespace {
 
 std::size_t hash_of(const OpSchema& op, std::span<const Expr> operands, const Attributes& attributes) {
@@ -60,7 +51,7 @@ std::size_t Graph::place_of(std::uint32_t hash, std::span<const Expr> operands, 
   const std::size_t mask = interned_.size() - 1;
   const auto ends = [&](std::size_t slot) {
     const Interned& found = interned_[slot];
-    return found.node == 0 || (found.hash == hash && same(nodes_[found.node - 1]));
+    return found.node == 0 || (found.hash == hash && same(node(found.node - 1)));
   };
   std::size_t youngest = hash >> 3;
   if (!operands.empty()) {
@@ -87,8 +78,9 @@ std::span<const Expr> Graph::kept(std::span<const Expr> operands) {
 }
 
 void Graph::grow_interned() {
-  interned_.assign(std::max<std::size_t>(64, interned_.size() * 2), {});
-  for (const Node& node : nodes_) interned_[place_of(node.hash, node.operands, [](const Node&) { return false; })] = {node.hash, node.id + 1};
+  interned_.assign(std::max<std::size_t>(64, interned_.size() * 4), {});
+  for (const std::vector<Node>& block : nodes_)
+    for (const Node& node : block) interned_[place_of(node.hash, node.operands, [](const Node&) { return false; })] = {node.hash, node.id + 1};
 }
 
 namespace {
@@ -127,11 +119,11 @@ Expr Graph::make(const OpSchema& op, std::vector<Expr> operands, Attributes attr
 
   const std::size_t wide = hash_of(op, operands, attributes);
   const auto hash = static_cast<std::uint32_t>(wide ^ wide >> 32);
-  if (nodes_.size() * 2 >= interned_.size()) grow_interned();
+  if (size_ * 2 >= interned_.size()) grow_interned();
   const std::size_t place = place_of(hash, operands, [&](const Node& node) {
     return node.op == &op && std::ranges::equal(node.operands, operands) && node.attributes == attributes;
   });
-  if (interned_[place].node != 0) return Expr(&nodes_[interned_[place].node - 1]);
+  if (interned_[place].node != 0) return Expr(&node(interned_[place].node - 1));
 
   if (!op.normalize) types = types_of(operands);
   bool sampled = false;
@@ -148,11 +140,12 @@ Expr Graph::make(const OpSchema& op, std::vector<Expr> operands, Attributes attr
     sampled = loops != 0;
   }
   type.shape = type.shape.with_samples(sampled);
-  const auto id = static_cast<std::uint32_t>(nodes_.size());
-  const Node& node = nodes_.emplace_back(
-      Node{id, hash, &op, kept(operands), std::move(attributes), std::move(type), this, loops, false});
+  if (size_ % block_size == 0) nodes_.emplace_back().reserve(block_size);
+  const auto id = static_cast<std::uint32_t>(size_);
+  nodes_.back().push_back(Node{id, hash, &op, kept(operands), std::move(attributes), std::move(type), this, loops, false});
+  ++size_;
   interned_[place] = {hash, id + 1};
-  return Expr(&node);
+  return Expr(&nodes_.back().back());
 }
 
 Expr Graph::apply(const OpSchema& op, std::vector<Expr> operands, Attributes attributes) {
@@ -195,7 +188,7 @@ void Graph::add_name(Expr expr, std::string name) {
   if (std::find(of_node.begin(), of_node.end(), name) != of_node.end()) return;
   of_node.push_back(name);
   named_[std::move(name)].push_back(expr);
-  nodes_[expr->id].named = true;
+  nodes_[expr->id / block_size][expr->id % block_size].named = true;
 }
 
 const std::vector<std::string>& Graph::names(Expr expr) const {

@@ -1,6 +1,7 @@
 #include "io/canvas.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <span>
 #include <utility>
@@ -115,6 +116,40 @@ void Canvas::place(const Picture& picture, std::int64_t x, std::int64_t y) {
       fill(x + column, y + row, 1, 1,
            {picture.at(column, row), picture.at(column, row, std::min<std::int64_t>(1, last)),
             picture.at(column, row, last)});
+    }
+}
+
+namespace {
+
+double distance(Point p, Point a, Point b) {
+  const double dx = b.x - a.x, dy = b.y - a.y, length = dx * dx + dy * dy;
+  const double along = length == 0 ? 0 : std::clamp(((p.x - a.x) * dx + (p.y - a.y) * dy) / length, 0.0, 1.0);
+  return std::hypot(p.x - a.x - along * dx, p.y - a.y - along * dy);
+}
+
+}  // namespace
+
+void Canvas::polyline(std::span<const Point> points, double thickness, Rgb color) {
+  // How much of each pixel the line covers is gathered first, so that joints are not painted twice.
+  std::vector<float> covered(static_cast<std::size_t>(picture_.width * picture_.height));
+  const double reach = thickness / 2 + 1;
+  for (std::size_t k = 1; k < points.size(); ++k) {
+    const Point a = points[k - 1], b = points[k];
+    const auto left = std::max<std::int64_t>(0, static_cast<std::int64_t>(std::floor(std::min(a.x, b.x) - reach)));
+    const auto right = std::min(picture_.width - 1, static_cast<std::int64_t>(std::ceil(std::max(a.x, b.x) + reach)));
+    const auto top = std::max<std::int64_t>(0, static_cast<std::int64_t>(std::floor(std::min(a.y, b.y) - reach)));
+    const auto bottom = std::min(picture_.height - 1, static_cast<std::int64_t>(std::ceil(std::max(a.y, b.y) + reach)));
+    for (std::int64_t y = top; y <= bottom; ++y)
+      for (std::int64_t x = left; x <= right; ++x) {
+        const double off = distance({static_cast<double>(x) + 0.5, static_cast<double>(y) + 0.5}, a, b);
+        float& cover = covered[static_cast<std::size_t>(y * picture_.width + x)];
+        cover = std::max(cover, static_cast<float>(std::clamp(thickness / 2 + 0.5 - off, 0.0, 1.0)));
+      }
+  }
+  for (std::size_t i = 0; i < covered.size(); ++i)
+    for (std::size_t c = 0; c < 3 && covered[i] > 0; ++c) {
+      std::uint8_t& pixel = picture_.pixels[3 * i + c];
+      pixel = static_cast<std::uint8_t>(std::lround(static_cast<float>(pixel) + covered[i] * (static_cast<float>(color[c]) - static_cast<float>(pixel))));
     }
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,6 +27,10 @@ struct TextStyle {
 [[nodiscard]] std::vector<std::string> wrapped(std::string_view utf8, std::int64_t width, std::size_t most,
                                                const TextStyle& style);
 
+struct Point {
+  double x = 0, y = 0;
+};
+
 /// A picture under construction. What is drawn outside it is cut off.
 class Canvas {
  public:
@@ -35,6 +40,9 @@ class Canvas {
   /// One pixel wide, just outside the rectangle.
   void frame(std::int64_t x, std::int64_t y, std::int64_t width, std::int64_t height, Rgb color);
   void place(const Picture& picture, std::int64_t x, std::int64_t y);
+  /// Straight lines from point to point, `thickness` pixels wide, with smooth edges and round ends. Pixel (0, 0) has its
+  /// centre at (0.5, 0.5).
+  void polyline(std::span<const Point> points, double thickness, Rgb color);
   /// One line of text whose top left corner is (x, y).
   void text(std::int64_t x, std::int64_t y, std::string_view utf8, const TextStyle& style);
   void text_centred(std::int64_t x, std::int64_t y, std::string_view utf8, const TextStyle& style);

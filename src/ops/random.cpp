@@ -13,7 +13,7 @@
 
 BOOST_HANA_ADAPT_STRUCT(rulegrad::RandomAttributes, key, stream, dtype, shape);
 BOOST_HANA_ADAPT_STRUCT(rulegrad::RandomIndexAttributes, key, stream, count);
-BOOST_HANA_ADAPT_STRUCT(rulegrad::WindowMaskAttributes, extents, window, strides);
+BOOST_HANA_ADAPT_STRUCT(rulegrad::WindowMaskAttributes, extents, window, strides, wrap);
 
 namespace rulegrad {
 
@@ -141,7 +141,7 @@ OpSchema window_masks() {
   s.name = "window_mask";
   s.doc =
       "true inside of window i: windows of the extents `window` lie `strides` apart over an array of `extents`, "
-      "row-major, and the last ones are cut at the border";
+      "row-major, and the last ones are cut at the border; with `wrap` they begin at every stride and go on at the other end";
   s.operands = {{"i", Role::parameter}};
   s.attributes = &attr_type<WindowMaskAttributes>();
   s.infer = [](std::span<const Type> operands, const Attributes& attributes) {
@@ -162,7 +162,8 @@ OpSchema window_masks() {
     return SampleOperand{.dims = {}, .low = 0, .high = high, .dtype = DType::int64};
   };
   s.samples = fixed_samples({{{i(3)}, WindowMaskAttributes{{1, 1, 4, 5}, {1, 1, 2, 3}, {1, 1, 2, 2}}},
-                             {{i(2)}, WindowMaskAttributes{{1, 7}, {1, 3}, {1, 3}}}});
+                             {{i(2)}, WindowMaskAttributes{{1, 7}, {1, 3}, {1, 3}}},
+                             {{i(11)}, WindowMaskAttributes{{1, 1, 4, 5}, {1, 1, 2, 3}, {1, 1, 1, 2}, true}}});
   return s;
 }
 

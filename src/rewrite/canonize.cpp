@@ -4,6 +4,7 @@
 
 #include "rewrite/words.hpp"
 #include "rulegrad/error.hpp"
+#include "rulegrad/op_attributes.hpp"
 
 namespace rulegrad {
 namespace {
@@ -13,8 +14,10 @@ constexpr int rewrite_limit = 64;
 
 class Canonizer {
  public:
-  Canonizer(Graph& graph, const RuleList& rules, const Operators& operators, const Functions& functions)
-      : graph_(graph), rules_(rules), vocabulary_(operators, functions) {}
+  Canonizer(Graph& graph, const RuleList& rules, const Operators& operators, const Functions& functions, const ForwardRewriting& how)
+      : graph_(graph), rules_(rules), vocabulary_(operators, functions), how_(how) {
+    hooks_.fact = [this](const Term& term, const Meaning& meaning, std::span<const Value> arguments) { return answer(term, meaning, arguments); };
+  }
 
   Canonized run(std::span<const Expr> outputs) {
     if (rules_.size() == 0) {
@@ -52,7 +55,7 @@ class Canonizer {
 
  private:
   void copy_names(Expr from, Expr to) {
-    if (from == to) return;
+    if (from == to || !how_.move_names) return;
     for (const std::string& name : graph_.names(from)) graph_.add_name(to, name);
   }
 
@@ -65,24 +68,16 @@ class Canonizer {
       if (!matcher.match(rule.pattern, node)) continue;
       const std::size_t bound = scope.size();
       for (const auto& [name, value] : active.parameters->entries()) scope.bind(name, value);
-      EvaluationHooks hooks;
-      hooks.fact = [&](const Term& term, const Meaning& meaning, std::span<const Value> arguments) -> std::optional<Value> {
-        if (term.name == "only_use" && arguments.size() == 1) {
-          const Expr* used = std::get_if<Expr>(&arguments[0]);
-          return used != nullptr && uses_[*used] <= 1 ? 1.0 : 0.0;
-        }
-        const Word* word = meaning.word;
-        if (word != nullptr && word->fact != nullptr && word->name != "name")
-          throw TermError(ErrorCode::rule, fmt::format("`{}` is not known while the forward graph is still being rewritten", word->usage()), term.where, true);
-        return no_facts_.answer(term, meaning, arguments, node);
-      };
-      Evaluator evaluator(graph_, vocabulary_, hooks);
+      asked_ = node;
+      Evaluator evaluator(graph_, vocabulary_, hooks_);
       if (rule.guard != no_term && !evaluator.evaluate_condition(rule.terms, rule.guard, scope)) continue;
       std::vector<Expr> replaced;
       for (std::size_t i = 0; i < bound; ++i)
         if (is_label(rule, scope.entries()[i].first)) replaced.push_back(std::get<Expr>(scope.entries()[i].second));
-      const Expr result = evaluator.as_expr(evaluator.evaluate_body(rule.terms, rule.lets, rule.result, scope), node.dtype());
+      const Expr result = spread(evaluator, evaluator.evaluate_body(rule.terms, rule.lets, rule.result, scope), node);
       if (result == node) continue;
+      // A constant has no samples; what sums them needs them.
+      if (node.shape().sampled() && !result.shape().sampled()) continue;
       if (result.type() != node.type())
         throw Error(ErrorCode::rule, fmt::format("{}this rewrite of {} gives {} instead of {}", at_place(rule.where),
                                                  describe(node), to_string(result.type()), to_string(node.type())));
@@ -93,7 +88,26 @@ class Canonizer {
     return std::nullopt;
   }
 
-  static bool is_label(const Rule& rule, const std::string& name) {
+  Expr spread(Evaluator& evaluator, const Value& value, Expr node) {
+    if (const auto* number = std::get_if<double>(&value); number != nullptr && node.shape().rank() > 0)
+      return graph_.apply(vocabulary_.operators().at("fill"), {}, FillAttributes{*number, node.dtype(), node.shape().with_samples(false)});
+    return evaluator.as_expr(value, node.dtype());
+  }
+
+  std::optional<Value> answer(const Term& term, const Meaning& meaning, std::span<const Value> arguments) {
+    if (term.name == "only_use" && arguments.size() == 1) {
+      const Expr* used = std::get_if<Expr>(&arguments[0]);
+      return used != nullptr && uses_[*used] <= 1 ? 1.0 : 0.0;
+    }
+    if (how_.fact)
+      if (auto found = how_.fact(term, meaning, arguments)) return found;
+    const Word* word = meaning.word;
+    if (word != nullptr && word->fact != nullptr && word->name != "name")
+      throw TermError(ErrorCode::rule, fmt::format("`{}` is not known while the forward graph is still being rewritten", word->usage()), term.where, true);
+    return no_facts_.answer(term, meaning, arguments, asked_);
+  }
+
+  static bool is_label(const Rule& rule, std::string_view name) {
     for (const Term& term : rule.terms)
       if (term.kind == TermKind::label && term.name == name) return true;
     return false;
@@ -103,6 +117,9 @@ class Canonizer {
   const RuleList& rules_;
   const Vocabulary vocabulary_;
   const ForwardFacts no_facts_{{}, {}};
+  const ForwardRewriting& how_;
+  EvaluationHooks hooks_;
+  Expr asked_;
   NodeMap<std::size_t> uses_;
   Canonized result_;
 };
@@ -110,8 +127,8 @@ class Canonizer {
 }  // namespace
 
 Canonized canonize(Graph& graph, std::span<const Expr> outputs, const RuleList& rules, const Operators& operators,
-                   const Functions& functions) {
-  return Canonizer(graph, rules, operators, functions).run(outputs);
+                   const Functions& functions, const ForwardRewriting& how) {
+  return Canonizer(graph, rules, operators, functions, how).run(outputs);
 }
 
 }  // namespace rulegrad

@@ -145,6 +145,10 @@ void TermChecker::check_word_place(const Word& word, const SourceRange& where, c
       if (place_ == Place::gradient || place_ == Place::derivative || place_ == Place::forward || place_ == Place::composite)
         report("R234", fmt::format("`{}` is a question about the graph, which guards ask", word.usage()), fmt::format("write two rules, the first of them `when {}`", word.usage()));
       return;
+    case WordKind::simplifier:
+      report("R234", fmt::format("`{}` is for the rules of the simplifier", word.usage()),
+             "ask for operators, attributes, shapes, names or positions: what a method gives must not change when more can be inferred");
+      return;
     case WordKind::recipe:
       if (place_ != Place::recipe && place_ != Place::argument && place_ != Place::function)
         report("R234", fmt::format("`{}` belongs to analyzers", word.usage()), "say it in the `seed`, `at` or `result` of an analyzer, or hand it to the rule set as a parameter");

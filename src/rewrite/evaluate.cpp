@@ -86,7 +86,7 @@ Value Evaluator::evaluate(const Terms& terms, TermId id, Scope& scope) {
   const Term& term = terms[static_cast<std::size_t>(id)];
   switch (term.kind) {
     case TermKind::number: return term.number;
-    case TermKind::text: return AttrValue(term.name);
+    case TermKind::text: return *vocabulary_.of(terms, term).text;
     case TermKind::variable: {
       if (const Value* bound = scope.find(term.name)) return *bound;
       if (hooks_.fact)
@@ -192,7 +192,7 @@ Evaluator::Arguments Evaluator::word_arguments(const Word& word, const Terms& te
   Arguments arguments;
   const auto add = [&](TermId id) {
     if (word.takes_class(arguments.size(), given))
-      arguments.emplace_back(AttrValue(class_text(terms, id, scope)));
+      arguments.push_back(class_value(terms, id, scope));
     else
       arguments.push_back(evaluate(terms, id, scope));
   };
@@ -209,6 +209,14 @@ Evaluator::Arguments Evaluator::word_arguments(const Word& word, const Terms& te
 
 bool Evaluator::names_class(std::string_view name) const {
   return op_class_from_name(name).has_value() || operators_.find(name) != nullptr;
+}
+
+Value Evaluator::class_value(const Terms& terms, TermId id, const Scope& scope) const {
+  const Term& term = terms[static_cast<std::size_t>(id)];
+  if (term.kind != TermKind::variable || scope.find(term.name) != nullptr) return AttrValue(class_text(terms, id, scope));
+  const Meaning& meaning = vocabulary_.of(terms, term);
+  if (!meaning.text) meaning.text = StaticValue(AttrValue(class_text(terms, id, scope)));
+  return *meaning.text;
 }
 
 std::string Evaluator::class_text(const Terms& terms, TermId id, const Scope& scope) const {

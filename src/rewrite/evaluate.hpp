@@ -80,6 +80,7 @@ class Evaluator {
   Arguments word_arguments(const Word& word, const Terms& terms, const Term& term, Scope& scope);
   /// `conv`, or `conv or dense`, as a text.
   std::string class_text(const Terms& terms, TermId id, const Scope& scope) const;
+  Value class_value(const Terms& terms, TermId id, const Scope& scope) const;
   [[nodiscard]] bool names_class(std::string_view name) const;
   /// `v is sigmoid`, `y is layer`.
   bool is(const Terms& terms, const Term& term, Scope& scope);

@@ -149,12 +149,12 @@ ForwardFacts::Flags ForwardFacts::last_ones(const Flags& members, const Flags* t
 }
 
 const ForwardFacts::Flags& ForwardFacts::extremes(const std::string& op_class, const std::string& through, bool first) const {
-  const auto [entry, fresh] = extremes_.try_emplace((first ? "first " : "last ") + op_class + " through " + through);
-  if (!fresh) return entry->second;
+  for (const Extremes& known : extremes_)
+    if (known.first == first && known.op_class == op_class && known.through == through) return known.flags;
   const Flags of_class = members(op_class);
   const Flags of_through = through.empty() ? Flags() : members(through);
   const Flags* narrowed = through.empty() ? nullptr : &of_through;
-  return entry->second = first ? first_ones(of_class, narrowed) : last_ones(of_class, narrowed);
+  return extremes_.emplace_back(Extremes{op_class, through, first, first ? first_ones(of_class, narrowed) : last_ones(of_class, narrowed)}).flags;
 }
 
 bool ForwardFacts::is_first(Expr node, const std::string& op_class, const std::string& through) const {

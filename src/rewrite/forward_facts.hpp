@@ -1,5 +1,6 @@
 #pragma once
 
+#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -84,7 +85,12 @@ class ForwardFacts {
   Flags dependent_;
   std::vector<std::uint32_t> uses_;
 
-  mutable std::map<std::string, Flags, std::less<>> extremes_;
+  struct Extremes {
+    std::string op_class, through;
+    bool first;
+    Flags flags;
+  };
+  mutable std::deque<Extremes> extremes_;  ///< as many as rules ask for: few
   mutable std::map<std::string, Positions, std::less<>> positions_;
   mutable std::vector<std::size_t> depths_, affine_depths_;
   mutable std::shared_ptr<const Dominators> dominators_;

@@ -36,12 +36,19 @@ using Value = std::variant<double, Expr, StaticValue>;
 /// How messages speak of a value.
 [[nodiscard]] std::string describe(const Value& value);
 
-/// Names and their values, the innermost last. Small: looked through from the back.
+/// Names and their values, the innermost last. Small: looked through from the back. The names are those of the rule, which
+/// must live as long: they are bound and forgotten at every node.
 class Scope {
  public:
-  void bind(std::string name, Value value) {
+  void bind(std::string_view name, Value value) {
     if (entries_.empty()) entries_.reserve(4);  // most rules bind as many
-    entries_.emplace_back(std::move(name), std::move(value));
+    entries_.emplace_back(name, std::move(value));
+  }
+  /// For names that live nowhere else.
+  void bind_copied(std::string name, Value value) {
+    auto own = std::make_shared<const std::string>(std::move(name));
+    bind(*own, std::move(value));
+    owned_.push_back(std::move(own));
   }
   [[nodiscard]] const Value* find(std::string_view name) const {
     for (auto it = entries_.rbegin(); it != entries_.rend(); ++it)
@@ -51,10 +58,11 @@ class Scope {
   [[nodiscard]] std::size_t size() const { return entries_.size(); }
   /// Forgets everything bound since the scope had that size.
   void shrink(std::size_t size) { entries_.erase(entries_.begin() + static_cast<std::ptrdiff_t>(size), entries_.end()); }
-  [[nodiscard]] const std::vector<std::pair<std::string, Value>>& entries() const { return entries_; }
+  [[nodiscard]] const std::vector<std::pair<std::string_view, Value>>& entries() const { return entries_; }
 
  private:
-  std::vector<std::pair<std::string, Value>> entries_;
+  std::vector<std::pair<std::string_view, Value>> entries_;
+  std::vector<std::shared_ptr<const std::string>> owned_;
 };
 
 }  // namespace rulegrad

@@ -20,15 +20,17 @@ Form form_of(std::string_view name) {
 Meaning Vocabulary::meaning(std::string_view name) const {
   const auto function = functions_.find(name);
   return {find_word(name), operators_.find(name), op_class_from_name(name), function == functions_.end() ? nullptr : function->second,
-          form_of(name)};
+          form_of(name), {}};
 }
 
-void Vocabulary::remember(const Terms& terms) const {
+const std::vector<Meaning>& Vocabulary::meanings_of(const Terms& terms) const {
   const auto [entry, fresh] = known_.try_emplace(&terms);
   if (fresh)
-    for (const Term& term : terms) entry->second.push_back(meaning(term.name));
-  last_ = &terms;
-  last_meanings_ = &entry->second;
+    for (const Term& term : terms) {
+      entry->second.push_back(meaning(term.name));
+      if (term.kind == TermKind::text) entry->second.back().text = StaticValue(AttrValue(term.name));
+    }
+  return entry->second;
 }
 
 }  // namespace rulegrad

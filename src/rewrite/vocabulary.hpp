@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -7,6 +8,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "rewrite/value.hpp"
 #include "rulegrad/operators.hpp"
 #include "rulegrad/rule.hpp"
 
@@ -26,6 +28,8 @@ struct Meaning {
   std::optional<OpClass> op_class;
   const Function* function = nullptr;
   Form form = Form::ordinary;
+  /// Of a text; of a class or operator, once it was asked for where nothing is bound to its name.
+  mutable std::optional<StaticValue> text = {};
 
   [[nodiscard]] bool operators() const { return op != nullptr || op_class.has_value(); }
 };
@@ -35,24 +39,31 @@ struct Meaning {
 class Vocabulary {
  public:
   Vocabulary(const Operators& operators, const Functions& functions) : operators_(operators), functions_(functions) {}
+  Vocabulary(const Vocabulary&) = delete;
+  Vocabulary& operator=(const Vocabulary&) = delete;
 
   [[nodiscard]] const Operators& operators() const { return operators_; }
   [[nodiscard]] const Functions& functions() const { return functions_; }
   [[nodiscard]] Meaning meaning(std::string_view name) const;
   /// Of one of `terms`.
   [[nodiscard]] const Meaning& of(const Terms& terms, const Term& term) const {
-    if (&terms != last_) remember(terms);
-    return (*last_meanings_)[static_cast<std::size_t>(&term - terms.data())];
+    // The rules of a node take turns.
+    Recent& recent = recent_[(reinterpret_cast<std::uintptr_t>(&terms) >> 4) % recent_.size()];
+    if (recent.terms != &terms) recent = {&terms, &meanings_of(terms)};
+    return (*recent.meanings)[static_cast<std::size_t>(&term - terms.data())];
   }
 
  private:
-  void remember(const Terms& terms) const;
+  [[nodiscard]] const std::vector<Meaning>& meanings_of(const Terms& terms) const;
 
   const Operators& operators_;
   const Functions& functions_;
   mutable std::unordered_map<const Terms*, std::vector<Meaning>> known_;
-  mutable const Terms* last_ = nullptr;
-  mutable const std::vector<Meaning>* last_meanings_ = nullptr;
+  struct Recent {
+    const Terms* terms = nullptr;
+    const std::vector<Meaning>* meanings = nullptr;
+  };
+  mutable std::array<Recent, 61> recent_;
 };
 
 }  // namespace rulegrad

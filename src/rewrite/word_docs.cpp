@@ -7,7 +7,7 @@
 namespace rulegrad {
 namespace {
 
-constexpr std::array<std::pair<std::string_view, std::string_view>, 44> docs{{
+constexpr std::array<std::pair<std::string_view, std::string_view>, 46> docs{{
     {"grad", "the gradient node of y that received g: what a rule rewrites; only on the left"},
     {"vjp", "the mathematical derivative: what cotangent g at the operation E sends to the operand that the rule is for"},
     {"next", "what the rules below this one make of cotangent g at the same node"},
@@ -44,6 +44,8 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 44> docs{{
     {"only_use", "is this the only place that uses v?"},
     {"name", "does a name of the node (or of that node) fit the glob, in which * and ? stand for others?"},
     {"is", "written `v is node`: is v of that operator or class, or that very node?"},
+    {"at_least", "is every element of v known to be at least the bound, whatever the inputs?"},
+    {"vanishes", "is v known to be 0 wherever z is negative?"},
     {"onehot", "1 at the index of each sample and 0 elsewhere, over the scores"},
     {"score", "the explained score of each sample"},
     {"relevance", "the total that reached the input, or that node; `relevance of M` is the attribution of another analyzer"},

@@ -65,6 +65,9 @@ constexpr std::array table{
     fact_word("name", "[node], glob", answers::name),
     word("is", "v, node", fact),
 
+    word("at_least", "v, bound", simplifier),
+    word("vanishes", "v, z", simplifier),
+
     word("onehot", "index", recipe),
     word("score", "", recipe),
     word("relevance", "[node], [of = method]", recipe),
@@ -102,7 +105,7 @@ Expr FactCall::expr(std::size_t position) const {
                                            describe(arguments[position])));
 }
 
-std::string FactCall::text(std::size_t position) const {
+const std::string& FactCall::text(std::size_t position) const {
   if (const auto* attribute = attribute_in(arguments[position]))
     if (const auto* text = std::get_if<std::string>(attribute)) return *text;
   throw Error(ErrorCode::rule, fmt::format("{} takes a class, an operator or a \"name\" here, not {}", term.name,

@@ -41,7 +41,7 @@ struct FactCall {
 
   [[nodiscard]] Expr expr(std::size_t position) const;
   /// A name, or a class: `conv or dense` is the text of several.
-  [[nodiscard]] std::string text(std::size_t position) const;
+  [[nodiscard]] const std::string& text(std::size_t position) const;
   /// First and last number of `0..3`; a number is a range of its own.
   [[nodiscard]] std::vector<double> range(std::size_t position) const;
 };
@@ -51,6 +51,7 @@ enum class WordKind : std::uint8_t {
   value,     ///< known from shapes and attributes, anywhere
   fact,      ///< asked by guards and selectors
   recipe,    ///< said in an analyzer's `seed` and `result`
+  simplifier,  ///< what inference finds out about values, for the rules of the simplifier alone
   planned,   ///< of the language, but not run by this version
 };
 

@@ -17,10 +17,12 @@ constexpr std::size_t large_fold = std::size_t{64} << 20;
 
 class Flattening {
  public:
-  Flattening(std::span<const Expr> outputs, const CompileOptions& options)
+  Flattening(std::span<const Expr> outputs, const CompileOptions& options, std::span<const std::pair<Expr, Expr>> renewed)
       : outputs_(outputs),
         options_(options),
-        kernels_(options.kernels ? *options.kernels : Kernels::portable()) {}
+        kernels_(options.kernels ? *options.kernels : Kernels::portable()) {
+    for (const auto& [before, after] : renewed) known_as_.emplace(after, before);
+  }
 
   Flow run() {
     if (outputs_.empty())
@@ -141,9 +143,14 @@ class Flattening {
       }
       const ValueId result = add_value(Source::instruction, flow_.instructions.size(), expr.type());
       flow_.instructions.push_back(
-          {expr.op().name, describe(expr), kernel, expr.attributes(), std::move(operands), result});
+          {expr.op().name, label_of(expr), kernel, expr.attributes(), std::move(operands), result});
       ids_[expr] = result;
     }
+  }
+
+  std::string label_of(Expr expr) const {
+    const auto found = known_as_.find(expr);
+    return describe(found == known_as_.end() ? expr : found->second);
   }
 
   void note_fold(Expr expr, const Tensor& value) {
@@ -163,13 +170,14 @@ class Flattening {
   std::unordered_map<Expr, std::size_t> input_index_;
   std::unordered_map<Expr, Tensor> folded_;
   std::unordered_map<Expr, ValueId> ids_, fill_scalars_;
+  std::unordered_map<Expr, Expr> known_as_;
   Flow flow_;
 };
 
 }  // namespace
 
-Flow flow_of(std::span<const Expr> outputs, const CompileOptions& options) {
-  return Flattening(outputs, options).run();
+Flow flow_of(std::span<const Expr> outputs, const CompileOptions& options, std::span<const std::pair<Expr, Expr>> renewed) {
+  return Flattening(outputs, options, renewed).run();
 }
 
 }  // namespace rulegrad

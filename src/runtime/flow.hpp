@@ -64,6 +64,8 @@ struct Flow {
 
 /// Orders the operations below the outputs, evaluates those that depend on no input and no batch, drops those
 /// whose users can do without (see `read_through`).
-[[nodiscard]] Flow flow_of(std::span<const Expr> outputs, const CompileOptions& options);
+/// `renewed`: nodes that messages speak of by the names of others (simplify.hpp).
+[[nodiscard]] Flow flow_of(std::span<const Expr> outputs, const CompileOptions& options,
+                           std::span<const std::pair<Expr, Expr>> renewed = {});
 
 }  // namespace rulegrad

@@ -35,7 +35,7 @@ class Planning {
   std::span<const std::int64_t> keep(Dims dims) { return plan_.dims.emplace_back(std::move(dims)); }
 
   void add_step(const Instruction& instruction) {
-    Step step;
+    PlannedStep step;
     for (const ValueId operand : instruction.operands) step.operand_storages.push_back(storage_.of[operand]);
     step.result_storage = storage_.of[instruction.result];
     if (!type_of(instruction.result).shape.sampled() || broadcasts_samples(instruction))
@@ -94,7 +94,7 @@ class Planning {
 
   /// All axes are shown. A sampled operand of lower rank than the result gets ones behind its sample axis, so
   /// that the others still align.
-  void call_once(const Instruction& instruction, Step& step) {
+  void call_once(const Instruction& instruction, PlannedStep& step) {
     const Type& result = type_of(instruction.result);
     for (const ValueId operand : instruction.operands) {
       const Type& type = type_of(operand);
@@ -107,7 +107,7 @@ class Planning {
     step.result = {result.dtype, keep(result.shape.at(plan_.extents)), nullptr};
   }
 
-  void call_with_larger_batch(const Instruction& instruction, const std::vector<bool>& rows, Step& step) {
+  void call_with_larger_batch(const Instruction& instruction, const std::vector<bool>& rows, PlannedStep& step) {
     for (std::size_t k = 0; k < rows.size(); ++k) {
       const Type& type = type_of(instruction.operands[k]);
       step.operands.push_back(
@@ -118,7 +118,7 @@ class Planning {
     step.result = {result.dtype, keep(stacked(result)), nullptr};
   }
 
-  void call_for_each_sample(const Instruction& instruction, Step& step) {
+  void call_for_each_sample(const Instruction& instruction, PlannedStep& step) {
     step.repeats = plan_.extents.samples;
     const auto one = [&](const Type& type) { return Type{type.dtype, type.shape.with_samples(false)}; };
     for (const ValueId operand : instruction.operands) {

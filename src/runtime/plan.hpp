@@ -12,7 +12,7 @@ namespace rulegrad {
 
 /// One instruction with the extents of a run filled in. Pointers are missing: storages have bases only in a
 /// run.
-struct Step {
+struct PlannedStep {
   std::vector<ConstView> operands;
   MutableView result;
   std::vector<StorageId> operand_storages;
@@ -29,7 +29,7 @@ struct Step {
 /// A program for given extents.
 struct Plan {
   Extents extents;
-  std::vector<Step> steps;
+  std::vector<PlannedStep> steps;
   std::vector<std::size_t> offsets;  ///< by storage, of those in the arena
   std::vector<std::size_t> bytes;    ///< by storage
   std::size_t arena_bytes = 0, unplanned_bytes = 0;

@@ -26,7 +26,7 @@ class Printing {
  private:
   std::string line(std::size_t position) const {
     const Instruction& instruction = flow_.instructions[position];
-    const Step& step = plan_.steps[position];
+    const PlannedStep& step = plan_.steps[position];
     std::vector<std::string> operands, dead;
     for (const ValueId operand : instruction.operands) operands.push_back(name(operand));
     for (const StorageId s : step.dies) dead.push_back(place(s));

@@ -9,8 +9,10 @@
 #include <string_view>
 
 #include "rulegrad/error.hpp"
+#include "rulegrad/simplify.hpp"
 
 #include "runtime/bind_inputs.hpp"
+#include "runtime/finite.hpp"
 #include "runtime/invoke.hpp"
 #include "runtime/program_data.hpp"
 #include "runtime/staged.hpp"
@@ -63,7 +65,7 @@ void Program::Data::execute(const Plan& plan, std::span<std::byte* const> bases,
   if (poison) std::memset(arena, poison_byte, plan.arena_bytes);
   std::vector<ConstView> views;
   for (std::size_t i = 0; i < plan.steps.size(); ++i) {
-    const Step& step = plan.steps[i];
+    const PlannedStep& step = plan.steps[i];
     const Instruction& instruction = flow.instructions[i];
     if (stop.stop_requested())
       throw Error(ErrorCode::cancelled, "[program] the run was cancelled before " + instruction.label);
@@ -88,16 +90,34 @@ void Program::Data::execute(const Plan& plan, std::span<std::byte* const> bases,
   }
 }
 
+void Program::Data::check_output(std::size_t position, DType dtype, const Dims& dims, const std::byte* values) const {
+  if (!check_outputs) return;
+  const auto at = first_non_finite(dtype, values, element_count(dims));
+  if (!at) return;
+  std::string label = "[program] output " + std::to_string(position);
+  if (!flow.values.empty())
+    if (const Value& value = flow.values[flow.root(flow.outputs[position])]; value.source == Source::instruction) label = flow.instructions[value.index].label;
+  fail_non_finite(label, "gave",
+                  "a value left the range of the dtype, or was divided by 0: scale the input, compute in float64, or compile with check_finite off",
+                  dtype, dims, values, *at);
+}
+
 Program Program::compile(std::span<const Expr> outputs, const CompileOptions& options) {
   auto data = std::make_shared<Data>();
+  data->check_outputs = options.check_finite && options.check_outputs;
   for (const Expr output : outputs) data->output_types.push_back(output.type());
-  if (Staged::needed(outputs)) {
-    data->staged = std::make_shared<const Staged>(outputs, options);
-    return Program(std::move(data));
-  }
   const Kernels& kernels = options.kernels ? *options.kernels : Kernels::portable();
   const auto has_kernel = [&](const OpSchema& op) { return kernels.find(op.name) != nullptr; };
-  data->flow = flow_of(written_out(outputs, has_kernel), options);
+  Simplified simple{written_out(outputs, has_kernel), {}, {}};
+  if (options.simplify) simple = simplify(simple.outputs);
+  if (Staged::needed(simple.outputs)) {
+    CompileOptions inner = options;
+    inner.simplify = false;
+    inner.check_outputs = false;  // what one stage hands to the next may still be masked
+    data->staged = std::make_shared<const Staged>(simple.outputs, inner);
+    return Program(std::move(data));
+  }
+  data->flow = flow_of(simple.outputs, options, simple.renewed);
   data->storage = assign_storage(data->flow, options.reuse_memory);
   data->check_finite = options.check_finite;
   data->check_inputs = options.check_finite && options.check_inputs;
@@ -153,7 +173,11 @@ void Program::run_into(const Inputs& inputs, std::span<const OutputBuffer> resul
 std::vector<Tensor> Program::run(const Inputs& inputs, const std::span<const OutputBuffer>* buffers,
                                  const RunOptions& options) const {
   const ThreadCount threads(options.threads);
-  if (data().staged) return copied_into(buffers, data_->staged->run(inputs, options));
+  if (data().staged) {
+    std::vector<Tensor> results = data_->staged->run(inputs, options);
+    for (std::size_t i = 0; i < results.size(); ++i) data_->check_output(i, results[i].dtype(), results[i].dims(), results[i].data());
+    return copied_into(buffers, std::move(results));
+  }
   const Flow& flow = data_->flow;
   const BoundInputs bound = bind_inputs(flow, inputs, data_->check_inputs);
   if (buffers != nullptr) {
@@ -199,6 +223,7 @@ std::vector<Tensor> Program::run(const Inputs& inputs, const std::span<const Out
   for (std::size_t i = 0; i < flow.outputs.size(); ++i) {
     const StorageId s = data_->storage.of[flow.outputs[i]];
     const Storage& storage = data_->storage.storages[s];
+    if (storage.home == Home::output) data_->check_output(i, flow.values[flow.outputs[i]].type.dtype, dims_of(flow.outputs[i]), bases[s]);
     if (buffers != nullptr) {
       // Outputs that are inputs, constants or other outputs were not written where they belong.
       const OutputBuffer& buffer = (*buffers)[i];

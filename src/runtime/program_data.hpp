@@ -21,10 +21,12 @@ struct Program::Data {
   std::vector<Type> output_types;
   Flow flow;
   StorageMap storage;
-  bool check_finite = true, check_inputs = true, reuse_memory = true, poison = false;
+  bool check_finite = true, check_inputs = true, check_outputs = true, reuse_memory = true, poison = false;
 
   /// The plan for these extents, made when it is first asked for. The last few are kept.
   [[nodiscard]] std::shared_ptr<const Plan> plan(const Extents& extents) const;
+  /// Throws Error(non_finite) for an output that is not finite.
+  void check_output(std::size_t position, DType dtype, const Dims& dims, const std::byte* values) const;
   /// Calls the kernels in order; `bases` are the addresses of the storages.
   void execute(const Plan& plan, std::span<std::byte* const> bases, std::byte* arena, const std::stop_token& stop) const;
 

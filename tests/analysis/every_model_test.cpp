@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <cmath>
 #include <doctest/doctest.h>
-#include <map>
 #include <set>
 #include <string>
 
@@ -11,17 +10,13 @@
 #include "rulegrad/model.hpp"
 #include "rulegrad/program.hpp"
 
+#include "analysis/shared_models.hpp"
 #include "shared_data.hpp"
 
 using namespace rulegrad;
+using namespace rulegrad::testing;
 
 namespace {
-
-namespace fs = std::filesystem;
-
-/// Models that hold operators beyond what is mapped, and the one that the refusal must name.
-const std::map<std::string, std::string> refused_models{
-    {"silero_vad_16k_op15.onnx", "If"}, {"silero_vad_sequence.onnx", "LSTM"}, {"mnist_lstm.onnx", "LSTM"}};
 
 /// Layer-wise relevance propagation has no rules for attention here: the refusal must name what is left open.
 const std::set<std::string> attention_models{"stories260k.onnx", "stories260k_t16.onnx"};
@@ -29,40 +24,6 @@ const std::set<std::string> attention_models{"stories260k.onnx", "stories260k_t1
 const std::vector<std::string> gradient_methods{"gradient", "input_times_gradient", "deconvnet",
                                                 "guided_backprop"};
 const std::vector<std::string> lrp_methods{"lrp.z", "lrp.epsilon", "lrp.gamma", "lrp.epsilon_plus_flat"};
-
-std::vector<fs::path> models_of(const fs::path& data) {
-  std::vector<fs::path> models;
-  for (const char* folder :
-       {"imagenet", "mnist", "fashion_mnist", "cifar10", "faces", "audio", "tabular", "text", "onnx_light"})
-    for (const auto& entry : fs::directory_iterator(data / folder))
-      if (entry.path().extension() == ".onnx") models.push_back(entry.path());
-  std::sort(models.begin(), models.end());
-  return models;
-}
-
-/// Values between 0 and 1, or token numbers, in the shape of the model's input with its free axes set to
-/// small extents.
-Tensor values_for(const ModelInput& input) {
-  Tensor x(input.expr.dtype(), input.expr.shape().at({.batch = 2}));
-  for (std::int64_t i = 0; i < x.size(); ++i) {
-    const double wave = 0.5 + 0.5 * std::sin(0.7 * static_cast<double>(i));
-    if (x.dtype() == DType::int64)
-      x.mutable_values<std::int64_t>()[static_cast<std::size_t>(i)] = 1 + i % 7;
-    else
-      x.mutable_values<float>()[static_cast<std::size_t>(i)] = static_cast<float>(wave);
-  }
-  return x;
-}
-
-/// What can be explained: the input, or, where that holds token numbers, the vectors looked up for them.
-Expr explained_of(const Model& model, Expr output) {
-  const Expr input = model.inputs()[0].expr;
-  if (is_floating(input.dtype())) return input;
-  for (const Expr node : topological_order(std::span(&output, 1)))
-    if (node.is("gather") && is_floating(node.dtype()) && node.operand(1) == input) return node;
-  FAIL("no node looks the tokens up");
-  return input;
-}
 
 }  // namespace
 
@@ -73,11 +34,10 @@ TEST_CASE("every shared model is explained by every method with finite numbers, 
     return;
   }
   std::size_t explained_models = 0, refusals = 0;
-  for (const fs::path& file : models_of(*data)) {
+  for (const std::filesystem::path& file : models_of(*data)) {
     const std::string name = file.filename().string();
     INFO(name);
-    LoadOptions load;
-    if (name == "stories260k.onnx") load.extents = {{"T", 8}};
+    const LoadOptions load = load_options_of(file);
     if (const auto refused = refused_models.find(name); refused != refused_models.end()) {
       ++refusals;
       try {

@@ -141,6 +141,9 @@ TEST_CASE("iNNvestigate's rules on a dense layer: seven digits of its formulas, 
   layer.check("innvestigate.lrp.z_plus_fast", {0.2142857, 1.7523810, 0.5333333}, digits);
   layer.check("innvestigate.lrp.z:input_layer_rule=box(-3,3)", {0.5712554, 0.7154634, 1.2132812}, digits);
   layer.check("innvestigate.lrp:rule=box(low=-3,high=3)", {0.5712554, 0.7154634, 1.2132812}, digits);
+  layer.check("innvestigate.lrp:rule=alpha_beta_x(2,1,0)", {5.2444444, 0, -0.8666667}, digits);
+  layer.check("innvestigate.lrp:rule=alpha_beta_x(1,0,0)", {2.4, 0, -0.1}, digits);
+  layer.check("innvestigate.lrp:rule=alpha_beta_x(1,0,-1)", {2.4, 0.5, -0.1}, digits);
   layer.check("innvestigate.lrp.z:input_layer_rule=flat", {0.8333333, 0.8333333, 0.8333333}, digits);
   layer.check("innvestigate.lrp.z:input_layer_rule=w_square", {-0.1093474, 1.4726631, 1.1366843}, digits);
 

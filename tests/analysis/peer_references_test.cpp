@@ -208,6 +208,87 @@ analyzer conditional(second: tensor, parallel: tensor) {
   }
 }
 
+TEST_CASE("zennit-crp's relevances at the hidden first convolution agree to its own tolerance") {
+  const auto data = data_or_skip();
+  if (!data) return;
+  const fs::path folder = *data / "references/zennit_crp";
+  const Tensor x = io::read_npy(folder / "x.npy").cast(DType::float64);
+  const Model model = load_onnx((folder / "model.onnx").string(), {.dtype = DType::float64});
+  const Expr output = model.head(HeadKind::logit);
+  Expr first;
+  for (const Expr e : topological_order(std::span(&output, 1)))
+    if (e.is("batch_norm") && e.shape()[2].is(26)) first = e;
+  REQUIRE(first);
+  Question question = question_for(output, {first});
+  question.target = fixed_target(output.graph(), 9);
+  RuleLibrary library = RuleLibrary::builtin();
+  library.add_text(R"(rulegrad 1
+analyzer conditional(second: tensor, parallel: tensor) {
+  seed onehot(target) * abs(y)
+  use { grad(y: conv, r) when name(y, "*conv2*") => next(r * along(second, 1, y))
+        grad(y: conv, r) when name(y, "*parallel*") => next(r * along(parallel, 1, y)) }
+  extends zennit.epsilon_plus
+}
+)",
+                   "conditions.rules");
+  const auto mask = [](const std::vector<std::int64_t>& kept) {
+    std::vector<double> values(16, 0.0);
+    for (const std::int64_t channel : kept) values[static_cast<std::size_t>(channel)] = 1;
+    return Tensor({16}, std::span<const double>(values));
+  };
+  const std::vector<std::int64_t> all{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}, none;
+  const Tensor rows = io::read_npy(folder / "conv1_relevances.npy"), channels = io::read_npy(folder / "channel_conv1_relevances.npy");
+  const auto agrees = [&](const std::vector<std::int64_t>& second, const std::vector<std::int64_t>& parallel, const Tensor& expected, std::int64_t row) {
+    INFO("row ", row);
+    const AnalyzerCall call{.name = "conditional", .arguments = {{"second", mask(second)}, {"parallel", mask(parallel)}}};
+    const Tensor map = evaluate(analyze(library, call, question).attributions, {{model.inputs()[0].name, x}}).at(0);
+    const std::int64_t each = map.size();
+    REQUIRE(expected.size() % each == 0);
+    Tensor one(DType::float64, map.dims());
+    for (std::int64_t i = 0; i < each; ++i) one.mutable_values<double>()[static_cast<std::size_t>(i)] = expected.at(row * each + i);
+    // Without the way through conv2 nothing reaches conv1.
+    if (largest_difference(one, Tensor(DType::float64, one.dims())) == 0) CHECK(largest_difference(map, one) == 0);
+    else CHECK(relative_norm(map, one) < 3e-5);
+  };
+  agrees(all, all, rows, 0);
+  agrees(none, all, rows, 1);
+  agrees({2}, all, rows, 2);
+  agrees(all, none, rows, 3);
+  agrees({3, 2, 1}, none, rows, 4);
+  for (std::int64_t channel = 0; channel < 16; ++channel) agrees({channel}, none, channels, channel);
+}
+
+TEST_CASE("zennit-crp's hand-written numbers: two parallel layers under conditions, at the input and at both layers") {
+  const auto data = data_or_skip();
+  if (!data) return;
+  const Model model = load_onnx((*data / "references/zennit_crp/two_branches.onnx").string(), {.dtype = DType::float64});
+  const Expr output = model.outputs()[0].expr;
+  Graph& graph = output.graph();
+  Question question = question_for(output, {model.inputs()[0].expr, graph.find("layer1").at(0), graph.find("layer2").at(0)}, fixed_target(graph, 0));
+  RuleLibrary library = RuleLibrary::builtin();
+  library.add_text(R"(rulegrad 1
+analyzer conditional(first: tensor, second: tensor) {
+  seed onehot(target) * y
+  use { grad(y: dense, r) when name(y, "layer1") => next(r * along(first, 1, y))
+        grad(y: dense, r) when name(y, "layer2") => next(r * along(second, 1, y)) }
+  extends zennit.epsilon
+}
+)",
+                   "conditions.rules");
+  const auto check = [&](const std::vector<double>& first, const std::vector<double>& second, const std::vector<double>& expected) {
+    const auto tensor = [](const std::vector<double>& values) { return Tensor({2}, std::span<const double>(values)); };
+    const AnalyzerCall call{.name = "conditional", .arguments = {{"first", tensor(first)}, {"second", tensor(second)}}};
+    const std::vector<double> at{-1, 1};
+    const auto maps = evaluate(analyze(library, call, question).attributions, {{model.inputs()[0].name, Tensor({1, 2}, std::span<const double>(at))}});
+    const std::vector<std::vector<double>> all{expected, {1, 4}, {5, 0}};
+    for (std::size_t m = 0; m < 3; ++m)
+      for (std::int64_t i = 0; i < 2; ++i) CHECK(std::abs(maps[m].at(i) - all[m][static_cast<std::size_t>(i)]) < 1e-4);
+  };
+  check({1, 1}, {1, 1}, {-11, 21});
+  check({1, 0}, {0, 0}, {-1, 2});
+  check({1, 0}, {1, 0}, {-11, 17});
+}
+
 TEST_CASE("RelevancePropagation.jl's and ExplainableAI.jl's maps agree to the tolerance of their own tests") {
   const auto data = data_or_skip();
   if (!data) return;

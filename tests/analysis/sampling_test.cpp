@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <array>
 
 #include "analysis/recipe_helpers.hpp"
 #include "rulegrad/random.hpp"
@@ -212,6 +213,38 @@ TEST_CASE("occlusion is a plain loop over windows, cut at the border, the mean w
     });
     const std::string method = "occlusion:window=" + std::to_string(window) + ",stride=" + std::to_string(stride) + ",fill=0.5";
     CHECK(distance(explain(method, subject.question(1), {{"x", subject.x}}), expected) < 1e-11);
+  }
+}
+
+TEST_CASE("zennit.occlusion is a plain loop over kept windows that wrap around, over channels too where a number is given") {
+  Subject subject(8, true);
+  const PlainNetwork plain(subject.net.input, subject.net.output, 1);
+  const std::array<std::int64_t, 3> extents{subject.x.dims()[1], subject.x.dims()[2], subject.x.dims()[3]};
+  struct Case {
+    std::string options;
+    std::array<std::int64_t, 3> window, stride;
+  };
+  const std::int64_t c = extents[0], h = extents[1];
+  for (const Case& test : std::vector<Case>{{"window=2,stride=2", {std::min<std::int64_t>(2, c), 2, 2}, {std::min<std::int64_t>(2, c), 2, 2}},
+                                            {"window=[3,2],stride=[2,3]", {c, 3, 2}, {c, 2, 3}},
+                                            {"window=[4],stride=[3]", {c, h, 4}, {c, h, 3}}}) {
+    INFO(test.options);
+    const Tensor expected = by_rows(subject.x, [&](std::int64_t, const Tensor& x) {
+      std::vector<double> sum(static_cast<std::size_t>(x.size()));
+      for (std::int64_t f = 0; f < extents[0]; f += test.stride[0])
+        for (std::int64_t p = 0; p < extents[1]; p += test.stride[1])
+          for (std::int64_t q = 0; q < extents[2]; q += test.stride[2]) {
+            std::vector<bool> kept(sum.size());
+            for (std::int64_t i = 0; i < test.window[0]; ++i)
+              for (std::int64_t j = 0; j < test.window[1]; ++j)
+                for (std::int64_t k = 0; k < test.window[2]; ++k)
+                  kept[static_cast<std::size_t>(((f + i) % extents[0] * extents[1] + (p + j) % extents[1]) * extents[2] + (q + k) % extents[2])] = true;
+            const double score = plain.score(moved(x, [&](std::int64_t i) { return kept[static_cast<std::size_t>(i)] ? x.at(i) : 0.0; }));
+            for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += kept[i] ? score : 0;
+          }
+      return sum;
+    });
+    CHECK(distance(explain("zennit.occlusion:" + test.options, subject.question(1), {{"x", subject.x}}), expected) < 1e-11);
   }
 }
 

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <random>
@@ -217,6 +218,22 @@ TEST_CASE("rules from C++ and from text explain through a registry") {
   const Explanation got = Explainer(model, {"from_text", "from_cpp", "gradient"}, {.registry = &registry}).run(random_batch({4, 6}, 10));
   CHECK(identical(got.attribution("from_text"), got.attribution("from_cpp")));
   CHECK_FALSE(identical(got.attribution("from_text"), got.attribution("gradient")));
+}
+
+TEST_CASE("an explainer proves that canonizers leave the output as it is, unless it is told not to") {
+  Registry registry;
+  registry.rules.add_text("rulegrad 1\n"
+                          "rules same { rewrite relu(x) => max(x, 0) }\nanalyzer harmless { canonize same  default gradient }\n"
+                          "rules other { rewrite relu(x) => max(x, 0.5) }\nanalyzer harmful { canonize other  default gradient }\n", "mine.rules");
+  const Model model = small_model();
+  std::vector<std::string> lines;
+  ExplainerOptions options{.registry = &registry};
+  options.log = [&](std::string_view line) { lines.emplace_back(line); };
+  (void)Explainer(model, "harmless", options);
+  CHECK(std::any_of(lines.begin(), lines.end(), [](const std::string& line) { return line.find("1 rewrites by canonizers change the output by 0 at most") != std::string::npos; }));
+  CHECK(code_of([&] { (void)Explainer(model, "harmful", options); }, "mine.rules:4:") == ErrorCode::rule);
+  options.prove_canonizers = false;
+  CHECK_NOTHROW((void)Explainer(model, "harmful", options));
 }
 
 TEST_CASE("every error code has a name, and missing features name the option that turns them on") {

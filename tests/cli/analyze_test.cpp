@@ -186,3 +186,22 @@ TEST_CASE("an analyzer that misses an operator says so and writes nothing") {
     CHECK_MESSAGE(result.err.find(word) != std::string::npos, word << " is missing in:\n" << result.err);
   CHECK_FALSE(std::filesystem::exists(scratch.file("r.npy")));
 }
+
+TEST_CASE("--stats says what is computed, kept and needed") {
+  const ScratchDirectory scratch;
+  io::write_npy(scratch.file("x.npy"), Tensor::full(DType::float32, {3, 22}, 0.5));
+  const auto said = [&](const std::string& method, const std::string& batch) {
+    const auto result = run_command({"analyze", demo("mlp.onnx"), "--input", scratch.file("x.npy"), "--method", method, "--stats", "--batch-size", batch});
+    INFO(result.err);
+    REQUIRE(result.code == 0);
+    return result.err;
+  };
+  const std::string gradient = said("gradient", "2");
+  CHECK(gradient.find("convolutions and matrix products") != std::string::npos);
+  CHECK(gradient.find("computed once and kept: 0 constants, 0.0 MB") != std::string::npos);
+  CHECK(gradient.find("working memory for 2 samples: ") != std::string::npos);
+  CHECK(gradient.find("a loop takes") == std::string::npos);
+  // Positive weights are computed once; a loop says how many of its samples run together.
+  CHECK(said("lrp.z_plus", "1").find("kept: 0 constants") == std::string::npos);
+  CHECK(said("integrated_gradients", "1").find("a loop takes 64 of its samples at once") != std::string::npos);
+}

@@ -120,8 +120,8 @@ TEST_CASE("heat maps can be clipped, reduced, enlarged and laid over the picture
 }
 
 TEST_CASE("long work shows progress on a terminal, and nothing where there is none") {
-  if (std::system("command -v script >/dev/null 2>&1") != 0) {
-    MESSAGE("skipped: no program `script` to make a terminal with");
+  if (std::system("script -qec true /dev/null >/dev/null 2>&1 </dev/null") != 0) {
+    MESSAGE("skipped: no program `script`, or no device, to make a terminal with");
     return;
   }
   const ScratchDirectory scratch;

@@ -83,6 +83,14 @@ TEST_CASE("a canonizer that changes the output is an error that names the rule, 
   const CommandResult analyzed = run_command({"analyze", demo("mlp.onnx"), "--input", demo("features.npy"), "--rules", rules, "--method", "a", "--out", scratch.file("maps")});
   CHECK(analyzed.code == 2);
   CHECK_FALSE(fs::exists(scratch.file("maps")));
+  for (const std::vector<std::string>& arguments :
+       {std::vector<std::string>{"diff", demo("mlp.onnx"), "--rules", rules, "--method", "gradient", "--method", "a"},
+        {"evaluate", demo("mlp.onnx"), "--input", demo("features.npy"), "--rules", rules, "--method", "a"}}) {
+    const CommandResult result = run_command(arguments);
+    CHECK(result.code == 2);
+    CHECK(result.out == "");
+    CHECK_MESSAGE(result.err.find("mine.rules:2:15: other changes relu '") != std::string::npos, result.err);
+  }
 }
 
 TEST_CASE("other rules need a proof of their own, and without a place to write it is made each time") {

@@ -151,7 +151,9 @@ TEST_CASE("the tables of the language reference are those of the command, and ev
   const bool words = generated_part(page, "rulegrad words") == words_table();
   CHECK(words);
   const bool operators = generated_part(page, "rulegrad operators") == operators_table();
+  const bool samplers = generated_part(page, "rulegrad samplers") == samplers_table();
   CHECK(operators);
+  CHECK(samplers);
   CHECK(words_table().find("|  |\n") == std::string::npos);
   CHECK(operators_table().find("|  |\n") == std::string::npos);
 }

@@ -81,6 +81,18 @@ TEST_CASE("what includes may not do is told with the chain of files") {
   CHECK(holds(error_of([] { (void)library_with("include \"a.rules\"\n"); }), "needs a file to start from"));
 }
 
+TEST_CASE("a file that cannot be added whole leaves nothing behind, and can be added once it is mended") {
+  const Files files;
+  files.write("part.rules", "rules part { grad(relu(x), r) => r }\n");
+  const std::string bad = files.write("whole.rules", "include \"part.rules\"\nanalyzer whole { use prat }\n");
+  RuleLibrary library = RuleLibrary::builtin();
+  const auto before = library.rule_set_names();
+  CHECK_THROWS_AS(library.add_file(bad), Error);
+  CHECK(library.rule_set_names() == before);
+  library.add_file(files.write("whole.rules", "include \"part.rules\"\nanalyzer whole { use part  default gradient }\n"));
+  CHECK(library.analyzer("whole").name == "whole");
+}
+
 TEST_CASE("a file of a newer version of the language is told apart from a wrong one") {
   const Files files;
   CHECK(holds(files.message(files.write("newer.rules", "", "2")), "this file is in version 2 of the rule language; this rulegrad reads version 1"));

@@ -160,14 +160,22 @@ const Value& Importer::value(const std::string& name) const {
 
 bool Importer::is_static(Expr expr) {
   if (const auto known = static_.find(&expr.node()); known != static_.end()) return known->second;
-  const Expr roots[] = {expr};
-  for (const Expr node : topological_order(roots)) {
-    const auto operands = node.operands();
-    static_[&node.node()] =
-        !node.is("input") && !node.shape().has_batch() &&
-        std::all_of(operands.begin(), operands.end(), [&](Expr operand) { return static_[&operand.node()]; });
+  // Asked for every value of the file: what is below one that is known must not be walked again.
+  std::vector<Expr> open{expr};
+  while (!open.empty()) {
+    const Expr node = open.back();
+    const std::size_t depth = open.size();
+    bool fixed = !node.is("input") && !node.shape().has_batch();
+    for (const Expr operand : node.operands()) {
+      const auto known = static_.find(&operand.node());
+      if (known == static_.end()) open.push_back(operand);
+      else fixed = fixed && known->second;
+    }
+    if (open.size() > depth) continue;
+    static_.insert_or_assign(&node.node(), fixed);
+    open.pop_back();
   }
-  return static_[&expr.node()];
+  return static_.at(&expr.node());
 }
 
 Expr Importer::apply(std::string_view op_name, std::vector<Expr> operands, Attributes attributes) {

@@ -7,11 +7,13 @@ namespace {
 template <bool a_moves, bool b_moves, class T>
 void select_row(std::int64_t length, T* y, const bool* c, bool c_moves, const T* a, const T* b) {
   if (c_moves) {
+    // As bytes: g++ 12 makes no vectors of bool.
+    const auto* const bytes = reinterpret_cast<const unsigned char*>(c);
 #pragma omp simd
     for (std::int64_t i = 0; i < length; ++i) {
       // Both are read, so that nothing branches.
       const T left = a[a_moves ? i : 0], right = b[b_moves ? i : 0];
-      y[i] = c[i] ? left : right;
+      y[i] = bytes[i] != 0 ? left : right;
     }
   } else {
     const bool take = *c;

@@ -1,18 +1,12 @@
-// How rewriting grows: networks of 10^3, 10^4 and 10^5 gradient nodes under an analyzer with 200 rules.
-//   rewrite_scale
-// The quickest of several runs in milliseconds, and microseconds a gradient node, which must stay level.
-#include <algorithm>
-#include <chrono>
-#include <cmath>
-#include <cstdio>
+#include <memory>
 #include <string>
 
+#include "networks.hpp"
 #include "rulegrad/analyzer.hpp"
 #include "rulegrad/build.hpp"
-#include "rulegrad/error.hpp"
+#include "suite.hpp"
 
-using namespace rulegrad;
-
+namespace rulegrad::benchmarks {
 namespace {
 
 /// 200 rules, five for each of forty operators: one by name, one by attribute or producer, one by operand, one by
@@ -50,35 +44,56 @@ Expr network(Graph& graph, std::size_t gradient_nodes) {
   return x;
 }
 
-double milliseconds(const RuleLibrary& library, std::size_t size, std::size_t& steps) {
-  double best = INFINITY;
-  for (int run = 0; run < (size < 50000 ? 5 : 3); ++run) {
-    Graph graph;
-    const Expr y = network(graph, size);
-    const Question question{.output = y, .explained = {graph.inputs()[0]}, .target = {}, .seed_tensor = {}};
-    const auto before = std::chrono::steady_clock::now();
-    const Analysis analysis = analyze(library, {"scale", {}}, question);
-    best = std::min(best, std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - before).count());
-    steps = analysis.steps.size();
+const RuleLibrary& scale_library() {
+  static const RuleLibrary library = [] {
+    RuleLibrary all = RuleLibrary::builtin();
+    all.add_text(rule_text(), "scale.rules");
+    return all;
+  }();
+  return library;
+}
+
+/// Microseconds a gradient node must stay level from 10^3 to 10^5 of them.
+void run_scale(benchmark::State& state) {
+  const RuleLibrary& library = scale_library();
+  std::size_t steps = 0;
+  for (auto _ : state) {
+    state.PauseTiming();
+    auto graph = std::make_unique<Graph>();
+    const Expr y = network(*graph, static_cast<std::size_t>(state.range(0)));
+    const Question question{.output = y, .explained = {graph->inputs()[0]}, .target = {}, .seed_tensor = {}};
+    state.ResumeTiming();
+    auto analysis = std::make_unique<Analysis>(analyze(library, {"scale", {}}, question));
+    state.PauseTiming();
+    steps = analysis->steps.size();
+    analysis.reset();
+    graph.reset();
+    state.ResumeTiming();
   }
-  return best;
+  state.counters["nodes"] = static_cast<double>(steps);
+  state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(steps));
+}
+
+void run_method(benchmark::State& state, const std::string& method) {
+  for (auto _ : state) {
+    state.PauseTiming();
+    auto model = std::make_unique<Model>(lenet());
+    state.ResumeTiming();
+    benchmark::DoNotOptimize(analyze(RuleLibrary::builtin(), AnalyzerCall::parse(method),
+                                     {.output = model->outputs()[0].expr, .explained = {model->inputs()[0].expr}, .target = {}, .seed_tensor = {}}));
+    state.PauseTiming();
+    model.reset();
+    state.ResumeTiming();
+  }
 }
 
 }  // namespace
 
-int main() {
-  try {
-    RuleLibrary library = RuleLibrary::builtin();
-    library.add_text(rule_text(), "scale.rules");
-    std::printf("%14s %10s %8s\n", "gradient nodes", "ms", "us each");
-    for (const std::size_t size : {1000U, 10000U, 100000U}) {
-      std::size_t steps = 0;
-      const double time = milliseconds(library, size, steps);
-      std::printf("%14zu %10.1f %8.2f\n", steps, time, time * 1000 / static_cast<double>(steps));
-    }
-  } catch (const Error& error) {
-    std::fprintf(stderr, "rewrite_scale: error: %s\n", error.what());
-    return 2;
-  }
-  return 0;
+void add_rewriting() {
+  benchmark::RegisterBenchmark("rewriting/200rules/nodes", run_scale)->Arg(1000)->Arg(10000)->Arg(100000)->Unit(benchmark::kMillisecond);
+  for (const char* method : {"gradient", "lrp.epsilon_plus_flat", "lrp.epsilon_gamma_box", "deeplift.rescale", "integrated_gradients", "zennit.epsilon_plus_flat"})
+    benchmark::RegisterBenchmark((std::string("rewriting/lenet/") + method).c_str(), [method = std::string(method)](benchmark::State& state) { run_method(state, method); })
+        ->Unit(benchmark::kMicrosecond);
 }
+
+}  // namespace rulegrad::benchmarks

@@ -1,0 +1,100 @@
+"""What is compared: methods of rulegrad beside the peer that computes the same, and the sets of cases to choose from."""
+
+import dataclasses
+
+TITLES = {
+    "mlp": "MLP 784-512-512-10",
+    "lenet": "LeNet 28x28",
+    "squeezenet": "SqueezeNet 1.1",
+    "mobilenetv2": "MobileNetV2",
+    "resnet50": "ResNet-50",
+    "vgg16": "VGG-16",
+}
+
+INPUTS = {
+    "mlp": (784,),
+    "lenet": (1, 28, 28),
+    "squeezenet": (3, 224, 224),
+    "mobilenetv2": (3, 224, 224),
+    "resnet50": (3, 224, 224),
+    "vgg16": (3, 224, 224),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    call: str  # as rulegrad takes it
+    peer: str  # who computes the same
+    peer_method: str
+    title: str
+
+
+METHODS = {
+    "forward": Method("forward", "pytorch", "forward", "forward"),
+    "gradient": Method("gradient", "pytorch", "gradient", "gradient"),
+    "epsilon_plus": Method("zennit.epsilon_plus", "zennit", "epsilon_plus", "EpsilonPlus"),
+    "epsilon_plus_flat": Method("zennit.epsilon_plus_flat", "zennit", "epsilon_plus_flat", "EpsilonPlusFlat"),
+    "epsilon_alpha2_beta1": Method("zennit.epsilon_alpha2_beta1", "zennit", "epsilon_alpha2_beta1", "EpsilonAlpha2Beta1"),
+    "epsilon_alpha2_beta1_flat": Method("zennit.epsilon_alpha2_beta1_flat", "zennit", "epsilon_alpha2_beta1_flat", "EpsilonAlpha2Beta1Flat"),
+    "epsilon_gamma_box": Method("zennit.epsilon_gamma_box:low=-4,high=4", "zennit", "epsilon_gamma_box", "EpsilonGammaBox"),
+    "zennit_guided_backprop": Method("zennit.guided_backprop", "zennit", "guided_backprop", "GuidedBackprop"),
+    "deconvnet": Method("zennit.deconvnet", "zennit", "deconvnet", "DeconvNet"),
+    "excitation_backprop": Method("zennit.excitation_backprop", "zennit", "excitation_backprop", "ExcitationBackprop"),
+    "beta_smooth": Method("zennit.beta_smooth", "zennit", "beta_smooth", "BetaSmooth"),
+    "integrated_gradients": Method("captum.integrated_gradients:n_steps=50", "captum", "integrated_gradients", "integrated gradients, 50 steps"),
+    "deeplift": Method("captum.deeplift", "captum", "deeplift", "DeepLIFT"),
+    "innvestigate_gradient": Method("innvestigate.gradient", "innvestigate", "gradient", "iNNvestigate's gradient"),
+    "innvestigate_epsilon": Method("innvestigate.lrp.epsilon", "innvestigate", "lrp.epsilon", "iNNvestigate's LRP-epsilon"),
+    "innvestigate_alpha_1_beta_0": Method("innvestigate.lrp.alpha_1_beta_0", "innvestigate", "lrp.alpha_1_beta_0", "iNNvestigate's alpha 1, beta 0"),
+    "innvestigate_preset_a_flat": Method("innvestigate.lrp.sequential_preset_a_flat", "innvestigate", "lrp.sequential_preset_a_flat", "iNNvestigate's preset A flat"),
+    "guided_backprop": Method("captum.guided_backprop", "captum", "guided_backprop", "Guided Backprop"),
+}
+
+
+# Layers one after the other, which is what keras_peer.py builds.
+SEQUENTIAL = ("mlp", "lenet", "vgg16")
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    network: str
+    batch: int
+    threads: int
+    method: str
+
+    def title(self):
+        threads = "one thread" if self.threads == 1 else f"{self.threads} threads"
+        return f"{TITLES[self.network]}, batch {self.batch}, {threads}, {METHODS[self.method].title}"
+
+
+def product(networks, methods, batches, threads):
+    return [Case(n, b, t, m) for n in networks for b in batches for t in threads for m in methods
+            if METHODS[m].peer != "innvestigate" or n in SEQUENTIAL]
+
+
+def quick(cores):
+    """A smoke test: small networks, one method of each peer."""
+    return product(["mlp", "lenet"], ["gradient", "epsilon_plus", "guided_backprop", "innvestigate_epsilon"], [1, 8], [1])
+
+
+def headline(cores):
+    """What the documentation shows."""
+    large = ["forward", "gradient", "epsilon_plus_flat", "epsilon_alpha2_beta1_flat", "epsilon_gamma_box"]
+    return (
+        product(["vgg16"], large, [1], [cores])
+        + product(["vgg16"], ["forward", "gradient", "epsilon_plus_flat", "epsilon_gamma_box"], [8], [cores])
+        + product(["resnet50"], large, [1], [cores])
+        + product(["mobilenetv2", "squeezenet"], ["forward", "gradient", "epsilon_plus_flat"], [1], [cores])
+        + product(["squeezenet"], ["guided_backprop", "integrated_gradients"], [1], [cores])
+        + product(["vgg16"], ["deeplift"], [1], [cores])
+        + product(["lenet", "mlp"], ["gradient", "epsilon_plus"], [1, 32], [1, cores])
+        + product(["lenet"], ["innvestigate_epsilon", "innvestigate_preset_a_flat"], [32], [cores])
+        + product(["resnet50", "squeezenet"], ["gradient", "epsilon_plus_flat"], [1], [1])
+    )
+
+
+def everything(cores):
+    return product(list(TITLES), list(METHODS), [1, 8, 32], [1, cores])
+
+
+SETS = {"quick": quick, "headline": headline, "all": everything}

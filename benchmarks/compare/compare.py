@@ -1,0 +1,217 @@
+#!/usr/bin/env python3
+"""Runs the same networks, inputs and methods through rulegrad and its peers, in turns within one run, beside the floor.
+
+usage: compare.py BUILD [--set quick|headline|all] [--networks N,..] [--methods M,..] [--batches B,..] [--threads T,..] [--repeat 7]
+                  [--peers P,..] [--innvestigate PYTHON] [--fast] [--costs] [--markdown FILE] [--plot FILE.svg] [--json FILE]
+
+BUILD is a build directory of rulegrad. The peers are PyTorch, Zennit, Captum and iNNvestigate, installed apart (pip install torch onnx
+zennit captum; pip install "tensorflow<2.15" innvestigate in an environment of its own); whichever is missing is left out, and the report
+says so. The floor needs oneDNN at build time.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+
+import cases
+import costs
+import machine
+import report
+from turns import Failed, Program, take_turns
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+class Comparison:
+    def __init__(self, build, directory, peers, interpreters, repeat):
+        self.build, self.directory, self.peers, self.interpreters, self.repeat = build, directory, peers, interpreters, repeat
+        self.fast = False  # whether rulegrad is timed with --precision fast too
+
+    def network(self, name):
+        """The ONNX file of a network: exported by PyTorch, or, where that is missing, written by rulegrad."""
+        path = os.path.join(self.directory, name + ".onnx")
+        if os.path.exists(path):
+            return path
+        if self.peers["pytorch"]:
+            run = self.torch(f"networks.export({name!r}, {path!r})")
+        else:
+            run = subprocess.run([os.path.join(self.build, "benchmarks", "write_network"), name, path], capture_output=True, text=True)
+        if run.returncode != 0:
+            raise Failed(f"{name} could not be written: {run.stderr.strip().splitlines()[-1]}")
+        return path
+
+    def input(self, network, batch):
+        """What all programs are given; without peers rulegrad makes its own."""
+        if not any(self.peers.values()):
+            return ["--batch", str(batch)]
+        import numpy
+
+        path = os.path.join(self.directory, f"{network}-{batch}.npy")
+        if not os.path.exists(path):
+            values = numpy.random.default_rng(batch).standard_normal((batch, *cases.INPUTS[network]))
+            numpy.save(path, values.clip(-4, 4).astype(numpy.float32))
+        return ["--input", path]
+
+    def floor(self, case, model, data):
+        """The program that measures bare primitives of the shapes that this analysis multiplies; None without oneDNN."""
+        command = os.path.join(self.build, "benchmarks", "floor")
+        if not os.path.exists(command):
+            return None
+        shapes = os.path.join(self.directory, "shapes.txt")
+        analyze = os.path.join(self.build, "benchmarks", "analyze")
+        run = subprocess.run([analyze, model, cases.METHODS[case.method].call, *data, "--shapes"], capture_output=True, text=True)
+        if run.returncode != 0:
+            raise Failed(run.stderr.strip())
+        with open(shapes, "w") as file:
+            file.write(run.stdout)
+        return Program("floor", [command, shapes, "--threads", str(case.threads), "--serve"], case.threads)
+
+    def peer(self, case):
+        """The command of a case's peer."""
+        method = cases.METHODS[case.method]
+        python = [self.interpreters.get(method.peer, sys.executable), "-W", "ignore"]
+        if method.peer != "innvestigate":
+            return [*python, os.path.join(HERE, "peer.py"), method.peer, case.network, method.peer_method]
+        layers = os.path.join(self.directory, case.network + ".npz")
+        if not os.path.exists(layers):
+            self.torch(f"networks.save_layers({case.network!r}, {layers!r})")
+        return [*python, os.path.join(HERE, "keras_peer.py"), layers, method.peer_method]
+
+    def torch(self, script):
+        """Something that needs the torch modules, apart, so that measuring does not carry torch along."""
+        return subprocess.run([sys.executable, "-W", "ignore", "-c", "import networks; " + script], cwd=HERE, capture_output=True, text=True)
+
+    def difference(self, ours, theirs):
+        """The largest difference between what two programs answer, relative to the largest value."""
+        import numpy
+
+        arrays = []
+        for program in (ours, theirs):
+            path = os.path.join(self.directory, program.name + ".npy")
+            program.ask("write " + path)
+            arrays.append(numpy.load(path))
+        return float(abs(arrays[0] - arrays[1]).max() / abs(arrays[1]).max())
+
+    def kernels(self, case, model, data):
+        """Milliseconds by kernel, and what is left beside them."""
+        analyze = os.path.join(self.build, "benchmarks", "analyze")
+        command = [analyze, model, cases.METHODS[case.method].call, *data, "--threads", str(case.threads), "--repeat", "3", "--overhead"]
+        lines = costs.lines_of(command, case.threads)
+        split = next(line["kernels_ms"] for line in lines if "kernels_ms" in line)
+        return {**split, "beside kernels": statistics.median(line["overhead_ms"] for line in lines if "overhead_ms" in line)}
+
+    def run(self, case):
+        method = cases.METHODS[case.method]
+        model, data = self.network(case.network), self.input(case.network, case.batch)
+        programs = []
+        result = {"case": vars(case), "title": case.title(), "notes": []}
+        try:
+            analyze = os.path.join(self.build, "benchmarks", "analyze")
+            ours = Program("rulegrad", [analyze, model, method.call, *data, "--threads", str(case.threads), "--serve"], case.threads)
+            programs.append(ours)
+            result["program"] = ours.ready
+            others = []
+            if self.fast:
+                others.append(("rulegrad fast", [*ours.command, "--precision", "fast"]))
+            if self.peers[method.peer]:
+                others.append((method.peer, [*self.peer(case), *data, "--threads", str(case.threads)]))
+            for name, command in others:
+                try:
+                    programs.append(Program(name, command, case.threads))
+                except Failed as failed:
+                    result["notes"].append(str(failed))
+            floor = self.floor(case, model, data)
+            if floor:
+                programs.append(floor)
+                result["floor"] = floor.ready
+            result["ms"], failed = take_turns(programs, self.repeat)
+            if "rulegrad" in failed:
+                raise failed["rulegrad"]
+            result["notes"] += [str(failure) for failure in failed.values()]
+            measured = [program for program in programs if program.name not in ("floor", "rulegrad fast") and program.name not in failed]
+            for program in measured:
+                result.setdefault("peak_kb", {})[program.name] = program.ask("peak")["peak_kb"]
+                result.setdefault("idle_kb", {})[program.name] = program.ready["idle_kb"]
+            if len(measured) == 2:
+                result["difference"] = self.difference(*measured)
+            if "rulegrad fast" in result["ms"]:
+                result["fast_difference"] = self.difference(programs[1], ours)
+        finally:
+            for program in programs:
+                program.close()
+        result["kernels"] = self.kernels(case, model, data)
+        return result
+
+
+def chosen(options):
+    cores = machine.cores()
+    if not (options.networks or options.methods or options.batches or options.threads):
+        return cases.SETS[options.set](cores)
+    words = lambda text, otherwise: text.split(",") if text else otherwise  # noqa: E731
+    networks, methods = words(options.networks, list(cases.TITLES)), words(options.methods, list(cases.METHODS))
+    for name, known in [(n, cases.TITLES) for n in networks] + [(m, cases.METHODS) for m in methods]:
+        if name not in known:
+            sys.exit(f"compare.py: error: there is no {name}; there are {', '.join(known)}")
+    numbers = lambda text, otherwise: [int(word) or cores for word in text.split(",")] if text else otherwise  # noqa: E731
+    return cases.product(networks, methods, numbers(options.batches, [1, 8, 32]), numbers(options.threads, [1, cores]))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("build")
+    parser.add_argument("--set", choices=cases.SETS, default="quick")
+    parser.add_argument("--networks")
+    parser.add_argument("--methods")
+    parser.add_argument("--batches")
+    parser.add_argument("--threads", help="0: as many as there are cores")
+    parser.add_argument("--peers", help="only these; empty: rulegrad and the floor alone")
+    parser.add_argument("--innvestigate", metavar="PYTHON", help="the interpreter that has iNNvestigate; TensorFlow wants older packages than the others")
+    parser.add_argument("--repeat", type=int, default=7)
+    parser.add_argument("--fast", action="store_true", help="time rulegrad with --precision fast too")
+    parser.add_argument("--costs", action="store_true", help="measure too what an analysis costs beside its kernels")
+    parser.add_argument("--directory", help="where networks and inputs are kept for the next run; else they are temporary")
+    parser.add_argument("--markdown", help="write the tables there, between its marks if it has them; else to standard output")
+    parser.add_argument("--plot", help="write an SVG there")
+    parser.add_argument("--json", help="write every timing there")
+    options = parser.parse_args()
+
+    wanted = options.peers.split(",") if options.peers is not None else list(machine.PROBES)
+    interpreters = {"innvestigate": options.innvestigate} if options.innvestigate else {}
+    peers = machine.peers(wanted, interpreters)
+    results, failures = [], []
+    load = machine.busy()
+    with tempfile.TemporaryDirectory() as temporary:
+        directory = options.directory or temporary
+        os.makedirs(directory, exist_ok=True)
+        comparison = Comparison(options.build, directory, peers, interpreters, options.repeat)
+        comparison.fast = options.fast
+        for case in chosen(options):
+            try:
+                results.append(comparison.run(case))
+                print(report.line(results[-1]), file=sys.stderr, flush=True)
+            except Failed as failed:
+                failures.append(f"{case.title()}: {failed}")
+                print(failures[-1], file=sys.stderr, flush=True)
+        beside = costs.markdown(comparison, machine.cores(), options.repeat) if options.costs else ""
+    text = report.markdown(results, failures, peers, options.build, options.repeat, load)
+    if beside:
+        text += "\n**Beside the kernels**\n\n" + beside
+    if options.markdown:
+        report.write(options.markdown, text)
+    else:
+        print(text)
+    if options.plot:
+        with open(options.plot, "w") as file:
+            file.write(report.plot(results))
+    if options.json:
+        with open(options.json, "w") as file:
+            json.dump(results, file, indent=1)
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

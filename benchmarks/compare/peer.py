@@ -1,0 +1,123 @@
+#!/usr/bin/env python3
+"""PyTorch, Zennit or Captum, one network and one method, in a process of its own, so that its peak of memory is its own; see
+protocol.py.
+
+usage: peer.py PEER NETWORK METHOD --input FILE.npy [--threads N]
+"""
+
+import argparse
+import sys
+import types
+
+import numpy
+import torch
+
+import networks
+import protocol
+
+
+def import_zennit():
+    """Zennit imports classes of torchvision for its canonizers; where torchvision is missing, empty ones stand in."""
+    try:
+        import torchvision  # noqa: F401
+    except Exception:
+        for name in list(sys.modules):
+            if name.split(".")[0] == "torchvision":
+                del sys.modules[name]
+        names = {"torchvision": (), "torchvision.models": (), "torchvision.models.resnet": ("Bottleneck", "BasicBlock"), "torchvision.models.vgg": ("VGG",)}
+        for name, classes in names.items():
+            module = types.ModuleType(name)
+            for word in classes:
+                setattr(module, word, type(word, (torch.nn.Module,), {}))
+            sys.modules[name] = module
+    import zennit.attribution
+    import zennit.composites
+    import zennit.layer
+
+    return zennit
+
+
+def largest(scores):
+    return torch.nn.functional.one_hot(scores.argmax(1), scores.shape[1]).to(scores)
+
+
+class PyTorch:
+    METHODS = ("forward", "gradient")
+
+    def __init__(self, network, method, x):
+        self.model, self.method, self.x = networks.make(network), method, x
+
+    def run(self):
+        if self.method == "forward":
+            with torch.inference_mode():
+                return self.model(self.x)
+        x = self.x.clone().requires_grad_(True)
+        scores = self.model(x)
+        return torch.autograd.grad(scores, x, largest(scores))[0]
+
+
+class Zennit:
+    METHODS = {
+        "epsilon_plus": "EpsilonPlus",
+        "epsilon_plus_flat": "EpsilonPlusFlat",
+        "epsilon_alpha2_beta1": "EpsilonAlpha2Beta1",
+        "epsilon_alpha2_beta1_flat": "EpsilonAlpha2Beta1Flat",
+        "epsilon_gamma_box": "EpsilonGammaBox",
+        "guided_backprop": "GuidedBackprop",
+        "deconvnet": "DeconvNet",
+        "excitation_backprop": "ExcitationBackprop",
+        "beta_smooth": "BetaSmooth",
+    }
+
+    def __init__(self, network, method, x):
+        zennit = import_zennit()
+        self.model, self.x = networks.make(network, add=zennit.layer.Sum), x
+        bounds = {"low": torch.full_like(x, -4.0), "high": torch.full_like(x, 4.0)} if method == "epsilon_gamma_box" else {}
+        composite = getattr(zennit.composites, self.METHODS[method])(**bounds)
+        # Hooks are hung once, before anything is timed.
+        self.attributor = zennit.attribution.Gradient(self.model, composite).__enter__()
+
+    def run(self):
+        return self.attributor(self.x, largest)[1]
+
+
+class Captum:
+    METHODS = ("integrated_gradients", "deeplift", "guided_backprop")
+
+    def __init__(self, network, method, x):
+        from captum import attr
+
+        self.model, self.method, self.x = networks.make(network), method, x
+        with torch.no_grad():
+            # Captum is told its targets, which the others find out themselves.
+            self.target = self.model(x).argmax(1)
+        classes = {"integrated_gradients": attr.IntegratedGradients, "deeplift": attr.DeepLift, "guided_backprop": attr.GuidedBackprop}
+        self.attribution = classes[method](self.model)
+
+    def run(self):
+        x = self.x.clone().requires_grad_(True)
+        if self.method == "integrated_gradients":
+            # All 50 steps at once would need many times the memory, and are not faster.
+            return self.attribution.attribute(x, target=self.target, n_steps=50, internal_batch_size=max(10, x.shape[0]))
+        return self.attribution.attribute(x, target=self.target)
+
+
+PEERS = {"pytorch": PyTorch, "zennit": Zennit, "captum": Captum}
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("peer")
+    parser.add_argument("network")
+    parser.add_argument("method")
+    parser.add_argument("--input", required=True)
+    parser.add_argument("--threads", type=int, default=0)
+    options = parser.parse_args()
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    peer = PEERS[options.peer](options.network, options.method, torch.from_numpy(numpy.load(options.input)))
+    protocol.serve(lambda: peer.run().detach().numpy())
+
+
+if __name__ == "__main__":
+    main()

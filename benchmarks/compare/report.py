@@ -1,0 +1,146 @@
+"""Tables in Markdown and a plot in SVG."""
+
+import os
+import statistics
+from html import escape
+from math import log10
+
+import cases
+import machine
+
+NAMES = {"rulegrad": "rulegrad", "rulegrad fast": "rulegrad fast", "pytorch": "PyTorch", "zennit": "Zennit", "captum": "Captum", "innvestigate": "iNNvestigate", "floor": "floor"}
+
+OURS = ("rulegrad", "rulegrad fast", "floor")
+
+
+def peer_of(result):
+    return next((name for name in result["ms"] if name not in OURS), None)
+
+
+def middle(result, name):
+    return statistics.median(result["ms"][name])
+
+
+def number(ms):
+    return f"{ms:.3f}" if ms < 1 else f"{ms:.2f}" if ms < 10 else f"{ms:.1f}" if ms < 100 else f"{ms:.0f}"
+
+
+def timing(result, name):
+    return f"{number(middle(result, name))} ({number(min(result['ms'][name]))})"
+
+
+def line(result):
+    words = [f"{NAMES[name]} {timing(result, name)} ms" for name in result["ms"]]
+    return f"{result['title']}: {', '.join(words + result['notes'])}"
+
+
+def shares(result):
+    """Where rulegrad's time goes: the kernels that take most of it."""
+    total = sum(result["kernels"].values())
+    parts = sorted(((ms / total, name) for name, ms in result["kernels"].items()), reverse=True)
+    return ", ".join(f"{name} {100 * share:.0f} %" for share, name in parts[:4] if share > 0.02)
+
+
+def fast_cell(result, peer):
+    if "rulegrad fast" not in result["ms"]:
+        return ""
+    ms = middle(result, "rulegrad fast")
+    against = f", {middle(result, peer) / ms:.1f}x" if peer else ""
+    return f"{number(ms)}{against}, {result['fast_difference']:.0e} off"
+
+
+def row(result, fast):
+    case, peer = cases.Case(**result["case"]), peer_of(result)
+    ours = middle(result, "rulegrad")
+    cells = [cases.METHODS[case.method].title, str(case.batch), str(case.threads), timing(result, "rulegrad")]
+    if fast:
+        cells.append(fast_cell(result, peer))
+    cells += [f"{NAMES[peer]} {timing(result, peer)}", f"{middle(result, peer) / ours:.1f}x"] if peer else ["none", ""]
+    cells += [number(middle(result, "floor")), f"{100 * middle(result, 'floor') / ours:.0f} %"] if "floor" in result["ms"] else ["", ""]
+    cells.append(" / ".join(f"{result['peak_kb'][name] / 1e3:.0f}" for name in ("rulegrad", peer) if name))
+    cells.append(f"{result['difference']:.0e}" if "difference" in result else "")
+    cells.append(shares(result))
+    return "| " + " | ".join(cells) + " |"
+
+
+def markdown(results, failures, peers, build, repeat, load):
+    name, vector = machine.processor()
+    ours = results[0]["program"] if results else {}
+    lines = [
+        f"Machine: {name}, {machine.cores()} cores, {vector}, {machine.memory_gigabytes():.0f} GB; load before the run {load:.1f}.",
+        "",
+        f"rulegrad {ours.get('version', '')}: {ours.get('compiler', '')}, {machine.rulegrad_build(build)}.",
+    ]
+    for peer, found in peers.items():
+        lines.append(f"{found[0]}: {'; '.join(found[1]) or 'as packaged'}." if found else f"{NAMES[peer]}: left out: it is not installed, or was not asked for.")
+    floors = [r["floor"] for r in results if "floor" in r]
+    if floors:
+        rates = [f["gigabytes_a_second"] for f in floors]
+        lines.append(f"Floor: {floors[0]['version']}, memory read at {min(rates):.0f} to {max(rates):.0f} GB/s.")
+    else:
+        lines.append("Floor: rulegrad was built without oneDNN, so there is none.")
+    lines = ["\n".join(lines[:2]), "\n".join("- " + word for word in lines[2:]), ""]
+    lines.append(f"Milliseconds: median of {repeat} (minimum), in turns. Peaks in MB, rulegrad / peer. "
+                 "Differences are the largest between the two results, relative to the largest value.")
+    fast = any("rulegrad fast" in r["ms"] for r in results)
+    if fast:
+        lines[-1] += " For `--precision fast`: median, times as fast as the peer, and the largest difference from the exact result."
+    for network in dict.fromkeys(r["case"]["network"] for r in results):
+        lines += ["", f"**{cases.TITLES[network]}**", "",
+                  f"| method | batch | threads | rulegrad |{' fast |' if fast else ''} peer | times as fast | floor | of the floor's speed | peak | difference | where the time goes |",
+                  "|---" * (11 + fast) + "|"]
+        lines += [row(r, fast) for r in results if r["case"]["network"] == network]
+    notes = [f"{r['title']}: {note}" for r in results for note in r["notes"]] + failures
+    if notes:
+        lines += ["", "Not measured:", ""] + [f"- {note}" for note in notes]
+    return "\n".join(lines) + "\n"
+
+
+def write(path, text):
+    """Puts the text between the marks of a file that is there, or into a new one."""
+    begin, end = (f"<!-- measured by benchmarks/compare/compare.py: {word} -->\n" for word in ("begin", "end"))
+    before, after = "", ""
+    if os.path.exists(path):
+        with open(path) as file:
+            old = file.read()
+        if begin in old and end in old:
+            before, after = old[: old.index(begin)] + begin + "\n", "\n" + old[old.index(end):]
+    with open(path, "w") as file:
+        file.write(before + text + after)
+
+
+# Colours that differ in lightness too.
+COLORS = {"rulegrad": "#1b5e9b", "peer": "#b9b9b9"}
+LEFT, WIDTH, ROW, TOP = 390, 520, 30, 56
+
+
+def plot(results):
+    """How many times as long as the floor, or without floors, as rulegrad: a pair of bars for each case."""
+    shown = [r for r in results if peer_of(r)]
+    base = {id(r): middle(r, "floor" if "floor" in r["ms"] else "rulegrad") for r in shown}
+    ratios = [(r, middle(r, "rulegrad") / base[id(r)], middle(r, peer_of(r)) / base[id(r)]) for r in shown]
+    end = max([4.0] + [max(a, b) for _, a, b in ratios])
+    ticks = [t for t in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if t <= end * 1.5]
+    scale = WIDTH / log10(end * 1.1)
+    height = TOP + ROW * len(ratios) + 40
+    against = "the floor (bare oneDNN)" if any("floor" in r["ms"] for r in shown) else "rulegrad"
+    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{LEFT + WIDTH + 130}" height="{height}" font-family="sans-serif" font-size="12">',
+             '<rect width="100%" height="100%" fill="white"/>',
+             f'<text x="{LEFT}" y="20" font-weight="bold">Time as a multiple of {against}; shorter is better</text>',
+             f'<rect x="{LEFT}" y="30" width="12" height="12" fill="{COLORS["rulegrad"]}"/><text x="{LEFT + 17}" y="41">rulegrad</text>',
+             f'<rect x="{LEFT + 90}" y="30" width="12" height="12" fill="{COLORS["peer"]}"/><text x="{LEFT + 107}" y="41">peer</text>']
+    for tick in ticks:
+        x = LEFT + scale * log10(tick)
+        parts.append(f'<line x1="{x:.1f}" y1="{TOP}" x2="{x:.1f}" y2="{height - 30}" stroke="#dddddd"/>'
+                     f'<text x="{x:.1f}" y="{height - 14}" text-anchor="middle">{tick}x</text>')
+    for k, (result, ours, theirs) in enumerate(ratios):
+        y = TOP + ROW * k
+        peer = NAMES[peer_of(result)]
+        parts.append(f'<text x="{LEFT - 8}" y="{y + 18}" text-anchor="end">{escape(result["title"])}</text>')
+        for offset, value, color, text in ((4, ours, COLORS["rulegrad"], f"{number(middle(result, 'rulegrad'))} ms"),
+                                           (15, theirs, COLORS["peer"], f"{peer} {number(middle(result, peer_of(result)))} ms")):
+            width = max(scale * log10(max(value, 1.0)), 1.5)
+            parts.append(f'<rect x="{LEFT}" y="{y + offset}" width="{width:.1f}" height="10" fill="{color}"/>'
+                         f'<text x="{LEFT + width + 4:.1f}" y="{y + offset + 9}" font-size="10">{text}</text>')
+    return "\n".join(parts + ["</svg>"]) + "\n"
+

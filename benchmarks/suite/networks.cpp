@@ -1,0 +1,50 @@
+#include "networks.hpp"
+
+#include <random>
+
+namespace rulegrad::benchmarks {
+
+Model mlp() { return Sequential({B, 784}).dense(512).relu().dense(512).relu().dense(10).finish(); }
+
+Model lenet() {
+  return Sequential({B, 1, 28, 28})
+      .conv(6, {5, 5}, {.pads_begin = {2, 2}, .pads_end = {2, 2}})
+      .relu()
+      .max_pool({2, 2})
+      .conv(16, {5, 5})
+      .relu()
+      .max_pool({2, 2})
+      .flatten()
+      .dense(120)
+      .relu()
+      .dense(84)
+      .relu()
+      .dense(10)
+      .finish();
+}
+
+Model vgg16() {
+  Sequential network({B, 3, 224, 224});
+  for (const int width : {64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512, 0}) {
+    if (width == 0) network.max_pool({2, 2});
+    else network.conv(width, {3, 3}, {.pads_begin = {1, 1}, .pads_end = {1, 1}}).relu();
+  }
+  return network.flatten().dense(4096).relu().dense(4096).relu().dense(1000).finish();
+}
+
+Model deep(std::size_t nodes) {
+  Network network;
+  Expr x = network.input("x", {B, 8});
+  for (std::size_t k = 0; k + 5 <= nodes; k += 5) x = sigmoid(tanh(relu(network.dense(x, 8)))) + x;
+  return network.finish(x);
+}
+
+Tensor random_input(const Model& model, std::int64_t batch) {
+  std::minstd_rand random(2);
+  std::normal_distribution<float> normal;
+  Tensor values = Tensor::uninitialized(DType::float32, model.inputs().at(0).expr.shape().at({.batch = batch, .samples = 1}));
+  for (float& v : values.mutable_values<float>()) v = normal(random);
+  return values;
+}
+
+}  // namespace rulegrad::benchmarks

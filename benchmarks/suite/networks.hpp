@@ -1,0 +1,22 @@
+#pragma once
+
+#include <string>
+
+#include "rulegrad/network.hpp"
+
+/// Networks with random weights, to time.
+namespace rulegrad::benchmarks {
+
+/// 784-512-512-10, with ReLUs.
+[[nodiscard]] Model mlp();
+/// LeCun et al. 1998 at 28x28, with ReLUs and max-pooling.
+[[nodiscard]] Model lenet();
+/// Simonyan and Zisserman 2014, arXiv 1409.1556, configuration D, at 224x224.
+[[nodiscard]] Model vgg16();
+/// Blocks of a dense layer of 8 units with weights of its own, a ReLU, a tanh, a sigmoid and a sum; `nodes` operations.
+[[nodiscard]] Model deep(std::size_t nodes);
+
+/// Standard normal values for a model's only input.
+[[nodiscard]] Tensor random_input(const Model& model, std::int64_t batch);
+
+}  // namespace rulegrad::benchmarks

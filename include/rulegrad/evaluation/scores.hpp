@@ -1,0 +1,48 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <stop_token>
+#include <string_view>
+#include <vector>
+
+#include "rulegrad/model.hpp"
+#include "rulegrad/tensor.hpp"
+
+namespace [[gnu::visibility("default")]] rulegrad {
+
+class Kernels;
+
+/// A network as evaluation sees it: the scores [n, k] of samples [n, ...], for any n.
+using ScoreFunction = std::function<Tensor(const Tensor& samples)>;
+
+/// What is called the score of a class.
+enum class ScoreKind : std::uint8_t {
+  probability,  ///< behind the model's final softmax or sigmoid; of a model without one, the softmax of its scores
+  logit,        ///< below it
+};
+/// Throws Error(unknown_name).
+[[nodiscard]] ScoreKind score_kind_from_name(std::string_view name);
+/// False for a model of one score that does not end in a sigmoid: that has no probability.
+[[nodiscard]] bool has_probability(const Model& model);
+
+struct ScoreOptions {
+  std::int64_t batch_size = 16;  ///< samples computed at once; a model of fixed batch size decides itself
+  int threads = 0;
+  bool check_finite = true;
+  const Kernels* kernels = nullptr;
+  std::stop_token stop = {};
+};
+
+/// The flattened scores of the model's first output as a function of its only input. It keeps what it needs of the
+/// model. Throws Error(model) for several inputs and where operations mix samples, Error(invalid_argument) for a
+/// probability that the model does not have.
+[[nodiscard]] ScoreFunction scores_of(const Model& model, ScoreKind kind, const ScoreOptions& options = {});
+
+/// The score of one class for each sample: scores [n, k], targets n indices below k.
+[[nodiscard]] std::vector<double> target_scores(const Tensor& scores, std::span<const std::int64_t> targets);
+/// The index of each sample's largest score; the first of equal ones.
+[[nodiscard]] std::vector<std::int64_t> largest_scores(const Tensor& scores);
+
+}  // namespace rulegrad

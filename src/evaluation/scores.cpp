@@ -1,0 +1,108 @@
+#include "rulegrad/evaluation/scores.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+#include <string>
+
+#include "rulegrad/build.hpp"
+#include "rulegrad/error.hpp"
+#include "rulegrad/program.hpp"
+#include "rulegrad/separable.hpp"
+#include "rulegrad/text.hpp"
+
+namespace rulegrad {
+namespace {
+
+Expr score_expression(const Model& model, ScoreKind kind) {
+  const Expr logit = model.head(HeadKind::logit), output = model.outputs()[0].expr;
+  if (kind == ScoreKind::logit) return logit;
+  if (!has_probability(model))
+    throw Error(ErrorCode::invalid_argument,
+                fmt::format("[evaluation] the output {} is one score and no probability; measure the score itself (logit)", to_string(output.type())));
+  if (output.is("log_softmax")) return exp(output);
+  return output == logit ? softmax(flatten(output), 1) : output;
+}
+
+/// Rows [first, first + count), the last one repeated where there are fewer.
+Tensor padded_rows(const Tensor& batch, std::int64_t first, std::int64_t count) {
+  const std::int64_t last = batch.dims()[0] - 1;
+  const std::size_t row = batch.bytes() / static_cast<std::size_t>(last + 1);
+  Dims dims = batch.dims();
+  dims[0] = count;
+  Tensor result = Tensor::uninitialized(batch.dtype(), std::move(dims));
+  std::byte* to = result.mutable_data();
+  for (std::int64_t i = 0; i < count; ++i)
+    std::memcpy(to + static_cast<std::size_t>(i) * row, batch.data() + static_cast<std::size_t>(std::min(first + i, last)) * row, row);
+  return result;
+}
+
+}  // namespace
+
+ScoreKind score_kind_from_name(std::string_view name) {
+  const std::vector<std::string> known{"probability", "logit"};
+  if (name == known[0]) return ScoreKind::probability;
+  if (name == known[1]) return ScoreKind::logit;
+  throw Error(ErrorCode::unknown_name, unknown_name_message("score", name, known));
+}
+
+bool has_probability(const Model& model) {
+  const Expr output = model.outputs()[0].expr;
+  return output != model.head(HeadKind::logit) || output.shape().count().factor > 1;
+}
+
+ScoreFunction scores_of(const Model& model, ScoreKind kind, const ScoreOptions& options) {
+  if (model.inputs().size() != 1)
+    throw Error(ErrorCode::model, fmt::format("[evaluation] the model has {} inputs; samples are taken apart for models with one", model.inputs().size()));
+  if (options.batch_size < 1) throw Error(ErrorCode::invalid_argument, fmt::format("[evaluation] a batch of {} samples was asked for; it needs at least one", options.batch_size));
+  const Expr scores = flatten(score_expression(model, kind));
+  if (const auto mixing = first_mixing(std::span(&scores, 1)))
+    throw Error(ErrorCode::model, fmt::format("[evaluation] the score of a sample depends on the others beside it, because {} mixes them", describe(*mixing)));
+  const auto program = std::make_shared<const Program>(
+      Program::compile(std::span(&scores, 1), {.check_finite = options.check_finite, .kernels = options.kernels}));
+  const Dim batch = model.inputs()[0].expr.shape()[0];
+  const std::int64_t at_once = batch.batch ? options.batch_size : batch.factor;
+  return [program, name = model.inputs()[0].name, at_once, fixed = !batch.batch, options](const Tensor& samples) {
+    const std::int64_t count = samples.rank() == 0 ? 0 : samples.dims()[0];
+    if (count == 0) throw Error(ErrorCode::shape, "[evaluation] there are no samples to score");
+    Tensor result;
+    for (std::int64_t first = 0; first < count; first += at_once) {
+      const std::int64_t wanted = std::min(at_once, count - first);
+      const Tensor part = program->run({{name, padded_rows(samples, first, fixed ? at_once : wanted)}}, {.threads = options.threads, .stop = options.stop})[0];
+      const std::int64_t width = part.dims()[1];
+      if (first == 0) result = Tensor::uninitialized(part.dtype(), {count, width});
+      const std::size_t row = static_cast<std::size_t>(width) * size_of(part.dtype());
+      std::memcpy(result.mutable_data() + static_cast<std::size_t>(first) * row, part.data(), static_cast<std::size_t>(wanted) * row);
+    }
+    return result;
+  };
+}
+
+std::vector<double> target_scores(const Tensor& scores, std::span<const std::int64_t> targets) {
+  if (scores.rank() != 2 || scores.dims()[0] != static_cast<std::int64_t>(targets.size()))
+    throw Error(ErrorCode::shape, fmt::format("[evaluation] there are {} targets for scores {}; give one for each sample", targets.size(), to_string(scores.dims())));
+  const std::int64_t width = scores.dims()[1];
+  std::vector<double> result;
+  for (std::size_t i = 0; i < targets.size(); ++i) {
+    if (targets[i] < 0 || targets[i] >= width)
+      throw Error(ErrorCode::invalid_argument, fmt::format("[evaluation] target {} of sample {} is out of range: there are {} scores, 0 to {}", targets[i], i, width, width - 1));
+    result.push_back(scores.at(static_cast<std::int64_t>(i) * width + targets[i]));
+  }
+  return result;
+}
+
+std::vector<std::int64_t> largest_scores(const Tensor& scores) {
+  std::vector<std::int64_t> result;
+  const std::int64_t width = scores.dims()[1];
+  for (std::int64_t row = 0; row < scores.dims()[0]; ++row) {
+    std::int64_t best = 0;
+    for (std::int64_t k = 1; k < width; ++k)
+      if (scores.at(row * width + k) > scores.at(row * width + best)) best = k;
+    result.push_back(best);
+  }
+  return result;
+}
+
+}  // namespace rulegrad
