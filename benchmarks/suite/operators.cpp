@@ -2,11 +2,11 @@
 
 #include <cmath>
 #include <memory>
-#include <random>
 #include <string>
 #include <vector>
 
 #include "rulegrad/program.hpp"
+#include "rulegrad/random_engine.hpp"
 #include "suite.hpp"
 
 namespace rulegrad::benchmarks {
@@ -14,7 +14,7 @@ namespace {
 
 constexpr std::int64_t many = 512;
 
-Tensor draw(std::mt19937_64& random, const SampleOperand& operand, std::int64_t samples) {
+Tensor draw(RandomEngine& random, const SampleOperand& operand, std::int64_t samples) {
   Dims dims = operand.dims;
   if (samples > 1) dims.insert(dims.begin(), samples);
   Tensor result(operand.dtype, dims);
@@ -27,7 +27,7 @@ Tensor draw(std::mt19937_64& random, const SampleOperand& operand, std::int64_t 
 }
 
 void run_operator(benchmark::State& state, const OpSchema& op, const OpSample& sample, std::int64_t samples) {
-  std::mt19937_64 random(1);
+  RandomEngine random(1);
   Graph graph(DType::float64);
   std::vector<Expr> operands;
   Inputs inputs;
@@ -49,7 +49,7 @@ void add_operators() {
   for (const std::string& name : operators.names()) {
     const OpSchema& op = operators.at(name);
     if (!op.samples || name == "grad" || name == "vjp") continue;
-    std::mt19937_64 random(1);
+    RandomEngine random(1);
     int number = 0;
     for (const OpSample& sample : op.samples(random)) {
       if (sample.operands.empty()) continue;

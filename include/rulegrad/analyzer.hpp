@@ -35,7 +35,7 @@ class AuxiliaryArrays {
   /// `source` is what messages call them: the path of a file.
   explicit AuxiliaryArrays(std::string source) : source_(std::move(source)) {}
   /// `key` is NODE/NAME: `features.0/pattern`.
-  void add(std::string key, Tensor value) { arrays_.insert_or_assign(std::move(key), std::move(value)); }
+  void add(std::string key, Tensor value);
 
   /// The array under one of the node's names, of the type of `like`. Throws Error that names source, node and shapes
   /// when it is missing, is there under two names, or has another shape.

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <algorithm>
 #include <array>
 #include <memory>
 #include <string>
@@ -50,9 +49,13 @@ bool take(M& member, const AttrValue& value) {
     }
   } else if constexpr (std::is_same_v<M, std::vector<std::int64_t>>) {
     if (const auto* list = std::get_if<std::vector<double>>(&value)) {
-      member.assign(list->size(), 0);
-      std::transform(list->begin(), list->end(), member.begin(), [](double d) { return static_cast<std::int64_t>(d); });
-      return std::equal(member.begin(), member.end(), list->begin(), [](std::int64_t i, double d) { return static_cast<double>(i) == d; });
+      member.clear();
+      bool whole = true;
+      for (const double number : *list) {
+        member.push_back(static_cast<std::int64_t>(number));
+        whole = whole && static_cast<double>(member.back()) == number;
+      }
+      return whole;
     }
   }
   return false;

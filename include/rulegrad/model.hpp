@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <map>
 #include <memory>
 #include <span>
@@ -81,9 +80,12 @@ class Model {
     std::vector<ModelOutput> outputs;
     ModelSummary summary;
     std::vector<std::string> notes;
-    std::vector<std::filesystem::path> files;
+    std::vector<std::string> files;
   };
-  explicit Model(Parts parts) : parts_(std::move(parts)) {}
+  explicit Model(Parts parts);
+  Model(Model&& other) noexcept;
+  Model& operator=(Model&& other) noexcept;
+  ~Model();
 
   /// Every value name and node name of the file is a name of its node here.
   /// Throws Error(invalid_argument) for a model that was moved from, as do `head` and whatever takes a model.
@@ -103,7 +105,7 @@ class Model {
   /// Names of the classes, if the file holds them (metadata `labels`, a line each).
   [[nodiscard]] std::vector<std::string> labels() const;
   /// The files it was read from: the model's own and those of its weights.
-  [[nodiscard]] const std::vector<std::filesystem::path>& files() const { return parts_.files; }
+  [[nodiscard]] const std::vector<std::string>& files() const { return parts_.files; }
   /// 16 hexadecimal digits of the bytes of all files of the model (64-bit FNV-1a); reads them again.
   [[nodiscard]] std::string digest() const;
 
@@ -117,10 +119,10 @@ class Model {
 ///
 /// Weights of 1 MB and more stay in the file, which is mapped, where they have the wanted dtype and are
 /// aligned to it; the file must not be written to while the model lives.
-[[nodiscard]] Model load_onnx(const std::filesystem::path& path, const LoadOptions& options = {});
+[[nodiscard]] Model load_onnx(const std::string& path, const LoadOptions& options = {});
 
 /// Reads what a file says about itself without building the network; works for unmapped operators too.
-[[nodiscard]] ModelSummary inspect_onnx(const std::filesystem::path& path);
+[[nodiscard]] ModelSummary inspect_onnx(const std::string& path);
 
 struct SaveOptions {
   std::string graph_name = "network";
@@ -134,7 +136,7 @@ struct SaveOptions {
 /// Writes the expressions as ONNX, operator set 13; the same graph gives the same bytes. Constants become
 /// initializers, inputs keep their names, a batch extent is written as the free axis `N`. Throws Error(model)
 /// that lists the operators that have no counterpart. The file appears whole or not at all.
-void save_onnx(const std::filesystem::path& path, std::span<const Expr> outputs,
+void save_onnx(const std::string& path, std::span<const Expr> outputs,
                const SaveOptions& options = {});
 
 }  // namespace rulegrad

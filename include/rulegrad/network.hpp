@@ -1,9 +1,7 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <memory>
-#include <random>
 #include <span>
 #include <string>
 
@@ -28,6 +26,9 @@ class Network {
  public:
   /// float32 or float64; equal seeds give equal weights.
   explicit Network(DType dtype = DType::float32, std::uint32_t seed = 1);
+  Network(Network&& other) noexcept;
+  Network& operator=(Network&& other) noexcept;
+  ~Network();
 
   [[nodiscard]] Graph& graph() const;
   Expr input(const std::string& name, Shape shape);
@@ -49,13 +50,13 @@ class Network {
   [[nodiscard]] Model finish(std::span<const Expr> outputs);
 
  private:
+  struct Data;
+  /// Throws Error(invalid_argument) for a network that was moved from.
+  [[nodiscard]] Data& data() const;
   [[nodiscard]] std::string layer_name(const std::string& kind, const std::string& given);
   [[nodiscard]] Tensor random_weight(Dims dims, std::int64_t fan_in);
 
-  DType dtype_;
-  std::mt19937 random_;
-  std::unique_ptr<Graph> graph_;
-  std::map<std::string, int> layers_;
+  std::unique_ptr<Data> data_;
 };
 
 /// A network whose layers stand one after the other.

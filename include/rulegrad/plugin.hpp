@@ -1,7 +1,7 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
+#include <string>
 
 #include "rulegrad/registry.hpp"
 
@@ -21,6 +21,6 @@ inline constexpr std::uint32_t plugin_interface = 1;
 /// Loads the shared library and lets it add to `registry`; it stays loaded until the program ends. Throws Error(io) for
 /// files that are no shared libraries, Error(invalid_argument) for those that are no plugins, were compiled against
 /// another interface, or carry a copy of rulegrad of their own, and whatever the plugin throws.
-void load_plugin(Registry& registry, const std::filesystem::path& file);
+void load_plugin(Registry& registry, const std::string& file);
 
 }  // namespace rulegrad

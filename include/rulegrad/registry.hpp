@@ -11,10 +11,17 @@ namespace [[gnu::visibility("default")]] rulegrad {
 /// and a program adds operators, kernels, rules and samplers of its own to a copy. Whatever is built with a registry keeps what it
 /// uses, except graphs: the operators of a Graph that a program makes itself must outlive it.
 struct Registry {
-  Operators operators = Operators::builtin();
-  Kernels kernels = Kernels::best();
-  RuleLibrary rules = RuleLibrary::builtin();
-  Samplers samplers = Samplers::builtin();
+  Registry();
+  Registry(const Registry& other);
+  Registry(Registry&& other) noexcept;
+  Registry& operator=(const Registry& other);
+  Registry& operator=(Registry&& other) noexcept;
+  ~Registry();
+
+  Operators operators;
+  Kernels kernels;
+  RuleLibrary rules;
+  Samplers samplers;
 };
 
 }  // namespace rulegrad

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <filesystem>
 #include <map>
 #include <memory>
 #include <set>
@@ -9,12 +8,12 @@
 #include <string_view>
 #include <vector>
 
-#include "rulegrad/check.hpp"
 #include "rulegrad/operators.hpp"
 #include "rulegrad/rule.hpp"
 
 namespace [[gnu::visibility("default")]] rulegrad {
 
+struct CheckContext;  // check.hpp
 class Samplers;
 
 /// Rule sets, functions and analyzers by name: the ones that ship, and those of the user's files beside them.
@@ -65,7 +64,7 @@ class RuleLibrary {
   [[nodiscard]] std::vector<std::string> files() const;
 
  private:
-  void add_file(const std::filesystem::path& path, std::vector<std::string>& chain);
+  void add_file(const std::string& path, std::vector<std::string>& chain);
   void add(const RuleFile& file, std::string_view source);
   void add_checked(const RuleFile& file);
   void add_operator(const CompositeOp& definition);

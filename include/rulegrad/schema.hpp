@@ -3,7 +3,6 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
-#include <random>
 #include <span>
 #include <string>
 #include <vector>
@@ -15,6 +14,7 @@
 namespace [[gnu::visibility("default")]] rulegrad {
 
 class Expr;
+class RandomEngine;
 
 /// Element type and symbolic shape of an expression.
 struct Type {
@@ -73,7 +73,7 @@ struct OpSchema {
   std::vector<Rule> derivatives;
   /// An expression with the same bits that needs less work (a reshape to the same shape is its operand), or nothing.
   std::function<std::optional<Expr>(std::span<const Expr> operands, const Attributes& attributes)> simpler;
-  std::function<std::vector<OpSample>(std::mt19937_64& random)> samples;
+  std::function<std::vector<OpSample>(RandomEngine& random)> samples;  ///< random_engine.hpp
   /// What an operator without a kernel of its own stands for (`op` in rule files); programs compute that instead.
   std::function<Expr(std::span<const Expr> operands)> expansion;
   /// For the few nodes that open or close a sample loop (samples.hpp): the loops that a value depends on, from those of

@@ -16,7 +16,7 @@ using Dims = std::vector<std::int64_t>;
 [[nodiscard]] std::int64_t element_count(std::span<const std::int64_t> dims);
 /// `[8, 3, 224, 224]`
 [[nodiscard]] std::string to_string(std::span<const std::int64_t> dims);
-[[nodiscard]] inline std::string to_string(const Dims& dims) { return to_string(std::span<const std::int64_t>(dims)); }
+[[nodiscard]] std::string to_string(const Dims& dims);
 
 /// One extent of a symbolic shape: `factor`, times the batch extent B when `batch` is set. Merging batch with
 /// time or heads in a reshape gives factors other than 1.
@@ -54,9 +54,8 @@ struct Extents {
 class Shape {
  public:
   Shape() = default;
-  Shape(std::initializer_list<Dim> dims) : Shape(std::vector<Dim>(dims)) {}
-  explicit Shape(std::vector<Dim> dims, bool sampled = false)
-      : dims_(dims.empty() ? nullptr : std::make_shared<const std::vector<Dim>>(std::move(dims))), sampled_(sampled) {}
+  Shape(std::initializer_list<Dim> dims);
+  explicit Shape(std::vector<Dim> dims, bool sampled = false);
   [[nodiscard]] static Shape of(std::span<const std::int64_t> dims);
 
   [[nodiscard]] std::size_t rank() const { return dims_ ? dims_->size() : 0; }

@@ -6,6 +6,8 @@
 
 namespace rulegrad {
 
+void AuxiliaryArrays::add(std::string key, Tensor value) { arrays_.insert_or_assign(std::move(key), std::move(value)); }
+
 Tensor AuxiliaryArrays::find(Expr node, std::string_view name, Expr like) const {
   const Tensor* found = nullptr;
   std::string found_key;

@@ -9,6 +9,7 @@
 
 #include "analysis/shipped_rules.hpp"
 #include "rewrite/composite.hpp"
+#include "rulegrad/check.hpp"
 #include "rulegrad/error.hpp"
 #include "rulegrad/rule_text.hpp"
 #include "rulegrad/sampler.hpp"
@@ -132,12 +133,13 @@ void RuleLibrary::add_file(const std::string& path) {
   // All of what the file includes is there in the end, or nothing of it.
   RuleLibrary whole = *this;
   std::vector<std::string> chain;
-  whole.add_file(std::filesystem::path(path), chain);
+  whole.add_file(path, chain);
   *this = std::move(whole);
 }
 
-void RuleLibrary::add_file(const std::filesystem::path& path, std::vector<std::string>& chain) {
+void RuleLibrary::add_file(const std::string& name, std::vector<std::string>& chain) {
   namespace fs = std::filesystem;
+  const fs::path path(name);
   const auto included = [&] {
     std::string text;
     for (auto from = chain.rbegin(); from != chain.rend(); ++from) text += fmt::format("\n  included from {}", *from);
@@ -174,7 +176,7 @@ void RuleLibrary::add_file(const std::filesystem::path& path, std::vector<std::s
     const fs::path inside = target.lexically_relative(directory);
     if (inside.empty() || *inside.begin() == "..") refuse("is a link that leads out of the directory of the file that includes it");
     const fs::path shown = path.parent_path() / relative;
-    add_file(shown, chain);
+    add_file(shown.string(), chain);
     const auto known = files_.find(target.string());
     if (known != files_.end()) visible.merge(std::set<std::string>(visible_operators_[known->second]));
   }

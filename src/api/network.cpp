@@ -3,20 +3,37 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <map>
+#include <random>
 
 #include "rulegrad/error.hpp"
 #include "rulegrad/leaves.hpp"
 
 namespace rulegrad {
 
-Network::Network(DType dtype, std::uint32_t seed) : dtype_(dtype), random_(seed), graph_(std::make_unique<Graph>(dtype)) {}
+struct Network::Data {
+  DType dtype;
+  std::mt19937 random;
+  std::unique_ptr<Graph> graph;
+  std::map<std::string, int> layers = {};
+};
 
-Graph& Network::graph() const {
-  if (graph_ == nullptr) throw Error(ErrorCode::invalid_argument, "[network] it is finished: its layers belong to the model that `finish` gave");
-  return *graph_;
+Network::Network(DType dtype, std::uint32_t seed) : data_(new Data{dtype, std::mt19937(seed), std::make_unique<Graph>(dtype)}) {}
+Network::Network(Network&& other) noexcept = default;
+Network& Network::operator=(Network&& other) noexcept = default;
+Network::~Network() = default;
+
+Network::Data& Network::data() const {
+  if (data_ == nullptr) throw Error(ErrorCode::invalid_argument, "[network] it was moved from and holds no layers; use the network it was moved to");
+  return *data_;
 }
 
-Expr Network::input(const std::string& name, Shape shape) { return input(name, std::move(shape), dtype_); }
+Graph& Network::graph() const {
+  if (data().graph == nullptr) throw Error(ErrorCode::invalid_argument, "[network] it is finished: its layers belong to the model that `finish` gave");
+  return *data_->graph;
+}
+
+Expr Network::input(const std::string& name, Shape shape) { return input(name, std::move(shape), data().dtype); }
 Expr Network::input(const std::string& name, Shape shape, DType dtype) { return graph().input(name, {dtype, std::move(shape)}); }
 
 Expr Network::parameter(const std::string& name, Tensor value) {
@@ -27,14 +44,14 @@ Expr Network::parameter(const std::string& name, Tensor value) {
 }
 
 std::string Network::layer_name(const std::string& kind, const std::string& given) {
-  return given.empty() ? fmt::format("{}{}", kind, ++layers_[kind]) : given;
+  return given.empty() ? fmt::format("{}{}", kind, ++data().layers[kind]) : given;
 }
 
 Tensor Network::random_weight(Dims dims, std::int64_t fan_in) {
   std::normal_distribution<double> normal(0, std::sqrt(2.0 / static_cast<double>(fan_in)));
   Tensor weight = Tensor::uninitialized(DType::float64, std::move(dims));
-  for (double& value : weight.mutable_values<double>()) value = normal(random_);
-  return weight.cast(dtype_);
+  for (double& value : weight.mutable_values<double>()) value = normal(data().random);
+  return weight.cast(data().dtype);
 }
 
 Expr Network::dense(Expr x, std::int64_t units, const std::string& name) {
@@ -42,7 +59,7 @@ Expr Network::dense(Expr x, std::int64_t units, const std::string& name) {
   if (shape.rank() < 2 || shape.dims().back().batch || units < 1)
     throw Error(ErrorCode::shape, fmt::format("[dense] makes {} units from the last axis, but x is {}; flatten it first", units, to_string(x.type())));
   const std::int64_t width = shape.dims().back().factor;
-  return dense(x, random_weight({units, width}, width), Tensor(dtype_, {units}), name);
+  return dense(x, random_weight({units, width}, width), Tensor(data().dtype, {units}), name);
 }
 
 Expr Network::dense(Expr x, Tensor weight, Tensor bias, const std::string& name) {
@@ -63,7 +80,7 @@ Expr Network::conv(Expr x, std::int64_t channels, Ints kernel, ConvAttributes at
   Dims dims{channels, shape[1].factor / attributes.groups};
   dims.insert(dims.end(), kernel.begin(), kernel.end());
   const std::int64_t fan_in = element_count(dims) / channels;
-  return conv(x, random_weight(std::move(dims), fan_in), Tensor(dtype_, {channels}), std::move(attributes), name);
+  return conv(x, random_weight(std::move(dims), fan_in), Tensor(data().dtype, {channels}), std::move(attributes), name);
 }
 
 Expr Network::conv(Expr x, Tensor weight, Tensor bias, ConvAttributes attributes, const std::string& name) {
@@ -95,7 +112,7 @@ Model Network::finish(std::span<const Expr> outputs) {
       ++parts.summary.operators[node.op().name];
     }
   }
-  parts.graph = std::move(graph_);
+  parts.graph = std::move(data().graph);
   return Model(std::move(parts));
 }
 

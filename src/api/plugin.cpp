@@ -3,18 +3,20 @@
 #include <dlfcn.h>
 #include <fmt/format.h>
 
+#include <filesystem>
+
 #include "rulegrad/error.hpp"
 
 namespace rulegrad {
 namespace {
 
-[[noreturn]] void fail(ErrorCode code, const std::filesystem::path& file, const std::string& what) {
-  throw Error(code, fmt::format("[plugin '{}'] {}", file.string(), what));
+[[noreturn]] void fail(ErrorCode code, const std::string& file, const std::string& what) {
+  throw Error(code, fmt::format("[plugin '{}'] {}", file, what));
 }
 
 }  // namespace
 
-void load_plugin(Registry& registry, const std::filesystem::path& file) {
+void load_plugin(Registry& registry, const std::string& file) {
   // A name without a slash would be looked for in the system's folders.
   const std::filesystem::path path = std::filesystem::absolute(file);
   void* const library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);

@@ -50,7 +50,7 @@ fs::path proofs() {
 std::string key_of(const ModelOptions& options, const Model& model, const RuleLibrary& library, const Analysis& analysis) {
   Digest digest;
   digest.add(version());
-  for (const fs::path& file : model.files()) digest.add_file(file);
+  for (const std::string& file : model.files()) digest.add_file(file);
   digest.add(options.dtype);
   for (const std::string& plugin : options.plugins) digest.add_file(plugin);
   for (const std::string& file : library.files()) digest.add_file(file);

@@ -115,6 +115,6 @@ void write_atomically(const fs::path& path, std::initializer_list<std::span<cons
   }
 }
 
-void write_text(const fs::path& path, std::string_view text) { write_atomically(path, {std::as_bytes(std::span(text))}, "write"); }
+void write_text(const std::string& path, std::string_view text) { write_atomically(path, {std::as_bytes(std::span(text))}, "write"); }
 
 }  // namespace rulegrad::io

@@ -10,6 +10,11 @@
 
 namespace rulegrad {
 
+Model::Model(Parts parts) : parts_(std::move(parts)) {}
+Model::Model(Model&& other) noexcept = default;
+Model& Model::operator=(Model&& other) noexcept = default;
+Model::~Model() = default;
+
 Graph& Model::graph() const {
   if (parts_.graph == nullptr)
     throw Error(ErrorCode::invalid_argument,

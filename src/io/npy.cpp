@@ -199,14 +199,14 @@ Tensor decode_npy(std::shared_ptr<const std::vector<std::byte>> file, std::strin
   return take_typed(contents);
 }
 
-Tensor read_npy(const std::filesystem::path& path) {
+Tensor read_npy(const std::string& path) {
   return decode_npy(std::make_shared<const std::vector<std::byte>>(read_bytes(path, "read_npy")),
-                    path.string());
+                    path);
 }
 
 std::string encode_npy_preamble(const Tensor& tensor) { return npy_preamble({descr_of(tensor.dtype()), false, tensor.dims()}); }
 
-void write_npy(const std::filesystem::path& path, const Tensor& tensor) {
+void write_npy(const std::string& path, const Tensor& tensor) {
   const std::string preamble = encode_npy_preamble(tensor);
   write_atomically(path, {std::as_bytes(std::span(preamble)), {tensor.data(), tensor.bytes()}}, "write_npy");
 }

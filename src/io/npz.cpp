@@ -132,8 +132,8 @@ class Archive {
 
 }  // namespace
 
-Tensor read_npz(const std::filesystem::path& path, std::string_view name) {
-  const Archive archive(read_bytes(path, "read_npz"), path.string());
+Tensor read_npz(const std::string& path, std::string_view name) {
+  const Archive archive(read_bytes(path, "read_npz"), path);
   const std::vector<Entry> entries = archive.entries();
   const auto found = std::ranges::find(entries, std::string(name) + ".npy", &Entry::name);
   if (found == entries.end()) {
@@ -141,21 +141,21 @@ Tensor read_npz(const std::filesystem::path& path, std::string_view name) {
     for (const Entry& entry : entries)
       names.push_back(entry.name.ends_with(".npy") ? entry.name.substr(0, entry.name.size() - 4)
                                                    : entry.name);
-    throw Error(ErrorCode::unknown_name, fmt::format("[read_npz] '{}': {}", path.string(),
+    throw Error(ErrorCode::unknown_name, fmt::format("[read_npz] '{}': {}", path,
                                                      unknown_name_message("array", name, names)));
   }
   return decode_npy(std::make_shared<const std::vector<std::byte>>(archive.unpack(*found)),
-                    fmt::format("{}:{}", path.string(), found->name));
+                    fmt::format("{}:{}", path, found->name));
 }
 
-std::vector<std::pair<std::string, Tensor>> read_npz(const std::filesystem::path& path) {
-  const Archive archive(read_bytes(path, "read_npz"), path.string());
+std::vector<std::pair<std::string, Tensor>> read_npz(const std::string& path) {
+  const Archive archive(read_bytes(path, "read_npz"), path);
   std::vector<std::pair<std::string, Tensor>> arrays;
   for (const Entry& entry : archive.entries()) {
     if (!entry.name.ends_with(".npy")) archive.fail(fmt::format("'{}' is not the name of an array", entry.name));
     arrays.emplace_back(entry.name.substr(0, entry.name.size() - 4),
                         decode_npy(std::make_shared<const std::vector<std::byte>>(archive.unpack(entry)),
-                                   fmt::format("{}:{}", path.string(), entry.name)));
+                                   fmt::format("{}:{}", path, entry.name)));
   }
   return arrays;
 }
@@ -182,19 +182,19 @@ class Bytes {
 
 }  // namespace
 
-void write_npz(const std::filesystem::path& path, std::span<const std::pair<std::string, Tensor>> arrays) {
+void write_npz(const std::string& path, std::span<const std::pair<std::string, Tensor>> arrays) {
   // Version 2.0 of the format, no flags, method 0 (stored), and 1980-01-01 as the time of each file.
   constexpr std::uint64_t stored_in_1980 = std::uint64_t{(1U << 5) | 1U} << 48;
   Bytes files, directory;
   std::vector<std::string> names;
   for (const auto& [name, array] : arrays) {
     if (std::ranges::find(names, name) != names.end())
-      throw Error(ErrorCode::invalid_argument, fmt::format("[write_npz] '{}': there are two arrays with the name '{}'", path.string(), name));
+      throw Error(ErrorCode::invalid_argument, fmt::format("[write_npz] '{}': there are two arrays with the name '{}'", path, name));
     names.push_back(name);
     const std::string file = name + ".npy", preamble = encode_npy_preamble(array);
     const std::uint64_t size = preamble.size() + array.bytes(), offset = files.all().size();
     if (offset + size + file.size() > 0xFFFF0000 || file.size() > 0xFFFF || names.size() > 0xFFFF)
-      throw Error(ErrorCode::io, fmt::format("[write_npz] '{}': with '{}' the archive would exceed 4 GiB; write its arrays as .npy files", path.string(), name));
+      throw Error(ErrorCode::io, fmt::format("[write_npz] '{}': with '{}' the archive would exceed 4 GiB; write its arrays as .npy files", path, name));
     const auto* data = reinterpret_cast<const Bytef*>(array.data());
     const auto of_preamble = crc32_z(0, reinterpret_cast<const Bytef*>(preamble.data()), preamble.size());
     const std::uint64_t crc = array.bytes() == 0 ? of_preamble : crc32_z(of_preamble, data, array.bytes());
@@ -216,17 +216,17 @@ void write_npz(const std::filesystem::path& path, std::span<const std::pair<std:
 
 #else
 
-void write_npz(const std::filesystem::path& path, std::span<const std::pair<std::string, Tensor>>) {
-  fail_missing_feature(fmt::format("write_npz '{}'", path.string()), "npz");
+void write_npz(const std::string& path, std::span<const std::pair<std::string, Tensor>>) {
+  fail_missing_feature(fmt::format("write_npz '{}'", path), "npz");
 }
 
-std::vector<std::pair<std::string, Tensor>> read_npz(const std::filesystem::path& path) {
+std::vector<std::pair<std::string, Tensor>> read_npz(const std::string& path) {
   (void)read_npz(path, {});  // throws
   return {};
 }
 
-Tensor read_npz(const std::filesystem::path& path, std::string_view) {
-  fail_missing_feature(fmt::format("read_npz '{}'", path.string()), "npz");
+Tensor read_npz(const std::string& path, std::string_view) {
+  fail_missing_feature(fmt::format("read_npz '{}'", path), "npz");
 }
 
 #endif

@@ -22,19 +22,19 @@ void check_picture(const Picture& picture, std::string_view operation) {
                     operation, width, height, channels, width * height * channels, pixels.size()));
 }
 
-Picture read_picture(const std::filesystem::path& path) {
+Picture read_picture(const std::string& path) {
   const auto bytes = read_bytes(path, "read_picture");
   const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  if (text.starts_with("\x89PNG")) return decode_png(bytes, path.string());
-  if (text.starts_with("\xff\xd8")) return decode_jpeg(bytes, path.string());
+  if (text.starts_with("\x89PNG")) return decode_png(bytes, path);
+  if (text.starts_with("\xff\xd8")) return decode_jpeg(bytes, path);
   throw Error(ErrorCode::io,
               fmt::format("[read_picture] '{}' is neither a PNG nor a JPEG file ({}); convert it to one",
-                          path.string(), bytes.empty() ? "it is empty" : "by its first bytes"));
+                          path, bytes.empty() ? "it is empty" : "by its first bytes"));
 }
 
-void write_png(const std::filesystem::path& path, const Picture& picture) {
+void write_png(const std::string& path, const Picture& picture) {
   check_picture(picture, "write_png");
-  write_atomically(path, {encode_png(picture, path.string())}, "write_png");
+  write_atomically(path, {encode_png(picture, path)}, "write_png");
 }
 
 Picture with_channels(const Picture& picture, std::int64_t channels) {

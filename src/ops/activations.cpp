@@ -61,7 +61,7 @@ namespace {
 using infer::Numbers;
 
 /// Values lie on a grid of step 0.08 from -4 on: 0, whole numbers and the kinks at 2.5 and 3 stay off it.
-std::vector<OpSample> activation_samples(std::mt19937_64& random, const std::vector<Attributes>& choices) {
+std::vector<OpSample> activation_samples(RandomEngine& random, const std::vector<Attributes>& choices) {
   std::vector<OpSample> samples;
   for (const Attributes& attributes : choices) {
     samples.push_back({{{.dims = {2, 3}, .low = -4, .high = 4, .gap = 0.04}}, attributes});
@@ -79,7 +79,7 @@ OpSchema activation(std::string name, std::string doc, std::vector<Attributes> c
   s.operands = {{"x"}};
   s.attributes = &choices.front().type();
   s.classes = {OpClass::activation, OpClass::elementwise};
-  s.samples = [choices = std::move(choices)](std::mt19937_64& random) {
+  s.samples = [choices = std::move(choices)](RandomEngine& random) {
     return activation_samples(random, choices);
   };
   return s;

@@ -45,7 +45,7 @@ OpSchema dense_schema() {
       infer::fail("dense", fmt::format("bias {} does not broadcast to the result {}", to_string(operands[2].shape), to_string(result)));
     return Type{dtype, std::move(result)};
   };
-  s.samples = [](std::mt19937_64&) {
+  s.samples = [](RandomEngine&) {
     return std::vector<OpSample>{{{{.dims = {4, 5}}, {.dims = {3, 5}}, {.dims = {3}}}, {}},
                                  {{{.dims = {2, 3, 4}}, {.dims = {2, 4}}, {.dims = {2}}}, {}},
                                  {{{.dims = {1, 6}}, {.dims = {4, 6}}, {.dims = {}}}, {}}};
@@ -72,7 +72,7 @@ OpSchema dense_weight_grad_schema() {
       infer::fail("dense_weight_grad", fmt::format("x {} and g {} must agree in all axes but the last", to_string(x), to_string(g)));
     return Type{dtype, Shape{g[g.rank() - 1], x[x.rank() - 1]}};
   };
-  s.samples = [](std::mt19937_64&) {
+  s.samples = [](RandomEngine&) {
     return std::vector<OpSample>{{{{.dims = {4, 5}}, {.dims = {4, 3}}}, {}}, {{{.dims = {2, 3, 4}}, {.dims = {2, 3, 2}}}, {}}};
   };
   using namespace dsl;
@@ -108,7 +108,7 @@ OpSchema matmul_schema() {
     dims.push_back(b[t.transpose_b ? rb - 2 : rb - 1]);
     return Type{dtype, Shape(std::move(dims))};
   };
-  s.samples = [](std::mt19937_64&) {
+  s.samples = [](RandomEngine&) {
     return std::vector<OpSample>{{{{.dims = {3, 4}}, {.dims = {4, 2}}}, {}},
                                  {{{.dims = {2, 3, 4}}, {.dims = {4, 5}}}, {}},
                                  {{{.dims = {2, 1, 3, 4}}, {.dims = {3, 4, 2}}}, {}},

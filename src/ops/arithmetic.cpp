@@ -24,7 +24,7 @@ SampleOperand with_dims(SampleOperand operand, Dims dims) {
 
 /// The ways two operands broadcast, with values from two ranges.
 std::vector<OpSample> broadcasting_samples(const SampleOperand& a, const SampleOperand& b,
-                                           std::mt19937_64& random) {
+                                           RandomEngine& random) {
   const std::int64_t n = random_extent(random, 2, 5);
   return {{{with_dims(a, {2, 3}), with_dims(b, {2, 3})}, {}},
           {{with_dims(a, {2, 3, n}), with_dims(b, {3, 1})}, {}},
@@ -48,7 +48,7 @@ OpSchema binary(std::string name, std::string doc, SampleOperand a, SampleOperan
   s.doc = std::move(doc);
   s.operands = {{"a"}, {"b"}};
   s.classes = {OpClass::elementwise};
-  s.samples = [a = std::move(a), b = std::move(b)](std::mt19937_64& random) {
+  s.samples = [a = std::move(a), b = std::move(b)](RandomEngine& random) {
     return broadcasting_samples(a, b, random);
   };
   return s;
@@ -83,7 +83,7 @@ OpSchema comparison(std::string name, std::string doc, bool ordered) {
   s.operands = {{"a"}, {"b"}};
   s.classes = {OpClass::elementwise};
   s.commutative = !ordered;
-  s.samples = [](std::mt19937_64& random) {
+  s.samples = [](RandomEngine& random) {
     std::vector<OpSample> samples = broadcasting_samples(grid_a, grid_b, random);
     samples.push_back({{{.dims = {3, 4}, .low = -1, .high = 1, .dtype = DType::int64},
                         {.dims = {4}, .low = -1, .high = 1, .dtype = DType::int64}},
@@ -105,7 +105,7 @@ OpSchema logical(std::string name, std::string doc) {
   s.operands = {{"a"}, {"b"}};
   s.classes = {OpClass::elementwise};
   s.commutative = true;
-  s.samples = [](std::mt19937_64& random) {
+  s.samples = [](RandomEngine& random) {
     const SampleOperand flag{.dims = {}, .low = 0, .high = 1, .dtype = DType::boolean};
     return broadcasting_samples(flag, flag, random);
   };
@@ -179,7 +179,7 @@ OpSchema accumulation() {
 OpSchema modulus() {
   // Quotients stay clear of whole numbers: 2.01 to 2.8, and -0.8 to -0.1.
   OpSchema s = binary("mod", "a - floor(a / b) * b, which has the sign of b; broadcast", {}, {});
-  s.samples = [](std::mt19937_64& random) {
+  s.samples = [](RandomEngine& random) {
     auto samples = broadcasting_samples({.dims = {}, .low = 2.2, .high = 2.8},
                                         {.dims = {}, .low = 1.01, .high = 1.09}, random);
     const auto negative = broadcasting_samples({.dims = {}, .low = -0.8, .high = -0.2},

@@ -71,10 +71,10 @@ void require_one_batch(const std::string& op, const Shape& shape, const std::str
 namespace rulegrad {
 
 Samples fixed_samples(std::vector<OpSample> samples) {
-  return [samples = std::move(samples)](std::mt19937_64&) { return samples; };
+  return [samples = std::move(samples)](RandomEngine&) { return samples; };
 }
 
-std::int64_t random_extent(std::mt19937_64& random, std::int64_t low, std::int64_t high) {
+std::int64_t random_extent(RandomEngine& random, std::int64_t low, std::int64_t high) {
   return std::uniform_int_distribution<std::int64_t>(low, high)(random);
 }
 

@@ -1,11 +1,11 @@
 #pragma once
 
 #include <cstdint>
-#include <random>
 #include <string>
 #include <vector>
 
 #include "rulegrad/op_attributes.hpp"
+#include "rulegrad/random_engine.hpp"
 #include "rulegrad/schema.hpp"
 
 /// What the core families check of their operands, the wording of the refusals, and how they write samples.
@@ -28,11 +28,11 @@ void require_one_batch(const std::string& op, const Shape& shape, const std::str
 
 namespace rulegrad {
 
-using Samples = std::function<std::vector<OpSample>(std::mt19937_64&)>;
+using Samples = std::function<std::vector<OpSample>(RandomEngine&)>;
 
 /// The same instances whatever the generator.
 [[nodiscard]] Samples fixed_samples(std::vector<OpSample> samples);
-[[nodiscard]] std::int64_t random_extent(std::mt19937_64& random, std::int64_t low, std::int64_t high);
+[[nodiscard]] std::int64_t random_extent(RandomEngine& random, std::int64_t low, std::int64_t high);
 
 /// Are the extents equal, sample axes aside?
 [[nodiscard]] inline bool same_dims(const Shape& a, const Shape& b) {

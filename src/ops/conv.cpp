@@ -96,7 +96,7 @@ OpSchema conv_schema() {
     check_bias("conv", operands[2].shape, result);
     return Type{dtype, std::move(result)};
   };
-  s.samples = [](std::mt19937_64&) {
+  s.samples = [](RandomEngine&) {
     const auto sample = [](Dims x, Dims w, bool bias, ConvAttributes a) {
       const std::int64_t out = w[0];
       return OpSample{{{.dims = std::move(x)}, {.dims = std::move(w)}, {.dims = bias ? Dims{out} : Dims{}}}, std::move(a)};
@@ -164,7 +164,7 @@ OpSchema conv_transpose_schema() {
     check_bias("conv_transpose", operands[2].shape, result);
     return Type{dtype, std::move(result)};
   };
-  s.samples = [](std::mt19937_64&) {
+  s.samples = [](RandomEngine&) {
     return std::vector<OpSample>{
         {{{.dims = {2, 4, 3, 3}}, {.dims = {4, 3, 3, 3}}, {.dims = {3}}}, ConvTransposeAttributes{{2, 2}, {1, 1}, {1, 1}, {1, 1}, 1, {6, 5}}},
         {{{.dims = {1, 4, 5}}, {.dims = {4, 2, 3}}, {.dims = {4}}}, ConvTransposeAttributes{{1}, {0}, {1}, {1}, 2, {6}}},
@@ -206,7 +206,7 @@ OpSchema conv_weight_grad_schema() {
     for (const std::int64_t extent : a.kernel) dims.emplace_back(extent);
     return Type{dtype, Shape(std::move(dims))};
   };
-  s.samples = [](std::mt19937_64&) {
+  s.samples = [](RandomEngine&) {
     return std::vector<OpSample>{
         {{{.dims = {2, 3, 6, 5}}, {.dims = {2, 4, 3, 5}}}, ConvWeightGradAttributes{{2, 1}, {1, 1}, {1, 1}, {1, 1}, 1, {3, 3}}},
         {{{.dims = {1, 4, 5}}, {.dims = {1, 6, 4}}}, ConvWeightGradAttributes{{1}, {0}, {1}, {1}, 2, {3}}},

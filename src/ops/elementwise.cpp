@@ -38,7 +38,7 @@ OpSchema function(std::string name, std::string doc, std::vector<Domain> domains
   s.doc = std::move(doc);
   s.operands = {{"x"}};
   s.classes = {OpClass::elementwise};
-  s.samples = [domains = std::move(domains), numbers](std::mt19937_64& random) {
+  s.samples = [domains = std::move(domains), numbers](RandomEngine& random) {
     std::vector<OpSample> samples;
     for (const Domain& d : domains) {
       samples.push_back({{{.dims = {2, 3}, .low = d.low, .high = d.high, .gap = d.gap}}, {}});

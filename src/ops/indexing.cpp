@@ -91,7 +91,7 @@ OpSchema gathering() {
     infer::require_one_batch("gather", shape, fmt::format("x {} and i {}", to_string(x), to_string(i)));
     return Type{x.dtype, std::move(shape)};
   };
-  s.samples = [](std::mt19937_64& random) {
+  s.samples = [](RandomEngine& random) {
     const std::int64_t n = random_extent(random, 2, 5);
     return std::vector<OpSample>{
         {{{.dims = {5, 3}}, indices({4}, 0, 4)}, AxisAttributes{0}},

@@ -155,7 +155,7 @@ OpSchema transposition() {
     for (std::int64_t& axis : perm) axis = inner[static_cast<std::size_t>(axis)];
     return x.graph().apply(x.op(), {x.operand(0)}, TransposeAttributes{perm});
   };
-  s.samples = [](std::mt19937_64& random) {
+  s.samples = [](RandomEngine& random) {
     Ints perm{0, 1, 2, 3};
     std::shuffle(perm.begin(), perm.end(), random);
     return std::vector<OpSample>{
@@ -213,7 +213,7 @@ OpSchema concatenation() {
   s.simpler = [](std::span<const Expr> operands, const Attributes&) -> std::optional<Expr> {
     return operands.size() == 1 ? std::optional(operands[0]) : std::nullopt;
   };
-  s.samples = [](std::mt19937_64& random) {
+  s.samples = [](RandomEngine& random) {
     const std::int64_t n = random_extent(random, 1, 4);
     return std::vector<OpSample>{
         {{{.dims = {2, 3}}, {.dims = {2, n}}}, AxisAttributes{1}},

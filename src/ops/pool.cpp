@@ -78,7 +78,7 @@ OpSchema max_pool_schema() {
   s.infer = [](std::span<const Type> operands, const Attributes& attributes) {
     return Type{operands[0].dtype, pooled("max_pool", operands[0].shape, attributes.as<PoolAttributes>())};
   };
-  s.samples = [](std::mt19937_64&) {
+  s.samples = [](RandomEngine&) {
     std::vector<OpSample> all;
     for (const PoolAttributes& a : geometries()) all.push_back({{distinct({2, 2, 6, 5})}, a});
     all.push_back({{distinct({2, 3, 8})}, PoolAttributes{{3}, {2}, {1}, {0}, {1}, false}});
@@ -105,7 +105,7 @@ OpSchema max_pool_vjp_schema() {
       infer::fail("max_pool_vjp", fmt::format("g must have the shape of the pooled x, {}, but is {}", to_string(expected), to_string(operands[1].shape)));
     return operands[0];
   };
-  s.samples = [](std::mt19937_64&) {
+  s.samples = [](RandomEngine&) {
     std::vector<OpSample> all;
     all.push_back({{distinct({2, 2, 6, 5}), {.dims = {2, 2, 3, 2}}}, geometries()[0]});
     all.push_back({{distinct({2, 2, 6, 5}), {.dims = {2, 2, 3, 3}}}, geometries()[1]});
@@ -132,7 +132,7 @@ OpSchema max_pool_jvp_schema() {
       infer::fail("max_pool_jvp", fmt::format("x {} and t {} must have one shape", to_string(operands[0].shape), to_string(operands[1].shape)));
     return Type{operands[0].dtype, pooled("max_pool_jvp", operands[0].shape, attributes.as<PoolAttributes>())};
   };
-  s.samples = [](std::mt19937_64&) {
+  s.samples = [](RandomEngine&) {
     std::vector<OpSample> all;
     for (const PoolAttributes& a : geometries()) all.push_back({{distinct({2, 2, 6, 5}), {.dims = {2, 2, 6, 5}}}, a});
     return all;
@@ -156,7 +156,7 @@ OpSchema avg_pool_schema() {
   s.infer = [](std::span<const Type> operands, const Attributes& attributes) {
     return Type{operands[0].dtype, pooled("avg_pool", operands[0].shape, attributes.as<AvgPoolAttributes>())};
   };
-  s.samples = [](std::mt19937_64&) {
+  s.samples = [](RandomEngine&) {
     std::vector<OpSample> all;
     for (const bool counted : {false, true})
       for (const PoolAttributes& a : geometries())
@@ -187,7 +187,7 @@ OpSchema avg_pool_vjp_schema() {
       infer::fail("avg_pool_vjp", fmt::format("g {} is no pooling of spatial {}", to_string(g), to_string(a.spatial)));
     return Type{operands[0].dtype, std::move(result)};
   };
-  s.samples = [](std::mt19937_64&) {
+  s.samples = [](RandomEngine&) {
     return std::vector<OpSample>{{{{.dims = {2, 2, 3, 2}}}, AvgPoolVjpAttributes{{2, 2}, {2, 2}, {0, 0}, {0, 0}, {1, 1}, false, false, {6, 5}}},
                                  {{{.dims = {2, 2, 3, 3}}}, AvgPoolVjpAttributes{{3, 3}, {2, 2}, {1, 1}, {1, 1}, {1, 1}, false, true, {6, 5}}}};
   };

@@ -84,7 +84,7 @@ OpSchema reduction(std::string name, std::string doc, SampleOperand values) {
   s.doc = std::move(doc) + " over `axes` (empty: all); `keep` leaves extents of 1";
   s.operands = {{"x"}};
   s.attributes = &attr_type<ReduceAttributes>();
-  s.samples = [values = std::move(values)](std::mt19937_64& random) {
+  s.samples = [values = std::move(values)](RandomEngine& random) {
     const auto x = [&](Dims dims) {
       SampleOperand operand = values;
       operand.dims = std::move(dims);
@@ -165,7 +165,7 @@ OpSchema arg(std::string name, std::string doc) {
   s.doc = std::move(doc);
   s.operands = {{"x"}};
   s.attributes = &attr_type<ArgAttributes>();
-  s.samples = [](std::mt19937_64& random) {
+  s.samples = [](RandomEngine& random) {
     const std::int64_t n = random_extent(random, 2, 5);
     return std::vector<OpSample>{
         {{{.dims = {2, 5}, .gap = 0.05}}, ArgAttributes{1, false}},

@@ -98,7 +98,7 @@ OpSchema slicing() {
         std::all_of(slice.steps.begin(), slice.steps.end(), [](std::int64_t step) { return step > 0; });
     return same_dims(result, x.shape()) && forward ? std::optional(x) : std::nullopt;
   };
-  s.samples = [](std::mt19937_64& random) {
+  s.samples = [](RandomEngine& random) {
     const std::int64_t n = random_extent(random, 3, 6);
     return std::vector<OpSample>{
         {{{.dims = {2, 5}}}, SliceAttributes{{1}, {1}, {4}, {1}}},

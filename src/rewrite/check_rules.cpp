@@ -1,12 +1,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <random>
 
 #include "rewrite/check_items.hpp"
 #include "rewrite/check_patterns.hpp"
 #include "rewrite/check_terms.hpp"
 #include "rewrite/match.hpp"
+#include "rulegrad/random_engine.hpp"
 #include "rulegrad/rule_text.hpp"
 #include "support/text.hpp"
 
@@ -226,7 +226,7 @@ void check_class_on_samples(Checking& checking, const CompositeOp& op) {
   if (op.op_class != "activation") return;
   const OpSchema* schema = checking.trial_operators().find(op.name);
   if (schema == nullptr || !schema->samples) return;
-  std::mt19937_64 random(7);
+  RandomEngine random(7);
   for (const OpSample& sample : schema->samples(random)) {
     std::vector<Type> types;
     for (const SampleOperand& operand : sample.operands) types.push_back({DType::float64, Shape::of(operand.dims)});

@@ -11,6 +11,7 @@
 #include "rewrite/match.hpp"
 #include "rulegrad/error.hpp"
 #include "rulegrad/leaves.hpp"
+#include "rulegrad/random_engine.hpp"
 #include "support/text.hpp"
 
 namespace rulegrad {
@@ -138,7 +139,7 @@ std::shared_ptr<const OpSchema> make_composite(const CompositeOp& definition, st
       throw Error(error.code(), fmt::format("[{}] {}", definition.name, error.what()));
     }
   };
-  schema->samples = [infer = schema->infer, count = definition.parameters.size(), data](std::mt19937_64&) {
+  schema->samples = [infer = schema->infer, count = definition.parameters.size(), data](RandomEngine&) {
     return samples_of(infer, count, data);
   };
   return schema;

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <optional>
-#include <random>
 
 #include "rewrite/match.hpp"
 #include "rulegrad/error.hpp"
+#include "rulegrad/random_engine.hpp"
 
 namespace rulegrad {
 namespace {
@@ -118,7 +118,7 @@ Attributes RuleSamples::with_pattern(const OpSchema& op, const Term* call, const
 }
 
 std::vector<RuleSamples::Grown> RuleSamples::grow_operation(const OpSchema& op, const Term* call, const Type* type, const Bound& bound, int depth) {
-  std::mt19937_64 random(7);
+  RandomEngine random(7);
   std::vector<Grown> result;
   const auto keep = [&](std::vector<Grown> more) {
     for (Grown& grown : more)

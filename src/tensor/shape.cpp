@@ -19,10 +19,17 @@ std::string to_string(std::span<const std::int64_t> dims) {
   return fmt::format("[{}]", fmt::join(dims.begin(), dims.end(), ", "));
 }
 
+std::string to_string(const Dims& dims) { return to_string(std::span<const std::int64_t>(dims)); }
+
 std::string to_string(Dim dim) {
   if (!dim.batch) return fmt::format("{}", dim.factor);
   return dim.factor == 1 ? "B" : fmt::format("{}*B", dim.factor);
 }
+
+Shape::Shape(std::initializer_list<Dim> dims) : Shape(std::vector<Dim>(dims)) {}
+
+Shape::Shape(std::vector<Dim> dims, bool sampled)
+    : dims_(dims.empty() ? nullptr : std::make_shared<const std::vector<Dim>>(std::move(dims))), sampled_(sampled) {}
 
 Shape Shape::of(std::span<const std::int64_t> dims) {
   return Shape(std::vector<Dim>(dims.begin(), dims.end()));

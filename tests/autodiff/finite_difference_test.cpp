@@ -3,13 +3,13 @@
 
 #include <algorithm>
 #include <cmath>
-#include <random>
 #include <set>
 #include <string>
 
 #include "rulegrad/error.hpp"
 #include "rulegrad/gradient.hpp"
 #include "rulegrad/program.hpp"
+#include "rulegrad/random_engine.hpp"
 #include "support/samples.hpp"
 
 using namespace rulegrad;
@@ -32,7 +32,7 @@ double dot(const Tensor& a, const Tensor& b) {
   return sum;
 }
 
-void check_sample(const OpSchema& op, const OpSample& sample, std::mt19937_64& random) {
+void check_sample(const OpSchema& op, const OpSample& sample, RandomEngine& random) {
   Graph graph(DType::float64);
   const testing::Instance instance = testing::instantiate(graph, op, sample, random);
   if (!is_floating(instance.result.dtype())) return;
@@ -79,7 +79,7 @@ void check_sample(const OpSchema& op, const OpSample& sample, std::mt19937_64& r
 }  // namespace
 
 TEST_CASE("the derivative of every operator agrees with finite differences on every sample") {
-  std::mt19937_64 random(7);
+  RandomEngine random(7);
   int operators = 0;
   for (const auto& op : Operators::builtin().all()) {
     if (without_derivative.contains(op->name)) continue;
@@ -96,7 +96,7 @@ TEST_CASE("the derivative of every operator agrees with finite differences on ev
 TEST_CASE("operators are closed under their own derivatives") {
   // The derivative of a derivative is built for every operator; that the numbers are right follows from the first
   // test, because the operators that appear are among those it covers.
-  std::mt19937_64 random(8);
+  RandomEngine random(8);
   for (const auto& op : Operators::builtin().all()) {
     if (without_derivative.contains(op->name)) continue;
     for (const OpSample& sample : op->samples(random)) {

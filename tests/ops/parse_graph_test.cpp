@@ -4,13 +4,13 @@
 #include <cmath>
 #include <doctest/doctest.h>
 #include <limits>
-#include <random>
 #include <string>
 
 #include "rulegrad/error.hpp"
 #include "rulegrad/leaves.hpp"
 #include "rulegrad/op_attributes.hpp"
 
+#include "rulegrad/random_engine.hpp"
 #include "support/samples.hpp"
 
 using namespace rulegrad;
@@ -38,7 +38,7 @@ void check_round_trip(Graph& graph, const std::vector<Expr>& roots) {
 /// A random expression over values [B, n]: arithmetic, constants of all sizes, movement within samples.
 struct RandomGraph {
   Graph graph;
-  std::mt19937_64 random;
+  RandomEngine random;
   std::vector<Expr> values;
 
   RandomGraph(std::uint64_t seed) : random(seed) {
@@ -121,7 +121,7 @@ TEST_CASE("random graphs print, parse and print alike, and are the same nodes in
 }
 
 TEST_CASE("every operator's samples print and parse, with all kinds of attributes") {
-  std::mt19937_64 random(5);
+  RandomEngine random(5);
   for (const auto& op : Operators::builtin().all()) {
     if (!op->samples) continue;
     for (const OpSample& sample : op->samples(random)) {

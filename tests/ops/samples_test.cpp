@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <doctest/doctest.h>
 #include <map>
-#include <random>
 #include <set>
 #include <string>
 
@@ -11,6 +10,7 @@
 #include "rulegrad/expr.hpp"
 #include "rulegrad/op_attributes.hpp"
 #include "rulegrad/operators.hpp"
+#include "rulegrad/random_engine.hpp"
 
 using namespace rulegrad;
 
@@ -60,7 +60,7 @@ std::optional<Type> infer(const OpSchema& op, const std::vector<Type>& types, co
 }  // namespace
 
 TEST_CASE("every operator has a sentence of documentation and valid samples") {
-  std::mt19937_64 random(1);
+  RandomEngine random(1);
   for (const auto& op : Operators::builtin().all()) {
     INFO("operator ", op->name);
     CHECK(!op->doc.empty());
@@ -77,7 +77,7 @@ TEST_CASE("every operator has a sentence of documentation and valid samples") {
 }
 
 TEST_CASE("samples keep their values distinct where a kink or a tie would spoil a difference") {
-  std::mt19937_64 random(2);
+  RandomEngine random(2);
   for (const auto& op : Operators::builtin().all()) {
     if (!op->samples) continue;
     for (const OpSample& sample : op->samples(random))
@@ -93,7 +93,7 @@ TEST_CASE("samples keep their values distinct where a kink or a tie would spoil 
 
 TEST_CASE("with the batch in front, inference gives what it gives for the batch's extent, or refuses") {
   std::set<std::string> never;
-  std::mt19937_64 random(3);
+  RandomEngine random(3);
   for (const auto& op : Operators::builtin().all()) {
     if (!op->samples) continue;
     bool accepted = false;

@@ -2,13 +2,13 @@
 // operands.
 #include <cmath>
 #include <doctest/doctest.h>
-#include <random>
 #include <set>
 #include <string>
 
 #include "rulegrad/kernel.hpp"
 #include "rulegrad/operators.hpp"
 #include "rulegrad/program.hpp"
+#include "rulegrad/random_engine.hpp"
 
 using namespace rulegrad;
 
@@ -18,7 +18,7 @@ namespace {
 const std::set<std::string> without_kernel{"input",        "constant",    "grad",          "vjp",
                                            "sample_index", "batch_index", "reduce_samples"};
 
-Tensor draw(std::mt19937_64& random, const SampleOperand& operand) {
+Tensor draw(RandomEngine& random, const SampleOperand& operand) {
   std::uniform_real_distribution<double> real(operand.low, operand.high);
   std::uniform_int_distribution<std::int64_t> whole(static_cast<std::int64_t>(std::ceil(operand.low)),
                                                     static_cast<std::int64_t>(std::floor(operand.high)));
@@ -88,7 +88,7 @@ double distance(const Tensor& a, const Tensor& b) {
 
 template <class F>
 void for_each_sample(F&& f) {
-  std::mt19937_64 random(11);
+  RandomEngine random(11);
   for (const auto& op : Operators::builtin().all()) {
     if (without_kernel.contains(op->name)) continue;
     INFO("operator ", op->name);
@@ -151,7 +151,7 @@ TEST_CASE("a sample axis on any operands gives what the samples give one by one"
   constexpr std::size_t samples = 3;
   int merged = 0, mapped = 0;
   for_each_sample(
-      [&](const OpSchema& op, const OpSample& sample, const std::vector<Tensor>&, std::mt19937_64& random) {
+      [&](const OpSchema& op, const OpSample& sample, const std::vector<Tensor>&, RandomEngine& random) {
         const std::size_t arity = std::min<std::size_t>(sample.operands.size(), 3);
         for (std::size_t sampled = 1; sampled < std::size_t{1} << arity; ++sampled) {
           std::vector<std::vector<Tensor>> singles(samples);

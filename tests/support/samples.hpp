@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <random>
 #include <vector>
 
 #include "rulegrad/expr.hpp"
+#include "rulegrad/random_engine.hpp"
 #include "rulegrad/schema.hpp"
 #include "rulegrad/tensor.hpp"
 
@@ -13,7 +13,7 @@
 namespace rulegrad::testing {
 
 /// Values of a sample operand; with a gap, each at least that far from the others, from 0 and from the range's ends.
-inline Tensor draw(const SampleOperand& operand, DType real, std::mt19937_64& random) {
+inline Tensor draw(const SampleOperand& operand, DType real, RandomEngine& random) {
   const std::int64_t count = element_count(operand.dims);
   std::vector<double> values(static_cast<std::size_t>(count));
   if (!is_floating(operand.dtype)) {
@@ -47,7 +47,7 @@ struct Instance {
   Expr result;
 };
 
-inline Instance instantiate(Graph& graph, const OpSchema& op, const OpSample& sample, std::mt19937_64& random) {
+inline Instance instantiate(Graph& graph, const OpSchema& op, const OpSample& sample, RandomEngine& random) {
   Instance instance;
   for (std::size_t i = 0; i < sample.operands.size(); ++i) {
     const SampleOperand& operand = sample.operands[i];

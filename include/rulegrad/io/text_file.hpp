@@ -1,13 +1,13 @@
 #pragma once
 
-#include <filesystem>
+#include <string>
 #include <string_view>
 
 namespace [[gnu::visibility("default")]] rulegrad {
 namespace io {
 
 /// Writes `text` to `path` whole or not at all: a file that was there stays as it was when this fails. Throws Error(io).
-void write_text(const std::filesystem::path& path, std::string_view text);
+void write_text(const std::string& path, std::string_view text);
 
 }  // namespace io
 }  // namespace rulegrad

@@ -78,7 +78,7 @@ Model::Parts build(const ModelFile& file, const LoadOptions& options, TensorRead
   return parts;
 }
 
-Model load(const std::filesystem::path& path, const LoadOptions& options) {
+Model load(const std::string& path, const LoadOptions& options) {
   const ModelFile file = parse_model_file(path);
   try {
     check_opset(file);
@@ -94,13 +94,13 @@ Model load(const std::filesystem::path& path, const LoadOptions& options) {
     parts.files.insert(parts.files.begin(), path);
     return Model(std::move(parts));
   } catch (const Error& error) {
-    throw Error(error.code(), fmt::format("cannot load '{}': {}", path.string(), error.what()));
+    throw Error(error.code(), fmt::format("cannot load '{}': {}", path, error.what()));
   }
 }
 
 }  // namespace
 
-Model load_onnx(const std::filesystem::path& path, const LoadOptions& options) {
+Model load_onnx(const std::string& path, const LoadOptions& options) {
   if (!is_floating(options.dtype))
     throw Error(ErrorCode::dtype,
                 fmt::format("LoadOptions::dtype is {}: networks compute in float32 or float64",
@@ -109,15 +109,15 @@ Model load_onnx(const std::filesystem::path& path, const LoadOptions& options) {
     return load(path, options);
   } catch (const std::bad_alloc&) {
     throw Error(ErrorCode::model,
-                fmt::format("cannot load '{}': what it describes does not fit into memory", path.string()));
+                fmt::format("cannot load '{}': what it describes does not fit into memory", path));
   } catch (const std::length_error&) {
     throw Error(
         ErrorCode::model,
-        fmt::format("cannot load '{}': what it describes is larger than any array can be", path.string()));
+        fmt::format("cannot load '{}': what it describes is larger than any array can be", path));
   }
 }
 
-ModelSummary inspect_onnx(const std::filesystem::path& path) {
+ModelSummary inspect_onnx(const std::string& path) {
   return describe_model(parse_model_file(path));
 }
 

@@ -131,12 +131,12 @@ onnx::ModelProto Writer::write() {
 
 namespace rulegrad {
 
-void save_onnx(const std::filesystem::path& path, std::span<const Expr> outputs, const SaveOptions& options) {
+void save_onnx(const std::string& path, std::span<const Expr> outputs, const SaveOptions& options) {
   if (outputs.empty()) throw Error(ErrorCode::model, "there is no output to save");
   std::string bytes;
   if (!io::Writer(outputs, options).write().SerializeToString(&bytes))
     throw Error(ErrorCode::model,
-                fmt::format("'{}' would be larger than the 2 GB that an ONNX file can have", path.string()));
+                fmt::format("'{}' would be larger than the 2 GB that an ONNX file can have", path));
   io::write_atomically(path, {std::as_bytes(std::span(bytes))}, "write the model");
 }
 

@@ -198,9 +198,9 @@ DType mapped_dtype(int onnx_type, DType real, const std::string& what) {
   });
 }
 
-std::vector<std::filesystem::path> TensorReader::external_files() const {
-  std::vector<std::filesystem::path> files;
-  for (const auto& [location, file] : external_) files.push_back(file_.path.parent_path() / location);
+std::vector<std::string> TensorReader::external_files() const {
+  std::vector<std::string> files;
+  for (const auto& [location, file] : external_) files.push_back((file_.path.parent_path() / location).string());
   return files;
 }
 

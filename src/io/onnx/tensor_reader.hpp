@@ -24,7 +24,7 @@ class TensorReader {
   /// allowed. Borrows mapped memory where it can.
   [[nodiscard]] Tensor read(const onnx::TensorProto& tensor, const std::string& name);
   /// The files beside the model that were read so far.
-  [[nodiscard]] std::vector<std::filesystem::path> external_files() const;
+  [[nodiscard]] std::vector<std::string> external_files() const;
 
  private:
   struct Source {

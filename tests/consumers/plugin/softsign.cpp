@@ -34,7 +34,7 @@ OpSchema softsign() {
   op.infer = [](std::span<const Type> operands, const Attributes&) { return operands[0]; };
   op.derivatives = parse_rules(
       "rulegrad 1\nrules d {\n  vjp(y: softsign(x), g) => g * y.slope / ((y.slope + abs(x)) * (y.slope + abs(x)))\n}\n", "softsign.rules").rule_sets[0].rules;
-  op.samples = [](std::mt19937_64&) { return std::vector<OpSample>{{{{.dims = {2, 3}, .gap = 0.01}}, SoftsignAttributes{0.5}}}; };
+  op.samples = [](RandomEngine&) { return std::vector<OpSample>{{{{.dims = {2, 3}, .gap = 0.01}}, SoftsignAttributes{0.5}}}; };
   return op;
 }
 
