@@ -43,6 +43,9 @@ struct Instruction {
   std::vector<ValueId> operands;
   std::vector<ValueId> results;  ///< one, unless the planner made it of several operations
 
+  /// Of a contraction: what reads its result looks through it for values that are not finite.
+  bool checked_by_reader = false;
+
   [[nodiscard]] ValueId result() const { return results.front(); }
 };
 
@@ -55,7 +58,7 @@ struct Flow {
   std::vector<Instruction> instructions;
   std::vector<ValueId> outputs;
 
-  std::size_t folded_constants = 0, folded_bytes = 0;
+  std::size_t folded_constants = 0, folded_bytes = 0, fused = 0;
   std::vector<std::string> large_folds;
 
   /// The value whose memory this one has.
