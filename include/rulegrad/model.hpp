@@ -95,12 +95,12 @@ class Model {
   ~Model();
 
   /// Every value name and node name of the file is a name of its node here.
-  /// Throws Error(invalid_argument) for a model that was moved from, as do `head` and whatever takes a model.
+  /// Throws Error(invalid_argument) for a model that was moved from, as do `inputs`, `outputs`, `head` and whatever takes a model.
   [[nodiscard]] Graph& graph() const;
   /// Without the weights that old files list among their inputs. Runs take them by these names.
-  [[nodiscard]] const std::vector<ModelInput>& inputs() const { return parts_.inputs; }
+  [[nodiscard]] const std::vector<ModelInput>& inputs() const { return (void)graph(), parts_.inputs; }
   /// In the order of the file.
-  [[nodiscard]] const std::vector<ModelOutput>& outputs() const { return parts_.outputs; }
+  [[nodiscard]] const std::vector<ModelOutput>& outputs() const { return (void)graph(), parts_.outputs; }
   /// The output itself (`probability`), or, where a softmax, log-softmax or sigmoid ends the model, what it
   /// is applied to (`logit`), in the shape of the output. Throws Error(invalid_argument) if there is no such
   /// output.
