@@ -88,8 +88,9 @@ def render():
         made[page] = "\n".join(lines).rstrip("\n") + "\n"
         types = [entry.name for entry in header.entries if entry.kind == "type"]
         free = list(dict.fromkeys(entry.name for entry in header.entries if entry.kind == "function" and not entry.name.startswith("operator")))
-        named = ", ".join(f"`{one}`" for one in [*types, *free][:8]) + (", ..." if len(types) + len(free) > 8 else "")
-        index.append(f"| [{name}]({page}) | {named} |")
+        named = list(dict.fromkeys([*types, *free]))
+        holds = ", ".join(f"`{one}`" for one in named[:8]) + (", ..." if len(named) > 8 else "")
+        index.append(f"| [{name}]({page}) | {holds} |")
     made["README.md"] = "\n".join([
         "# The public headers", "", "Written from the headers by `scripts/api_reference.py`; `rulegrad/rulegrad.hpp` includes what most programs need.",
         "Shapes are written outermost axis first, with B for the batch.", "", "| header | holds |", "|---|---|", *index, "",

@@ -43,7 +43,7 @@ def without_templates(text):
 def classify(text):
     """What a declaration declares: (kind, name)."""
     plain = re.sub(r"\[\[.*?\]\]", "", without_templates(text))
-    plain = re.sub(r"^(template|requires(\s*\(.*?\)(?=\s*\w))?)\s*", "", plain.strip()).strip()
+    plain = re.sub(r"^(template\s*|requires\s*\(.*?\)\s*(?=(constexpr|auto|\w))|requires\s+\w+\s+)+", "", plain.strip()).strip()
     alias = re.match(r"using\s+(\w+)\s*=", plain)
     if alias:
         return "alias", alias.group(1)

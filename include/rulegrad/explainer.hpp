@@ -97,6 +97,7 @@ class Explainer {
   /// `Program::compile` do, and Error(unknown_name) for nodes.
   Explainer(const Model& model, std::string_view method, const ExplainerOptions& options = {});
   Explainer(const Model& model, std::initializer_list<std::string_view> methods, const ExplainerOptions& options = {});
+  Explainer(const Model& model, std::span<const std::string> methods, const ExplainerOptions& options = {});
   Explainer(const Model& model, std::span<const AnalyzerCall> methods, const ExplainerOptions& options = {});
 
   /// Explains a batch of samples: the value of the model's only input, [N, ...].

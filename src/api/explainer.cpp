@@ -204,6 +204,9 @@ Explainer::Explainer(const Model& model, std::string_view method, const Explaine
 Explainer::Explainer(const Model& model, std::initializer_list<std::string_view> methods, const ExplainerOptions& options)
     : Explainer(compile_texts(model, std::span(methods.begin(), methods.size()), options)) {}
 
+Explainer::Explainer(const Model& model, std::span<const std::string> methods, const ExplainerOptions& options)
+    : Explainer(compile_texts(model, std::vector<std::string_view>(methods.begin(), methods.end()), options)) {}
+
 Explainer::Explainer(const Model& model, std::span<const AnalyzerCall> methods, const ExplainerOptions& options) {
   const Registry shipped = options.registry == nullptr ? Registry{} : *options.registry;
   std::vector<std::string> labels = labels_of(methods);
