@@ -9,6 +9,8 @@
 #include "rulegrad/kernel.hpp"
 #include "rulegrad/program.hpp"
 
+#include "runtime/constants.hpp"
+
 namespace rulegrad {
 
 using ValueId = std::uint32_t;
@@ -32,7 +34,7 @@ struct ProgramInput {
 
 struct ProgramConstant {
   std::string name;  ///< empty if the graph has none
-  Tensor value;
+  std::shared_ptr<Constant> constant;
 };
 
 struct Instruction {
@@ -53,7 +55,8 @@ struct Flow {
   std::vector<Instruction> instructions;
   std::vector<ValueId> outputs;
 
-  std::size_t folded_constants = 0, folded_bytes = 0;
+  std::vector<std::shared_ptr<const Tensor>> fresh;  ///< computed by this compilation; a plan decides whether they stay
+  std::size_t folded_constants = 0;
   std::vector<std::string> large_folds;
 
   /// The value whose memory this one has.

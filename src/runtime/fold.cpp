@@ -33,18 +33,22 @@ namespace {
 
 class Folder {
  public:
-  Folder(const std::vector<Expr>& order, const std::unordered_set<Expr>& wanted, const Kernels& kernels,
-         bool check_finite)
-      : order_(order), wanted_(wanted), kernels_(kernels), check_finite_(check_finite) {}
+  Folder(const std::vector<Expr>& order, const std::unordered_set<Expr>& wanted, const Kernels& kernels, bool check_finite, ConstantStore& store)
+      : order_(order), wanted_(wanted), kernels_(kernels), check_finite_(check_finite), store_(store) {}
 
-  std::unordered_map<Expr, Tensor> run() {
+  std::unordered_map<Expr, std::shared_ptr<Constant>> run(std::vector<std::shared_ptr<const Tensor>>& fresh) {
     count_users();
     for (const Expr expr : order_) {
-      if (!users_.contains(expr) || expr.is("constant")) continue;
-      values_.insert_or_assign(expr, value_of(expr));
+      if (!users_.contains(expr)) continue;
+      const auto& constant = constants_.emplace(expr, constant_of(expr)).first->second;
+      if (constant->is_stored()) continue;
+      if (!constant->computed_before()) values_.emplace(expr, constant->value());
       release_operands(expr);
     }
-    return std::move(values_);
+    std::unordered_map<Expr, std::shared_ptr<Constant>> folded;
+    for (const Expr expr : wanted_) folded.emplace(expr, constants_.at(expr));
+    for (auto& [expr, value] : values_) fresh.push_back(std::move(value));
+    return folded;
   }
 
  private:
@@ -67,38 +71,41 @@ class Folder {
     }
   }
 
-  Tensor value_of(Expr expr) {
-    const auto kernel = kernels_.at(expr.op().name);
-    std::vector<Tensor> operands;
-    for (const Expr operand : expr.operands()) {
-      const ReadThrough read = read_through(*kernel, operand);
-      if (read.as_scalar)
-        operands.push_back(fill_scalar(read.expr));
-      else if (read.expr.is("constant"))
-        operands.push_back(read.expr.attributes<ConstantAttributes>().value);
-      else
-        operands.push_back(values_.at(read.expr));
+  std::shared_ptr<Constant> constant_of(Expr expr) {
+    if (expr.is("constant")) {
+      auto constant = store_.stored(expr.attributes<ConstantAttributes>().value);
+      if (check_finite_) constant->require_finite(describe(expr));
+      return constant;
     }
-    const Dims dims = *expr.shape().static_dims();
-    if (keeps_elements(*kernel, expr)) return operands[0].reshaped(dims);
-    return compute(*kernel, describe(expr), operands, {expr.dtype(), Shape::of(dims)}, expr.attributes(),
-                   check_finite_);
+    Derivation derivation{.kernel = kernels_.at(expr.op().name),
+                          .attributes = expr.attributes(),
+                          .dtype = expr.dtype(),
+                          .dims = *expr.shape().static_dims(),
+                          .check_finite = check_finite_};
+    derivation.same_elements = keeps_elements(*derivation.kernel, expr);
+    for (const Expr operand : expr.operands()) {
+      const ReadThrough read = read_through(*derivation.kernel, operand);
+      derivation.operands.push_back(read.as_scalar ? store_.stored(fill_scalar(read.expr)) : constants_.at(read.expr));
+    }
+    return store_.derived(std::move(derivation), describe(expr));
   }
 
   const std::vector<Expr>& order_;
   const std::unordered_set<Expr>& wanted_;
   const Kernels& kernels_;
   bool check_finite_;
+  ConstantStore& store_;
   std::unordered_map<Expr, std::size_t> users_;
-  std::unordered_map<Expr, Tensor> values_;
+  std::unordered_map<Expr, std::shared_ptr<Constant>> constants_;
+  std::unordered_map<Expr, std::shared_ptr<const Tensor>> values_;  ///< of those that were computed now, while they are wanted
 };
 
 }  // namespace
 
-std::unordered_map<Expr, Tensor> fold_constants(const std::vector<Expr>& order,
-                                                const std::unordered_set<Expr>& wanted,
-                                                const Kernels& kernels, bool check_finite) {
-  return Folder(order, wanted, kernels, check_finite).run();
+std::unordered_map<Expr, std::shared_ptr<Constant>> fold_constants(const std::vector<Expr>& order, const std::unordered_set<Expr>& wanted,
+                                                                  const Kernels& kernels, bool check_finite, ConstantStore& store,
+                                                                  std::vector<std::shared_ptr<const Tensor>>& fresh) {
+  return Folder(order, wanted, kernels, check_finite, store).run(fresh);
 }
 
 }  // namespace rulegrad

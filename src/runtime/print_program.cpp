@@ -53,7 +53,7 @@ class Printing {
     if (flow_.values[value].source == Source::input) return fmt::format("'{}'", flow_.inputs[index].name);
     if (flow_.values[value].source == Source::instruction) return fmt::format("%{}", index);
     const ProgramConstant& constant = flow_.constants[index];
-    if (constant.value.rank() == 0) return shortest(constant.value.at(0));
+    if (constant.constant->dims().empty()) return shortest(constant.constant->value()->at(0));
     return constant.name.empty() ? fmt::format("c{}", index) : fmt::format("'{}'", constant.name);
   }
 

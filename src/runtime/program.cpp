@@ -58,10 +58,18 @@ std::shared_ptr<const Plan> Program::Data::plan(const Extents& extents) const {
   auto made = std::make_shared<Plan>();
   made->extents = extents;
   made->threads = threads;
-  make_plan(flow, storage, {reuse_memory, precision, kept}, *made);
+  make_plan(flow, storage, {reuse_memory, precision, kept_}, *made);
+  for (const auto& [address, memory] : kept_) store->note(memory);
+  flow.fresh.clear();
+  store->trim();
   if (plans_.size() == kept_plans) plans_.erase(plans_.begin());
   plans_.push_back(std::move(made));
   return plans_.back();
+}
+
+void Program::Data::add_kept(KeptByAddress& all) const {
+  const std::lock_guard lock(plans_mutex_);
+  all.insert(kept_.begin(), kept_.end());
 }
 
 void Program::Data::execute(const Plan& plan, std::span<std::byte* const> bases, std::byte* arena,
@@ -121,7 +129,8 @@ Program Program::compile(std::span<const Expr> outputs, const CompileOptions& op
     data->staged = std::make_shared<const Staged>(simple.outputs, inner);
     return Program(std::move(data));
   }
-  data->flow = with_layouts(flow_of(simple.outputs, options, simple.renewed));
+  data->store = store_of(simple.outputs[0].graph());
+  data->flow = with_layouts(flow_of(simple.outputs, options, simple.renewed), *data->store);
   data->precision = options.precision;
   data->storage = assign_storage(data->flow, options.reuse_memory);
   data->check_finite = options.check_finite;
@@ -209,7 +218,7 @@ std::vector<Tensor> Program::run(const Inputs& inputs, const std::span<const Out
         bases[s] = const_cast<std::byte*>(bound.tensors[storage.index]->data());
         break;
       case Home::constant:
-        bases[s] = const_cast<std::byte*>(flow.constants[storage.index].value.data());
+        bases[s] = const_cast<std::byte*>(plan->constants[storage.index]);
         break;
       case Home::output:
         if (buffers != nullptr) {
@@ -236,12 +245,16 @@ std::vector<Tensor> Program::run(const Inputs& inputs, const std::span<const Out
         std::memcpy(buffer.data, bases[s], static_cast<std::size_t>(buffer.count) * size_of(buffer.dtype));
       continue;
     }
-    const Tensor& memory = storage.home == Home::input      ? *bound.tensors[storage.index]
-                           : storage.home == Home::constant ? flow.constants[storage.index].value
-                                                            : *written[storage.index];
+    const Tensor memory = storage.home == Home::input      ? *bound.tensors[storage.index]
+                          : storage.home == Home::constant ? *flow.constants[storage.index].constant->value()
+                                                           : *written[storage.index];
     results.push_back(memory.reshaped(dims_of(flow.outputs[i])));
   }
   return results;
+}
+
+void add_bytes(const KeptByAddress& kept, ProgramStats& stats) {
+  for (const auto& [address, memory] : kept) (memory.is_form ? stats.packed_bytes : stats.folded_bytes) += memory.bytes;
 }
 
 std::vector<Type> Program::output_types() const {
@@ -259,7 +272,9 @@ ProgramStats Program::stats(const Extents& extents) const {
                     [](const Instruction& instruction) { return instruction.kernel->contraction; }));
   stats.in_place = data_->storage.in_place;
   stats.folded_constants = flow.folded_constants;
-  stats.folded_bytes = flow.folded_bytes;
+  KeptByAddress kept;
+  data_->add_kept(kept);
+  add_bytes(kept, stats);
   stats.large_folds = flow.large_folds;
   stats.arena_bytes = plan->arena_bytes;
   stats.unplanned_bytes = plan->unplanned_bytes;

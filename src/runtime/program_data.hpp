@@ -19,7 +19,7 @@ struct Program::Data {
   /// Set: the program holds sample loops, and this is all of it.
   std::shared_ptr<const Staged> staged;
   std::vector<Type> output_types;
-  Flow flow;
+  mutable Flow flow;  ///< its `fresh` constants go with the first plan, which keeps those that it reads
   StorageMap storage;
   Precision precision = Precision::exact;
   bool check_finite = true, check_inputs = true, check_outputs = true, reuse_memory = true, poison = false;
@@ -31,10 +31,14 @@ struct Program::Data {
   /// Calls the kernels in order; `bases` are the addresses of the storages.
   void execute(const Plan& plan, std::span<std::byte* const> bases, std::byte* arena, const std::stop_token& stop) const;
 
+  /// Adds the memory of constants that plans made so far read; in all it is that of the program.
+  void add_kept(KeptByAddress& all) const;
+
+  std::shared_ptr<ConstantStore> store;
   mutable ArenaPool arenas;
-  mutable KeptValues kept;  ///< what plans share
 
  private:
+  mutable KeptByAddress kept_;
   mutable std::mutex plans_mutex_;
   mutable std::vector<std::shared_ptr<const Plan>> plans_;  // latest last
 };
