@@ -47,6 +47,8 @@ struct KernelCall {
   MutableView result;
   const Attributes& attributes;
   std::span<std::byte> scratch;
+  /// Further results, of kernels that the planner made of several operations.
+  std::span<const MutableView> others = {};
 };
 
 /// How exact contractions have to be.

@@ -133,7 +133,7 @@ class Flattening {
       }
       const ValueId result = add_value(Source::instruction, flow_.instructions.size(), expr.type());
       flow_.instructions.push_back(
-          {expr.op().name, label_of(expr), kernel, expr.attributes(), std::move(operands), result});
+          {expr.op().name, label_of(expr), kernel, expr.attributes(), std::move(operands), {result}});
       ids_[expr] = result;
     }
   }

@@ -43,7 +43,9 @@ struct Instruction {
   std::shared_ptr<const Kernel> kernel;
   Attributes attributes;
   std::vector<ValueId> operands;
-  ValueId result;
+  std::vector<ValueId> results;  ///< one, unless the planner made it of several operations
+
+  [[nodiscard]] ValueId result() const { return results.front(); }
 };
 
 /// A program before memory is given to it: kernel calls in order, operands before users. Refers to no graph.

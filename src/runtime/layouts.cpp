@@ -74,14 +74,14 @@ class Layouts {
     const Blocks blocks = blocks_of(instruction);
     for (std::size_t k = 0; k < instruction.operands.size(); ++k)
       instruction.operands[k] = in(instruction.operands[k], blocks.operands[k]);
-    const ValueId old = instruction.result;
-    instruction.result = add(Source::instruction, new_.instructions.size(), type(old), blocks.result);
-    define(old, instruction.result);
+    const ValueId old = instruction.result();
+    instruction.results = {add(Source::instruction, new_.instructions.size(), type(old), blocks.result)};
+    define(old, instruction.result());
     new_.instructions.push_back(std::move(instruction));
   }
 
   Blocks blocks_of(const Instruction& instruction) const {
-    const Type& result = type(instruction.result);
+    const Type& result = type(instruction.result());
     if (instruction.kernel->layouts) {
       std::vector<Type> types;
       std::vector<std::int64_t> given;
@@ -98,7 +98,7 @@ class Layouts {
 
   /// Element by element: as the operands of the result's shape are, if any of them is blocked.
   std::optional<Blocks> follow(const Instruction& instruction) const {
-    const Type& result = type(instruction.result);
+    const Type& result = type(instruction.result());
     Blocks blocks{std::vector<std::int64_t>(instruction.operands.size(), 0), 0};
     for (const ValueId operand : instruction.operands)
       if (type(operand).shape.rank() == result.shape.rank()) blocks.result = std::max(blocks.result, block_of(operand));
@@ -136,7 +136,7 @@ class Layouts {
     }
     const ValueId result = add(Source::instruction, new_.instructions.size(), of, block);
     new_.instructions.push_back({"reorder", fmt::format("reorder to {}", block == 0 ? "rows" : fmt::format("blocks of {} channels", block)),
-                                 reorder(), {}, {from}, result});
+                                 reorder(), {}, {from}, {result}});
     return result;
   }
 

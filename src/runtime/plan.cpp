@@ -90,8 +90,8 @@ class Planning {
   void add_step(const Instruction& instruction) {
     PlannedStep step;
     for (const ValueId operand : instruction.operands) step.operand_storages.push_back(storage_.of[operand]);
-    step.result_storage = storage_.of[instruction.result];
-    if (!type_of(instruction.result).shape.sampled() || broadcasts_samples(instruction))
+    for (const ValueId result : instruction.results) step.result_storages.push_back(storage_.of[result]);
+    if (!type_of(instruction.result()).shape.sampled() || broadcasts_samples(instruction))
       call_once(instruction, step);
     else if (const auto rows = sampled_rows(instruction); !rows.empty())
       call_with_larger_batch(instruction, rows, step);
@@ -104,7 +104,7 @@ class Planning {
 
   void prepare(const Instruction& instruction, PlannedStep& step) {
     const Kernel& kernel = *instruction.kernel;
-    const KernelCall call{step.operands, step.result, instruction.attributes, {}};
+    const KernelCall call = step.call(instruction.attributes);
     StepConstants constants(constants_, storage_, step.operand_storages);
     if (kernel.prepare) step.prepared = kernel.prepare({call, options_.precision, constants});
     if (step.prepared)
@@ -118,13 +118,13 @@ class Planning {
   /// Kernels that know layouts are told them; those that broadcast see blocks of channels as one more axis.
   void show_layouts(const Instruction& instruction, PlannedStep& step) {
     const Kernel& kernel = *instruction.kernel;
-    const std::int64_t block = flow_.values[instruction.result].block;
+    const std::int64_t block = flow_.values[instruction.result()].block;
     if (kernel.access == Access::any) {
-      step.result.block = block;
+      for (std::size_t k = 0; k < step.results.size(); ++k) step.results[k].block = flow_.values[instruction.results[k]].block;
       for (std::size_t k = 0; k < step.operands.size(); ++k)
         step.operands[k].block = flow_.values[instruction.operands[k]].block;
     } else if (kernel.access == Access::broadcast && block != 0) {
-      const std::size_t rank = step.result.dims.size(), channel = rank - type_of(instruction.result).shape.rank() + 1;
+      const std::size_t rank = step.results.front().dims.size(), channel = rank - type_of(instruction.result()).shape.rank() + 1;
       for (ConstView& operand : step.operands) {
         const std::size_t missing = rank - operand.dims.size();
         // A number stays one; an array without the axis gets no block either.
@@ -132,7 +132,7 @@ class Planning {
           operand.dims = keep(kernels::blocked::shown_dims(
               operand.dims, channel >= missing ? channel - missing : operand.dims.size(), block));
       }
-      step.result.dims = keep(kernels::blocked::shown_dims(step.result.dims, channel, block));
+      for (MutableView& result : step.results) result.dims = keep(kernels::blocked::shown_dims(result.dims, channel, block));
     }
   }
 
@@ -141,7 +141,7 @@ class Planning {
 
   /// True if the sample axis may become the outermost axis that the kernel sees.
   bool broadcasts_samples(const Instruction& instruction) const {
-    if (type_of(instruction.result).shape.rank() >= most_axes) return false;
+    if (type_of(instruction.result()).shape.rank() >= most_axes) return false;
     switch (instruction.kernel->access) {
       case Access::broadcast:
         return true;
@@ -159,10 +159,10 @@ class Planning {
     if (!instruction.kernel->rows) return {};
     std::vector<Type> types;
     for (const ValueId operand : instruction.operands) types.push_back(type_of(operand));
-    const Shape& result = type_of(instruction.result).shape;
+    const Shape& result = type_of(instruction.result()).shape;
     std::vector<bool> is_row(types.size());
     for (const std::size_t k :
-         instruction.kernel->rows(types, type_of(instruction.result), instruction.attributes)) {
+         instruction.kernel->rows(types, type_of(instruction.result()), instruction.attributes)) {
       if (result.rank() == 0 || types[k].shape.rank() == 0 || types[k].shape[0] != result[0]) return {};
       is_row[k] = true;
     }
@@ -181,16 +181,16 @@ class Planning {
   /// All axes are shown. A sampled operand of lower rank than the result gets ones behind its sample axis, so
   /// that the others still align.
   void call_once(const Instruction& instruction, PlannedStep& step) {
-    const Type& result = type_of(instruction.result);
+    const std::size_t rank = type_of(instruction.result()).shape.rank();
     for (const ValueId operand : instruction.operands) {
       const Type& type = type_of(operand);
       Dims dims = type.shape.at(plan_.extents);
-      if (type.shape.sampled() && result.shape.rank() > type.shape.rank())
-        dims.insert(dims.begin() + 1, result.shape.rank() - type.shape.rank(), 1);
+      if (type.shape.sampled() && rank > type.shape.rank())
+        dims.insert(dims.begin() + 1, rank - type.shape.rank(), 1);
       step.operands.push_back({type.dtype, keep(std::move(dims)), nullptr});
       step.operand_steps.push_back(0);
     }
-    step.result = {result.dtype, keep(result.shape.at(plan_.extents)), nullptr};
+    for (const ValueId result : instruction.results) add_result(step, type_of(result), type_of(result).shape.at(plan_.extents), 0);
   }
 
   void call_with_larger_batch(const Instruction& instruction, const std::vector<bool>& rows, PlannedStep& step) {
@@ -200,8 +200,7 @@ class Planning {
           {type.dtype, keep(rows[k] ? stacked(type) : type.shape.at(plan_.extents)), nullptr});
       step.operand_steps.push_back(0);
     }
-    const Type& result = type_of(instruction.result);
-    step.result = {result.dtype, keep(stacked(result)), nullptr};
+    for (const ValueId result : instruction.results) add_result(step, type_of(result), stacked(type_of(result)), 0);
   }
 
   void call_for_each_sample(const Instruction& instruction, PlannedStep& step) {
@@ -212,9 +211,15 @@ class Planning {
       step.operands.push_back({type.dtype, keep(type.shape.at(plan_.extents)), nullptr});
       step.operand_steps.push_back(sampled(operand) ? bytes_of(type) : 0);
     }
-    const Type type = one(type_of(instruction.result));
-    step.result = {type.dtype, keep(type.shape.at(plan_.extents)), nullptr};
-    step.result_step = bytes_of(type);
+    for (const ValueId result : instruction.results) {
+      const Type type = one(type_of(result));
+      add_result(step, type, type.shape.at(plan_.extents), bytes_of(type));
+    }
+  }
+
+  void add_result(PlannedStep& step, const Type& type, Dims dims, std::size_t moves) {
+    step.results.push_back({type.dtype, keep(std::move(dims)), nullptr});
+    step.result_steps.push_back(moves);
   }
 
   void lay_out() {
@@ -237,8 +242,8 @@ class Planning {
     std::vector<bool> is_output(flow_.values.size());
     for (const ValueId output : flow_.outputs) is_output[flow_.root(output)] = true;
     for (const Instruction& instruction : flow_.instructions)
-      if (!is_output[instruction.result])
-        plan_.unplanned_bytes += aligned(bytes_of(type_of(instruction.result)));
+      for (const ValueId result : instruction.results)
+        if (!is_output[result]) plan_.unplanned_bytes += aligned(bytes_of(type_of(result)));
   }
 
   const Flow& flow_;

@@ -15,17 +15,20 @@ namespace rulegrad {
 /// run.
 struct PlannedStep {
   std::vector<ConstView> operands;
-  MutableView result;
-  std::vector<StorageId> operand_storages;
-  StorageId result_storage;
-  /// How often the kernel runs, and how far each operand and the result move between runs: once for each
-  /// sample, unless the kernel can take the sample axis for one more axis of its operands.
+  std::vector<MutableView> results;
+  std::vector<StorageId> operand_storages, result_storages;
+  /// How often the kernel runs, and how far operands and results move between runs: once for each sample, unless the
+  /// kernel can take the sample axis for one more axis of its operands.
   std::int64_t repeats = 1;
-  std::vector<std::size_t> operand_steps;
-  std::size_t result_step = 0;
+  std::vector<std::size_t> operand_steps, result_steps;
   std::size_t scratch_offset = 0, scratch_bytes = 0;
   std::optional<PreparedCall> prepared;
   std::vector<StorageId> dies;  ///< arena storages that nobody reads after this
+
+  /// A call over these views; their data pointers are null until a run fills them in.
+  [[nodiscard]] KernelCall call(const Attributes& attributes) const {
+    return {operands, results.front(), attributes, {}, std::span(results).subspan(1)};
+  }
 };
 
 /// A program for given extents and so many threads: prepared kernels divide their work when they are made.

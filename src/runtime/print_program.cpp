@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <fmt/format.h>
 #include <optional>
 
@@ -31,13 +32,18 @@ class Printing {
     for (const ValueId operand : instruction.operands) operands.push_back(name(operand));
     for (const StorageId s : step.dies) dead.push_back(place(s));
     const std::string attributes = to_string(instruction.attributes);
-    const Dims dims = flow_.values[instruction.result].type.shape.at(plan_.extents);
-    std::string text = fmt::format(
-        "{} = {}({}){}{} : {}{} in {}", name(instruction.result), instruction.op, join(operands),
-        attributes.empty() ? "" : " ", attributes, name_of(flow_.values[instruction.result].type.dtype),
-        to_string(std::span<const std::int64_t>(dims)), place(step.result_storage));
-    if (const auto over = overwritten(instruction)) text += fmt::format(", over {}", name(*over));
-    if (const std::int64_t block = flow_.values[instruction.result].block; block != 0)
+    std::vector<std::string> results, places;
+    for (std::size_t k = 0; k < instruction.results.size(); ++k) {
+      const ValueId result = instruction.results[k];
+      const Type& type = flow_.values[result].type;
+      const Dims dims = type.shape.at(plan_.extents);
+      results.push_back(name(result));
+      places.push_back(fmt::format("{}{} in {}", name_of(type.dtype), to_string(std::span<const std::int64_t>(dims)), place(step.result_storages[k])));
+      if (const auto over = overwritten(instruction, result)) places.back() += fmt::format(", over {}", name(*over));
+    }
+    std::string text = fmt::format("{} = {}({}){}{} : {}", join(results), instruction.op, join(operands), attributes.empty() ? "" : " ",
+                                   attributes, join(places));
+    if (const std::int64_t block = flow_.values[instruction.result()].block; block != 0)
       text += fmt::format(", channels in blocks of {}", block);
     if (step.prepared) text += ", by " + step.prepared->implementation;
     if (step.repeats != 1) text += fmt::format(", once for each of {} samples", step.repeats);
@@ -51,7 +57,11 @@ class Printing {
     value = flow_.root(value);
     const std::uint32_t index = flow_.values[value].index;
     if (flow_.values[value].source == Source::input) return fmt::format("'{}'", flow_.inputs[index].name);
-    if (flow_.values[value].source == Source::instruction) return fmt::format("%{}", index);
+    if (flow_.values[value].source == Source::instruction) {
+      const auto& results = flow_.instructions[index].results;
+      return results.size() == 1 ? fmt::format("%{}", index)
+                                 : fmt::format("%{}.{}", index, std::find(results.begin(), results.end(), value) - results.begin());
+    }
     const ProgramConstant& constant = flow_.constants[index];
     if (constant.constant->dims().empty()) return shortest(constant.constant->value()->at(0));
     return constant.name.empty() ? fmt::format("c{}", index) : fmt::format("'{}'", constant.name);
@@ -64,9 +74,9 @@ class Printing {
   }
 
   /// The operand whose memory the result takes over.
-  std::optional<ValueId> overwritten(const Instruction& instruction) const {
+  std::optional<ValueId> overwritten(const Instruction& instruction, ValueId result) const {
     for (const ValueId operand : instruction.operands)
-      if (storage_.of[operand] == storage_.of[instruction.result]) return operand;
+      if (storage_.of[operand] == storage_.of[result]) return operand;
     return std::nullopt;
   }
 

@@ -76,6 +76,7 @@ void Program::Data::execute(const Plan& plan, std::span<std::byte* const> bases,
                             const std::stop_token& stop) const {
   if (poison) std::memset(arena, poison_byte, plan.arena_bytes);
   std::vector<ConstView> views;
+  std::vector<MutableView> results;
   for (std::size_t i = 0; i < plan.steps.size(); ++i) {
     const PlannedStep& step = plan.steps[i];
     const Instruction& instruction = flow.instructions[i];
@@ -83,20 +84,22 @@ void Program::Data::execute(const Plan& plan, std::span<std::byte* const> bases,
       throw Error(ErrorCode::cancelled, "[program] the run was cancelled before " + instruction.label);
     views.assign(step.operands.begin(), step.operands.end());
     for (std::size_t k = 0; k < views.size(); ++k) views[k].data = bases[step.operand_storages[k]];
-    KernelCall call{
-        views, step.result, instruction.attributes, {arena + step.scratch_offset, step.scratch_bytes}};
-    call.result.data = bases[step.result_storage];
+    results.assign(step.results.begin(), step.results.end());
+    for (std::size_t k = 0; k < results.size(); ++k) results[k].data = bases[step.result_storages[k]];
+    const std::span<std::byte> scratch(arena + step.scratch_offset, step.scratch_bytes);
     for (std::int64_t sample = 0; sample < step.repeats; ++sample) {
-      invoke(step.prepared ? step.prepared->run : instruction.kernel->run, instruction.label, call);
+      invoke(step.prepared ? step.prepared->run : instruction.kernel->run, instruction.label,
+             {views, results.front(), instruction.attributes, scratch, std::span(results).subspan(1)});
       for (std::size_t k = 0; k < views.size(); ++k) views[k].data += step.operand_steps[k];
-      call.result.data += step.result_step;
+      for (std::size_t k = 0; k < results.size(); ++k) results[k].data += step.result_steps[k];
     }
     if (check_finite && instruction.kernel->contraction)
-      require_finite_result(instruction.label, step.result.dtype,
-                            flow.values[instruction.result].type.shape, plan.extents,
-                            flow.values[instruction.result].block, bases[step.result_storage]);
+      for (std::size_t k = 0; k < instruction.results.size(); ++k) {
+        const Value& value = flow.values[instruction.results[k]];
+        require_finite_result(instruction.label, value.type.dtype, value.type.shape, plan.extents, value.block, bases[step.result_storages[k]]);
+      }
     if (poison) {
-      std::memset(call.scratch.data(), poison_byte, call.scratch.size());
+      std::memset(scratch.data(), poison_byte, scratch.size());
       for (const StorageId dead : step.dies) std::memset(bases[dead], poison_byte, plan.bytes[dead]);
     }
   }

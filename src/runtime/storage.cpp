@@ -20,7 +20,8 @@ class Assignment {
       if (value.source == Source::input) open(v, Home::input, value.index);
       if (value.source == Source::constant) open(v, Home::constant, value.index);
     }
-    for (std::size_t i = 0; i < flow_.instructions.size(); ++i) place_result(i);
+    for (std::size_t i = 0; i < flow_.instructions.size(); ++i)
+      for (const ValueId result : flow_.instructions[i].results) place_result(i, result);
     for (ValueId v = 0; v < flow_.values.size(); ++v) map_.of[v] = map_.of[flow_.root(v)];
     return std::move(map_);
   }
@@ -30,7 +31,7 @@ class Assignment {
     last_.assign(flow_.values.size(), 0);
     output_.assign(flow_.values.size(), none);
     for (std::size_t i = 0; i < flow_.instructions.size(); ++i) {
-      last_[flow_.instructions[i].result] = i;
+      for (const ValueId result : flow_.instructions[i].results) last_[result] = i;
       for (const ValueId operand : flow_.instructions[i].operands) last_[flow_.root(operand)] = i;
     }
     for (std::size_t k = flow_.outputs.size(); k-- > 0;) {
@@ -45,13 +46,12 @@ class Assignment {
     map_.storages.push_back({home, index, value, first, last});
   }
 
-  void place_result(std::size_t position) {
+  void place_result(std::size_t position, ValueId result) {
     const Instruction& instruction = flow_.instructions[position];
-    const ValueId result = instruction.result;
     const bool leaves = output_[result] != none;
     const Home home = leaves ? Home::output : Home::arena;
     const std::size_t last = reuse_ ? last_[result] : flow_.instructions.size();
-    const StorageId taken = reuse_ && instruction.kernel->in_place ? dying_operand(position) : none;
+    const StorageId taken = reuse_ && instruction.kernel->in_place ? dying_operand(position, result) : none;
     if (taken == none) {
       open(result, home, leaves ? output_[result] : 0, position, last);
       return;
@@ -68,9 +68,9 @@ class Assignment {
 
   /// The memory of an operand of the result's type that dies here and is not read in another shape by the
   /// same call.
-  StorageId dying_operand(std::size_t position) const {
+  StorageId dying_operand(std::size_t position, ValueId result) const {
     const Instruction& instruction = flow_.instructions[position];
-    const Type& type = flow_.values[instruction.result].type;
+    const Type& type = flow_.values[result].type;
     for (const ValueId operand : instruction.operands) {
       const StorageId candidate = map_.of[flow_.root(operand)];
       const Storage& storage = map_.storages[candidate];
