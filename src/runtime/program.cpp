@@ -132,8 +132,9 @@ Program Program::compile(std::span<const Expr> outputs, const CompileOptions& op
     data->staged = std::make_shared<const Staged>(simple.outputs, inner);
     return Program(std::move(data));
   }
+  Flow flow = flow_of(simple.outputs, options, simple.renewed);
   data->store = store_of(simple.outputs[0].graph());
-  data->flow = with_layouts(flow_of(simple.outputs, options, simple.renewed), *data->store);
+  data->flow = with_layouts(std::move(flow), *data->store);
   data->precision = options.precision;
   data->storage = assign_storage(data->flow, options.reuse_memory);
   data->check_finite = options.check_finite;
