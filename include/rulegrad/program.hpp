@@ -29,6 +29,9 @@ struct CompileOptions {
   bool simplify = true;
   /// `fast`: kernels may trade exactness for speed, as Precision says.
   Precision precision = Precision::exact;
+  /// Weights of dense layers of at least so many bytes are read once for all products that need them, while functions of them
+  /// are applied on the way and not computed ahead: such products take as long as reading takes. 0: never.
+  std::size_t streamed_weights = std::size_t{4} << 20;
   /// Bytes of working memory that the samples of a loop may take together: as many run at once as fit, at least one.
   std::size_t memory = std::size_t{1} << 30;
   /// For tests: so many samples run at once, whatever they need; 0: as many as `memory` allows.
@@ -72,6 +75,7 @@ struct OutputBuffer {
 struct ProgramStats {
   std::size_t instructions = 0;      ///< kernel calls a run; an operation over a sample axis counts once
   std::size_t contractions = 0;      ///< convolutions and matrix products among them
+  std::size_t weight_sweeps = 0;     ///< instructions that read a large weight once, for all products with it that meet there
   std::size_t in_place = 0;          ///< results written over an operand
   std::size_t folded_constants = 0;  ///< values that are computed once, ahead of runs, for all programs of the graph
   std::size_t folded_bytes = 0;      ///< of those that calls read as they are; shared with other programs of the graph
@@ -123,7 +127,7 @@ class Program {
 struct SharedConstants {
   std::size_t folds = 0;       ///< kernels that ran to compute such values, so far
   std::size_t packs = 0;       ///< forms that were made, so far
-  std::size_t checks = 0;      ///< constants that were looked through, so far
+  std::size_t checks = 0;      ///< constants of more than 64 bytes that were looked through, so far
   std::size_t bytes = 0;       ///< of all that is there now
   std::size_t idle_bytes = 0;  ///< of that, what no program keeps
 };

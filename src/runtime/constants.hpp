@@ -39,6 +39,8 @@ class Constant {
   Constant(Tensor stored, std::shared_ptr<Counters> counters);
   Constant(std::string label, Derivation derivation, std::shared_ptr<Counters> counters);
 
+  /// As messages speak of it; empty for stored ones.
+  [[nodiscard]] const std::string& label() const { return label_; }
   [[nodiscard]] DType dtype() const { return derivation_.dtype; }
   [[nodiscard]] const Dims& dims() const { return derivation_.dims; }
   [[nodiscard]] std::int64_t block() const { return derivation_.block; }

@@ -12,8 +12,6 @@
 namespace rulegrad {
 namespace {
 
-constexpr std::size_t large_fold = std::size_t{64} << 20;
-
 class Flattening {
  public:
   Flattening(std::span<const Expr> outputs, const CompileOptions& options, std::span<const std::pair<Expr, Expr>> renewed)
@@ -38,7 +36,7 @@ class Flattening {
     order_ = topological_order(outputs_);
     classify();
     find_needed();
-    folded_ = fold_constants(order_, wanted_folds_, kernels_, options_.check_finite, *store_, flow_.fresh);
+    folded_ = fold_constants(order_, wanted_folds_, kernels_, options_.check_finite, *store_);
     for (const Expr expr : order_)
       if (needed_.contains(expr)) emit(expr);
     for (const Expr output : outputs_) flow_.outputs.push_back(ids_.at(output));
@@ -122,7 +120,6 @@ class Flattening {
       ids_[expr] = add_constant(name, constant);
     } else if (const auto folded = folded_.find(expr); folded != folded_.end()) {
       ids_[expr] = add_constant(name, folded->second);
-      note_fold(expr, *folded->second);
     } else if (const auto& kernel = kernel_of(expr); keeps_elements(*kernel, expr)) {
       ids_[expr] = add_value(Source::same_elements, ids_.at(expr.operand(0)), expr.type());
     } else {
@@ -143,13 +140,6 @@ class Flattening {
     return describe(found == known_as_.end() ? expr : found->second);
   }
 
-  void note_fold(Expr expr, const Constant& value) {
-    ++flow_.folded_constants;
-    if (value.bytes() > large_fold)
-      flow_.large_folds.push_back(
-          fmt::format("{}: {:.1f} MB", describe(expr), static_cast<double>(value.bytes()) / (1 << 20)));
-  }
-
   std::span<const Expr> outputs_;
   const CompileOptions& options_;
   const Kernels& kernels_;
@@ -165,6 +155,21 @@ class Flattening {
 };
 
 }  // namespace
+
+std::vector<std::shared_ptr<Constant>> Flow::constants_read() const {
+  std::vector<bool> read(constants.size());
+  const auto note = [&](ValueId value) {
+    if (const Value& source = values[root(value)]; source.source == Source::constant) read[source.index] = true;
+  };
+  for (const Instruction& instruction : instructions)
+    for (const ValueId operand : instruction.operands) note(operand);
+  for (const ValueId output : outputs) note(output);
+  std::vector<std::shared_ptr<Constant>> result;
+  std::unordered_set<const Constant*> seen;
+  for (std::size_t i = 0; i < constants.size(); ++i)
+    if (read[i] && seen.insert(constants[i].constant.get()).second) result.push_back(constants[i].constant);
+  return result;
+}
 
 Flow flow_of(std::span<const Expr> outputs, const CompileOptions& options, std::span<const std::pair<Expr, Expr>> renewed) {
   return Flattening(outputs, options, renewed).run();

@@ -45,7 +45,10 @@ struct Instruction {
   std::vector<ValueId> operands;
   std::vector<ValueId> results;  ///< one, unless the planner made it of several operations
 
+  std::vector<std::string> labels = {};  ///< of the results, where it has several
+
   [[nodiscard]] ValueId result() const { return results.front(); }
+  [[nodiscard]] const std::string& label_of(std::size_t position) const { return labels.empty() ? label : labels[position]; }
 };
 
 /// A program before memory is given to it: kernel calls in order, operands before users. Refers to no graph.
@@ -57,9 +60,8 @@ struct Flow {
   std::vector<Instruction> instructions;
   std::vector<ValueId> outputs;
 
-  std::vector<std::shared_ptr<const Tensor>> fresh;  ///< computed by this compilation; a plan decides whether they stay
-  std::size_t folded_constants = 0;
-  std::vector<std::string> large_folds;
+  /// The constants that instructions and outputs read, each once.
+  [[nodiscard]] std::vector<std::shared_ptr<Constant>> constants_read() const;
 
   /// The value whose memory this one has.
   [[nodiscard]] ValueId root(ValueId value) const {

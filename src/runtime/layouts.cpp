@@ -31,9 +31,6 @@ class Layouts {
     first_.resize(old_.values.size());
     new_.inputs = std::move(old_.inputs);
     new_.constants = std::move(old_.constants);
-    new_.fresh = std::move(old_.fresh);
-    new_.folded_constants = old_.folded_constants;
-    new_.large_folds = std::move(old_.large_folds);
     for (ValueId v = 0; v < old_.values.size(); ++v) take_over(v);
     for (const ValueId output : old_.outputs) new_.outputs.push_back(in(output, 0));
     return std::move(new_);

@@ -19,7 +19,7 @@ struct Program::Data {
   /// Set: the program holds sample loops, and this is all of it.
   std::shared_ptr<const Staged> staged;
   std::vector<Type> output_types;
-  mutable Flow flow;  ///< its `fresh` constants go with the first plan, which keeps those that it reads
+  Flow flow;
   StorageMap storage;
   Precision precision = Precision::exact;
   bool check_finite = true, check_inputs = true, check_outputs = true, reuse_memory = true, poison = false;
@@ -36,6 +36,8 @@ struct Program::Data {
 
   std::shared_ptr<ConstantStore> store;
   mutable ArenaPool arenas;
+
+  mutable std::vector<std::shared_ptr<const Tensor>> fresh;  ///< constants computed while compiling, until the first plan keeps those that it reads
 
  private:
   mutable KeptByAddress kept_;

@@ -156,6 +156,7 @@ void Staged::add_stats(const StageList& list, const Extents& extents, ProgramSta
     const ProgramStats part = program.stats(at);
     total.instructions += part.instructions;
     total.contractions += part.contractions;
+    total.weight_sweeps += part.weight_sweeps;
     total.in_place += part.in_place;
     total.folded_constants += part.folded_constants;
     program.data_->add_kept(kept);
