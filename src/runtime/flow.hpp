@@ -46,6 +46,8 @@ struct Instruction {
   std::vector<ValueId> results;  ///< one, unless the planner made it of several operations
 
   std::vector<std::string> labels = {};  ///< of the results, where it has several
+  /// Of a contraction: what reads its result looks through it for values that are not finite.
+  bool checked_by_reader = false;
 
   [[nodiscard]] ValueId result() const { return results.front(); }
   [[nodiscard]] const std::string& label_of(std::size_t position) const { return labels.empty() ? label : labels[position]; }
@@ -62,6 +64,8 @@ struct Flow {
 
   /// The constants that instructions and outputs read, each once.
   [[nodiscard]] std::vector<std::shared_ptr<Constant>> constants_read() const;
+  std::size_t fused = 0;
+
 
   /// The value whose memory this one has.
   [[nodiscard]] ValueId root(ValueId value) const {

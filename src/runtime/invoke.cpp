@@ -19,19 +19,20 @@ void invoke(const std::function<void(const KernelCall&)>& run, const std::string
 
 void require_finite_result(const std::string& label, DType dtype, const Shape& shape, const Extents& extents,
                            std::int64_t block, const std::byte* data) {
-  const Dims dims = shape.at(extents);
-  if (const auto at = first_non_finite(dtype, data, element_count(dims))) {
-    const auto position = [&] {
-      // The sample axis stands outside of the blocks.
-      const std::int64_t size = element_count(shape.with_samples(false).at(extents)), sample = *at / size * size;
-      return sample + kernels::blocked::row_major_position(shape.with_samples(false).at(extents), block, *at - sample);
-    };
-    fail_non_finite(
-        label, "gave",
-        "its operands are finite, so a sum left the range of the dtype: scale the input, or compute in "
-        "float64",
-        dtype, dims, data, *at, position());
-  }
+  if (const auto at = first_non_finite(dtype, data, element_count(shape.at(extents))))
+    fail_non_finite_result(label, shape, extents, block,
+                           dispatch(dtype, [&]<class T>(T) { return static_cast<double>(reinterpret_cast<const T*>(data)[*at]); }), *at);
+}
+
+void fail_non_finite_result(const std::string& label, const Shape& shape, const Extents& extents, std::int64_t block, double value,
+                            std::int64_t position) {
+  // The sample axis stands outside of the blocks.
+  const Dims one = shape.with_samples(false).at(extents);
+  const std::int64_t size = element_count(one), sample = position / size * size;
+  fail_non_finite(label, "gave",
+                  "its operands are finite, so a sum left the range of the dtype: scale the input, or compute in "
+                  "float64",
+                  shape.at(extents), value, sample + kernels::blocked::row_major_position(one, block, position - sample));
 }
 
 Tensor compute(const Kernel& kernel, const std::string& label, std::span<const Tensor> operands,

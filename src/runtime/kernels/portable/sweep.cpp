@@ -11,10 +11,10 @@ namespace rulegrad::kernels {
 namespace {
 
 constexpr std::int64_t kBand = 32;        // rows of the weight that a thread takes at once
-constexpr std::int64_t kRows = 8;         // of them, those that a function is applied to at once
-constexpr std::int64_t kDotDepth = 2048;  // of one partial sum, spread over the lanes of a vector
+constexpr std::int64_t kRows = 4;         // of them, those that a function is applied to at once
+constexpr std::int64_t kDotDepth = 1024;  // of one partial sum, spread over the lanes of a vector
 constexpr std::int64_t kAxpyDepth = 256;  // the same, one after the other
-constexpr std::int64_t kAxpyRows = 16;    // of the weight, at once
+constexpr std::int64_t kAxpyRows = 4;     // of the weight, at once
 
 /// Where a piece of the weight lies after the function: in its place, or in `room`.
 template <class T>
