@@ -43,8 +43,8 @@ void by_rows(std::int64_t columns, std::int64_t depth, const T* w, std::span<con
         for (const SweptForm<T>& form : forms) {
           const Piece<T> piece = applied(form.function, w + first * depth + p, depth, last - first, length, room);
           for (const SweptProduct<T>& product : form.products)
-            for (std::int64_t j = first; j < last; j += kDotBlock)
-              for (std::int64_t i = 0; i < product.rows; i += kDotBlock) {
+            for (std::int64_t i = 0; i < product.rows; i += kDotBlock)
+              for (std::int64_t j = first; j < last; j += kDotBlock) {
                 const std::int64_t height = std::min<std::int64_t>(kDotBlock, product.rows - i);
                 const std::int64_t width = std::min<std::int64_t>(kDotBlock, last - j);
                 kernels.dot[height - 1][width - 1](length, product.x + i * depth + p, depth, piece.data + (j - first) * piece.stride,
