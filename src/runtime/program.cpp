@@ -105,7 +105,10 @@ void Program::Data::execute(const Plan& plan, std::span<std::byte* const> bases,
       for (std::size_t k = 0; k < views.size(); ++k) views[k].data += step.operand_steps[k];
       for (std::size_t k = 0; k < results.size(); ++k) results[k].data += step.result_steps[k];
     }
-    if (options.observe) options.observe(instruction.op, instruction.label, std::chrono::duration<double, std::milli>(Clock::now() - start).count());
+    if (options.observe) {
+      const auto ms = std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+      options.observe({instruction.op, instruction.label, instruction.kernel->contraction, step.bytes(), ms});
+    }
     if (check_finite && instruction.kernel->contraction && !instruction.checked_by_reader)
       for (std::size_t k = 0; k < instruction.results.size(); ++k) {
         const Value& value = flow.values[instruction.results[k]];
