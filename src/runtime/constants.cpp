@@ -93,7 +93,6 @@ Constant::Form Constant::form(const std::string& name, const ConstantOperands::M
 }
 
 void Constant::require_finite(const std::string& label) {
-  if (known_finite_) return;
   if (bytes() > tiny) ++counters_->checks;
   if (const auto at = first_non_finite(dtype(), stored_->data(), stored_->size()))
     fail_non_finite(label, "holds", "repair the model, or compile with check_finite off", dtype(), dims(), stored_->data(), *at);

@@ -63,6 +63,8 @@ class Constant {
 
   /// Throws Error(non_finite) for a stored array that holds NaN or infinity; looks through it once.
   void require_finite(const std::string& label);
+  /// False: that has been done.
+  [[nodiscard]] bool may_be_non_finite() const { return !known_finite_; }
   void note_finite() { known_finite_ = true; }
 
  private:

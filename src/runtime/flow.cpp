@@ -116,7 +116,7 @@ class Flattening {
       ids_[expr] = add_value(Source::input, input_index_.at(expr), expr.type());
     } else if (expr.is("constant")) {
       const auto constant = store_->stored(expr.attributes<ConstantAttributes>().value);
-      if (options_.check_finite) constant->require_finite(describe(expr));
+      if (options_.check_finite && constant->may_be_non_finite()) constant->require_finite(describe(expr));
       ids_[expr] = add_constant(name, constant);
     } else if (const auto folded = folded_.find(expr); folded != folded_.end()) {
       ids_[expr] = add_constant(name, folded->second);

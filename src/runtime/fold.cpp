@@ -58,7 +58,7 @@ class Folder {
   std::shared_ptr<Constant> constant_of(Expr expr) {
     if (expr.is("constant")) {
       auto constant = store_.stored(expr.attributes<ConstantAttributes>().value);
-      if (check_finite_) constant->require_finite(describe(expr));
+      if (check_finite_ && constant->may_be_non_finite()) constant->require_finite(describe(expr));
       return constant;
     }
     Derivation derivation{.kernel = kernels_.at(expr.op().name),
