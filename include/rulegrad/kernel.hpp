@@ -23,25 +23,29 @@ struct ConstView {
   const std::byte* data;
   std::int64_t block = 0;
 
+  /// The elements; T must be the stored type.
   template <class T>
   [[nodiscard]] const T* as() const {
     return reinterpret_cast<const T*>(data);
   }
-  [[nodiscard]] std::int64_t count() const { return element_count(dims); }
+  [[nodiscard]] std::int64_t count() const { return element_count(dims); }  ///< elements
 };
+/// The same of the result, to be written.
 struct MutableView {
   DType dtype;
   std::span<const std::int64_t> dims;
   std::byte* data;
   std::int64_t block = 0;
 
+  /// The elements, not initialised; T must be the stored type.
   template <class T>
   [[nodiscard]] T* as() const {
     return reinterpret_cast<T*>(data);
   }
-  [[nodiscard]] std::int64_t count() const { return element_count(dims); }
+  [[nodiscard]] std::int64_t count() const { return element_count(dims); }  ///< elements
 };
 
+/// One call of a kernel: every element of the result must be written.
 struct KernelCall {
   std::span<const ConstView> operands;
   MutableView result;
@@ -61,6 +65,7 @@ enum class Precision : std::uint8_t {
 /// one graph share both, by operand and name of the form.
 class ConstantOperands {
  public:
+  /// What was made of an operand.
   struct Form {
     std::shared_ptr<const void> value;
     std::size_t bytes = 0;  ///< of memory that it takes
@@ -155,6 +160,7 @@ class Kernels {
   [[nodiscard]] std::shared_ptr<const Kernel> find(std::string_view operator_name) const;
   /// Throws Error(unknown_name) if there is none.
   [[nodiscard]] std::shared_ptr<const Kernel> at(std::string_view operator_name) const;
+  /// Of the operators that have a kernel.
   [[nodiscard]] std::vector<std::string> names() const;
 
  private:

@@ -16,6 +16,7 @@ namespace [[gnu::visibility("default")]] rulegrad {
 
 class Staged;
 
+/// How expressions become a program.
 struct CompileOptions {
   /// Off: NaN and infinity pass. On: an input, a constant or the result of a contraction that holds one is an
   /// Error(non_finite) that names it.
@@ -123,6 +124,7 @@ class Program {
 
   /// The types of the outputs, in their order.
   [[nodiscard]] std::vector<Type> output_types() const;
+  /// What a run of these extents does and needs; it is planned for them if it was not yet.
   [[nodiscard]] ProgramStats stats(const Extents& extents) const;
   /// A line an instruction: kernel, operands, where its result lives, what dies.
   [[nodiscard]] std::string print(const Extents& extents) const;
@@ -152,7 +154,7 @@ struct SharedConstants {
 /// Frees what no program keeps. Safe beside runs of programs.
 void drop_idle_constants(const Graph& graph);
 
-/// Evaluates expressions once: compile and run.
+/// Evaluates expressions once: compile and run. Throws what those throw.
 [[nodiscard]] std::vector<Tensor> evaluate(std::span<const Expr> outputs, const Inputs& inputs);
 
 }  // namespace rulegrad

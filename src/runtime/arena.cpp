@@ -10,7 +10,7 @@ constexpr std::size_t idle_blocks = 8;
 
 }  // namespace
 
-ArenaPlan plan_arena(std::span<const Interval> intervals) {
+ArenaPlan plan_arena(std::span<const Lifetime> intervals) {
   ArenaPlan plan;
   plan.offsets.assign(intervals.size(), 0);
   std::vector<std::size_t> order(intervals.size());

@@ -223,7 +223,7 @@ class Planning {
   }
 
   void lay_out() {
-    std::vector<Interval> intervals;
+    std::vector<Lifetime> intervals;
     for (StorageId s = 0; s < storage_.storages.size(); ++s) {
       const Storage& storage = storage_.storages[s];
       intervals.push_back({storage.home == Home::arena ? plan_.bytes[s] : 0, storage.first, storage.last});

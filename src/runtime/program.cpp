@@ -194,6 +194,8 @@ void check_buffer(std::size_t position, DType dtype, const Dims& dims, const Out
                   to_string(std::span(dims)), element_count(dims), buffer.count, name_of(buffer.dtype));
   if (buffer.dtype != dtype) throw Error(ErrorCode::dtype, what);
   if (buffer.count != element_count(dims)) throw Error(ErrorCode::shape, what);
+  if (buffer.data == nullptr && buffer.count != 0)
+    throw Error(ErrorCode::invalid_argument, fmt::format("[program] the buffer for output {} has no memory behind it", position));
 }
 
 /// What a program with sample loops computed, in the caller's memory where there is some.
@@ -218,6 +220,8 @@ void Program::run_into(const Inputs& inputs, std::span<const OutputBuffer> resul
 
 std::vector<Tensor> Program::run(const Inputs& inputs, const std::span<const OutputBuffer>* buffers,
                                  const RunOptions& options) const {
+  if (options.threads < 0)
+    throw Error(ErrorCode::invalid_argument, fmt::format("[program] {} threads were asked for; 0 means as many as OpenMP gives", options.threads));
   const ThreadCount threads(options.threads);
   if (data().staged) {
     std::vector<Tensor> results = data_->staged->run(inputs, options);
