@@ -153,8 +153,8 @@ class Session {
     if (options.print) fmt::print("{}", program_->print({.batch = batch_, .samples = 1}));
     const ProgramStats stats = program_->stats({.batch = batch_, .samples = 1});
     fmt::print("{{\"ready\": true, \"version\": \"{}\", \"compiler\": \"{}\", \"load_ms\": {:.3f}, \"rewrite_ms\": {:.3f}, \"compile_ms\": {:.3f}, \"instructions\": {}, "
-               "\"contractions\": {}, \"folded_bytes\": {}, \"arena_bytes\": {}, \"idle_kb\": {}}}\n",
-               version(), compiler, load, rewrite, compile, stats.instructions, stats.contractions, stats.folded_bytes, stats.arena_bytes, status_kb("VmRSS"));
+               "\"contractions\": {}, \"folded_bytes\": {}, \"packed_bytes\": {}, \"arena_bytes\": {}, \"idle_kb\": {}}}\n",
+               version(), compiler, load, rewrite, compile, stats.instructions, stats.contractions, stats.folded_bytes, stats.packed_bytes, stats.arena_bytes, status_kb("VmRSS"));
     std::fflush(stdout);
   }
 

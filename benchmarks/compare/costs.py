@@ -67,7 +67,7 @@ def memory(comparison, network):
 
     def own(method):
         lines = lines_of([analyze, comparison.network(network), method, *comparison.input(network, 1), "--repeat", "1"], 1)
-        return lines[-1]["own_kb"] * 1024 / 1e6, lines[0]["folded_bytes"] / 1e6, lines[0]["arena_bytes"] / 1e6
+        return lines[-1]["own_kb"] * 1024 / 1e6, (lines[0]["folded_bytes"] + lines[0]["packed_bytes"]) / 1e6, lines[0]["arena_bytes"] / 1e6
 
     plain, _, plain_arena = own("forward")
     return *own(METHOD), plain - plain_arena

@@ -15,6 +15,7 @@
 namespace [[gnu::visibility("default")]] rulegrad {
 
 class Graph;
+class ConstantStore;
 struct Node;
 
 /// A handle to an immutable node of a Graph; cheap to copy, valid as long as the graph lives. Equal handles are
@@ -125,6 +126,10 @@ class Graph {
   /// In the order they were made.
   [[nodiscard]] const std::vector<Expr>& inputs() const { return inputs_; }
 
+  /// What programs of this graph compute ahead of runs and share (program.hpp); null until the first of them is compiled.
+  [[nodiscard]] const std::shared_ptr<ConstantStore>& constant_store() const { return constant_store_; }
+  void set_constant_store(std::shared_ptr<ConstantStore> store) { constant_store_ = std::move(store); }
+
  private:
   DType real_;
   static constexpr std::size_t block_size = 512;
@@ -149,6 +154,7 @@ class Graph {
   std::map<std::pair<std::uint64_t, DType>, Expr> scalars_;  ///< by the bits of the value: rules ask for them often
   std::unordered_map<const Node*, std::vector<std::string>> names_;
   std::unordered_map<std::string, std::vector<Expr>> named_;
+  std::shared_ptr<ConstantStore> constant_store_;
 };
 
 /// `conv 'features.0' float32[B, 64, 224, 224]`: how messages speak of a node.

@@ -4,7 +4,6 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -62,26 +61,34 @@ enum class Precision : std::uint8_t {
   fast,   ///< also Winograd's transforms, whose errors are those of the largest terms and may turn a zero negative
 };
 
-/// What kernels made for a program and keep with it, by names of their own: packed weights.
-class KeptValues {
+/// The operands of a kernel that are the same in all runs, and what kernels make of them ahead: packed weights. Programs of
+/// one graph share both, by operand and name of the form.
+class ConstantOperands {
  public:
-  /// The value of this name; `make` is called if there is none yet.
-  [[nodiscard]] std::shared_ptr<const void> get(const std::string& name,
-                                                const std::function<std::shared_ptr<const void>()>& make);
-  /// How many values are kept.
-  [[nodiscard]] std::size_t size() const;
+  /// What was made of an operand.
+  struct Form {
+    std::shared_ptr<const void> value;
+    std::size_t bytes = 0;  ///< of memory that it takes
+  };
+  /// `make` gets the elements of the operand, row-major unless the call says otherwise.
+  using Make = std::function<Form(const std::byte* elements)>;
 
- private:
-  mutable std::mutex mutex_;
-  std::map<std::string, std::shared_ptr<const void>, std::less<>> by_name_;
+  [[nodiscard]] virtual bool is_constant(std::size_t operand) const = 0;
+  /// The elements; null for an operand that is not constant. They need not exist: asking may compute them, and they stay as
+  /// long as the plan does. Kernels that read a form alone say so (PreparedCall::unread) and do not ask.
+  [[nodiscard]] virtual const std::byte* elements(std::size_t operand) = 0;
+  /// The operand in the form of this name; made if there is none yet. The caller keeps what it gets.
+  [[nodiscard]] virtual std::shared_ptr<const void> form(std::size_t operand, const std::string& name, const Make& make) = 0;
+
+ protected:
+  ~ConstantOperands() = default;
 };
 
 /// What a kernel is told before the runs of a plan.
 struct Preparation {
-  /// Data pointers are null but those of the program's constants, which stay where they are as long as it lives.
-  const KernelCall& call;
+  const KernelCall& call;  ///< data pointers are null
   Precision precision = Precision::exact;
-  KeptValues& kept;
+  ConstantOperands& constants;
 };
 
 /// A kernel made ready for calls of one form. Many threads may call it at once.
@@ -89,6 +96,8 @@ struct PreparedCall {
   std::function<void(const KernelCall&)> run;
   std::size_t scratch_bytes = 0;
   std::string implementation;  ///< as the library behind it calls it
+  /// Constant operands whose elements calls do not read, as a form of them is kept: their pointers may be null.
+  std::vector<std::size_t> unread = {};
 };
 
 /// The `block` of each operand and of the result; 0 is row-major.

@@ -14,6 +14,8 @@
 
 namespace [[gnu::visibility("default")]] rulegrad {
 
+class Staged;
+
 /// How expressions become a program.
 struct CompileOptions {
   /// Off: NaN and infinity pass. On: an input, a constant or the result of a contraction that holds one is an
@@ -30,6 +32,9 @@ struct CompileOptions {
   bool simplify = true;
   /// `fast`: kernels may trade exactness for speed, as Precision says.
   Precision precision = Precision::exact;
+  /// Weights of dense layers of at least so many bytes are read once for all products that need them, while functions of them
+  /// are applied on the way and not computed ahead: such products take as long as reading takes. 0: never.
+  std::size_t streamed_weights = std::size_t{4} << 20;
   /// Off: each operation is a call of its own. On: those that work element by element over the same extents are one, with the same
   /// bits and no memory between them.
   bool fuse = true;
@@ -87,10 +92,12 @@ struct OutputBuffer {
 struct ProgramStats {
   std::size_t instructions = 0;      ///< kernel calls a run; an operation over a sample axis counts once
   std::size_t contractions = 0;      ///< convolutions and matrix products among them
+  std::size_t weight_sweeps = 0;     ///< instructions that read a large weight once, for all products with it that meet there
   std::size_t fused = 0;             ///< operations that became part of the call of another
   std::size_t in_place = 0;          ///< results written over an operand
-  std::size_t folded_constants = 0;  ///< values computed once, at compile time, and kept
-  std::size_t folded_bytes = 0;
+  std::size_t folded_constants = 0;  ///< values that are computed once, ahead of runs, for all programs of the graph
+  std::size_t folded_bytes = 0;      ///< of those that calls read as they are; shared with other programs of the graph
+  std::size_t packed_bytes = 0;      ///< of forms that kernels made of constants: packed weights, other layouts; shared likewise
   std::vector<std::string> large_folds;  ///< those above 64 MB, as `mul 'w' float32[4096, 25088]: 392.0 MB`
   std::size_t arena_bytes = 0;           ///< working memory of one run: intermediate values and scratch
   std::size_t unplanned_bytes = 0;       ///< what the same would take without reuse
@@ -123,6 +130,7 @@ class Program {
   [[nodiscard]] std::string print(const Extents& extents) const;
 
  private:
+  friend class Staged;
   struct Data;
   explicit Program(std::shared_ptr<const Data> data) : data_(std::move(data)) {}
   /// Throws Error(invalid_argument) for a program that was moved from.
@@ -131,6 +139,20 @@ class Program {
   [[nodiscard]] std::vector<Tensor> run(const Inputs& inputs, const std::span<const OutputBuffer>* buffers, const RunOptions& options) const;
   std::shared_ptr<const Data> data_;
 };
+
+/// What programs of a graph have computed ahead of runs and share: functions of constants, their packed forms. A program keeps
+/// what its plans read, also when the graph is gone. What no program keeps any more stays with the graph, the latest 512 MB of
+/// it, so that the next program finds it. Constants themselves are looked through for NaN and infinity once.
+struct SharedConstants {
+  std::size_t folds = 0;       ///< kernels that ran to compute such values, so far
+  std::size_t packs = 0;       ///< forms that were made, so far
+  std::size_t checks = 0;      ///< constants of more than 64 bytes that were looked through, so far
+  std::size_t bytes = 0;       ///< of all that is there now
+  std::size_t idle_bytes = 0;  ///< of that, what no program keeps
+};
+[[nodiscard]] SharedConstants shared_constants(const Graph& graph);
+/// Frees what no program keeps. Safe beside runs of programs.
+void drop_idle_constants(const Graph& graph);
 
 /// Evaluates expressions once: compile and run. Throws what those throw.
 [[nodiscard]] std::vector<Tensor> evaluate(std::span<const Expr> outputs, const Inputs& inputs);

@@ -217,8 +217,8 @@ Explainer::Explainer(const Model& model, std::span<const AnalyzerCall> methods, 
   data_ = std::make_shared<const Data>(Data{std::move(labels), std::move(made.nodes), std::move(inputs), options.targets, options.seed, program, program.output_types()});
   if (options.log) {
     const ProgramStats stats = program.stats({});
-    options.log(fmt::format("compiled {} kernel calls, {} constants folded into {:.1f} MB", stats.instructions, stats.folded_constants,
-                            static_cast<double>(stats.folded_bytes) / 1e6));
+    options.log(fmt::format("compiled {} kernel calls, {} constants folded, {:.1f} MB of constants kept", stats.instructions, stats.folded_constants,
+                            static_cast<double>(stats.folded_bytes + stats.packed_bytes) / 1e6));
     for (const std::string& fold : stats.large_folds) options.log("a large constant was folded: " + fold);
   }
 }

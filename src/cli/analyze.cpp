@@ -41,6 +41,7 @@ void print_stats(const Program& program, std::int64_t batch) {
              stats.contractions, stats.in_place);
   fmt::print(stderr, "computed once and kept: {} constants, {:.1f} MB\n", stats.folded_constants, megabytes(stats.folded_bytes));
   for (const std::string& fold : stats.large_folds) fmt::print(stderr, "  {}\n", fold);
+  fmt::print(stderr, "constants in the forms that kernels read: {:.1f} MB\n", megabytes(stats.packed_bytes));
   fmt::print(stderr, "working memory for {} sample{}: {:.1f} MB ({:.1f} MB if nothing were used twice)\n", batch, batch == 1 ? "" : "s",
              megabytes(stats.arena_bytes), megabytes(stats.unplanned_bytes));
   for (const std::int64_t samples : stats.samples_at_once) fmt::print(stderr, "a loop takes {} of its samples at once\n", samples);

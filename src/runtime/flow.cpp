@@ -7,20 +7,18 @@
 #include "rulegrad/error.hpp"
 #include "rulegrad/leaves.hpp"
 
-#include "runtime/finite.hpp"
 #include "runtime/fold.hpp"
 
 namespace rulegrad {
 namespace {
-
-constexpr std::size_t large_fold = std::size_t{64} << 20;
 
 class Flattening {
  public:
   Flattening(std::span<const Expr> outputs, const CompileOptions& options, std::span<const std::pair<Expr, Expr>> renewed)
       : outputs_(outputs),
         options_(options),
-        kernels_(options.kernels ? *options.kernels : Kernels::best()) {
+        kernels_(options.kernels ? *options.kernels : Kernels::best()),
+        store_(outputs.empty() ? nullptr : store_of(outputs[0].graph())) {
     for (const auto& [before, after] : renewed) known_as_.emplace(after, before);
   }
 
@@ -38,8 +36,7 @@ class Flattening {
     order_ = topological_order(outputs_);
     classify();
     find_needed();
-    check_constants();
-    folded_ = fold_constants(order_, wanted_folds_, kernels_, options_.check_finite);
+    folded_ = fold_constants(order_, wanted_folds_, kernels_, options_.check_finite, *store_);
     for (const Expr expr : order_)
       if (needed_.contains(expr)) emit(expr);
     for (const Expr output : outputs_) flow_.outputs.push_back(ids_.at(output));
@@ -95,31 +92,20 @@ class Flattening {
     }
   }
 
-  void check_constants() const {
-    if (!options_.check_finite) return;
-    for (const Expr expr : order_) {
-      if (!expr.is("constant")) continue;
-      const Tensor& value = expr.attributes<ConstantAttributes>().value;
-      if (const auto at = first_non_finite(value.dtype(), value.data(), value.size()))
-        fail_non_finite(describe(expr), "holds", "repair the model, or compile with check_finite off",
-                        value.dtype(), value.dims(), value.data(), *at);
-    }
-  }
-
   ValueId add_value(Source source, std::size_t index, Type type) {
     flow_.values.push_back({source, static_cast<std::uint32_t>(index), std::move(type)});
     return static_cast<ValueId>(flow_.values.size() - 1);
   }
 
-  ValueId add_constant(std::string name, const Tensor& value) {
-    flow_.constants.push_back({std::move(name), value});
-    return add_value(Source::constant, flow_.constants.size() - 1, {value.dtype(), Shape::of(value.dims())});
+  ValueId add_constant(std::string name, const std::shared_ptr<Constant>& constant) {
+    flow_.constants.push_back({std::move(name), constant});
+    return add_value(Source::constant, flow_.constants.size() - 1, {constant->dtype(), Shape::of(constant->dims())});
   }
 
   ValueId scalar_of(Expr fill) {
     const auto found = fill_scalars_.find(fill);
     if (found != fill_scalars_.end()) return found->second;
-    return fill_scalars_.emplace(fill, add_constant({}, fill_scalar(fill))).first->second;
+    return fill_scalars_.emplace(fill, add_constant({}, store_->stored(fill_scalar(fill)))).first->second;
   }
 
   void emit(Expr expr) {
@@ -129,10 +115,11 @@ class Flattening {
       flow_.inputs[input_index_.at(expr)].needed = true;
       ids_[expr] = add_value(Source::input, input_index_.at(expr), expr.type());
     } else if (expr.is("constant")) {
-      ids_[expr] = add_constant(name, expr.attributes<ConstantAttributes>().value);
+      const auto constant = store_->stored(expr.attributes<ConstantAttributes>().value);
+      if (options_.check_finite && constant->may_be_non_finite()) constant->require_finite(describe(expr));
+      ids_[expr] = add_constant(name, constant);
     } else if (const auto folded = folded_.find(expr); folded != folded_.end()) {
       ids_[expr] = add_constant(name, folded->second);
-      note_fold(expr, folded->second);
     } else if (const auto& kernel = kernel_of(expr); keeps_elements(*kernel, expr)) {
       ids_[expr] = add_value(Source::same_elements, ids_.at(expr.operand(0)), expr.type());
     } else {
@@ -153,28 +140,36 @@ class Flattening {
     return describe(found == known_as_.end() ? expr : found->second);
   }
 
-  void note_fold(Expr expr, const Tensor& value) {
-    ++flow_.folded_constants;
-    flow_.folded_bytes += value.bytes();
-    if (value.bytes() > large_fold)
-      flow_.large_folds.push_back(
-          fmt::format("{}: {:.1f} MB", describe(expr), static_cast<double>(value.bytes()) / (1 << 20)));
-  }
-
   std::span<const Expr> outputs_;
   const CompileOptions& options_;
   const Kernels& kernels_;
+  std::shared_ptr<ConstantStore> store_;
   std::vector<Expr> order_;
   std::unordered_map<const OpSchema*, std::shared_ptr<const Kernel>> kernel_by_op_;
   std::unordered_set<Expr> static_, needed_, wanted_folds_;
   std::unordered_map<Expr, std::size_t> input_index_;
-  std::unordered_map<Expr, Tensor> folded_;
+  std::unordered_map<Expr, std::shared_ptr<Constant>> folded_;
   std::unordered_map<Expr, ValueId> ids_, fill_scalars_;
   std::unordered_map<Expr, Expr> known_as_;
   Flow flow_;
 };
 
 }  // namespace
+
+std::vector<std::shared_ptr<Constant>> Flow::constants_read() const {
+  std::vector<bool> read(constants.size());
+  const auto note = [&](ValueId value) {
+    if (const Value& source = values[root(value)]; source.source == Source::constant) read[source.index] = true;
+  };
+  for (const Instruction& instruction : instructions)
+    for (const ValueId operand : instruction.operands) note(operand);
+  for (const ValueId output : outputs) note(output);
+  std::vector<std::shared_ptr<Constant>> result;
+  std::unordered_set<const Constant*> seen;
+  for (std::size_t i = 0; i < constants.size(); ++i)
+    if (read[i] && seen.insert(constants[i].constant.get()).second) result.push_back(constants[i].constant);
+  return result;
+}
 
 Flow flow_of(std::span<const Expr> outputs, const CompileOptions& options, std::span<const std::pair<Expr, Expr>> renewed) {
   return Flattening(outputs, options, renewed).run();

@@ -9,6 +9,8 @@
 #include "rulegrad/kernel.hpp"
 #include "rulegrad/program.hpp"
 
+#include "runtime/constants.hpp"
+
 namespace rulegrad {
 
 using ValueId = std::uint32_t;
@@ -32,7 +34,7 @@ struct ProgramInput {
 
 struct ProgramConstant {
   std::string name;  ///< empty if the graph has none
-  Tensor value;
+  std::shared_ptr<Constant> constant;
 };
 
 struct Instruction {
@@ -43,10 +45,12 @@ struct Instruction {
   std::vector<ValueId> operands;
   std::vector<ValueId> results;  ///< one, unless the planner made it of several operations
 
+  std::vector<std::string> labels = {};  ///< of the results, where it has several
   /// Of a contraction: what reads its result looks through it for values that are not finite.
   bool checked_by_reader = false;
 
   [[nodiscard]] ValueId result() const { return results.front(); }
+  [[nodiscard]] const std::string& label_of(std::size_t position) const { return labels.empty() ? label : labels[position]; }
 };
 
 /// A program before memory is given to it: kernel calls in order, operands before users. Refers to no graph.
@@ -58,8 +62,10 @@ struct Flow {
   std::vector<Instruction> instructions;
   std::vector<ValueId> outputs;
 
-  std::size_t folded_constants = 0, folded_bytes = 0, fused = 0;
-  std::vector<std::string> large_folds;
+  /// The constants that instructions and outputs read, each once.
+  [[nodiscard]] std::vector<std::shared_ptr<Constant>> constants_read() const;
+  std::size_t fused = 0;
+
 
   /// The value whose memory this one has.
   [[nodiscard]] ValueId root(ValueId value) const {

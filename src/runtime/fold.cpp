@@ -33,72 +33,102 @@ namespace {
 
 class Folder {
  public:
-  Folder(const std::vector<Expr>& order, const std::unordered_set<Expr>& wanted, const Kernels& kernels,
-         bool check_finite)
-      : order_(order), wanted_(wanted), kernels_(kernels), check_finite_(check_finite) {}
+  Folder(const std::vector<Expr>& order, const std::unordered_set<Expr>& wanted, const Kernels& kernels, bool check_finite, ConstantStore& store)
+      : order_(order), wanted_(wanted), kernels_(kernels), check_finite_(check_finite), store_(store) {}
 
-  std::unordered_map<Expr, Tensor> run() {
-    count_users();
-    for (const Expr expr : order_) {
-      if (!users_.contains(expr) || expr.is("constant")) continue;
-      values_.insert_or_assign(expr, value_of(expr));
-      release_operands(expr);
-    }
-    return std::move(values_);
+  std::unordered_map<Expr, std::shared_ptr<Constant>> run() {
+    find_needed();
+    for (const Expr expr : order_)
+      if (needed_.contains(expr)) constants_.emplace(expr, constant_of(expr));
+    std::erase_if(constants_, [&](const auto& entry) { return !wanted_.contains(entry.first); });
+    return std::move(constants_);
   }
 
  private:
-  /// How many folded operations still want a value; one more for those the caller wants.
-  void count_users() {
-    for (const Expr expr : wanted_) ++users_[expr];
+  void find_needed() {
+    needed_ = wanted_;
     for (auto it = order_.rbegin(); it != order_.rend(); ++it) {
-      if (!users_.contains(*it) || it->is("constant")) continue;
+      if (!needed_.contains(*it) || it->is("constant")) continue;
       const auto kernel = kernels_.at(it->op().name);
       for (const Expr operand : it->operands())
-        if (const ReadThrough read = read_through(*kernel, operand); !read.as_scalar) ++users_[read.expr];
+        if (const ReadThrough read = read_through(*kernel, operand); !read.as_scalar) needed_.insert(read.expr);
     }
   }
 
-  void release_operands(Expr expr) {
-    const auto kernel = kernels_.at(expr.op().name);
-    for (const Expr operand : expr.operands()) {
-      const ReadThrough read = read_through(*kernel, operand);
-      if (!read.as_scalar && --users_.at(read.expr) == 0) values_.erase(read.expr);
+  std::shared_ptr<Constant> constant_of(Expr expr) {
+    if (expr.is("constant")) {
+      auto constant = store_.stored(expr.attributes<ConstantAttributes>().value);
+      if (check_finite_ && constant->may_be_non_finite()) constant->require_finite(describe(expr));
+      return constant;
     }
-  }
-
-  Tensor value_of(Expr expr) {
-    const auto kernel = kernels_.at(expr.op().name);
-    std::vector<Tensor> operands;
+    Derivation derivation{.kernel = kernels_.at(expr.op().name),
+                          .attributes = expr.attributes(),
+                          .dtype = expr.dtype(),
+                          .dims = *expr.shape().static_dims(),
+                          .check_finite = check_finite_};
+    derivation.same_elements = keeps_elements(*derivation.kernel, expr);
     for (const Expr operand : expr.operands()) {
-      const ReadThrough read = read_through(*kernel, operand);
-      if (read.as_scalar)
-        operands.push_back(fill_scalar(read.expr));
-      else if (read.expr.is("constant"))
-        operands.push_back(read.expr.attributes<ConstantAttributes>().value);
-      else
-        operands.push_back(values_.at(read.expr));
+      const ReadThrough read = read_through(*derivation.kernel, operand);
+      derivation.operands.push_back(read.as_scalar ? store_.stored(fill_scalar(read.expr)) : constants_.at(read.expr));
     }
-    const Dims dims = *expr.shape().static_dims();
-    if (keeps_elements(*kernel, expr)) return operands[0].reshaped(dims);
-    return compute(*kernel, describe(expr), operands, {expr.dtype(), Shape::of(dims)}, expr.attributes(),
-                   check_finite_);
+    return store_.derived(std::move(derivation), describe(expr));
   }
 
   const std::vector<Expr>& order_;
   const std::unordered_set<Expr>& wanted_;
   const Kernels& kernels_;
   bool check_finite_;
-  std::unordered_map<Expr, std::size_t> users_;
-  std::unordered_map<Expr, Tensor> values_;
+  ConstantStore& store_;
+  std::unordered_set<Expr> needed_;
+  std::unordered_map<Expr, std::shared_ptr<Constant>> constants_;
 };
+
+using Constants = std::vector<std::shared_ptr<Constant>>;
+
+/// The constants below that have never been computed, operands before users.
+void collect(const std::shared_ptr<Constant>& constant, std::unordered_set<const Constant*>& seen, Constants& order) {
+  // Chains of constants are as long as a graph is deep: no recursion.
+  std::vector<std::pair<std::shared_ptr<Constant>, std::size_t>> stack;
+  const auto visit = [&](const std::shared_ptr<Constant>& c) {
+    if (!c->computed_before() && seen.insert(c.get()).second) stack.emplace_back(c, 0);
+  };
+  visit(constant);
+  while (!stack.empty()) {
+    auto& [top, next] = stack.back();
+    const auto& operands = top->derivation().operands;
+    if (next < operands.size()) {
+      visit(operands[next++]);
+    } else {
+      order.push_back(top);
+      stack.pop_back();
+    }
+  }
+}
 
 }  // namespace
 
-std::unordered_map<Expr, Tensor> fold_constants(const std::vector<Expr>& order,
-                                                const std::unordered_set<Expr>& wanted,
-                                                const Kernels& kernels, bool check_finite) {
-  return Folder(order, wanted, kernels, check_finite).run();
+std::unordered_map<Expr, std::shared_ptr<Constant>> fold_constants(const std::vector<Expr>& order, const std::unordered_set<Expr>& wanted,
+                                                                  const Kernels& kernels, bool check_finite, ConstantStore& store) {
+  return Folder(order, wanted, kernels, check_finite, store).run();
+}
+
+std::vector<std::shared_ptr<const Tensor>> compute_fresh(std::span<const std::shared_ptr<Constant>> wanted) {
+  std::unordered_set<const Constant*> seen;
+  Constants order;
+  for (const auto& constant : wanted) collect(constant, seen, order);
+  std::unordered_map<const Constant*, std::size_t> users;
+  for (const auto& constant : wanted) ++users[constant.get()];
+  for (const auto& constant : order)
+    for (const auto& operand : constant->derivation().operands) ++users[operand.get()];
+  std::unordered_map<const Constant*, std::shared_ptr<const Tensor>> values;
+  for (const auto& constant : order) {
+    values.emplace(constant.get(), constant->value());
+    for (const auto& operand : constant->derivation().operands)
+      if (--users.at(operand.get()) == 0) values.erase(operand.get());
+  }
+  std::vector<std::shared_ptr<const Tensor>> fresh;
+  for (auto& [constant, value] : values) fresh.push_back(std::move(value));
+  return fresh;
 }
 
 }  // namespace rulegrad

@@ -8,6 +8,8 @@
 #include "rulegrad/kernel.hpp"
 #include "rulegrad/program.hpp"
 
+#include "runtime/constants.hpp"
+
 namespace rulegrad {
 
 /// What a kernel that broadcasts reads instead of an operand: an expanded value before it was expanded, one
@@ -24,10 +26,14 @@ struct ReadThrough {
 /// The number of a fill.
 [[nodiscard]] Tensor fill_scalar(Expr fill);
 
-/// Evaluates `wanted`, which depend on constants and fills of static shape only; intermediate results go as
-/// soon as their last user is done. `order` is topological and holds all that is needed.
-[[nodiscard]] std::unordered_map<Expr, Tensor> fold_constants(const std::vector<Expr>& order,
-                                                              const std::unordered_set<Expr>& wanted,
-                                                              const Kernels& kernels, bool check_finite);
+/// `wanted`, which depend on constants and fills of static shape only, as constants of the store; nothing is computed.
+/// `order` is topological and holds all that is needed.
+[[nodiscard]] std::unordered_map<Expr, std::shared_ptr<Constant>> fold_constants(const std::vector<Expr>& order,
+                                                                                const std::unordered_set<Expr>& wanted, const Kernels& kernels,
+                                                                                bool check_finite, ConstantStore& store);
+
+/// Computes those of `wanted` that nobody has computed yet, so that what fails does so early; intermediate results go as soon as
+/// their last user is done.
+[[nodiscard]] std::vector<std::shared_ptr<const Tensor>> compute_fresh(std::span<const std::shared_ptr<Constant>> wanted);
 
 }  // namespace rulegrad

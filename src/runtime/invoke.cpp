@@ -36,11 +36,11 @@ void fail_non_finite_result(const std::string& label, const Shape& shape, const 
 }
 
 Tensor compute(const Kernel& kernel, const std::string& label, std::span<const Tensor> operands,
-               const Type& type, const Attributes& attributes, bool check_finite) {
+               const Type& type, const Attributes& attributes, bool check_finite, std::int64_t block) {
   std::vector<ConstView> views;
   for (const Tensor& operand : operands) views.push_back({operand.dtype(), operand.dims(), nullptr});
   Tensor result = Tensor::uninitialized(type.dtype, *type.shape.static_dims());
-  KernelCall call{views, {type.dtype, result.dims(), nullptr}, attributes, {}};
+  KernelCall call{views, {type.dtype, result.dims(), nullptr, block}, attributes, {}};
   const std::size_t scratch_bytes = kernel.scratch ? kernel.scratch(call) : 0;
   Tensor scratch = Tensor::uninitialized(DType::uint8, {static_cast<std::int64_t>(scratch_bytes)});
   for (std::size_t i = 0; i < views.size(); ++i) views[i].data = operands[i].data();
@@ -48,7 +48,7 @@ Tensor compute(const Kernel& kernel, const std::string& label, std::span<const T
   call.scratch = {scratch.mutable_data(), scratch_bytes};
   invoke(kernel.run, label, call);
   if (check_finite && kernel.contraction)
-    require_finite_result(label, result.dtype(), type.shape, {}, 0, result.data());
+    require_finite_result(label, result.dtype(), type.shape, {}, block, result.data());
   return result;
 }
 

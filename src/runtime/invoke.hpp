@@ -18,8 +18,8 @@ void require_finite_result(const std::string& label, DType dtype, const Shape& s
 [[noreturn]] void fail_non_finite_result(const std::string& label, const Shape& shape, const Extents& extents, std::int64_t block,
                                          double value, std::int64_t position);
 
-/// One call in memory of its own, outside any program; `type` is static.
+/// One call in memory of its own, outside any program; `type` is static. `block` is that of the result's layout.
 [[nodiscard]] Tensor compute(const Kernel& kernel, const std::string& label, std::span<const Tensor> operands,
-                             const Type& type, const Attributes& attributes, bool check_finite);
+                             const Type& type, const Attributes& attributes, bool check_finite, std::int64_t block = 0);
 
 }  // namespace rulegrad

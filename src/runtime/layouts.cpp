@@ -25,15 +25,12 @@ bool one_position(const Shape& shape) {
 
 class Layouts {
  public:
-  explicit Layouts(Flow flow) : old_(std::move(flow)), reorder_(std::make_shared<const Kernel>(kernels::blocked::reorder_kernel())) {}
+  Layouts(Flow flow, ConstantStore& store) : old_(std::move(flow)), store_(store) {}
 
   Flow run() {
     first_.resize(old_.values.size());
     new_.inputs = std::move(old_.inputs);
     new_.constants = std::move(old_.constants);
-    new_.folded_constants = old_.folded_constants;
-    new_.folded_bytes = old_.folded_bytes;
-    new_.large_folds = std::move(old_.large_folds);
     for (ValueId v = 0; v < old_.values.size(); ++v) take_over(v);
     for (const ValueId output : old_.outputs) new_.outputs.push_back(in(output, 0));
     return std::move(new_);
@@ -129,31 +126,35 @@ class Layouts {
     const Type& of = type(old);
     if (one_position(of.shape)) return add(Source::same_elements, from, of, block);
     if (new_.values[from].source == Source::constant) {
-      ProgramConstant constant = new_.constants[new_.values[from].index];
-      Tensor copy = Tensor::uninitialized(constant.value.dtype(), constant.value.dims());
-      kernels::blocked::reorder({constant.value.dtype(), constant.value.dims(), constant.value.data()},
-                                {copy.dtype(), copy.dims(), copy.mutable_data(), block});
-      new_.constants.push_back({constant.name, std::move(copy)});
+      const ProgramConstant plain = new_.constants[new_.values[from].index];
+      Derivation copy{.kernel = reorder(), .dtype = plain.constant->dtype(), .dims = plain.constant->dims(), .operands = {plain.constant}, .block = block};
+      new_.constants.push_back({plain.name, store_.derived(std::move(copy), "reorder " + plain.name)});
       return add(Source::constant, new_.constants.size() - 1, of, block);
     }
     const ValueId result = add(Source::instruction, new_.instructions.size(), of, block);
     new_.instructions.push_back({"reorder", fmt::format("reorder to {}", block == 0 ? "rows" : fmt::format("blocks of {} channels", block)),
-                                 reorder_, {}, {from}, {result}});
+                                 reorder(), {}, {from}, {result}});
     return result;
   }
 
+  /// One for all, as copies of constants are found by their kernel.
+  static const std::shared_ptr<const Kernel>& reorder() {
+    static const auto kernel = std::make_shared<const Kernel>(kernels::blocked::reorder_kernel());
+    return kernel;
+  }
+
   Flow old_, new_;
-  std::shared_ptr<const Kernel> reorder_;
+  ConstantStore& store_;
   std::vector<ValueId> first_;                                // by old value: as it was computed
   std::map<std::pair<ValueId, std::int64_t>, ValueId> made_;  // by old value and layout
 };
 
 }  // namespace
 
-Flow with_layouts(Flow flow) {
+Flow with_layouts(Flow flow, ConstantStore& store) {
   const bool any = std::any_of(flow.instructions.begin(), flow.instructions.end(),
                                [](const Instruction& instruction) { return static_cast<bool>(instruction.kernel->layouts); });
-  return any ? Layouts(std::move(flow)).run() : flow;
+  return any ? Layouts(std::move(flow), store).run() : flow;
 }
 
 }  // namespace rulegrad

@@ -11,10 +11,62 @@ namespace {
 /// The portable kernels take at most so many axes.
 constexpr std::size_t most_axes = 8;
 
+/// What a plan reads of the program's constants.
+class PlannedConstants {
+ public:
+  PlannedConstants(const Flow& flow, KeptByAddress& kept, Plan& plan) : flow_(flow), kept_(kept), plan_(plan) {
+    plan.constants.assign(flow.constants.size(), nullptr);
+  }
+
+  const std::byte* elements(std::size_t index) {
+    const std::byte*& known = plan_.constants[index];
+    if (known != nullptr) return known;
+    const auto& constant = flow_.constants[index].constant;
+    auto value = constant->value();
+    known = value->data();
+    if (!constant->owns_nothing()) kept_.try_emplace(known, KeptMemory{known, constant, std::move(value), constant->bytes(), constant->block() != 0});
+    return known;
+  }
+
+  std::shared_ptr<const void> form(std::size_t index, const std::string& name, const ConstantOperands::Make& make) {
+    const auto& constant = flow_.constants[index].constant;
+    const Constant::Form form = constant->form(name, make);
+    kept_.try_emplace(form.value.get(), KeptMemory{form.value.get(), constant, form.value, form.bytes, true});
+    return form.value;
+  }
+
+ private:
+  const Flow& flow_;
+  KeptByAddress& kept_;
+  Plan& plan_;
+};
+
+/// Those among the operands of one step.
+class StepConstants final : public ConstantOperands {
+ public:
+  StepConstants(PlannedConstants& all, const StorageMap& storage, std::span<const StorageId> operands)
+      : all_(all), storage_(storage), operands_(operands) {}
+
+  [[nodiscard]] bool is_constant(std::size_t operand) const override { return at(operand).home == Home::constant; }
+  [[nodiscard]] const std::byte* elements(std::size_t operand) override {
+    return is_constant(operand) ? all_.elements(at(operand).index) : nullptr;
+  }
+  [[nodiscard]] std::shared_ptr<const void> form(std::size_t operand, const std::string& name, const Make& make) override {
+    return all_.form(at(operand).index, name, make);
+  }
+
+ private:
+  [[nodiscard]] const Storage& at(std::size_t operand) const { return storage_.storages[operands_[operand]]; }
+
+  PlannedConstants& all_;
+  const StorageMap& storage_;
+  std::span<const StorageId> operands_;
+};
+
 class Planning {
  public:
   Planning(const Flow& flow, const StorageMap& storage, const PlanOptions& options, Plan& plan)
-      : flow_(flow), storage_(storage), options_(options), reuse_(options.reuse_memory), plan_(plan) {}
+      : flow_(flow), storage_(storage), options_(options), reuse_(options.reuse_memory), plan_(plan), constants_(flow, options.kept, plan) {}
 
   void run() {
     for (const Storage& s : storage_.storages) plan_.bytes.push_back(bytes_of(type_of(s.value)));
@@ -23,6 +75,8 @@ class Planning {
       if (const Storage& storage = storage_.storages[s];
           storage.home == Home::arena && storage.last < plan_.steps.size())
         plan_.steps[storage.last].dies.push_back(s);
+    for (const ValueId output : flow_.outputs)
+      if (const Storage& storage = storage_.storages[storage_.of[output]]; storage.home == Home::constant) (void)constants_.elements(storage.index);
     lay_out();
   }
 
@@ -51,17 +105,14 @@ class Planning {
   void prepare(const Instruction& instruction, PlannedStep& step) {
     const Kernel& kernel = *instruction.kernel;
     const KernelCall call = step.call(instruction.attributes);
-    if (kernel.prepare) {
-      std::vector<ConstView> operands = step.operands;
-      for (std::size_t k = 0; k < operands.size(); ++k)
-        if (const Storage& storage = storage_.storages[step.operand_storages[k]]; storage.home == Home::constant)
-          operands[k].data = flow_.constants[storage.index].value.data();
-      step.prepared = kernel.prepare({{operands, call.result, call.attributes, {}, call.others}, options_.precision, options_.kept});
-    }
+    StepConstants constants(constants_, storage_, step.operand_storages);
+    if (kernel.prepare) step.prepared = kernel.prepare({call, options_.precision, constants});
     if (step.prepared)
       step.scratch_bytes = step.prepared->scratch_bytes;
     else if (kernel.scratch)
       step.scratch_bytes = kernel.scratch(call);
+    for (std::size_t k = 0; k < step.operands.size(); ++k)
+      if (!step.prepared || std::ranges::find(step.prepared->unread, k) == step.prepared->unread.end()) (void)constants.elements(k);
   }
 
   /// Kernels that know layouts are told them; those that broadcast see blocks of channels as one more axis.
@@ -200,6 +251,7 @@ class Planning {
   const PlanOptions& options_;
   bool reuse_;
   Plan& plan_;
+  PlannedConstants constants_;
 };
 
 }  // namespace

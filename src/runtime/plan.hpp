@@ -42,6 +42,7 @@ struct Plan {
   std::vector<std::size_t> bytes;    ///< by storage
   std::size_t arena_bytes = 0, unplanned_bytes = 0;
   std::deque<Dims> dims;  ///< what the views in `steps` point at
+  std::vector<const std::byte*> constants;  ///< by constant: its elements, null where no step reads them
 
   Plan() = default;
   Plan(const Plan&) = delete;
@@ -51,7 +52,7 @@ struct Plan {
 struct PlanOptions {
   bool reuse_memory = true;
   Precision precision = Precision::exact;
-  KeptValues& kept;
+  KeptByAddress& kept;  ///< gets the memory of constants that the plan reads
 };
 
 /// For the extents and the threads that `plan` tells.

@@ -63,7 +63,7 @@ class Printing {
                                  : fmt::format("%{}.{}", index, std::find(results.begin(), results.end(), value) - results.begin());
     }
     const ProgramConstant& constant = flow_.constants[index];
-    if (constant.value.rank() == 0) return shortest(constant.value.at(0));
+    if (constant.constant->dims().empty()) return shortest(constant.constant->value()->at(0));
     return constant.name.empty() ? fmt::format("c{}", index) : fmt::format("'{}'", constant.name);
   }
 

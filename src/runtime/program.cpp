@@ -16,9 +16,11 @@
 #include "runtime/finite.hpp"
 #include "runtime/fuse.hpp"
 #include "runtime/invoke.hpp"
+#include "runtime/fold.hpp"
 #include "runtime/layouts.hpp"
 #include "runtime/program_data.hpp"
 #include "runtime/staged.hpp"
+#include "runtime/sweeps.hpp"
 
 namespace rulegrad {
 namespace {
@@ -26,6 +28,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr std::size_t kept_plans = 8;
+constexpr std::size_t large_fold = std::size_t{64} << 20;
 /// All bits set is a NaN in both floating dtypes.
 constexpr int poison_byte = 0xff;
 
@@ -62,10 +65,18 @@ std::shared_ptr<const Plan> Program::Data::plan(const Extents& extents) const {
   auto made = std::make_shared<Plan>();
   made->extents = extents;
   made->threads = threads;
-  make_plan(flow, storage, {reuse_memory, precision, kept}, *made);
+  make_plan(flow, storage, {reuse_memory, precision, kept_}, *made);
+  for (const auto& [address, memory] : kept_) store->note(memory);
+  fresh.clear();
+  store->trim();
   if (plans_.size() == kept_plans) plans_.erase(plans_.begin());
   plans_.push_back(std::move(made));
   return plans_.back();
+}
+
+void Program::Data::add_kept(KeptByAddress& all) const {
+  const std::lock_guard lock(plans_mutex_);
+  all.insert(kept_.begin(), kept_.end());
 }
 
 void Program::Data::execute(const Plan& plan, std::span<std::byte* const> bases, std::byte* arena,
@@ -101,7 +112,7 @@ void Program::Data::execute(const Plan& plan, std::span<std::byte* const> bases,
     if (check_finite && instruction.kernel->contraction && !instruction.checked_by_reader)
       for (std::size_t k = 0; k < instruction.results.size(); ++k) {
         const Value& value = flow.values[instruction.results[k]];
-        require_finite_result(instruction.label, value.type.dtype, value.type.shape, plan.extents, value.block, bases[step.result_storages[k]]);
+        require_finite_result(instruction.label_of(k), value.type.dtype, value.type.shape, plan.extents, value.block, bases[step.result_storages[k]]);
       }
     if (poison) {
       std::memset(scratch.data(), poison_byte, scratch.size());
@@ -120,8 +131,13 @@ void Program::Data::check_output(std::size_t position, DType dtype, const Dims& 
   const auto at = first_non_finite(dtype, values, element_count(dims));
   if (!at) return;
   std::string label = "[program] output " + std::to_string(position);
-  if (!flow.values.empty())
-    if (const Value& value = flow.values[flow.root(flow.outputs[position])]; value.source == Source::instruction) label = flow.instructions[value.index].label;
+  if (!flow.values.empty()) {
+    const ValueId output = flow.root(flow.outputs[position]);
+    if (const Value& value = flow.values[output]; value.source == Source::instruction) {
+      const Instruction& instruction = flow.instructions[value.index];
+      label = instruction.label_of(static_cast<std::size_t>(std::ranges::find(instruction.results, output) - instruction.results.begin()));
+    }
+  }
   fail_non_finite(label, "gave",
                   "a value left the range of the dtype, or was divided by 0: scale the input, compute in float64, or compile with check_finite off",
                   dtype, dims, values, *at);
@@ -142,8 +158,11 @@ Program Program::compile(std::span<const Expr> outputs, const CompileOptions& op
     data->staged = std::make_shared<const Staged>(simple.outputs, inner);
     return Program(std::move(data));
   }
-  data->flow = with_layouts(flow_of(simple.outputs, options, simple.renewed));
+  Flow flow = flow_of(simple.outputs, options, simple.renewed);
+  data->store = store_of(simple.outputs[0].graph());
+  data->flow = with_sweeps(with_layouts(std::move(flow), *data->store), options.streamed_weights);
   if (options.fuse) data->flow = with_fusion(std::move(data->flow), options.check_finite);
+  data->fresh = compute_fresh(data->flow.constants_read());
   data->precision = options.precision;
   data->storage = assign_storage(data->flow, options.reuse_memory);
   data->check_finite = options.check_finite;
@@ -235,7 +254,7 @@ std::vector<Tensor> Program::run(const Inputs& inputs, const std::span<const Out
         bases[s] = const_cast<std::byte*>(bound.tensors[storage.index]->data());
         break;
       case Home::constant:
-        bases[s] = const_cast<std::byte*>(flow.constants[storage.index].value.data());
+        bases[s] = const_cast<std::byte*>(plan->constants[storage.index]);
         break;
       case Home::output:
         if (buffers != nullptr) {
@@ -262,12 +281,16 @@ std::vector<Tensor> Program::run(const Inputs& inputs, const std::span<const Out
         std::memcpy(buffer.data, bases[s], static_cast<std::size_t>(buffer.count) * size_of(buffer.dtype));
       continue;
     }
-    const Tensor& memory = storage.home == Home::input      ? *bound.tensors[storage.index]
-                           : storage.home == Home::constant ? flow.constants[storage.index].value
-                                                            : *written[storage.index];
+    const Tensor memory = storage.home == Home::input      ? *bound.tensors[storage.index]
+                          : storage.home == Home::constant ? *flow.constants[storage.index].constant->value()
+                                                           : *written[storage.index];
     results.push_back(memory.reshaped(dims_of(flow.outputs[i])));
   }
   return results;
+}
+
+void add_bytes(const KeptByAddress& kept, ProgramStats& stats) {
+  for (const auto& [address, memory] : kept) (memory.is_form ? stats.packed_bytes : stats.folded_bytes) += memory.bytes;
 }
 
 std::vector<Type> Program::output_types() const {
@@ -280,14 +303,21 @@ ProgramStats Program::stats(const Extents& extents) const {
   const Flow& flow = data_->flow;
   ProgramStats stats;
   stats.instructions = flow.instructions.size();
-  stats.contractions = static_cast<std::size_t>(
-      std::count_if(flow.instructions.begin(), flow.instructions.end(),
-                    [](const Instruction& instruction) { return instruction.kernel->contraction; }));
+  for (const Instruction& instruction : flow.instructions) {
+    if (instruction.kernel->contraction) stats.contractions += instruction.results.size();
+    if (instruction.op == "sweep") ++stats.weight_sweeps;
+  }
   stats.fused = flow.fused;
   stats.in_place = data_->storage.in_place;
-  stats.folded_constants = flow.folded_constants;
-  stats.folded_bytes = flow.folded_bytes;
-  stats.large_folds = flow.large_folds;
+  KeptByAddress kept;
+  data_->add_kept(kept);
+  add_bytes(kept, stats);
+  for (const auto& constant : flow.constants_read()) {
+    if (constant->is_stored() || constant->block() != 0) continue;
+    ++stats.folded_constants;
+    if (constant->bytes() > large_fold)
+      stats.large_folds.push_back(fmt::format("{}: {:.1f} MB", constant->label(), static_cast<double>(constant->bytes()) / (1 << 20)));
+  }
   stats.arena_bytes = plan->arena_bytes;
   stats.unplanned_bytes = plan->unplanned_bytes;
   return stats;

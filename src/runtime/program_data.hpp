@@ -32,13 +32,19 @@ struct Program::Data {
   /// Calls the kernels in order; `bases` are the addresses of the storages.
   void execute(const Plan& plan, std::span<std::byte* const> bases, std::byte* arena, const RunOptions& options) const;
 
+  /// Adds the memory of constants that plans made so far read; in all it is that of the program.
+  void add_kept(KeptByAddress& all) const;
+
+  std::shared_ptr<ConstantStore> store;
   mutable ArenaPool arenas;
-  mutable KeptValues kept;  ///< what plans share
+
+  mutable std::vector<std::shared_ptr<const Tensor>> fresh;  ///< constants computed while compiling, until the first plan keeps those that it reads
 
  private:
   /// Throws Error(non_finite) for the contraction whose result an operand of the instruction is.
   [[noreturn]] void fail_operand(const Instruction& instruction, const NonFiniteOperand& found, const Extents& extents) const;
 
+  mutable KeptByAddress kept_;
   mutable std::mutex plans_mutex_;
   mutable std::vector<std::shared_ptr<const Plan>> plans_;  // latest last
 };

@@ -8,6 +8,7 @@
 #include "rulegrad/leaves.hpp"
 
 #include "runtime/bind_inputs.hpp"
+#include "runtime/program_data.hpp"
 #include "runtime/sample_sums.hpp"
 
 namespace rulegrad {
@@ -144,19 +145,22 @@ std::int64_t Staged::chunk_of(const LoopStage& loop, std::int64_t batch) const {
 
 ProgramStats Staged::stats(const Extents& extents) const {
   ProgramStats total;
-  add_stats(list_, extents, total);
+  KeptByAddress kept;
+  add_stats(list_, extents, total, kept);
+  add_bytes(kept, total);
   return total;
 }
 
-void Staged::add_stats(const StageList& list, const Extents& extents, ProgramStats& total) const {
+void Staged::add_stats(const StageList& list, const Extents& extents, ProgramStats& total, KeptByAddress& kept) const {
   const auto add = [&](const Program& program, const Extents& at) {
     const ProgramStats part = program.stats(at);
     total.instructions += part.instructions;
     total.contractions += part.contractions;
+    total.weight_sweeps += part.weight_sweeps;
     total.fused += part.fused;
     total.in_place += part.in_place;
     total.folded_constants += part.folded_constants;
-    total.folded_bytes += part.folded_bytes;
+    program.data_->add_kept(kept);
     total.large_folds.insert(total.large_folds.end(), part.large_folds.begin(), part.large_folds.end());
     total.arena_bytes = std::max(total.arena_bytes, part.arena_bytes);
     total.unplanned_bytes += part.unplanned_bytes;
@@ -170,7 +174,7 @@ void Staged::add_stats(const StageList& list, const Extents& extents, ProgramSta
     const std::int64_t chunk = chunk_of(loop, extents.batch);
     total.samples_at_once.push_back(chunk);
     if (const auto* program = std::get_if<Program>(&loop.body)) add(*program, {extents.batch, chunk});
-    else add_stats(*std::get<std::shared_ptr<const StageList>>(loop.body), extents, total);
+    else add_stats(*std::get<std::shared_ptr<const StageList>>(loop.body), extents, total, kept);
   }
 }
 

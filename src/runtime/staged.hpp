@@ -24,7 +24,8 @@ class Staged {
   void run_loop(const LoopStage& loop, std::vector<Tensor>& values, const Tensor& batch, const RunOptions& options) const;
   /// How many samples of a loop run at once.
   [[nodiscard]] std::int64_t chunk_of(const LoopStage& loop, std::int64_t batch) const;
-  void add_stats(const StageList& list, const Extents& extents, ProgramStats& total) const;
+  /// `kept` gets the constants of all stages, which share some.
+  void add_stats(const StageList& list, const Extents& extents, ProgramStats& total, KeptByAddress& kept) const;
   void add_text(const StageList& list, const Extents& extents, const std::string& indent, std::string& text) const;
 
   CompileOptions options_;

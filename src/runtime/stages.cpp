@@ -9,6 +9,8 @@
 #include "rulegrad/error.hpp"
 #include "rulegrad/leaves.hpp"
 
+#include "runtime/constants.hpp"
+
 namespace rulegrad {
 namespace {
 
@@ -43,7 +45,8 @@ std::vector<Expr> order_until(std::span<const Expr> roots, Stop stop) {
 /// Builds a part of one graph as a graph of its own, with some of its values as inputs.
 class Excerpt {
  public:
-  explicit Excerpt(const Graph& whole) : graph_(whole.real()) {
+  explicit Excerpt(Graph& whole) : graph_(whole.real()) {
+    graph_.set_constant_store(store_of(whole));
     (void)graph_.input(batch_input, {DType::int64, Shape{B}});
   }
 

@@ -1,5 +1,6 @@
 // Programs on the fast kernels and in blocked layouts, against plain loops and against the portable kernels. Everything
 // here also holds where oneDNN is absent and both sets are the same.
+#include <array>
 #include <cmath>
 #include <doctest/doctest.h>
 #include <thread>
@@ -10,6 +11,7 @@
 #include "rulegrad/program.hpp"
 
 #include "oracle/conv.hpp"
+#include "oracle/matmul.hpp"
 #include "runtime/threads.hpp"
 
 using namespace rulegrad;
@@ -126,5 +128,39 @@ TEST_CASE("fast precision stays within 1e-4 of the largest value") {
     CHECK(near(r[0], oracle::conv(c, v.x, v.w)));
     CHECK(near(r[1], oracle::conv_input_grad(c, v.g, v.w)));
     CHECK(near(r[2], oracle::conv_weight_grad(c, v.x, v.g)));
+  }
+}
+
+TEST_CASE("products of many rows agree with plain loops, whichever way the weight lies") {
+  unsigned seed = 4000;
+  for (const auto& [rows, depth, columns] : {std::array<std::int64_t, 3>{33, 200, 170}, {20, 400, 200}, {64, 96, 256}, {130, 257, 65}, {200, 64, 100}}) {
+    CAPTURE(rows);
+    const oracle::Dims x_dims{rows, depth}, w_dims{depth, columns}, y_dims{rows, columns};
+    const oracle::Values x = oracle::normal(x_dims, ++seed), w = oracle::normal(w_dims, ++seed), b = oracle::normal(oracle::Dims{columns}, ++seed);
+    const oracle::Values product = oracle::matmul(x_dims, x, w_dims, w, y_dims),
+                         scale = oracle::matmul(x_dims, oracle::magnitudes(x), w_dims, oracle::magnitudes(w), y_dims);
+    for (const bool constant : {false, true}) {
+      Graph graph;
+      const Expr ex = graph.input("x", {DType::float32, Shape{B, depth}});
+      const Tensor lying = tensor(w_dims, w), standing = tensor({columns, depth}, oracle::swapped(w_dims, w));
+      const auto weight = [&](const char* name, const Tensor& value) {
+        return constant ? graph.constant(value) : graph.input(name, {DType::float32, Shape::of(value.dims())});
+      };
+      const Expr ew = weight("w", lying), et = weight("t", standing), eb = graph.constant(tensor({columns}, b));
+      const std::vector<Expr> outputs{dense(ex, et, eb), matmul(ex, ew), matmul(ex, et, {.transpose_b = true})};
+      Inputs inputs{{"x", tensor(x_dims, x)}};
+      if (!constant) inputs.insert({{"w", lying}, {"t", standing}});
+      const Program program = Program::compile(outputs, {.poison = true});
+      const auto results = program.run(inputs);
+      oracle::Values with_bias = product, bias_scale = scale;
+      for (std::size_t i = 0; i < product.size(); ++i) {
+        with_bias[i] += b[i % static_cast<std::size_t>(columns)];
+        bias_scale[i] += std::abs(b[i % static_cast<std::size_t>(columns)]);
+      }
+      CHECK(largest_error(results[0], with_bias, bias_scale) < 8);
+      CHECK(largest_error(results[1], product, scale) < 8);
+      CHECK(largest_error(results[2], product, scale) < 8);
+      CHECK(program.print({rows, 1}).find("ref:") == std::string::npos);
+    }
   }
 }

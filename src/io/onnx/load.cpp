@@ -3,13 +3,16 @@
 #include <new>
 #include <optional>
 #include <stdexcept>
+#include <unordered_set>
 
 #include "rulegrad/error.hpp"
+#include "rulegrad/leaves.hpp"
 #include "rulegrad/model.hpp"
 #include "rulegrad/operators.hpp"
 
 #include "io/onnx/importer.hpp"
 #include "io/onnx/node_context.hpp"
+#include "runtime/constants.hpp"
 #include "support/text.hpp"
 
 namespace rulegrad {
@@ -54,6 +57,19 @@ Weights read_weights(const ModelFile& file, TensorReader& reader) {
   return weights;
 }
 
+/// Weights were looked through as they were read: programs need not do so again.
+void note_finite(const Model::Parts& parts, const Weights& weights) {
+  std::unordered_set<const std::byte*> finite;
+  for (const auto& [name, tensor] : weights) finite.insert(tensor.data());
+  std::vector<Expr> outputs;
+  for (const ModelOutput& output : parts.outputs) outputs.push_back(output.expr);
+  for (const Expr expr : topological_order(outputs)) {
+    if (!expr.is("constant")) continue;
+    const Tensor& value = expr.attributes<ConstantAttributes>().value;
+    if (finite.contains(value.data())) store_of(*parts.graph)->stored(value)->note_finite();
+  }
+}
+
 Model::Parts build(const ModelFile& file, const LoadOptions& options, TensorReader& reader) {
   const Weights weights = read_weights(file, reader);
   const auto attempt = [&](bool symbolic) {
@@ -63,6 +79,7 @@ Model::Parts build(const ModelFile& file, const LoadOptions& options, TensorRead
     Model::Parts parts = importer.take();
     if (promoted && batch)
       parts.notes.push_back("exported for batch size 1; the first axis of its inputs is read as the batch");
+    if (!options.allow_non_finite) note_finite(parts, weights);
     return parts;
   };
   if (options.batch != BatchPolicy::automatic) return attempt(options.batch == BatchPolicy::symbolic);

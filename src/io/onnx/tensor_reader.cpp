@@ -2,7 +2,6 @@
 
 #include <bit>
 #include <charconv>
-#include <cmath>
 #include <cstring>
 #include <fmt/format.h>
 #include <optional>
@@ -10,6 +9,7 @@
 #include "rulegrad/error.hpp"
 
 #include "io/half.hpp"
+#include "runtime/finite.hpp"
 
 namespace rulegrad::io {
 namespace {
@@ -153,21 +153,8 @@ Dims checked_dims(const TensorProto& tensor, const std::string& what) {
   return dims;
 }
 
-template <class T>
-std::optional<std::int64_t> first_not_finite(std::span<const T> values) {
-  // A sum of x - x is 0 unless some x is NaN or infinite: quick for the common case.
-  T doubt = 0;
-  for (const T x : values) doubt += x - x;
-  if (doubt == T(0)) return std::nullopt;
-  for (std::size_t i = 0; i < values.size(); ++i)
-    if (!std::isfinite(values[i])) return static_cast<std::int64_t>(i);
-  return std::nullopt;
-}
-
 void require_finite(const Tensor& tensor, const std::string& what) {
-  if (!is_floating(tensor.dtype())) return;
-  const auto at = tensor.dtype() == DType::float32 ? first_not_finite(tensor.values<float>())
-                                                   : first_not_finite(tensor.values<double>());
+  const auto at = first_non_finite(tensor.dtype(), tensor.data(), tensor.size());
   if (!at) return;
   std::int64_t rest = *at;
   Dims index(tensor.rank());

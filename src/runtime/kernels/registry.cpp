@@ -31,19 +31,6 @@ const Kernels& Kernels::best() {
 #endif
 }
 
-std::shared_ptr<const void> KeptValues::get(const std::string& name,
-                                            const std::function<std::shared_ptr<const void>()>& make) {
-  const std::lock_guard lock(mutex_);
-  auto& value = by_name_[name];
-  if (!value) value = make();
-  return value;
-}
-
-std::size_t KeptValues::size() const {
-  const std::lock_guard lock(mutex_);
-  return by_name_.size();
-}
-
 void Kernels::set(std::string operator_name, Kernel kernel) {
   by_name_.insert_or_assign(std::move(operator_name), std::make_shared<const Kernel>(std::move(kernel)));
 }

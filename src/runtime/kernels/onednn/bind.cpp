@@ -2,11 +2,14 @@
 
 #include "runtime/kernels/blocked/bind.hpp"
 #include "runtime/kernels/onednn/conv.hpp"
+#include "runtime/kernels/onednn/matmul.hpp"
 
 namespace rulegrad::kernels::onednn {
 
 void bind_all(Kernels& all) {
   blocked::bind_all(all);
+  all.set("dense", dense(*all.at("dense")));
+  all.set("matmul", matmul(*all.at("matmul")));
   all.set("conv", conv(*all.at("conv")));
   all.set("conv_transpose", conv_transpose(*all.at("conv_transpose")));
   all.set("conv_weight_grad", conv_weight_grad(*all.at("conv_weight_grad")));

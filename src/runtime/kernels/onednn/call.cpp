@@ -66,18 +66,25 @@ void Call::add(Part part) {
   parts_.push_back(std::move(part));
 }
 
-void Call::operand(int argument, std::size_t position, const memory::desc& wanted, memory::desc given, const std::byte* constant, KeptValues& kept) {
+void Call::operand(int argument, std::size_t position, const memory::desc& wanted, memory::desc given, ConstantOperands& constants) {
   Part part{.argument = argument, .position = position, .wanted = wanted, .given = std::move(given)};
-  if (constant == nullptr || wanted == part.given) return add(std::move(part));
-  const std::string name = fmt::format("onednn {} {}", static_cast<const void*>(constant), key_of(wanted));
-  part.kept = std::static_pointer_cast<const memory>(kept.get(name, [&]() -> std::shared_ptr<const void> {
-    auto packed = std::make_shared<memory>(wanted, engine());
-    memory plain = at(part.given, constant);
-    dnnl::reorder(plain, *packed).execute(stream(), plain, *packed);
-    stream().wait();
-    return packed;
-  }));
+  if (!constants.is_constant(position) || wanted == part.given) return add(std::move(part));
+  part.kept = std::static_pointer_cast<const memory>(
+      constants.form(position, "onednn " + key_of(wanted), [&](const std::byte* elements) -> ConstantOperands::Form {
+        auto packed = std::make_shared<memory>(wanted, engine());
+        memory plain = at(part.given, elements);
+        dnnl::reorder(plain, *packed).execute(stream(), plain, *packed);
+        stream().wait();
+        return {packed, wanted.get_size()};
+      }));
   parts_.push_back(std::move(part));
+}
+
+std::vector<std::size_t> Call::unread() const {
+  std::vector<std::size_t> positions;
+  for (const Part& part : parts_)
+    if (part.kept) positions.push_back(part.position);
+  return positions;
 }
 
 void Call::result(int argument, const memory::desc& wanted, memory::desc given) {

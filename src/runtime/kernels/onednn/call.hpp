@@ -15,16 +15,17 @@ namespace rulegrad::kernels::onednn {
 [[nodiscard]] dnnl::memory::desc any_desc(const dnnl::memory::dims& dims);
 
 /// A primitive and where its memory comes from. What lies in another form than the primitive wants is copied in and out
-/// within each call, but for constants, which are copied once and kept with the program.
+/// within each call, but for constants, which are copied once for all programs of a graph.
 class Call {
  public:
   Call(dnnl::primitive primitive, const dnnl::memory::desc& scratchpad);
 
-  /// `constant` is not null where the operand is always the same; its copy goes to `kept`.
-  void operand(int argument, std::size_t position, const dnnl::memory::desc& wanted, dnnl::memory::desc given, const std::byte* constant,
-               KeptValues& kept);
+  /// A constant among `constants` is kept in the wanted form.
+  void operand(int argument, std::size_t position, const dnnl::memory::desc& wanted, dnnl::memory::desc given, ConstantOperands& constants);
   void result(int argument, const dnnl::memory::desc& wanted, dnnl::memory::desc given);
   [[nodiscard]] std::size_t scratch_bytes() const { return scratch_bytes_; }
+  /// Operands of which only a kept form is read.
+  [[nodiscard]] std::vector<std::size_t> unread() const;
 
   void run(const KernelCall& call) const;
 

@@ -189,7 +189,7 @@ class Conv {
       if (role == result)
         prepared.result(argument, wanted, std::move(given));
       else
-        prepared.operand(argument, role, wanted, std::move(given), call.operands[role].data, preparation.kept);
+        prepared.operand(argument, role, wanted, std::move(given), preparation.constants);
     };
     const bool forward = direction_ == Direction::forward, to_input = direction_ == Direction::input;
     operand(to_input ? DNNL_ARG_DIFF_SRC : DNNL_ARG_SRC, roles_.x, made.x, array_desc(g.x, block(call, roles_.x)));
@@ -197,15 +197,22 @@ class Conv {
     operand(forward ? DNNL_ARG_DST : DNNL_ARG_DIFF_DST, roles_.y, made.y, array_desc(g.y, block(call, roles_.y)));
     if (fused_bias(call)) {
       const memory::desc bias = array_desc({g.y[1]}, 0);
-      prepared.operand(DNNL_ARG_BIAS, 2, bias, bias, call.operands[2].data, preparation.kept);
+      prepared.operand(DNNL_ARG_BIAS, 2, bias, bias, preparation.constants);
     }
-    const bool adds = direction_ != Direction::weight && !fused_bias(call) && !known_zero(call.operands[2]);
+    const bool adds = direction_ != Direction::weight && !fused_bias(call) && !always_zero(preparation);
     const std::size_t scratch = prepared.scratch_bytes();
+    std::vector<std::size_t> unread = prepared.unread();
     return {[call = std::make_shared<const Call>(std::move(prepared)), adds](const KernelCall& now) {
               call->run(now);
               if (adds) add_bias(now.operands[2], now.result);
             },
-            scratch, made.implementation};
+            scratch, made.implementation, std::move(unread)};
+  }
+
+  static bool always_zero(const Preparation& preparation) {
+    const ConstView& bias = preparation.call.operands[2];
+    if (!bias.dims.empty() || !preparation.constants.is_constant(2)) return false;
+    return *reinterpret_cast<const float*>(preparation.constants.elements(2)) == 0;
   }
 
   static bool known_zero(const ConstView& bias) {

@@ -31,8 +31,15 @@ convolution_backward_weights::primitive_desc backward_weights(const dnnl::engine
   return {engine, c.algorithm, c.x, c.w, c.y, c.strides, c.dilations, c.pads_begin, c.pads_end, forward(engine, c), attributes()};
 }
 
+dnnl::matmul::primitive_desc product(const dnnl::engine& engine, const dnnl::memory::desc& x, const dnnl::memory::desc& w, const dnnl::memory::desc& y) {
+  return {engine, x, w, y, attributes()};
+}
+
 #else
 
+dnnl::matmul::primitive_desc product(const dnnl::engine& engine, const dnnl::memory::desc& x, const dnnl::memory::desc& w, const dnnl::memory::desc& y) {
+  return {{x, w, y}, attributes(), engine};
+}
 convolution_forward::primitive_desc forward(const dnnl::engine& engine, const ConvDescription& c) {
   const auto kind = dnnl::prop_kind::forward_inference;
   if (c.bias.get_size() == 0)
@@ -81,6 +88,14 @@ std::optional<ConvPrimitive> make_backward_weights(const dnnl::engine& engine, c
     const auto d = backward_weights(engine, conv);
     return ConvPrimitive{convolution_backward_weights(d), d.src_desc(), d.diff_weights_desc(), d.diff_dst_desc(), d.scratchpad_desc(),
                          d.impl_info_str()};
+  });
+}
+
+std::optional<ConvPrimitive> make_matmul(const dnnl::engine& engine, const dnnl::memory::desc& x, const dnnl::memory::desc& w,
+                                         const dnnl::memory::desc& y) {
+  return made([&] {
+    const auto d = product(engine, x, w, y);
+    return ConvPrimitive{dnnl::matmul(d), d.src_desc(), d.weights_desc(), d.dst_desc(), d.scratchpad_desc(), d.impl_info_str()};
   });
 }
 

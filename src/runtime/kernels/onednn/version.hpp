@@ -30,6 +30,10 @@ struct ConvPrimitive {
 /// The adjoint for w.
 [[nodiscard]] std::optional<ConvPrimitive> make_backward_weights(const dnnl::engine& engine, const ConvDescription& conv);
 
+/// y = x w, matrices; the descriptors are x, w, y of the result.
+[[nodiscard]] std::optional<ConvPrimitive> make_matmul(const dnnl::engine& engine, const dnnl::memory::desc& x, const dnnl::memory::desc& w,
+                                                       const dnnl::memory::desc& y);
+
 /// Equal for descriptors of equal memory.
 [[nodiscard]] std::string key_of(const dnnl::memory::desc& desc);
 

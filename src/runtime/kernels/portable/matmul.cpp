@@ -15,10 +15,8 @@
 namespace rulegrad::kernels {
 namespace {
 
-constexpr std::int64_t kThin = 16;             // rows or columns that one sweep over the other operand serves
 constexpr std::int64_t kBand = 32;             // rows of the streamed operand that a thread takes at once
 constexpr std::int64_t kDotDepth = 2048;       // of one partial sum, spread over the lanes of a vector
-constexpr std::int64_t kAxpyDepth = 256;       // the same, one after the other
 constexpr std::int64_t kTransposed = 1 << 20;  // values of a thin operand worth transposing
 
 /// Matrices x [rows, depth] and w [columns, depth], both contiguous, to out[i * out_rows + j * out_columns]:
@@ -41,35 +39,6 @@ void thin_dot(std::int64_t rows, std::int64_t columns, std::int64_t depth, const
   });
 }
 
-/// y [rows, columns] = x [rows, depth] w [depth, columns]: w is streamed once, in strips of columns.
-template <class T>
-void thin_axpy(std::int64_t rows, std::int64_t columns, std::int64_t depth, const T* x, const T* w, T* y,
-               bool accumulate) {
-  const MicroKernels<T>& kernels = micro_kernels<T>();
-  const std::int64_t share = columns / (4 * std::int64_t{thread_count()});
-  const std::int64_t strip = std::clamp<std::int64_t>(share / 64 * 64, 128, 1024);
-  parallel_chunks(columns, strip, [&](std::int64_t begin, std::int64_t end) {
-    const std::int64_t width = end - begin;
-    T* const sum = reinterpret_cast<T*>(thread_scratch(static_cast<std::size_t>(rows * width) * sizeof(T)));
-    for (std::int64_t p = 0; p < depth; p += kAxpyDepth) {
-      const std::int64_t steps = std::min(kAxpyDepth, depth - p);
-      std::fill_n(sum, rows * width, T(0));
-      // Few rows of w at a time, so that they stay near for all rows of x.
-      for (std::int64_t q = 0; q < steps; q += 16)
-        for (std::int64_t i = 0; i < rows; i += kDotBlock) {
-          const std::int64_t height = std::min<std::int64_t>(kDotBlock, rows - i);
-          kernels.axpy[height - 1](std::min<std::int64_t>(16, steps - q), width, x + i * depth + p + q, depth,
-                                   w + (p + q) * columns + begin, columns, sum + i * width, width);
-        }
-      for (std::int64_t i = 0; i < rows; ++i) {
-        T* const to = y + i * columns + begin;
-        for (std::int64_t c = 0; c < width; ++c)
-          to[c] = accumulate || p > 0 ? to[c] + sum[i * width + c] : sum[i * width + c];
-      }
-    }
-  });
-}
-
 /// Products op(a) op(b) [m, n] over a depth of k, one for each pair of offsets of its operands.
 template <class T>
 struct Products {
@@ -80,6 +49,7 @@ struct Products {
   T* c;
   bool accumulate;
   std::vector<std::int64_t> a_offset{0}, b_offset{0};
+  const ElementFunction<T>* function = nullptr;  ///< of b
 
   [[nodiscard]] std::int64_t count() const { return static_cast<std::int64_t>(a_offset.size()); }
 };
@@ -138,8 +108,10 @@ void by_tiles(const Products<T>& p) {
       ProductExtents{p.count(), p.m, p.n, p.k, 1}, p.k,
       [&](std::int64_t product, std::int64_t) { return p.a + p.a_offset[static_cast<std::size_t>(product)]; },
       [&](std::int64_t product, std::int64_t, std::int64_t p0, std::int64_t p1, std::int64_t c0,
-          std::int64_t c1, std::int64_t width,
-          T* panel) { pack(b_of(product), p.transpose_b, p.n, p.k, p0, p1, c0, c1, width, panel); },
+          std::int64_t c1, std::int64_t width, T* panel) {
+        pack(b_of(product), p.transpose_b, p.n, p.k, p0, p1, c0, c1, width, panel);
+        if (p.function != nullptr) (*p.function)((p1 - p0) * width, panel, panel);
+      },
       [&](std::int64_t product, std::int64_t r0, std::int64_t r1, std::int64_t c0, std::int64_t c1,
           const T* tile, std::int64_t stride) {
         for (std::int64_t r = r0; r < r1; ++r) {
@@ -156,11 +128,9 @@ bool by_streaming(const Products<T>& p) {
   if (p.count() != 1 || p.transpose_a) return false;
   const T* const a = p.a + p.a_offset[0];
   const T* const b = p.b + p.b_offset[0];
-  if (p.m <= kThin && p.n > p.m) {
-    if (p.transpose_b)
-      thin_dot(p.m, p.n, p.k, a, b, p.c, p.n, 1, p.accumulate);
-    else
-      thin_axpy(p.m, p.n, p.k, a, b, p.c, p.accumulate);
+  if (p.m <= kThin && p.n > p.m && !p.accumulate) {
+    const SweptForm<T> form{nullptr, {{p.m, a, p.c}}};
+    sweep<T>(p.transpose_b, p.n, p.k, b, {&form, 1});
     return true;
   }
   if (p.n > kThin || p.n * p.k > kTransposed) return false;
@@ -199,6 +169,17 @@ void gemm(bool transpose_a, bool transpose_b, std::int64_t m, std::int64_t n, st
 }
 
 template <class T>
+void gemm_of_function(bool transpose_b, std::int64_t m, std::int64_t n, std::int64_t k, const T* a, const T* b, const ElementFunction<T>* f,
+                      T* c) {
+  Products<T> p{false, transpose_b, m, n, k, a, b, c, false};
+  p.function = f;
+  if (f == nullptr)
+    run(p);
+  else
+    by_tiles(p);
+}
+
+template <class T>
 void matmul(DimsView a_dims, const T* a, bool transpose_a, DimsView b_dims, const T* b, bool transpose_b,
             DimsView y_dims, T* y) {
   if (a_dims.empty() || b_dims.empty()) throw Error(ErrorCode::shape, "[matmul] an operand has no axes");
@@ -233,6 +214,10 @@ template void gemm(bool, bool, std::int64_t, std::int64_t, std::int64_t, const f
                    bool);
 template void gemm(bool, bool, std::int64_t, std::int64_t, std::int64_t, const double*, const double*,
                    double*, bool);
+template void gemm_of_function(bool, std::int64_t, std::int64_t, std::int64_t, const float*, const float*, const ElementFunction<float>*,
+                               float*);
+template void gemm_of_function(bool, std::int64_t, std::int64_t, std::int64_t, const double*, const double*, const ElementFunction<double>*,
+                               double*);
 template void matmul(DimsView, const float*, bool, DimsView, const float*, bool, DimsView, float*);
 template void matmul(DimsView, const double*, bool, DimsView, const double*, bool, DimsView, double*);
 

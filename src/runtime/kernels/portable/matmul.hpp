@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "runtime/kernels/portable/dims.hpp"
+#include "runtime/kernels/portable/sweep.hpp"
 
 namespace rulegrad::kernels {
 
@@ -18,5 +19,9 @@ void matmul(DimsView a_dims, const T* a, bool transpose_a, DimsView b_dims, cons
 template <class T>
 void gemm(bool transpose_a, bool transpose_b, std::int64_t m, std::int64_t n, std::int64_t k, const T* a,
           const T* b, T* c, bool accumulate);
+
+/// c [m, n] = a [m, k] f(op(b)): the function is applied to pieces of b as they are read; null: there is none.
+template <class T>
+void gemm_of_function(bool transpose_b, std::int64_t m, std::int64_t n, std::int64_t k, const T* a, const T* b, const ElementFunction<T>* f, T* c);
 
 }  // namespace rulegrad::kernels
