@@ -9,6 +9,8 @@
 #include "rulegrad/kernel.hpp"
 #include "rulegrad/program.hpp"
 
+#include "passes/intervals.hpp"
+
 namespace rulegrad {
 
 using ValueId = std::uint32_t;
@@ -22,6 +24,7 @@ struct Value {
   std::uint32_t index;  ///< in inputs, constants or instructions; the value it shares its elements with
   Type type;
   std::int64_t block = 0;  ///< of its memory layout, as in ConstView
+  Interval interval = {};  ///< what is inferred of its elements; of contractions and where facts are checked only
 };
 
 struct ProgramInput {
@@ -42,6 +45,8 @@ struct Instruction {
   Attributes attributes;
   std::vector<ValueId> operands;
   std::vector<ValueId> results;  ///< one, unless the planner made it of several operations
+
+  Precision precision = Precision::exact;  ///< of this contraction
 
   [[nodiscard]] ValueId result() const { return results.front(); }
 };

@@ -17,20 +17,22 @@ void invoke(const std::function<void(const KernelCall&)>& run, const std::string
   }
 }
 
+std::int64_t row_major_place(const Shape& shape, const Extents& extents, std::int64_t block, std::int64_t at) {
+  // The sample axis stands outside of the blocks.
+  const Dims one = shape.with_samples(false).at(extents);
+  const std::int64_t size = element_count(one), sample = at / size * size;
+  return sample + kernels::blocked::row_major_position(one, block, at - sample);
+}
+
 void require_finite_result(const std::string& label, DType dtype, const Shape& shape, const Extents& extents,
                            std::int64_t block, const std::byte* data) {
   const Dims dims = shape.at(extents);
   if (const auto at = first_non_finite(dtype, data, element_count(dims))) {
-    const auto position = [&] {
-      // The sample axis stands outside of the blocks.
-      const std::int64_t size = element_count(shape.with_samples(false).at(extents)), sample = *at / size * size;
-      return sample + kernels::blocked::row_major_position(shape.with_samples(false).at(extents), block, *at - sample);
-    };
     fail_non_finite(
         label, "gave",
         "its operands are finite, so a sum left the range of the dtype: scale the input, or compute in "
         "float64",
-        dtype, dims, data, *at, position());
+        dtype, dims, data, *at, row_major_place(shape, extents, block, *at));
   }
 }
 

@@ -56,7 +56,9 @@ class Planning {
       for (std::size_t k = 0; k < operands.size(); ++k)
         if (const Storage& storage = storage_.storages[step.operand_storages[k]]; storage.home == Home::constant)
           operands[k].data = flow_.constants[storage.index].value.data();
-      step.prepared = kernel.prepare({{operands, call.result, call.attributes, {}, call.others}, options_.precision, options_.kept});
+      const Interval& interval = flow_.values[instruction.result()].interval;
+      step.prepared = kernel.prepare({{operands, call.result, call.attributes, {}, call.others}, instruction.precision, options_.kept, interval.low,
+                                      interval.high});
     }
     if (step.prepared)
       step.scratch_bytes = step.prepared->scratch_bytes;
@@ -172,14 +174,14 @@ class Planning {
   }
 
   void lay_out() {
-    std::vector<Interval> intervals;
+    std::vector<Lifetime> lifetimes;
     for (StorageId s = 0; s < storage_.storages.size(); ++s) {
       const Storage& storage = storage_.storages[s];
-      intervals.push_back({storage.home == Home::arena ? plan_.bytes[s] : 0, storage.first, storage.last});
+      lifetimes.push_back({storage.home == Home::arena ? plan_.bytes[s] : 0, storage.first, storage.last});
     }
     for (std::size_t i = 0; i < plan_.steps.size(); ++i)
-      intervals.push_back({plan_.steps[i].scratch_bytes, reuse_ ? i : 0, reuse_ ? i : plan_.steps.size()});
-    ArenaPlan arena = plan_arena(intervals);
+      lifetimes.push_back({plan_.steps[i].scratch_bytes, reuse_ ? i : 0, reuse_ ? i : plan_.steps.size()});
+    ArenaPlan arena = plan_arena(lifetimes);
     plan_.arena_bytes = arena.bytes;
     for (std::size_t i = 0; i < plan_.steps.size(); ++i) {
       plan_.steps[i].scratch_offset = arena.offsets[storage_.storages.size() + i];

@@ -48,7 +48,6 @@ struct Plan {
 
 struct PlanOptions {
   bool reuse_memory = true;
-  Precision precision = Precision::exact;
   KeptValues& kept;
 };
 

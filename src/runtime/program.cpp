@@ -12,9 +12,13 @@
 #include "rulegrad/simplify.hpp"
 
 #include "runtime/bind_inputs.hpp"
+#include "runtime/denormals.hpp"
+#include "runtime/facts_check.hpp"
+#include "runtime/fast_contractions.hpp"
 #include "runtime/finite.hpp"
 #include "runtime/invoke.hpp"
 #include "runtime/layouts.hpp"
+#include "runtime/measured_precision.hpp"
 #include "runtime/program_data.hpp"
 #include "runtime/staged.hpp"
 
@@ -58,7 +62,7 @@ std::shared_ptr<const Plan> Program::Data::plan(const Extents& extents) const {
   auto made = std::make_shared<Plan>();
   made->extents = extents;
   made->threads = threads;
-  make_plan(flow, storage, {reuse_memory, precision, kept}, *made);
+  make_plan(flow, storage, {reuse_memory, kept}, *made);
   if (plans_.size() == kept_plans) plans_.erase(plans_.begin());
   plans_.push_back(std::move(made));
   return plans_.back();
@@ -90,6 +94,11 @@ void Program::Data::execute(const Plan& plan, std::span<std::byte* const> bases,
         const Value& value = flow.values[instruction.results[k]];
         require_finite_result(instruction.label, value.type.dtype, value.type.shape, plan.extents, value.block, bases[step.result_storages[k]]);
       }
+    if (check_facts)
+      for (std::size_t k = 0; k < instruction.results.size(); ++k) {
+        const Value& value = flow.values[instruction.results[k]];
+        require_interval(instruction.label, value.interval, value.type.dtype, value.type.shape, plan.extents, value.block, bases[step.result_storages[k]]);
+      }
     if (poison) {
       std::memset(scratch.data(), poison_byte, scratch.size());
       for (const StorageId dead : step.dies) std::memset(bases[dead], poison_byte, plan.bytes[dead]);
@@ -110,27 +119,33 @@ void Program::Data::check_output(std::size_t position, DType dtype, const Dims& 
 }
 
 Program Program::compile(std::span<const Expr> outputs, const CompileOptions& options) {
+  if (options.precision == Precision::automatic) return compiled_as_measured(outputs, options);
+  const DenormalsAreZero flush(options.flush_denormals);
   auto data = std::make_shared<Data>();
+  data->flush_denormals = options.flush_denormals;
   data->check_outputs = options.check_finite && options.check_outputs;
   for (const Expr output : outputs) data->output_types.push_back(output.type());
   const Kernels& kernels = options.kernels ? *options.kernels : Kernels::best();
   const auto has_kernel = [&](const OpSchema& op) { return kernels.find(op.name) != nullptr; };
   Simplified simple{written_out(outputs, has_kernel), {}, {}};
-  if (options.simplify) simple = simplify(simple.outputs);
+  if (options.simplify) simple = simplify(simple.outputs, options.rounding);
   if (Staged::needed(simple.outputs)) {
     CompileOptions inner = options;
     inner.simplify = false;
+    // Within a stage it is not seen what others do with its results, and what is known of what it is given.
+    if (options.precision == Precision::fast && !FastContractions(simple.outputs, kernels).everywhere()) inner.precision = Precision::exact;
     inner.check_outputs = false;  // what one stage hands to the next may still be masked
     data->staged = std::make_shared<const Staged>(simple.outputs, inner);
     return Program(std::move(data));
   }
-  data->flow = with_layouts(flow_of(simple.outputs, options, simple.renewed));
-  data->precision = options.precision;
+  data->flow = flow_of(simple.outputs, options, simple.renewed);
+  if (options.blocked_layouts) data->flow = with_layouts(std::move(data->flow));
   data->storage = assign_storage(data->flow, options.reuse_memory);
   data->check_finite = options.check_finite;
   data->check_inputs = options.check_finite && options.check_inputs;
   data->reuse_memory = options.reuse_memory;
   data->poison = options.poison || poison_wanted();
+  data->check_facts = options.check_facts || facts_check_wanted();
   return Program(std::move(data));
 }
 
@@ -181,6 +196,7 @@ void Program::run_into(const Inputs& inputs, std::span<const OutputBuffer> resul
 std::vector<Tensor> Program::run(const Inputs& inputs, const std::span<const OutputBuffer>* buffers,
                                  const RunOptions& options) const {
   const ThreadCount threads(options.threads);
+  const DenormalsAreZero flush(data().flush_denormals);
   if (data().staged) {
     std::vector<Tensor> results = data_->staged->run(inputs, options);
     for (std::size_t i = 0; i < results.size(); ++i) data_->check_output(i, results[i].dtype(), results[i].dims(), results[i].data());
@@ -260,6 +276,9 @@ ProgramStats Program::stats(const Extents& extents) const {
   stats.contractions = static_cast<std::size_t>(
       std::count_if(flow.instructions.begin(), flow.instructions.end(),
                     [](const Instruction& instruction) { return instruction.kernel->contraction; }));
+  stats.winograd = static_cast<std::size_t>(std::count_if(plan->steps.begin(), plan->steps.end(), [](const PlannedStep& step) {
+    return step.prepared && step.prepared->implementation.find("wino") != std::string::npos;
+  }));
   stats.in_place = data_->storage.in_place;
   stats.folded_constants = flow.folded_constants;
   stats.folded_bytes = flow.folded_bytes;

@@ -153,6 +153,7 @@ void Staged::add_stats(const StageList& list, const Extents& extents, ProgramSta
     const ProgramStats part = program.stats(at);
     total.instructions += part.instructions;
     total.contractions += part.contractions;
+    total.winograd += part.winograd;
     total.in_place += part.in_place;
     total.folded_constants += part.folded_constants;
     total.folded_bytes += part.folded_bytes;

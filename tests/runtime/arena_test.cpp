@@ -9,11 +9,11 @@ using namespace rulegrad;
 namespace {
 
 /// The most bytes that live at once: no plan can do with less.
-std::size_t peak(const std::vector<Interval>& intervals) {
+std::size_t peak(const std::vector<Lifetime>& intervals) {
   std::size_t best = 0;
   for (std::size_t time = 0; time < 100; ++time) {
     std::size_t live = 0;
-    for (const Interval& i : intervals)
+    for (const Lifetime& i : intervals)
       if (i.first <= time && time <= i.last) live += aligned(i.bytes);
     best = std::max(best, live);
   }
@@ -25,9 +25,9 @@ std::size_t peak(const std::vector<Interval>& intervals) {
 TEST_CASE("values that live at the same time never overlap in the arena") {
   std::mt19937 random(1);
   for (int round = 0; round < 200; ++round) {
-    std::vector<Interval> intervals(1 + random() % 40);
+    std::vector<Lifetime> intervals(1 + random() % 40);
     std::size_t sum = 0;
-    for (Interval& i : intervals) {
+    for (Lifetime& i : intervals) {
       i = {random() % 3 == 0 ? random() % 100000 : random() % 300, random() % 90, 0};
       i.last = i.first + random() % 10;
       sum += aligned(i.bytes);
@@ -51,7 +51,7 @@ TEST_CASE("values that live at the same time never overlap in the arena") {
 }
 
 TEST_CASE("a chain needs the arena of its two largest neighbours") {
-  const std::vector<Interval> chain{{1000, 0, 1}, {2000, 1, 2}, {64, 2, 3}, {1500, 3, 4}, {0, 4, 5}};
+  const std::vector<Lifetime> chain{{1000, 0, 1}, {2000, 1, 2}, {64, 2, 3}, {1500, 3, 4}, {0, 4, 5}};
   CHECK(plan_arena(chain).bytes == aligned(1000) + aligned(2000));
 }
 
