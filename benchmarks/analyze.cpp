@@ -1,11 +1,11 @@
 // Times one analysis of an ONNX model within this process:
 //   analyze MODEL METHOD [--batch N] [--threads N] [--repeat N] [--input FILE.npy] [--precision exact|fast]
-//           [--serve | --shapes | --overhead]
+//           [--serve | --shapes | --overhead | --print]
 // METHOD is `forward` or an analyzer as the command takes it; several, with `;` between them, are one program. One JSON object a line: what was prepared and how long it took, each
 // timing (the mean of N runs), the peak of memory. With --serve it answers `run N` and `write FILE.npy` from standard input, one line each, until it ends,
 // so that several programs can take turns. With --shapes it prints the contractions of a run, for `floor`. With --overhead each timing is
 // split into what kernels take and what the rest does (binding inputs, memory, the order of calls), and the last line says what each kernel
-// took in the mean.
+// took in the mean. With --print it prints the program before it runs.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -38,7 +38,7 @@ struct Options {
   std::string model, method, input, precision = "exact";
   std::int64_t batch = 1;
   int threads = 0, repeat = 7;
-  bool serve = false, shapes = false, overhead = false;
+  bool serve = false, shapes = false, overhead = false, print = false;
 };
 
 double since(std::chrono::steady_clock::time_point start) {
@@ -62,12 +62,13 @@ Options read_options(int argc, char** argv) {
     else if (word == "--serve") options.serve = true;
     else if (word == "--shapes") options.shapes = true;
     else if (word == "--overhead") options.overhead = true;
+    else if (word == "--print") options.print = true;
     else if (word.starts_with("--")) throw Error(ErrorCode::invalid_argument, "there is no option " + word);
     else words.push_back(word);
   }
   if (words.size() != 2)
     throw Error(ErrorCode::invalid_argument, "usage: analyze MODEL METHOD [--batch N] [--threads N] [--repeat N] [--input FILE.npy] [--precision exact|fast] "
-                                            "[--serve | --shapes | --overhead]");
+                                            "[--serve | --shapes | --overhead | --print]");
   options.model = words[0];
   options.method = words[1];
   return options;
@@ -92,22 +93,6 @@ long status_kb(const std::string& key) {
 /// Milliseconds by operator.
 using KernelTimes = std::map<std::string, double>;
 
-template <class Run>
-auto timed(Run run, double& total) {
-  return [&total, run = std::move(run)](const KernelCall& call) {
-    const auto start = std::chrono::steady_clock::now();
-    run(call);
-    total += since(start);
-  };
-}
-
-/// Those that a program has where nothing is said.
-template <class K>
-const K& usual_kernels() {
-  if constexpr (requires { K::best(); }) return K::best();
-  else return K::portable();
-}
-
 /// Throws Error where programs know one precision only.
 template <class O>
 void set_precision(O& options, const std::string& word) {
@@ -119,32 +104,6 @@ void set_precision(O& options, const std::string& word) {
     }
   }
   throw Error(ErrorCode::invalid_argument, "there is no precision " + word + " here");
-}
-
-/// What a kernel prepares is timed as it is.
-template <class K>
-void time_prepared(K& kernel, double& total) {
-  if constexpr (requires { kernel.prepare; }) {
-    if (!kernel.prepare) return;
-    kernel.prepare = [&total, prepare = kernel.prepare](const auto& preparation) {
-      auto prepared = prepare(preparation);
-      if (prepared) prepared->run = timed(std::move(prepared->run), total);
-      return prepared;
-    };
-  }
-}
-
-/// The kernels of a registry, each of which adds its time to its own.
-Kernels timed_kernels(const Kernels& kernels, KernelTimes& times) {
-  Kernels result = kernels;
-  for (const std::string& name : kernels.names()) {
-    Kernel kernel = *kernels.at(name);
-    double& total = times[name];
-    kernel.run = timed(std::move(kernel.run), total);
-    time_prepared(kernel, total);
-    result.set(name, std::move(kernel));
-  }
-  return result;
 }
 
 double sum(const KernelTimes& times) {
@@ -182,12 +141,13 @@ class Session {
       return;
     }
     start = std::chrono::steady_clock::now();
-    const Kernels kernels = timed_kernels(usual_kernels<Kernels>(), kernel_ms_);
     CompileOptions compile_options;
-    if (options.overhead) compile_options.kernels = &kernels;
     set_precision(compile_options, options.precision);
     program_ = std::make_unique<Program>(Program::compile(outputs, compile_options));
     const double compile = since(start);
+    run_options_.threads = options.threads;
+    if (options.overhead) run_options_.observe = [this](const std::string& operation, const std::string&, double ms) { kernel_ms_[operation] += ms; };
+    if (options.print) fmt::print("{}", program_->print({.batch = batch_, .samples = 1}));
     const ProgramStats stats = program_->stats({.batch = batch_, .samples = 1});
     fmt::print("{{\"ready\": true, \"version\": \"{}\", \"compiler\": \"{}\", \"load_ms\": {:.3f}, \"rewrite_ms\": {:.3f}, \"compile_ms\": {:.3f}, \"instructions\": {}, "
                "\"contractions\": {}, \"folded_bytes\": {}, \"arena_bytes\": {}, \"idle_kb\": {}}}\n",
@@ -198,7 +158,7 @@ class Session {
   [[nodiscard]] bool ready() const { return program_ != nullptr; }
 
   void repeat() {
-    (void)program_->run(inputs_, {.threads = options_.threads});
+    (void)program_->run(inputs_, run_options_);
     KernelTimes all;
     for (int i = 0; i < options_.repeat; ++i) {
       run(1);
@@ -217,7 +177,7 @@ class Session {
     for (std::string line; std::getline(std::cin, line);) {
       if (line.starts_with("run ")) run(std::stoi(line.substr(4)));
       else if (line.starts_with("write ")) {
-        io::write_npy(line.substr(6), program_->run(inputs_, {.threads = options_.threads})[0]);
+        io::write_npy(line.substr(6), program_->run(inputs_, run_options_)[0]);
         answer("{\"written\": true}");
       } else if (line == "peak") answer(memory());
       else throw Error(ErrorCode::invalid_argument, fmt::format("'{}' is no request; there are: run N, write FILE.npy, peak", line));
@@ -228,7 +188,7 @@ class Session {
   void run(int count) {
     for (auto& [name, ms] : kernel_ms_) ms = 0;
     const auto start = std::chrono::steady_clock::now();
-    for (int i = 0; i < count; ++i) (void)program_->run(inputs_, {.threads = options_.threads});
+    for (int i = 0; i < count; ++i) (void)program_->run(inputs_, run_options_);
     const double ms = since(start) / count;
     if (options_.overhead) answer(fmt::format("{{\"ms\": {:.4f}, \"overhead_ms\": {:.4f}}}", ms, ms - sum(kernel_ms_) / count));
     else answer(fmt::format("{{\"ms\": {:.4f}}}", ms));
@@ -247,6 +207,7 @@ class Session {
   const Options& options_;
   Inputs inputs_;
   std::int64_t batch_ = 1;
+  RunOptions run_options_;
   KernelTimes kernel_ms_;
   long began_kb_ = status_kb("RssAnon");
   std::unique_ptr<Program> program_;

@@ -130,7 +130,7 @@ struct Kernel {
   /// those are called.
   std::function<std::optional<PreparedCall>(const Preparation&)> prepare;
   /// The memory layouts that calls of these types should have, where operands now lie as `given` says. A kernel that
-  /// asks for anything but row-major must prepare every such call. Empty: row-major, unless `access` says that the
+  /// asks for anything but row-major must prepare every such call, or do without knowing. Empty: row-major, unless `access` says that the
   /// kernel does not mind.
   std::function<Blocks(std::span<const Type> operands, std::span<const std::int64_t> given, const Type& result,
                        const Attributes&)>

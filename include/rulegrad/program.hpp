@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <span>
@@ -32,6 +33,9 @@ struct CompileOptions {
   /// `fast`: contractions whose results are neither compared with 0 nor divide may trade exactness for speed, and what is known
   /// of their signs is restored (docs/precision.md). `automatic`: the same where it is measured to pay, see Precision.
   Precision precision = Precision::exact;
+  /// Off: each operation is a call of its own. On: those that work element by element over the same extents are one, with the same
+  /// bits and no memory between them.
+  bool fuse = true;
   /// Bytes of working memory that the samples of a loop may take together: as many run at once as fit, at least one.
   std::size_t memory = std::size_t{1} << 30;
   /// For tests: so many samples run at once, whatever they need; 0: as many as `memory` allows.
@@ -66,6 +70,9 @@ struct RunOptions {
   /// Where a batch is cut into several runs: the position of this run's first entry. Random numbers depend on it, so
   /// that they do not depend on how the batch was cut.
   std::int64_t batch_offset = 0;
+  /// Told after each kernel call what it was (`conv`; operations that run as one are joined by '+'), for which node, and the
+  /// milliseconds it took. Empty: nothing is timed.
+  std::function<void(const std::string& operation, const std::string& label, double milliseconds)> observe = {};
 };
 
 /// Values of the graph's inputs by name. Their extents decide the batch and the number of samples.
@@ -90,6 +97,7 @@ struct ProgramStats {
   std::size_t instructions = 0;      ///< kernel calls a run; an operation over a sample axis counts once
   std::size_t contractions = 0;      ///< convolutions and matrix products among them
   std::size_t winograd = 0;          ///< of these, how many run by Winograd's transforms (Precision::fast)
+  std::size_t fused = 0;             ///< operations that became part of the call of another
   std::size_t in_place = 0;          ///< results written over an operand
   std::size_t folded_constants = 0;  ///< values computed once, at compile time, and kept
   std::size_t folded_bytes = 0;

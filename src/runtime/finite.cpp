@@ -30,8 +30,13 @@ void fail_non_finite(const std::string& who, const char* verb, const char* advic
                      std::optional<std::int64_t> place) {
   const double value = dispatch(
       dtype, [&]<class T>(T) { return static_cast<double>(reinterpret_cast<const T*>(data)[position]); });
+  fail_non_finite(who, verb, advice, dims, value, place.value_or(position));
+}
+
+void fail_non_finite(const std::string& who, const char* verb, const char* advice, std::span<const std::int64_t> dims, double value,
+                     std::int64_t place) {
   Dims index(dims.size());
-  std::int64_t rest = place.value_or(position);
+  std::int64_t rest = place;
   for (std::size_t axis = dims.size(); axis-- > 0; rest /= dims[axis]) index[axis] = rest % dims[axis];
   throw Error(ErrorCode::non_finite, fmt::format("[{}] {} {} at {}; {}", who, verb, shortest(value),
                                                  to_string(std::span<const std::int64_t>(index)), advice));

@@ -20,5 +20,8 @@ namespace rulegrad {
 [[noreturn]] void fail_non_finite(const std::string& who, const char* verb, const char* advice, DType dtype,
                                   std::span<const std::int64_t> dims, const std::byte* data,
                                   std::int64_t position, std::optional<std::int64_t> place = {});
+/// The same of a value that is known, `place` in an array of these extents.
+[[noreturn]] void fail_non_finite(const std::string& who, const char* verb, const char* advice, std::span<const std::int64_t> dims,
+                                  double value, std::int64_t place);
 
 }  // namespace rulegrad

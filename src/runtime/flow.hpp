@@ -47,8 +47,14 @@ struct Instruction {
   std::vector<ValueId> results;  ///< one, unless the planner made it of several operations
 
   Precision precision = Precision::exact;  ///< of this contraction
+  /// Of a contraction: what reads its result looks through it for values that are not finite.
+  bool checked_by_reader = false;
+
+  /// Of each result, where there are several.
+  std::vector<std::string> result_labels = {};
 
   [[nodiscard]] ValueId result() const { return results.front(); }
+  [[nodiscard]] const std::string& label_of(std::size_t result) const { return result_labels.empty() ? label : result_labels[result]; }
 };
 
 /// A program before memory is given to it: kernel calls in order, operands before users. Refers to no graph.
@@ -60,7 +66,7 @@ struct Flow {
   std::vector<Instruction> instructions;
   std::vector<ValueId> outputs;
 
-  std::size_t folded_constants = 0, folded_bytes = 0;
+  std::size_t folded_constants = 0, folded_bytes = 0, fused = 0;
   std::vector<std::string> large_folds;
 
   /// The value whose memory this one has.

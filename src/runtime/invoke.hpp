@@ -17,6 +17,10 @@ void invoke(const std::function<void(const KernelCall&)>& run, const std::string
 void require_finite_result(const std::string& label, DType dtype, const Shape& shape, const Extents& extents,
                            std::int64_t block, const std::byte* data);
 
+/// What it throws for a value at this position of the memory.
+[[noreturn]] void fail_non_finite_result(const std::string& label, const Shape& shape, const Extents& extents, std::int64_t block,
+                                         double value, std::int64_t position);
+
 /// One call in memory of its own, outside any program; `type` is static.
 [[nodiscard]] Tensor compute(const Kernel& kernel, const std::string& label, std::span<const Tensor> operands,
                              const Type& type, const Attributes& attributes, bool check_finite);

@@ -1,6 +1,7 @@
 #include "rulegrad/program.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <fmt/format.h>
@@ -16,6 +17,7 @@
 #include "runtime/facts_check.hpp"
 #include "runtime/fast_contractions.hpp"
 #include "runtime/finite.hpp"
+#include "runtime/fuse.hpp"
 #include "runtime/invoke.hpp"
 #include "runtime/layouts.hpp"
 #include "runtime/measured_precision.hpp"
@@ -24,6 +26,8 @@
 
 namespace rulegrad {
 namespace {
+
+using Clock = std::chrono::steady_clock;
 
 constexpr std::size_t kept_plans = 8;
 /// All bits set is a NaN in both floating dtypes.
@@ -69,27 +73,33 @@ std::shared_ptr<const Plan> Program::Data::plan(const Extents& extents) const {
 }
 
 void Program::Data::execute(const Plan& plan, std::span<std::byte* const> bases, std::byte* arena,
-                            const std::stop_token& stop) const {
+                            const RunOptions& options) const {
   if (poison) std::memset(arena, poison_byte, plan.arena_bytes);
   std::vector<ConstView> views;
   std::vector<MutableView> results;
   for (std::size_t i = 0; i < plan.steps.size(); ++i) {
     const PlannedStep& step = plan.steps[i];
     const Instruction& instruction = flow.instructions[i];
-    if (stop.stop_requested())
+    if (options.stop.stop_requested())
       throw Error(ErrorCode::cancelled, "[program] the run was cancelled before " + instruction.label);
     views.assign(step.operands.begin(), step.operands.end());
     for (std::size_t k = 0; k < views.size(); ++k) views[k].data = bases[step.operand_storages[k]];
     results.assign(step.results.begin(), step.results.end());
     for (std::size_t k = 0; k < results.size(); ++k) results[k].data = bases[step.result_storages[k]];
     const std::span<std::byte> scratch(arena + step.scratch_offset, step.scratch_bytes);
+    const auto start = options.observe ? Clock::now() : Clock::time_point();
     for (std::int64_t sample = 0; sample < step.repeats; ++sample) {
-      invoke(step.prepared ? step.prepared->run : instruction.kernel->run, instruction.label,
-             {views, results.front(), instruction.attributes, scratch, std::span(results).subspan(1)});
+      try {
+        invoke(step.prepared ? step.prepared->run : instruction.kernel->run, instruction.label,
+               {views, results.front(), instruction.attributes, scratch, std::span(results).subspan(1)});
+      } catch (const NonFiniteOperand& found) {
+        fail_operand(instruction, found, plan.extents);
+      }
       for (std::size_t k = 0; k < views.size(); ++k) views[k].data += step.operand_steps[k];
       for (std::size_t k = 0; k < results.size(); ++k) results[k].data += step.result_steps[k];
     }
-    if (check_finite && instruction.kernel->contraction)
+    if (options.observe) options.observe(instruction.op, instruction.label, std::chrono::duration<double, std::milli>(Clock::now() - start).count());
+    if (check_finite && instruction.kernel->contraction && !instruction.checked_by_reader)
       for (std::size_t k = 0; k < instruction.results.size(); ++k) {
         const Value& value = flow.values[instruction.results[k]];
         require_finite_result(instruction.label, value.type.dtype, value.type.shape, plan.extents, value.block, bases[step.result_storages[k]]);
@@ -97,13 +107,18 @@ void Program::Data::execute(const Plan& plan, std::span<std::byte* const> bases,
     if (check_facts)
       for (std::size_t k = 0; k < instruction.results.size(); ++k) {
         const Value& value = flow.values[instruction.results[k]];
-        require_interval(instruction.label, value.interval, value.type.dtype, value.type.shape, plan.extents, value.block, bases[step.result_storages[k]]);
+        require_interval(instruction.label_of(k), value.interval, value.type.dtype, value.type.shape, plan.extents, value.block, bases[step.result_storages[k]]);
       }
     if (poison) {
       std::memset(scratch.data(), poison_byte, scratch.size());
       for (const StorageId dead : step.dies) std::memset(bases[dead], poison_byte, plan.bytes[dead]);
     }
   }
+}
+
+void Program::Data::fail_operand(const Instruction& instruction, const NonFiniteOperand& found, const Extents& extents) const {
+  const Value& value = flow.values[instruction.operands[found.operand]];
+  fail_non_finite_result(flow.instructions[value.index].label, value.type.shape, extents, value.block, found.value, found.position);
 }
 
 void Program::Data::check_output(std::size_t position, DType dtype, const Dims& dims, const std::byte* values) const {
@@ -140,6 +155,7 @@ Program Program::compile(std::span<const Expr> outputs, const CompileOptions& op
   }
   data->flow = flow_of(simple.outputs, options, simple.renewed);
   if (options.blocked_layouts) data->flow = with_layouts(std::move(data->flow));
+  if (options.fuse) data->flow = with_fusion(std::move(data->flow), options.check_finite);
   data->storage = assign_storage(data->flow, options.reuse_memory);
   data->check_finite = options.check_finite;
   data->check_inputs = options.check_finite && options.check_inputs;
@@ -241,7 +257,7 @@ std::vector<Tensor> Program::run(const Inputs& inputs, const std::span<const Out
         break;
     }
   }
-  data_->execute(*plan, bases, arena.data(), options.stop);
+  data_->execute(*plan, bases, arena.data(), options);
 
   std::vector<Tensor> results;
   for (std::size_t i = 0; i < flow.outputs.size(); ++i) {
@@ -279,6 +295,7 @@ ProgramStats Program::stats(const Extents& extents) const {
   stats.winograd = static_cast<std::size_t>(std::count_if(plan->steps.begin(), plan->steps.end(), [](const PlannedStep& step) {
     return step.prepared && step.prepared->implementation.find("wino") != std::string::npos;
   }));
+  stats.fused = flow.fused;
   stats.in_place = data_->storage.in_place;
   stats.folded_constants = flow.folded_constants;
   stats.folded_bytes = flow.folded_bytes;

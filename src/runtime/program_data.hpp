@@ -8,6 +8,7 @@
 
 #include "runtime/arena.hpp"
 #include "runtime/flow.hpp"
+#include "runtime/fused_call.hpp"
 #include "runtime/plan.hpp"
 #include "runtime/storage.hpp"
 
@@ -28,12 +29,15 @@ struct Program::Data {
   /// Throws Error(non_finite) for an output that is not finite.
   void check_output(std::size_t position, DType dtype, const Dims& dims, const std::byte* values) const;
   /// Calls the kernels in order; `bases` are the addresses of the storages.
-  void execute(const Plan& plan, std::span<std::byte* const> bases, std::byte* arena, const std::stop_token& stop) const;
+  void execute(const Plan& plan, std::span<std::byte* const> bases, std::byte* arena, const RunOptions& options) const;
 
   mutable ArenaPool arenas;
   mutable KeptValues kept;  ///< what plans share
 
  private:
+  /// Throws Error(non_finite) for the contraction whose result an operand of the instruction is.
+  [[noreturn]] void fail_operand(const Instruction& instruction, const NonFiniteOperand& found, const Extents& extents) const;
+
   mutable std::mutex plans_mutex_;
   mutable std::vector<std::shared_ptr<const Plan>> plans_;  // latest last
 };

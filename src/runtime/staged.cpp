@@ -154,6 +154,7 @@ void Staged::add_stats(const StageList& list, const Extents& extents, ProgramSta
     total.instructions += part.instructions;
     total.contractions += part.contractions;
     total.winograd += part.winograd;
+    total.fused += part.fused;
     total.in_place += part.in_place;
     total.folded_constants += part.folded_constants;
     total.folded_bytes += part.folded_bytes;

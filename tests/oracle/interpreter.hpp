@@ -32,11 +32,15 @@ class Interpreter {
 
   const Interpreted& of(rulegrad::Expr root) {
     for (const rulegrad::Expr e : rulegrad::topological_order(std::span(&root, 1)))
-      if (!known_.contains(e)) known_.emplace(e, compute(e));
+      if (!known_.contains(e)) {
+        undecided_ = std::any_of(e.operands().begin(), e.operands().end(), [&](rulegrad::Expr operand) { return hanging_.at(operand); });
+        known_.emplace(e, compute(e));
+        hanging_.emplace(e, undecided_);
+      }
     return known_.at(root);
   }
-  /// Some decision was within rounding: float32 may have taken the other way.
-  [[nodiscard]] bool undecided() const { return undecided_; }
+  /// Some decision below was within rounding: float32 may have taken the other way.
+  [[nodiscard]] bool undecided(rulegrad::Expr e) const { return hanging_.at(e); }
 
  private:
   using Expr = rulegrad::Expr;
@@ -257,6 +261,7 @@ class Interpreter {
   double slack_;
   bool undecided_ = false;
   std::unordered_map<Expr, Interpreted> known_;
+  std::unordered_map<Expr, bool> hanging_;
 };
 
 }  // namespace oracle

@@ -101,14 +101,14 @@ TEST_CASE("a thread that had its denormals flushed already keeps them so, and on
 TEST_CASE("what underflows is 0, as operand and as result, in constants too; and is itself where that is switched off") {
   if (!mode_is_known()) return;
   Graph graph;
-  const Expr x = graph.input("x", {DType::float32, Shape{B}});
+  const Expr x = graph.input("x", {DType::float32, Shape{2}});
   const Expr small = graph.constant(row({1e-30f, 1e-20f}));
-  const std::vector<Expr> outputs{x * 1.0f + 0.0f, x * 1e-25, graph.make(op("equal"), {x * small, graph.scalar(0)}), graph.make(op("mul"), {small, small})};
+  const std::vector<Expr> outputs{x * 1e30, x * 1e-25, graph.make(op("equal"), {x * small, graph.scalar(0)}), graph.make(op("mul"), {small, small})};
   const Inputs inputs{{"x", row({tiny, 1e-15f})}};
   const auto run = [&](bool flush) { return Program::compile(outputs, {.flush_denormals = flush}).run(inputs); };
   const std::vector<Tensor> flushed = run(true), kept = run(false);
   CHECK(flushed[0].at(0) == 0);
-  CHECK(kept[0].at(0) == static_cast<double>(tiny));
+  CHECK(kept[0].at(0) > 1e-15);
   CHECK(flushed[1].at(1) == 0);
   CHECK(kept[1].at(1) > 0);
   CHECK(flushed[2].at(0) == 1);  // `z == 0` includes underflow

@@ -119,7 +119,9 @@ TEST_CASE("results are written over operands that nobody reads later, and over n
   const Expr c = make("flip", {b});    // never in place
   const Expr d = make("sub", {c, a});  // over c or a
   const Expr e = make("half", {d});    // over d, into the output
-  const Program program = compiled({e});
+  CompileOptions one_by_one = options();
+  one_by_one.fuse = false;
+  const Program program = Program::compile(std::vector{e}, one_by_one);
   const Tensor given = floats({1, 3}, {4, 8, 16});
   CHECK(list(program.run({{"x", given}}).at(0)) == std::vector<float>{1, -1, -3.5});
   CHECK(list(given) == std::vector<float>{4, 8, 16});
@@ -146,13 +148,12 @@ TEST_CASE("kernels are called once for each sample, or once for all that broadca
   const std::vector<Expr> outputs{make("half", {make("dot", {y, w})})};
   const Program program = compiled(outputs);
   CHECK(program.print({1, 3}) ==
-        "batch 1, samples 3: 5 instructions, arena 128 bytes (320 without reuse)\n"
-        "%0 = sub('x', 'one') : float32[3, 1, 2] in arena 0+24\n"
-        "%1 = mul(%0, 'row') : float32[3, 1, 2] in arena 0+24, over %0\n"
-        "%2 = flip(%1) : float32[3, 1, 2] in arena 64+24, once for each of 3 samples; frees arena 0+24\n"
-        "%3 = dot(%2, c0) : float32[3, 1, 2] in output 0, scratch 0+24; frees arena 64+24\n"
-        "%4 = half(%3) : float32[3, 1, 2] in output 0, over %3\n"
-        "return %4\n");
+        "batch 1, samples 3: 4 instructions, arena 128 bytes (256 without reuse)\n"
+        "%0 = sub+mul('x', 'one', 'row') : float32[3, 1, 2] in arena 0+24, by tiles\n"
+        "%1 = flip(%0) : float32[3, 1, 2] in arena 64+24, once for each of 3 samples; frees arena 0+24\n"
+        "%2 = dot(%1, c0) : float32[3, 1, 2] in output 0, scratch 0+24; frees arena 64+24\n"
+        "%3 = half(%2) : float32[3, 1, 2] in output 0, over %2, by tiles\n"
+        "return %3\n");
 
   const Tensor xs = floats({3, 2, 2}, {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}),
                ones = floats({2, 2}, {1, 0, 2, 1}), rows = floats({3, 2}, {1, 2, 3, 4, 5, 6});

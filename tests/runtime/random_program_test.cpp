@@ -91,18 +91,20 @@ void check_identical(const std::vector<Tensor>& a, const std::vector<Tensor>& b)
 
 }  // namespace
 
-TEST_CASE("random programs have the same bits with and without reuse of memory, with any number of threads") {
+TEST_CASE("random programs have the same bits with and without reuse of memory and fusion, with any number of threads") {
   std::mt19937 random(20);
-  std::size_t in_place = 0, saved = 0;
+  std::size_t in_place = 0, saved = 0, fused = 0;
   for (int round = 0; round < 150; ++round) {
     const bool sampled = random() % 2 == 0;
     const auto expressions = std::make_unique<RandomExpressions>(random, sampled, 4 + random() % 50);
-    CompileOptions fresh{.check_finite = false, .kernels = &toys().kernels, .reuse_memory = false};
-    CompileOptions planned = fresh, poisoned = fresh, poisoned_fresh = fresh;
-    planned.reuse_memory = poisoned.reuse_memory = true;
-    poisoned.poison = poisoned_fresh.poison = true;
+    CompileOptions fresh{.check_finite = false, .kernels = &toys().kernels, .fuse = false, .reuse_memory = false};
+    CompileOptions planned = fresh, poisoned = fresh, poisoned_fresh = fresh, unfused = fresh;
+    planned.reuse_memory = poisoned.reuse_memory = unfused.reuse_memory = true;
+    planned.fuse = poisoned.fuse = poisoned_fresh.fuse = true;
+    poisoned.poison = poisoned_fresh.poison = unfused.poison = true;
     const Program program = Program::compile(expressions->outputs, planned);
-    for (const std::int64_t batch : {2, 1, 5}) {
+    // The last is several tiles of fused operations, with a rest; now and then one that several threads share.
+    for (const std::int64_t batch : {2, 1, 5, round % 10 == 0 ? 5500 : 700}) {
       const Dims y_dims = sampled ? Dims{3, batch, 6} : Dims{batch, 6};
       const Inputs inputs{{"x", random_tensor(random, {batch, 6})},
                           {"y", random_tensor(random, y_dims)},
@@ -114,13 +116,16 @@ TEST_CASE("random programs have the same bits with and without reuse of memory, 
       check_identical(program.run(inputs, {.threads = 4}), expected);
       check_identical(Program::compile(expressions->outputs, poisoned).run(inputs), expected);
       check_identical(Program::compile(expressions->outputs, poisoned_fresh).run(inputs), expected);
+      check_identical(Program::compile(expressions->outputs, unfused).run(inputs), expected);
       for (const auto& [name, tensor] : before) CHECK(identical(tensor, inputs.at(name)));
       const ProgramStats stats = program.stats({batch, sampled ? 3 : 1});
       CHECK(stats.arena_bytes <= stats.unplanned_bytes);
       in_place += stats.in_place;
+      fused += stats.fused;
       saved += stats.unplanned_bytes - stats.arena_bytes;
     }
   }
   CHECK(in_place > 1000);
+  CHECK(fused > 1000);
   CHECK(saved > 100000);
 }

@@ -1,5 +1,6 @@
 #include "runtime/kernels/blocked/bind.hpp"
 
+#include <algorithm>
 #include <string>
 
 #include "rulegrad/op_attributes.hpp"
@@ -43,9 +44,36 @@ void replace(Kernels& all, const std::string& name, Run run) {
   all.set(name, std::move(kernel));
 }
 
+/// Lets the kernel `name`, which moves whole channels, stay in blocks where `whole(type, attributes, block)` says of each operand and
+/// the result that they are moved in whole blocks: those lie where the channels would lie row-major, so that the kernel serves as it is.
+template <class Whole>
+void stay_blocked(Kernels& all, const std::string& name, Whole whole) {
+  Kernel kernel = *all.at(name);
+  kernel.layouts = [whole](std::span<const Type> operands, std::span<const std::int64_t> given, const Type& result, const Attributes& attributes) {
+    const std::int64_t block = *std::max_element(given.begin(), given.end());
+    const auto fits = [&](const Type& type) {
+      const Shape& shape = type.shape;
+      return type.dtype == DType::float32 && shape.rank() >= 3 && shape.rank() <= 5 && !shape[1].batch && shape[1].factor % block == 0;
+    };
+    const bool blocked = block != 0 && fits(result) && std::all_of(operands.begin(), operands.end(), fits) && whole(attributes, block);
+    return Blocks{std::vector<std::int64_t>(operands.size(), blocked ? block : 0), blocked ? block : 0};
+  };
+  all.set(name, std::move(kernel));
+}
+
+/// True if a slice takes whole blocks of channels and all of the other axes.
+template <class A>
+bool takes_blocks(const Attributes& attributes, std::int64_t block) {
+  const auto& a = attributes.as<A>();
+  return a.axes == Ints{1} && a.steps == Ints{1} && a.starts[0] % block == 0;
+}
+
 }  // namespace
 
 void bind_all(Kernels& all) {
+  stay_blocked(all, "concat", [](const Attributes& attributes, std::int64_t) { return attributes.as<AxisAttributes>().axis == 1; });
+  stay_blocked(all, "slice", takes_blocks<SliceAttributes>);
+  stay_blocked(all, "slice_vjp", takes_blocks<SliceVjpAttributes>);
   replace(all, "max_pool", [](const KernelCall& call, auto block, std::int64_t groups) {
     const ConstView& x = call.operands[0];
     max_pool<float, block>(window_of(call.attributes.as<PoolAttributes>(), x.dims, call.result.dims), groups, x.as<float>(),

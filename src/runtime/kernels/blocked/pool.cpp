@@ -127,15 +127,18 @@ void avg_pool_input_grad(const Window& window, bool count_padding, std::int64_t 
     T* const out = gx + group * window.in_count() * Block;
     vectorised([&] {
       std::fill_n(out, window.in_count() * Block, T(0));
-      for_each_window(window, [&](std::int64_t o, const Reach& r0, const Reach& r1, const Reach& r2) {
-        std::array<T, Block> share;
+      // In the order of the portable kernel, which is that of its sums.
+      for (std::int64_t row = 0; row < window.out[0] * window.out[1]; ++row) {
+        const T* const from = back + row * window.out[2] * Block;
+        const T* const count = counts.data() + row * window.out[2];
+        for_each_tap(window, row / window.out[1], row % window.out[1], [&](std::int64_t to, std::int64_t begin, std::int64_t end, std::int64_t step) {
+          for (std::int64_t i = begin; i < end; ++i) {
+            T* const sum = out + (to + i * step) * Block;
 #pragma omp simd
-        for (std::size_t c = 0; c < Block; ++c) share[c] = back[o * Block + static_cast<std::int64_t>(c)] / counts[static_cast<std::size_t>(o)];
-        for_each_inside(window, r0, r1, r2, [&](std::int64_t at) {
-#pragma omp simd
-          for (std::size_t c = 0; c < Block; ++c) out[at * Block + static_cast<std::int64_t>(c)] += share[c];
+            for (std::size_t c = 0; c < Block; ++c) sum[c] += from[i * Block + static_cast<std::int64_t>(c)] / count[i];
+          }
         });
-      });
+      }
     });
   });
 }

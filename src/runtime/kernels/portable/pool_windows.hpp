@@ -44,6 +44,24 @@ void for_each_window(const Window& w, F&& f) {
   }
 }
 
+/// Calls f(row, begin, end, step) for the kernel positions of the windows of output row (o0, o1), in
+/// row-major order: window i in [begin, end) reads input position row + i * step.
+template <class F>
+void for_each_tap(const Window& w, std::int64_t o0, std::int64_t o1, F&& f) {
+  const Reach r0 = reach(w, 0, o0, 0, w.in[0]), r1 = reach(w, 1, o1, 0, w.in[1]);
+  for (std::int64_t k0 = r0.begin; k0 < r0.end; ++k0)
+    for (std::int64_t k1 = r1.begin; k1 < r1.end; ++k1)
+      for (std::int64_t k2 = 0; k2 < w.kernel[2]; ++k2) {
+        const std::int64_t shift = k2 * w.dilation[2] - w.pad_begin[2], step = w.stride[2];
+        const std::int64_t begin = shift >= 0 ? 0 : (-shift + step - 1) / step;
+        const std::int64_t end =
+            shift >= w.in[2] ? 0 : std::min(w.out[2], (w.in[2] - shift + step - 1) / step);
+        const std::int64_t row =
+            ((r0.first + k0 * w.dilation[0]) * w.in[1] + r1.first + k1 * w.dilation[1]) * w.in[2];
+        if (begin < end) f(row + shift, begin, end, step);
+      }
+}
+
 /// A NaN beats numbers, and the first of two NaN stays.
 template <class T>
 bool beats(T a, T best) {
