@@ -1,14 +1,15 @@
 // Times one analysis of an ONNX model within this process:
 //   analyze MODEL METHOD [--batch N] [--threads N] [--repeat N] [--input FILE.npy] [--precision exact|fast]
-//           [--serve | --shapes | --overhead | --print]
+//           [--serve | --shapes | --overhead | --calls | --print]
 // METHOD is `forward` or an analyzer as the command takes it; several, with `;` between them, are one program. One JSON object a line: what was prepared and how long it took, each
 // timing (the mean of N runs), the peak of memory. With --serve it answers `run N` and `write FILE.npy` from standard input, one line each, until it ends,
-// so that several programs can take turns. With --shapes it prints the contractions of a run, for `floor`. With --overhead each timing is
+// so that several programs can take turns. With --shapes it prints the contractions of a run and the bytes of its other calls, for `floor`. With --overhead each timing is
 // split into what kernels take and what the rest does (binding inputs, memory, the order of calls), and the last line says what each kernel
-// took in the mean. With --print it prints the program before it runs.
+// took in the mean; with --calls each call, the longest first. With --print it prints the program before it runs.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <chrono>
 #include <fstream>
 #include <iostream>
@@ -38,7 +39,7 @@ struct Options {
   std::string model, method, input, precision = "exact";
   std::int64_t batch = 1;
   int threads = 0, repeat = 7;
-  bool serve = false, shapes = false, overhead = false, print = false;
+  bool serve = false, shapes = false, overhead = false, calls = false, print = false;
 };
 
 double since(std::chrono::steady_clock::time_point start) {
@@ -62,13 +63,14 @@ Options read_options(int argc, char** argv) {
     else if (word == "--serve") options.serve = true;
     else if (word == "--shapes") options.shapes = true;
     else if (word == "--overhead") options.overhead = true;
+    else if (word == "--calls") options.calls = true;
     else if (word == "--print") options.print = true;
     else if (word.starts_with("--")) throw Error(ErrorCode::invalid_argument, "there is no option " + word);
     else words.push_back(word);
   }
   if (words.size() != 2)
     throw Error(ErrorCode::invalid_argument, "usage: analyze MODEL METHOD [--batch N] [--threads N] [--repeat N] [--input FILE.npy] [--precision exact|fast] "
-                                            "[--serve | --shapes | --overhead | --print]");
+                                            "[--serve | --shapes | --overhead | --calls | --print]");
   options.model = words[0];
   options.method = words[1];
   return options;
@@ -138,6 +140,7 @@ class Session {
     const double rewrite = since(start);
     if (options.shapes) {
       for (const std::string& line : benchmarks::contractions_of(outputs, inputs_)) fmt::print("{}\n", line);
+      for (const std::string& line : benchmarks::streams_of(outputs, inputs_)) fmt::print("{}\n", line);
       return;
     }
     start = std::chrono::steady_clock::now();
@@ -146,7 +149,7 @@ class Session {
     program_ = std::make_unique<Program>(Program::compile(outputs, compile_options));
     const double compile = since(start);
     run_options_.threads = options.threads;
-    if (options.overhead) run_options_.observe = [this](const std::string& operation, const std::string&, double ms) { kernel_ms_[operation] += ms; };
+    if (options.overhead || options.calls) run_options_.observe = [this](const KernelReport& call) { kernel_ms_[std::string(call.operation) + (options_.calls ? fmt::format(" {}", call.label) : "")] += call.milliseconds; };
     if (options.print) fmt::print("{}", program_->print({.batch = batch_, .samples = 1}));
     const ProgramStats stats = program_->stats({.batch = batch_, .samples = 1});
     fmt::print("{{\"ready\": true, \"version\": \"{}\", \"compiler\": \"{}\", \"load_ms\": {:.3f}, \"rewrite_ms\": {:.3f}, \"compile_ms\": {:.3f}, \"instructions\": {}, "
@@ -163,6 +166,12 @@ class Session {
     for (int i = 0; i < options_.repeat; ++i) {
       run(1);
       for (const auto& [name, ms] : kernel_ms_) all[name] += ms / options_.repeat;
+    }
+    if (options_.calls) {
+      std::vector<std::pair<double, std::string>> calls;
+      for (const auto& [name, ms] : all) calls.emplace_back(ms, name);
+      std::sort(calls.rbegin(), calls.rend());
+      for (const auto& [ms, name] : calls) fmt::print("{:9.4f} ms  {}\n", ms, name);
     }
     if (options_.overhead) {
       std::vector<std::string> parts;

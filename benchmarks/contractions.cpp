@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <map>
 #include <memory>
 #include <mutex>
 
@@ -105,6 +106,17 @@ std::vector<std::string> contractions_of(std::span<const Expr> outputs, const In
     const std::size_t bar = line.find('|');
     lines.push_back(fmt::format("{} count={} {}", line.substr(0, bar), count, line.substr(bar + 1)));
   }
+  return lines;
+}
+
+std::vector<std::string> streams_of(std::span<const Expr> outputs, const Inputs& inputs) {
+  const Program program = Program::compile(outputs);
+  std::map<std::size_t, std::int64_t> calls;  // by bytes
+  (void)program.run(inputs, {.observe = [&](const KernelReport& call) {
+                       if (!call.contraction) ++calls[call.bytes];
+                     }});
+  std::vector<std::string> lines;
+  for (const auto& [bytes, count] : calls) lines.push_back(fmt::format("stream count={} bytes={}", count, bytes));
   return lines;
 }
 

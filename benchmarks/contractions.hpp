@@ -19,4 +19,7 @@ namespace rulegrad::benchmarks {
 /// The outputs are compiled and run with kernels that note their shapes and leave zeros.
 [[nodiscard]] std::vector<std::string> contractions_of(std::span<const Expr> outputs, const Inputs& inputs);
 
+/// What the other calls of a run read and write, by size: `stream count=3 bytes=1605632`.
+[[nodiscard]] std::vector<std::string> streams_of(std::span<const Expr> outputs, const Inputs& inputs);
+
 }  // namespace rulegrad::benchmarks

@@ -1,7 +1,9 @@
 // The least time that the contractions of a program can take on this machine, with bare oneDNN primitives:
 //   analyze MODEL METHOD --batch N --shapes > shapes.txt;  floor shapes.txt [--threads N] [--repeat N] [--serve]
-// For each line of the file, max(time of the primitive in the layouts that oneDNN chooses, bytes / memory bandwidth), times its
-// count. Bytes are those of calls whose operands do not fit into the last-level cache together. One JSON object a line; with
+// For each contraction, max(time of the primitive in the layouts that oneDNN chooses, bytes / memory bandwidth), times its count;
+// for each `stream`, which is what other calls read and write, the time of reading so many bytes once, from one buffer that all share, so
+// that it lies in the cache that it fits into. Bytes of contractions are those of calls whose operands do not fit into the last-level
+// cache together. One JSON object a line; with
 // --serve it answers `run N` from standard input, with the mean of N.
 #include <fmt/format.h>
 #include <omp.h>
@@ -93,6 +95,9 @@ class Floor {
   explicit Floor(std::istream& lines) : engine_(dnnl::engine::kind::cpu, 0), stream_(engine_) {
     for (std::string line; std::getline(lines, line);)
       if (!line.empty()) add(line);
+    std::size_t streamed = 0;
+    for (const Stream& s : streams_) streamed = std::max(streamed, s.bytes);
+    streamed_.assign(streamed / sizeof(float) + 1, 1.0F);
     std::size_t source = 0, result = 0;
     for (const Contraction& c : all_) {
       source = std::max(source, c.source.get_size());
@@ -116,6 +121,11 @@ class Floor {
       const double time = since(start);
       c.best = std::min(c.best, time);
       total += static_cast<double>(c.count) * std::max(time, traffic(c));
+    }
+    for (const Stream& s : streams_) {
+      const auto start = Clock::now();
+      read(s.bytes / sizeof(float));
+      total += static_cast<double>(s.count) * since(start);
     }
     return total;
   }
@@ -145,11 +155,35 @@ class Floor {
     return bytes > 0 ? static_cast<double>(bytes) : 32e6;
   }
 
+  struct Stream {
+    std::int64_t count;
+    std::size_t bytes;
+  };
+
+  /// Few values are quicker read by one thread than shared out.
+  void read(std::size_t count) {
+    constexpr std::size_t few = 1 << 15;
+    const float* const v = streamed_.data();
+    float sum = 0;
+    if (count < few) {
+#pragma omp simd reduction(+ : sum)
+      for (std::size_t k = 0; k < count; ++k) sum += v[k];
+    } else {
+#pragma omp parallel for simd reduction(+ : sum)
+      for (std::size_t k = 0; k < count; ++k) sum += v[k];
+    }
+    read_ = sum;
+  }
+
   void add(const std::string& line) {
     Words words;
     std::stringstream text(line);
     text >> words["op"];
     for (std::string word; text >> word;) words[word.substr(0, word.find('='))] = word.substr(word.find('=') + 1);
+    if (words.at("op") == "stream") {
+      streams_.push_back({std::stoll(words.at("count")), static_cast<std::size_t>(std::stoull(words.at("bytes")))});
+      return;
+    }
     Contraction c = words.at("op") == "matmul" ? product(words) : convolution(words, words.at("op") == "conv_transpose");
     c.name = name_of(words);
     c.count = std::stoll(words.at("count"));
@@ -222,6 +256,9 @@ class Floor {
   dnnl::stream stream_;
   Buffers buffers_;
   std::vector<Contraction> all_;
+  std::vector<Stream> streams_;
+  std::vector<float> streamed_;
+  volatile float read_ = 0;  // so that reading is not left out
   double bandwidth_ = 1;  ///< bytes a millisecond
 };
 

@@ -8,7 +8,6 @@
 #include "rulegrad/rulegrad.hpp"
 
 namespace own {
-
 using namespace rulegrad::dsl;
 using namespace rulegrad::dsl::vars;
 

@@ -1,23 +1,18 @@
-// Trains the two networks that ship in examples/demo, with rulegrad's own gradients:
+// Trains the networks that ship in examples/demo with rulegrad's own training steps:
 //   train fashion DATASET_DIRECTORY OUTPUT.onnx   a convolutional classifier of Fashion-MNIST
 //   train accuracy DATASET_DIRECTORY MODEL.onnx   how many test pictures it names
 //   train mlp OUTPUT.onnx                         Dense 30 relu, Dense 3 relu, Dense 1 on 22 made-up features
 //   train mlp_tanh OUTPUT.onnx                    the same with tanh
+#include <rulegrad/rulegrad.hpp>
+
 #include <zlib.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstdio>
 #include <cstring>
 #include <numeric>
 #include <random>
 #include <string>
-
-#include "rulegrad/build.hpp"
-#include "rulegrad/error.hpp"
-#include "rulegrad/gradient.hpp"
-#include "rulegrad/model.hpp"
-#include "rulegrad/program.hpp"
 
 using namespace rulegrad;
 
@@ -44,101 +39,31 @@ Tensor read_idx(const std::string& path) {
   return result;
 }
 
-/// Adam (Kingma and Ba 2015, arXiv 1412.6980, algorithm 1) on parameters that are inputs of a program.
-class Adam {
- public:
-  Adam(Inputs& inputs, std::vector<std::string> names) : inputs_(inputs), names_(std::move(names)) {
-    for (const std::string& name : names_) {
-      first_.emplace_back(static_cast<std::size_t>(inputs_[name].size()));
-      second_.emplace_back(static_cast<std::size_t>(inputs_[name].size()));
-    }
-  }
-
-  void step(std::span<const Tensor> gradients, double rate) {
-    ++steps_;
-    const double unbias1 = 1 - std::pow(0.9, steps_), unbias2 = 1 - std::pow(0.999, steps_);
-    for (std::size_t p = 0; p < names_.size(); ++p) {
-      const auto values = inputs_[names_[p]].mutable_values<float>();
-      const auto g = gradients[p].values<float>();
-      for (std::size_t i = 0; i < values.size(); ++i) {
-        first_[p][i] = 0.9F * first_[p][i] + 0.1F * g[i];
-        second_[p][i] = 0.999F * second_[p][i] + 0.001F * g[i] * g[i];
-        values[i] -= static_cast<float>(rate * (first_[p][i] / unbias1) / (std::sqrt(second_[p][i] / unbias2) + 1e-8));
-      }
-    }
-  }
-
- private:
-  Inputs& inputs_;
-  std::vector<std::string> names_;
-  std::vector<std::vector<float>> first_, second_;
-  double steps_ = 0;
-};
-
-/// Makes parameters: inputs of the training graph, constants of the graph that is saved.
-class Parameters {
- public:
-  Parameters(Graph& graph, const Inputs* trained, std::mt19937& random) : graph_(graph), trained_(trained), random_(random) {}
-
-  Expr weight(const std::string& name, Dims dims, std::int64_t fan_in) {
-    // He et al. 2015 (arXiv 1502.01852), eq. 10: variance 2 / fan-in keeps signals alive through ReLUs.
-    std::normal_distribution<float> normal(0, std::sqrt(2.0F / static_cast<float>(fan_in)));
-    return make(name, dims, [&] { return normal(random_); });
-  }
-  Expr bias(const std::string& name, std::int64_t count) {
-    return make(name, {count}, [] { return 0.0F; });
-  }
-
-  /// The node under a name that the saved file keeps.
-  Expr named(Expr expr, const std::string& name) {
-    graph_.add_name(expr, name);
+Model fashion_network() {
+  Network net;
+  const auto named = [&](Expr expr, const std::string& name) {
+    net.graph().add_name(expr, name);
     return expr;
-  }
-
-  Inputs initial;
-  std::vector<std::string> names;
-  std::vector<Expr> exprs;
-
- private:
-  template <class F>
-  Expr make(const std::string& name, const Dims& dims, F value) {
-    if (trained_ != nullptr) return named(graph_.constant(trained_->at(name)), name);
-    Tensor start = Tensor::uninitialized(DType::float32, dims);
-    for (float& v : start.mutable_values<float>()) v = value();
-    initial[name] = start;
-    names.push_back(name);
-    exprs.push_back(graph_.input(name, {DType::float32, Shape::of(dims)}));
-    return exprs.back();
-  }
-
-  Graph& graph_;
-  const Inputs* trained_;
-  std::mt19937& random_;
-};
-
-Expr fashion_network(Parameters& p, Expr x) {
-  const auto block = [&](Expr h, const std::string& number, std::int64_t in, std::int64_t out) {
-    const std::string name = "conv" + number;
-    const ConvAttributes same{.pads_begin = {1, 1}, .pads_end = {1, 1}};
-    h = p.named(conv(h, p.weight(name + ".w", {out, in, 3, 3}, in * 9), p.bias(name + ".b", out), same), name);
-    return p.named(max_pool(p.named(relu(h), "relu" + number), {.kernel = {2, 2}, .strides = {2, 2}}), "pool" + number);
   };
-  const Expr h = p.named(flatten(block(block(x, "1", 1, 16), "2", 16, 32)), "flatten");
-  const Expr hidden = p.named(dense(h, p.weight("dense1.w", {64, 1568}, 1568), p.bias("dense1.b", 64)), "dense1");
-  return p.named(dense(p.named(relu(hidden), "relu3"), p.weight("dense2.w", {10, 64}, 64), p.bias("dense2.b", 10)), "dense2");
+  const auto block = [&](Expr h, const std::string& number, std::int64_t channels) {
+    h = net.conv(h, channels, {3, 3}, {.pads_begin = {1, 1}, .pads_end = {1, 1}});
+    return named(max_pool(named(relu(h), "relu" + number), {.kernel = {2, 2}, .strides = {2, 2}}), "pool" + number);
+  };
+  const Expr x = net.input("x", {B, 1, 28, 28});
+  const Expr h = named(flatten(block(block(x, "1", 16), "2", 32)), "flatten");
+  return net.finish(softmax(net.dense(named(relu(net.dense(h, 64)), "relu3"), 10), 1));
 }
 
-using Activation = Expr (*)(Expr);
-
 /// Dense 30, Dense 3 and Dense 1, the first two with an activation behind them.
-Expr mlp_network(Parameters& p, Expr x, Activation activation, const std::string& activation_name) {
-  const auto layer = [&](Expr h, int number, std::int64_t in, std::int64_t out) {
-    const std::string name = "dense" + std::to_string(number);
-    return p.named(dense(h, p.weight(name + ".w", {out, in}, in), p.bias(name + ".b", out)), name);
+Model mlp_network(Expr (*activation)(Expr), const std::string& activation_name) {
+  Network net;
+  const auto layer = [&](Expr h, std::int64_t units, const std::string& number) {
+    const Expr active = activation(net.dense(h, units));
+    net.graph().add_name(active, activation_name + number);
+    return active;
   };
-  Expr h = p.named(activation(layer(x, 1, 22, 30)), activation_name + "1");
-  h = p.named(activation(layer(h, 2, 30, 3)), activation_name + "2");
-  return layer(h, 3, 3, 1);
+  const Expr x = net.input("x", {B, 22});
+  return net.finish(net.dense(layer(layer(x, 30, "1"), 3, "2"), 1));
 }
 
 Tensor gather_rows(const Tensor& data, std::span<const std::int64_t> rows) {
@@ -154,24 +79,12 @@ Tensor gather_rows(const Tensor& data, std::span<const std::int64_t> rows) {
   return result;
 }
 
-/// Minimises the mean of `loss_of(output, answers)` over batches of 128; returns the trained parameters.
-template <class Network, class Loss>
-Inputs train(const Tensor& questions, const Tensor& answers, int epochs, double rate, Network network, Loss loss_of) {
-  std::mt19937 random(1);
-  Graph graph;
-  Dims each = questions.dims();
+/// Minimises the loss over batches of 128, at a rate that falls to 0.
+Model train(const Model& untrained, const Trainer::Loss& loss, const Tensor& questions, const Tensor& answers, int epochs, double rate) {
   std::vector<Dim> shape{B};
-  shape.insert(shape.end(), each.begin() + 1, each.end());
-  const Expr x = graph.input("x", {DType::float32, Shape(shape)});
-  const Expr t = graph.input("t", {answers.dtype(), answers.rank() == 1 ? Shape{B} : Shape{B, answers.dims()[1]}});
-  Parameters parameters(graph, nullptr, random);
-  const Expr loss = loss_of(network(parameters, x), t);
-  std::vector<Expr> outputs{loss};
-  for (const Expr g : gradient(loss, parameters.exprs, graph.scalar(1))) outputs.push_back(g);
-  const Program program = Program::compile(outputs);
-
-  Inputs inputs = parameters.initial;
-  Adam adam(inputs, parameters.names);
+  shape.insert(shape.end(), answers.dims().begin() + 1, answers.dims().end());
+  Trainer trainer(untrained, loss, {answers.dtype(), Shape(shape)});
+  std::mt19937 random(1);
   std::vector<std::int64_t> order(static_cast<std::size_t>(questions.dims()[0]));
   std::iota(order.begin(), order.end(), 0);
   for (int epoch = 0; epoch < epochs; ++epoch) {
@@ -180,28 +93,12 @@ Inputs train(const Tensor& questions, const Tensor& answers, int epochs, double 
     int batches = 0;
     for (std::size_t first = 0; first + 128 <= order.size(); first += 128, ++batches) {
       const std::span rows(order.data() + first, 128);
-      inputs["x"] = gather_rows(questions, rows);
-      inputs["t"] = gather_rows(answers, rows);
-      const std::vector<Tensor> results = program.run(inputs);
-      sum += results[0].at(0);
-      adam.step(std::span(results).subspan(1), rate * (1 - static_cast<double>(epoch) / epochs));
+      sum += trainer.step(gather_rows(questions, rows), gather_rows(answers, rows), rate * (1 - static_cast<double>(epoch) / epochs));
     }
     std::printf("epoch %d: mean loss %.4f\n", epoch + 1, sum / batches);
     std::fflush(stdout);
   }
-  inputs.erase("x");
-  inputs.erase("t");
-  return inputs;
-}
-
-/// The trained network as a graph of its own, with softmax on top where asked.
-template <class Network>
-Expr finished(Graph& graph, const Inputs& trained, Shape input, bool with_softmax, Network network) {
-  std::mt19937 random(0);
-  Parameters parameters(graph, &trained, random);
-  const Expr x = graph.input("x", {DType::float32, std::move(input)});
-  const Expr y = network(parameters, x);
-  return with_softmax ? softmax(y, 1) : y;
+  return trainer.trained();
 }
 
 Tensor pictures(const Tensor& bytes) {
@@ -231,17 +128,13 @@ double accuracy(Expr scores, const std::string& directory) {
 void train_fashion(const std::string& directory, const std::string& output) {
   const Tensor images = pictures(read_idx(directory + "/train-images-idx3-ubyte.gz"));
   const Tensor labels = read_idx(directory + "/train-labels-idx1-ubyte.gz").cast(DType::int64);
-  const Inputs trained = train(images, labels, 6, 1e-3, fashion_network, [](Expr y, Expr t) {
-    return -mean(sum(one_hot(t, 10, DType::float32) * log_softmax(y, 1), {1}), {0});
-  });
-
-  Graph graph;
-  const Expr y = finished(graph, trained, Shape{B, 1, 28, 28}, true, fashion_network);
+  const Model model = train(fashion_network(), cross_entropy, images, labels, 6, 1e-3);
+  const Expr y = model.outputs()[0].expr;
   std::printf("test accuracy %.2f %%\n", accuracy(y, directory));
   save_onnx(output, std::span(&y, 1));
 }
 
-void train_mlp(const std::string& output, Activation activation, const std::string& activation_name) {
+void train_mlp(const std::string& output, Expr (*activation)(Expr), const std::string& activation_name) {
   // A made-up quantity of 22 features: a few linear effects, a product and a threshold.
   std::mt19937 random(7);
   std::normal_distribution<float> normal;
@@ -252,10 +145,8 @@ void train_mlp(const std::string& output, Activation activation, const std::stri
     const float* row = &xs[i * 22];
     ts[i] = row[0] - 0.5F * row[1] + row[2] * row[3] + (row[4] > 0 ? 2 * row[5] : 0) + 0.1F * normal(random);
   }
-  const auto network = [&](Parameters& p, Expr input) { return mlp_network(p, input, activation, activation_name); };
-  const Inputs trained = train(x, t, 60, 5e-3, network, [](Expr y, Expr target) { return mean((y - target) * (y - target), {0, 1}); });
-  Graph graph;
-  const Expr y = finished(graph, trained, Shape{B, 22}, false, network);
+  const Model model = train(mlp_network(activation, activation_name), mean_squared_error, x, t, 60, 5e-3);
+  const Expr y = model.outputs()[0].expr;
   save_onnx(output, std::span(&y, 1), {.graph_name = "mlp", .output_names = {"dense3"}});
 }
 

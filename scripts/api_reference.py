@@ -1,88 +1,115 @@
 #!/usr/bin/env python3
-"""The reference of the public headers as Markdown: api_reference.py INCLUDE_FOLDER OUTPUT.md
+"""Writes docs/api, the reference of the public headers, from their `///` comments.
 
-Reads the `///` comments and the declarations below them. Fails for a header that declares functions or types and
-explains none of them.
+    api_reference.py            writes the pages
+    api_reference.py --check    fails if a page is stale, or if a public function or type has no explanation
+
+A function may share the explanation of the overload above it. What makes, copies and ends values, and comparison of two
+values of a type, needs none. Headers under `internal` hold what no program names.
 """
 
 import pathlib
 import re
 import sys
 
-folder, output = map(pathlib.Path, sys.argv[1:])
-open_namespace = re.compile(r"namespace( \[\[gnu::visibility\(\"default\"\)\]\])? [\w:]+ \{")
-skipped = re.compile(r"#|using |template <>$|//|\}|$|private:|public:|namespace detail")
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+from header_parser import parse_header  # noqa: E402
+
+root = pathlib.Path(__file__).resolve().parent.parent
+headers, pages = root / "include" / "rulegrad", root / "docs" / "api"
+# How terms of the DSL are checked, made flat and explained by the compiler; docs/rules-in-cpp.md says what programs write.
+internal = {f"dsl/{name}.hpp" for name in ("check", "explain", "flat", "flatten", "term")}
 
 
-def entries(lines):
-    """Pairs of comment and declaration; a declaration ends at `;`, or before a body or initialiser."""
-    comment, i, hidden = [], 0, False
-    while i < len(lines):
-        line = lines[i].strip()
-        i += 1
-        if re.match(r"\s*(private|protected):", line):
-            hidden = True
-        elif line.startswith("public:") or lines[i - 1].startswith(("}", "class ", "struct ", "enum ")):
-            hidden = False
-        if line.startswith("///") and not line.startswith("///<"):
-            comment.append(line[3:].removeprefix(" "))
-            continue
-        if open_namespace.match(line):
-            if comment:
-                yield comment, ""
-            comment = []
-            continue
-        if skipped.match(line) or hidden:
-            comment = []
-            continue
-        declaration = [lines[i - 1].split("///<")[0].rstrip()]
-        note = line.partition("///<")[2].strip()
-        while not re.search(r"[;{}]\s*(//.*)?$", declaration[-1]) and i < len(lines):
-            declaration.append(lines[i].split("///<")[0].rstrip())
-            i += 1
-        depth = sum(part.count("{") - part.count("}") for part in declaration)
-        if depth > 0 and not re.match(r"\s*(class|struct|enum|union)\b|\s*template <.*>\s*$", declaration[0]):
-            while depth > 0 and i < len(lines):  # a function's body
-                depth += lines[i].count("{") - lines[i].count("}")
-                i += 1
-            declaration[-1] = re.sub(r"\s*\{.*$", ";", declaration[-1])
-        yield comment + ([note] if note else []), "\n".join(declaration)
-        comment = []
+def is_explained(entry, scope):
+    """Functions and types need a comment, unless C++ itself says what they do."""
+    if entry.doc or entry.note or entry.kind in ("variable", "enumerator", "alias") and scope or entry.text.startswith("inline constexpr var<"):
+        return True
+    own = scope.rsplit("::", 1)[-1] if scope else ""
+    # Copies, moves, the end, equality; making one from nothing; one argument that is already what the type stands for.
+    itself = r"=\s*(default|delete)$|~\w+\(|operator==|operator=\((const )?%s\s*&|\b%s\((const )?(%s\s*&&?.*)?\)" % (own, own, own)
+    return entry.kind == "function" and re.search(itself, entry.text) is not None
 
 
-pages, unexplained, functions, explained = [], [], 0, 0
-for header in sorted(folder.rglob("*.hpp")):
-    name = header.relative_to(folder).as_posix()
-    page = [f"## `{name}`", ""]
-    found, documented, pending = 0, 0, []
+def prose(lines):
+    """Comments are Markdown already; what would begin a tag is not meant as one."""
+    return [line if line.startswith("    ") else re.sub(r"(`[^`]*`)|<(?=\w)", lambda m: m.group(1) or "\\<", line) for line in lines]
+
+
+def fenced(texts):
+    return ["```c++", *texts, "```", ""]
+
+
+def members(entries, scope, missing):
+    """Members with a comment of more than a line stand apart; the others together, with their notes beside them."""
+    lines, listed = [], []
 
     def flush():
-        if pending:
-            page.extend(["```", *pending, "```", ""])
-            pending.clear()
+        if listed:
+            lines.extend(fenced(listed))
+            listed.clear()
 
-    for comment, declaration in entries(header.read_text(encoding="utf-8").splitlines()):
-        if not declaration:
+    i = 0
+    while i < len(entries):
+        entry = entries[i]
+        same = [entry]
+        if entry.kind == "function":
+            while i + len(same) < len(entries) and entries[i + len(same)].kind == "function" and not entries[i + len(same)].doc and entries[i + len(same)].name == entry.name:
+                same.append(entries[i + len(same)])
+        i += len(same)
+        if not is_explained(entry, scope):
+            missing.append(f"{scope + '::' if scope else ''}{entry.name}")
+        if entry.kind == "type":
             flush()
-            page.extend([*comment, ""])
-            documented += 1
-            continue
-        found += 1
-        if comment:
-            documented += 1
+            lines += [f"{'#' * (2 + scope.count('::') + bool(scope))} {entry.head}", "", *prose(entry.doc), ""]
+            lines += members(entry.members, f"{scope}::{entry.name}" if scope else entry.name, missing)
+        elif entry.doc:
             flush()
-            page.extend(["```", declaration, "```", "", *comment, ""])
+            lines += fenced([one.text + ";" for one in same]) + [*prose(entry.doc), ""]
         else:
-            pending.append(declaration)
+            listed += [one.text + ("," if one.kind == "enumerator" else ";") + (f"  // {one.note}" if one.note else "") for one in same]
     flush()
-    functions += found
-    explained += documented
-    if found and not documented:
-        unexplained.append(name)
-    if found or documented:
-        pages.append("\n".join(page))
+    return lines
 
-output.write_text("# The headers of rulegrad\n\nMade from their comments by `scripts/api_reference.py`.\n\n" + "\n".join(pages), encoding="utf-8")
-print(f"{len(pages)} headers, {functions} declarations, {explained} explanations")
-if unexplained:
-    sys.exit("no explanation in: " + ", ".join(unexplained))
+
+def render():
+    """The pages by file name, and what lacks an explanation."""
+    made, unexplained, index, functions = {}, [], [], 0
+    for path in sorted(headers.rglob("*.hpp")):
+        name = path.relative_to(headers).as_posix()
+        if name in internal:
+            continue
+        header = parse_header(path.read_text(encoding="utf-8"))
+        missing = []
+        lines = [f"# rulegrad/{name}", "", *(prose(header.doc) + [""] if header.doc else []), *members(header.entries, "", missing)]
+        page = name.removesuffix(".hpp").replace("/", ".") + ".md"
+        unexplained += [f"include/rulegrad/{name}: {one}" for one in missing]
+        functions += header.count("function")
+        made[page] = "\n".join(lines).rstrip("\n") + "\n"
+        types = [entry.name for entry in header.entries if entry.kind == "type"]
+        free = list(dict.fromkeys(entry.name for entry in header.entries if entry.kind == "function" and not entry.name.startswith("operator")))
+        named = list(dict.fromkeys([*types, *free]))
+        holds = ", ".join(f"`{one}`" for one in named[:8]) + (", ..." if len(named) > 8 else "")
+        index.append(f"| [{name}]({page}) | {holds} |")
+    made["README.md"] = "\n".join([
+        "# The public headers", "", "Written from the headers by `scripts/api_reference.py`; `rulegrad/rulegrad.hpp` includes what most programs need.",
+        "Shapes are written outermost axis first, with B for the batch.", "", "| header | holds |", "|---|---|", *index, "",
+    ])  # fmt: skip
+    return made, unexplained, functions
+
+
+made, unexplained, functions = render()
+if "--check" in sys.argv[1:]:
+    stale = sorted({name for name, text in made.items() if not (pages / name).exists() or (pages / name).read_text(encoding="utf-8") != text}
+                   | {path.name for path in pages.glob("*") if path.name not in made})  # fmt: skip
+    for one in unexplained:
+        print(f"{one} has no explanation")
+    for name in stale:
+        print(f"docs/api/{name} is not what the headers say: run scripts/api_reference.py")
+    print(f"{len(made) - 1} headers, {functions} functions, {len(unexplained)} without an explanation")
+    sys.exit(bool(stale or unexplained))
+pages.mkdir(exist_ok=True)
+for path in pages.glob("*.md"):
+    path.unlink()
+for name, text in made.items():
+    (pages / name).write_text(text, encoding="utf-8")

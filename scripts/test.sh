@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what is missing, builds, runs every test, and closes with "N passed, N failed".
+# Installs what is missing, builds, runs every test and the programs that link the library, and closes with "N passed, N failed".
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -16,12 +16,16 @@ status=0
 meson test -C build --no-rebuild --print-errorlogs || status=$?
 echo "tested in $((SECONDS - start)) s"
 
-# doctest binaries report their cases; every other test counts as one.
+scripts/consumers.sh | tee build/consumers.txt || { status=1; echo "failed: the consumers" | tee -a build/consumers.txt; }
+echo "linked by other programs in $((SECONDS - start)) s"
+
+# doctest binaries report their cases; every other test, and every program that links the library, counts as one.
 awk '
   function count() { if (seen && !cases) { if (good) ++passed; else ++failed } }
+  FILENAME ~ /consumers/ { if (/^ok: /) ++linked; if (/^failed: /) ++unlinked; next }
   /^test:/    { count(); seen = 1; good = cases = 0 }
   /^result:/  { good = /exit status 0/ }
   /^\[doctest\] test cases:/ { for (i = 1; i < NF; ++i) { if ($(i + 1) ~ /^passed/) passed += $i; if ($(i + 1) ~ /^failed/) { failed += $i; cases += $i } } if (good) cases = 1 }
-  END         { count(); printf "%d passed, %d failed\n", passed, failed }
-' build/meson-logs/testlog.txt
+  END         { count(); printf "%d passed, %d failed\n", passed + linked, failed + unlinked }
+' build/meson-logs/testlog.txt build/consumers.txt
 exit $status

@@ -19,6 +19,7 @@ namespace [[gnu::visibility("default")]] rulegrad {
 /// What an attribute can hold when it is read or written by name (rules, text, ONNX).
 using AttrValue = std::variant<bool, std::int64_t, double, std::string, std::vector<std::int64_t>,
                                std::vector<double>, DType, Shape, Tensor>;
+/// An attribute by its name.
 using NamedValue = std::pair<std::string, AttrValue>;
 
 /// Tensors of at most so many elements are written out; larger ones end in `...`.
@@ -28,6 +29,7 @@ inline constexpr std::int64_t inline_constant_limit = 16;
 [[nodiscard]] std::string to_string(const AttrValue& value);
 /// Equal kinds and contents; tensors by identity (see `same_constant`).
 [[nodiscard]] bool equal(const AttrValue& a, const AttrValue& b);
+/// Equal values have equal hashes; a large tensor counts by its buffer.
 [[nodiscard]] std::size_t hash(const AttrValue& value);
 
 /// Constants are the same node when they share a buffer, or are small and have the same bytes: weights of
@@ -48,6 +50,7 @@ struct AttrType {
 
   /// Index of a field; throws Error(unknown_name) with the nearest one.
   [[nodiscard]] std::size_t index_of(std::string_view field) const;
+  /// Is there a field of that name?
   [[nodiscard]] bool has(std::string_view field) const;
 };
 
@@ -55,6 +58,7 @@ struct AttrType {
 template <class T>
 const AttrType& attr_type();
 
+/// What operators without attributes have.
 struct NoAttributes {};
 template <>
 const AttrType& attr_type<NoAttributes>();
@@ -69,14 +73,19 @@ class Attributes {
   /// The defaults of `type` with the named fields set; throws for unknown fields and wrong kinds.
   static Attributes make(const AttrType& type, std::span<const NamedValue> values);
 
+  /// The struct itself; throws Error(internal) that names both when it is another one.
   template <class T>
   [[nodiscard]] const T& as() const {
     require(attr_type<T>());
     return *static_cast<const T*>(value_.get());
   }
+  /// What the struct is called, and its fields.
   [[nodiscard]] const AttrType& type() const { return *type_; }
+  /// One field; throws Error(unknown_name) with the nearest one.
   [[nodiscard]] AttrValue get(std::string_view field) const;
+  /// All fields, in the order of the struct.
   [[nodiscard]] std::vector<NamedValue> values() const;
+  /// Equal attributes have equal hashes.
   [[nodiscard]] std::size_t hash() const { return type_->hash(value_.get()); }
   friend bool operator==(const Attributes& a, const Attributes& b) {
     return a.type_ == b.type_ && a.type_->equal(a.value_.get(), b.value_.get());

@@ -25,12 +25,17 @@ struct Difference {
 /// one of them changed are matched by name.
 class Comparison {
  public:
+  /// Of one question in one graph; both must live as long as the comparison.
   Comparison(const Analysis& a, const Analysis& b);
+  /// The gradient nodes that differ, in the order of the reverse walk.
   [[nodiscard]] const std::vector<Difference>& differences() const { return differences_; }
+  /// How many gradient nodes the same rule closes in both.
   [[nodiscard]] std::size_t common() const { return common_; }
   /// Expressions whose values `read` needs; without them the comparison tells rules alone.
   [[nodiscard]] const std::vector<Expr>& expressions() const { return expressions_; }
+  /// Takes the values of `expressions`, in their order, and fills the differences of values in.
   void read(std::span<const Tensor> values);
+  /// All differences as text, columns within `width` characters.
   [[nodiscard]] std::string table(std::string_view name_a, std::string_view name_b, std::size_t width = 160) const;
 
  private:

@@ -42,7 +42,9 @@ struct Diagnostic {
 /// Every problem that was found in one rule file; what() renders all of them, in the order of the file.
 class RuleError : public Error {
  public:
+  /// With the text of the file, for the excerpts in `what()`; the code is ErrorCode::rule.
   RuleError(std::vector<Diagnostic> diagnostics, std::string_view source);
+  /// In the order of the file.
   [[nodiscard]] const std::vector<Diagnostic>& diagnostics() const noexcept { return diagnostics_; }
 
  private:

@@ -9,10 +9,12 @@ namespace [[gnu::visibility("default")]] rulegrad {
 /// Element types. Arithmetic runs in float32 or float64; integers index and count; boolean is one byte, 0 or 1.
 enum class DType : std::uint8_t { float32, float64, int32, int64, uint8, int8, boolean };
 
+/// Is it float32 or float64?
 [[nodiscard]] constexpr bool is_floating(DType dtype) {
   return dtype == DType::float32 || dtype == DType::float64;
 }
 
+/// Bytes of one element.
 [[nodiscard]] constexpr std::size_t size_of(DType dtype) {
   switch (dtype) {
     case DType::float64:

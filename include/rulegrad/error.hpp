@@ -31,7 +31,9 @@ enum class ErrorCode {
 /// Other exceptions are std::bad_alloc and whatever a callback of the caller throws.
 class Error : public std::runtime_error {
  public:
+  /// `message` is what `what()` gives.
   Error(ErrorCode code, const std::string& message) : std::runtime_error(message), code_(code) {}
+  /// What kind of thing went wrong.
   [[nodiscard]] ErrorCode code() const noexcept { return code_; }
 
  private:

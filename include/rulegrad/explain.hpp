@@ -33,6 +33,7 @@ struct ExplainedRewrite {
   std::string rule, place;
 };
 
+/// One row for each change, in the order in which they were made.
 [[nodiscard]] std::vector<ExplainedRewrite> explained_rewrites(const Analysis& analysis);
 
 /// The rows as text under their canonizers, with a count of nodes a rule below them. Columns share `width`: the last one

@@ -67,6 +67,7 @@ struct ExplainChoices {
 /// What one run gives.
 class Explanation {
  public:
+  /// Attributions of each method in turn for each node.
   Explanation(std::vector<std::string> methods, std::vector<std::string> nodes, Tensor scores, std::vector<Tensor> attributions)
       : methods_(std::move(methods)), nodes_(std::move(nodes)), scores_(std::move(scores)), attributions_(std::move(attributions)) {}
 
@@ -78,7 +79,9 @@ class Explanation {
   [[nodiscard]] const Tensor& attribution(std::size_t method = 0, std::size_t node = 0) const;
   /// By name; the first node unless one is named. Throws Error(unknown_name) with the nearest name.
   [[nodiscard]] const Tensor& attribution(std::string_view method, std::string_view node = {}) const;
+  /// As they were asked for.
   [[nodiscard]] const std::vector<std::string>& methods() const { return methods_; }
+  /// The explained inputs and inner nodes, as they were asked for.
   [[nodiscard]] const std::vector<std::string>& nodes() const { return nodes_; }
 
  private:
@@ -97,6 +100,7 @@ class Explainer {
   /// `Program::compile` do, and Error(unknown_name) for nodes.
   Explainer(const Model& model, std::string_view method, const ExplainerOptions& options = {});
   Explainer(const Model& model, std::initializer_list<std::string_view> methods, const ExplainerOptions& options = {});
+  Explainer(const Model& model, std::span<const std::string> methods, const ExplainerOptions& options = {});
   Explainer(const Model& model, std::span<const AnalyzerCall> methods, const ExplainerOptions& options = {});
 
   /// Explains a batch of samples: the value of the model's only input, [N, ...].
@@ -113,6 +117,7 @@ class Explainer {
 
   /// As they were asked for, without arguments where the name is enough to tell them apart.
   [[nodiscard]] const std::vector<std::string>& methods() const;
+  /// The explained inputs and inner nodes.
   [[nodiscard]] const std::vector<std::string>& nodes() const;
   /// What runs: the scores, then for each method in turn the attribution of each node.
   [[nodiscard]] const Program& program() const;

@@ -24,24 +24,37 @@ class Expr {
   Expr() = default;
   explicit Expr(const Node* node) : node_(node) {}
 
+  /// The node behind the handle, which must not be empty.
   [[nodiscard]] const Node& node() const { return *node_; }
+  /// The same.
   [[nodiscard]] const Node* operator->() const { return node_; }
+  /// False for a default-constructed handle.
   [[nodiscard]] explicit operator bool() const { return node_ != nullptr; }
 
+  /// What is computed.
   [[nodiscard]] const OpSchema& op() const;
+  /// Is it an operation of that name?
   [[nodiscard]] bool is(std::string_view operator_name) const;
+  /// What it is computed from, in the order of the operator's operands; valid as long as the graph lives.
   [[nodiscard]] std::span<const Expr> operands() const;
+  /// One of them; the position must exist.
   [[nodiscard]] Expr operand(std::size_t position) const;
+  /// Strides, axes and the like, in their normal form.
   [[nodiscard]] const Attributes& attributes() const;
+  /// The struct itself; throws Error(internal) when it is another one.
   template <class T>
   [[nodiscard]] const T& attributes() const {
     return attributes().as<T>();
   }
+  /// Element type and symbolic shape.
   [[nodiscard]] const Type& type() const;
+  /// Symbolic: it may hold the batch B and a sample axis.
   [[nodiscard]] const Shape& shape() const { return type().shape; }
+  /// Of the elements.
   [[nodiscard]] DType dtype() const { return type().dtype; }
   /// A bit for each depth at which the value depends on a sample loop.
   [[nodiscard]] std::uint32_t loops() const;
+  /// The graph that owns the node.
   [[nodiscard]] Graph& graph() const;
 
   friend bool operator==(Expr, Expr) = default;
@@ -50,6 +63,7 @@ class Expr {
   const Node* node_ = nullptr;
 };
 
+/// An operation, an input or a constant; immutable.
 struct Node {
   std::uint32_t id;  ///< order of creation: operands come first. Never an order that results depend on.
   std::uint32_t hash;  ///< of operator, operands and attributes
@@ -80,6 +94,7 @@ class Graph {
   Graph& operator=(const Graph&) = delete;
   ~Graph();
 
+  /// The dtype of literals.
   [[nodiscard]] DType real() const { return real_; }
   /// The node `op(operands...) {attributes}`: the existing one if there is one. Missing optional operands become
   /// the scalar 0. Throws Error that names operator, operands and what disagrees.
@@ -89,6 +104,7 @@ class Graph {
 
   /// A named input; the name must be new.
   Expr input(const std::string& name, Type type);
+  /// Shares the tensor's buffer.
   Expr constant(Tensor value);
   /// A rank-0 constant of dtype `real()`, or of the given one.
   Expr scalar(double value);
@@ -96,6 +112,7 @@ class Graph {
 
   /// Notes a name beside a node; a node may have many and several nodes one name (merged or split by rewriting).
   void add_name(Expr expr, std::string name);
+  /// In the order they were noted.
   [[nodiscard]] const std::vector<std::string>& names(Expr expr) const;
   /// The nodes of that name, in the order they were named.
   [[nodiscard]] std::vector<Expr> find(std::string_view name) const;
@@ -103,7 +120,9 @@ class Graph {
   /// Nodes refer to operators without owning them: one that does not ship lives as long as the graph does.
   void keep_alive(std::shared_ptr<const OpSchema> op);
 
+  /// How many nodes there are.
   [[nodiscard]] std::size_t size() const { return size_; }
+  /// In the order they were made.
   [[nodiscard]] const std::vector<Expr>& inputs() const { return inputs_; }
 
  private:
@@ -137,6 +156,7 @@ class Graph {
 
 /// The value of a rank-0 or all-equal constant, if the node is one.
 [[nodiscard]] std::optional<double> constant_value(Expr expr);
+/// Is it a constant all of whose elements are 0?
 [[nodiscard]] inline bool is_zero(Expr expr) { return constant_value(expr) == 0.0; }
 
 /// All nodes that the roots depend on, operands before users; the order depends only on the structure below the
@@ -156,6 +176,7 @@ struct PrintedGraph {
   std::string text;
   std::vector<Tensor> constants;
 };
+/// As `print`, with the constants; `parse_graph` takes both.
 [[nodiscard]] PrintedGraph print_with_constants(std::span<const Expr> roots);
 
 }  // namespace rulegrad

@@ -25,25 +25,29 @@ struct ConstView {
   const std::byte* data;
   std::int64_t block = 0;
 
+  /// The elements; T must be the stored type.
   template <class T>
   [[nodiscard]] const T* as() const {
     return reinterpret_cast<const T*>(data);
   }
-  [[nodiscard]] std::int64_t count() const { return element_count(dims); }
+  [[nodiscard]] std::int64_t count() const { return element_count(dims); }  ///< elements
 };
+/// The same of the result, to be written.
 struct MutableView {
   DType dtype;
   std::span<const std::int64_t> dims;
   std::byte* data;
   std::int64_t block = 0;
 
+  /// The elements, not initialised; T must be the stored type.
   template <class T>
   [[nodiscard]] T* as() const {
     return reinterpret_cast<T*>(data);
   }
-  [[nodiscard]] std::int64_t count() const { return element_count(dims); }
+  [[nodiscard]] std::int64_t count() const { return element_count(dims); }  ///< elements
 };
 
+/// One call of a kernel: every element of the result must be written.
 struct KernelCall {
   std::span<const ConstView> operands;
   MutableView result;
@@ -68,6 +72,7 @@ class KeptValues {
   /// The value of this name; `make` is called if there is none yet.
   [[nodiscard]] std::shared_ptr<const void> get(const std::string& name,
                                                 const std::function<std::shared_ptr<const void>()>& make);
+  /// How many values are kept.
   [[nodiscard]] std::size_t size() const;
 
  private:
@@ -153,6 +158,7 @@ class Kernels {
   [[nodiscard]] std::shared_ptr<const Kernel> find(std::string_view operator_name) const;
   /// Throws Error(unknown_name) if there is none.
   [[nodiscard]] std::shared_ptr<const Kernel> at(std::string_view operator_name) const;
+  /// Of the operators that have a kernel.
   [[nodiscard]] std::vector<std::string> names() const;
 
  private:

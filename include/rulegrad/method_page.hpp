@@ -17,7 +17,9 @@ namespace [[gnu::visibility("default")]] rulegrad {
 
 /// Tables of the words of the rule language, of the operators and of the samplers.
 [[nodiscard]] std::string words_table();
+/// In Markdown, a row an operator: operands, classes, attributes, formula.
 [[nodiscard]] std::string operators_table();
+/// In Markdown, a row a sampler: parameters, variables, meaning.
 [[nodiscard]] std::string samplers_table();
 
 }  // namespace rulegrad

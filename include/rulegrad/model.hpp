@@ -24,6 +24,7 @@ enum class BatchPolicy : std::uint8_t {
 /// A set of operators by name, see operators.hpp.
 class Operators;
 
+/// How a file becomes a model.
 struct LoadOptions {
   /// What every floating-point type of the file becomes: float32 or float64.
   DType dtype = DType::float32;
@@ -39,11 +40,13 @@ struct LoadOptions {
   const Operators* operators = nullptr;
 };
 
+/// An input of a model.
 struct ModelInput {
   std::string name;
   Expr expr;
   std::string declared;  ///< as the file has it: `float16[N, 3, 224, 224]`
 };
+/// An output of a model.
 struct ModelOutput {
   std::string name;
   Expr expr;
@@ -54,6 +57,7 @@ enum class HeadKind : std::uint8_t { logit, probability };
 
 /// What a model file says about itself.
 struct ModelSummary {
+  /// An input or output, as the file declares it.
   struct Value {
     std::string name;
     std::string type;  ///< `float16[N, 3, 224, 224]`
@@ -70,9 +74,11 @@ struct ModelSummary {
   std::map<std::string, std::string> metadata;
 };
 
-/// A network read from a file. Owns its graph; expressions stay valid when the model moves.
+/// A network, read from a file or made in C++ (network.hpp). Owns its graph, so it moves and is not copied; expressions stay
+/// valid when it moves.
 class Model {
  public:
+  /// What a model is made of.
   struct Parts {
     std::shared_ptr<const void> operators = {};  ///< keeps operators of the program's own that the graph uses
     std::unique_ptr<Graph> graph;
@@ -82,23 +88,26 @@ class Model {
     std::vector<std::string> notes;
     std::vector<std::string> files;
   };
+  /// Inputs and outputs must be expressions of the graph.
   explicit Model(Parts parts);
   Model(Model&& other) noexcept;
   Model& operator=(Model&& other) noexcept;
   ~Model();
 
   /// Every value name and node name of the file is a name of its node here.
-  /// Throws Error(invalid_argument) for a model that was moved from, as do `head` and whatever takes a model.
+  /// Throws Error(invalid_argument) for a model that was moved from, as do `inputs`, `outputs`, `head` and whatever takes a model.
   [[nodiscard]] Graph& graph() const;
   /// Without the weights that old files list among their inputs. Runs take them by these names.
-  [[nodiscard]] const std::vector<ModelInput>& inputs() const { return parts_.inputs; }
-  [[nodiscard]] const std::vector<ModelOutput>& outputs() const { return parts_.outputs; }
+  [[nodiscard]] const std::vector<ModelInput>& inputs() const { return (void)graph(), parts_.inputs; }
+  /// In the order of the file.
+  [[nodiscard]] const std::vector<ModelOutput>& outputs() const { return (void)graph(), parts_.outputs; }
   /// The output itself (`probability`), or, where a softmax, log-softmax or sigmoid ends the model, what it
   /// is applied to (`logit`), in the shape of the output. Throws Error(invalid_argument) if there is no such
   /// output.
   [[nodiscard]] Expr head(HeadKind kind, std::size_t output = 0) const;
   /// What keeps operators of the program's own that the graph uses, if there are any.
   [[nodiscard]] const std::shared_ptr<const void>& operators() const { return parts_.operators; }
+  /// What the file says about itself.
   [[nodiscard]] const ModelSummary& summary() const { return parts_.summary; }
   /// What was decided while reading, a sentence each: a batch made symbolic, one that had to stay fixed.
   [[nodiscard]] const std::vector<std::string>& notes() const { return parts_.notes; }
@@ -113,9 +122,10 @@ class Model {
   Parts parts_;
 };
 
-/// Throws Error(model) for files that are damaged, no ONNX, of another operator set, use operators or
+/// Reads a network. Throws Error(model) for files that are damaged, no ONNX, of another operator set, use operators or
 /// attributes that are not mapped (all of them at once), or do not fit together; Error(io) for those that
-/// cannot be read; Error(non_finite) for weights.
+/// cannot be read; Error(non_finite) for weights; Error(missing_feature) where rulegrad was built without ONNX, as do the two
+/// below.
 ///
 /// Weights of 1 MB and more stay in the file, which is mapped, where they have the wanted dtype and are
 /// aligned to it; the file must not be written to while the model lives.
@@ -124,6 +134,7 @@ class Model {
 /// Reads what a file says about itself without building the network; works for unmapped operators too.
 [[nodiscard]] ModelSummary inspect_onnx(const std::string& path);
 
+/// What is written beside the network.
 struct SaveOptions {
   std::string graph_name = "network";
   /// One for each output; `y`, `y_1`, ... where there are none.

@@ -30,13 +30,15 @@ class Network {
   Network& operator=(Network&& other) noexcept;
   ~Network();
 
+  /// Where the layers are. Throws Error(invalid_argument) once the network is finished.
   [[nodiscard]] Graph& graph() const;
+  /// A value that runs give by name, of the network's dtype unless one is named; its shape begins with the batch B.
   Expr input(const std::string& name, Shape shape);
   Expr input(const std::string& name, Shape shape, DType dtype);
   /// A constant that training may change, by name.
   Expr parameter(const std::string& name, Tensor value);
 
-  /// x [..., I] -> [..., units]
+  /// x [..., I] -> [..., units]. Throws Error(shape).
   Expr dense(Expr x, std::int64_t units, const std::string& name = {});
   /// With a weight [O, I] and a bias [O], or none.
   Expr dense(Expr x, Tensor weight, Tensor bias = {}, const std::string& name = {});
@@ -65,18 +67,23 @@ class Sequential {
   /// The input `x`: its shape begins with the batch, as in {B, 3, 224, 224}.
   explicit Sequential(Shape input, DType dtype = DType::float32, std::uint32_t seed = 1);
 
+  /// [B, I] -> [B, units]
   Sequential& dense(std::int64_t units);
+  /// With a weight [O, I] and a bias [O], or none.
   Sequential& dense(Tensor weight, Tensor bias = {});
+  /// [B, C, spatial...] -> [B, channels, ...]; the kernel has an extent for each spatial axis.
   Sequential& conv(std::int64_t channels, Ints kernel, ConvAttributes attributes = {});
+  /// With a weight [O, C / groups, kernel...] and a bias [O], or none.
   Sequential& conv(Tensor weight, Tensor bias = {}, ConvAttributes attributes = {});
-  /// Strides are the kernel's extents unless given.
+  /// The largest value of each window; strides are the kernel's extents unless given.
   Sequential& max_pool(Ints kernel, Ints strides = {});
+  /// The mean of each window; strides are the kernel's extents unless given.
   Sequential& avg_pool(Ints kernel, Ints strides = {});
-  Sequential& relu();
-  Sequential& sigmoid();
-  Sequential& tanh();
-  Sequential& softmax();
-  Sequential& flatten();
+  Sequential& relu();     ///< max(x, 0)
+  Sequential& sigmoid();  ///< 1 / (1 + exp(-x))
+  Sequential& tanh();     ///< the hyperbolic tangent
+  Sequential& softmax();  ///< over axis 1
+  Sequential& flatten();  ///< [B, ...] -> [B, product of the rest]
   /// Any function of what came before.
   template <class F>
   Sequential& then(F&& f) {
@@ -85,6 +92,7 @@ class Sequential {
 
   /// What came last, to go on from or to name.
   [[nodiscard]] Expr last() const { return last_; }
+  /// The network as a model, with the output `y`; nothing can be added afterwards.
   [[nodiscard]] Model finish();
 
  private:

@@ -10,6 +10,7 @@
 /// and are filled in by the builders, so that equal operations are equal nodes.
 namespace [[gnu::visibility("default")]] rulegrad {
 
+/// Extents, axes, strides.
 using Ints = std::vector<std::int64_t>;
 
 /// conv(x, w, b) and its weight gradient's common part. x [N, C, spatial...], w [O, C / groups, kernel...].
@@ -73,13 +74,21 @@ struct MatmulAttributes {
   bool transpose_a = false, transpose_b = false;
 };
 
+/// leaky_relu(x): x where x > 0, else alpha x (Maas et al. 2013).
 struct LeakyReluAttributes { double alpha = 0.01; };
+/// elu(x): x where x > 0, else alpha (e^x - 1) (Clevert et al. 2016, arXiv 1511.07289, eq. 15).
 struct EluAttributes { double alpha = 1; };
+/// selu(x): gamma x where x > 0, else gamma alpha (e^x - 1) (Klambauer et al. 2017, arXiv 1706.02515, eq. 2).
 struct SeluAttributes { double alpha = 1.6732632423543772, gamma = 1.0507009873554805; };
+/// By the error function, or by its approximation with tanh.
 enum class GeluForm : std::uint8_t { exact, tanh };
+/// gelu(x): x times the normal distribution function of x (Hendrycks and Gimpel 2016, arXiv 1606.08415).
 struct GeluAttributes { GeluForm approximate = GeluForm::exact; };
+/// hardsigmoid(x): alpha x + beta, kept in [0, 1].
 struct HardsigmoidAttributes { double alpha = 1.0 / 6, beta = 0.5; };
+/// clip(x): x, kept in [low, high].
 struct ClipAttributes { double low = 0, high = 6; };
+/// cast(x): each element converted as `static_cast` does.
 struct CastAttributes { DType dtype = DType::float32; };
 
 /// sum, mean, amax, amin, prod, first_max: over `axes` (empty: all; nodes hold them from the front, ascending); `keep`
@@ -107,6 +116,7 @@ struct SliceVjpAttributes {
   Ints axes{}, starts{}, stops{}, steps{};
   Shape shape{};
 };
+/// What stands in the padding: one value, the array mirrored without its border, or its border.
 enum class PadMode : std::uint8_t { constant, reflect, edge };
 /// pad(x): `begin` and `end` elements before and after each axis; negative ones crop.
 struct PadAttributes {
@@ -128,8 +138,11 @@ struct OneHotAttributes {
   std::int64_t depth = 0;
   DType dtype = DType::float32;
 };
+/// The nearest element, or linear between neighbours along each axis.
 enum class ResizeMode : std::uint8_t { nearest, linear };
+/// Where an element of the result lies in x: ONNX's coordinate_transformation_mode.
 enum class ResizeCoordinates : std::uint8_t { half_pixel, pytorch_half_pixel, align_corners, asymmetric };
+/// Which element is the nearest one between two: ONNX's nearest_mode.
 enum class NearestRounding : std::uint8_t { round_prefer_floor, round_prefer_ceil, floor, ceil };
 /// resize(x): the spatial axes of [N, C, spatial...] to `spatial`; `scales` as the model gives them (empty: the
 /// ratio of the extents).

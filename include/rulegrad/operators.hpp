@@ -21,10 +21,13 @@ class Operators {
   const OpSchema& add(OpSchema schema);
   /// The same operator as in another set.
   const OpSchema& add(std::shared_ptr<const OpSchema> schema);
+  /// Null if there is none.
   [[nodiscard]] const OpSchema* find(std::string_view name) const;
   /// Throws Error(unknown_name) with the nearest name.
   [[nodiscard]] const OpSchema& at(std::string_view name) const;
+  /// In the order they were added.
   [[nodiscard]] std::vector<std::string> names() const;
+  /// In the order they were added.
   [[nodiscard]] const std::deque<std::shared_ptr<const OpSchema>>& all() const { return schemas_; }
 
  private:
@@ -33,7 +36,7 @@ class Operators {
   std::unordered_map<std::string_view, const OpSchema*> by_name_;
 };
 
-/// The built-in operator of that name.
+/// The built-in operator of that name. Throws Error(unknown_name) with the nearest name.
 [[nodiscard]] inline const OpSchema& op(std::string_view name) { return Operators::builtin().at(name); }
 
 }  // namespace rulegrad

@@ -6,6 +6,7 @@
 #include <span>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "rulegrad/expr.hpp"
@@ -13,7 +14,7 @@
 
 namespace [[gnu::visibility("default")]] rulegrad {
 
-
+/// How expressions become a program.
 struct CompileOptions {
   /// Off: NaN and infinity pass. On: an input, a constant or the result of a contraction that holds one is an
   /// Error(non_finite) that names it.
@@ -62,6 +63,15 @@ struct CompileOptions {
   bool check_facts = false;
 };
 
+/// One kernel call of a run.
+struct KernelReport {
+  std::string_view operation;  ///< `conv`; operations that run as one are joined by '+'
+  std::string_view label;      ///< the node: `conv 'features.0' float32[B, 64, 224, 224]`
+  bool contraction = false;
+  std::size_t bytes = 0;       ///< of its operands and results
+  double milliseconds = 0;
+};
+
 /// What a run may use.
 struct RunOptions {
   int threads = 0;  ///< 0: as many as OpenMP gives. Results depend on it by roundings at most.
@@ -70,9 +80,8 @@ struct RunOptions {
   /// Where a batch is cut into several runs: the position of this run's first entry. Random numbers depend on it, so
   /// that they do not depend on how the batch was cut.
   std::int64_t batch_offset = 0;
-  /// Told after each kernel call what it was (`conv`; operations that run as one are joined by '+'), for which node, and the
-  /// milliseconds it took. Empty: nothing is timed.
-  std::function<void(const std::string& operation, const std::string& label, double milliseconds)> observe = {};
+  /// Told of each kernel call when it is done. Empty: nothing is timed.
+  std::function<void(const KernelReport&)> observe = {};
 };
 
 /// Values of the graph's inputs by name. Their extents decide the batch and the number of samples.
@@ -127,6 +136,7 @@ class Program {
 
   /// The types of the outputs, in their order.
   [[nodiscard]] std::vector<Type> output_types() const;
+  /// What a run of these extents does and needs; it is planned for them if it was not yet.
   [[nodiscard]] ProgramStats stats(const Extents& extents) const;
   /// A line an instruction: kernel, operands, where its result lives, what dies.
   [[nodiscard]] std::string print(const Extents& extents) const;
@@ -141,7 +151,7 @@ class Program {
   std::shared_ptr<const Data> data_;
 };
 
-/// Evaluates expressions once: compile and run.
+/// Evaluates expressions once: compile and run. Throws what those throw.
 [[nodiscard]] std::vector<Tensor> evaluate(std::span<const Expr> outputs, const Inputs& inputs);
 
 }  // namespace rulegrad

@@ -24,6 +24,7 @@ struct FlowRow {
   double negative = 0;       ///< the share of values sent that are below 0
 };
 
+/// A row for each operand of each gradient node, and the sums at both ends.
 struct RelevanceFlow {
   std::vector<FlowRow> rows;
   double seed = 0;     ///< sum of what the walk started from
@@ -34,8 +35,11 @@ struct RelevanceFlow {
 /// float64 over everything it is of; where a model's batch is fixed, that is over its whole batch.
 class FlowQuestions {
  public:
+  /// Adds what it asks for to the graph of the analysis.
   explicit FlowQuestions(const Analysis& analysis);
+  /// What must be computed.
   [[nodiscard]] const std::vector<Expr>& expressions() const { return expressions_; }
+  /// From the values of `expressions`, in their order. Throws Error(invalid_argument) unless there is one for each.
   [[nodiscard]] RelevanceFlow read(std::span<const Tensor> values) const;
 
  private:

@@ -20,6 +20,7 @@ struct SourceRange {
   int length = 0;
 };
 
+/// What a term is, in the spelling of rule files.
 enum class TermKind : std::uint8_t {
   variable,  ///< `name`: a pattern variable, a let, a parameter; bare operator or class names too, until resolved
   wildcard,  ///< `_`
@@ -40,8 +41,10 @@ enum class TermKind : std::uint8_t {
 
 /// Index of a term in its pool.
 using TermId = std::int32_t;
+/// There is no such term.
 inline constexpr TermId no_term = -1;
 
+/// A node of a pattern, guard or result; which members count depends on the kind.
 struct Term {
   TermKind kind = TermKind::wildcard;
   std::string name;
@@ -55,6 +58,7 @@ struct Term {
 /// A flat pool; children stand before their parents.
 using Terms = std::vector<Term>;
 
+/// `let name = value`
 struct Let {
   std::string name;
   TermId value = no_term;

@@ -45,12 +45,14 @@ class RuleLibrary {
   /// What a file that is added may refer to.
   [[nodiscard]] CheckContext check_context() const;
 
-  /// Throw Error(unknown_name) with the nearest name.
+  /// The rule set of that name. Throws Error(unknown_name) with the nearest name.
   [[nodiscard]] const RuleSet& rule_set(std::string_view name) const;
   /// A rule set by a name as people type it: the one beside `owner` first (`flat` of `innvestigate.lrp.z` is `innvestigate.flat`), then
   /// that very name. Throws Error(unknown_name).
   [[nodiscard]] std::string rule_set_near(const std::string& name, std::string_view owner) const;
+  /// The analyzer of that name. Throws Error(unknown_name) with the nearest name.
   [[nodiscard]] const AnalyzerDefinition& analyzer(std::string_view name) const;
+  /// What files define by `fn`, by name.
   [[nodiscard]] const std::map<std::string, const Function*, std::less<>>& functions() const { return functions_; }
   /// The operators that ship and those that rule files define.
   [[nodiscard]] const Operators& operators() const { return operators_; }
@@ -58,7 +60,9 @@ class RuleLibrary {
   [[nodiscard]] std::span<const std::shared_ptr<const OpSchema>> composites() const { return composites_; }
   /// The forward rules that find in a graph what the analyzer's file, or a file it includes, defines by `op`.
   [[nodiscard]] std::vector<std::shared_ptr<const Rule>> raising_rules(const AnalyzerDefinition& analyzer) const;
+  /// In alphabetical order.
   [[nodiscard]] std::vector<std::string> analyzer_names() const;
+  /// In alphabetical order.
   [[nodiscard]] std::vector<std::string> rule_set_names() const;
   /// Canonical paths of the files that were read.
   [[nodiscard]] std::vector<std::string> files() const;

@@ -37,6 +37,7 @@ inline constexpr int max_term_depth = 200;
 [[nodiscard]] bool equal(const Function& a, const Function& b);
 [[nodiscard]] bool equal(const CompositeOp& a, const CompositeOp& b);
 [[nodiscard]] bool equal(const Rule& a, const Rule& b);
+/// The same of two terms and what they hold.
 [[nodiscard]] bool equal_term(const Terms& a_terms, TermId a, const Terms& b_terms, TermId b);
 
 }  // namespace rulegrad

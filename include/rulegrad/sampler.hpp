@@ -24,11 +24,13 @@ struct SamplerCall {
   Graph& graph;
   const Operators& operators;
 
+  /// Was the parameter at this position given?
   [[nodiscard]] bool has(std::size_t position) const { return position < arguments.size(); }
   /// The arguments as what they must be; throw Error(invalid_argument) that names the sampler, the parameter and both.
   [[nodiscard]] double number(std::size_t position) const;
   /// A whole number of at least `least`.
   [[nodiscard]] std::int64_t count(std::size_t position, std::int64_t least = 1) const;
+  /// A value of the graph; numbers become scalars.
   [[nodiscard]] Expr expr(std::size_t position) const;
   /// A list, or one number for each of `length` entries.
   [[nodiscard]] std::vector<double> numbers(std::size_t position, std::size_t length) const;
@@ -56,6 +58,7 @@ class Samplers {
   void add(Sampler sampler);
   /// Throws Error(unknown_name) with the nearest name.
   [[nodiscard]] const Sampler& at(std::string_view name) const;
+  /// In alphabetical order.
   [[nodiscard]] std::vector<std::string> names() const;
 
  private:
@@ -66,8 +69,11 @@ class Samplers {
 struct Quadrature {
   std::vector<double> nodes, weights;
 };
+/// Nodes (k + 1/2) / n, equal weights.
 [[nodiscard]] Quadrature midpoint_rule(std::int64_t n);
+/// Nodes k / n from 0, equal weights.
 [[nodiscard]] Quadrature left_rule(std::int64_t n);
+/// Nodes k / n up to 1, equal weights.
 [[nodiscard]] Quadrature right_rule(std::int64_t n);
 /// Both ends included, with half the weight each; n is at least 2.
 [[nodiscard]] Quadrature trapezoid_rule(std::int64_t n);

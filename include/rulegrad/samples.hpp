@@ -16,6 +16,7 @@ struct SampleIndexAttributes {
 struct BatchIndexAttributes {
   Shape shape{};
 };
+/// What becomes of the samples of a loop.
 enum class SampleReduction : std::uint8_t { sum, mean, var, max, stack };
 /// reduce_samples(x): over the loop at `depth`, in the order of the samples and in float64. `var` divides by the number
 /// of samples; `stack` puts them in front, [count, ...].
@@ -31,8 +32,11 @@ const AttrType& attr_type<BatchIndexAttributes>();
 template <>
 const AttrType& attr_type<ReduceSamplesAttributes>();
 
+/// The operator `sample_index`.
 [[nodiscard]] const OpSchema& sample_index_schema();
+/// The operator `batch_index`.
 [[nodiscard]] const OpSchema& batch_index_schema();
+/// The operator `reduce_samples`.
 [[nodiscard]] const OpSchema& reduce_samples_schema();
 
 /// Loops nest at most so deep.

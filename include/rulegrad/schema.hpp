@@ -29,6 +29,7 @@ struct Type {
 /// What an operand is to its operator: relevance flows to data; parameters are what training changes.
 enum class Role : std::uint8_t { data, parameter };
 
+/// What an operator says of one of its operands.
 struct OperandSpec {
   std::string name;
   Role role = Role::data;
@@ -38,6 +39,7 @@ struct OperandSpec {
 
 /// Families of operators with the same roles, as patterns name them.
 enum class OpClass : std::uint8_t { affine, activation, pool, routing, elementwise, linear };
+/// As rules write them, in the order of OpClass.
 inline constexpr std::string_view op_class_names[] = {"affine", "activation", "pool", "routing", "elementwise", "linear"};
 
 /// One operand of a sample: a shape for the batch it stands for, and the range its values are drawn from.
@@ -80,8 +82,11 @@ struct OpSchema {
   /// its operands. Empty: the same ones.
   std::function<std::uint32_t(std::uint32_t operands, const Attributes& attributes)> loops;
 
+  /// Does the operator belong to the family?
   [[nodiscard]] bool is(OpClass op_class) const;
+  /// May the last operand be repeated?
   [[nodiscard]] bool variadic() const { return !operands.empty() && operands.back().variadic; }
+  /// How many operands may not be left out.
   [[nodiscard]] std::size_t required_operands() const;
   /// The spec of an operand by position; a variadic last one repeats.
   [[nodiscard]] const OperandSpec& operand(std::size_t position) const;

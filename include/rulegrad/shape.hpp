@@ -13,6 +13,7 @@ namespace [[gnu::visibility("default")]] rulegrad {
 /// Concrete extents, outermost first.
 using Dims = std::vector<std::int64_t>;
 
+/// The product of the extents; 1 where there are none.
 [[nodiscard]] std::int64_t element_count(std::span<const std::int64_t> dims);
 /// `[8, 3, 224, 224]`
 [[nodiscard]] std::string to_string(std::span<const std::int64_t> dims);
@@ -29,7 +30,9 @@ struct Dim {
   constexpr Dim(std::int64_t static_extent) : factor(static_extent) {}
   constexpr Dim(std::int64_t times, bool is_batch) : factor(times), batch(is_batch) {}
 
+  /// Is it that number, whatever the batch?
   [[nodiscard]] constexpr bool is(std::int64_t extent) const { return !batch && factor == extent; }
+  /// The number it is with that batch.
   [[nodiscard]] constexpr std::int64_t at(std::int64_t batch_extent) const {
     return batch ? factor * batch_extent : factor;
   }
@@ -56,17 +59,24 @@ class Shape {
   Shape() = default;
   Shape(std::initializer_list<Dim> dims);
   explicit Shape(std::vector<Dim> dims, bool sampled = false);
+  /// Without batch and samples.
   [[nodiscard]] static Shape of(std::span<const std::int64_t> dims);
 
+  /// How many axes there are; the sample axis is none of them.
   [[nodiscard]] std::size_t rank() const { return dims_ ? dims_->size() : 0; }
+  /// Without the sample axis.
   [[nodiscard]] const std::vector<Dim>& dims() const;
+  /// One extent; the axis must exist.
   [[nodiscard]] Dim operator[](std::size_t axis) const { return (*dims_)[axis]; }
+  /// Does a sample axis stand outside?
   [[nodiscard]] bool sampled() const { return sampled_; }
+  /// The same axes with or without a sample axis.
   [[nodiscard]] Shape with_samples(bool sampled) const {
     Shape result = *this;
     result.sampled_ = sampled;
     return result;
   }
+  /// Does any extent hold the batch?
   [[nodiscard]] bool has_batch() const;
   /// The static extents; nothing when the batch or the sample axis takes part.
   [[nodiscard]] std::optional<Dims> static_dims() const;
@@ -74,6 +84,7 @@ class Shape {
   [[nodiscard]] Dim count() const;
   /// Concrete extents, the sample axis in front if there is one.
   [[nodiscard]] Dims at(const Extents& extents) const;
+  /// Equal shapes have equal hashes.
   [[nodiscard]] std::size_t hash() const;
 
   friend bool operator==(const Shape& a, const Shape& b) {

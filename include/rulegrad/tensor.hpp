@@ -28,15 +28,18 @@ class Tensor {
   [[nodiscard]] static Tensor uninitialized(DType dtype, Dims dims);
   /// A rank-0 array of a floating or integer dtype.
   [[nodiscard]] static Tensor scalar(DType dtype, double value);
+  /// The same number everywhere, converted as `static_cast` does.
   [[nodiscard]] static Tensor full(DType dtype, Dims dims, double value);
   /// Shares memory that `owner` keeps alive (a mapped file, a caller's buffer); it must be aligned to the element.
   [[nodiscard]] static Tensor borrow(DType dtype, Dims dims, const void* data, std::shared_ptr<const void> owner);
 
-  [[nodiscard]] DType dtype() const { return dtype_; }
-  [[nodiscard]] const Dims& dims() const { return dims_; }
-  [[nodiscard]] std::size_t rank() const { return dims_.size(); }
-  [[nodiscard]] std::int64_t size() const { return size_; }
+  [[nodiscard]] DType dtype() const { return dtype_; }  ///< of the elements
+  [[nodiscard]] const Dims& dims() const { return dims_; }  ///< extents, outermost first
+  [[nodiscard]] std::size_t rank() const { return dims_.size(); }  ///< how many axes
+  [[nodiscard]] std::int64_t size() const { return size_; }  ///< how many elements
+  /// Of all elements.
   [[nodiscard]] std::size_t bytes() const { return static_cast<std::size_t>(size_) * size_of(dtype_); }
+  /// The elements in row-major order.
   [[nodiscard]] const std::byte* data() const { return data_; }
   /// Memory of this tensor alone; copies the buffer first if it is shared or borrowed.
   [[nodiscard]] std::byte* mutable_data();
@@ -47,12 +50,13 @@ class Tensor {
     expect(dtype_of<T>);
     return {reinterpret_cast<const T*>(data_), static_cast<std::size_t>(size_)};
   }
+  /// The same to write to, as mutable_data.
   template <class T>
   [[nodiscard]] std::span<T> mutable_values() {
     expect(dtype_of<T>);
     return {reinterpret_cast<T*>(mutable_data()), static_cast<std::size_t>(size_)};
   }
-  /// One element as a double, whatever the dtype.
+  /// One element as a double, whatever the dtype. Throws Error(invalid_argument) for an index out of range.
   [[nodiscard]] double at(std::int64_t flat_index) const;
 
   /// The same elements under another shape; throws Error(shape) unless the counts agree. Shares the buffer.

@@ -13,14 +13,15 @@
 /// Small networks trained with the library's own gradients: enough for demonstrations, tests and fine-tuning.
 namespace [[gnu::visibility("default")]] rulegrad {
 
-/// The mean over the batch of -log softmax(scores)[answer]: scores [B, n], answers int64 [B].
+/// The mean over the batch of -log softmax(scores)[answer]: scores [B, n], answers int64 [B], a scalar. Throws Error(shape).
 [[nodiscard]] Expr cross_entropy(Expr scores, Expr answers);
-/// The mean over all elements of (y - answers)^2: both of one shape.
+/// The mean over all elements of (y - answers)^2: both of one shape, a scalar. Throws Error(shape).
 [[nodiscard]] Expr mean_squared_error(Expr y, Expr answers);
 
 /// Adam (Kingma and Ba 2015, arXiv 1412.6980, algorithm 1), with the moments it carries from step to step.
 class Adam {
  public:
+  /// The paper's defaults: how slowly the moments forget, and what keeps the divisor from 0.
   explicit Adam(double beta1 = 0.9, double beta2 = 0.999, double epsilon = 1e-8) : beta1_(beta1), beta2_(beta2), epsilon_(epsilon) {}
   /// Changes each parameter by its gradient, which has its name and shape. Throws Error(unknown_name) or Error(shape).
   void step(Inputs& parameters, const Inputs& gradients, double rate);

@@ -106,7 +106,15 @@ void RecipeRun::place(std::size_t k, const Placement& placement, World& world) {
                                                 at_place(placement.where), levels_[k].definition->name, describe(node)));
     }
     World& user = levels_[k].user;
-    const Value value = evaluate({.level = k, .original = node, .focus = {}, .world = &user}, placement.value);
+    const Value value = [&] {
+      try {
+        return evaluate({.level = k, .original = node, .focus = {}, .world = &user}, placement.value);
+      } catch (const Error& error) {
+        // What fits one input need not fit the others.
+        if (nodes.size() == 1) throw;
+        throw Error(error.code(), fmt::format("{} (the value of {}, one of {} inputs that move together)", error.what(), describe(node), nodes.size()));
+      }
+    }();
     const std::string what = fmt::format("{}the value of {} in {} of {}", at_place(placement.where), describe(node),
                                          placement.world.empty() ? std::string("`at`") : fmt::format("`point {}`", placement.world),
                                          levels_[k].definition->name);

@@ -204,6 +204,9 @@ Explainer::Explainer(const Model& model, std::string_view method, const Explaine
 Explainer::Explainer(const Model& model, std::initializer_list<std::string_view> methods, const ExplainerOptions& options)
     : Explainer(compile_texts(model, std::span(methods.begin(), methods.size()), options)) {}
 
+Explainer::Explainer(const Model& model, std::span<const std::string> methods, const ExplainerOptions& options)
+    : Explainer(compile_texts(model, std::vector<std::string_view>(methods.begin(), methods.end()), options)) {}
+
 Explainer::Explainer(const Model& model, std::span<const AnalyzerCall> methods, const ExplainerOptions& options) {
   const Registry shipped = options.registry == nullptr ? Registry{} : *options.registry;
   std::vector<std::string> labels = labels_of(methods);
@@ -273,6 +276,8 @@ std::vector<std::int64_t> targets_for(const Type& scores, Targets kind, const st
 void Explainer::run_into(const Inputs& given, std::span<const OutputBuffer> attributions, const OutputBuffer& scores,
                          const ExplainChoices& choices) const {
   const Data& d = data();
+  if (choices.batch_size < 0)
+    throw Error(ErrorCode::invalid_argument, fmt::format("[explainer] a batch of {} samples was asked for; 0 means all at once", choices.batch_size));
   const Batch batch = batch_of(d.inputs, given);
   const std::int64_t samples = batch.samples;
   if (attributions.size() + 1 != d.types.size())
@@ -296,6 +301,8 @@ void Explainer::run_into(const Inputs& given, std::span<const OutputBuffer> attr
       throw Error(buffers[i].dtype != d.types[i].dtype ? ErrorCode::dtype : ErrorCode::shape,
                   fmt::format("[explainer] {} for {} samples is {}{}, {} elements, but the buffer holds {} of {}", what, samples,
                               name_of(d.types[i].dtype), to_string(dims), element_count(dims), buffers[i].count, name_of(buffers[i].dtype)));
+    if (buffers[i].data == nullptr && buffers[i].count != 0)
+      throw Error(ErrorCode::invalid_argument, fmt::format("[explainer] the buffer for {} has no memory behind it", what));
     if (wanted < samples && !axis && batch.at_once == 0)
       throw Error(ErrorCode::shape, fmt::format("[explainer] {} holds no batch ({}), so the samples cannot be run in parts", what, to_string(d.types[i])));
   }

@@ -4,7 +4,7 @@
 
 namespace CLI {
 class App;
-}
+}  // namespace CLI
 
 /// The commands of `rulegrad`. Each adds itself to the application and leaves what it will do in `run`.
 namespace rulegrad::cli {

@@ -12,7 +12,7 @@
 
 namespace CLI {
 class App;
-}
+}  // namespace CLI
 
 /// What the person typed, command by command.
 namespace rulegrad::cli {

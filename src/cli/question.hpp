@@ -10,7 +10,7 @@
 
 namespace CLI {
 class App;
-}
+}  // namespace CLI
 
 /// What the commands that run analyzers are asked alike: which score, from which seed, by which rules.
 namespace rulegrad::cli {

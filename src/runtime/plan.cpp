@@ -206,6 +206,14 @@ class Planning {
 
 }  // namespace
 
+std::size_t PlannedStep::bytes() const {
+  std::size_t total = 0;
+  const auto add = [&](const auto& view) { total += static_cast<std::size_t>(view.count() * repeats) * size_of(view.dtype); };
+  std::for_each(operands.begin(), operands.end(), add);
+  std::for_each(results.begin(), results.end(), add);
+  return total;
+}
+
 void make_plan(const Flow& flow, const StorageMap& storage, const PlanOptions& options, Plan& plan) {
   Planning(flow, storage, options, plan).run();
 }

@@ -25,6 +25,8 @@ struct PlannedStep {
   std::optional<PreparedCall> prepared;
   std::vector<StorageId> dies;  ///< arena storages that nobody reads after this
 
+  /// Of operands and results, over all repeats.
+  [[nodiscard]] std::size_t bytes() const;
   /// A call over these views; their data pointers are null until a run fills them in.
   [[nodiscard]] KernelCall call(const Attributes& attributes) const {
     return {operands, results.front(), attributes, {}, std::span(results).subspan(1)};

@@ -98,7 +98,10 @@ void Program::Data::execute(const Plan& plan, std::span<std::byte* const> bases,
       for (std::size_t k = 0; k < views.size(); ++k) views[k].data += step.operand_steps[k];
       for (std::size_t k = 0; k < results.size(); ++k) results[k].data += step.result_steps[k];
     }
-    if (options.observe) options.observe(instruction.op, instruction.label, std::chrono::duration<double, std::milli>(Clock::now() - start).count());
+    if (options.observe) {
+      const auto ms = std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+      options.observe({instruction.op, instruction.label, instruction.kernel->contraction, step.bytes(), ms});
+    }
     if (check_finite && instruction.kernel->contraction && !instruction.checked_by_reader)
       for (std::size_t k = 0; k < instruction.results.size(); ++k) {
         const Value& value = flow.values[instruction.results[k]];
@@ -187,6 +190,8 @@ void check_buffer(std::size_t position, DType dtype, const Dims& dims, const Out
                   to_string(std::span(dims)), element_count(dims), buffer.count, name_of(buffer.dtype));
   if (buffer.dtype != dtype) throw Error(ErrorCode::dtype, what);
   if (buffer.count != element_count(dims)) throw Error(ErrorCode::shape, what);
+  if (buffer.data == nullptr && buffer.count != 0)
+    throw Error(ErrorCode::invalid_argument, fmt::format("[program] the buffer for output {} has no memory behind it", position));
 }
 
 /// What a program with sample loops computed, in the caller's memory where there is some.
@@ -211,6 +216,8 @@ void Program::run_into(const Inputs& inputs, std::span<const OutputBuffer> resul
 
 std::vector<Tensor> Program::run(const Inputs& inputs, const std::span<const OutputBuffer>* buffers,
                                  const RunOptions& options) const {
+  if (options.threads < 0)
+    throw Error(ErrorCode::invalid_argument, fmt::format("[program] {} threads were asked for; 0 means as many as OpenMP gives", options.threads));
   const ThreadCount threads(options.threads);
   const DenormalsAreZero flush(data().flush_denormals);
   if (data().staged) {

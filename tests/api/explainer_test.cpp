@@ -58,6 +58,9 @@ TEST_CASE("a compiled explanation gives what one analysis at a time gives") {
     CHECK(identical(got.attribution(AnalyzerCall::parse(method).name), expected));
   }
   CHECK(got.scores().dims() == Dims{7, 4});
+  // A list that is known only at run time.
+  const std::vector<std::string> names{"gradient", "lrp.epsilon:epsilon=0.01"};
+  CHECK(identical(Explainer(model, names).run(x).attribution("lrp.epsilon"), got.attribution("lrp.epsilon")));
   CHECK(got.predictions().size() == 7);
 }
 

@@ -1,19 +1,21 @@
 // A program that links rulegrad: loads a model, explains it with a rule of its own in C++ and one in text, checks the
-// numbers. Without ONNX it builds the same network itself, and sees that the error names the option.
+// numbers. Without ONNX it builds the same network itself. What the library was built without is an error that names the option.
 #include <rulegrad/dsl.hpp>
 #include <rulegrad/rulegrad.hpp>
 
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
+#include <fstream>
 #include <string>
 
 using namespace rulegrad;
 
 namespace {
 
-void require(bool holds, const char* what) {
+void require(bool holds, const std::string& what) {
   if (holds) return;
-  std::fprintf(stderr, "explain: %s does not hold\n", what);
+  std::fprintf(stderr, "explain: %s: does not hold\n", what.c_str());
   std::exit(1);
 }
 
@@ -23,16 +25,39 @@ bool have(std::string_view name) {
   return false;
 }
 
-Model load(const char* path) {
-  if (have("onnx")) return load_onnx(path);
+/// What a build does not have is told with the option that turns it on.
+template <class F>
+void expect_missing(const std::string& feature, F&& use) {
+  if (have(feature)) return;
   try {
-    (void)load_onnx(path);
-    require(false, "an error without ONNX");
+    use();
+    require(false, "an error without " + feature);
   } catch (const Error& error) {
-    require(error.code() == ErrorCode::missing_feature, "its code");
-    require(std::string(error.what()).find("-Donnx=enabled") != std::string::npos, "its option");
+    require(error.code() == ErrorCode::missing_feature, feature + ": the code of the error, " + error.what());
+    require(std::string(error.what()).find("-D" + feature + "=enabled") != std::string::npos, feature + ": the option in '" + error.what() + "'");
   }
-  return Sequential({B, 22}).dense(30).relu().dense(3).relu().dense(1).finish();
+}
+
+void use_what_is_missing(const char* model) {
+  const Model made = Sequential({B, 2}).dense(1).finish();
+  const Expr y = made.outputs()[0].expr;
+  const std::pair<std::string, Tensor> array{"x", Tensor(DType::float32, {1})};
+  expect_missing("onnx", [&] { (void)load_onnx(model); });
+  expect_missing("onnx", [&] { (void)inspect_onnx(model); });
+  expect_missing("onnx", [&] { save_onnx("never.onnx", std::span(&y, 1)); });
+  expect_missing("png", [] { io::write_png("never.png", io::Picture(1, 1, 3)); });
+  expect_missing("npz", [&] { io::write_npz("never.npz", std::span(&array, 1)); });
+  // Pictures are told apart by how they begin.
+  for (const auto& [feature, beginning] : {std::pair("png", "\x89PNG\r\n\x1a\n"), std::pair("jpeg", "\xff\xd8\xff\xe0")}) {
+    std::ofstream("picture", std::ios::binary) << beginning;
+    expect_missing(feature, [] { (void)io::read_picture("picture"); });
+  }
+  // Kernels of oneDNN are no function of their own: without them the portable ones run, and nothing is an error.
+  require(Kernels::best().find("conv") != nullptr, "there are kernels");
+}
+
+Model load(const char* path) {
+  return have("onnx") ? load_onnx(path) : Sequential({B, 22}).dense(30).relu().dense(3).relu().dense(1).finish();
 }
 
 namespace mine {
@@ -59,6 +84,7 @@ analyzer from_cpp {
 
 int main(int argc, char** argv) {
   require(argc == 2, "usage: explain MODEL.onnx");
+  use_what_is_missing(argv[1]);
   const Model model = load(argv[1]);
   Registry registry;
   registry.rules.add(lower(mine::guided));

@@ -13,7 +13,7 @@ import sys
 
 folder, library, include, root = map(pathlib.Path, sys.argv[1:5])
 compiler = sys.argv[5:]
-documents = [root / "README.md", *sorted((root / "docs").rglob("*.md"))]
+documents = [*sorted(root.glob("*.md")), *sorted((root / "docs").rglob("*.md"))]
 rule_words = ["using namespace rulegrad::dsl;", "using namespace rulegrad::dsl::vars;"]
 
 includes, functions, calls, files = set(), [], [], []

@@ -93,7 +93,9 @@ bool shows_the_same(const std::string& a, const std::string& b) {
 }
 
 std::vector<fs::path> pages() {
-  std::vector<fs::path> result{source_root() / "README.md"};
+  std::vector<fs::path> result;
+  for (const auto& entry : fs::directory_iterator(source_root()))
+    if (entry.path().extension() == ".md") result.push_back(entry.path());
   for (const auto& entry : fs::recursive_directory_iterator(source_root() / "docs"))
     if (entry.path().extension() == ".md") result.push_back(entry.path());
   std::sort(result.begin(), result.end());
@@ -156,6 +158,26 @@ TEST_CASE("the tables of the language reference are those of the command, and ev
   CHECK(samplers);
   CHECK(words_table().find("|  |\n") == std::string::npos);
   CHECK(operators_table().find("|  |\n") == std::string::npos);
+}
+
+TEST_CASE("the comparison with other tools names methods that exist") {
+  static const std::regex name("`([a-z_0-9]+(\\.[a-z_0-9]+)*)(:[^`]*)?`");
+  const std::string page = read_text(source_root() / "docs/comparison.md");
+  const std::size_t from = page.find("## One method, four names"), to = page.find("## How to get the same numbers");
+  REQUIRE(from < to);
+  const std::string table = page.substr(from, to - from);
+  const RuleLibrary& library = RuleLibrary::builtin();
+  std::set<std::string> named;
+  std::istringstream lines(table);
+  for (std::string line; std::getline(lines, line);) {
+    if (!line.starts_with("| ")) continue;
+    for (std::sregex_iterator it(line.begin(), line.end(), name), end; it != end; ++it) {
+      INFO(line);
+      CHECK_NOTHROW((void)library.analyzer((*it)[1].str()));
+      named.insert((*it)[1].str());
+    }
+  }
+  CHECK(named.size() > 70);
 }
 
 TEST_CASE("links between pages of the documentation lead somewhere") {

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <limits>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "rulegrad/build.hpp"
 #include "rulegrad/error.hpp"
@@ -156,9 +158,12 @@ TEST_CASE("a run tells each call and its time") {
   const Expr x = input(graph, "x"), w = matrix(graph, 6, 6);
   std::vector<std::string> seen;
   (void)Program::compile(std::vector{relu(dense(x, w)) + 1.0})
-      .run({{"x", ramp(3)}}, {.observe = [&](const std::string& operation, const std::string&, double ms) {
-             CHECK(ms >= 0);
-             seen.push_back(operation);
+      .run({{"x", ramp(3)}}, {.observe = [&](const KernelReport& call) {
+             CHECK(call.milliseconds >= 0);
+             CHECK(call.contraction == (call.operation == "dense"));
+             CHECK(call.bytes == (call.contraction ? 18 + 36 + 1 + 18 : 18 + 1 + 18) * sizeof(double));
+             CHECK(call.label.find("float64[B, 6]") != std::string_view::npos);
+             seen.emplace_back(call.operation);
            }});
   CHECK(seen == std::vector<std::string>{"dense", "relu+add"});
 }

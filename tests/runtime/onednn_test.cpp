@@ -21,13 +21,17 @@ struct Case {
   oracle::Conv conv;
 };
 
-/// Each large enough to be worth a primitive.
+/// Large enough to be worth a primitive, or with so few channels that another kernel takes them.
 std::vector<Case> cases() {
   return {
       {"3x3 padded", {2, 16, 16, 1, {9, 8}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}}},
       {"wide to narrow", {1, 32, 8, 1, {9, 9}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}}},
       {"3 channels in", {2, 3, 32, 1, {14, 13}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}}},
       {"3 channels in, 7x7 of stride 2", {1, 3, 16, 1, {20, 20}, {7, 7}, {2, 2}, {3, 3}, {3, 3}, {1, 1}}},
+      {"1 channel in, dilated, stride 2", {2, 1, 16, 1, {19, 17}, {3, 5}, {2, 2}, {2, 1}, {1, 3}, {2, 1}}},
+      {"2 channels in, 1-D, windows apart", {3, 2, 32, 1, {47}, {2}, {3}, {2}, {1}, {1}}},
+      {"4 channels in, 3-D", {1, 4, 16, 1, {5, 6, 7}, {3, 3, 3}, {1, 2, 1}, {1, 1, 1}, {1, 1, 1}, {1, 1, 1}}},
+      {"windows wider than what is there", {2, 3, 16, 1, {4, 3}, {7, 7}, {1, 1}, {3, 3}, {3, 3}, {1, 1}}},
       {"3 channels out", {1, 32, 3, 1, {14, 13}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}}},
       {"no whole blocks", {1, 24, 20, 1, {8, 8}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}}},
       {"from no whole blocks", {2, 24, 48, 1, {11, 11}, {1, 1}, {1, 1}, {0, 0}, {0, 0}, {1, 1}}},

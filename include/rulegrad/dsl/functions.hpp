@@ -93,12 +93,15 @@ struct Bare {
   static constexpr Part part = Part::term;
   static constexpr int terms = 1, links = 0;
   Literals<0> literals;
+  /// Adds the term to the flat form.
   static constexpr int emit(Builder& b) { return b.add({.kind = TermKind::variable, .name = Name::view}); }
 };
 
 /// Sets of axes: `mean(x, "axes"_a = spatial())`, `along(s, channels, x)`. What is reduced over a set keeps its axes.
 inline constexpr Bare<Name<"channels">> channels{};
+/// Each sample by itself: all axes but the first.
 inline constexpr Bare<Name<"per_sample">> per_sample{};
+/// The axes behind batch and channels.
 constexpr auto spatial() {
   return Bare<Name<"spatial">>{};
 }
@@ -122,16 +125,19 @@ struct inverted : both {
 };
 }  // namespace rows
 
+/// Of conditions in guards: both hold.
 template <class A, class B>
 requires Arguments<A, B>
 constexpr auto operator&&(A a, B b) {
   return make_call<rows::both>(AsTerm<A>(a), AsTerm<B>(b));
 }
+/// Of conditions in guards, or classes in patterns: one of both.
 template <class A, class B>
 requires Arguments<A, B>
 constexpr auto operator||(A a, B b) {
   return make_call<rows::either>(AsTerm<A>(a), AsTerm<B>(b));
 }
+/// Of a condition in a guard: it does not hold.
 template <class A>
 requires Arguments<A>
 constexpr auto operator!(A a) {

@@ -54,6 +54,7 @@ struct OperatorRow {
   int max_operands = 0;
 };
 
+/// All operators that the DSL has functions for.
 inline constexpr OperatorRow operator_rows[] = {
 #define RULEGRAD_DSL_ROW(NAME, MIN, MAX) {#NAME, MIN, MAX},
     RULEGRAD_DSL_OPERATORS(RULEGRAD_DSL_ROW)
@@ -118,56 +119,67 @@ requires(Arguments<A...> || sizeof...(A) == 0) constexpr auto op(A... a) {
   return make_call<rows::custom<Text>>(AsTerm<A>(a)...);
 }
 
+/// a + b, element by element, broadcast; in a pattern the operator `add`.
 template <class A, class B>
 requires Arguments<A, B>
 constexpr auto operator+(A a, B b) {
   return make_call<rows::add>(AsTerm<A>(a), AsTerm<B>(b));
 }
+/// a - b.
 template <class A, class B>
 requires Arguments<A, B>
 constexpr auto operator-(A a, B b) {
   return make_call<rows::sub>(AsTerm<A>(a), AsTerm<B>(b));
 }
+/// a b, element by element.
 template <class A, class B>
 requires Arguments<A, B>
 constexpr auto operator*(A a, B b) {
   return make_call<rows::mul>(AsTerm<A>(a), AsTerm<B>(b));
 }
+/// a / b. Rules that share out relevance divide by `stabilize(b, epsilon)` or say `over(a, b)`.
 template <class A, class B>
 requires Arguments<A, B>
 constexpr auto operator/(A a, B b) {
   return make_call<rows::div>(AsTerm<A>(a), AsTerm<B>(b));
 }
+/// -a.
 template <class A>
 requires Arguments<A>
 constexpr auto operator-(A a) {
   return make_call<rows::neg>(a);
 }
+/// 1 where a < b, else 0; between numbers, a condition.
 template <class A, class B>
 requires Arguments<A, B>
 constexpr auto operator<(A a, B b) {
   return make_call<rows::less>(AsTerm<A>(a), AsTerm<B>(b));
 }
+/// 1 where a <= b, else 0.
 template <class A, class B>
 requires Arguments<A, B>
 constexpr auto operator<=(A a, B b) {
   return make_call<rows::less_equal>(AsTerm<A>(a), AsTerm<B>(b));
 }
+/// 1 where a > b, else 0.
 template <class A, class B>
 requires Arguments<A, B>
 constexpr auto operator>(A a, B b) {
   return make_call<rows::greater>(AsTerm<A>(a), AsTerm<B>(b));
 }
+/// 1 where a >= b, else 0.
 template <class A, class B>
 requires Arguments<A, B>
 constexpr auto operator>=(A a, B b) {
   return make_call<rows::greater_equal>(AsTerm<A>(a), AsTerm<B>(b));
 }
+/// 1 where a equals b, else 0.
 template <class A, class B>
 requires Arguments<A, B>
 constexpr auto operator==(A a, B b) {
   return make_call<rows::equal>(AsTerm<A>(a), AsTerm<B>(b));
 }
+/// 1 where a differs from b, else 0.
 template <class A, class B>
 requires Arguments<A, B>
 constexpr auto operator!=(A a, B b) {

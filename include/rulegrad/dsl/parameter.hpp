@@ -5,16 +5,19 @@
 /// What a rule set holds beside rules: its parameters and the sets that it uses.
 namespace rulegrad::dsl {
 
-/// Open and closed intervals for parameters; other half-open ones are written `NumberRange{...}`.
+/// [low, high], for parameters; half-open ones are written `NumberRange{...}`.
 [[nodiscard]] constexpr NumberRange closed(double low, double high) {
   return {low, high, false, false};
 }
+/// (low, high)
 [[nodiscard]] constexpr NumberRange open(double low, double high) {
   return {low, high, true, true};
 }
+/// (low, infinity)
 [[nodiscard]] constexpr NumberRange above(double low) {
   return {.low = low, .low_open = true, .high_open = true};
 }
+/// [low, infinity)
 [[nodiscard]] constexpr NumberRange at_least(double low) {
   return {.low = low, .high_open = true};
 }
@@ -32,6 +35,7 @@ struct Param {
   double fallback = 0;
   NumberRange range{};
 
+  /// Adds the term to the flat form.
   static constexpr int emit(Builder& b) {
     return b.add({.kind = TermKind::variable, .parameter = true, .name = ParamName::view});
   }
@@ -57,7 +61,9 @@ constexpr auto param(double fallback, NumberRange range) {
 template <class SetName, class... A>
 struct Use {
   static constexpr std::string_view set = SetName::view;
+  /// How the arguments become the flat form.
   struct Flatten {
+    /// Once for each type.
     static constexpr auto make() { return detail::flatten_value<Call<rows::custom<SetName::text>, A...>>(); }
   };
   decltype(join(A::literals...)) literals;

@@ -28,6 +28,7 @@ struct FlatRuleOf {
     return rule;
   }
 
+  /// The same rule under a name.
   template <class NewName>
   [[nodiscard]] constexpr auto named() const {
     FlatRuleOf<NewName, Level, Root, LiteralCount, Parameters...> rule{structure, literals};
@@ -36,6 +37,7 @@ struct FlatRuleOf {
   }
 };
 
+/// Is T a rule?
 template <class T>
 concept RuleType = requires {
   T::is_rule;
@@ -121,6 +123,7 @@ struct CheckedStructure {
 /// `vjp(pattern, g)` (derivatives) or an operator (forward rules).
 template <class Left, class... Items>
 struct rewrite : detail::CheckedStructure<Left, Items...>::Flat {
+  /// Left side, what stands between, result; `place` is where the rule is written.
   // NOLINTNEXTLINE(google-explicit-constructor)
   constexpr rewrite(Left left, Items... items, Place place = Place::here())
       : rewrite::Flat{detail::RuleStructure<Left, Items...>::flat, join(left.literals, items.literals...)} {
@@ -128,6 +131,7 @@ struct rewrite : detail::CheckedStructure<Left, Items...>::Flat {
   }
 };
 
+/// Numbers and words become terms.
 template <class Left, class Item, class... Items>
 rewrite(Left, Item, Items...) -> rewrite<AsTerm<Left>, AsTerm<Item>, AsTerm<Items>...>;
 

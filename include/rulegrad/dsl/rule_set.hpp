@@ -104,6 +104,7 @@ constexpr void explain_set() {
 struct SetName {
   const char* text;
   Place place;
+  /// A word stands for a name; `at` is the line of whoever writes it.
   // NOLINTNEXTLINE(google-explicit-constructor): so that the default argument sees the caller's line
   constexpr SetName(const char* name, Place at = Place::here()) : text(name), place(at) {}
 };
@@ -131,6 +132,7 @@ struct Set {
   }
 };
 
+/// Is T a rule set?
 template <class T>
 inline constexpr bool is_set = false;
 template <class... Items>

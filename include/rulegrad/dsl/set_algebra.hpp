@@ -49,9 +49,10 @@ constexpr auto filter(const Set<Items...>& set, Predicate) {
   });
 }
 
-/// Predicates for `filter`.
+/// For `filter`: rules of that level.
 template <RuleLevel Level>
 inline constexpr auto at_level = []<class R>(const R&) { return std::bool_constant<R::level == Level>{}; };
+/// For `filter`: the rule of that name.
 template <FixedString Text>
 inline constexpr auto has_name =
     []<class R>(const R&) { return std::bool_constant<same_name(R::name, Name<Text>::view)>{}; };
@@ -59,6 +60,7 @@ inline constexpr auto has_name =
 template <FixedString Text>
 inline constexpr auto has_root =
     []<class R>(const R&) { return std::bool_constant<same_name(R::root, Name<Text>::view)>{}; };
+/// For `filter`: the rules for which the predicate does not hold.
 template <class Predicate>
 constexpr auto except(Predicate) {
   return []<class R>(const R&) {

@@ -13,6 +13,7 @@ namespace [[gnu::visibility("default")]] rulegrad {
 
 /// What stands where something was taken away from a sample.
 struct Fill {
+  /// Where the numbers come from.
   enum class Kind : std::uint8_t {
     value,    ///< one number everywhere
     mean,     ///< of each channel over all samples and positions; of samples without channels, of each feature over all samples

@@ -26,6 +26,7 @@ namespace [[gnu::visibility("default")]] rulegrad {
 /// Attributions [n, ...] of samples [n, ...]; sample i is always explained for the same target.
 using ExplainFunction = std::function<Tensor(const Tensor& samples)>;
 
+/// How far and how often samples are moved.
 struct SensitivityOptions {
   /// In the unit of the input; nothing: a fiftieth of the range of the samples.
   std::optional<double> radius = {};
@@ -38,7 +39,8 @@ struct SensitivityOptions {
 
 /// Max-sensitivity (Yeh et al. 2019, "On the (in)fidelity and sensitivity of explanations", arXiv 1901.09392, definition 2),
 /// estimated from draws: the largest |e(x + d) - e(x)|_2 with each element of d uniform in [-radius, radius]. An all-zero
-/// attribution has no relative one: 0 if it stays zero, else infinity.
+/// attribution has no relative one: 0 if it stays zero, else infinity. Throws Error(dtype) for samples of integers,
+/// Error(invalid_argument) for a radius or a number of draws that is not positive, Error(shape).
 [[nodiscard]] std::vector<double> max_sensitivity(const ExplainFunction& explain, const Tensor& samples, const SensitivityOptions& options = {});
 
 /// Spearman's rank correlation; equal values share the mean of their ranks. Nothing varies in a constant: 0.

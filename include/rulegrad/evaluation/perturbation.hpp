@@ -22,6 +22,7 @@ class Regions {
   /// Throws Error(shape) for scalars, Error(invalid_argument) for a size below 1 or above the longest side.
   Regions(Dims sample, std::int64_t size, io::Layout layout = io::Layout::nchw);
 
+  /// How many regions a sample has.
   [[nodiscard]] std::int64_t count() const { return static_cast<std::int64_t>(elements_.size()); }
   /// Of one sample.
   [[nodiscard]] const Dims& sample() const { return sample_; }
@@ -40,6 +41,7 @@ class Regions {
 /// The same the other way round.
 [[nodiscard]] std::vector<std::vector<std::int64_t>> reversed(std::vector<std::vector<std::int64_t>> orders);
 
+/// How far a curve goes, in how many steps.
 struct CurveOptions {
   /// How many times the score is asked for after the first; 0: as often as there are regions, 32 times at most.
   std::int64_t steps = 0;

@@ -14,6 +14,7 @@
 /// change with them.
 namespace [[gnu::visibility("default")]] rulegrad {
 
+/// Which layers forget together.
 enum class Randomisation : std::uint8_t {
   cascading,    ///< the last layer, then the one below it too, and so on down to the input
   independent,  ///< one layer at a time, the others as they were learned
@@ -30,6 +31,7 @@ enum class Randomisation : std::uint8_t {
 /// its place in the model, not on which others are named. Throws Error(unknown_name).
 [[nodiscard]] Model randomised(const Model& model, std::span<const std::string> layers, std::int64_t key = 0);
 
+/// How the check is made.
 struct RandomisationOptions {
   Randomisation kind = Randomisation::cascading;
   std::int64_t key = 0;

@@ -27,6 +27,7 @@ enum class ScoreKind : std::uint8_t {
 /// False for a model of one score that does not end in a sigmoid: that has no probability.
 [[nodiscard]] bool has_probability(const Model& model);
 
+/// How the scores are computed.
 struct ScoreOptions {
   std::int64_t batch_size = 16;  ///< samples computed at once; a model of fixed batch size decides itself
   int threads = 0;
@@ -40,7 +41,8 @@ struct ScoreOptions {
 /// probability that the model does not have.
 [[nodiscard]] ScoreFunction scores_of(const Model& model, ScoreKind kind, const ScoreOptions& options = {});
 
-/// The score of one class for each sample: scores [n, k], targets n indices below k.
+/// The score of one class for each sample: scores [n, k], targets n indices below k. Throws Error(shape) or
+/// Error(invalid_argument).
 [[nodiscard]] std::vector<double> target_scores(const Tensor& scores, std::span<const std::int64_t> targets);
 /// The index of each sample's largest score; the first of equal ones.
 [[nodiscard]] std::vector<std::int64_t> largest_scores(const Tensor& scores);

@@ -17,6 +17,7 @@ enum class XaiTrisScenario : std::uint8_t {
 /// `linear` or `xor`. Throws Error(unknown_name).
 [[nodiscard]] XaiTrisScenario xai_tris_scenario_from_name(std::string_view name);
 
+/// How many samples, how hard, which ones.
 struct XaiTrisOptions {
   std::int64_t samples = 1000;
   /// The weight of the signal, in [0, 1]; the background has the rest. Nothing: the paper's, 0.18 (linear) and 0.35 (xor).
@@ -24,6 +25,7 @@ struct XaiTrisOptions {
   std::int64_t key = 0;
 };
 
+/// Samples with what is true of them.
 struct XaiTrisData {
   Tensor samples;  ///< float32 [N, 1, 8, 8], the largest magnitude 1
   Tensor labels;   ///< int64 [N]; the classes and signs take turns

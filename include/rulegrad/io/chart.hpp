@@ -13,6 +13,7 @@
 namespace [[gnu::visibility("default")]] rulegrad {
 namespace io {
 
+/// How bars look.
 struct BarChartOptions {
   std::string title{};
   /// The colour map gives one colour to positive bars and one to negative bars.

@@ -11,6 +11,7 @@
 namespace [[gnu::visibility("default")]] rulegrad {
 namespace io {
 
+/// Red, green and blue, 0 to 255.
 using Rgb = std::array<std::uint8_t, 3>;
 
 /// Colours for numbers in -1..1, where 0 is exactly white in every map.
@@ -26,6 +27,7 @@ class ColorMap {
   /// A map of one's own: colours 0xRRGGBB at equal steps of |t|, from 0 outwards, for positive and for negative numbers;
   /// without negative ones the map shows the magnitude. At least two of each; Error(invalid_argument) otherwise.
   [[nodiscard]] static ColorMap of(std::span<const std::uint32_t> positive, std::span<const std::uint32_t> negative = {});
+  /// Of the maps that ship.
   [[nodiscard]] static std::vector<std::string> names();
 
   /// The colour of t; what lies outside -1..1 takes the colour of the nearer end.

@@ -28,6 +28,7 @@ struct GridRow {
 /// Which maps share a limit.
 enum class LimitScope : std::uint8_t { map, row, column, grid };
 
+/// How a grid looks.
 struct GridOptions {
   std::string title{};
   HeatmapOptions heatmap{};

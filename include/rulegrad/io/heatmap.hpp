@@ -16,6 +16,7 @@ namespace io {
 /// magnitude with its sign (the first one on ties); `none` keeps the channels as maps of their own.
 enum class ChannelReduction : std::uint8_t { sum, mean, max_abs, none };
 
+/// How numbers become colours.
 struct HeatmapOptions {
   ChannelReduction reduce = ChannelReduction::sum;
   /// Where the channels of a rank-3 attribution stand.
@@ -23,6 +24,7 @@ struct HeatmapOptions {
   std::string colormap = "rulegrad";
   /// A map of one's own, instead of a named one.
   std::optional<ColorMap> own_colormap{};
+  /// The map of one's own, or the named one; throws Error(unknown_name).
   [[nodiscard]] ColorMap colors() const { return own_colormap ? *own_colormap : ColorMap::named(colormap); }
   /// The number that gets the full colour; -limit gets the opposite one, larger magnitudes are clipped. Must
   /// be positive. Without it, `symmetric_limit` of the map.

@@ -24,6 +24,7 @@ struct LinePanel {
   std::vector<Series> series;
 };
 
+/// How lines look; sizes in pixels.
 struct LineChartOptions {
   std::string title{};
   std::int64_t panel_width = 420;

@@ -24,9 +24,9 @@ enum class ColorOrder : std::uint8_t { rgb, bgr };
 /// where c counts channels **in the order of the model**: with `bgr`, mean[0] is blue's. `mean` and `std`
 /// have one value for each channel, one for all, or none (0 and 1). So, for example,
 ///
-///     torchvision's ImageNet models   scale 1/255, mean {0.485, 0.456, 0.406}, std {0.229, 0.224, 0.225},
-///     rgb "pixel/127.5 - 1"               scale 1/127.5, mean {1} "BGR minus (104, 117, 123)"     scale 1,
-///     mean {104, 117, 123}, bgr
+///     torchvision's ImageNet models     scale 1/255, mean {0.485, 0.456, 0.406}, std {0.229, 0.224, 0.225}, rgb
+///     "pixel/127.5 - 1"                 scale 1/127.5, mean {1}, rgb
+///     "BGR minus (104, 117, 123)"       scale 1, mean {104, 117, 123}, bgr
 ///
 /// The formula is evaluated in float64 and rounded once.
 struct Preprocessing {
@@ -43,12 +43,13 @@ struct Preprocessing {
 /// The recipes above by name: `raw` (0..255 as they are), `unit` (pixel/255), `signed` (pixel/127.5 - 1),
 /// `imagenet` (torchvision's), `caffe` (BGR minus means). Error(unknown_name) names the nearest.
 [[nodiscard]] Preprocessing preprocessing_from_name(std::string_view name);
+/// Of the recipes that `preprocessing_from_name` knows.
 [[nodiscard]] std::vector<std::string> preprocessing_names();
 
 /// Bilinear resizing with antialiasing, as PIL's `resize(size, BILINEAR)` and torchvision on PIL images:
 /// along each axis a triangle filter centred at (i + 0.5) * in / out whose half-width is max(1, in / out)
 /// input pixels, its weights normalised to sum 1 at the borders; columns first, then rows, each rounded to 8
-/// bits.
+/// bits. Error(invalid_argument) for empty pictures and sizes below 1.
 [[nodiscard]] Picture resize(const Picture& picture, std::int64_t width, std::int64_t height);
 
 /// The rectangle with top left corner (x, y); Error(invalid_argument) when it leaves the picture.
@@ -63,13 +64,13 @@ struct Preprocessing {
 
 /// The model's input for one picture: [1, C, H, W] or [1, H, W, C] of float32 or float64, the formula of
 /// `Preprocessing` applied to `crop_for_overlay`. Error(invalid_argument) for recipes that do not fit the
-/// channels.
+/// channels, Error(dtype) for other dtypes.
 [[nodiscard]] Tensor to_input(const Picture& picture, const Preprocessing& preprocessing, std::int64_t height,
                               std::int64_t width, std::int64_t channels, DType dtype = DType::float32);
 
 /// The picture behind one entry of a batch of inputs ([N, C, H, W] or [N, H, W, C] by the layout; without the
 /// batch axis also [C, H, W], [H, W, C] and, gray, [H, W]): the formula solved for p, rounded and kept in
-/// 0..255.
+/// 0..255. Error(shape) for arrays that are no image and entries that are not there, Error(non_finite).
 [[nodiscard]] Picture from_input(const Tensor& input, const Preprocessing& preprocessing,
                                  std::int64_t entry = 0);
 

@@ -7,6 +7,7 @@
 #include "rulegrad/op_attributes.hpp"
 
 #include "runtime/kernels/blocked/layout.hpp"
+#include "runtime/kernels/blocked/narrow_conv.hpp"
 #include "runtime/kernels/onednn/call.hpp"
 #include "runtime/kernels/onednn/version.hpp"
 #include "runtime/kernels/portable/elementwise.hpp"
@@ -81,9 +82,10 @@ class Conv {
     const std::int64_t block = preferred_block();
     const auto type_of = [&](std::size_t role) -> const Type& { return role == result ? type : operands[role]; };
     const auto dims_of = [&](std::size_t role) { return type_of(role).shape.with_samples(false).at({}); };
-    if (block == 0 || type.dtype != DType::float32 ||
-        !worth_it(direction_, geometry_of(direction_, attributes, dims_of(roles_.x), dims_of(roles_.w), dims_of(roles_.y))))
-      return blocks;
+    if (block == 0 || type.dtype != DType::float32) return blocks;
+    const Geometry g = geometry_of(direction_, attributes, dims_of(roles_.x), dims_of(roles_.w), dims_of(roles_.y));
+    if (narrow(g, block)) blocks.operands[roles_.y] = block;
+    if (!worth_it(direction_, g)) return blocks;
     for (const std::size_t role : {roles_.x, roles_.y})
       if (dims_of(role)[1] % block == 0) (role == result ? blocks.result : blocks.operands[role]) = block;
     if (direction_ != Direction::weight && operands[2].shape.rank() == type.shape.rank() && dims_of(2)[1] != 1)
@@ -95,6 +97,7 @@ class Conv {
     const KernelCall& call = preparation.call;
     if (call.result.dtype != DType::float32) return std::nullopt;
     const Geometry g = geometry_of(direction_, call.attributes, dims(call, roles_.x), dims(call, roles_.w), dims(call, roles_.y));
+    if (narrow(g, block(call, roles_.y))) return narrow_input_grad(g, call);
     if (worth_it(direction_, g))
       if (auto primitive = best(preparation, g)) return ready(preparation, g, *primitive);
     return without_blocks(call);
@@ -107,6 +110,26 @@ class Conv {
   }
   static std::int64_t block(const KernelCall& call, std::size_t role) {
     return role == result ? call.result.block : call.operands[role].block;
+  }
+
+  /// To few channels, oneDNN is slow, and matrix products are.
+  [[nodiscard]] bool narrow(const Geometry& g, std::int64_t block) const {
+    return direction_ == Direction::input && g.strides.size() <= 3 && !worth_it(direction_, g) && blocked::is_narrow(portable_geometry(g), block);
+  }
+
+  static ConvGeometry portable_geometry(const Geometry& g) {
+    const auto spatial = [](const Dims& dims) { return std::span(dims).subspan(2); };
+    return {make_window_to(spatial(g.x), spatial(g.y), spatial(g.w), g.strides, g.pads_begin, g.pads_end, g.dilations), g.x[0], g.x[1], g.y[1], g.groups};
+  }
+
+  static PreparedCall narrow_input_grad(const Geometry& g, const KernelCall& shapes) {
+    const ConvGeometry geometry = portable_geometry(g);
+    return {[geometry, block = shapes.operands[0].block](const KernelCall& call) {
+              blocked::narrow_input_grad(geometry, block, call.operands[0].as<float>(), call.operands[1].as<float>(), call.result.as<float>(),
+                                         reinterpret_cast<float*>(call.scratch.data()));
+              add_bias(call.operands[2], call.result);
+            },
+            blocked::narrow_input_grad_scratch(geometry) * sizeof(float), "narrow"};
   }
 
   /// The weight with its groups as an axis of their own, where there are some.

@@ -5,6 +5,7 @@
 
 #include "runtime/kernels/portable/conv_depthwise.hpp"
 #include "runtime/kernels/portable/conv_panels.hpp"
+#include "runtime/kernels/portable/conv_phases.hpp"
 #include "runtime/kernels/portable/isa.hpp"
 #include "runtime/kernels/portable/parallel.hpp"
 #include "runtime/kernels/portable/tiled_product.hpp"
@@ -83,29 +84,6 @@ void grid_product(const Grid& grid, const Target& target, std::int64_t groups, s
                         bias.empty() ? bias : bias.subspan(static_cast<std::size_t>(group * rows)),
                         out + group * rows * target.channel_stride);
       });
-}
-
-/// The input positions of one axis that windows meet with the same kernel positions: every stride-th one.
-struct Phase {
-  std::int64_t first = 0, count = 0;
-  std::vector<std::int64_t> kernel;  ///< kernel positions
-  std::vector<std::int64_t> shift;   ///< output position read by the t-th input position: t + shift
-};
-
-std::vector<Phase> phases_of(const Window& w, std::size_t axis) {
-  std::vector<Phase> phases;
-  const std::int64_t stride = w.stride[axis], pad = w.pad_begin[axis];
-  for (std::int64_t first = 0; first < std::min(stride, w.in[axis]); ++first) {
-    Phase phase{first, (w.in[axis] - first + stride - 1) / stride, {}, {}};
-    for (std::int64_t k = 0; k < w.kernel[axis]; ++k) {
-      const std::int64_t distance = first + pad - k * w.dilation[axis];
-      if (distance % stride != 0) continue;
-      phase.kernel.push_back(k);
-      phase.shift.push_back(distance / stride);
-    }
-    phases.push_back(std::move(phase));
-  }
-  return phases;
 }
 
 /// left[group, c, (o, t)] = w[group, o, c, kept[t]]: in blocks of channels on both sides, so that neither

@@ -33,6 +33,14 @@ using AxpyKernel = void (*)(std::int64_t depth, std::int64_t width, const T* x, 
 inline constexpr int kDotBlock =
     4;  ///< rows of x, and of w, that a DotKernel takes at most; rows of an AxpyKernel
 
+/// out[i * pixel + j * output] = sum over t < taps, b < blocks and the lanes of g[t][b * block_stride + i * lanes] *
+/// w[t][(b * outputs + j) * lanes], for i < groups times as many pixels as the kernel takes at once.
+template <class T>
+using NarrowKernel = void (*)(std::int64_t groups, std::int64_t taps, std::int64_t blocks, const T* const* g, std::int64_t block_stride, const T* const* w, T* out,
+                              std::int64_t pixel, std::int64_t output);
+
+inline constexpr int kNarrowOutputs = 4, kNarrowPixels = 4;
+
 /// The kernels of one instruction set: at(rows, vectors) for 1 <= rows <= max_rows and 1 <= vectors <= 3.
 template <class T>
 struct MicroKernels {
@@ -41,6 +49,7 @@ struct MicroKernels {
   MicroKernel<T> table[kMaxMicroRows][kMaxMicroVectors];
   DotKernel<T> dot[kDotBlock][kDotBlock];  ///< [rows of x - 1][rows of w - 1]
   AxpyKernel<T> axpy[kDotBlock];           ///< [rows - 1]
+  NarrowKernel<T> narrow[kNarrowOutputs][2];  ///< [outputs - 1][0: one pixel, 1: kNarrowPixels]
 
   MicroKernel<T> at(std::int64_t rows, std::int64_t vectors) const { return table[rows - 1][vectors - 1]; }
   std::int64_t panel() const { return std::int64_t{lanes} * kMaxMicroVectors; }

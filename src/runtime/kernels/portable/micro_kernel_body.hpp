@@ -115,6 +115,49 @@ void axpy(std::int64_t depth, std::int64_t width, const T* x, std::int64_t x_str
         y[i * y_stride + c] += x[i * x_stride + p] * w[p * w_stride + c];
 }
 
+template <class T, int bytes, int outputs, int pixels>
+void narrow(std::int64_t groups, std::int64_t taps, std::int64_t blocks, const T* const* g, std::int64_t block_stride, const T* const* w, T* out,
+            std::int64_t pixel, std::int64_t output) {
+  using Vector = typename VectorOf<T, bytes>::type;
+  constexpr int lanes = bytes / static_cast<int>(sizeof(T));
+  for (std::int64_t first = 0; first < groups * pixels; first += pixels) {
+    Vector sum[pixels][outputs];
+#pragma GCC unroll 4
+    for (int i = 0; i < pixels; ++i)
+#pragma GCC unroll 4
+      for (int j = 0; j < outputs; ++j) sum[i][j] = Vector{};
+    for (std::int64_t t = 0; t < taps; ++t)
+      for (std::int64_t b = 0; b < blocks; ++b) {
+        Vector right[outputs];
+#pragma GCC unroll 4
+        for (int j = 0; j < outputs; ++j) right[j] = *reinterpret_cast<const Vector*>(w[t] + (b * outputs + j) * lanes);
+#pragma GCC unroll 4
+        for (int i = 0; i < pixels; ++i) {
+          const Vector left = *reinterpret_cast<const Vector*>(g[t] + b * block_stride + (first + i) * lanes);
+#pragma GCC unroll 4
+          for (int j = 0; j < outputs; ++j) sum[i][j] += left * right[j];
+        }
+      }
+#pragma GCC unroll 4
+    for (int i = 0; i < pixels; ++i)
+#pragma GCC unroll 4
+      for (int j = 0; j < outputs; ++j) {
+        T lane[lanes];
+        __builtin_memcpy(lane, &sum[i][j], bytes);
+        for (int half = lanes / 2; half > 0; half /= 2)
+          for (int l = 0; l < half; ++l) lane[l] += lane[l + half];
+        out[(first + i) * pixel + j * output] = lane[0];
+      }
+  }
+}
+
+template <class T, int bytes, int outputs>
+constexpr void fill_narrow(MicroKernels<T>& kernels) {
+  kernels.narrow[outputs - 1][0] = narrow<T, bytes, outputs, 1>;
+  kernels.narrow[outputs - 1][1] = narrow<T, bytes, outputs, kNarrowPixels>;
+  if constexpr (outputs > 1) fill_narrow<T, bytes, outputs - 1>(kernels);
+}
+
 template <class T, int bytes, int rows>
 constexpr void fill_row(MicroKernels<T>& kernels) {
   kernels.table[rows - 1][0] = micro<T, bytes, rows, 1>;
@@ -132,7 +175,8 @@ constexpr void fill_row(MicroKernels<T>& kernels) {
 
 template <class T, int bytes, int max_rows>
 constexpr MicroKernels<T> make_micro_kernels() {
-  MicroKernels<T> kernels{bytes / static_cast<int>(sizeof(T)), max_rows, {}, {}, {}};
+  MicroKernels<T> kernels{bytes / static_cast<int>(sizeof(T)), max_rows, {}, {}, {}, {}};
+  fill_narrow<T, bytes, kNarrowOutputs>(kernels);
   fill_row<T, bytes, max_rows>(kernels);
   return kernels;
 }
