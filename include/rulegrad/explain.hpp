@@ -45,7 +45,8 @@ struct ExplainedRewrite {
 [[nodiscard]] std::string explain_dot(const Analysis& analysis);
 
 /// The derivation of all gradient nodes of the forward operation of that name: forward expression, gradient node, rule
-/// with its bindings, rewritten expression, closed expression. Throws Error(unknown_name) with the nearest names.
-[[nodiscard]] std::string explain_node(const Analysis& analysis, std::string_view name);
+/// with its bindings, rewritten expression, closed expression, and what the simplifier makes of it, by rules of which set
+/// (`rounding`: also those of simplify.rounding). Throws Error(unknown_name) with the nearest names.
+[[nodiscard]] std::string explain_node(const Analysis& analysis, std::string_view name, bool rounding = true);
 
 }  // namespace rulegrad

@@ -39,6 +39,9 @@ struct ExplainerOptions {
   /// What rules may look up by `aux`: patterns, and whatever else belongs to nodes.
   std::shared_ptr<const AuxiliaryArrays> aux = {};
   bool check_finite = true;
+  /// As in CompileOptions; `automatic` is decided when the explainer is made, for all its methods together.
+  Precision precision = Precision::exact;
+  bool rounding = true;
   /// Computes the model's output before and after the method's canonizers on random inputs while the explainer is made, once
   /// for all its runs; Error(rule) where it changes beyond rounding (verify.hpp).
   bool prove_canonizers = true;

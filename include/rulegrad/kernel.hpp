@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <functional>
+#include <limits>
 #include <map>
 #include <memory>
 #include <optional>
@@ -59,6 +60,9 @@ struct KernelCall {
 enum class Precision : std::uint8_t {
   exact,  ///< sums of products: what is non-negative stays so
   fast,   ///< also Winograd's transforms, whose errors are those of the largest terms and may turn a zero negative
+  /// `fast` if that changes no output by more than 1e-4 of its largest value, else `exact`: both are compiled and run once, on
+  /// random values for the inputs, when the program is made. Kernels are told either.
+  automatic,
 };
 
 /// The operands of a kernel that are the same in all runs, and what kernels make of them ahead: packed weights. Programs of
@@ -89,6 +93,9 @@ struct Preparation {
   const KernelCall& call;  ///< data pointers are null
   Precision precision = Precision::exact;
   ConstantOperands& constants;
+  /// What is known of every element of the result, from the signs of the operands: low <= y <= high. Others rely on it; sums of
+  /// products keep it by themselves, a kernel that computes otherwise has to restore it.
+  double low = -std::numeric_limits<double>::infinity(), high = std::numeric_limits<double>::infinity();
 };
 
 /// A kernel made ready for calls of one form. Many threads may call it at once.

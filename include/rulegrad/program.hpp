@@ -30,7 +30,11 @@ struct CompileOptions {
   /// Off: every expression is computed as it is written. On: what is known of values spares work (simplify.hpp), with the same
   /// bits for finite operands, but for the sign of zeros.
   bool simplify = true;
-  /// `fast`: kernels may trade exactness for speed, as Precision says.
+  /// Off: of the simplifier's rules only those that keep every bit (`simplify.exact`) apply, not those that round otherwise
+  /// (`simplify.rounding`). Without `simplify` neither do.
+  bool rounding = true;
+  /// `fast`: contractions whose results are neither compared with 0 nor divide may trade exactness for speed, and what is known
+  /// of their signs is restored (docs/precision.md). `automatic`: the same where it is measured to pay, see Precision.
   Precision precision = Precision::exact;
   /// Weights of dense layers of at least so many bytes are read once for all products that need them, while functions of them
   /// are applied on the way and not computed ahead: such products take as long as reading takes. 0: never.
@@ -43,11 +47,25 @@ struct CompileOptions {
   /// For tests: so many samples run at once, whatever they need; 0: as many as `memory` allows.
   std::int64_t samples_at_once = 0;
 
+  /// Denormal numbers, smaller than any that has all its digits, are 0 while kernels run: as operands and as results, in every
+  /// thread of the team, so that `z == 0` also means "underflowed". Each thread's own mode is back when a run ends, however it
+  /// ends. They cost a hundred times as much as other numbers where relevance fades out. Off, or on processors other than x86-64:
+  /// kernels run in whatever mode the threads are in.
+  bool flush_denormals = true;
+
   /// For tests. Off: each value has memory of its own.
   bool reuse_memory = true;
+  /// For tests. Off: values that depend on constants alone are computed in every run.
+  bool fold_constants = true;
+  /// For tests. Off: every value is row-major.
+  bool blocked_layouts = true;
   /// For tests: memory is filled with NaN before its first and after its last use, so that nothing can read a
   /// value that is no longer there. The environment variable RULEGRAD_POISON=1 does the same.
   bool poison = false;
+  /// For tests: after each kernel call its results are held against what was inferred of them, and a finite value outside is an
+  /// Error(internal) that names the node, the interval and the value. What is never stored is not looked at. The environment
+  /// variable RULEGRAD_CHECK_FACTS=1 does the same.
+  bool check_facts = false;
 };
 
 /// One kernel call of a run.
@@ -92,6 +110,7 @@ struct OutputBuffer {
 struct ProgramStats {
   std::size_t instructions = 0;      ///< kernel calls a run; an operation over a sample axis counts once
   std::size_t contractions = 0;      ///< convolutions and matrix products among them
+  std::size_t winograd = 0;          ///< of these, how many run by Winograd's transforms (Precision::fast)
   std::size_t weight_sweeps = 0;     ///< instructions that read a large weight once, for all products with it that meet there
   std::size_t fused = 0;             ///< operations that became part of the call of another
   std::size_t in_place = 0;          ///< results written over an operand

@@ -36,7 +36,7 @@ std::string block(std::string_view label, const std::string& text) {
 
 class Deriving {
  public:
-  explicit Deriving(const Analysis& analysis) : analysis_(analysis), names_(analysis) {}
+  Deriving(const Analysis& analysis, bool rounding) : analysis_(analysis), names_(analysis), rounding_(rounding) {}
 
   std::string run(std::string_view name) {
     std::string text;
@@ -81,13 +81,13 @@ class Deriving {
   }
 
   /// What a program computes of it, and by which rules of the simplifier; nothing where that is the same.
-  static std::string simplified(const Step& step, std::vector<std::pair<std::string, Expr>> known, std::vector<std::pair<std::string, Expr>> lets) {
+  std::string simplified(const Step& step, std::vector<std::pair<std::string, Expr>> known, std::vector<std::pair<std::string, Expr>> lets) const {
     if (!step.result) return {};
     std::vector<Expr> together{step.result};
     for (const auto& [name, expr] : known) together.push_back(expr);
-    const Simplified surroundings = simplify(std::span(together).subspan(1));
+    const Simplified surroundings = simplify(std::span(together).subspan(1), rounding_);
     for (const auto& [name, expr] : lets) together.push_back(expr);
-    const Simplified simple = simplify(together);
+    const Simplified simple = simplify(together, rounding_);
     for (std::size_t i = 0; i < known.size(); ++i) known[i].second = simple.outputs[1 + i];
     for (std::size_t i = 0; i < lets.size(); ++i) lets[i].second = simple.outputs[1 + known.size() + i];
     std::map<std::string, std::set<int>> rules;  // lines by set and file
@@ -228,10 +228,11 @@ class Deriving {
 
   const Analysis& analysis_;
   NodeNames names_;
+  bool rounding_;
 };
 
 }  // namespace
 
-std::string explain_node(const Analysis& analysis, std::string_view name) { return Deriving(analysis).run(name); }
+std::string explain_node(const Analysis& analysis, std::string_view name, bool rounding) { return Deriving(analysis, rounding).run(name); }
 
 }  // namespace rulegrad

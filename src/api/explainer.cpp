@@ -211,7 +211,7 @@ Explainer::Explainer(const Model& model, std::span<const AnalyzerCall> methods, 
   const Registry shipped = options.registry == nullptr ? Registry{} : *options.registry;
   std::vector<std::string> labels = labels_of(methods);
   Compiling made = expressions_of(model, methods, labels, options, shipped);
-  const Program program = Program::compile(made.outputs, {.check_finite = options.check_finite, .kernels = &shipped.kernels});
+  const Program program = Program::compile(made.outputs, {.check_finite = options.check_finite, .kernels = &shipped.kernels, .rounding = options.rounding, .precision = options.precision});
   std::vector<std::pair<std::string, Type>> inputs;
   for (const ModelInput& input : model.inputs()) inputs.emplace_back(input.name, input.expr.type());
   data_ = std::make_shared<const Data>(Data{std::move(labels), std::move(made.nodes), std::move(inputs), options.targets, options.seed, program, program.output_types()});

@@ -39,6 +39,7 @@ void print_stats(const Program& program, std::int64_t batch) {
   const auto megabytes = [](std::size_t bytes) { return static_cast<double>(bytes) / 1e6; };
   fmt::print(stderr, "kernel calls: {}, of which {} convolutions and matrix products; {} results take over the memory of an operand\n", stats.instructions,
              stats.contractions, stats.in_place);
+  if (stats.winograd != 0) fmt::print(stderr, "convolutions by Winograd's transforms: {}\n", stats.winograd);
   fmt::print(stderr, "computed once and kept: {} constants, {:.1f} MB\n", stats.folded_constants, megabytes(stats.folded_bytes));
   for (const std::string& fold : stats.large_folds) fmt::print(stderr, "  {}\n", fold);
   fmt::print(stderr, "constants in the forms that kernels read: {:.1f} MB\n", megabytes(stats.packed_bytes));
@@ -145,9 +146,9 @@ class Analyzing {
       for (const std::string& note : analysis.notes) fmt::print(stderr, "{}: {}\n", call.name, note);
     }
     mixing_ = first_mixing(outputs);
-    return Program::compile(outputs, {.check_finite = !options_.model.allow_non_finite,
-                                      .kernels = options_.model.kernels(),
-                                      .memory = static_cast<std::size_t>(options_.memory * (1 << 20))});
+    CompileOptions how = compile_options(options_.model, options_.run);
+    how.memory = static_cast<std::size_t>(options_.memory * (1 << 20));
+    return Program::compile(outputs, how);
   }
 
   const Options& options_;

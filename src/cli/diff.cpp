@@ -43,7 +43,7 @@ void compare(const Options& options) {
   };
   const Analysis a = analysis_by(calls[0]), b = analysis_by(calls[1]);
   Comparison comparison(a, b);
-  if (subject.has_sample()) comparison.read(subject.evaluate(comparison.expressions(), options.run.threads));
+  if (subject.has_sample()) comparison.read(subject.evaluate(comparison.expressions(), options.run));
   fmt::print("{}{}\n\n{}", options.model.path, subject.has_sample() ? ", " + subject.sample_name() : "",
              comparison.table(options.methods[0], options.methods[1], text_width(options.width)));
 }

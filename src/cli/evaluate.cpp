@@ -162,6 +162,8 @@ class Evaluating {
     options.targets = rulegrad::Targets::given;
     options.head = head_from_name(options_.question.head);
     options.check_finite = !options_.model.allow_non_finite;
+    options.precision = options_.run.precision();
+    options.rounding = !options_.run.exact;
     if (seed == "one") options.seed = Question::Seed::one;
     else if (seed == "value") options.seed = Question::Seed::value;
     else if (!seed.empty()) throw Error(ErrorCode::invalid_argument, fmt::format("--seed '{}' is not one or value: the measures follow one score of each sample", seed));

@@ -43,10 +43,10 @@ class Explaining {
     verify_canonizers(options_.model, case_.model(), library_, call_.name, case_.question().output, analysis, options_.verify);
     if (!options_.dot.empty()) io::write_text(options_.dot, explain_dot(analysis));  // first: what cannot be written prints nothing
     if (!options_.node.empty()) {
-      fmt::print("{}", explain_node(analysis, options_.node));
+      fmt::print("{}", explain_node(analysis, options_.node, !options_.run.exact));
     } else if (case_.has_sample()) {
       const FlowQuestions questions(analysis);
-      const RelevanceFlow flow = questions.read(case_.evaluate(questions.expressions(), options_.run.threads));
+      const RelevanceFlow flow = questions.read(case_.evaluate(questions.expressions(), options_.run));
       fmt::print("{} by {}, {}\n\n{}", options_.model.path, options_.method, case_.sample_name(), flow_table(analysis, flow, text_width(options_.width)));
     } else {
       fmt::print("{} by {}: {} gradient nodes, from the output to the input\n\n", options_.model.path, options_.method, analysis.steps.size());

@@ -50,6 +50,10 @@ void add_input_options(CLI::App& command, InputOptions& options) {
 void add_run_choices(CLI::App& command, RunChoices& choices) {
   command.add_option("--threads", choices.threads, "Threads to use (default: all)")->type_name("N")->check(CLI::NonNegativeNumber);
   command.add_option("--batch-size", choices.batch_size, "Samples computed at once (default: up to 16)")->type_name("N")->check(CLI::NonNegativeNumber);
+  command.add_option("--precision", choices.precision_name,
+                     "exact (default), fast: Winograd's transforms for 3x3 convolutions where no sign or zero hangs on them, or auto:\nthose where they change no result by more than 1e-4 of its largest value, which is tried first")
+      ->type_name("exact|fast|auto");
+  command.add_flag("--exact", choices.exact, "Simplify by rewrites that keep every bit alone");
 }
 
 void add_width_option(CLI::App& command, std::size_t& width) {
@@ -74,6 +78,17 @@ std::size_t word_index(const std::string& word, const std::vector<std::string>& 
 }
 
 }  // namespace
+
+Precision RunChoices::precision() const {
+  const std::size_t word = word_index(precision_name, {"exact", "fast", "auto"}, "--precision");
+  if (exact && word != 0)
+    throw Error(ErrorCode::invalid_argument, "--exact and --precision " + precision_name + " contradict each other; leave one of them out");
+  return word == 0 ? Precision::exact : word == 1 ? Precision::fast : Precision::automatic;
+}
+
+CompileOptions compile_options(const ModelOptions& model, const RunChoices& choices) {
+  return {.check_finite = !model.allow_non_finite, .kernels = model.kernels(), .rounding = !choices.exact, .precision = choices.precision()};
+}
 
 io::Preprocessing InputOptions::preprocessing() const {
   io::Preprocessing result = recipe.empty() ? io::Preprocessing{} : io::preprocessing_from_name(recipe);

@@ -7,6 +7,7 @@
 
 #include "rulegrad/dtype.hpp"
 #include "rulegrad/io/preprocess.hpp"
+#include "rulegrad/program.hpp"
 #include "rulegrad/registry.hpp"
 
 namespace CLI {
@@ -46,7 +47,15 @@ struct InputOptions {
 struct RunChoices {
   int threads = 0;
   std::int64_t batch_size = 0;  ///< 0: chosen so that a batch is at most 16 samples
+  std::string precision_name = "exact";
+  bool exact = false;
+
+  /// Error(invalid_argument) where it contradicts --exact, Error(unknown_name) for unknown words.
+  [[nodiscard]] Precision precision() const;
 };
+
+/// What programs are compiled with.
+[[nodiscard]] CompileOptions compile_options(const ModelOptions& model, const RunChoices& choices);
 
 void add_model_options(CLI::App& command, ModelOptions& options);
 void add_plugin_option(CLI::App& command, ModelOptions& options);

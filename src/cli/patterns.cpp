@@ -29,7 +29,7 @@ void compute_patterns(const Options& options) {
   const Model model = load_model(options.model);
   const Samples samples = load_samples(options.input, model);
   PatternComputation computation(model.head(HeadKind::logit), type,
-                                 {.check_finite = !options.model.allow_non_finite, .kernels = options.model.kernels()},
+                                 compile_options(options.model, options.run),
                                  options.model.registry().operators);
   const std::int64_t batch = batch_size_for(options.run, model, samples.count());
   Progress progress("patterns", samples.count());

@@ -24,7 +24,7 @@ void predict(const Options& options) {
   const Model model = load_model(options.model);
   const Samples samples = load_samples(options.input, model);
   const Expr output = model.outputs()[0].expr;
-  const Program program = Program::compile(std::span(&output, 1), {.check_finite = !options.model.allow_non_finite, .kernels = options.model.kernels()});
+  const Program program = Program::compile(std::span(&output, 1), compile_options(options.model, options.run));
   const std::int64_t batch = batch_size_for(options.run, model, samples.count());
 
   std::string text;

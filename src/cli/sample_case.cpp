@@ -14,7 +14,7 @@ void add_sample_options(CLI::App& command, InputOptions& input, std::int64_t& sa
 }
 
 SampleCase::SampleCase(const ModelOptions& model, const QuestionOptions& question, const InputOptions& input, std::int64_t sample)
-    : check_finite_(!model.allow_non_finite), kernels_(model.kernels()), model_(load_model(model)) {
+    : options_(model), model_(load_model(model)) {
   const Expr output = model_.head(head_from_name(question.head));
   question_ = make_question(model_, output, question.target != "argmax", question);
   if (input.files.empty()) return;
@@ -37,8 +37,8 @@ std::string SampleCase::sample_name() const {
   return count_ == 1 ? samples_->names[static_cast<std::size_t>(first_)] : fmt::format("the batch of {} from {} on", count_, samples_->names[static_cast<std::size_t>(first_)]);
 }
 
-std::vector<Tensor> SampleCase::evaluate(const std::vector<Expr>& expressions, int threads) const {
-  return Program::compile(expressions, {.check_finite = check_finite_, .kernels = kernels_}).run(inputs_, {.threads = threads});
+std::vector<Tensor> SampleCase::evaluate(const std::vector<Expr>& expressions, const RunChoices& choices) const {
+  return Program::compile(expressions, compile_options(options_, choices)).run(inputs_, {.threads = choices.threads});
 }
 
 }  // namespace rulegrad::cli

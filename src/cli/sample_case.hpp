@@ -22,11 +22,10 @@ class SampleCase {
   [[nodiscard]] const Question& question() const { return question_; }
   [[nodiscard]] bool has_sample() const { return samples_.has_value(); }
   [[nodiscard]] std::string sample_name() const;
-  [[nodiscard]] std::vector<Tensor> evaluate(const std::vector<Expr>& expressions, int threads) const;
+  [[nodiscard]] std::vector<Tensor> evaluate(const std::vector<Expr>& expressions, const RunChoices& choices) const;
 
  private:
-  bool check_finite_;
-  const Kernels* kernels_;
+  const ModelOptions& options_;
   Model model_;
   Question question_;
   std::optional<Samples> samples_;

@@ -100,7 +100,8 @@ const std::unordered_map<std::string_view, Infer>& inferences() {
     all.emplace("log_softmax", always(not_positive));
     all.emplace("constant", [](Expr e, Given) { return of_constant(e); });
     all.emplace("fill", [](Expr e, Given) {
-      const double value = e.attributes<FillAttributes>().value;
+      // As the dtype holds it.
+      const double value = dispatch(e.dtype(), [&]<class T>(T) { return static_cast<double>(static_cast<T>(e.attributes<FillAttributes>().value)); });
       return Interval{value, value};
     });
     all.emplace("concat", all_of);

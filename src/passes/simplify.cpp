@@ -1,5 +1,8 @@
 #include "rulegrad/simplify.hpp"
 
+#include <unordered_map>
+
+#include "expr/node_map.hpp"
 #include "passes/intervals.hpp"
 #include "passes/simplifier_rules.hpp"
 #include "passes/support.hpp"
@@ -11,26 +14,85 @@
 namespace rulegrad {
 namespace {
 
-/// The rules of the simplifier, in the order of the file.
-const RuleList& rules() {
-  static const RuleList list = [] {
-    RuleList all;
-    const auto no_parameters = std::make_shared<const Scope>();
-    for (const auto& [path, text] : simplifier_rules()) {
-      const auto file = std::make_shared<const RuleFile>(parse_rules(text, std::string(path)));
-      for (const RuleSet& set : file->rule_sets)
-        for (const Rule& rule : set.rules) all.add({std::shared_ptr<const Rule>(file, &rule), set.name, no_parameters, {}});
-    }
-    return all;
-  }();
+/// The rules of one of the simplifier's sets, in the order of the file.
+RuleList rules_of(std::string_view wanted) {
+  RuleList list;
+  const auto no_parameters = std::make_shared<const Scope>();
+  for (const auto& [path, text] : simplifier_rules()) {
+    const auto file = std::make_shared<const RuleFile>(parse_rules(text, std::string(path)));
+    for (const RuleSet& set : file->rule_sets)
+      if (set.name == wanted)
+        for (const Rule& rule : set.rules) list.add({std::shared_ptr<const Rule>(file, &rule), set.name, no_parameters, {}});
+  }
   return list;
+}
+
+const RuleList& exact_rules() {
+  static const RuleList list = rules_of("simplify.exact");
+  return list;
+}
+const RuleList& rounding_rules() {
+  static const RuleList list = rules_of("simplify.rounding");
+  return list;
+}
+
+/// Does the user decide something by the operand: by its sign, its order, or whether it is 0?
+bool decides(Expr user, std::size_t position) {
+  for (const char* name : {"less", "greater", "less_equal", "greater_equal", "equal", "not_equal", "sign", "argmax", "stabilize", "over", "round", "floor", "ceil"})
+    if (user.is(name)) return true;
+  return position == 0 && (user.is("where") || user.is("max_pool_vjp") || user.is("max_pool_jvp"));
+}
+
+/// Nodes below the outputs that no decision depends on.
+NodeMap<bool> undecided_below(std::span<const Expr> outputs) {
+  const std::vector<Expr> order = topological_order(outputs);
+  NodeMap<bool> undecided(order.size());
+  for (const Expr e : order) undecided.emplace(e, true);
+  for (auto user = order.rbegin(); user != order.rend(); ++user)
+    for (std::size_t i = 0; i < user->operands().size(); ++i)
+      if (!undecided.at(*user) || decides(*user, i)) undecided[user->operand(i)] = false;
+  return undecided;
+}
+
+/// Constants of the program: static, and no input or sample below them.
+class Fixed {
+ public:
+  bool of(Expr root) {
+    for (const Expr e : topological_order(std::span(&root, 1))) {
+      if (known_.contains(e)) continue;
+      const bool leaf = e.is("input") || e.is("sample_index") || e.is("batch_index");
+      bool fixed = !leaf && e.shape().static_dims().has_value();
+      for (const Expr operand : e.operands()) fixed = fixed && known_.at(operand);
+      known_.emplace(e, fixed);
+    }
+    return known_.at(root);
+  }
+
+ private:
+  NodeMap<bool> known_;
+};
+
+bool same_form(Expr u, Expr v) {
+  if (u.op().name != v.op().name || u.attributes() != v.attributes() || u.operands().size() != v.operands().size()) return false;
+  return u.type() == v.type() && u.operand(1).type() == v.operand(1).type();
 }
 
 class Facts {
  public:
+  /// For rules that ask what is undecided: the outputs that they are applied to.
+  explicit Facts(std::span<const Expr> outputs = {}) {
+    if (!outputs.empty()) undecided_ = undecided_below(outputs);
+  }
+
   std::optional<Value> answer(const Meaning& meaning, std::span<const Value> arguments) {
     if (meaning.word == nullptr || meaning.word->kind != WordKind::simplifier) return std::nullopt;
-    if (meaning.word->name == "vanishes") return truth(vanishes_below(std::get<Expr>(arguments[0]), std::get<Expr>(arguments[1])));
+    const std::string_view name = meaning.word->name;
+    const auto node = [&](std::size_t i) { return std::get<Expr>(arguments[i]); };
+    if (name == "vanishes") return truth(vanishes_below(node(0), node(1)));
+    if (name == "same_form") return truth(same_form(node(0), node(1)));
+    if (name == "fixed") return truth(!std::holds_alternative<Expr>(arguments[0]) || fixed_.of(node(0)));
+    // What was made since then has users that are not known yet.
+    if (name == "undecided") return truth(undecided_.contains(node(0)) && undecided_.at(node(0)));
     return truth(interval(arguments[0]).low >= interval(arguments[1]).high);
   }
 
@@ -42,21 +104,39 @@ class Facts {
   }
 
   Intervals intervals_;
+  Fixed fixed_;
+  NodeMap<bool> undecided_;
 };
 
-}  // namespace
-
-Simplified simplify(std::span<const Expr> outputs) {
-  if (outputs.empty()) return {};
+void apply(const RuleList& rules, Facts facts, Simplified& result) {
   static const Functions no_functions;
-  Facts facts;
   ForwardRewriting how;
   how.move_names = false;
   how.fact = [&](const Term&, const Meaning& meaning, std::span<const Value> arguments) { return facts.answer(meaning, arguments); };
-  Canonized done = canonize(outputs[0].graph(), outputs, rules(), Operators::builtin(), no_functions, how);
-  Simplified result{std::move(done.outputs), std::move(done.rewrites), {}};
-  for (const auto& [before, after] : done.image)
-    if (before != after && before->named && !after->named) result.renewed.emplace_back(before, after);
+  Canonized done = canonize(result.outputs[0].graph(), result.outputs, rules, Operators::builtin(), no_functions, how);
+  result.outputs = std::move(done.outputs);
+  result.rewrites.insert(result.rewrites.end(), done.rewrites.begin(), done.rewrites.end());
+  std::unordered_map<Expr, Expr> stood_for;
+  for (const auto& [before, after] : result.renewed) stood_for.emplace(after, before);
+  for (const auto& [before, after] : done.image) {
+    if (before == after || after->named) continue;
+    if (before->named) result.renewed.emplace_back(before, after);
+    else if (const auto found = stood_for.find(before); found != stood_for.end()) result.renewed.emplace_back(found->second, after);
+  }
+}
+
+}  // namespace
+
+Simplified simplify(std::span<const Expr> outputs, bool rounding) {
+  if (outputs.empty()) return {};
+  Simplified result{{outputs.begin(), outputs.end()}, {}, {}};
+  apply(exact_rules(), Facts(), result);
+  if (!rounding) return result;
+  // A sum of three takes two turns.
+  for (std::size_t before = result.rewrites.size() + 1; before != result.rewrites.size();) {
+    before = result.rewrites.size();
+    apply(rounding_rules(), Facts(result.outputs), result);
+  }
   return result;
 }
 

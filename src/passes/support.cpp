@@ -8,15 +8,6 @@ namespace {
 
 bool is_number(Expr e, double number) { return constant_value(e) == number; }
 
-/// relu(z), or what is 0 with it.
-bool is_cut(Expr factor, Expr z) {
-  if (factor.is("relu")) return factor.operand(0) == z || is_cut(factor.operand(0), z);
-  if (factor.is("max"))
-    for (const std::size_t i : {std::size_t{0}, std::size_t{1}})
-      if (is_number(factor.operand(1 - i), 0)) return factor.operand(i) == z || is_cut(factor.operand(i), z);
-  return false;
-}
-
 using Wanted = std::function<bool(Expr)>;
 
 bool is_zero_everywhere(Expr e) { return is_zero(e) || (e.is("fill") && std::get<double>(e.attributes().get("value")) == 0); }
@@ -56,8 +47,19 @@ class Search {
 
 }  // namespace
 
+bool is_cut(Expr factor, const std::function<bool(Expr)>& of) {
+  if (factor.is("relu")) return of(factor.operand(0)) || is_cut(factor.operand(0), of);
+  if (factor.is("max"))
+    for (const std::size_t i : {std::size_t{0}, std::size_t{1}})
+      if (is_number(factor.operand(1 - i), 0)) return of(factor.operand(i)) || is_cut(factor.operand(i), of);
+  return false;
+}
+
+bool has_factor(Expr v, const std::function<bool(Expr)>& wanted) { return Search().has_factor(v, wanted); }
+
 bool vanishes_below(Expr v, Expr z) {
-  return v.shape() == z.shape() && Search().has_factor(v, [&](Expr f) { return f.shape() == z.shape() && is_cut(f, z); });
+  const auto is_z = [&](Expr e) { return e == z; };
+  return v.shape() == z.shape() && has_factor(v, [&](Expr f) { return f.shape() == z.shape() && is_cut(f, is_z); });
 }
 
 }  // namespace rulegrad

@@ -7,7 +7,7 @@
 namespace rulegrad {
 namespace {
 
-constexpr std::array<std::pair<std::string_view, std::string_view>, 46> docs{{
+constexpr std::array<std::pair<std::string_view, std::string_view>, 49> docs{{
     {"grad", "the gradient node of y that received g: what a rule rewrites; only on the left"},
     {"vjp", "the mathematical derivative: what cotangent g at the operation E sends to the operand that the rule is for"},
     {"next", "what the rules below this one make of cotangent g at the same node"},
@@ -46,6 +46,9 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 46> docs{{
     {"is", "written `v is node`: is v of that operator or class, or that very node?"},
     {"at_least", "is every element of v known to be at least the bound, whatever the inputs?"},
     {"vanishes", "is v known to be 0 wherever z is negative?"},
+    {"fixed", "is v made of constants alone?"},
+    {"same_form", "are u and v the same operator with the same attributes and types?"},
+    {"undecided", "does no comparison, sign, argmax, stabilize, over or choice of a maximum depend on y?"},
     {"onehot", "1 at the index of each sample and 0 elsewhere, over the scores"},
     {"score", "the explained score of each sample"},
     {"relevance", "the total that reached the input, or that node; `relevance of M` is the attribution of another analyzer"},

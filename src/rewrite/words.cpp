@@ -67,6 +67,9 @@ constexpr std::array table{
 
     word("at_least", "v, bound", simplifier),
     word("vanishes", "v, z", simplifier),
+    word("fixed", "v", simplifier),
+    word("same_form", "u, v", simplifier),
+    word("undecided", "y", simplifier),
 
     word("onehot", "index", recipe),
     word("score", "", recipe),

@@ -10,29 +10,29 @@ constexpr std::size_t idle_blocks = 8;
 
 }  // namespace
 
-ArenaPlan plan_arena(std::span<const Lifetime> intervals) {
+ArenaPlan plan_arena(std::span<const Lifetime> lifetimes) {
   ArenaPlan plan;
-  plan.offsets.assign(intervals.size(), 0);
-  std::vector<std::size_t> order(intervals.size());
+  plan.offsets.assign(lifetimes.size(), 0);
+  std::vector<std::size_t> order(lifetimes.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::stable_sort(order.begin(), order.end(),
-                   [&](std::size_t a, std::size_t b) { return intervals[a].bytes > intervals[b].bytes; });
+                   [&](std::size_t a, std::size_t b) { return lifetimes[a].bytes > lifetimes[b].bytes; });
 
   std::vector<std::size_t> placed;  // by ascending offset
   for (const std::size_t i : order) {
-    const std::size_t wanted = aligned(intervals[i].bytes);
+    const std::size_t wanted = aligned(lifetimes[i].bytes);
     if (wanted == 0) continue;
     std::size_t end = 0, best = 0, best_room = 0;
     bool found = false;
     for (const std::size_t other : placed) {
-      if (intervals[other].last < intervals[i].first || intervals[i].last < intervals[other].first) continue;
+      if (lifetimes[other].last < lifetimes[i].first || lifetimes[i].last < lifetimes[other].first) continue;
       const std::size_t begin = plan.offsets[other];
       if (begin > end && begin - end >= wanted && (!found || begin - end < best_room)) {
         found = true;
         best = end;
         best_room = begin - end;
       }
-      end = std::max(end, begin + aligned(intervals[other].bytes));
+      end = std::max(end, begin + aligned(lifetimes[other].bytes));
     }
     plan.offsets[i] = found ? best : end;
     plan.bytes = std::max(plan.bytes, plan.offsets[i] + wanted);

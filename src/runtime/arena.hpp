@@ -25,9 +25,9 @@ struct ArenaPlan {
   std::size_t bytes = 0;
 };
 
-/// Offsets such that no two intervals that live at the same time overlap: largest first, each into the
+/// Offsets such that no two that live at the same time overlap: largest first, each into the
 /// smallest gap that holds it.
-[[nodiscard]] ArenaPlan plan_arena(std::span<const Lifetime> intervals);
+[[nodiscard]] ArenaPlan plan_arena(std::span<const Lifetime> lifetimes);
 
 /// Working memory of runs, kept from one to the next: at most eight blocks.
 class ArenaPool {

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <string_view>
 
+#include "runtime/denormals.hpp"
 #include "runtime/finite.hpp"
 #include "runtime/invoke.hpp"
 
@@ -77,6 +78,7 @@ std::shared_ptr<const Tensor> Constant::computed() {
   std::vector<Tensor> operands;
   for (const auto& operand : held) operands.push_back(*operand);
   ++counters_->folds;
+  const DenormalsAreZero flush(derivation_.flush_denormals);
   return std::make_shared<const Tensor>(compute(*derivation_.kernel, label_, operands, {derivation_.dtype, Shape::of(derivation_.dims)},
                                                 derivation_.attributes, derivation_.check_finite, derivation_.block));
 }

@@ -23,6 +23,7 @@ struct Derivation {
   Dims dims = {};
   std::vector<std::shared_ptr<class Constant>> operands = {};
   bool check_finite = true;
+  bool flush_denormals = true;
   bool same_elements = false;  ///< operand 0 in another shape: nothing is computed
   std::int64_t block = 0;      ///< of the result's layout, as in ConstView
 

@@ -1,12 +1,15 @@
 #include "runtime/flow.hpp"
 
 #include <fmt/format.h>
+#include <optional>
 #include <unordered_map>
 #include <unordered_set>
 
 #include "rulegrad/error.hpp"
 #include "rulegrad/leaves.hpp"
 
+#include "runtime/facts_check.hpp"
+#include "runtime/fast_contractions.hpp"
 #include "runtime/fold.hpp"
 
 namespace rulegrad {
@@ -36,7 +39,9 @@ class Flattening {
     order_ = topological_order(outputs_);
     classify();
     find_needed();
-    folded_ = fold_constants(order_, wanted_folds_, kernels_, options_.check_finite, *store_);
+    folded_ = fold_constants(order_, wanted_folds_, kernels_, {options_.check_finite, options_.flush_denormals}, *store_);
+    if (options_.precision == Precision::fast) fast_.emplace(outputs_, kernels_);
+    check_facts_ = options_.check_facts || facts_check_wanted();
     for (const Expr expr : order_)
       if (needed_.contains(expr)) emit(expr);
     for (const Expr output : outputs_) flow_.outputs.push_back(ids_.at(output));
@@ -65,7 +70,7 @@ class Flattening {
   void classify() {
     for (const Expr expr : order_) {
       if (expr.is("input")) continue;
-      bool known = expr.shape().static_dims().has_value();
+      bool known = expr.shape().static_dims().has_value() && (options_.fold_constants || expr.is("constant"));
       if (known && !expr.is("constant")) {
         const auto& kernel = kernel_of(expr);
         for (const Expr operand : expr.operands()) {
@@ -119,6 +124,8 @@ class Flattening {
       if (options_.check_finite && constant->may_be_non_finite()) constant->require_finite(describe(expr));
       ids_[expr] = add_constant(name, constant);
     } else if (const auto folded = folded_.find(expr); folded != folded_.end()) {
+      if (check_facts_)
+        require_interval(label_of(expr), intervals_.of(expr), expr.dtype(), Shape::of(folded->second->dims()), {}, 0, folded->second->value()->data());
       ids_[expr] = add_constant(name, folded->second);
     } else if (const auto& kernel = kernel_of(expr); keeps_elements(*kernel, expr)) {
       ids_[expr] = add_value(Source::same_elements, ids_.at(expr.operand(0)), expr.type());
@@ -131,6 +138,8 @@ class Flattening {
       const ValueId result = add_value(Source::instruction, flow_.instructions.size(), expr.type());
       flow_.instructions.push_back(
           {expr.op().name, label_of(expr), kernel, expr.attributes(), std::move(operands), {result}});
+      if (kernel->contraction && fast_ && fast_->allowed(expr)) flow_.instructions.back().precision = Precision::fast;
+      if (kernel->contraction || check_facts_) flow_.values[result].interval = intervals_.of(expr);
       ids_[expr] = result;
     }
   }
@@ -151,6 +160,9 @@ class Flattening {
   std::unordered_map<Expr, std::shared_ptr<Constant>> folded_;
   std::unordered_map<Expr, ValueId> ids_, fill_scalars_;
   std::unordered_map<Expr, Expr> known_as_;
+  Intervals intervals_;
+  std::optional<FastContractions> fast_;
+  bool check_facts_ = false;
   Flow flow_;
 };
 

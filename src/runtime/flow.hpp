@@ -9,6 +9,7 @@
 #include "rulegrad/kernel.hpp"
 #include "rulegrad/program.hpp"
 
+#include "passes/intervals.hpp"
 #include "runtime/constants.hpp"
 
 namespace rulegrad {
@@ -24,6 +25,7 @@ struct Value {
   std::uint32_t index;  ///< in inputs, constants or instructions; the value it shares its elements with
   Type type;
   std::int64_t block = 0;  ///< of its memory layout, as in ConstView
+  Interval interval = {};  ///< what is inferred of its elements; of contractions and where facts are checked only
 };
 
 struct ProgramInput {
@@ -45,12 +47,15 @@ struct Instruction {
   std::vector<ValueId> operands;
   std::vector<ValueId> results;  ///< one, unless the planner made it of several operations
 
-  std::vector<std::string> labels = {};  ///< of the results, where it has several
+  Precision precision = Precision::exact;  ///< of this contraction
   /// Of a contraction: what reads its result looks through it for values that are not finite.
   bool checked_by_reader = false;
 
+  /// Of each result, where there are several.
+  std::vector<std::string> result_labels = {};
+
   [[nodiscard]] ValueId result() const { return results.front(); }
-  [[nodiscard]] const std::string& label_of(std::size_t position) const { return labels.empty() ? label : labels[position]; }
+  [[nodiscard]] const std::string& label_of(std::size_t result) const { return result_labels.empty() ? label : result_labels[result]; }
 };
 
 /// A program before memory is given to it: kernel calls in order, operands before users. Refers to no graph.

@@ -33,8 +33,8 @@ namespace {
 
 class Folder {
  public:
-  Folder(const std::vector<Expr>& order, const std::unordered_set<Expr>& wanted, const Kernels& kernels, bool check_finite, ConstantStore& store)
-      : order_(order), wanted_(wanted), kernels_(kernels), check_finite_(check_finite), store_(store) {}
+  Folder(const std::vector<Expr>& order, const std::unordered_set<Expr>& wanted, const Kernels& kernels, const FoldOptions& how, ConstantStore& store)
+      : order_(order), wanted_(wanted), kernels_(kernels), how_(how), store_(store) {}
 
   std::unordered_map<Expr, std::shared_ptr<Constant>> run() {
     find_needed();
@@ -58,14 +58,15 @@ class Folder {
   std::shared_ptr<Constant> constant_of(Expr expr) {
     if (expr.is("constant")) {
       auto constant = store_.stored(expr.attributes<ConstantAttributes>().value);
-      if (check_finite_ && constant->may_be_non_finite()) constant->require_finite(describe(expr));
+      if (how_.check_finite && constant->may_be_non_finite()) constant->require_finite(describe(expr));
       return constant;
     }
     Derivation derivation{.kernel = kernels_.at(expr.op().name),
                           .attributes = expr.attributes(),
                           .dtype = expr.dtype(),
                           .dims = *expr.shape().static_dims(),
-                          .check_finite = check_finite_};
+                          .check_finite = how_.check_finite,
+                          .flush_denormals = how_.flush_denormals};
     derivation.same_elements = keeps_elements(*derivation.kernel, expr);
     for (const Expr operand : expr.operands()) {
       const ReadThrough read = read_through(*derivation.kernel, operand);
@@ -77,7 +78,7 @@ class Folder {
   const std::vector<Expr>& order_;
   const std::unordered_set<Expr>& wanted_;
   const Kernels& kernels_;
-  bool check_finite_;
+  FoldOptions how_;
   ConstantStore& store_;
   std::unordered_set<Expr> needed_;
   std::unordered_map<Expr, std::shared_ptr<Constant>> constants_;
@@ -108,8 +109,8 @@ void collect(const std::shared_ptr<Constant>& constant, std::unordered_set<const
 }  // namespace
 
 std::unordered_map<Expr, std::shared_ptr<Constant>> fold_constants(const std::vector<Expr>& order, const std::unordered_set<Expr>& wanted,
-                                                                  const Kernels& kernels, bool check_finite, ConstantStore& store) {
-  return Folder(order, wanted, kernels, check_finite, store).run();
+                                                                  const Kernels& kernels, const FoldOptions& how, ConstantStore& store) {
+  return Folder(order, wanted, kernels, how, store).run();
 }
 
 std::vector<std::shared_ptr<const Tensor>> compute_fresh(std::span<const std::shared_ptr<Constant>> wanted) {

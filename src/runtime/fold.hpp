@@ -26,11 +26,16 @@ struct ReadThrough {
 /// The number of a fill.
 [[nodiscard]] Tensor fill_scalar(Expr fill);
 
+/// How constants are computed: those that differ in it are different ones.
+struct FoldOptions {
+  bool check_finite = true, flush_denormals = true;
+};
+
 /// `wanted`, which depend on constants and fills of static shape only, as constants of the store; nothing is computed.
 /// `order` is topological and holds all that is needed.
 [[nodiscard]] std::unordered_map<Expr, std::shared_ptr<Constant>> fold_constants(const std::vector<Expr>& order,
                                                                                 const std::unordered_set<Expr>& wanted, const Kernels& kernels,
-                                                                                bool check_finite, ConstantStore& store);
+                                                                                const FoldOptions& how, ConstantStore& store);
 
 /// Computes those of `wanted` that nobody has computed yet, so that what fails does so early; intermediate results go as soon as
 /// their last user is done.

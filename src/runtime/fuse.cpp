@@ -217,6 +217,7 @@ class Fusing {
       if (leaves_[result] || std::any_of(readers.begin(), readers.end(), [&](std::size_t reader) { return reader != g; })) {
         group.results.push_back(static_cast<std::uint32_t>(group.operations.size() - 1));
         made.results.push_back(result);
+        made.result_labels.push_back(instruction.label);
       }
     }
     for (std::uint32_t k = 0; k < made.operands.size(); ++k)

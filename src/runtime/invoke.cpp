@@ -17,6 +17,13 @@ void invoke(const std::function<void(const KernelCall&)>& run, const std::string
   }
 }
 
+std::int64_t row_major_place(const Shape& shape, const Extents& extents, std::int64_t block, std::int64_t at) {
+  // The sample axis stands outside of the blocks.
+  const Dims one = shape.with_samples(false).at(extents);
+  const std::int64_t size = element_count(one), sample = at / size * size;
+  return sample + kernels::blocked::row_major_position(one, block, at - sample);
+}
+
 void require_finite_result(const std::string& label, DType dtype, const Shape& shape, const Extents& extents,
                            std::int64_t block, const std::byte* data) {
   if (const auto at = first_non_finite(dtype, data, element_count(shape.at(extents))))
@@ -26,13 +33,10 @@ void require_finite_result(const std::string& label, DType dtype, const Shape& s
 
 void fail_non_finite_result(const std::string& label, const Shape& shape, const Extents& extents, std::int64_t block, double value,
                             std::int64_t position) {
-  // The sample axis stands outside of the blocks.
-  const Dims one = shape.with_samples(false).at(extents);
-  const std::int64_t size = element_count(one), sample = position / size * size;
   fail_non_finite(label, "gave",
                   "its operands are finite, so a sum left the range of the dtype: scale the input, or compute in "
                   "float64",
-                  shape.at(extents), value, sample + kernels::blocked::row_major_position(one, block, position - sample));
+                  shape.at(extents), value, row_major_place(shape, extents, block, position));
 }
 
 Tensor compute(const Kernel& kernel, const std::string& label, std::span<const Tensor> operands,

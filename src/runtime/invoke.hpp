@@ -10,6 +10,9 @@ namespace rulegrad {
 /// Runs a kernel; what it throws is told with the node it happened at.
 void invoke(const std::function<void(const KernelCall&)>& run, const std::string& label, const KernelCall& call);
 
+/// Where the element that lies at position `at` of a layout with this `block` would lie row-major.
+[[nodiscard]] std::int64_t row_major_place(const Shape& shape, const Extents& extents, std::int64_t block, std::int64_t at);
+
 /// Throws Error(non_finite) if the result of a contraction is not finite. `block` is that of its layout.
 void require_finite_result(const std::string& label, DType dtype, const Shape& shape, const Extents& extents,
                            std::int64_t block, const std::byte* data);

@@ -46,19 +46,20 @@ class Layouts {
     switch (value.source) {
       case Source::input:
       case Source::constant:
-        return define(old, add(value.source, value.index, value.type, 0));
+        return define(old, add(value.source, value.index, old, 0));
       case Source::same_elements: {
         // Only the same extents mean the same place in any layout.
         const std::int64_t block = type(value.index).shape == value.type.shape ? block_of(value.index) : 0;
-        return define(old, add(Source::same_elements, in(value.index, block), value.type, block));
+        return define(old, add(Source::same_elements, in(value.index, block), old, block));
       }
       case Source::instruction:
         return place(std::move(old_.instructions[value.index]));
     }
   }
 
-  ValueId add(Source source, std::size_t index, const Type& type, std::int64_t block) {
-    new_.values.push_back({source, static_cast<std::uint32_t>(index), type, block});
+  /// The old value in a place of the new flow.
+  ValueId add(Source source, std::size_t index, ValueId old, std::int64_t block) {
+    new_.values.push_back({source, static_cast<std::uint32_t>(index), type(old), block, old_.values[old].interval});
     return static_cast<ValueId>(new_.values.size() - 1);
   }
 
@@ -72,7 +73,7 @@ class Layouts {
     for (std::size_t k = 0; k < instruction.operands.size(); ++k)
       instruction.operands[k] = in(instruction.operands[k], blocks.operands[k]);
     const ValueId old = instruction.result();
-    instruction.results = {add(Source::instruction, new_.instructions.size(), type(old), blocks.result)};
+    instruction.results = {add(Source::instruction, new_.instructions.size(), old, blocks.result)};
     define(old, instruction.result());
     new_.instructions.push_back(std::move(instruction));
   }
@@ -123,15 +124,14 @@ class Layouts {
 
   ValueId converted(ValueId old, std::int64_t block) {
     const ValueId from = first_[old];
-    const Type& of = type(old);
-    if (one_position(of.shape)) return add(Source::same_elements, from, of, block);
+    if (one_position(type(old).shape)) return add(Source::same_elements, from, old, block);
     if (new_.values[from].source == Source::constant) {
       const ProgramConstant plain = new_.constants[new_.values[from].index];
       Derivation copy{.kernel = reorder(), .dtype = plain.constant->dtype(), .dims = plain.constant->dims(), .operands = {plain.constant}, .block = block};
       new_.constants.push_back({plain.name, store_.derived(std::move(copy), "reorder " + plain.name)});
-      return add(Source::constant, new_.constants.size() - 1, of, block);
+      return add(Source::constant, new_.constants.size() - 1, old, block);
     }
-    const ValueId result = add(Source::instruction, new_.instructions.size(), of, block);
+    const ValueId result = add(Source::instruction, new_.instructions.size(), old, block);
     new_.instructions.push_back({"reorder", fmt::format("reorder to {}", block == 0 ? "rows" : fmt::format("blocks of {} channels", block)),
                                  reorder(), {}, {from}, {result}});
     return result;

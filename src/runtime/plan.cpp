@@ -106,7 +106,8 @@ class Planning {
     const Kernel& kernel = *instruction.kernel;
     const KernelCall call = step.call(instruction.attributes);
     StepConstants constants(constants_, storage_, step.operand_storages);
-    if (kernel.prepare) step.prepared = kernel.prepare({call, options_.precision, constants});
+    const Interval& interval = flow_.values[instruction.result()].interval;
+    if (kernel.prepare) step.prepared = kernel.prepare({call, instruction.precision, constants, interval.low, interval.high});
     if (step.prepared)
       step.scratch_bytes = step.prepared->scratch_bytes;
     else if (kernel.scratch)
@@ -223,14 +224,14 @@ class Planning {
   }
 
   void lay_out() {
-    std::vector<Lifetime> intervals;
+    std::vector<Lifetime> lifetimes;
     for (StorageId s = 0; s < storage_.storages.size(); ++s) {
       const Storage& storage = storage_.storages[s];
-      intervals.push_back({storage.home == Home::arena ? plan_.bytes[s] : 0, storage.first, storage.last});
+      lifetimes.push_back({storage.home == Home::arena ? plan_.bytes[s] : 0, storage.first, storage.last});
     }
     for (std::size_t i = 0; i < plan_.steps.size(); ++i)
-      intervals.push_back({plan_.steps[i].scratch_bytes, reuse_ ? i : 0, reuse_ ? i : plan_.steps.size()});
-    ArenaPlan arena = plan_arena(intervals);
+      lifetimes.push_back({plan_.steps[i].scratch_bytes, reuse_ ? i : 0, reuse_ ? i : plan_.steps.size()});
+    ArenaPlan arena = plan_arena(lifetimes);
     plan_.arena_bytes = arena.bytes;
     for (std::size_t i = 0; i < plan_.steps.size(); ++i) {
       plan_.steps[i].scratch_offset = arena.offsets[storage_.storages.size() + i];

@@ -51,7 +51,6 @@ struct Plan {
 
 struct PlanOptions {
   bool reuse_memory = true;
-  Precision precision = Precision::exact;
   KeptByAddress& kept;  ///< gets the memory of constants that the plan reads
 };
 

@@ -13,11 +13,15 @@
 #include "rulegrad/simplify.hpp"
 
 #include "runtime/bind_inputs.hpp"
+#include "runtime/denormals.hpp"
+#include "runtime/facts_check.hpp"
+#include "runtime/fast_contractions.hpp"
 #include "runtime/finite.hpp"
 #include "runtime/fuse.hpp"
 #include "runtime/invoke.hpp"
 #include "runtime/fold.hpp"
 #include "runtime/layouts.hpp"
+#include "runtime/measured_precision.hpp"
 #include "runtime/program_data.hpp"
 #include "runtime/staged.hpp"
 #include "runtime/sweeps.hpp"
@@ -65,7 +69,7 @@ std::shared_ptr<const Plan> Program::Data::plan(const Extents& extents) const {
   auto made = std::make_shared<Plan>();
   made->extents = extents;
   made->threads = threads;
-  make_plan(flow, storage, {reuse_memory, precision, kept_}, *made);
+  make_plan(flow, storage, {reuse_memory, kept_}, *made);
   for (const auto& [address, memory] : kept_) store->note(memory);
   fresh.clear();
   store->trim();
@@ -114,6 +118,11 @@ void Program::Data::execute(const Plan& plan, std::span<std::byte* const> bases,
         const Value& value = flow.values[instruction.results[k]];
         require_finite_result(instruction.label_of(k), value.type.dtype, value.type.shape, plan.extents, value.block, bases[step.result_storages[k]]);
       }
+    if (check_facts)
+      for (std::size_t k = 0; k < instruction.results.size(); ++k) {
+        const Value& value = flow.values[instruction.results[k]];
+        require_interval(instruction.label_of(k), value.interval, value.type.dtype, value.type.shape, plan.extents, value.block, bases[step.result_storages[k]]);
+      }
     if (poison) {
       std::memset(scratch.data(), poison_byte, scratch.size());
       for (const StorageId dead : step.dies) std::memset(bases[dead], poison_byte, plan.bytes[dead]);
@@ -144,31 +153,37 @@ void Program::Data::check_output(std::size_t position, DType dtype, const Dims& 
 }
 
 Program Program::compile(std::span<const Expr> outputs, const CompileOptions& options) {
+  if (options.precision == Precision::automatic) return compiled_as_measured(outputs, options);
+  const DenormalsAreZero flush(options.flush_denormals);
   auto data = std::make_shared<Data>();
+  data->flush_denormals = options.flush_denormals;
   data->check_outputs = options.check_finite && options.check_outputs;
   for (const Expr output : outputs) data->output_types.push_back(output.type());
   const Kernels& kernels = options.kernels ? *options.kernels : Kernels::best();
   const auto has_kernel = [&](const OpSchema& op) { return kernels.find(op.name) != nullptr; };
   Simplified simple{written_out(outputs, has_kernel), {}, {}};
-  if (options.simplify) simple = simplify(simple.outputs);
+  if (options.simplify) simple = simplify(simple.outputs, options.rounding);
   if (Staged::needed(simple.outputs)) {
     CompileOptions inner = options;
     inner.simplify = false;
+    // Within a stage it is not seen what others do with its results, and what is known of what it is given.
+    if (options.precision == Precision::fast && !FastContractions(simple.outputs, kernels).everywhere()) inner.precision = Precision::exact;
     inner.check_outputs = false;  // what one stage hands to the next may still be masked
     data->staged = std::make_shared<const Staged>(simple.outputs, inner);
     return Program(std::move(data));
   }
-  Flow flow = flow_of(simple.outputs, options, simple.renewed);
+  data->flow = flow_of(simple.outputs, options, simple.renewed);
   data->store = store_of(simple.outputs[0].graph());
-  data->flow = with_sweeps(with_layouts(std::move(flow), *data->store), options.streamed_weights);
+  if (options.blocked_layouts) data->flow = with_layouts(std::move(data->flow), *data->store);
+  data->flow = with_sweeps(std::move(data->flow), options.streamed_weights);
   if (options.fuse) data->flow = with_fusion(std::move(data->flow), options.check_finite);
   data->fresh = compute_fresh(data->flow.constants_read());
-  data->precision = options.precision;
   data->storage = assign_storage(data->flow, options.reuse_memory);
   data->check_finite = options.check_finite;
   data->check_inputs = options.check_finite && options.check_inputs;
   data->reuse_memory = options.reuse_memory;
   data->poison = options.poison || poison_wanted();
+  data->check_facts = options.check_facts || facts_check_wanted();
   return Program(std::move(data));
 }
 
@@ -223,6 +238,7 @@ std::vector<Tensor> Program::run(const Inputs& inputs, const std::span<const Out
   if (options.threads < 0)
     throw Error(ErrorCode::invalid_argument, fmt::format("[program] {} threads were asked for; 0 means as many as OpenMP gives", options.threads));
   const ThreadCount threads(options.threads);
+  const DenormalsAreZero flush(data().flush_denormals);
   if (data().staged) {
     std::vector<Tensor> results = data_->staged->run(inputs, options);
     for (std::size_t i = 0; i < results.size(); ++i) data_->check_output(i, results[i].dtype(), results[i].dims(), results[i].data());
@@ -307,6 +323,9 @@ ProgramStats Program::stats(const Extents& extents) const {
     if (instruction.kernel->contraction) stats.contractions += instruction.results.size();
     if (instruction.op == "sweep") ++stats.weight_sweeps;
   }
+  stats.winograd = static_cast<std::size_t>(std::count_if(plan->steps.begin(), plan->steps.end(), [](const PlannedStep& step) {
+    return step.prepared && step.prepared->implementation.find("wino") != std::string::npos;
+  }));
   stats.fused = flow.fused;
   stats.in_place = data_->storage.in_place;
   KeptByAddress kept;

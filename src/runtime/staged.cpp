@@ -157,6 +157,7 @@ void Staged::add_stats(const StageList& list, const Extents& extents, ProgramSta
     total.instructions += part.instructions;
     total.contractions += part.contractions;
     total.weight_sweeps += part.weight_sweeps;
+    total.winograd += part.winograd;
     total.fused += part.fused;
     total.in_place += part.in_place;
     total.folded_constants += part.folded_constants;

@@ -219,7 +219,7 @@ class Sweeping {
       if (product.operands.size() > 2) sweep.operands.push_back(product.operands[2]);
       description.products.push_back({x, product.operands.size() > 2 ? x + 1 : 0, function->second});
       sweep.results.push_back(product.result());
-      sweep.labels.push_back(product.label);
+      sweep.result_labels.push_back(product.label);
     }
     if (group.candidates.size() > 1) sweep.label += fmt::format(" and {} more products with its weight", group.candidates.size() - 1);
     sweep.kernel = std::make_shared<const Kernel>(kernels::sweep_kernel(std::move(description)));

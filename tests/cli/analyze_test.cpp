@@ -39,6 +39,28 @@ TEST_CASE("the demo model names the shipped pictures") {
   CHECK(right >= static_cast<int>(pictures().size()) - 1);
 }
 
+TEST_CASE("--precision and --exact: a choice of three words, which do not contradict each other") {
+  const ScratchDirectory scratch;
+  const std::string file = pictures().front();
+  const auto analyzed = [&](std::vector<std::string> more, const std::string& name) {
+    std::vector<std::string> line{"analyze", demo("fashion.onnx"), "--input", file, "--preprocess", "unit", "--method", "lrp.epsilon_plus", "--output", scratch.file(name)};
+    line.insert(line.end(), more.begin(), more.end());
+    return run_command(line);
+  };
+  for (const char* word : {"exact", "fast", "auto"}) {
+    const auto result = analyzed({"--precision", word}, std::string(word) + ".npy");
+    INFO(result.err);
+    CHECK(result.code == 0);
+  }
+  CHECK(analyzed({"--exact", "--precision", "exact"}, "both.npy").code == 0);
+  const auto unknown = analyzed({"--precision", "fats"}, "none.npy");
+  CHECK(unknown.code != 0);
+  CHECK(unknown.err.find("fast") != std::string::npos);
+  const auto contradiction = analyzed({"--exact", "--precision", "fast"}, "none.npy");
+  CHECK(contradiction.code != 0);
+  CHECK(contradiction.err.find("leave one of them out") != std::string::npos);
+}
+
 TEST_CASE("arrays have the input's shape and the chosen dtype, whatever the batch size") {
   const ScratchDirectory scratch;
   Tensor x = Tensor::uninitialized(DType::float64, {5, 22});

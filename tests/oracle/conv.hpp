@@ -1,5 +1,7 @@
 #pragma once
 
+#include <algorithm>
+
 #include "oracle/arrays.hpp"
 
 namespace oracle {
@@ -24,15 +26,18 @@ struct Conv {
   template <class F>
   void for_each_product(F&& f) const {
     const Dims xd = x_dims(), wd = w_dims(), yd = y_dims();
+    const Dims window(wd.begin() + 1, wd.end());
+    Dims x(xd.size()), w(wd.size());
     for_each_index(yd, [&](const Dims& y) {
-      for_each_index(wd, [&](const Dims& w) {
-        if (w[0] != y[1]) return;
-        Dims x{y[0], w[1] + y[1] / (out_channels / groups) * (in_channels / groups)};
+      for_each_index(window, [&](const Dims& k) {
+        x[0] = y[0];
+        x[1] = k[0] + y[1] / (out_channels / groups) * (in_channels / groups);
         for (std::size_t i = 0; i < in.size(); ++i) {
-          const std::int64_t at = y[2 + i] * strides[i] + w[2 + i] * dilations[i] - pads_begin[i];
-          if (at < 0 || at >= in[i]) return;
-          x.push_back(at);
+          x[2 + i] = y[2 + i] * strides[i] + k[1 + i] * dilations[i] - pads_begin[i];
+          if (x[2 + i] < 0 || x[2 + i] >= in[i]) return;
         }
+        w[0] = y[1];
+        std::copy(k.begin(), k.end(), w.begin() + 1);
         f(flat(xd, x), flat(wd, w), flat(yd, y));
       });
     });

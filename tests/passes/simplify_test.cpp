@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 #include <map>
+#include <optional>
 
 #include "analysis/recipe_helpers.hpp"
 #include "passes/intervals.hpp"
@@ -59,6 +60,20 @@ Expr small_vgg16(Graph& graph) {
     features = width;
   }
   return h;
+}
+
+/// u(x, a) + u(x, b) for each contraction that has such a rule, and the name of what is left.
+std::vector<std::pair<Expr, std::string>> sums_of_two(Graph& graph) {
+  const DType dtype = graph.real();
+  const auto constant = [&](Dims dims, std::uint64_t seed) { return graph.constant(random_tensor(dims, seed).cast(dtype)); };
+  const Expr image = graph.input("image", {dtype, Shape{B, 2, 5, 5}}), row = graph.input("row", {dtype, Shape{B, 4}});
+  const ConvAttributes same{{1, 1}, {1, 1}, {1, 1}, {1, 1}, 1};
+  const auto conv = [&](std::uint64_t seed) { return graph.apply(op("conv"), {image, constant({2, 2, 3, 3}, seed), constant({2}, seed + 1)}, same); };
+  const auto back = [&](std::uint64_t seed) {
+    return graph.apply(op("conv_transpose"), {image, constant({2, 2, 3, 3}, seed), graph.scalar(0)}, ConvTransposeAttributes{{1, 1}, {1, 1}, {1, 1}, {1, 1}, 1, {5, 5}});
+  };
+  const auto layer = [&](std::uint64_t seed) { return dense(row, constant({3, 4}, seed)); };
+  return {{conv(1) + conv(3), "conv"}, {back(5) + back(7), "conv_transpose"}, {layer(9) + layer(11), "dense"}, {(layer(13) + layer(15)) + layer(17), "dense"}};
 }
 
 bool same_but_for_signs_of_zeros(const Tensor& a, const Tensor& b) {
@@ -218,8 +233,58 @@ TEST_CASE("each rule of the simplifier applies somewhere, and what it leaves is 
     CHECK(simple.outputs[0].is("fill"));
     for (const ForwardRewrite& rewrite : simple.rewrites) ++used[rewrite.where.line];
   }
+  for (const auto& [before, after] : sums_of_two(graph)) {
+    const Simplified simple = simplify(std::span(&before, 1));
+    CHECK(simple.outputs[0].op().name == after);
+    for (const ForwardRewrite& rewrite : simple.rewrites) {
+      ++used[rewrite.where.line];
+      CHECK(rewrite.rule_set == "simplify.rounding");
+    }
+    CHECK(simplify(std::span(&before, 1), false).outputs[0] == before);
+  }
   for (const RuleSet& set : file.rule_sets)
     for (const Rule& rule : set.rules) CHECK_MESSAGE(used[rule.where.line] > 0, "line ", rule.where.line, " was never used");
+}
+
+TEST_CASE("a sum of two contractions becomes one where nothing hangs on it, neither is needed elsewhere, and the weights are constants") {
+  Graph graph(DType::float64);
+  for (const auto& [sum, name] : sums_of_two(graph)) {
+    INFO(name);
+    const auto contractions = [&](Expr e, bool rounding = true) { return Program::compile(std::span(&e, 1), {.rounding = rounding}).stats({}).contractions; };
+    const Expr zero = graph.scalar(0);
+    CHECK(contractions(sum) == 1);
+    CHECK(contractions(sum, false) >= 2);
+    CHECK(contractions(sum * 2) == 1);
+    for (const Expr decided : {graph.make(op("sign"), {sum}), graph.make(op("stabilize"), {sum * 2, graph.scalar(1)}), graph.make(op("greater"), {sum, zero}),
+                               graph.make(op("where"), {graph.make(op("less"), {sum, zero}), sum, zero})})
+      CHECK(contractions(decided) >= 2);
+    CHECK(contractions(sum * sum.operand(0)) >= 2);
+    const Inputs inputs{{"image", random_tensor({2, 2, 5, 5}, 1)}, {"row", random_tensor({2, 4}, 2)}};
+    const Tensor apart = Program::compile(std::span(&sum, 1), {.rounding = false}).run(inputs)[0], together = Program::compile(std::span(&sum, 1)).run(inputs)[0];
+    CHECK(distance(together, apart) < 1e-14);
+  }
+  // Another input, other windows, weights that are no constants.
+  const Expr x = graph.input("x", {DType::float64, Shape{B, 4}}), w = graph.input("w", {DType::float64, Shape{3, 4}});
+  const Expr a = graph.constant(random_tensor({3, 4}, 3)), b = graph.constant(random_tensor({3, 4}, 4));
+  for (const Expr sum : {dense(x, a) + dense(relu(x), b), dense(x, a) + dense(x, w)}) CHECK(simplify(std::span(&sum, 1)).outputs[0] == sum);
+}
+
+TEST_CASE("no method that ships holds a sum that rounds otherwise when it becomes one contraction: --exact changes none of them") {
+  Graph graph;
+  const Expr y = small_vgg16(graph);
+  std::size_t methods = 0;
+  for (const std::string& name : RuleLibrary::builtin().analyzer_names()) {
+    INFO(name);
+    std::optional<Analysis> analysis;
+    try {
+      analysis = analyze(RuleLibrary::builtin(), AnalyzerCall::parse(name), question_for(y, {graph.inputs()[0]}, fixed_target(graph, 0)));
+    } catch (const Error&) {
+      continue;  // it wants arguments or arrays of its own
+    }
+    ++methods;
+    for (const ForwardRewrite& rewrite : simplify(analysis->attributions).rewrites) CHECK(rewrite.rule_set == "simplify.exact");
+  }
+  CHECK(methods > 60);
 }
 
 TEST_CASE("errors of simplified programs still name the layer") {

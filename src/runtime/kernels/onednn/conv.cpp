@@ -202,9 +202,11 @@ class Conv {
     const bool adds = direction_ != Direction::weight && !fused_bias(call) && !always_zero(preparation);
     const std::size_t scratch = prepared.scratch_bytes();
     std::vector<std::size_t> unread = prepared.unread();
-    return {[call = std::make_shared<const Call>(std::move(prepared)), adds](const KernelCall& now) {
+    const bool winograd = made.implementation.find("wino") != std::string::npos;
+    return {[call = std::make_shared<const Call>(std::move(prepared)), adds, sign = winograd ? sign_of(preparation) : Sign::any](const KernelCall& now) {
               call->run(now);
               if (adds) add_bias(now.operands[2], now.result);
+              restore(sign, now.result);
             },
             scratch, made.implementation, std::move(unread)};
   }
@@ -213,6 +215,19 @@ class Conv {
     const ConstView& bias = preparation.call.operands[2];
     if (!bias.dims.empty() || !preparation.constants.is_constant(2)) return false;
     return *reinterpret_cast<const float*>(preparation.constants.elements(2)) == 0;
+  }
+
+  /// What the result is known to be and Winograd's transforms do not keep.
+  enum class Sign { any, not_negative, not_positive };
+  static Sign sign_of(const Preparation& preparation) {
+    if (preparation.low >= 0) return Sign::not_negative;
+    return preparation.high <= 0 ? Sign::not_positive : Sign::any;
+  }
+
+  static void restore(Sign sign, const MutableView& y) {
+    if (sign == Sign::any) return;
+    constexpr float zero = 0;
+    binary(sign == Sign::not_negative ? Binary::max : Binary::min, y.dims, y.as<float>(), {}, &zero, y.dims, y.as<float>());
   }
 
   static bool known_zero(const ConstView& bias) {
