@@ -79,18 +79,25 @@ def quick(cores):
 
 def headline(cores):
     """What the documentation shows."""
-    large = ["forward", "gradient", "epsilon_plus_flat", "epsilon_alpha2_beta1_flat", "epsilon_gamma_box"]
+    presets = ["epsilon_plus_flat", "epsilon_alpha2_beta1_flat", "epsilon_gamma_box"]
     return (
-        product(["vgg16"], large, [1], [cores])
+        product(["vgg16"], ["forward", "gradient", *presets, "deeplift", "integrated_gradients"], [1], [cores])
         + product(["vgg16"], ["forward", "gradient", "epsilon_plus_flat", "epsilon_gamma_box"], [8], [cores])
-        + product(["resnet50"], large, [1], [cores])
+        + product(["resnet50"], ["forward", "gradient", *presets], [1], [cores])
+        + product(["resnet50"], ["epsilon_plus_flat"], [8], [cores])
         + product(["mobilenetv2", "squeezenet"], ["forward", "gradient", "epsilon_plus_flat"], [1], [cores])
         + product(["squeezenet"], ["guided_backprop", "integrated_gradients"], [1], [cores])
-        + product(["vgg16"], ["deeplift"], [1], [cores])
-        + product(["lenet", "mlp"], ["gradient", "epsilon_plus"], [1, 32], [1, cores])
-        + product(["lenet"], ["innvestigate_epsilon", "innvestigate_preset_a_flat"], [32], [cores])
-        + product(["resnet50", "squeezenet"], ["gradient", "epsilon_plus_flat"], [1], [1])
+        + product(["squeezenet"], ["gradient", "epsilon_plus_flat"], [1], [1])
+        + product(["squeezenet"], ["epsilon_plus_flat"], [32], [cores])
+        + product(["lenet", "mlp"], ["gradient", "epsilon_plus"], [1, 32], [1])
+        + product(["lenet"], ["innvestigate_epsilon", "innvestigate_preset_a_flat"], [32], [1])
     )
+
+
+def floors(cores):
+    """Every analyzer on every network; a peer's name for one that another computes too is left out."""
+    methods = [m for m in METHODS if METHODS[m].peer != "innvestigate" and m not in ("integrated_gradients", "zennit_guided_backprop")]
+    return product(list(TITLES), methods, [1], [cores])
 
 
 def everything(cores):

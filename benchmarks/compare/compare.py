@@ -2,11 +2,11 @@
 """Runs the same networks, inputs and methods through rulegrad and its peers, in turns within one run, beside the floor.
 
 usage: compare.py BUILD [--set quick|headline|all] [--networks N,..] [--methods M,..] [--batches B,..] [--threads T,..] [--repeat 7]
-                  [--peers P,..] [--innvestigate PYTHON] [--fast] [--costs] [--markdown FILE] [--plot FILE.svg] [--json FILE]
+                  [--peers P,..] [--python PEER=PYTHON ..] [--fast] [--costs] [--floors] [--markdown FILE] [--plot FILE.svg] [--json FILE]
 
 BUILD is a build directory of rulegrad. The peers are PyTorch, Zennit, Captum and iNNvestigate, installed apart (pip install torch onnx
 zennit captum; pip install "tensorflow<2.15" innvestigate in an environment of its own); whichever is missing is left out, and the report
-says so. The floor needs oneDNN at build time.
+says so. The floor needs oneDNN at build time. A peer may have an interpreter of its own, as an older PyTorch needs it.
 """
 
 import argparse
@@ -104,6 +104,23 @@ class Comparison:
         split = next(line["kernels_ms"] for line in lines if "kernels_ms" in line)
         return {**split, "beside kernels": statistics.median(line["overhead_ms"] for line in lines if "overhead_ms" in line)}
 
+    def beside_floor(self, case):
+        """rulegrad and the floor in turns, without peers."""
+        model, data = self.network(case.network), self.input(case.network, case.batch)
+        analyze = os.path.join(self.build, "benchmarks", "analyze")
+        programs = []
+        try:
+            programs.append(Program("rulegrad", [analyze, model, cases.METHODS[case.method].call, *data, "--threads", str(case.threads), "--serve"], case.threads))
+            floor = self.floor(case, model, data)
+            if floor:
+                programs.append(floor)
+            result = {"case": vars(case), "ms": take_turns(programs, self.repeat)[0]}
+        finally:
+            for program in programs:
+                program.close()
+        print(report.line({**result, "title": case.title(), "notes": []}), file=sys.stderr, flush=True)
+        return result
+
     def run(self, case):
         method = cases.METHODS[case.method]
         model, data = self.network(case.network), self.input(case.network, case.batch)
@@ -169,9 +186,11 @@ def main():
     parser.add_argument("--batches")
     parser.add_argument("--threads", help="0: as many as there are cores")
     parser.add_argument("--peers", help="only these; empty: rulegrad and the floor alone")
-    parser.add_argument("--innvestigate", metavar="PYTHON", help="the interpreter that has iNNvestigate; TensorFlow wants older packages than the others")
+    parser.add_argument("--python", metavar="PEER=PYTHON", action="append", default=[],
+                        help="the interpreter of a peer, if it is another; TensorFlow wants older packages than PyTorch")
     parser.add_argument("--repeat", type=int, default=7)
     parser.add_argument("--fast", action="store_true", help="time rulegrad with --precision fast too")
+    parser.add_argument("--floors", action="store_true", help="measure too every method on every network beside its floor alone")
     parser.add_argument("--costs", action="store_true", help="measure too what an analysis costs beside its kernels")
     parser.add_argument("--directory", help="where networks and inputs are kept for the next run; else they are temporary")
     parser.add_argument("--markdown", help="write the tables there, between its marks if it has them; else to standard output")
@@ -180,7 +199,10 @@ def main():
     options = parser.parse_args()
 
     wanted = options.peers.split(",") if options.peers is not None else list(machine.PROBES)
-    interpreters = {"innvestigate": options.innvestigate} if options.innvestigate else {}
+    interpreters = dict(word.split("=", 1) for word in options.python)
+    for name in interpreters:
+        if name not in machine.PROBES:
+            sys.exit(f"compare.py: error: there is no peer {name}; there are {', '.join(machine.PROBES)}")
     peers = machine.peers(wanted, interpreters)
     results, failures = [], []
     load = machine.busy()
@@ -196,8 +218,11 @@ def main():
             except Failed as failed:
                 failures.append(f"{case.title()}: {failed}")
                 print(failures[-1], file=sys.stderr, flush=True)
+        floors = report.floors([comparison.beside_floor(case) for case in cases.floors(machine.cores())]) if options.floors else ""
         beside = costs.markdown(comparison, machine.cores(), options.repeat) if options.costs else ""
     text = report.markdown(results, failures, peers, options.build, options.repeat, load)
+    if floors:
+        text += "\n**Every method beside its floor**\n\n" + floors
     if beside:
         text += "\n**Beside the kernels**\n\n" + beside
     if options.markdown:

@@ -96,6 +96,23 @@ def markdown(results, failures, peers, build, repeat, load):
     return "\n".join(lines) + "\n"
 
 
+def floors(results):
+    """A line a method, a column a network: milliseconds, and which part of the floor's speed they are."""
+    networks = list(dict.fromkeys(r["case"]["network"] for r in results))
+    cell = {(r["case"]["method"], r["case"]["network"]): r for r in results}
+    lines = ["Milliseconds at batch 1 on all cores, and the share of the floor's speed.", "", f"| method | {' | '.join(cases.TITLES[n] for n in networks)} |",
+             "|---" * (len(networks) + 1) + "|"]
+    for method in dict.fromkeys(r["case"]["method"] for r in results):
+        words = []
+        for network in networks:
+            result = cell.get((method, network))
+            ours = middle(result, "rulegrad") if result else None
+            share = f", {100 * middle(result, 'floor') / ours:.0f} %" if result and "floor" in result["ms"] else ""
+            words.append(f"{number(ours)}{share}" if result else "")
+        lines.append(f"| {cases.METHODS[method].title} | {' | '.join(words)} |")
+    return "\n".join(lines) + "\n"
+
+
 def write(path, text):
     """Puts the text between the marks of a file that is there, or into a new one."""
     begin, end = (f"<!-- measured by benchmarks/compare/compare.py: {word} -->\n" for word in ("begin", "end"))
