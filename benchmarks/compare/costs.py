@@ -69,8 +69,8 @@ def memory(comparison, network):
         lines = lines_of([analyze, comparison.network(network), method, *comparison.input(network, 1), "--repeat", "1"], 1)
         return lines[-1]["own_kb"] * 1024 / 1e6, (lines[0]["folded_bytes"] + lines[0]["packed_bytes"]) / 1e6, lines[0]["arena_bytes"] / 1e6
 
-    plain, _, plain_arena = own("forward")
-    return *own(METHOD), plain - plain_arena
+    plain, plain_packed, plain_arena = own("forward")
+    return *own(METHOD), max(plain - plain_packed - plain_arena, 0.0)
 
 
 def together(comparison, network, threads, repeat):
@@ -97,7 +97,7 @@ def markdown(comparison, cores, repeat):
     if comparison.peers["pytorch"]:
         own, folded, arena, copied = memory(comparison, "vgg16")
         rows.append(f"| {cases.TITLES['vgg16']}, EpsilonPlusFlat, batch 1: own memory beyond the mapped model | {own - copied:.0f} MB, "
-                    f"{(own - copied) / (folded + arena):.2f} x (folded weights {folded:.0f} + arena {arena:.0f}); and {copied:.0f} MB of weights, "
+                    f"{(own - copied) / (folded + arena):.2f} x (folded and packed weights {folded:.0f} + arena {arena:.0f}); and {copied:.0f} MB of weights, "
                     "copied where the exporter did not align them | 1.15 x |")
         twelve, one = together(comparison, "vgg16", cores, repeat)
         rows.append(f"| {cases.TITLES['vgg16']}, batch 1: twelve methods in one call against EpsilonPlus alone | {twelve / one:.1f} x ({twelve:.0f} / {one:.0f} ms) | 4.8 x |")

@@ -34,6 +34,7 @@ std::vector<Case> cases() {
       {"2 channels in, 1-D, windows apart", {3, 2, 32, 1, {47}, {2}, {3}, {2}, {1}, {1}}},
       {"4 channels in, 3-D", {1, 4, 16, 1, {5, 6, 7}, {3, 3, 3}, {1, 2, 1}, {1, 1, 1}, {1, 1, 1}, {1, 1, 1}}},
       {"windows wider than what is there", {2, 3, 16, 1, {4, 3}, {7, 7}, {1, 1}, {3, 3}, {3, 3}, {1, 1}}},
+      {"6 channels in", {2, 6, 16, 1, {14, 14}, {5, 5}, {1, 1}, {0, 0}, {0, 0}, {1, 1}}},
       {"3 channels out", {1, 32, 3, 1, {14, 13}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}}},
       {"no whole blocks", {1, 24, 20, 1, {8, 8}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}}},
       {"from no whole blocks", {2, 24, 48, 1, {11, 11}, {1, 1}, {1, 1}, {0, 0}, {0, 0}, {1, 1}}},
@@ -109,6 +110,22 @@ TEST_CASE("fast convolutions and their adjoints agree with plain loops") {
       CHECK(largest_error(r[2], oracle::conv_weight_grad(c, v.x, v.g), oracle::conv_weight_grad(c, xa, ga)) < 8);
     }
   }
+}
+
+TEST_CASE("no convolution falls to oneDNN's reference implementation, in the layouts that programs give it") {
+  for (const auto& [name, c] : cases())
+    for (const Precision precision : {Precision::exact, Precision::fast}) {
+      CAPTURE(name);
+      Graph graph;
+      const auto input = [&](const char* label, Dims dims) { return graph.input(label, {DType::float32, Shape::of(dims)}); };
+      const Expr x = input("x", c.x_dims()), g = input("g", c.y_dims()), w = graph.constant(tensor(c.w_dims(), oracle::normal(c.w_dims(), 1)));
+      const std::vector<Expr> outputs{
+          relu(conv(relu(x), w, 0.0, {c.strides, c.pads_begin, c.pads_end, c.dilations, c.groups})),
+          relu(conv_transpose(relu(g), w, 0.0, {c.strides, c.pads_begin, c.pads_end, c.dilations, c.groups, c.in}))};
+      const std::string text = Program::compile(outputs, {.precision = precision}).print({1, 1});
+      CHECK_MESSAGE(text.find("by ref") == std::string::npos, text);
+      CHECK_MESSAGE(text.find("ref:") == std::string::npos, text);
+    }
 }
 
 TEST_CASE("fast precision stays within 1e-4 of the largest value") {

@@ -58,8 +58,9 @@ Geometry geometry_of(Direction direction, const Attributes& attributes, Dims x, 
 /// Below so many products the portable kernel is done before a primitive has been looked up.
 constexpr double least_products = 1 << 17;
 /// Narrower sides leave most of a vector empty: the portable kernel takes positions for its vectors, not channels. As
-/// measured for the first layers of VGG-16 and ResNet-50: forward oneDNN has a form for them, backward it has not.
-constexpr std::int64_t least_channels = 8;
+/// measured for the first layers of VGG-16 and ResNet-50: forward oneDNN has a form for them, backward it has not. Sums over whole blocks
+/// pay earlier, as measured for the second layer of LeNet.
+constexpr std::int64_t least_channels = 8, least_channels_back = 5;
 
 /// Where oneDNN is faster than the portable kernel.
 bool worth_it(Direction direction, const Geometry& g) {
@@ -70,6 +71,7 @@ bool worth_it(Direction direction, const Geometry& g) {
   if (g.depthwise()) return direction != Direction::weight && g.x[1] % preferred_block() == 0;
   const std::int64_t in = g.x[1] / g.groups, out = g.y[1] / g.groups;
   if (g.groups > 1) return in >= 4 && out >= 4;
+  if (direction == Direction::input && in >= least_channels_back && out >= 16) return true;
   return (in >= least_channels || (direction == Direction::forward && out >= 16)) && out >= least_channels;
 }
 
