@@ -128,7 +128,7 @@ def write(path, text):
 
 # Colours that differ in lightness too.
 COLORS = {"rulegrad": "#1b5e9b", "peer": "#b9b9b9"}
-LEFT, WIDTH, ROW, TOP = 390, 520, 30, 56
+LEFT, WIDTH, ROW, TOP = 430, 520, 30, 56
 
 
 def plot(results):
