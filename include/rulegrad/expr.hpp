@@ -128,6 +128,7 @@ class Graph {
 
   /// What programs of this graph compute ahead of runs and share (program.hpp); null until the first of them is compiled.
   [[nodiscard]] const std::shared_ptr<ConstantStore>& constant_store() const { return constant_store_; }
+  /// Gives the graph its store; for the compiler of programs alone.
   void set_constant_store(std::shared_ptr<ConstantStore> store) { constant_store_ = std::move(store); }
 
  private:

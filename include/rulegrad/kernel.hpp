@@ -77,6 +77,7 @@ class ConstantOperands {
   /// `make` gets the elements of the operand, row-major unless the call says otherwise.
   using Make = std::function<Form(const std::byte* elements)>;
 
+  /// True if the operand has the same elements in all runs.
   [[nodiscard]] virtual bool is_constant(std::size_t operand) const = 0;
   /// The elements; null for an operand that is not constant. They need not exist: asking may compute them, and they stay as
   /// long as the plan does. Kernels that read a form alone say so (PreparedCall::unread) and do not ask.

@@ -169,6 +169,7 @@ struct SharedConstants {
   std::size_t bytes = 0;       ///< of all that is there now
   std::size_t idle_bytes = 0;  ///< of that, what no program keeps
 };
+/// What the programs of this graph have computed and keep; all 0 before the first is compiled.
 [[nodiscard]] SharedConstants shared_constants(const Graph& graph);
 /// Frees what no program keeps. Safe beside runs of programs.
 void drop_idle_constants(const Graph& graph);
