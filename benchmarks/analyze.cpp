@@ -95,17 +95,9 @@ long status_kb(const std::string& key) {
 /// Milliseconds by operator.
 using KernelTimes = std::map<std::string, double>;
 
-/// Throws Error where programs know one precision only.
-template <class O>
-void set_precision(O& options, const std::string& word) {
-  if (word == "exact") return;
-  if constexpr (requires { options.precision; }) {
-    if (word == "fast") {
-      options.precision = decltype(options.precision)::fast;
-      return;
-    }
-  }
-  throw Error(ErrorCode::invalid_argument, "there is no precision " + word + " here");
+void set_precision(CompileOptions& options, const std::string& word) {
+  if (word == "fast") options.precision = Precision::fast;
+  else if (word != "exact") throw Error(ErrorCode::invalid_argument, "there is no precision " + word + " here");
 }
 
 double sum(const KernelTimes& times) {

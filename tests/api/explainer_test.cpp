@@ -14,7 +14,10 @@
 #include "rulegrad/network.hpp"
 #include "rulegrad/version.hpp"
 
+#include "api/error_code.hpp"
+
 using namespace rulegrad;
+using testing::code_of;
 
 namespace {
 
@@ -28,18 +31,6 @@ Tensor random_batch(Dims dims, unsigned seed, DType dtype = DType::float32) {
 
 Model small_model(DType dtype = DType::float32) {
   return Sequential({B, 6}, dtype).dense(5).relu().dense(4).softmax().finish();
-}
-
-ErrorCode code_of(const std::function<void()>& f, const std::string& text) {
-  try {
-    f();
-  } catch (const Error& error) {
-    INFO(error.what());
-    CHECK(std::string(error.what()).find(text) != std::string::npos);
-    return error.code();
-  }
-  FAIL("nothing was thrown");
-  return ErrorCode::internal;
 }
 
 }  // namespace

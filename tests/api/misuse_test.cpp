@@ -5,22 +5,12 @@
 
 #include "rulegrad/rulegrad.hpp"
 
+#include "api/error_code.hpp"
+
 using namespace rulegrad;
+using testing::code_of;
 
 namespace {
-
-/// The code of what `f` throws, whose text must hold `text`.
-ErrorCode code_of(const std::function<void()>& f, const std::string& text) {
-  try {
-    f();
-  } catch (const Error& error) {
-    INFO(error.what());
-    CHECK(std::string(error.what()).find(text) != std::string::npos);
-    return error.code();
-  }
-  FAIL("nothing was thrown");
-  return ErrorCode::internal;
-}
 
 Model one_input() { return Sequential({B, 3}).dense(2).finish(); }
 

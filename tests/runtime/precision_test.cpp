@@ -59,6 +59,13 @@ bool machine_has_winograd() {
   return Program::compile(std::span(&y, 1), {.precision = Precision::fast}).stats({}).winograd == 1;
 }
 
+/// How many contractions of a method run by Winograd's transforms.
+std::size_t winograd_of(const char* method, Expr y) {
+  Graph& graph = y.graph();
+  const Analysis analysis = analyze(RuleLibrary::builtin(), AnalyzerCall::parse(method), question_for(y, {graph.inputs()[0]}, fixed_target(graph, 0)));
+  return Program::compile(analysis.attributions, {.precision = Precision::fast}).stats({}).winograd;
+}
+
 }  // namespace
 
 TEST_CASE("a convolution whose result is asked whether it is 0 stays direct, unless its bias keeps it off 0") {
@@ -140,11 +147,8 @@ TEST_CASE("methods keep their facts with Precision::fast: asserted on every stor
 TEST_CASE("where Winograd's transforms are used, method by method") {
   if (!machine_has_winograd()) return;
   Graph graph;
-  const Expr y = deep_network(graph, 1), image = graph.inputs()[0];
-  const auto count = [&](const char* method) {
-    const Analysis analysis = analyze(RuleLibrary::builtin(), AnalyzerCall::parse(method), question_for(y, {image}, fixed_target(graph, 0)));
-    return Program::compile(analysis.attributions, {.precision = Precision::fast}).stats({}).winograd;
-  };
+  const Expr y = deep_network(graph, 1);
+  const auto count = [&](const char* method) { return winograd_of(method, y); };
   // One of the two layers is wide enough. Forward, and back:
   CHECK(count("gradient") == 2);
   CHECK(count("guided_backprop") == 2);
@@ -159,11 +163,8 @@ TEST_CASE("where Winograd's transforms are used, method by method") {
 TEST_CASE("loops over samples are fast where nothing hangs on what stages hand on") {
   if (!machine_has_winograd()) return;
   Graph graph;
-  const Expr y = deep_network(graph, 1), image = graph.inputs()[0];
-  const auto count = [&](const char* method) {
-    const Analysis analysis = analyze(RuleLibrary::builtin(), AnalyzerCall::parse(method), question_for(y, {image}, fixed_target(graph, 0)));
-    return Program::compile(analysis.attributions, {.precision = Precision::fast}).stats({}).winograd;
-  };
+  const Expr y = deep_network(graph, 1);
+  const auto count = [&](const char* method) { return winograd_of(method, y); };
   CHECK(count("integrated_gradients:steps=2") == 2);
   CHECK(count("smoothgrad:n=2,method=lrp.z_plus") == 0);
 }

@@ -13,6 +13,17 @@ struct VectorOf {
       __attribute__((vector_size(bytes), aligned(alignof(T)), may_alias));  // unaligned loads and stores
 };
 
+/// Halves are added until one number is left.
+template <class T, int bytes, class Vector>
+T sum_of_lanes(const Vector& sum) {
+  constexpr int lanes = bytes / static_cast<int>(sizeof(T));
+  T lane[lanes];
+  __builtin_memcpy(lane, &sum, bytes);
+  for (int half = lanes / 2; half > 0; half /= 2)
+    for (int l = 0; l < half; ++l) lane[l] += lane[l + half];
+  return lane[0];
+}
+
 template <class T, int bytes, int rows, int vectors>
 void micro(std::int64_t depth, const T* a, std::int64_t a_stride, const T* b, T* c, std::int64_t c_stride,
            bool accumulate) {
@@ -70,11 +81,7 @@ void dot(std::int64_t depth, const T* x, std::int64_t x_stride, const T* w, std:
   for (int i = 0; i < rows; ++i)
 #pragma GCC unroll 4
     for (int j = 0; j < columns; ++j) {
-      T lane[lanes];
-      __builtin_memcpy(lane, &sum[i][j], bytes);
-      for (int half = lanes / 2; half > 0; half /= 2)
-        for (int l = 0; l < half; ++l) lane[l] += lane[l + half];
-      T total = lane[0];
+      T total = sum_of_lanes<T, bytes>(sum[i][j]);
       for (std::int64_t q = p; q < depth; ++q) total += x[i * x_stride + q] * w[j * w_stride + q];
       T& to = out[i * out_rows + j * out_columns];
       to = accumulate ? to + total : total;
@@ -141,13 +148,7 @@ void narrow(std::int64_t groups, std::int64_t taps, std::int64_t blocks, const T
 #pragma GCC unroll 4
     for (int i = 0; i < pixels; ++i)
 #pragma GCC unroll 4
-      for (int j = 0; j < outputs; ++j) {
-        T lane[lanes];
-        __builtin_memcpy(lane, &sum[i][j], bytes);
-        for (int half = lanes / 2; half > 0; half /= 2)
-          for (int l = 0; l < half; ++l) lane[l] += lane[l + half];
-        out[(first + i) * pixel + j * output] = lane[0];
-      }
+      for (int j = 0; j < outputs; ++j) out[(first + i) * pixel + j * output] = sum_of_lanes<T, bytes>(sum[i][j]);
   }
 }
 
