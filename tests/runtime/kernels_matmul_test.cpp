@@ -108,12 +108,17 @@ TEST_CASE("gemm adds to what is there when asked to") {
 }
 
 TEST_CASE("rows of a product keep their bits whatever other rows are computed with them") {
-  const auto a = oracle::as<float>(oracle::normal({64, 700}, 1)),
-             b = oracle::as<float>(oracle::normal({700, 90}, 2));
-  std::vector<float> all(64 * 90), half(32 * 90);
-  kernels::gemm<float>(false, false, 64, 90, 700, a.data(), b.data(), all.data(), false);
-  kernels::gemm<float>(false, false, 32, 90, 700, a.data(), b.data(), half.data(), false);
-  CHECK(half == std::vector<float>(all.begin(), all.begin() + 32 * 90));
+  const std::int64_t depth = 700, columns = 90;
+  const auto a = oracle::as<float>(oracle::normal({64, depth}, 1)), b = oracle::as<float>(oracle::normal({depth, columns}, 2));
+  // Streamed past few rows, past many, and in tiles: each kind of its own.
+  for (const auto& [transposed, rows, fewer] : {std::tuple<bool, std::int64_t, std::int64_t>{false, 64, 40}, {true, 64, 40}, {false, 32, 9}, {false, 32, 1}, {true, 32, 8}, {true, 7, 1}}) {
+    CAPTURE(transposed);
+    CAPTURE(rows);
+    std::vector<float> all(static_cast<std::size_t>(rows * columns)), some(static_cast<std::size_t>(fewer * columns));
+    kernels::gemm<float>(false, transposed, rows, columns, depth, a.data(), b.data(), all.data(), false);
+    kernels::gemm<float>(false, transposed, fewer, columns, depth, a.data(), b.data(), some.data(), false);
+    CHECK(some == std::vector<float>(all.begin(), all.begin() + fewer * columns));
+  }
 }
 
 TEST_CASE("BLAS gets its threads back when the last kernel is done") {

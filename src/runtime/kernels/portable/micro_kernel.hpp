@@ -7,12 +7,11 @@
 
 namespace rulegrad::kernels {
 
-/// c[rows, vectors * lanes] (+)= a[rows, depth] b[depth, vectors * lanes]. `a` is row-major with `a_stride`
-/// between rows; `b` is packed, its rows following each other without gaps; `c` has `c_stride` between rows.
+/// c[rows, vectors * lanes] (+)= a[rows, depth] b[depth, vectors * lanes], all row-major with a stride between rows.
 /// Each element is summed from p = 0 up in one accumulator, so it does not depend on how the matrix was cut
 /// into tiles.
 template <class T>
-using MicroKernel = void (*)(std::int64_t depth, const T* a, std::int64_t a_stride, const T* b, T* c,
+using MicroKernel = void (*)(std::int64_t depth, const T* a, std::int64_t a_stride, const T* b, std::int64_t b_stride, T* c,
                              std::int64_t c_stride, bool accumulate);
 
 inline constexpr int kMaxMicroRows = 8;
@@ -24,14 +23,7 @@ using DotKernel = void (*)(std::int64_t depth, const T* x, std::int64_t x_stride
                            std::int64_t w_stride, T* out, std::int64_t out_rows, std::int64_t out_columns,
                            bool accumulate);
 
-/// y[i, 0..width) += sum over p < depth of x[i * x_stride + p] * w[p * w_stride + 0..width). Rows of y are
-/// y_stride apart.
-template <class T>
-using AxpyKernel = void (*)(std::int64_t depth, std::int64_t width, const T* x, std::int64_t x_stride,
-                            const T* w, std::int64_t w_stride, T* y, std::int64_t y_stride);
-
-inline constexpr int kDotBlock =
-    4;  ///< rows of x, and of w, that a DotKernel takes at most; rows of an AxpyKernel
+inline constexpr int kDotBlock = 4;  ///< rows of x, and of w, that a DotKernel takes at most
 
 /// out[i * pixel + j * output] = sum over t < taps, b < blocks and the lanes of g[t][b * block_stride + i * lanes] *
 /// w[t][(b * outputs + j) * lanes], for i < groups times as many pixels as the kernel takes at once.
@@ -47,8 +39,7 @@ struct MicroKernels {
   int lanes;     ///< elements of a vector
   int max_rows;  ///< of `a` at a time
   MicroKernel<T> table[kMaxMicroRows][kMaxMicroVectors];
-  DotKernel<T> dot[kDotBlock][kDotBlock];  ///< [rows of x - 1][rows of w - 1]
-  AxpyKernel<T> axpy[kDotBlock];           ///< [rows - 1]
+  DotKernel<T> dot[kDotBlock][kDotBlock];     ///< [rows of x - 1][rows of w - 1]
   NarrowKernel<T> narrow[kNarrowOutputs][2];  ///< [outputs - 1][0: one pixel, 1: kNarrowPixels]
 
   MicroKernel<T> at(std::int64_t rows, std::int64_t vectors) const { return table[rows - 1][vectors - 1]; }

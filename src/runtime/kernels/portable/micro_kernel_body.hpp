@@ -25,7 +25,7 @@ T sum_of_lanes(const Vector& sum) {
 }
 
 template <class T, int bytes, int rows, int vectors>
-void micro(std::int64_t depth, const T* a, std::int64_t a_stride, const T* b, T* c, std::int64_t c_stride,
+void micro(std::int64_t depth, const T* a, std::int64_t a_stride, const T* b, std::int64_t b_stride, T* c, std::int64_t c_stride,
            bool accumulate) {
   using Vector = typename VectorOf<T, bytes>::type;
   constexpr int lanes = bytes / static_cast<int>(sizeof(T));
@@ -38,7 +38,7 @@ void micro(std::int64_t depth, const T* a, std::int64_t a_stride, const T* b, T*
     Vector right[vectors];
 #pragma GCC unroll 3
     for (int v = 0; v < vectors; ++v)
-      right[v] = *reinterpret_cast<const Vector*>(b + (p * vectors + v) * lanes);
+      right[v] = *reinterpret_cast<const Vector*>(b + p * b_stride + v * lanes);
 #pragma GCC unroll 8
     for (int i = 0; i < rows; ++i) {
       const T left = a[i * a_stride + p];
@@ -88,40 +88,6 @@ void dot(std::int64_t depth, const T* x, std::int64_t x_stride, const T* w, std:
     }
 }
 
-template <class T, int bytes, int rows>
-void axpy(std::int64_t depth, std::int64_t width, const T* x, std::int64_t x_stride, const T* w,
-          std::int64_t w_stride, T* y, std::int64_t y_stride) {
-  using Vector = typename VectorOf<T, bytes>::type;
-  constexpr int lanes = bytes / static_cast<int>(sizeof(T)), steps = 4;
-  std::int64_t p = 0;
-  for (; p + steps <= depth; p += steps) {
-    std::int64_t c = 0;
-    for (; c + lanes <= width; c += lanes) {
-      Vector right[steps];
-#pragma GCC unroll 4
-      for (int q = 0; q < steps; ++q) right[q] = *reinterpret_cast<const Vector*>(w + (p + q) * w_stride + c);
-#pragma GCC unroll 4
-      for (int i = 0; i < rows; ++i) {
-        Vector* const to = reinterpret_cast<Vector*>(y + i * y_stride + c);
-        Vector sum = *to;
-#pragma GCC unroll 4
-        for (int q = 0; q < steps; ++q) sum += x[i * x_stride + p + q] * right[q];
-        *to = sum;
-      }
-    }
-    for (; c < width; ++c)
-      for (int i = 0; i < rows; ++i) {
-        T sum = y[i * y_stride + c];
-        for (int q = 0; q < steps; ++q) sum += x[i * x_stride + p + q] * w[(p + q) * w_stride + c];
-        y[i * y_stride + c] = sum;
-      }
-  }
-  for (; p < depth; ++p)
-    for (int i = 0; i < rows; ++i)
-      for (std::int64_t c = 0; c < width; ++c)
-        y[i * y_stride + c] += x[i * x_stride + p] * w[p * w_stride + c];
-}
-
 template <class T, int bytes, int outputs, int pixels>
 void narrow(std::int64_t groups, std::int64_t taps, std::int64_t blocks, const T* const* g, std::int64_t block_stride, const T* const* w, T* out,
             std::int64_t pixel, std::int64_t output) {
@@ -169,14 +135,13 @@ constexpr void fill_row(MicroKernels<T>& kernels) {
     kernels.dot[rows - 1][1] = dot<T, bytes, rows, 2>;
     kernels.dot[rows - 1][2] = dot<T, bytes, rows, 3>;
     kernels.dot[rows - 1][3] = dot<T, bytes, rows, 4>;
-    kernels.axpy[rows - 1] = axpy<T, bytes, rows>;
   }
   if constexpr (rows > 1) fill_row<T, bytes, rows - 1>(kernels);
 }
 
 template <class T, int bytes, int max_rows>
 constexpr MicroKernels<T> make_micro_kernels() {
-  MicroKernels<T> kernels{bytes / static_cast<int>(sizeof(T)), max_rows, {}, {}, {}, {}};
+  MicroKernels<T> kernels{bytes / static_cast<int>(sizeof(T)), max_rows, {}, {}, {}};
   fill_narrow<T, bytes, kNarrowOutputs>(kernels);
   fill_row<T, bytes, max_rows>(kernels);
   return kernels;

@@ -10,11 +10,21 @@
 namespace rulegrad::kernels {
 namespace {
 
-constexpr std::int64_t kBand = 32;        // rows of the weight that a thread takes at once
-constexpr std::int64_t kRows = 4;         // of them, those that a function is applied to at once
-constexpr std::int64_t kDotDepth = 1024;  // of one partial sum, spread over the lanes of a vector
-constexpr std::int64_t kAxpyDepth = 256;  // the same, one after the other
-constexpr std::int64_t kAxpyRows = 4;     // of the weight, at once
+constexpr std::int64_t kBand = 32;         // rows of a transposed weight that a thread takes at once
+constexpr std::int64_t kFew = 7;           // rows of x that are multiplied with it as they lie; more are transposed
+constexpr std::int64_t kFewDepth = 1024;   // of one partial sum of few rows, spread over the lanes of a vector
+constexpr std::int64_t kManyDepth = 128;   // of many, one after the other
+constexpr std::int64_t kStripDepth = 16;   // the same where the weight lies the other way
+constexpr std::int64_t kStrip = 1536;      // columns of such a weight that a thread takes at most
+constexpr std::int64_t kSums = 512 << 10;  // bytes of their sums that stay near, about
+
+/// Asks for memory that is read soon.
+template <class T>
+void prefetch(std::int64_t rows, std::int64_t width, const T* data, std::int64_t stride) {
+  constexpr std::int64_t line = 64 / sizeof(T);
+  for (std::int64_t r = 0; r < rows; ++r)
+    for (std::int64_t c = 0; c < width; c += line) __builtin_prefetch(data + r * stride + c, 0, 2);
+}
 
 /// Where a piece of the weight lies after the function: in its place, or in `room`.
 template <class T>
@@ -29,30 +39,94 @@ Piece<T> applied(const ElementFunction<T>* function, const T* w, std::int64_t st
   return {room, width};
 }
 
-/// The weight is [columns, depth].
+/// The weight is [columns, depth]; each product has few rows.
 template <class T>
-void by_rows(std::int64_t columns, std::int64_t depth, const T* w, std::span<const SweptForm<T>> forms) {
+void few_by_rows(std::int64_t columns, std::int64_t depth, const T* w, std::span<const SweptForm<T>> forms) {
   const MicroKernels<T>& kernels = micro_kernels<T>();
   // A band of rows at a time, so that a piece of x serves all of them while it is near.
   parallel_chunks(columns, kBand, [&](std::int64_t begin, std::int64_t end) {
-    T* const room = reinterpret_cast<T*>(thread_scratch(static_cast<std::size_t>(kRows * kDotDepth) * sizeof(T)));
-    for (std::int64_t p = 0; p < depth; p += kDotDepth) {
-      const std::int64_t length = std::min(kDotDepth, depth - p);
-      for (std::int64_t first = begin; first < end; first += kRows) {
-        const std::int64_t last = std::min(end, first + kRows);
+    T* const room = reinterpret_cast<T*>(thread_scratch(static_cast<std::size_t>(kDotBlock * kFewDepth) * sizeof(T)));
+    for (std::int64_t p = 0; p < depth; p += kFewDepth) {
+      const std::int64_t length = std::min(kFewDepth, depth - p);
+      for (std::int64_t j = begin; j < end; j += kDotBlock) {
+        const std::int64_t width = std::min<std::int64_t>(kDotBlock, end - j);
         for (const SweptForm<T>& form : forms) {
-          const Piece<T> piece = applied(form.function, w + first * depth + p, depth, last - first, length, room);
+          const Piece<T> piece = applied(form.function, w + j * depth + p, depth, width, length, room);
           for (const SweptProduct<T>& product : form.products)
-            for (std::int64_t i = 0; i < product.rows; i += kDotBlock)
-              for (std::int64_t j = first; j < last; j += kDotBlock) {
-                const std::int64_t height = std::min<std::int64_t>(kDotBlock, product.rows - i);
-                const std::int64_t width = std::min<std::int64_t>(kDotBlock, last - j);
-                kernels.dot[height - 1][width - 1](length, product.x + i * depth + p, depth, piece.data + (j - first) * piece.stride,
-                                                   piece.stride, product.y + i * columns + j, columns, 1, p > 0);
-              }
+            for (std::int64_t i = 0; i < product.rows; i += kDotBlock) {
+              const std::int64_t height = std::min<std::int64_t>(kDotBlock, product.rows - i);
+              kernels.dot[height - 1][width - 1](length, product.x + i * depth + p, depth, piece.data, piece.stride,
+                                                 product.y + i * columns + j, columns, 1, p > 0);
+            }
         }
       }
     }
+  });
+}
+
+/// x [rows, depth] in panels of `panel` rows, each of them transposed: [depth, panel], rows of zeros added to whole vectors.
+template <class T>
+void transpose_to_panels(std::int64_t rows, std::int64_t padded, std::int64_t depth, std::int64_t panel, const T* x, T* panels) {
+  constexpr std::int64_t line = 16, chunk = 16 * line;  // a cache line of each row of x at a time
+  parallel_chunks(depth, chunk, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t r = 0; r < padded; r += panel) {
+      const std::int64_t width = std::min(panel, padded - r);
+      T* const to = panels + r * depth;
+      for (std::int64_t p = begin; p < end; p += line)
+        for (std::int64_t i = 0; i < width; ++i)
+          for (std::int64_t q = p; q < std::min(p + line, end); ++q) to[q * width + i] = r + i < rows ? x[(r + i) * depth + q] : T(0);
+    }
+  });
+}
+
+/// The weight is [columns, depth]; the lanes of a vector are rows of x, of which there are many.
+template <class T>
+void many_by_rows(std::int64_t columns, std::int64_t depth, const T* w, std::span<const SweptForm<T>> forms) {
+  const MicroKernels<T>& kernels = micro_kernels<T>();
+  const std::int64_t lanes = kernels.lanes, panel = kernels.panel(), height = kernels.max_rows;
+  const auto padded = [lanes](std::int64_t rows) { return (rows + lanes - 1) / lanes * lanes; };
+  std::int64_t all_rows = 0;
+  for (const SweptForm<T>& form : forms)
+    for (const SweptProduct<T>& product : form.products) all_rows += padded(product.rows);
+  T* const panels = reinterpret_cast<T*>(shared_scratch(static_cast<std::size_t>(all_rows * depth) * sizeof(T)));
+  std::int64_t first = 0;
+  for (const SweptForm<T>& form : forms)
+    for (const SweptProduct<T>& product : form.products) {
+      transpose_to_panels(product.rows, padded(product.rows), depth, panel, product.x, panels + first * depth);
+      first += padded(product.rows);
+    }
+  parallel_chunks(columns, kBand, [&](std::int64_t begin, std::int64_t end) {
+    T* const room = reinterpret_cast<T*>(thread_scratch(static_cast<std::size_t>(height * kManyDepth + kBand * all_rows) * sizeof(T)));
+    T* const sums = room + height * kManyDepth;  // [rows of the weight, rows of all x]
+    for (std::int64_t p = 0; p < depth; p += kManyDepth) {
+      const std::int64_t length = std::min(kManyDepth, depth - p);
+      for (std::int64_t j = begin; j < end; j += height) {
+        const std::int64_t used = std::min(height, end - j);
+        if (j + used < end)
+          prefetch(std::min(height, end - j - used), length, w + (j + used) * depth + p, depth);
+        else if (p + length < depth)
+          prefetch(std::min(height, end - begin), std::min(kManyDepth, depth - p - length), w + begin * depth + p + length, depth);
+        std::int64_t row = 0;
+        for (const SweptForm<T>& form : forms) {
+          const Piece<T> piece = applied(form.function, w + j * depth + p, depth, used, length, room);
+          for (const SweptProduct<T>& product : form.products) {
+            for (std::int64_t r = 0; r < padded(product.rows); r += panel) {
+              const std::int64_t width = std::min(panel, padded(product.rows) - r);
+              kernels.at(used, width / lanes)(length, piece.data, piece.stride, panels + (row + r) * depth + p * width, width,
+                                              sums + (j - begin) * all_rows + row + r, all_rows, p > 0);
+            }
+            row += padded(product.rows);
+          }
+        }
+      }
+    }
+    const T* sum = sums;
+    for (const SweptForm<T>& form : forms)
+      for (const SweptProduct<T>& product : form.products) {
+        for (std::int64_t i = 0; i < product.rows; ++i)
+          for (std::int64_t j = begin; j < end; ++j) product.y[i * columns + j] = sum[(j - begin) * all_rows + i];
+        sum += padded(product.rows);
+      }
   });
 }
 
@@ -60,41 +134,45 @@ void by_rows(std::int64_t columns, std::int64_t depth, const T* w, std::span<con
 template <class T>
 void by_strips(std::int64_t columns, std::int64_t depth, const T* w, std::span<const SweptForm<T>> forms) {
   const MicroKernels<T>& kernels = micro_kernels<T>();
+  const std::int64_t lanes = kernels.lanes, panel = kernels.panel();
   std::int64_t all_rows = 0;
   for (const SweptForm<T>& form : forms)
     for (const SweptProduct<T>& product : form.products) all_rows += product.rows;
   const std::int64_t share = columns / (4 * std::int64_t{thread_count()});
-  const std::int64_t strip = std::clamp<std::int64_t>(share / 64 * 64, 128, 1024);
+  const std::int64_t near = std::min(kStrip, kSums / static_cast<std::int64_t>(sizeof(T)) / all_rows);
+  const std::int64_t strip = std::max<std::int64_t>(1, std::min(share, near) / panel) * panel;
   parallel_chunks(columns, strip, [&](std::int64_t begin, std::int64_t end) {
-    const std::int64_t width = end - begin;
-    T* const sums = reinterpret_cast<T*>(thread_scratch(static_cast<std::size_t>((all_rows + kAxpyRows) * width) * sizeof(T)));
-    T* const room = sums + all_rows * width;
-    for (std::int64_t p = 0; p < depth; p += kAxpyDepth) {
-      const std::int64_t steps = std::min(kAxpyDepth, depth - p);
-      std::fill_n(sums, all_rows * width, T(0));
-      // Few rows of w at a time, so that they stay near for all rows of x.
-      for (std::int64_t q = 0; q < steps; q += kAxpyRows) {
-        const std::int64_t rows = std::min(kAxpyRows, steps - q);
-        T* sum = sums;
-        for (const SweptForm<T>& form : forms) {
-          const Piece<T> piece = applied(form.function, w + (p + q) * columns + begin, columns, rows, width, room);
-          for (const SweptProduct<T>& product : form.products) {
-            for (std::int64_t i = 0; i < product.rows; i += kDotBlock) {
-              const std::int64_t height = std::min<std::int64_t>(kDotBlock, product.rows - i);
-              kernels.axpy[height - 1](rows, width, product.x + i * depth + p + q, depth, piece.data, piece.stride, sum + i * width, width);
+    const std::int64_t width = end - begin, whole = width / lanes * lanes, padded = (width + lanes - 1) / lanes * lanes;
+    T* const sums = reinterpret_cast<T*>(thread_scratch(static_cast<std::size_t>((all_rows + kStripDepth) * padded + kStripDepth * lanes) * sizeof(T)));
+    T* const room = sums + all_rows * padded;
+    T* const rest = room + kStripDepth * padded;  // the last columns, with zeros to a whole vector
+    for (std::int64_t p = 0; p < depth; p += kStripDepth) {
+      const std::int64_t steps = std::min(kStripDepth, depth - p);
+      const T* const here = w + p * columns + begin;
+      T* sum = sums;
+      for (const SweptForm<T>& form : forms) {
+        const Piece<T> piece = applied(form.function, here, columns, steps, width, room);
+        for (std::int64_t q = 0; q < (whole < width ? steps : 0); ++q)
+          for (std::int64_t c = 0; c < lanes; ++c) rest[q * lanes + c] = whole + c < width ? piece.data[q * piece.stride + whole + c] : T(0);
+        for (std::int64_t c = 0, used = 0; c < padded; c += used) {
+          used = c < whole ? std::min(panel, whole - c) : lanes;
+          if (&form == forms.data()) prefetch(std::min(kStripDepth, depth - p - steps), std::min(used, width - c), here + steps * columns + c, columns);
+          const T* const right = c < whole ? piece.data + c : rest;
+          T* to = sum + c;
+          for (const SweptProduct<T>& product : form.products)
+            for (std::int64_t i = 0; i < product.rows; i += kernels.max_rows) {
+              const std::int64_t height = std::min<std::int64_t>(kernels.max_rows, product.rows - i);
+              kernels.at(height, used / lanes)(steps, product.x + i * depth + p, depth, right, c < whole ? piece.stride : lanes, to, padded, p > 0);
+              to += height * padded;
             }
-            sum += product.rows * width;
-          }
         }
+        for (const SweptProduct<T>& product : form.products) sum += product.rows * padded;
       }
-      const T* sum = sums;
-      for (const SweptForm<T>& form : forms)
-        for (const SweptProduct<T>& product : form.products)
-          for (std::int64_t i = 0; i < product.rows; ++i, sum += width) {
-            T* const to = product.y + i * columns + begin;
-            for (std::int64_t c = 0; c < width; ++c) to[c] = p > 0 ? to[c] + sum[c] : sum[c];
-          }
     }
+    const T* sum = sums;
+    for (const SweptForm<T>& form : forms)
+      for (const SweptProduct<T>& product : form.products)
+        for (std::int64_t i = 0; i < product.rows; ++i, sum += padded) std::copy_n(sum, width, product.y + i * columns + begin);
   });
 }
 
@@ -102,25 +180,28 @@ void by_strips(std::int64_t columns, std::int64_t depth, const T* w, std::span<c
 
 template <class T>
 void sweep(bool transposed, std::int64_t columns, std::int64_t depth, const T* w, std::span<const SweptForm<T>> forms) {
-  std::vector<SweptForm<T>> thin;
+  // Products with few rows of a transposed weight are swept apart, so that the bits of none depend on the others.
+  std::vector<SweptForm<T>> few, many;
   for (const SweptForm<T>& form : forms) {
-    SweptForm<T> some{form.function, {}};
+    SweptForm<T> some_few{form.function, {}}, some_many{form.function, {}};
     for (const SweptProduct<T>& product : form.products) {
       if (product.rows * columns == 0) continue;
       if (depth == 0)
         std::fill_n(product.y, product.rows * columns, T(0));
-      else if (product.rows <= kThin)
-        some.products.push_back(product);
-      else
+      else if (product.rows > kThin)
         gemm_of_function(transposed, product.rows, columns, depth, product.x, w, form.function, product.y);
+      else
+        (transposed && product.rows <= kFew ? some_few : some_many).products.push_back(product);
     }
-    if (!some.products.empty()) thin.push_back(std::move(some));
+    if (!some_few.products.empty()) few.push_back(std::move(some_few));
+    if (!some_many.products.empty()) many.push_back(std::move(some_many));
   }
-  if (thin.empty()) return;
+  if (!few.empty()) few_by_rows<T>(columns, depth, w, few);
+  if (many.empty()) return;
   if (transposed)
-    by_rows<T>(columns, depth, w, thin);
+    many_by_rows<T>(columns, depth, w, many);
   else
-    by_strips<T>(columns, depth, w, thin);
+    by_strips<T>(columns, depth, w, many);
 }
 
 template void sweep(bool, std::int64_t, std::int64_t, const float*, std::span<const SweptForm<float>>);

@@ -87,7 +87,7 @@ void tiled_product(const ProductExtents& e, std::int64_t left_stride, Left&& lef
           pack(product, segment, p0, p1, c, c1, vectors * lanes, right);
           for (std::int64_t r = row0; r < row1; r += kernels.max_rows)
             kernels.at(std::min<std::int64_t>(kernels.max_rows, row1 - r), vectors)(
-                p1 - p0, a + (r - row0) * left_stride, left_stride, right,
+                p1 - p0, a + (r - row0) * left_stride, left_stride, right, vectors * lanes,
                 tile + (r - row0) * tiling.cols + (c - col0), tiling.cols, segment + p0 > 0);
         }
       }
