@@ -12,6 +12,7 @@ int main(int argc, char** argv) {
     if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
     add_operators();
     add_contractions();
+    add_fusion();
     add_passes();
     add_rewriting();
     add_import();

@@ -141,6 +141,11 @@ struct Kernel {
   std::function<std::vector<std::size_t>(std::span<const Type> operands, const Type& result,
                                          const Attributes&)>
       rows;
+  /// The axis of operand 0, which is the only one, at which rows begin: from there on each row of the result comes from the same row of
+  /// the operand, with the same bits whatever other rows are computed with it, and is as long or one value (its extents there 1, or
+  /// missing). The planner may call the kernel for some of the rows, extents {rows, 1, ...} before that axis. Empty or nothing:
+  /// not so.
+  std::function<std::optional<std::size_t>(std::span<const Type> operands, const Type& result, const Attributes&)> row_axis;
   /// Called when a plan is made; what it returns replaces `run` and `scratch` in this plan. Empty, or nothing returned:
   /// those are called.
   std::function<std::optional<PreparedCall>(const Preparation&)> prepare;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <map>
 #include <numeric>
+#include <optional>
+#include <span>
 #include <utility>
 
 #include "runtime/fused_call.hpp"
@@ -15,6 +17,34 @@ constexpr std::size_t most_operations = 24, most_operands = 12;
 
 constexpr std::size_t none = ~std::size_t{0};
 
+/// What the members of a group compute: values of these extents and, where some of them work on rows, values with one element for
+/// each row, of the same extents up to that axis and 1 behind it.
+struct Frame {
+  Shape shape;
+  std::int64_t block = 0;
+  std::optional<std::size_t> row_axis = {};
+
+  [[nodiscard]] bool has_value_per_row(const Shape& value) const {
+    if (!row_axis || value == shape || value.sampled() != shape.sampled() || value.rank() < *row_axis || value.rank() > shape.rank()) return false;
+    for (std::size_t i = 0; i < value.rank(); ++i)
+      if (i < *row_axis ? value[i] != shape[i] : !value[i].is(1)) return false;
+    return true;
+  }
+  [[nodiscard]] FusedGroup::Place place_of(const Shape& value) const {
+    return value == shape ? FusedGroup::Place{} : FusedGroup::Place{true, value.rank()};
+  }
+
+  /// The frame of two groups that become one, if there is one.
+  [[nodiscard]] static std::optional<Frame> of(const Frame& a, const Frame& b) {
+    if (a.block != b.block) return std::nullopt;
+    if (a.shape == b.shape && (a.row_axis == b.row_axis || !b.row_axis)) return a;
+    if (a.shape == b.shape && !a.row_axis) return b;
+    if (!b.row_axis && a.has_value_per_row(b.shape)) return a;
+    if (!a.row_axis && b.has_value_per_row(a.shape)) return b;
+    return std::nullopt;
+  }
+};
+
 /// Finds which instructions become one. A group runs in place of one of its members, which it is numbered by; everything else stays
 /// where it was.
 class Grouping {
@@ -23,7 +53,8 @@ class Grouping {
     std::iota(group_of_.begin(), group_of_.end(), std::size_t{0});
     for (std::size_t i = 0; i < flow.instructions.size(); ++i) {
       for (const ValueId operand : flow.instructions[i].operands) users_[flow.root(operand)].push_back({i, operand});
-      groups_.push_back({{i}, fusible(flow.instructions[i])});
+      row_axis_.push_back(row_axis(flow.instructions[i]));
+      groups_.push_back({{i}, fusible(i), frame_of(i)});
     }
     last_contraction_.resize(flow.instructions.size() + 1, none);
     for (std::size_t i = 0; i < flow.instructions.size(); ++i)
@@ -33,6 +64,7 @@ class Grouping {
   struct Group {
     std::vector<std::size_t> members;  ///< in the order of the flow
     bool fusible;
+    Frame frame;
   };
 
   /// Groups by the instruction that they take the place of; those of other members are empty.
@@ -50,17 +82,36 @@ class Grouping {
 
   static bool simple_dtype(DType dtype) { return is_floating(dtype) || dtype == DType::boolean; }
 
-  bool fusible(const Instruction& instruction) const {
+  bool fusible(std::size_t i) const {
+    const Instruction& instruction = flow_.instructions[i];
     const Kernel& kernel = *instruction.kernel;
-    return kernel.access != Access::any && !kernel.prepare && !kernel.scratch && instruction.results.size() == 1 &&
-           simple_dtype(flow_.values[instruction.result()].type.dtype) &&
+    return (kernel.access != Access::any || row_axis_[i]) && !kernel.prepare && !kernel.scratch && instruction.results.size() == 1 &&
+           simple_dtype(result_of(i).type.dtype) &&
            std::all_of(instruction.operands.begin(), instruction.operands.end(),
                        [&](ValueId operand) { return simple_dtype(flow_.values[operand].type.dtype); });
   }
 
+  /// Where the rows of an instruction begin that works on each for itself, if they are known and short.
+  std::optional<std::size_t> row_axis(const Instruction& instruction) const {
+    if (!instruction.kernel->row_axis || instruction.results.size() != 1) return std::nullopt;
+    const Value& operand = flow_.values[instruction.operands[0]];
+    const Value& result = flow_.values[instruction.result()];
+    const auto axis = instruction.kernel->row_axis(std::span(&operand.type, 1), result.type, instruction.attributes);
+    if (!axis || operand.block != 0 || result.block != 0) return std::nullopt;
+    std::int64_t length = 1;
+    for (std::size_t i = *axis; i < operand.type.shape.rank(); ++i) {
+      if (operand.type.shape[i].batch) return std::nullopt;
+      length *= operand.type.shape[i].factor;
+    }
+    const Frame frame{operand.type.shape, 0, axis};
+    const bool by_rows = result.type.shape == frame.shape || frame.has_value_per_row(result.type.shape);
+    return by_rows && length > 0 && length <= kLongestFusedRow ? axis : std::nullopt;
+  }
+
   const Value& result_of(std::size_t i) const { return flow_.values[flow_.instructions[i].result()]; }
-  bool same_extents(std::size_t i, std::size_t k) const {
-    return result_of(i).block == result_of(k).block && result_of(i).type.shape == result_of(k).type.shape;
+  Frame frame_of(std::size_t i) const {
+    const Value& value = row_axis_[i] ? flow_.values[flow_.instructions[i].operands[0]] : result_of(i);
+    return {value.type.shape, value.block, row_axis_[i]};
   }
 
   /// The instruction that computes a value; none for inputs and constants.
@@ -80,8 +131,27 @@ class Grouping {
   }
 
   bool may_merge(std::size_t g, std::size_t i) const {
-    return groups_[g].fusible && !groups_[g].members.empty() && same_extents(groups_[g].members.front(), i) &&
-           groups_[g].members.size() + groups_[i].members.size() <= most_operations && operands_of(g, i) <= most_operands;
+    if (!groups_[g].fusible || groups_[g].members.empty() || groups_[g].members.size() + groups_[i].members.size() > most_operations) return false;
+    const auto frame = Frame::of(groups_[g].frame, groups_[i].frame);
+    return frame && reads_align(*frame, g, i) && operands_of(g, i) <= most_operands;
+  }
+
+  /// True if all that members of one of the groups read of the other lies over the same rows as what they compute.
+  bool reads_align(const Frame& frame, std::size_t g, std::size_t i) const {
+    if (!frame.row_axis) return true;
+    for (const std::size_t group : {g, i})
+      for (const std::size_t member : groups_[group].members)
+        for (const ValueId operand : flow_.instructions[member].operands) {
+          const std::size_t p = producer(operand);
+          if (p == none || (group_of_[p] != g && group_of_[p] != i)) continue;
+          const Shape &read = result_of(p).type.shape, &made = result_of(member).type.shape;
+          if (read == frame.shape) continue;
+          // A value for each row: what computes for rows reads it as it is, what computes for elements sees it spread over the row.
+          const bool spread = !row_axis_[member] && made == frame.shape && (read.rank() == frame.shape.rank() || read.rank() == 0);
+          const bool as_it_is = !row_axis_[member] && made == read;
+          if (!spread && !as_it_is) return false;
+        }
+    return true;
   }
 
   /// How many values two groups read that neither computes.
@@ -140,6 +210,7 @@ class Grouping {
     for (const std::size_t member : groups_[from].members) group_of_[member] = to;
     members.insert(members.end(), groups_[from].members.begin(), groups_[from].members.end());
     std::sort(members.begin(), members.end());
+    groups_[to].frame = *Frame::of(groups_[from].frame, groups_[to].frame);
     groups_[from].members.clear();
   }
 
@@ -147,6 +218,7 @@ class Grouping {
   std::vector<std::vector<Use>> users_;  // by root value
   std::vector<std::size_t> group_of_;    // by instruction
   std::vector<Group> groups_;            // by the instruction whose place they take
+  std::vector<std::optional<std::size_t>> row_axis_;
   std::vector<std::size_t> last_contraction_;
 };
 
@@ -182,8 +254,8 @@ class Fusing {
     const Value& value = flow_.values[operand];
     if (!check_finite_ || value.source != Source::instruction) return false;
     const Instruction& producer = flow_.instructions[old_index_[operand]];
-    const Value& result = flow_.values[flow_.instructions[groups_[g].members.front()].result()];
-    return producer.kernel->contraction && producer.results.size() == 1 && value.block == result.block && value.type.shape == result.type.shape;
+    const Frame& frame = groups_[g].frame;
+    return producer.kernel->contraction && producer.results.size() == 1 && value.block == frame.block && value.type.shape == frame.shape;
   }
 
   Instruction instruction_of(std::size_t g) {
@@ -195,23 +267,39 @@ class Fusing {
     if (members.size() == 1 && (!groups_[g].fusible || !reads_contraction())) return last;
 
     Instruction made{{}, last.label, nullptr, {}, {}, {}};
+    const Frame& frame = groups_[g].frame;
     FusedGroup group;
-    std::map<ValueId, std::uint32_t> operands, computed;
+    if (frame.row_axis) {
+      group.rows = {*frame.row_axis, {}};
+      for (std::size_t i = *frame.row_axis; i < frame.shape.rank(); ++i) group.rows->extents.push_back(frame.shape[i].factor);
+    }
+    // An operand that both elements and rows are computed from is two.
+    std::map<std::pair<ValueId, FusedGroup::Place>, std::uint32_t> operands;
+    std::map<ValueId, std::uint32_t> computed;
+    const auto place_of = [&](ValueId value) { return frame.place_of(flow_.values[value].type.shape); };
+    const auto place_for = [&](const Instruction& instruction) {
+      return instruction.kernel->access == Access::any ? FusedGroup::Place{} : place_of(instruction.result());
+    };
     for (const std::size_t member : members)
       computed.emplace(flow_.instructions[member].result(), static_cast<std::uint32_t>(computed.size()));
-    for (const std::size_t member : members)
-      for (const ValueId operand : flow_.instructions[member].operands)
-        if (!computed.contains(operand) && operands.emplace(operand, static_cast<std::uint32_t>(operands.size())).second) made.operands.push_back(operand);
-    group.operand_count = operands.size();
+    for (const std::size_t member : members) {
+      const Instruction& instruction = flow_.instructions[member];
+      for (const ValueId operand : instruction.operands)
+        if (!computed.contains(operand) && operands.emplace(std::pair(operand, place_for(instruction)), static_cast<std::uint32_t>(operands.size())).second) {
+          made.operands.push_back(operand);
+          group.operands.push_back(place_for(instruction));
+        }
+    }
     for (const std::size_t member : members) {
       const Instruction& instruction = flow_.instructions[member];
       FusedGroup::Reads reads;
       for (const ValueId operand : instruction.operands) {
         const auto inside = computed.find(operand);
-        reads.push_back(inside == computed.end() ? operands.at(operand) : static_cast<std::uint32_t>(operands.size()) + inside->second);
+        reads.push_back(inside == computed.end() ? operands.at({operand, place_for(instruction)})
+                                                 : static_cast<std::uint32_t>(operands.size()) + inside->second);
       }
       const ValueId result = instruction.result();
-      group.operations.push_back({instruction.kernel, instruction.attributes, flow_.values[result].type.dtype, std::move(reads)});
+      group.operations.push_back({instruction.kernel, instruction.attributes, flow_.values[result].type.dtype, std::move(reads), place_of(result)});
       made.op += (made.op.empty() ? "" : "+") + instruction.op;
       const auto& readers = readers_[result];
       if (leaves_[result] || std::any_of(readers.begin(), readers.end(), [&](std::size_t reader) { return reader != g; })) {

@@ -1,4 +1,6 @@
+#include <algorithm>
 #include <numeric>
+#include <optional>
 
 #include "rulegrad/op_attributes.hpp"
 
@@ -23,6 +25,34 @@ Ints reduced_axes(const ReduceAttributes& a, std::size_t rank) {
   Ints all(rank);
   std::iota(all.begin(), all.end(), std::int64_t{0});
   return all;
+}
+
+/// Rows begin where the reduced axes do, if these are the last ones.
+std::optional<std::size_t> first_reduced(std::span<const Type> operands, const Type&, const Attributes& attributes) {
+  const std::size_t rank = operands[0].shape.rank();
+  Ints axes = reduced_axes(attributes.as<ReduceAttributes>(), rank);
+  std::sort(axes.begin(), axes.end());
+  const std::size_t first = rank - axes.size();
+  for (std::size_t i = 0; i < axes.size(); ++i)
+    if (axes[i] != static_cast<std::int64_t>(first + i)) return std::nullopt;
+  return axes.empty() ? std::nullopt : std::optional(first);
+}
+
+/// The same for a sum to the extents of the result.
+std::optional<std::size_t> first_summed(std::span<const Type> operands, const Type& result, const Attributes&) {
+  const Shape &x = operands[0].shape, &y = result.shape;
+  if (x.rank() != y.rank()) return std::nullopt;
+  std::size_t first = 0;
+  while (first < x.rank() && x[first] == y[first]) ++first;
+  for (std::size_t i = first; i < x.rank(); ++i)
+    if (!y[i].is(1)) return std::nullopt;
+  return first == x.rank() ? std::nullopt : std::optional(first);
+}
+
+/// Along the last axis, rows are what is normalised.
+std::optional<std::size_t> last_axis(std::span<const Type> operands, const Type&, const Attributes& attributes) {
+  const std::size_t rank = operands[0].shape.rank();
+  return axis_of(attributes.as<AxisAttributes>().axis, rank) + 1 == rank ? std::optional(rank - 1) : std::nullopt;
 }
 
 bool reduces_outermost(const Attributes& attributes, std::size_t) {
@@ -50,22 +80,22 @@ Kernel along_axis(F function) {
     floating(x.dtype, [&]<class T>(T) { function(x.dims, axis, x.as<T>(), call.result.as<T>()); });
   });
   kernel.in_place = true;
+  kernel.row_axis = last_axis;
   return with_batch_unless(std::move(kernel), along_outermost<AxisAttributes>);
 }
 
 }  // namespace
 
 void bind_reductions(Kernels& all) {
-  for (const auto& [name, op] : reductions)
-    all.set(name, with_batch_unless(simple([op = op](const KernelCall& call) {
-                                      const ConstView& x = call.operands[0];
-                                      const Ints axes =
-                                          reduced_axes(call.attributes.as<ReduceAttributes>(), x.dims.size());
-                                      arithmetic(x.dtype, [&]<class T>(T) {
-                                        reduce(op, x.dims, axes, x.as<T>(), call.result.as<T>());
-                                      });
-                                    }),
-                                    reduces_outermost));
+  for (const auto& [name, op] : reductions) {
+    Kernel kernel = simple([op = op](const KernelCall& call) {
+      const ConstView& x = call.operands[0];
+      const Ints axes = reduced_axes(call.attributes.as<ReduceAttributes>(), x.dims.size());
+      arithmetic(x.dtype, [&]<class T>(T) { reduce(op, x.dims, axes, x.as<T>(), call.result.as<T>()); });
+    });
+    kernel.row_axis = first_reduced;
+    all.set(name, with_batch_unless(std::move(kernel), reduces_outermost));
+  }
   all.set("first_max", with_batch_unless(simple([](const KernelCall& call) {
                                            const ConstView& x = call.operands[0];
                                            const Ints axes = reduced_axes(
@@ -88,6 +118,7 @@ void bind_reductions(Kernels& all) {
   stretched.rows = [](std::span<const Type> operands, const Type& result, const Attributes&) {
     return operands[0].shape.rank() == result.shape.rank() ? Rows{0} : Rows{};
   };
+  stretched.row_axis = first_summed;
   all.set("sum_to", std::move(stretched));
   all.set("softmax", along_axis([](auto... arguments) { softmax(arguments...); }));
   all.set("log_softmax", along_axis([](auto... arguments) { log_softmax(arguments...); }));

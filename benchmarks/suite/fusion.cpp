@@ -1,0 +1,58 @@
+// What stands between contractions, in one call over tiles of the cache and operation by operation.
+#include <functional>
+#include <random>
+#include <string>
+
+#include "rulegrad/build.hpp"
+#include "rulegrad/program.hpp"
+#include "suite.hpp"
+
+namespace rulegrad::benchmarks {
+namespace {
+
+struct Chain {
+  const char* name;
+  Shape shape;
+  std::function<Expr(Expr)> of;
+};
+
+Expr normalised(Expr x) {
+  const Expr d = x - mean(x, {2}, true);
+  return d / sqrt(mean(d * d, {2}, true) + 1e-5);
+}
+
+const Chain& chain(std::size_t k) {
+  static const Chain all[] = {
+      {"elementwise", Shape{B, 64, 56, 56}, [](Expr x) { return relu(x * 0.5 + 1.0) * x - max(x, 0.0) / 3.0; }},
+      {"layer_norm", Shape{B, 197, 768}, [](Expr x) { return normalised(x) * 1.5 + 0.25; }},
+      {"attention_scores", Shape{B, 12, 197, 197}, [](Expr x) { return softmax(x * 0.125 + 0.5, 3) * x; }},
+      {"global_mean", Shape{B, 512, 14, 14}, [](Expr x) { return mean(relu(x) * x, {2, 3}); }},
+  };
+  return all[k];
+}
+
+void run_chain(benchmark::State& state, const Chain& chain, bool fuse) {
+  Graph graph;
+  const Expr x = graph.input("x", {DType::float32, chain.shape}), y = chain.of(x);
+  std::minstd_rand random(1);
+  std::uniform_real_distribution<float> uniform(-1, 1);
+  Tensor values = Tensor::uninitialized(DType::float32, chain.shape.at({.batch = 4}));
+  for (float& v : values.mutable_values<float>()) v = uniform(random);
+  const Program program = Program::compile(std::span(&y, 1), {.check_finite = false, .fuse = fuse});
+  for (auto _ : state) benchmark::DoNotOptimize(program.run({{"x", values}}));
+  state.SetItemsProcessed(state.iterations() * values.size());
+}
+
+}  // namespace
+
+void add_fusion() {
+  for (std::size_t k = 0; k < 4; ++k)
+    for (const bool fuse : {true, false}) {
+      const std::string title = std::string("fusion/") + chain(k).name + (fuse ? "/fused" : "/apart");
+      benchmark::RegisterBenchmark(title.c_str(), [k, fuse](benchmark::State& state) { run_chain(state, chain(k), fuse); })
+          ->UseRealTime()
+          ->Unit(benchmark::kMillisecond);
+    }
+}
+
+}  // namespace rulegrad::benchmarks
