@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Runs the same networks, inputs and methods through rulegrad and its peers, in turns within one run, beside the floor.
 
-usage: compare.py BUILD [--set quick|headline|all] [--networks N,..] [--methods M,..] [--batches B,..] [--threads T,..] [--repeat 7]
-                  [--peers P,..] [--python PEER=PYTHON ..] [--fast] [--costs] [--floors] [--markdown FILE] [--plot FILE.svg] [--json FILE]
+usage: compare.py BUILD [--set quick|headline|documented|all] [--networks N,..] [--methods M,..] [--batches B,..] [--threads T,..] [--repeat 7]
+                  [--peers P,..] [--python PEER=PYTHON ..] [--fast] [--costs] [--floors] [--markdown FILE] [--plot FILE.svg] [--json FILE [--resume]]
 
 BUILD is a build directory of rulegrad. The peers are PyTorch, Zennit, Captum and iNNvestigate, installed apart (pip install torch onnx
 zennit captum; pip install "tensorflow<2.15" innvestigate in an environment of its own); whichever is missing is left out, and the report
@@ -132,7 +132,7 @@ class Comparison:
             programs.append(ours)
             result["program"] = ours.ready
             others = []
-            if self.fast:
+            if self.fast and case.shown:
                 others.append(("rulegrad fast", [*ours.command, "--precision", "fast"]))
             if self.peers[method.peer]:
                 others.append((method.peer, [*self.peer(case), *data, "--threads", str(case.threads)]))
@@ -177,6 +177,20 @@ def chosen(options):
     return cases.product(networks, methods, numbers(options.batches, [1, 8, 32]), numbers(options.threads, [1, cores]))
 
 
+def read_results(options):
+    """Those of a run that was interrupted."""
+    if not options.resume or not options.json or not os.path.exists(options.json):
+        return []
+    with open(options.json) as file:
+        return json.load(file)
+
+
+def write_results(options, results):
+    if options.json:
+        with open(options.json, "w") as file:
+            json.dump(results, file, indent=1)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("build")
@@ -195,7 +209,8 @@ def main():
     parser.add_argument("--directory", help="where networks and inputs are kept for the next run; else they are temporary")
     parser.add_argument("--markdown", help="write the tables there, between its marks if it has them; else to standard output")
     parser.add_argument("--plot", help="write an SVG there")
-    parser.add_argument("--json", help="write every timing there")
+    parser.add_argument("--json", help="write every timing there, after each case")
+    parser.add_argument("--resume", action="store_true", help="take from the JSON file what was measured before")
     options = parser.parse_args()
 
     wanted = options.peers.split(",") if options.peers is not None else list(machine.PROBES)
@@ -211,10 +226,12 @@ def main():
         os.makedirs(directory, exist_ok=True)
         comparison = Comparison(options.build, directory, peers, interpreters, options.repeat)
         comparison.fast = options.fast
+        known = {cases.Case(**result["case"]).same(): result for result in read_results(options)}
         for case in chosen(options):
             try:
-                results.append(comparison.run(case))
+                results.append(known.get(case.same()) or comparison.run(case))
                 print(report.line(results[-1]), file=sys.stderr, flush=True)
+                write_results(options, results)
             except Failed as failed:
                 failures.append(f"{case.title()}: {failed}")
                 print(failures[-1], file=sys.stderr, flush=True)
@@ -232,9 +249,6 @@ def main():
     if options.plot:
         with open(options.plot, "w") as file:
             file.write(report.plot(results))
-    if options.json:
-        with open(options.json, "w") as file:
-            json.dump(results, file, indent=1)
     return 1 if failures else 0
 
 

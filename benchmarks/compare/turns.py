@@ -42,14 +42,15 @@ class Program:
 # A turn of something quick is many runs, so that its caches are warm and the clock is fine enough.
 TURN_MS = 20
 MOST_RUNS = 100
+SLOW_MS = 1000  # so long is one turn to warm up enough
 
 
 def take_turns(programs, rounds):
     """Milliseconds of each program, by its name; one turn of each in every round. Those that fail give the reason instead."""
-    times, runs, failed = {}, {}, {}
+    times, runs, slow, failed = {}, {}, set(), {}
     for turn in range(-2, rounds):
         for program in programs:
-            if program.name in failed:
+            if program.name in failed or (turn == -1 and program.name in slow):
                 continue
             try:
                 ms = program.ask(f"run {runs.get(program.name, 1)}")["ms"]
@@ -59,6 +60,8 @@ def take_turns(programs, rounds):
                 continue
             if turn < 0:  # to warm up
                 runs[program.name] = max(1, min(MOST_RUNS, int(TURN_MS / max(ms, 1e-3))))
+                if ms > SLOW_MS:
+                    slow.add(program.name)
             else:
                 times.setdefault(program.name, []).append(ms)
     return times, failed
