@@ -69,8 +69,7 @@ struct Flow {
 
   /// The constants that instructions and outputs read, each once.
   [[nodiscard]] std::vector<std::shared_ptr<Constant>> constants_read() const;
-  std::size_t fused = 0;
-
+  std::size_t fused = 0;  ///< operations that others' calls compute
 
   /// The value whose memory this one has.
   [[nodiscard]] ValueId root(ValueId value) const {

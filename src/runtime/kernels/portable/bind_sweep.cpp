@@ -2,6 +2,7 @@
 
 #include "runtime/kernels/portable/bind.hpp"
 #include "runtime/kernels/portable/elementwise.hpp"
+#include "runtime/kernels/portable/matmul.hpp"
 
 namespace rulegrad::kernels {
 namespace {
@@ -25,7 +26,12 @@ void run(const SweepDescription& description, const KernelCall& call) {
     const auto& product = description.products[k];
     const ConstView& x = call.operands[product.x];
     const std::int64_t rows = x.dims.empty() ? 1 : count_of(x.dims.first(x.dims.size() - 1));
-    forms[product.function].products.push_back({rows, x.as<T>(), result_of(k).template as<T>()});
+    SweptForm<T>& form = forms[product.function];
+    T* const y = result_of(k).template as<T>();
+    if (rows <= kThin)
+      form.products.push_back({rows, x.as<T>(), depth, 1, y, columns, 1});
+    else  // arithmetic limits it, not reading the weight
+      product_of_function(description.transposed, rows, columns, depth, x.as<T>(), w.as<T>(), form.function, y);
   }
   sweep<T>(description.transposed, columns, depth, w.as<T>(), forms);
   for (std::size_t k = 0; k < description.products.size(); ++k) {

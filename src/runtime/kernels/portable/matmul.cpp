@@ -15,29 +15,7 @@
 namespace rulegrad::kernels {
 namespace {
 
-constexpr std::int64_t kBand = 32;             // rows of the streamed operand that a thread takes at once
-constexpr std::int64_t kDotDepth = 2048;       // of one partial sum, spread over the lanes of a vector
-constexpr std::int64_t kTransposed = 1 << 20;  // values of a thin operand worth transposing
-
-/// Matrices x [rows, depth] and w [columns, depth], both contiguous, to out[i * out_rows + j * out_columns]:
-/// w is streamed once.
-template <class T>
-void thin_dot(std::int64_t rows, std::int64_t columns, std::int64_t depth, const T* x, const T* w, T* out,
-              std::int64_t out_rows, std::int64_t out_columns, bool accumulate) {
-  const MicroKernels<T>& kernels = micro_kernels<T>();
-  // A band of rows of w at a time, so that a piece of x serves all of them while it is near.
-  parallel_chunks(columns, kBand, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t p = 0; p < depth; p += kDotDepth)
-      for (std::int64_t j = begin; j < end; j += kDotBlock)
-        for (std::int64_t i = 0; i < rows; i += kDotBlock) {
-          const std::int64_t height = std::min<std::int64_t>(kDotBlock, rows - i);
-          const std::int64_t width = std::min<std::int64_t>(kDotBlock, end - j);
-          kernels.dot[height - 1][width - 1](std::min(kDotDepth, depth - p), x + i * depth + p, depth,
-                                             w + j * depth + p, depth, out + i * out_rows + j * out_columns,
-                                             out_rows, out_columns, accumulate || p > 0);
-        }
-  });
-}
+constexpr std::int64_t kSmall = 1 << 20;  // values of a thin operand that stay near
 
 /// Products op(a) op(b) [m, n] over a depth of k, one for each pair of offsets of its operands.
 template <class T>
@@ -47,7 +25,6 @@ struct Products {
   const T* a;
   const T* b;
   T* c;
-  bool accumulate;
   std::vector<std::int64_t> a_offset{0}, b_offset{0};
   const ElementFunction<T>* function = nullptr;  ///< of b
 
@@ -71,7 +48,7 @@ void by_blas(const Products<T>& p) {
                       p.b + p.b_offset[static_cast<std::size_t>(product)] + (p.transpose_b ? j * p.k : j);
                   blas_gemm(p.transpose_a, p.transpose_b, std::min(tile_m, p.m - i),
                             std::min(tile_n, p.n - j), p.k, a, p.transpose_a ? p.m : p.k, b,
-                            p.transpose_b ? p.k : p.n, p.accumulate ? T(1) : T(0),
+                            p.transpose_b ? p.k : p.n, T(0),
                             p.c + product * p.m * p.n + i * p.n + j, p.n);
                 });
 }
@@ -117,31 +94,26 @@ void by_tiles(const Products<T>& p) {
         for (std::int64_t r = r0; r < r1; ++r) {
           const T* const from = tile + (r - r0) * stride;
           T* const to = p.c + (product * p.m + r) * p.n + c0;
-          for (std::int64_t c = 0; c < c1 - c0; ++c) to[c] = p.accumulate ? to[c] + from[c] : from[c];
+          std::copy_n(from, c1 - c0, to);
         }
       });
 }
 
-/// A product whose cost is reading one operand: true when a streaming kernel did it.
+/// A product whose cost is reading one operand: true when that was swept past the other.
 template <class T>
 bool by_streaming(const Products<T>& p) {
   if (p.count() != 1 || p.transpose_a) return false;
   const T* const a = p.a + p.a_offset[0];
   const T* const b = p.b + p.b_offset[0];
-  if (p.m <= kThin && p.n > p.m && !p.accumulate) {
-    const SweptForm<T> form{nullptr, {{p.m, a, p.c}}};
+  if (p.m <= kThin && p.n > p.m) {
+    const SweptForm<T> form{nullptr, {{p.m, a, p.k, 1, p.c, p.n, 1}}};
     sweep<T>(p.transpose_b, p.n, p.k, b, {&form, 1});
     return true;
   }
-  if (p.n > kThin || p.n * p.k > kTransposed) return false;
-  const T* columns = b;
-  if (!p.transpose_b && p.n > 1) {
-    T* const copy = reinterpret_cast<T*>(thread_scratch(static_cast<std::size_t>(p.n * p.k) * sizeof(T)));
-    for (std::int64_t j = 0; j < p.n; ++j)
-      for (std::int64_t q = 0; q < p.k; ++q) copy[j * p.k + q] = b[q * p.n + j];
-    columns = copy;
-  }
-  thin_dot(p.n, p.m, p.k, columns, a, p.c, 1, p.n, p.accumulate);
+  if (p.n > kThin || p.n * p.k > kSmall) return false;
+  // The same product the other way: columns of b and c are the rows that a is swept past.
+  const SweptForm<T> form{nullptr, {{p.n, b, p.transpose_b ? p.k : 1, p.transpose_b ? 1 : p.n, p.c, 1, p.n}}};
+  sweep<T>(true, p.m, p.k, a, {&form, 1});
   return true;
 }
 
@@ -151,7 +123,7 @@ template <class T>
 void run(const Products<T>& p) {
   if (p.count() * p.m * p.n == 0) return;
   if (p.k == 0) {
-    if (!p.accumulate) std::fill_n(p.c, p.count() * p.m * p.n, T(0));
+    std::fill_n(p.c, p.count() * p.m * p.n, T(0));
   } else if (!by_streaming(p)) {
     if (p.transpose_a)
       by_blas(p);
@@ -163,15 +135,8 @@ void run(const Products<T>& p) {
 }  // namespace
 
 template <class T>
-void gemm(bool transpose_a, bool transpose_b, std::int64_t m, std::int64_t n, std::int64_t k, const T* a,
-          const T* b, T* c, bool accumulate) {
-  run(Products<T>{transpose_a, transpose_b, m, n, k, a, b, c, accumulate});
-}
-
-template <class T>
-void gemm_of_function(bool transpose_b, std::int64_t m, std::int64_t n, std::int64_t k, const T* a, const T* b, const ElementFunction<T>* f,
-                      T* c) {
-  Products<T> p{false, transpose_b, m, n, k, a, b, c, false};
+void product_of_function(bool transpose_b, std::int64_t m, std::int64_t n, std::int64_t k, const T* a, const T* b, const ElementFunction<T>* f, T* c) {
+  Products<T> p{false, transpose_b, m, n, k, a, b, c};
   p.function = f;
   if (f == nullptr)
     run(p);
@@ -185,7 +150,7 @@ void matmul(DimsView a_dims, const T* a, bool transpose_a, DimsView b_dims, cons
   if (a_dims.empty() || b_dims.empty()) throw Error(ErrorCode::shape, "[matmul] an operand has no axes");
   const bool row = a_dims.size() == 1, column = b_dims.size() == 1;
   const std::size_t ra = a_dims.size(), rb = b_dims.size();
-  Products<T> p{!row && transpose_a, !column && transpose_b, 1, 1, a_dims[ra - 1], a, b, y, false, {}, {}};
+  Products<T> p{!row && transpose_a, !column && transpose_b, 1, 1, a_dims[ra - 1], a, b, y, {}, {}};
   if (!row) {
     p.m = a_dims[p.transpose_a ? ra - 1 : ra - 2];
     p.k = a_dims[p.transpose_a ? ra - 2 : ra - 1];
@@ -210,14 +175,8 @@ void matmul(DimsView a_dims, const T* a, bool transpose_a, DimsView b_dims, cons
   run(p);
 }
 
-template void gemm(bool, bool, std::int64_t, std::int64_t, std::int64_t, const float*, const float*, float*,
-                   bool);
-template void gemm(bool, bool, std::int64_t, std::int64_t, std::int64_t, const double*, const double*,
-                   double*, bool);
-template void gemm_of_function(bool, std::int64_t, std::int64_t, std::int64_t, const float*, const float*, const ElementFunction<float>*,
-                               float*);
-template void gemm_of_function(bool, std::int64_t, std::int64_t, std::int64_t, const double*, const double*, const ElementFunction<double>*,
-                               double*);
+template void product_of_function(bool, std::int64_t, std::int64_t, std::int64_t, const float*, const float*, const ElementFunction<float>*, float*);
+template void product_of_function(bool, std::int64_t, std::int64_t, std::int64_t, const double*, const double*, const ElementFunction<double>*, double*);
 template void matmul(DimsView, const float*, bool, DimsView, const float*, bool, DimsView, float*);
 template void matmul(DimsView, const double*, bool, DimsView, const double*, bool, DimsView, double*);
 

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "runtime/kernels/portable/matmul.hpp"
 #include "runtime/kernels/portable/micro_kernel.hpp"
 #include "runtime/kernels/portable/parallel.hpp"
 #include "runtime/kernels/portable/scratch.hpp"
@@ -39,10 +38,45 @@ Piece<T> applied(const ElementFunction<T>* function, const T* w, std::int64_t st
   return {room, width};
 }
 
+/// Elements [begin, begin + width) of row i of y.
+template <class T>
+void store(const SweptProduct<T>& product, std::int64_t i, std::int64_t begin, std::int64_t width, const T* from) {
+  T* const to = product.y + i * product.y_row + begin * product.y_column;
+  if (product.y_column == 1)
+    std::copy_n(from, width, to);
+  else
+    for (std::int64_t c = 0; c < width; ++c) to[c * product.y_column] = from[c];
+}
+
+/// Products whose rows of x are contiguous; copies are made of those that are not.
+template <class T>
+std::vector<SweptForm<T>> with_rows_of_x(std::int64_t depth, std::span<const SweptForm<T>> forms) {
+  std::vector<SweptForm<T>> result(forms.begin(), forms.end());
+  std::int64_t copied = 0;
+  const auto each_apart = [&](const auto& body) {
+    for (SweptForm<T>& form : result)
+      for (SweptProduct<T>& product : form.products)
+        if (product.x_column != 1) body(product);
+  };
+  each_apart([&](const SweptProduct<T>& product) { copied += product.rows * depth; });
+  if (copied == 0) return result;
+  T* copy = reinterpret_cast<T*>(shared_scratch(static_cast<std::size_t>(copied) * sizeof(T)));
+  each_apart([&](SweptProduct<T>& product) {
+    for (std::int64_t i = 0; i < product.rows; ++i)
+      for (std::int64_t p = 0; p < depth; ++p) copy[i * depth + p] = product.x[i * product.x_row + p * product.x_column];
+    product.x = copy;
+    product.x_row = depth;
+    product.x_column = 1;
+    copy += product.rows * depth;
+  });
+  return result;
+}
+
 /// The weight is [columns, depth]; each product has few rows.
 template <class T>
-void few_by_rows(std::int64_t columns, std::int64_t depth, const T* w, std::span<const SweptForm<T>> forms) {
+void few_by_rows(std::int64_t columns, std::int64_t depth, const T* w, std::span<const SweptForm<T>> given) {
   const MicroKernels<T>& kernels = micro_kernels<T>();
+  const std::vector<SweptForm<T>> forms = with_rows_of_x(depth, given);
   // A band of rows at a time, so that a piece of x serves all of them while it is near.
   parallel_chunks(columns, kBand, [&](std::int64_t begin, std::int64_t end) {
     T* const room = reinterpret_cast<T*>(thread_scratch(static_cast<std::size_t>(kDotBlock * kFewDepth) * sizeof(T)));
@@ -55,8 +89,8 @@ void few_by_rows(std::int64_t columns, std::int64_t depth, const T* w, std::span
           for (const SweptProduct<T>& product : form.products)
             for (std::int64_t i = 0; i < product.rows; i += kDotBlock) {
               const std::int64_t height = std::min<std::int64_t>(kDotBlock, product.rows - i);
-              kernels.dot[height - 1][width - 1](length, product.x + i * depth + p, depth, piece.data, piece.stride,
-                                                 product.y + i * columns + j, columns, 1, p > 0);
+              kernels.dot[height - 1][width - 1](length, product.x + i * product.x_row + p, product.x_row, piece.data, piece.stride,
+                                                 product.y + i * product.y_row + j * product.y_column, product.y_row, product.y_column, p > 0);
             }
         }
       }
@@ -64,9 +98,9 @@ void few_by_rows(std::int64_t columns, std::int64_t depth, const T* w, std::span
   });
 }
 
-/// x [rows, depth] in panels of `panel` rows, each of them transposed: [depth, panel], rows of zeros added to whole vectors.
+/// x in panels of `panel` rows, each of them transposed: [depth, panel], rows of zeros added to whole vectors.
 template <class T>
-void transpose_to_panels(std::int64_t rows, std::int64_t padded, std::int64_t depth, std::int64_t panel, const T* x, T* panels) {
+void transpose_to_panels(const SweptProduct<T>& product, std::int64_t padded, std::int64_t depth, std::int64_t panel, T* panels) {
   constexpr std::int64_t line = 16, chunk = 16 * line;  // a cache line of each row of x at a time
   parallel_chunks(depth, chunk, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t r = 0; r < padded; r += panel) {
@@ -74,7 +108,7 @@ void transpose_to_panels(std::int64_t rows, std::int64_t padded, std::int64_t de
       T* const to = panels + r * depth;
       for (std::int64_t p = begin; p < end; p += line)
         for (std::int64_t i = 0; i < width; ++i)
-          for (std::int64_t q = p; q < std::min(p + line, end); ++q) to[q * width + i] = r + i < rows ? x[(r + i) * depth + q] : T(0);
+          for (std::int64_t q = p; q < std::min(p + line, end); ++q) to[q * width + i] = r + i < product.rows ? product.x[(r + i) * product.x_row + q * product.x_column] : T(0);
     }
   });
 }
@@ -92,7 +126,7 @@ void many_by_rows(std::int64_t columns, std::int64_t depth, const T* w, std::spa
   std::int64_t first = 0;
   for (const SweptForm<T>& form : forms)
     for (const SweptProduct<T>& product : form.products) {
-      transpose_to_panels(product.rows, padded(product.rows), depth, panel, product.x, panels + first * depth);
+      transpose_to_panels(product, padded(product.rows), depth, panel, panels + first * depth);
       first += padded(product.rows);
     }
   parallel_chunks(columns, kBand, [&](std::int64_t begin, std::int64_t end) {
@@ -124,7 +158,7 @@ void many_by_rows(std::int64_t columns, std::int64_t depth, const T* w, std::spa
     for (const SweptForm<T>& form : forms)
       for (const SweptProduct<T>& product : form.products) {
         for (std::int64_t i = 0; i < product.rows; ++i)
-          for (std::int64_t j = begin; j < end; ++j) product.y[i * columns + j] = sum[(j - begin) * all_rows + i];
+          for (std::int64_t j = begin; j < end; ++j) product.y[i * product.y_row + j * product.y_column] = sum[(j - begin) * all_rows + i];
         sum += padded(product.rows);
       }
   });
@@ -132,8 +166,9 @@ void many_by_rows(std::int64_t columns, std::int64_t depth, const T* w, std::spa
 
 /// The weight is [depth, columns], taken in strips of columns.
 template <class T>
-void by_strips(std::int64_t columns, std::int64_t depth, const T* w, std::span<const SweptForm<T>> forms) {
+void by_strips(std::int64_t columns, std::int64_t depth, const T* w, std::span<const SweptForm<T>> given) {
   const MicroKernels<T>& kernels = micro_kernels<T>();
+  const std::vector<SweptForm<T>> forms = with_rows_of_x(depth, given);
   const std::int64_t lanes = kernels.lanes, panel = kernels.panel();
   std::int64_t all_rows = 0;
   for (const SweptForm<T>& form : forms)
@@ -162,7 +197,7 @@ void by_strips(std::int64_t columns, std::int64_t depth, const T* w, std::span<c
           for (const SweptProduct<T>& product : form.products)
             for (std::int64_t i = 0; i < product.rows; i += kernels.max_rows) {
               const std::int64_t height = std::min<std::int64_t>(kernels.max_rows, product.rows - i);
-              kernels.at(height, used / lanes)(steps, product.x + i * depth + p, depth, right, c < whole ? piece.stride : lanes, to, padded, p > 0);
+              kernels.at(height, used / lanes)(steps, product.x + i * product.x_row + p, product.x_row, right, c < whole ? piece.stride : lanes, to, padded, p > 0);
               to += height * padded;
             }
         }
@@ -172,7 +207,7 @@ void by_strips(std::int64_t columns, std::int64_t depth, const T* w, std::span<c
     const T* sum = sums;
     for (const SweptForm<T>& form : forms)
       for (const SweptProduct<T>& product : form.products)
-        for (std::int64_t i = 0; i < product.rows; ++i, sum += padded) std::copy_n(sum, width, product.y + i * columns + begin);
+        for (std::int64_t i = 0; i < product.rows; ++i, sum += padded) store(product, i, begin, width, sum);
   });
 }
 
@@ -186,12 +221,12 @@ void sweep(bool transposed, std::int64_t columns, std::int64_t depth, const T* w
     SweptForm<T> some_few{form.function, {}}, some_many{form.function, {}};
     for (const SweptProduct<T>& product : form.products) {
       if (product.rows * columns == 0) continue;
-      if (depth == 0)
-        std::fill_n(product.y, product.rows * columns, T(0));
-      else if (product.rows > kThin)
-        gemm_of_function(transposed, product.rows, columns, depth, product.x, w, form.function, product.y);
-      else
+      if (depth == 0) {
+        const std::vector<T> zeros(static_cast<std::size_t>(columns));
+        for (std::int64_t i = 0; i < product.rows; ++i) store(product, i, 0, columns, zeros.data());
+      } else {
         (transposed && product.rows <= kFew ? some_few : some_many).products.push_back(product);
+      }
     }
     if (!some_few.products.empty()) few.push_back(std::move(some_few));
     if (!some_many.products.empty()) many.push_back(std::move(some_many));

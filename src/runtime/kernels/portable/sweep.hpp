@@ -14,13 +14,16 @@ inline constexpr std::int64_t kThin = 32;
 template <class T>
 using ElementFunction = std::function<void(std::int64_t count, const T* in, T* out)>;
 
-/// y [rows, columns] = x [rows, depth] times f(w), and the same for other x.
+/// y [rows, columns] = x [rows, depth] times f(w). The elements of both may lie apart, in either direction.
 template <class T>
 struct SweptProduct {
-  std::int64_t rows;
+  std::int64_t rows;  ///< at most kThin
   const T* x;
+  std::int64_t x_row, x_column;  ///< how far the next row, the next element of a row is
   T* y;
+  std::int64_t y_row, y_column;
 };
+/// Those with one function of the weight.
 template <class T>
 struct SweptForm {
   const ElementFunction<T>* function = nullptr;  ///< null: the weight as it is
@@ -29,8 +32,7 @@ struct SweptForm {
 
 /// All products with functions of one weight while it is read once, contiguous: [columns, depth] where it is `transposed`,
 /// [depth, columns] otherwise. The functions are applied to pieces of the weight while they are near. The bits of a product
-/// depend neither on the others nor on the number of threads, and are those of a product with f(w). Those with more than kThin
-/// rows are computed one by one, function included.
+/// depend neither on the others nor on the number of threads, and are those of a product with f(w).
 template <class T>
 void sweep(bool transposed, std::int64_t columns, std::int64_t depth, const T* w, std::span<const SweptForm<T>> forms);
 
