@@ -179,7 +179,7 @@ def chosen(options):
 
 def read_results(options):
     """Those of a run that was interrupted."""
-    if not options.resume or not options.json or not os.path.exists(options.json):
+    if not options.resume or not os.path.exists(options.json):
         return []
     with open(options.json) as file:
         return json.load(file)
@@ -212,6 +212,8 @@ def main():
     parser.add_argument("--json", help="write every timing there, after each case")
     parser.add_argument("--resume", action="store_true", help="take from the JSON file what was measured before")
     options = parser.parse_args()
+    if options.resume and not options.json:
+        parser.error("--resume takes up the results of an earlier run: name its file with --json")
 
     wanted = options.peers.split(",") if options.peers is not None else list(machine.PROBES)
     interpreters = dict(word.split("=", 1) for word in options.python)
@@ -226,10 +228,10 @@ def main():
         os.makedirs(directory, exist_ok=True)
         comparison = Comparison(options.build, directory, peers, interpreters, options.repeat)
         comparison.fast = options.fast
-        known = {cases.Case(**result["case"]).same(): result for result in read_results(options)}
+        known = {cases.Case(**result["case"]): result for result in read_results(options)}
         for case in chosen(options):
             try:
-                results.append(known.get(case.same()) or comparison.run(case))
+                results.append(known.get(case) or comparison.run(case))
                 print(report.line(results[-1]), file=sys.stderr, flush=True)
                 write_results(options, results)
             except Failed as failed:

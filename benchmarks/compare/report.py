@@ -133,7 +133,7 @@ LEFT, WIDTH, ROW, TOP = 430, 520, 30, 56
 
 def plot(results):
     """How many times as long as the floor, or without floors, as rulegrad: a pair of bars for each case."""
-    shown = [r for r in results if peer_of(r) and r["case"]["shown"]]
+    shown = [r for r in results if peer_of(r) and cases.Case(**r["case"]).shown]
     base = {id(r): middle(r, "floor" if "floor" in r["ms"] else "rulegrad") for r in shown}
     ratios = [(r, middle(r, "rulegrad") / base[id(r)], middle(r, peer_of(r)) / base[id(r)]) for r in shown]
     end = max([4.0] + [max(a, b) for _, a, b in ratios])

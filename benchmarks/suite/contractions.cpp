@@ -1,8 +1,8 @@
-#include <random>
 #include <string>
 
 #include "rulegrad/build.hpp"
 #include "rulegrad/program.hpp"
+#include "networks.hpp"
 #include "suite.hpp"
 
 namespace rulegrad::benchmarks {
@@ -19,14 +19,6 @@ constexpr Layer layers[] = {
     {"resnet50.conv1", 3, 224, 64, 7, 2, 1},     {"resnet50.conv2_c", 64, 56, 256, 1, 1, 1},    {"resnet50.conv5_b", 512, 7, 512, 3, 1, 1},
     {"mobilenetv2.depthwise", 144, 56, 144, 3, 1, 144}, {"mobilenetv2.strided", 96, 112, 96, 3, 2, 96}, {"lenet.conv2", 6, 14, 16, 5, 1, 1},
 };
-
-Tensor random_tensor(Dims dims) {
-  static std::minstd_rand random(1);
-  std::uniform_real_distribution<float> uniform(-1, 1);
-  Tensor values = Tensor::uninitialized(DType::float32, std::move(dims));
-  for (float& v : values.mutable_values<float>()) v = uniform(random);
-  return values;
-}
 
 /// `macs`: products of one run.
 void run(benchmark::State& state, Expr result, const Inputs& inputs, double macs) {

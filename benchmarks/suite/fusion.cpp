@@ -1,10 +1,11 @@
 // What stands between contractions, in one call over tiles of the cache and operation by operation.
 #include <functional>
-#include <random>
 #include <string>
+#include <vector>
 
 #include "rulegrad/build.hpp"
 #include "rulegrad/program.hpp"
+#include "networks.hpp"
 #include "suite.hpp"
 
 namespace rulegrad::benchmarks {
@@ -21,23 +22,20 @@ Expr normalised(Expr x) {
   return d / sqrt(mean(d * d, {2}, true) + 1e-5);
 }
 
-const Chain& chain(std::size_t k) {
-  static const Chain all[] = {
+const std::vector<Chain>& chains() {
+  static const std::vector<Chain> all{
       {"elementwise", Shape{B, 64, 56, 56}, [](Expr x) { return relu(x * 0.5 + 1.0) * x - max(x, 0.0) / 3.0; }},
       {"layer_norm", Shape{B, 197, 768}, [](Expr x) { return normalised(x) * 1.5 + 0.25; }},
       {"attention_scores", Shape{B, 12, 197, 197}, [](Expr x) { return softmax(x * 0.125 + 0.5, 3) * x; }},
       {"global_mean", Shape{B, 512, 14, 14}, [](Expr x) { return mean(relu(x) * x, {2, 3}); }},
   };
-  return all[k];
+  return all;
 }
 
 void run_chain(benchmark::State& state, const Chain& chain, bool fuse) {
   Graph graph;
   const Expr x = graph.input("x", {DType::float32, chain.shape}), y = chain.of(x);
-  std::minstd_rand random(1);
-  std::uniform_real_distribution<float> uniform(-1, 1);
-  Tensor values = Tensor::uninitialized(DType::float32, chain.shape.at({.batch = 4}));
-  for (float& v : values.mutable_values<float>()) v = uniform(random);
+  const Tensor values = random_tensor(chain.shape.at({.batch = 4}));
   const Program program = Program::compile(std::span(&y, 1), {.check_finite = false, .fuse = fuse});
   for (auto _ : state) benchmark::DoNotOptimize(program.run({{"x", values}}));
   state.SetItemsProcessed(state.iterations() * values.size());
@@ -46,10 +44,10 @@ void run_chain(benchmark::State& state, const Chain& chain, bool fuse) {
 }  // namespace
 
 void add_fusion() {
-  for (std::size_t k = 0; k < 4; ++k)
+  for (const Chain& chain : chains())
     for (const bool fuse : {true, false}) {
-      const std::string title = std::string("fusion/") + chain(k).name + (fuse ? "/fused" : "/apart");
-      benchmark::RegisterBenchmark(title.c_str(), [k, fuse](benchmark::State& state) { run_chain(state, chain(k), fuse); })
+      const std::string title = std::string("fusion/") + chain.name + (fuse ? "/fused" : "/apart");
+      benchmark::RegisterBenchmark(title.c_str(), [&chain, fuse](benchmark::State& state) { run_chain(state, chain, fuse); })
           ->UseRealTime()
           ->Unit(benchmark::kMillisecond);
     }

@@ -39,6 +39,14 @@ Model deep(std::size_t nodes) {
   return network.finish(x);
 }
 
+Tensor random_tensor(Dims dims) {
+  static std::minstd_rand random(1);
+  std::uniform_real_distribution<float> uniform(-1, 1);
+  Tensor values = Tensor::uninitialized(DType::float32, std::move(dims));
+  for (float& v : values.mutable_values<float>()) v = uniform(random);
+  return values;
+}
+
 Tensor random_input(const Model& model, std::int64_t batch) {
   std::minstd_rand random(2);
   std::normal_distribution<float> normal;

@@ -16,6 +16,8 @@ namespace rulegrad::benchmarks {
 /// Blocks of a dense layer of 8 units with weights of its own, a ReLU, a tanh, a sigmoid and a sum; `nodes` operations.
 [[nodiscard]] Model deep(std::size_t nodes);
 
+/// Values between -1 and 1.
+[[nodiscard]] Tensor random_tensor(Dims dims);
 /// Standard normal values for a model's only input.
 [[nodiscard]] Tensor random_input(const Model& model, std::int64_t batch);
 

@@ -37,11 +37,11 @@ struct Frame {
   /// The frame of two groups that become one, if there is one.
   [[nodiscard]] static std::optional<Frame> of(const Frame& a, const Frame& b) {
     if (a.block != b.block) return std::nullopt;
-    if (a.shape == b.shape && (a.row_axis == b.row_axis || !b.row_axis)) return a;
-    if (a.shape == b.shape && !a.row_axis) return b;
-    if (!b.row_axis && a.has_value_per_row(b.shape)) return a;
-    if (!a.row_axis && b.has_value_per_row(a.shape)) return b;
-    return std::nullopt;
+    const auto holds = [](const Frame& frame, const Frame& other) {
+      if (frame.shape == other.shape) return !other.row_axis || other.row_axis == frame.row_axis;
+      return !other.row_axis && frame.has_value_per_row(other.shape);
+    };
+    return holds(a, b) ? std::optional(a) : holds(b, a) ? std::optional(b) : std::nullopt;
   }
 };
 

@@ -120,7 +120,6 @@ class FusedCall::Tiles {
   }
 
  private:
-
   struct Free {
     void operator()(std::byte* p) const { ::operator delete[](p, std::align_val_t{alignment}); }
   };
@@ -129,22 +128,13 @@ class FusedCall::Tiles {
   /// Of a row.
   std::int64_t elements(FusedGroup::Place place) const { return place.per_row ? 1 : fused_.row_size_; }
 
-  /// The extents of tiles by place: of all elements, and of a value for each row with 0, 1, ... more axes. Those before the rows become
-  /// one axis and as many of extent 1 as there were more.
+  /// The extents of tiles by place: of all elements, and of a value for each row by its rank. The axes before the rows become one
+  /// and others of extent 1.
   void make_dims() {
-    if (!group_.rows) {
-      dims_ = {{0}};
-      return;
-    }
-    const Dims leading(group_.rows->axes, 1);
-    for (std::size_t more = 0; more <= group_.rows->extents.size() + 1; ++more) {
-      Dims dims = leading;
-      if (more == 0)
-        dims.insert(dims.end(), group_.rows->extents.begin(), group_.rows->extents.end());
-      else
-        dims.insert(dims.end(), more - 1, 1);
-      dims_.push_back(std::move(dims));
-    }
+    const Dims leading = group_.rows ? Dims(group_.rows->axes, 1) : Dims{1};
+    dims_.push_back(fused_.dims_of(leading, {}));
+    if (!group_.rows) return;
+    for (std::size_t more = 0; more <= group_.rows->extents.size(); ++more) dims_.push_back(fused_.dims_of(leading, {true, leading.size() + more}));
   }
   DimsView tile_dims(FusedGroup::Place place) const { return dims_[place.per_row ? place.rank - group_.rows->axes + 1 : 0]; }
 
@@ -201,7 +191,7 @@ FusedCall::FusedCall(std::shared_ptr<const FusedGroup> group, const KernelCall& 
   for (std::size_t k = 0; k < group_->operands.size(); ++k) {
     const ConstView& operand = shapes.operands[k];
     dims_.emplace_back(operand.dims.begin(), operand.dims.end());
-    targets_.push_back(dims_of(group_->operands[k]));
+    targets_.push_back(dims_of(leading_, group_->operands[k]));
     // What reads an operand element by element needs one for each.
     const bool numbers_do = std::all_of(group_->operations.begin(), group_->operations.end(), [&](const FusedGroup::Operation& operation) {
       return operation.kernel->access == Access::broadcast || std::find(operation.reads.begin(), operation.reads.end(), k) == operation.reads.end();
@@ -212,14 +202,13 @@ FusedCall::FusedCall(std::shared_ptr<const FusedGroup> group, const KernelCall& 
   place_results();
 }
 
-/// The extents of a value that lies there.
-Dims FusedCall::dims_of(FusedGroup::Place place) const {
-  Dims dims = leading_;
+/// The extents of a value that lies there, with those before the rows.
+Dims FusedCall::dims_of(Dims leading, FusedGroup::Place place) const {
   if (place.per_row)
-    dims.resize(place.rank, 1);
+    leading.resize(place.rank, 1);
   else if (group_->rows)
-    dims.insert(dims.end(), group_->rows->extents.begin(), group_->rows->extents.end());
-  return dims;
+    leading.insert(leading.end(), group_->rows->extents.begin(), group_->rows->extents.end());
+  return leading;
 }
 
 /// Tiles of the cache are used again as soon as nothing of the group reads them.

@@ -49,8 +49,8 @@ struct NonFiniteOperand {
 };
 
 /// A group made ready for operands of given extents: it goes over all of them in tiles that stay in the nearest cache, of whole rows
-/// where there are such, and calls the kernel of each operation for a tile. What only operations of the group read is never written to memory. The bits are those of
-/// the operations one by one.
+/// where there are such, and calls the kernel of each operation for a tile. What only operations of the group read is never written to
+/// memory. The bits are those of the operations one by one.
 class FusedCall {
  public:
   /// Data pointers of `shapes` may be null.
@@ -62,7 +62,7 @@ class FusedCall {
   /// How an operand is spread over the extents of what reads it.
   enum class Form : std::uint8_t { whole, number, spread };
 
-  [[nodiscard]] Dims dims_of(FusedGroup::Place place) const;
+  [[nodiscard]] Dims dims_of(Dims leading, FusedGroup::Place place) const;
   void place_results();
 
   std::shared_ptr<const FusedGroup> group_;

@@ -91,6 +91,20 @@ TEST_CASE("a one-axis operand is a row or a column") {
   }
 }
 
+TEST_CASE("products of one row or column to many agree with plain loops, and over no depth are 0") {
+  for (const std::int64_t m : {1, 20, 40})
+    for (const std::int64_t n : {1, 20, 40})
+      for (const bool ta : {false, true})
+        for (const bool tb : {false, true}) {
+          const std::int64_t k = 300;
+          const auto a = oracle::normal({m, k}, 1), b = oracle::normal({k, n}, 2);
+          const auto want = oracle::matmul({m, k}, a, {k, n}, b, {m, n});
+          const auto c = run<double>({{m, k}, {k, n}, {m, n}}, a, ta, b, tb);
+          for (std::size_t i = 0; i < c.size(); ++i) REQUIRE(c[i] == doctest::Approx(want[i]));
+          CHECK(run<double>({{m, 0}, {0, n}, {m, n}}, {}, ta, {}, tb) == Values(c.size(), 0.0));
+        }
+}
+
 TEST_CASE("rows of a product keep their bits whatever other rows are computed with them") {
   const std::int64_t depth = 700, columns = 90;
   const auto a = oracle::as<float>(oracle::normal({64, depth}, 1)), b = oracle::as<float>(oracle::normal({depth, columns}, 2));

@@ -5,6 +5,7 @@
 
 #include "rulegrad/program.hpp"
 
+#include "runtime/random_tensor.hpp"
 #include "runtime/toy_operators.hpp"
 
 using namespace rulegrad;
@@ -14,13 +15,6 @@ namespace {
 const toy::Toys& toys() {
   static const toy::Toys all;
   return all;
-}
-
-Tensor random_tensor(std::mt19937& random, Dims dims) {
-  std::uniform_real_distribution<float> next(-1, 1);
-  Tensor result(DType::float32, std::move(dims));
-  for (float& value : result.mutable_values<float>()) value = next(random);
-  return result;
 }
 
 /// A DAG over three inputs (one of them sampled, maybe), constants, and every kind of kernel; all nodes but

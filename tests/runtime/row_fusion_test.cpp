@@ -14,16 +14,11 @@
 #include "rulegrad/operators.hpp"
 #include "rulegrad/program.hpp"
 
+#include "runtime/random_tensor.hpp"
+
 using namespace rulegrad;
 
 namespace {
-
-Tensor random_tensor(std::mt19937& random, Dims dims) {
-  std::uniform_real_distribution<float> next(-1, 1);
-  Tensor result(DType::float32, std::move(dims));
-  for (float& value : result.mutable_values<float>()) value = next(random);
-  return result;
-}
 
 /// Operations of the kernel calls of a run, in order.
 std::vector<std::string> calls(const std::vector<Expr>& outputs, const Inputs& inputs) {

@@ -1,4 +1,3 @@
-#include <algorithm>
 #include <numeric>
 #include <optional>
 
@@ -30,12 +29,9 @@ Ints reduced_axes(const ReduceAttributes& a, std::size_t rank) {
 /// Rows begin where the reduced axes do, if these are the last ones.
 std::optional<std::size_t> first_reduced(std::span<const Type> operands, const Type&, const Attributes& attributes) {
   const std::size_t rank = operands[0].shape.rank();
-  Ints axes = reduced_axes(attributes.as<ReduceAttributes>(), rank);
-  std::sort(axes.begin(), axes.end());
+  const Ints axes = reduced_axes(attributes.as<ReduceAttributes>(), rank);  // ascending
   const std::size_t first = rank - axes.size();
-  for (std::size_t i = 0; i < axes.size(); ++i)
-    if (axes[i] != static_cast<std::int64_t>(first + i)) return std::nullopt;
-  return axes.empty() ? std::nullopt : std::optional(first);
+  return axes.empty() || axes[0] != static_cast<std::int64_t>(first) ? std::nullopt : std::optional(first);
 }
 
 /// The same for a sum to the extents of the result.

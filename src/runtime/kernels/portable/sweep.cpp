@@ -25,6 +25,9 @@ void prefetch(std::int64_t rows, std::int64_t width, const T* data, std::int64_t
     for (std::int64_t c = 0; c < width; c += line) __builtin_prefetch(data + r * stride + c, 0, 2);
 }
 
+/// `count` up to whole vectors.
+std::int64_t padded_to(std::int64_t lanes, std::int64_t count) { return (count + lanes - 1) / lanes * lanes; }
+
 /// Where a piece of the weight lies after the function: in its place, or in `room`.
 template <class T>
 struct Piece {
@@ -48,18 +51,17 @@ void store(const SweptProduct<T>& product, std::int64_t i, std::int64_t begin, s
     for (std::int64_t c = 0; c < width; ++c) to[c * product.y_column] = from[c];
 }
 
-/// Products whose rows of x are contiguous; copies are made of those that are not.
+/// Copies of x for products whose rows of x are not contiguous.
 template <class T>
-std::vector<SweptForm<T>> with_rows_of_x(std::int64_t depth, std::span<const SweptForm<T>> forms) {
-  std::vector<SweptForm<T>> result(forms.begin(), forms.end());
+void gather_rows_of_x(std::int64_t depth, std::vector<SweptForm<T>>& forms) {
   std::int64_t copied = 0;
   const auto each_apart = [&](const auto& body) {
-    for (SweptForm<T>& form : result)
+    for (SweptForm<T>& form : forms)
       for (SweptProduct<T>& product : form.products)
         if (product.x_column != 1) body(product);
   };
   each_apart([&](const SweptProduct<T>& product) { copied += product.rows * depth; });
-  if (copied == 0) return result;
+  if (copied == 0) return;
   T* copy = reinterpret_cast<T*>(shared_scratch(static_cast<std::size_t>(copied) * sizeof(T)));
   each_apart([&](SweptProduct<T>& product) {
     for (std::int64_t i = 0; i < product.rows; ++i)
@@ -69,14 +71,12 @@ std::vector<SweptForm<T>> with_rows_of_x(std::int64_t depth, std::span<const Swe
     product.x_column = 1;
     copy += product.rows * depth;
   });
-  return result;
 }
 
-/// The weight is [columns, depth]; each product has few rows.
+/// The weight is [columns, depth]; each product has few rows, those of x contiguous.
 template <class T>
-void few_by_rows(std::int64_t columns, std::int64_t depth, const T* w, std::span<const SweptForm<T>> given) {
+void few_by_rows(std::int64_t columns, std::int64_t depth, const T* w, std::span<const SweptForm<T>> forms) {
   const MicroKernels<T>& kernels = micro_kernels<T>();
-  const std::vector<SweptForm<T>> forms = with_rows_of_x(depth, given);
   // A band of rows at a time, so that a piece of x serves all of them while it is near.
   parallel_chunks(columns, kBand, [&](std::int64_t begin, std::int64_t end) {
     T* const room = reinterpret_cast<T*>(thread_scratch(static_cast<std::size_t>(kDotBlock * kFewDepth) * sizeof(T)));
@@ -118,7 +118,7 @@ template <class T>
 void many_by_rows(std::int64_t columns, std::int64_t depth, const T* w, std::span<const SweptForm<T>> forms) {
   const MicroKernels<T>& kernels = micro_kernels<T>();
   const std::int64_t lanes = kernels.lanes, panel = kernels.panel(), height = kernels.max_rows;
-  const auto padded = [lanes](std::int64_t rows) { return (rows + lanes - 1) / lanes * lanes; };
+  const auto padded = [lanes](std::int64_t rows) { return padded_to(lanes, rows); };
   std::int64_t all_rows = 0;
   for (const SweptForm<T>& form : forms)
     for (const SweptProduct<T>& product : form.products) all_rows += padded(product.rows);
@@ -164,11 +164,10 @@ void many_by_rows(std::int64_t columns, std::int64_t depth, const T* w, std::spa
   });
 }
 
-/// The weight is [depth, columns], taken in strips of columns.
+/// The weight is [depth, columns], taken in strips of columns; rows of x are contiguous.
 template <class T>
-void by_strips(std::int64_t columns, std::int64_t depth, const T* w, std::span<const SweptForm<T>> given) {
+void by_strips(std::int64_t columns, std::int64_t depth, const T* w, std::span<const SweptForm<T>> forms) {
   const MicroKernels<T>& kernels = micro_kernels<T>();
-  const std::vector<SweptForm<T>> forms = with_rows_of_x(depth, given);
   const std::int64_t lanes = kernels.lanes, panel = kernels.panel();
   std::int64_t all_rows = 0;
   for (const SweptForm<T>& form : forms)
@@ -177,7 +176,7 @@ void by_strips(std::int64_t columns, std::int64_t depth, const T* w, std::span<c
   const std::int64_t near = std::min(kStrip, kSums / static_cast<std::int64_t>(sizeof(T)) / all_rows);
   const std::int64_t strip = std::max<std::int64_t>(1, std::min(share, near) / panel) * panel;
   parallel_chunks(columns, strip, [&](std::int64_t begin, std::int64_t end) {
-    const std::int64_t width = end - begin, whole = width / lanes * lanes, padded = (width + lanes - 1) / lanes * lanes;
+    const std::int64_t width = end - begin, whole = width / lanes * lanes, padded = padded_to(lanes, width);
     T* const sums = reinterpret_cast<T*>(thread_scratch(static_cast<std::size_t>((all_rows + kStripDepth) * padded + kStripDepth * lanes) * sizeof(T)));
     T* const room = sums + all_rows * padded;
     T* const rest = room + kStripDepth * padded;  // the last columns, with zeros to a whole vector
@@ -231,12 +230,14 @@ void sweep(bool transposed, std::int64_t columns, std::int64_t depth, const T* w
     if (!some_few.products.empty()) few.push_back(std::move(some_few));
     if (!some_many.products.empty()) many.push_back(std::move(some_many));
   }
-  if (!few.empty()) few_by_rows<T>(columns, depth, w, few);
+  if (!few.empty()) {
+    gather_rows_of_x(depth, few);
+    few_by_rows<T>(columns, depth, w, few);
+  }
   if (many.empty()) return;
-  if (transposed)
-    many_by_rows<T>(columns, depth, w, many);
-  else
-    by_strips<T>(columns, depth, w, many);
+  if (transposed) return many_by_rows<T>(columns, depth, w, many);  // copies x anyway
+  gather_rows_of_x(depth, many);
+  by_strips<T>(columns, depth, w, many);
 }
 
 template void sweep(bool, std::int64_t, std::int64_t, const float*, std::span<const SweptForm<float>>);
