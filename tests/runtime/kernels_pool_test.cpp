@@ -20,6 +20,8 @@ struct Case {
 const std::vector<Case> kCases{
     {"2x2 in pairs", {6, 8}, {2, 2}, {2, 2}, {0, 0}, {0, 0}, {1, 1}, false},
     {"2x2 in pairs of an odd image", {7, 9}, {2, 2}, {2, 2}, {0, 0}, {0, 0}, {1, 1}, false},
+    {"2x2 in pairs, many rows", {70, 28}, {2, 2}, {2, 2}, {0, 0}, {0, 0}, {1, 1}, false},
+    {"2x2 in pairs, long rows", {5, 1101}, {2, 2}, {2, 2}, {0, 0}, {0, 0}, {1, 1}, false},
     {"2x2, ceil", {7, 9}, {2, 2}, {2, 2}, {0, 0}, {0, 0}, {1, 1}, true},
     {"3x3 overlapping, padded", {9, 8}, {3, 3}, {2, 2}, {1, 1}, {1, 1}, {1, 1}, false},
     {"3x3, ceil beyond the padding", {10, 8}, {3, 3}, {2, 3}, {0, 1}, {1, 0}, {1, 1}, true},
@@ -101,6 +103,30 @@ TEST_CASE("max pooling lets NaN through and gives its cotangent to the first one
     CHECK(y[1] == 9);
     CHECK(gx == std::vector<float>{0, 5, 0, 0, 0, 0, 6, 0});
   }
+}
+
+TEST_CASE_TEMPLATE("pairs give what windows in general give, NaN among them", T, float, double) {
+  const Dims dims{3, 38, 30};
+  Values values = oracle::normal(dims, 4);
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = i % 7 == 0 ? std::numeric_limits<double>::quiet_NaN() : std::round(values[i]);
+  const auto x = oracle::as<T>(values), g = oracle::as<T>(oracle::normal({3, 19, 15}, 5));
+  const kernels::Window pairs = kernels::make_window(Dims{3, 38, 30}, Dims{1, 2, 2}, Dims{1, 2, 2});
+  kernels::Window general = pairs;
+  general.dilation[0] = 2;  // of a kernel one plane deep: the same windows, by the general way
+  std::vector<T> y[2], gx[2];
+  for (const bool fast : {true, false}) {
+    y[fast].resize(g.size());
+    gx[fast].resize(x.size());
+    kernels::max_pool<T>(fast ? pairs : general, 1, x.data(), y[fast].data());
+    kernels::max_pool_input_grad<T>(fast ? pairs : general, 1, x.data(), g.data(), gx[fast].data());
+  }
+  CHECK(gx[0] == gx[1]);
+  std::size_t nan = 0;
+  for (std::size_t i = 0; i < g.size(); ++i) {
+    nan += std::isnan(y[0][i]) ? 1 : 0;
+    REQUIRE((y[0][i] == y[1][i] || (std::isnan(y[0][i]) && std::isnan(y[1][i]))));
+  }
+  CHECK(nan > 100);
 }
 
 TEST_CASE("max pooling never takes the padding") {

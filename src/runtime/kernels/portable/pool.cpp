@@ -7,6 +7,7 @@
 
 #include "runtime/kernels/portable/isa.hpp"
 #include "runtime/kernels/portable/parallel.hpp"
+#include "runtime/kernels/portable/pool_pairs.hpp"
 #include "runtime/kernels/portable/pool_windows.hpp"
 #include "runtime/kernels/portable/scratch.hpp"
 
@@ -19,14 +20,6 @@ std::pair<std::int64_t*, T*> row_scratch(const Window& w) {
   const auto width = static_cast<std::size_t>(w.out[2]);
   std::byte* const room = thread_scratch(width * (sizeof(std::int64_t) + sizeof(T)));
   return {reinterpret_cast<std::int64_t*>(room), reinterpret_cast<T*>(room + width * sizeof(std::int64_t))};
-}
-
-/// Windows that never leave the input, 2 wide and 2 apart on the last axis, or 1: the pooling of most
-/// networks.
-bool tiles_in_pairs(const Window& w) {
-  return w.kernel == Triple{1, 2, 2} && w.stride == Triple{1, 2, 2} && w.dilation == Triple{1, 1, 1} &&
-         w.pad_begin == Triple{0, 0, 0} && w.out[0] == w.in[0] && 2 * w.out[1] <= w.in[1] &&
-         2 * w.out[2] <= w.in[2];
 }
 
 /// The first maximum of each window of an output row, -1 for none, and its value.
@@ -55,19 +48,8 @@ void max_pool(const Window& window, std::int64_t planes, const T* x, T* y) {
   parallel_each(planes, window.out_count() * window.taps() * 2, [&](std::int64_t plane) {
     const T* const in = x + plane * window.in_count();
     T* const out = y + plane * window.out_count();
-    const auto larger = [](T a, T b) { return a > b || a != a ? a : b; };
     vectorised([&] {
-      if (pairs) {
-        for (std::int64_t row = 0; row < window.out[0] * window.out[1]; ++row) {
-          const T* const top =
-              in + (row / window.out[1] * window.in[1] + row % window.out[1] * 2) * window.in[2];
-          const T* const low = top + window.in[2];
-          T* const to = out + row * window.out[2];
-          for (std::int64_t i = 0; i < window.out[2]; ++i)
-            to[i] = larger(larger(top[2 * i], top[2 * i + 1]), larger(low[2 * i], low[2 * i + 1]));
-        }
-        return;
-      }
+      if (pairs) return max_of_pairs(window, in, out);
       for (std::int64_t row = 0; row < window.out[0] * window.out[1]; ++row) {
         T* const best = out + row * window.out[2];
         std::fill_n(best, window.out[2], -std::numeric_limits<T>::infinity());
@@ -75,7 +57,7 @@ void max_pool(const Window& window, std::int64_t planes, const T* x, T* y) {
                      [&](std::int64_t from, std::int64_t begin, std::int64_t end, std::int64_t step) {
 #pragma omp simd
                        for (std::int64_t i = begin; i < end; ++i)
-                         best[i] = larger(best[i], in[from + i * step]);
+                         best[i] = larger_of(best[i], in[from + i * step]);
                      });
       }
     });
@@ -92,28 +74,7 @@ void max_pool_input_grad(const Window& window, std::int64_t planes, const T* x, 
     const auto [where, best] = row_scratch<T>(window);
     vectorised([&, where = where, best = best] {
       std::fill_n(out, window.in_count(), T(0));
-      if (pairs) {
-        for (std::int64_t row = 0; row < window.out[0] * window.out[1]; ++row) {
-          const std::int64_t first =
-              (row / window.out[1] * window.in[1] + row % window.out[1] * 2) * window.in[2];
-          const T* const top = in + first;
-          const T* const low = top + window.in[2];
-          T* const to_top = out + first;
-          T* const to_low = to_top + window.in[2];
-          const T* const from = back + row * window.out[2];
-          for (std::int64_t i = 0; i < window.out[2]; ++i) {
-            const T a = top[2 * i], b = top[2 * i + 1], c = low[2 * i], d = low[2 * i + 1], value = from[i];
-            const bool second = beats(b, a), fourth = beats(d, c);
-            const T upper = second ? b : a, lower = fourth ? d : c;
-            const bool below = beats(lower, upper);
-            to_top[2 * i] = !below && !second ? value : T(0);
-            to_top[2 * i + 1] = !below && second ? value : T(0);
-            to_low[2 * i] = below && !fourth ? value : T(0);
-            to_low[2 * i + 1] = below && fourth ? value : T(0);
-          }
-        }
-        return;
-      }
+      if (pairs) return give_to_pairs(window, in, back, out);
       for (std::int64_t row = 0; row < window.out[0] * window.out[1]; ++row) {
         first_maxima(window, row / window.out[1], row % window.out[1], in, where, best);
         const T* const from = back + row * window.out[2];

@@ -62,10 +62,10 @@ void for_each_tap(const Window& w, std::int64_t o0, std::int64_t o1, F&& f) {
       }
 }
 
-/// A NaN beats numbers, and the first of two NaN stays.
+/// A NaN beats numbers, and the first of two NaN stays. No branches: loops over it are vectorised.
 template <class T>
 bool beats(T a, T best) {
-  return a > best || (a != a && best == best);
+  return (a > best) | ((a != a) & (best == best));
 }
 
 /// What each window of a plane divides by.
