@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "runtime/kernels/portable/conv_depthwise.hpp"
+#include "runtime/kernels/portable/conv_direct.hpp"
 #include "runtime/kernels/portable/conv_panels.hpp"
 #include "runtime/kernels/portable/conv_phases.hpp"
 #include "runtime/kernels/portable/isa.hpp"
@@ -34,13 +35,6 @@ Grid window_grid(const ConvGeometry& geometry) {
   return grid;
 }
 
-/// Where the positions of a grid go in an output [batch, channels, extent...]: position t to t * step +
-/// origin.
-struct Target {
-  Triple step{1, 1, 1}, origin{0, 0, 0}, extent{1, 1, 1};
-  std::int64_t batch_stride = 0, channel_stride = 0;
-};
-
 template <class T>
 void store_positions(const Grid& grid, const Target& target, std::int64_t row0, std::int64_t row1,
                      std::int64_t col0, std::int64_t col1, const T* tile, std::int64_t stride,
@@ -48,11 +42,7 @@ void store_positions(const Grid& grid, const Target& target, std::int64_t row0, 
   vectorised([&] {
     for_each_run(grid, col0, col1,
                  [&](std::int64_t first, std::int64_t length, std::int64_t n, const Triple& t) {
-                   const std::int64_t at = n * target.batch_stride +
-                                           ((t[0] * target.step[0] + target.origin[0]) * target.extent[1] +
-                                            t[1] * target.step[1] + target.origin[1]) *
-                                               target.extent[2] +
-                                           t[2] * target.step[2] + target.origin[2];
+                   const std::int64_t at = target.at(n, t);
                    for (std::int64_t row = row0; row < row1; ++row) {
                      const T offset = bias.empty() ? T(0) : bias[static_cast<std::size_t>(row)];
                      const T* const from = tile + (row - row0) * stride + first;
@@ -70,6 +60,7 @@ void store_positions(const Grid& grid, const Target& target, std::int64_t row0, 
 template <class T>
 void grid_product(const Grid& grid, const Target& target, std::int64_t groups, std::int64_t rows,
                   std::int64_t channels, const T* left, const T* x, std::span<const T> bias, T* out) {
+  if (is_direct<T>(grid, rows, channels)) return direct_product(grid, target, groups, rows, channels, left, x, bias, out);
   const std::int64_t depth = channels * static_cast<std::int64_t>(grid.taps.size());
   const ProductExtents extents{groups, rows, grid.batch * grid.positions_per_image(), depth, 1};
   tiled_product<T>(

@@ -23,6 +23,18 @@ struct Grid {
   }
 };
 
+/// Where the positions of a grid go in an output [batch, channels, extent...]: position t to t * step +
+/// origin.
+struct Target {
+  Triple step{1, 1, 1}, origin{0, 0, 0}, extent{1, 1, 1};
+  std::int64_t batch_stride = 0, channel_stride = 0;
+
+  /// Relative to a channel.
+  [[nodiscard]] std::int64_t at(std::int64_t n, const Triple& t) const {
+    return n * batch_stride + ((t[0] * step[0] + origin[0]) * extent[1] + t[1] * step[1] + origin[1]) * extent[2] + t[2] * step[2] + origin[2];
+  }
+};
+
 /// Calls f(first, length, n, t) for the pieces of the flat positions [begin, end) that lie in one innermost
 /// row.
 template <class F>

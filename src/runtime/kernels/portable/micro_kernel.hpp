@@ -33,6 +33,14 @@ using NarrowKernel = void (*)(std::int64_t groups, std::int64_t taps, std::int64
 
 inline constexpr int kNarrowOutputs = 4, kNarrowPixels = 4;
 
+/// c[rows, vectors * lanes] (+)= sum over p < depth of a[i * a_stride + p] * b[offsets[p] + v * b_step + lane]: a MicroKernel whose right operand
+/// lies where the image lies, shifted, and is not packed. The same order of sums.
+template <class T>
+using ShiftedKernel = void (*)(std::int64_t depth, const T* a, std::int64_t a_stride, const T* b, const std::int64_t* offsets, std::int64_t b_step,
+                               T* c, std::int64_t c_stride, bool accumulate);
+
+inline constexpr int kShiftedSizes = 4;  ///< ShiftedKernels take 1, 2, 4 or 8 vectors
+
 /// The kernels of one instruction set: at(rows, vectors) for 1 <= rows <= max_rows and 1 <= vectors <= 3.
 template <class T>
 struct MicroKernels {
@@ -41,6 +49,7 @@ struct MicroKernels {
   MicroKernel<T> table[kMaxMicroRows][kMaxMicroVectors];
   DotKernel<T> dot[kDotBlock][kDotBlock];     ///< [rows of x - 1][rows of w - 1]
   NarrowKernel<T> narrow[kNarrowOutputs][2];  ///< [outputs - 1][0: one pixel, 1: kNarrowPixels]
+  ShiftedKernel<T> shifted[kMaxMicroRows][kShiftedSizes];  ///< [rows - 1][log2 of vectors], null where registers would not do
 
   MicroKernel<T> at(std::int64_t rows, std::int64_t vectors) const { return table[rows - 1][vectors - 1]; }
   std::int64_t panel() const { return std::int64_t{lanes} * kMaxMicroVectors; }

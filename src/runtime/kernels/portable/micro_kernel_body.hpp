@@ -16,12 +16,15 @@ struct VectorOf {
 /// Halves are added until one number is left.
 template <class T, int bytes, class Vector>
 T sum_of_lanes(const Vector& sum) {
-  constexpr int lanes = bytes / static_cast<int>(sizeof(T));
-  T lane[lanes];
-  __builtin_memcpy(lane, &sum, bytes);
-  for (int half = lanes / 2; half > 0; half /= 2)
-    for (int l = 0; l < half; ++l) lane[l] += lane[l + half];
-  return lane[0];
+  if constexpr (bytes == sizeof(T)) {
+    return sum[0];
+  } else {
+    using Half = typename VectorOf<T, bytes / 2>::type;
+    Half halves[2];
+    __builtin_memcpy(halves, &sum, bytes);
+    const Half less = halves[0] + halves[1];
+    return sum_of_lanes<T, bytes / 2>(less);
+  }
 }
 
 template <class T, int bytes, int rows, int vectors>
@@ -49,6 +52,37 @@ void micro(std::int64_t depth, const T* a, std::int64_t a_stride, const T* b, st
 #pragma GCC unroll 8
   for (int i = 0; i < rows; ++i)
 #pragma GCC unroll 3
+    for (int v = 0; v < vectors; ++v) {
+      Vector* const out = reinterpret_cast<Vector*>(c + i * c_stride + v * lanes);
+      *out = accumulate ? *out + sum[i][v] : sum[i][v];
+    }
+}
+
+template <class T, int bytes, int rows, int vectors>
+void shifted(std::int64_t depth, const T* a, std::int64_t a_stride, const T* b, const std::int64_t* offsets, std::int64_t b_step, T* c,
+             std::int64_t c_stride, bool accumulate) {
+  using Vector = typename VectorOf<T, bytes>::type;
+  constexpr int lanes = bytes / static_cast<int>(sizeof(T));
+  Vector sum[rows][vectors];
+#pragma GCC unroll 8
+  for (int i = 0; i < rows; ++i)
+#pragma GCC unroll 8
+    for (int v = 0; v < vectors; ++v) sum[i][v] = Vector{};
+  for (std::int64_t p = 0; p < depth; ++p) {
+    const T* const from = b + offsets[p];
+    Vector right[vectors];
+#pragma GCC unroll 8
+    for (int v = 0; v < vectors; ++v) right[v] = *reinterpret_cast<const Vector*>(from + v * b_step);
+#pragma GCC unroll 8
+    for (int i = 0; i < rows; ++i) {
+      const T left = a[i * a_stride + p];
+#pragma GCC unroll 8
+      for (int v = 0; v < vectors; ++v) sum[i][v] += left * right[v];
+    }
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < rows; ++i)
+#pragma GCC unroll 8
     for (int v = 0; v < vectors; ++v) {
       Vector* const out = reinterpret_cast<Vector*>(c + i * c_stride + v * lanes);
       *out = accumulate ? *out + sum[i][v] : sum[i][v];
@@ -125,8 +159,16 @@ constexpr void fill_narrow(MicroKernels<T>& kernels) {
   if constexpr (outputs > 1) fill_narrow<T, bytes, outputs - 1>(kernels);
 }
 
+/// As many sums as the registers hold.
+template <class T, int bytes, int rows, int size>
+constexpr void fill_shifted(MicroKernels<T>& kernels) {
+  if constexpr (rows << size <= (bytes == 64 ? 24 : 12)) kernels.shifted[rows - 1][size] = shifted<T, bytes, rows, 1 << size>;
+  if constexpr (size > 0) fill_shifted<T, bytes, rows, size - 1>(kernels);
+}
+
 template <class T, int bytes, int rows>
 constexpr void fill_row(MicroKernels<T>& kernels) {
+  fill_shifted<T, bytes, rows, kShiftedSizes - 1>(kernels);
   kernels.table[rows - 1][0] = micro<T, bytes, rows, 1>;
   kernels.table[rows - 1][1] = micro<T, bytes, rows, 2>;
   kernels.table[rows - 1][2] = micro<T, bytes, rows, 3>;
@@ -141,7 +183,7 @@ constexpr void fill_row(MicroKernels<T>& kernels) {
 
 template <class T, int bytes, int max_rows>
 constexpr MicroKernels<T> make_micro_kernels() {
-  MicroKernels<T> kernels{bytes / static_cast<int>(sizeof(T)), max_rows, {}, {}, {}};
+  MicroKernels<T> kernels{bytes / static_cast<int>(sizeof(T)), max_rows, {}, {}, {}, {}};
   fill_narrow<T, bytes, kNarrowOutputs>(kernels);
   fill_row<T, bytes, max_rows>(kernels);
   return kernels;
