@@ -62,21 +62,24 @@ std::optional<PreparedCall> prepare(const Preparation& preparation, bool is_dens
   const memory::dims x_dims{p->rows, p->depth}, w_dims{p->depth, p->columns}, y_dims{p->rows, p->columns};
   const memory::desc x = array_desc(x_dims, 0), y = array_desc(y_dims, 0);
   const memory::desc w = p->transposed ? memory::desc(w_dims, memory::data_type::f32, memory::format_tag::ba) : array_desc(w_dims, 0);
-  const auto made = make_matmul(engine(), x, weight == Weight::packed ? any_desc(w_dims) : w, y);
+  const bool biased = call.operands.size() > 2 && call.operands[2].dims.size() == 1 && call.operands[2].dims[0] == p->columns;
+  const memory::desc bias = biased ? array_desc({1, p->columns}, 0) : memory::desc();
+  const auto made = make_matmul(engine(), x, weight == Weight::packed ? any_desc(w_dims) : w, bias, y);
   if (!made || made->implementation.find("ref") != std::string::npos) return std::nullopt;
   Call prepared(made->primitive, made->scratchpad);
   prepared.operand(DNNL_ARG_SRC, 0, made->x, x, preparation.constants);
   prepared.operand(DNNL_ARG_WEIGHTS, 1, made->w, w, preparation.constants);
+  if (biased) prepared.operand(DNNL_ARG_BIAS, 2, bias, bias, preparation.constants);
   prepared.result(DNNL_ARG_DST, made->y, y);
   const std::size_t scratch = prepared.scratch_bytes();
   std::vector<std::size_t> unread = prepared.unread();
-  return PreparedCall{[run = std::make_shared<const Call>(std::move(prepared))](const KernelCall& now) {
+  return PreparedCall{[run = std::make_shared<const Call>(std::move(prepared)), biased](const KernelCall& now) {
                         run->run(now);
-                        if (now.operands.size() < 3) return;
-                        const ConstView& bias = now.operands[2];
-                        if (bias.dims.empty() && *bias.as<float>() == 0) return;
+                        if (biased || now.operands.size() < 3) return;
+                        const ConstView& added = now.operands[2];
+                        if (added.dims.empty() && *added.as<float>() == 0) return;
                         float* const sum = now.result.as<float>();
-                        binary(Binary::add, now.result.dims, sum, bias.dims, bias.as<float>(), now.result.dims, sum);
+                        binary(Binary::add, now.result.dims, sum, added.dims, added.as<float>(), now.result.dims, sum);
                       },
                       scratch, made->implementation, std::move(unread)};
 }

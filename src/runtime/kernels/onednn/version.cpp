@@ -9,6 +9,7 @@ namespace {
 using dnnl::convolution_backward_data;
 using dnnl::convolution_backward_weights;
 using dnnl::convolution_forward;
+using dnnl::memory;
 
 dnnl::primitive_attr attributes() {
   dnnl::primitive_attr attr;
@@ -31,14 +32,16 @@ convolution_backward_weights::primitive_desc backward_weights(const dnnl::engine
   return {engine, c.algorithm, c.x, c.w, c.y, c.strides, c.dilations, c.pads_begin, c.pads_end, forward(engine, c), attributes()};
 }
 
-dnnl::matmul::primitive_desc product(const dnnl::engine& engine, const dnnl::memory::desc& x, const dnnl::memory::desc& w, const dnnl::memory::desc& y) {
-  return {engine, x, w, y, attributes()};
+dnnl::matmul::primitive_desc product(const dnnl::engine& engine, const memory::desc& x, const memory::desc& w, const memory::desc& bias, const memory::desc& y) {
+  if (bias.get_size() == 0) return {engine, x, w, y, attributes()};
+  return {engine, x, w, bias, y, attributes()};
 }
 
 #else
 
-dnnl::matmul::primitive_desc product(const dnnl::engine& engine, const dnnl::memory::desc& x, const dnnl::memory::desc& w, const dnnl::memory::desc& y) {
-  return {{x, w, y}, attributes(), engine};
+dnnl::matmul::primitive_desc product(const dnnl::engine& engine, const memory::desc& x, const memory::desc& w, const memory::desc& bias, const memory::desc& y) {
+  if (bias.get_size() == 0) return {{x, w, y}, attributes(), engine};
+  return {{x, w, bias, y}, attributes(), engine};
 }
 convolution_forward::primitive_desc forward(const dnnl::engine& engine, const ConvDescription& c) {
   const auto kind = dnnl::prop_kind::forward_inference;
@@ -92,9 +95,9 @@ std::optional<ConvPrimitive> make_backward_weights(const dnnl::engine& engine, c
 }
 
 std::optional<ConvPrimitive> make_matmul(const dnnl::engine& engine, const dnnl::memory::desc& x, const dnnl::memory::desc& w,
-                                         const dnnl::memory::desc& y) {
+                                         const dnnl::memory::desc& bias, const dnnl::memory::desc& y) {
   return made([&] {
-    const auto d = product(engine, x, w, y);
+    const auto d = product(engine, x, w, bias, y);
     return ConvPrimitive{dnnl::matmul(d), d.src_desc(), d.weights_desc(), d.dst_desc(), d.scratchpad_desc(), d.impl_info_str()};
   });
 }

@@ -30,9 +30,9 @@ struct ConvPrimitive {
 /// The adjoint for w.
 [[nodiscard]] std::optional<ConvPrimitive> make_backward_weights(const dnnl::engine& engine, const ConvDescription& conv);
 
-/// y = x w, matrices; the descriptors are x, w, y of the result.
+/// y = x w + bias, matrices; `bias` is one row, or a zero descriptor where there is none. The descriptors are x, w, y of the result.
 [[nodiscard]] std::optional<ConvPrimitive> make_matmul(const dnnl::engine& engine, const dnnl::memory::desc& x, const dnnl::memory::desc& w,
-                                                       const dnnl::memory::desc& y);
+                                                       const dnnl::memory::desc& bias, const dnnl::memory::desc& y);
 
 /// Equal for descriptors of equal memory.
 [[nodiscard]] std::string key_of(const dnnl::memory::desc& desc);

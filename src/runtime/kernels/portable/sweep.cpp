@@ -10,7 +10,8 @@ namespace rulegrad::kernels {
 namespace {
 
 constexpr std::int64_t kBand = 32;         // rows of a transposed weight that a thread takes at once
-constexpr std::int64_t kFew = 7;           // rows of x that are multiplied with it as they lie; more are transposed
+constexpr std::int64_t kFew = 7;           // rows of x that are multiplied with it as they lie; more are transposed,
+constexpr std::int64_t kFewColumns = 16;   // unless the weight has so few rows that this would take as long as the product
 constexpr std::int64_t kFewDepth = 1024;   // of one partial sum of few rows, spread over the lanes of a vector
 constexpr std::int64_t kManyDepth = 128;   // of many, one after the other
 constexpr std::int64_t kStripDepth = 16;   // the same where the weight lies the other way
@@ -224,7 +225,7 @@ void sweep(bool transposed, std::int64_t columns, std::int64_t depth, const T* w
         const std::vector<T> zeros(static_cast<std::size_t>(columns));
         for (std::int64_t i = 0; i < product.rows; ++i) store(product, i, 0, columns, zeros.data());
       } else {
-        (transposed && product.rows <= kFew ? some_few : some_many).products.push_back(product);
+        (transposed && (product.rows <= kFew || columns <= kFewColumns) ? some_few : some_many).products.push_back(product);
       }
     }
     if (!some_few.products.empty()) few.push_back(std::move(some_few));
