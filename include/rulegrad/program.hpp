@@ -53,6 +53,10 @@ struct CompileOptions {
   /// kernels run in whatever mode the threads are in.
   bool flush_denormals = true;
 
+  /// A run that takes one thread some 100 microseconds or less runs on the caller's alone: beginning and ending loops on several would
+  /// take as long as they save. Off: loops are shared out all the same.
+  bool little_on_one_thread = true;
+
   /// For tests. Off: each value has memory of its own.
   bool reuse_memory = true;
   /// For tests. Off: values that depend on constants alone are computed in every run.
@@ -79,7 +83,7 @@ struct KernelReport {
 
 /// What a run may use.
 struct RunOptions {
-  int threads = 0;  ///< 0: as many as OpenMP gives. Results depend on it by roundings at most.
+  int threads = 0;  ///< At most; 0: as many as OpenMP gives. Results depend on it by roundings at most.
   /// Asked between kernel calls; a run that is to stop throws Error(cancelled).
   std::stop_token stop = {};
   /// Where a batch is cut into several runs: the position of this run's first entry. Random numbers depend on it, so

@@ -36,6 +36,7 @@ struct PlannedStep {
 /// A program for given extents and so many threads: prepared kernels divide their work when they are made.
 struct Plan {
   Extents extents;
+  int allowed = 1;  ///< threads that the caller gave; a run of little work takes one
   int threads = 1;
   std::vector<PlannedStep> steps;
   std::vector<std::size_t> offsets;  ///< by storage, of those in the arena

@@ -25,6 +25,7 @@
 #include "runtime/program_data.hpp"
 #include "runtime/staged.hpp"
 #include "runtime/sweeps.hpp"
+#include "runtime/work.hpp"
 
 namespace rulegrad {
 namespace {
@@ -58,17 +59,20 @@ class ThreadCount {
 }  // namespace
 
 std::shared_ptr<const Plan> Program::Data::plan(const Extents& extents) const {
-  const int threads = omp_get_max_threads();
+  const int allowed = omp_get_max_threads();
   const std::lock_guard lock(plans_mutex_);
   const auto found = std::find_if(plans_.begin(), plans_.end(),
-                                  [&](const auto& p) { return p->extents == extents && p->threads == threads; });
+                                  [&](const auto& p) { return p->extents == extents && p->allowed == allowed; });
   if (found != plans_.end()) {
     std::rotate(found, found + 1, plans_.end());
     return plans_.back();
   }
   auto made = std::make_shared<Plan>();
   made->extents = extents;
-  made->threads = threads;
+  made->allowed = allowed;
+  made->threads = little_on_one_thread && estimated_microseconds(flow, extents) < little_work ? 1 : allowed;
+  const ThreadCount threads(made->threads);
+  const DenormalsAreZero flush(flush_denormals);  // while constants are computed
   make_plan(flow, storage, {reuse_memory, kept_}, *made);
   for (const auto& [address, memory] : kept_) store->note(memory);
   fresh.clear();
@@ -157,6 +161,7 @@ Program Program::compile(std::span<const Expr> outputs, const CompileOptions& op
   const DenormalsAreZero flush(options.flush_denormals);
   auto data = std::make_shared<Data>();
   data->flush_denormals = options.flush_denormals;
+  data->little_on_one_thread = options.little_on_one_thread;
   data->check_outputs = options.check_finite && options.check_outputs;
   for (const Expr output : outputs) data->output_types.push_back(output.type());
   const Kernels& kernels = options.kernels ? *options.kernels : Kernels::best();
@@ -237,9 +242,9 @@ std::vector<Tensor> Program::run(const Inputs& inputs, const std::span<const Out
                                  const RunOptions& options) const {
   if (options.threads < 0)
     throw Error(ErrorCode::invalid_argument, fmt::format("[program] {} threads were asked for; 0 means as many as OpenMP gives", options.threads));
-  const ThreadCount threads(options.threads);
-  const DenormalsAreZero flush(data().flush_denormals);
+  const ThreadCount allowed(options.threads);
   if (data().staged) {
+    const DenormalsAreZero flush(data().flush_denormals);
     std::vector<Tensor> results = data_->staged->run(inputs, options);
     for (std::size_t i = 0; i < results.size(); ++i) data_->check_output(i, results[i].dtype(), results[i].dims(), results[i].data());
     return copied_into(buffers, std::move(results));
@@ -254,6 +259,8 @@ std::vector<Tensor> Program::run(const Inputs& inputs, const std::span<const Out
     }
   }
   const std::shared_ptr<const Plan> plan = data_->plan(bound.extents);
+  const ThreadCount threads(plan->threads);
+  const DenormalsAreZero flush(data_->flush_denormals);
   const ArenaPool::Lease arena = data_->arenas.take(plan->arena_bytes);
 
   const auto dims_of = [&](ValueId value) { return flow.values[value].type.shape.at(bound.extents); };

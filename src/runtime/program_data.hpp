@@ -22,7 +22,7 @@ struct Program::Data {
   std::vector<Type> output_types;
   Flow flow;
   StorageMap storage;
-  bool check_finite = true, check_inputs = true, check_outputs = true, reuse_memory = true, poison = false, check_facts = false, flush_denormals = true;
+  bool check_finite = true, check_inputs = true, check_outputs = true, reuse_memory = true, poison = false, check_facts = false, flush_denormals = true, little_on_one_thread = true;
 
   /// The plan for these extents and the threads of the caller, made when it is first asked for. The last few are kept.
   [[nodiscard]] std::shared_ptr<const Plan> plan(const Extents& extents) const;

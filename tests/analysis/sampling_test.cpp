@@ -312,7 +312,8 @@ TEST_CASE("results depend neither on how samples are cut nor on threads nor on h
     const Tensor all = explain(method, subject.question(1), inputs);
     for (const std::int64_t chunk : {1, 3, 10}) CHECK(distance(explain(method, subject.question(1), inputs, {.samples_at_once = chunk}), all) < 1e-13);
     CHECK(identical(explain(method, subject.question(1), inputs, {.memory = 1}), explain(method, subject.question(1), inputs, {.samples_at_once = 1})));
-    CHECK(identical(explain(method, subject.question(1), inputs, {}, {.threads = 1}), explain(method, subject.question(1), inputs, {}, {.threads = 3})));
+    CHECK(identical(explain(method, subject.question(1), inputs, {.little_on_one_thread = false}, {.threads = 1}),
+                    explain(method, subject.question(1), inputs, {.little_on_one_thread = false}, {.threads = 3})));
     const Tensor second = explain(method, subject.question(1), {{"x", row_of(subject.x, 1)}}, {}, {.batch_offset = 1});
     CHECK(distance(second, row_of(all, 1)) < 1e-13);
   }

@@ -96,7 +96,7 @@ TEST_CASE("operations on blocks of channels give the bits that they give on rows
     Graph graph;
     const Type type{DType::float32, Shape{B, channels, 18, 17}};
     const Expr y = c.of(copied(graph.input("x", type)), copied(graph.input("g", type)));
-    const Program fast = Program::compile(std::vector{y}, {.poison = true});
+    const Program fast = Program::compile(std::vector{y}, {.little_on_one_thread = false, .poison = true});
     const Tensor rows = Program::compile(std::vector{y}, {.kernels = &Kernels::portable(), .fuse = false}).run({{"x", x}, {"g", g}})[0];
     const auto results = std::vector{fast.run({{"x", x}, {"g", g}}, {.threads = 1})[0], fast.run({{"x", x}, {"g", g}}, {.threads = 3})[0]};
     for (const Tensor& result : results) {

@@ -58,7 +58,7 @@ TEST_CASE("denormals are 0 in every thread that runs kernels, and nowhere once t
   Graph graph;
   const Expr y = relu(graph.input("x", {DType::float32, Shape{B}}));
   Asking asking;
-  const Program program = Program::compile(std::span(&y, 1), {.kernels = &asking.kernels});
+  const Program program = Program::compile(std::span(&y, 1), {.kernels = &asking.kernels, .little_on_one_thread = false});
   for (const int threads : {1, 2, 3}) {
     CAPTURE(threads);
     const Threads scope(threads);
@@ -73,7 +73,7 @@ TEST_CASE("denormals are 0 in every thread that runs kernels, and nowhere once t
     CHECK(asking.seen == all);
     CHECK(modes(threads) == none);
     asking.fails = false;
-    (void)Program::compile(std::span(&y, 1), {.kernels = &asking.kernels, .flush_denormals = false}).run({{"x", row({1, 2})}});
+    (void)Program::compile(std::span(&y, 1), {.kernels = &asking.kernels, .flush_denormals = false, .little_on_one_thread = false}).run({{"x", row({1, 2})}});
     CHECK(asking.seen == none);
     // More threads than the caller has, for one run.
     (void)program.run({{"x", row({1, 2})}}, {.threads = threads + 1});
@@ -86,7 +86,7 @@ TEST_CASE("a thread that had its denormals flushed already keeps them so, and on
   if (!mode_is_known()) return;
   Graph graph;
   const Expr y = relu(graph.input("x", {DType::float32, Shape{B}}));
-  const Program program = Program::compile(std::span(&y, 1));
+  const Program program = Program::compile(std::span(&y, 1), {.little_on_one_thread = false});
   const Threads scope(3);
   std::unique_ptr<DenormalsAreZero> own;  // of one worker
 #pragma omp parallel num_threads(3)

@@ -30,6 +30,7 @@ const std::vector<Switch>& switches() {
       {"blocked layouts", [](CompileOptions& o) { o.blocked_layouts = false; }},
       {"fast kernels", [](CompileOptions& o) { o.kernels = &Kernels::portable(); }},
       {"denormals flushed", [](CompileOptions& o) { o.flush_denormals = false; }},
+      {"little on one thread", [](CompileOptions& o) { o.little_on_one_thread = false; }},
   };
   return all;
 }
@@ -212,7 +213,7 @@ TEST_CASE("results depend neither on how a batch is cut, nor on threads, nor on 
         if (std::abs(static_cast<double>(got.values<float>()[i]) - static_cast<double>(whole[k].values<float>()[from + i])) > most_roundings * want[k].error[from + i]) return false;
       return true;
     };
-    const Program together = Program::compile(outputs);
+    const Program together = Program::compile(outputs, {.little_on_one_thread = false});
     for (std::size_t k = 0; k < outputs.size(); ++k) {
       CAPTURE(k);
       CHECK(near(k, Program::compile(std::span(&outputs[k], 1)).run({{"x", x}})[0], 0, batch));

@@ -3,9 +3,11 @@
 #include <cmath>
 #include <doctest/doctest.h>
 #include <limits>
+#include <omp.h>
 #include <optional>
 #include <thread>
 
+#include "rulegrad/build.hpp"
 #include "rulegrad/error.hpp"
 
 #include "runtime/toy_operators.hpp"
@@ -303,4 +305,33 @@ TEST_CASE("many threads may run one program at once, for different batches") {
       });
   }
   CHECK(wrong == std::vector<int>(8));
+}
+
+TEST_CASE("a run of little work stays on the caller's thread; others get the threads that they may take") {
+  Graph graph;
+  const Expr x = graph.input("x", {DType::float32, Shape{B, 16}});
+  const std::vector<Expr> outputs{relu(x)}, product{dense(x, graph.constant(Tensor::full(DType::float32, {1024, 16}, 0.5)))};
+  int seen = 0;
+  Kernels kernels = Kernels::portable();
+  for (const char* name : {"relu", "dense"}) {
+    Kernel kernel = *kernels.at(name);
+    kernel.run = [&seen, run = kernel.run](const KernelCall& call) {
+      seen = omp_get_max_threads();
+      run(call);
+    };
+    kernels.set(name, kernel);
+  }
+  const auto threads = [&](const std::vector<Expr>& of, std::int64_t batch, bool little_on_one_thread) {
+    const Program program = Program::compile(of, {.kernels = &kernels, .little_on_one_thread = little_on_one_thread});
+    const int before = omp_get_max_threads();
+    (void)program.run({{"x", Tensor::full(DType::float32, {batch, 16}, 1)}}, {.threads = 3});
+    CHECK(omp_get_max_threads() == before);
+    return seen;
+  };
+  CHECK(threads(outputs, 2, true) == 1);
+  CHECK(threads(outputs, 2, false) == 3);
+  CHECK(threads(outputs, 20000, true) == 3);
+  // Some 2 MB, and 8 million multiplications.
+  CHECK(threads(product, 512, true) == 3);
+  CHECK(threads(product, 2, true) == 1);
 }

@@ -91,7 +91,7 @@ TEST_CASE("random programs have the same bits with and without reuse of memory a
   for (int round = 0; round < 150; ++round) {
     const bool sampled = random() % 2 == 0;
     const auto expressions = std::make_unique<RandomExpressions>(random, sampled, 4 + random() % 50);
-    CompileOptions fresh{.check_finite = false, .kernels = &toys().kernels, .fuse = false, .reuse_memory = false};
+    CompileOptions fresh{.check_finite = false, .kernels = &toys().kernels, .fuse = false, .little_on_one_thread = false, .reuse_memory = false};
     CompileOptions planned = fresh, poisoned = fresh, poisoned_fresh = fresh, unfused = fresh;
     planned.reuse_memory = poisoned.reuse_memory = unfused.reuse_memory = true;
     planned.fuse = poisoned.fuse = poisoned_fresh.fuse = true;

@@ -30,7 +30,7 @@ std::vector<std::string> calls(const std::vector<Expr>& outputs, const Inputs& i
 void check_same(const std::vector<Expr>& outputs, const Inputs& inputs) {
   const auto apart = Program::compile(outputs, {.fuse = false}).run(inputs);
   for (const int threads : {1, 3}) {
-    const auto together = Program::compile(outputs, {.poison = true}).run(inputs, {.threads = threads});
+    const auto together = Program::compile(outputs, {.little_on_one_thread = false, .poison = true}).run(inputs, {.threads = threads});
     for (std::size_t i = 0; i < outputs.size(); ++i) CHECK(identical(together[i], apart[i]));
   }
 }
@@ -214,7 +214,7 @@ TEST_CASE("random programs with reductions have the same bits with and without f
     CAPTURE(round);
     const bool sampled = random() % 3 == 0;
     const auto expressions = std::make_unique<RandomRows>(random, sampled, 12 + random() % 40);
-    const Program program = Program::compile(expressions->outputs, {.check_finite = false});
+    const Program program = Program::compile(expressions->outputs, {.check_finite = false, .little_on_one_thread = false});
     for (const std::int64_t batch : {2, 1, 3, round % 10 == 0 ? 3000 : 300}) {
       const auto lead = [&](Dims dims) {
         if (sampled) dims.insert(dims.begin(), 3);

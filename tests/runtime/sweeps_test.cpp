@@ -57,6 +57,7 @@ Program compiled(const std::vector<Expr>& outputs, std::size_t streamed) {
   CompileOptions options;
   options.streamed_weights = streamed;
   options.kernels = &Kernels::portable();  // oneDNN's bits are its own
+  options.little_on_one_thread = false;
   options.poison = true;
   return Program::compile(outputs, options);
 }

@@ -12,6 +12,10 @@ namespace rulegrad::kernels {
 /// Elements of cheap work below which a second thread does not pay.
 inline constexpr std::int64_t kGrain = 16384;
 
+/// Chunks up to which threads get theirs beforehand: what a thread wrote or read before then lies in its cache, and none waits for a
+/// counter. With more of them, threads that were delayed leave theirs to the others.
+inline constexpr std::int64_t kFewChunks = 32;
+
 /// The threads that a loop started here would run on.
 [[nodiscard]] inline int thread_count() {
 #if defined(_OPENMP)
@@ -32,8 +36,14 @@ void parallel_chunks(std::int64_t count, std::int64_t grain, Body&& body) {
     body(std::int64_t{0}, count);
     return;
   }
+  const auto chunk = [&](std::int64_t c) { body(c * grain, std::min(count, (c + 1) * grain)); };
+  if (chunks <= kFewChunks) {
+#pragma omp parallel for schedule(static)
+    for (std::int64_t c = 0; c < chunks; ++c) chunk(c);
+    return;
+  }
 #pragma omp parallel for schedule(dynamic)
-  for (std::int64_t c = 0; c < chunks; ++c) body(c * grain, std::min(count, (c + 1) * grain));
+  for (std::int64_t c = 0; c < chunks; ++c) chunk(c);
 }
 
 /// Calls body(i) for each i of [0, count), each of which costs about `cost` elements of cheap work.
