@@ -1,7 +1,8 @@
 // Times one analysis of an ONNX model within this process:
 //   analyze MODEL METHOD [--batch N] [--threads N] [--repeat N] [--input FILE.npy] [--precision exact|fast]
-//           [--serve | --shapes | --overhead | --calls | --print]
-// METHOD is `forward` or an analyzer as the command takes it; several, with `;` between them, are one program. One JSON object a line: what was prepared and how long it took, each
+//           [--samples N] [--serve | --shapes | --overhead | --calls | --print]
+// METHOD is `forward` or an analyzer as the command takes it; several, with `;` between them, are one program; so many samples of a
+// loop run at once as --samples says. One JSON object a line: what was prepared and how long it took, each
 // timing (the mean of N runs), the peak of memory. With --serve it answers `run N` and `write FILE.npy` from standard input, one line each, until it ends,
 // so that several programs can take turns. With --shapes it prints the contractions of a run and the bytes of its other calls, for `floor`. With --overhead each timing is
 // split into what kernels take and what the rest does (binding inputs, memory, the order of calls), and the last line says what each kernel
@@ -37,7 +38,7 @@ constexpr const char* compiler = "GCC " __VERSION__;
 
 struct Options {
   std::string model, method, input, precision = "exact";
-  std::int64_t batch = 1;
+  std::int64_t batch = 1, samples = 0;
   int threads = 0, repeat = 7;
   bool serve = false, shapes = false, overhead = false, calls = false, print = false;
 };
@@ -56,6 +57,7 @@ Options read_options(int argc, char** argv) {
       return argv[++i];
     };
     if (word == "--batch") options.batch = std::stoll(value());
+    else if (word == "--samples") options.samples = std::stoll(value());
     else if (word == "--threads") options.threads = std::stoi(value());
     else if (word == "--repeat") options.repeat = std::stoi(value());
     else if (word == "--input") options.input = value();
@@ -69,7 +71,7 @@ Options read_options(int argc, char** argv) {
     else words.push_back(word);
   }
   if (words.size() != 2)
-    throw Error(ErrorCode::invalid_argument, "usage: analyze MODEL METHOD [--batch N] [--threads N] [--repeat N] [--input FILE.npy] [--precision exact|fast] "
+    throw Error(ErrorCode::invalid_argument, "usage: analyze MODEL METHOD [--batch N] [--threads N] [--repeat N] [--input FILE.npy] [--precision exact|fast] [--samples N] "
                                             "[--serve | --shapes | --overhead | --calls | --print]");
   options.model = words[0];
   options.method = words[1];
@@ -138,6 +140,7 @@ class Session {
     start = std::chrono::steady_clock::now();
     CompileOptions compile_options;
     set_precision(compile_options, options.precision);
+    compile_options.samples_at_once = options.samples;
     program_ = std::make_unique<Program>(Program::compile(outputs, compile_options));
     const double compile = since(start);
     run_options_.threads = options.threads;

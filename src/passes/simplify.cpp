@@ -130,7 +130,9 @@ void apply(const RuleList& rules, Facts facts, Simplified& result) {
 Simplified simplify(std::span<const Expr> outputs, bool rounding) {
   if (outputs.empty()) return {};
   Simplified result{{outputs.begin(), outputs.end()}, {}, {}};
+  // What one turn takes from the users of an expression, another may find used once.
   apply(exact_rules(), Facts(), result);
+  if (!result.rewrites.empty()) apply(exact_rules(), Facts(), result);
   if (!rounding) return result;
   // A sum of three takes two turns.
   for (std::size_t before = result.rewrites.size() + 1; before != result.rewrites.size();) {

@@ -83,7 +83,51 @@ bool same_but_for_signs_of_zeros(const Tensor& a, const Tensor& b) {
   return true;
 }
 
+/// Windows that overlap and reach into padding.
+const PoolAttributes overlapping{{3, 3}, {2, 2}, {1, 1}, {1, 1}, {1, 1}, false};
+
+/// A ReLU before pooling, and its mask behind the adjoint; and what they become.
+std::vector<std::pair<Expr, Expr>> around_pooling(Graph& graph) {
+  const Expr z = graph.input("z", {DType::float64, Shape{B, 3, 9, 8}}), g = graph.input("g", {DType::float64, Shape{B, 3, 5, 4}}), zero = graph.scalar(0);
+  const auto pool = [&](Expr of) { return graph.make(op("max_pool"), {of}, overlapping); };
+  const auto back = [&](Expr x, Expr of) { return graph.make(op("max_pool_vjp"), {x, of}, overlapping); };
+  const auto masked = [&](Expr by, Expr of) { return graph.make(op("where"), {graph.make(op("greater"), {by, zero}), of, zero}); };
+  return {{pool(relu(z)), relu(pool(z))}, {masked(z, back(relu(z), g)), back(z, masked(pool(z), g))}};
+}
+
 }  // namespace
+
+TEST_CASE("a ReLU and its mask stand behind max-pooling where nothing else reads them: the same bits, a quarter of the values") {
+  Graph graph(DType::float64);
+  const auto cases = around_pooling(graph);
+  for (const auto& [before, after] : cases) {
+    INFO(describe(before));
+    CHECK(simplify(std::span(&before, 1)).outputs[0] == after);
+    for (unsigned seed = 0; seed < 20; ++seed) {
+      Tensor z = random_tensor({2, 3, 9, 8}, seed);
+      for (double& value : z.mutable_values<double>()) value = std::round(3 * value);  // many ties, and windows of nothing but zeros
+      const Inputs inputs{{"z", z}, {"g", random_tensor({2, 3, 5, 4}, seed + 100)}};
+      const auto value = [&](Expr of) { return Program::compile(std::span(&of, 1), {.simplify = false}).run(inputs).at(0); };
+      CHECK(same_but_for_signs_of_zeros(value(before), value(after)));
+    }
+  }
+  // Read by something else, a ReLU would be computed twice.
+  const Expr pooled = cases[0].first;
+  const std::vector<Expr> both{pooled, pooled.operand(0)};
+  CHECK(simplify(both).outputs[0] == pooled);
+  // The gradient of a network uses both rules: no ReLU, and no mask, has the extents before a pooling.
+  Graph network;
+  const Expr y = small_vgg16(network);
+  const Analysis analysis = analyze(RuleLibrary::builtin(), AnalyzerCall::parse("gradient"), question_for(y, {network.inputs()[0]}));
+  const Simplified simple = simplify(analysis.attributions);
+  std::size_t pools = 0;
+  for (const Expr e : topological_order(simple.outputs)) {
+    if (!e.is("max_pool") && !e.is("max_pool_vjp")) continue;
+    ++pools;
+    CHECK_FALSE(e.operand(0).is("relu"));
+  }
+  CHECK(pools == 10);
+}
 
 TEST_CASE("contractions of VGG-16 that are left: one forward, and per layer what the rule needs behind a ReLU") {
   Graph graph;
@@ -203,7 +247,7 @@ TEST_CASE("each rule of the simplifier applies somewhere, and what it leaves is 
   const Expr x = graph.input("x", {DType::float64, Shape{B, 4}}), zero = graph.scalar(0), one = graph.scalar(1);
   const Expr r = relu(x), nothing = min(r, zero);
   const auto make = [&](const char* name, std::vector<Expr> operands) { return graph.make(op(name), std::move(operands)); };
-  const std::vector<std::pair<Expr, Expr>> cases{
+  std::vector<std::pair<Expr, Expr>> cases{
       {make("relu", {r}), r},
       {make("max", {r, zero}), r},
       {make("max", {zero, r}), r},
@@ -217,6 +261,8 @@ TEST_CASE("each rule of the simplifier applies somewhere, and what it leaves is 
       {make("where", {make("greater_equal", {r, zero}), x, r}), x},
       {make("where", {make("less", {r, zero}), x, r}), r},
   };
+  const auto poolings = around_pooling(graph);
+  cases.insert(cases.end(), poolings.begin(), poolings.end());
   std::map<int, int> used;
   for (const auto& [before, after] : cases) {
     INFO(describe(before));
