@@ -61,15 +61,16 @@ class Case:
     batch: int
     threads: int
     method: str
-    # In the plot, and timed with --precision fast too if that is asked for; cases are equal whether they are or not.
-    shown: bool = dataclasses.field(default=True, compare=False)
+    # How much of it is shown; cases are equal whatever it is. 2: in the plot, and timed with --precision fast too if that is asked for; 1: with a row of
+    # its own; 0: in the table of all methods alone.
+    shown: int = dataclasses.field(default=2, compare=False)
 
     def title(self):
         threads = "one thread" if self.threads == 1 else f"{self.threads} threads"
         return f"{TITLES[self.network]}, batch {self.batch}, {threads}, {METHODS[self.method].title}"
 
 
-def product(networks, methods, batches, threads, shown=True):
+def product(networks, methods, batches, threads, shown=2):
     return [Case(n, b, t, m, shown) for n in networks for b in batches for t in threads for m in methods
             if METHODS[m].peer != "innvestigate" or n in SEQUENTIAL]
 
@@ -96,14 +97,20 @@ def headline(cores):
     )
 
 
+# A batch that takes a method minutes on few cores.
+LONG = [("vgg16", 8), ("vgg16", 32), ("resnet50", 8), ("resnet50", 32), ("mobilenetv2", 32), ("squeezenet", 32)]
+
+
 def documented(cores):
-    """What the documentation shows: that, and two methods on every network with every batch, on one thread and on all. One pair is left
-    out: it takes as long as a quarter of the others together."""
-    known = headline(cores)
-    grid = product(list(TITLES), ["gradient", "epsilon_plus_flat"], [1, 8, 32], [1, cores], shown=False)
-    more = [case for case in grid if case not in known and (case.network, case.batch, case.threads) != ("vgg16", 32, 1)]
+    """What the documentation shows: that; two methods on every network with every batch, on one thread and on all; and every method that a
+    peer computes with a batch of 1, and with the others where a run takes seconds. One pair is left out: it takes as long as a quarter of
+    the others together."""
+    everywhere = product(list(TITLES), ["gradient", "epsilon_plus_flat"], [1, 8, 32], [1, cores], shown=1)
+    methods = [m for m in METHODS if METHODS[m].peer != "innvestigate" and m != "integrated_gradients"]
+    each = [case for case in product(list(TITLES), methods, [1, 8, 32], [1, cores], shown=0) if (case.network, case.batch) not in LONG]
+    cases = {case: case for case in [*each, *everywhere, *headline(cores)] if (case.network, case.batch, case.threads) != ("vgg16", 32, 1)}
     networks, methods = list(TITLES), list(METHODS)
-    return sorted(known + more, key=lambda case: (-networks.index(case.network), methods.index(case.method), case.batch, -case.threads))
+    return sorted(cases.values(), key=lambda case: (-networks.index(case.network), methods.index(case.method), case.batch, -case.threads))
 
 
 def floors(cores):

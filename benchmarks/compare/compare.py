@@ -132,7 +132,7 @@ class Comparison:
             programs.append(ours)
             result["program"] = ours.ready
             others = []
-            if self.fast and case.shown:
+            if self.fast and case.shown == 2:
                 others.append(("rulegrad fast", [*ours.command, "--precision", "fast"]))
             if self.peers[method.peer]:
                 others.append((method.peer, [*self.peer(case), *data, "--threads", str(case.threads)]))
@@ -186,9 +186,10 @@ def read_results(options):
 
 
 def write_results(options, results):
+    """Those of this run, and those of the file that this run does not ask for."""
     if options.json:
         with open(options.json, "w") as file:
-            json.dump(results, file, indent=1)
+            json.dump(list(results), file, indent=1)
 
 
 def main():
@@ -231,9 +232,11 @@ def main():
         known = {cases.Case(**result["case"]): result for result in read_results(options)}
         for case in chosen(options):
             try:
-                results.append(known.get(case) or comparison.run(case))
-                print(report.line(results[-1]), file=sys.stderr, flush=True)
-                write_results(options, results)
+                result = known.get(case) or comparison.run(case)
+                results.append({**result, "case": vars(case)})
+                print(report.line(result), file=sys.stderr, flush=True)
+                known[case] = results[-1]
+                write_results(options, known.values())
             except Failed as failed:
                 failures.append(f"{case.title()}: {failed}")
                 print(failures[-1], file=sys.stderr, flush=True)

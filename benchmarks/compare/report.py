@@ -85,15 +85,34 @@ def markdown(results, failures, peers, build, repeat, load):
     fast = any("rulegrad fast" in r["ms"] for r in results)
     if fast:
         lines[-1] += " For `--precision fast`: median, times as fast as the peer, and the largest difference from the exact result."
-    for network in dict.fromkeys(r["case"]["network"] for r in results):
+    for network in dict.fromkeys(r["case"]["network"] for r in results if r["case"]["shown"]):
         lines += ["", f"**{cases.TITLES[network]}**", "",
                   f"| method | batch | threads | rulegrad |{' fast |' if fast else ''} peer | times as fast | floor | of the floor's speed | peak | difference | where the time goes |",
                   "|---" * (11 + fast) + "|"]
-        lines += [row(r, fast) for r in results if r["case"]["network"] == network]
+        lines += [row(r, fast) for r in results if r["case"]["network"] == network and r["case"]["shown"]]
+    if not all(r["case"]["shown"] for r in results):
+        lines += every_method(results)
     notes = [f"{r['title']}: {note}" for r in results for note in r["notes"]] + failures
     if notes:
         lines += ["", "Not measured:", ""] + [f"- {note}" for note in notes]
     return "\n".join(lines) + "\n"
+
+
+def every_method(results):
+    """A table a network: a line a method, a column a batch on so many threads."""
+    lines = ["", "**Every method beside its peer**", "", "Milliseconds, times as fast as the peer, and the share of the floor's speed, by batch and threads."]
+    for network in dict.fromkeys(r["case"]["network"] for r in results):
+        here = [r for r in results if r["case"]["network"] == network]
+        columns = sorted({(r["case"]["batch"], -r["case"]["threads"]) for r in here})
+        cells = {}
+        for r in here:
+            ours, peer = middle(r, "rulegrad"), peer_of(r)
+            words = [number(ours)] + ([f"{middle(r, peer) / ours:.1f}x"] if peer else []) + ([f"{100 * middle(r, 'floor') / ours:.0f} %"] if "floor" in r["ms"] else [])
+            cells[r["case"]["method"], r["case"]["batch"], -r["case"]["threads"]] = ", ".join(words)
+        lines += ["", f"| {cases.TITLES[network]} | {' | '.join(f'{batch} on {-threads}' for batch, threads in columns)} |", "|---" * (len(columns) + 1) + "|"]
+        for method in dict.fromkeys(r["case"]["method"] for r in here):
+            lines.append(f"| {cases.METHODS[method].title} | {' | '.join(cells.get((method, *column), '') for column in columns)} |")
+    return lines
 
 
 def floors(results):
@@ -133,7 +152,7 @@ LEFT, WIDTH, ROW, TOP = 430, 520, 30, 56
 
 def plot(results):
     """How many times as long as the floor, or without floors, as rulegrad: a pair of bars for each case."""
-    shown = [r for r in results if peer_of(r) and cases.Case(**r["case"]).shown]
+    shown = [r for r in results if peer_of(r) and cases.Case(**r["case"]).shown == 2]
     base = {id(r): middle(r, "floor" if "floor" in r["ms"] else "rulegrad") for r in shown}
     ratios = [(r, middle(r, "rulegrad") / base[id(r)], middle(r, peer_of(r)) / base[id(r)]) for r in shown]
     end = max([4.0] + [max(a, b) for _, a, b in ratios])

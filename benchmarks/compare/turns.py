@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import time
 
 
 class Failed(Exception):
@@ -39,10 +40,12 @@ class Program:
             pipe.close()
 
 
-# A turn of something quick is many runs, so that its caches are warm and the clock is fine enough.
-TURN_MS = 20
-MOST_RUNS = 100
+# A turn of something quick is many runs, so that its caches are warm, its threads are spread over the cores, which takes the system some
+# milliseconds, and the clock is fine enough.
+TURN_MS = 100
+MOST_RUNS = 10000
 SLOW_MS = 1000  # so long is one turn to warm up enough
+PAUSE_S = 0.05  # before a turn: threads of the one before spin for some 20 ms before they sleep
 
 
 def take_turns(programs, rounds):
@@ -52,6 +55,7 @@ def take_turns(programs, rounds):
         for program in programs:
             if program.name in failed or (turn == -1 and program.name in slow):
                 continue
+            time.sleep(PAUSE_S)
             try:
                 ms = program.ask(f"run {runs.get(program.name, 1)}")["ms"]
             except Failed as failure:
