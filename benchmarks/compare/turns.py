@@ -45,7 +45,7 @@ class Program:
 TURN_MS = 100
 MOST_RUNS = 10000
 SLOW_MS = 1000  # so long is one turn to warm up enough
-PAUSE_S = 0.05  # before a turn: threads of the one before spin for some 20 ms before they sleep
+PAUSE_S = 0.05  # before a turn: threads of the one before spin for a while before they sleep
 
 
 def take_turns(programs, rounds):

@@ -11,7 +11,7 @@
 namespace rulegrad::kernels {
 namespace {
 
-constexpr std::int64_t kRows = 8;              // more of them pay for packed panels
+constexpr std::int64_t kRows = 8;              // those of a micro kernel: a packed panel would be read once
 constexpr std::int64_t kBandRows = 8;          // of positions, that a thread takes at once
 constexpr std::int64_t kBandBytes = 256 << 10;  // of a band between zeros
 
