@@ -56,19 +56,19 @@ class Comparison:
             numpy.save(path, values.clip(-4, 4).astype(numpy.float32))
         return ["--input", path]
 
-    def floor(self, case, model, data):
-        """The program that measures bare primitives of the shapes that this analysis multiplies; None without oneDNN."""
+    def floor(self, call, threads, model, data):
+        """The program that measures bare primitives of the shapes that an analysis multiplies; None without oneDNN."""
         command = os.path.join(self.build, "benchmarks", "floor")
         if not os.path.exists(command):
             return None
         shapes = os.path.join(self.directory, "shapes.txt")
         analyze = os.path.join(self.build, "benchmarks", "analyze")
-        run = subprocess.run([analyze, model, cases.METHODS[case.method].call, *data, "--shapes"], capture_output=True, text=True)
+        run = subprocess.run([analyze, model, call, *data, "--shapes"], capture_output=True, text=True)
         if run.returncode != 0:
             raise Failed(run.stderr.strip())
         with open(shapes, "w") as file:
             file.write(run.stdout)
-        return Program("floor", [command, shapes, "--threads", str(case.threads), "--serve"], case.threads)
+        return Program("floor", [command, shapes, "--threads", str(threads), "--serve"], threads)
 
     def peer(self, case):
         """The command of a case's peer."""
@@ -104,20 +104,23 @@ class Comparison:
         split = next(line["kernels_ms"] for line in lines if "kernels_ms" in line)
         return {**split, "beside kernels": statistics.median(line["overhead_ms"] for line in lines if "overhead_ms" in line)}
 
-    def beside_floor(self, case):
-        """rulegrad and the floor in turns, without peers."""
-        model, data = self.network(case.network), self.input(case.network, case.batch)
+    def turns_beside_floor(self, network, batch, threads, call):
+        """Milliseconds of rulegrad and the floor in turns, without peers, and what rulegrad says of its program."""
+        model, data = self.network(network), self.input(network, batch)
         analyze = os.path.join(self.build, "benchmarks", "analyze")
         programs = []
         try:
-            programs.append(Program("rulegrad", [analyze, model, cases.METHODS[case.method].call, *data, "--threads", str(case.threads), "--serve"], case.threads))
-            floor = self.floor(case, model, data)
+            programs.append(Program("rulegrad", [analyze, model, call, *data, "--threads", str(threads), "--serve"], threads))
+            floor = self.floor(call, threads, model, data)
             if floor:
                 programs.append(floor)
-            result = {"case": vars(case), "ms": take_turns(programs, self.repeat)[0]}
+            return take_turns(programs, self.repeat)[0], programs[0].ready
         finally:
             for program in programs:
                 program.close()
+
+    def beside_floor(self, case):
+        result = {"case": vars(case), "ms": self.turns_beside_floor(case.network, case.batch, case.threads, cases.METHODS[case.method].call)[0]}
         print(report.line({**result, "title": case.title(), "notes": []}), file=sys.stderr, flush=True)
         return result
 
@@ -141,7 +144,7 @@ class Comparison:
                     programs.append(Program(name, command, case.threads))
                 except Failed as failed:
                     result["notes"].append(str(failed))
-            floor = self.floor(case, model, data)
+            floor = self.floor(method.call, case.threads, model, data)
             if floor:
                 programs.append(floor)
                 result["floor"] = floor.ready

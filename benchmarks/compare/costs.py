@@ -73,17 +73,10 @@ def memory(comparison, network):
     return *own(METHOD), max(plain - plain_packed - plain_arena, 0.0)
 
 
-def together(comparison, network, methods, threads, repeat):
-    """Milliseconds of several methods in one call, of bare primitives for them, and the contractions of both."""
-    analyze = os.path.join(comparison.build, "benchmarks", "analyze")
-    command = [analyze, comparison.network(network), ";".join(methods), *comparison.input(network, 1)]
-    ours = lines_of([*command, "--threads", str(threads), "--repeat", str(repeat)], threads)
-    shapes = os.path.join(comparison.directory, "together.txt")
-    with open(shapes, "w") as file:
-        subprocess.run([*command, "--shapes"], check=True, stdout=file)
-    bare = lines_of([os.path.join(comparison.build, "benchmarks", "floor"), shapes, "--threads", str(threads), "--repeat", str(repeat)], threads)
-    median = lambda lines: statistics.median(line["ms"] for line in lines if "ms" in line and "contraction" not in line)  # noqa: E731
-    return median(ours), median(bare), ours[0]["contractions"]
+def together(comparison, network, methods, threads):
+    """Milliseconds of several methods in one call, those of their floor (none without oneDNN), and their contractions."""
+    times, program = comparison.turns_beside_floor(network, 1, threads, ";".join(methods))
+    return [statistics.median(times[name]) for name in ("rulegrad", "floor") if name in times], program["contractions"]
 
 
 def markdown(comparison, cores, repeat):
@@ -102,10 +95,11 @@ def markdown(comparison, cores, repeat):
         rows.append(f"| {cases.TITLES['vgg16']}, EpsilonPlusFlat, batch 1: own memory beyond the mapped model | {own - copied:.0f} MB, "
                     f"{(own - copied) / (folded + arena):.2f} x (folded and packed weights {folded:.0f} + arena {arena:.0f}); and {copied:.0f} MB of weights, "
                     "copied where the exporter did not align them | 1.15 x |")
-        one = together(comparison, "vgg16", TWELVE[:1], cores, repeat)
-        for name, methods in (("Zennit's nine composites", TWELVE[:9]), ("twelve methods", TWELVE)):
-            several = together(comparison, "vgg16", methods, cores, repeat)
-            ours, floor, contractions = (a / b for a, b in zip(several, one))
-            rows.append(f"| {cases.TITLES['vgg16']}, batch 1: {name} in one call against EpsilonPlus alone | {ours:.1f} x ({several[0]:.0f} / {one[0]:.0f} ms); "
-                        f"floors {floor:.1f} x, contractions {contractions:.1f} x ({several[2]} / {one[2]}) | {'4.8 x' if methods is TWELVE else ''} |")
+        one, one_count = together(comparison, "vgg16", TWELVE[:1], cores)
+        for name, methods, wanted in (("Zennit's nine composites", TWELVE[:9], ""), ("twelve methods", TWELVE, "4.8 x")):
+            several, count = together(comparison, "vgg16", methods, cores)
+            ratios = [a / b for a, b in zip(several, one)]
+            floors = f"floors {ratios[1]:.1f} x, " if len(ratios) > 1 else ""
+            rows.append(f"| {cases.TITLES['vgg16']}, batch 1: {name} in one call against EpsilonPlus alone | {ratios[0]:.1f} x ({several[0]:.0f} / {one[0]:.0f} ms); "
+                        f"{floors}contractions {count / one_count:.1f} x ({count} / {one_count}) | {wanted} |")
     return "\n".join(rows) + "\n"

@@ -29,18 +29,18 @@ struct Reached {
   [[nodiscard]] std::int64_t extent(std::int64_t count, std::int64_t step) const { return (count - 1) * step + high - low + 1; }
 };
 
-std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
-
 /// A band of consecutive rows of positions, and where its part of the image lies between zeros: [channels, planes, lines, width].
 struct Band {
   std::int64_t rows, planes, lines, width;
+  Triple first;  ///< what taps reach furthest back, by axis
 
   Band(const Grid& grid, std::int64_t lanes) {
-    const std::int64_t bands = ceil_div(grid.positions[1], kBandRows);
-    rows = ceil_div(grid.positions[1], bands);
-    planes = Reached(grid, 0).extent(1, grid.step[0]);
-    lines = Reached(grid, 1).extent(rows, grid.step[1]);
-    width = Reached(grid, 2).extent(ceil_div(grid.positions[2], lanes) * lanes, 1);
+    const Reached z(grid, 0), y(grid, 1), x(grid, 2);
+    rows = ceil_div(grid.positions[1], ceil_div(grid.positions[1], kBandRows));
+    planes = z.extent(1, grid.step[0]);
+    lines = y.extent(rows, grid.step[1]);
+    width = x.extent(ceil_div(grid.positions[2], lanes) * lanes, 1);
+    first = {z.low, y.low, x.low};
   }
   [[nodiscard]] std::int64_t channel() const { return planes * lines * width; }
 };
@@ -50,11 +50,10 @@ class Direct {
  public:
   Direct(const Grid& grid, const Target& target, std::int64_t rows, std::int64_t channels)
       : grid_(grid), target_(target), rows_(rows), channels_(channels), kernels_(micro_kernels<T>()), band_(grid, kernels_.lanes) {
-    const Reached z(grid, 0), y(grid, 1), x(grid, 2);
-    first_ = {z.low, y.low, x.low};
+    const auto [z, y, x] = band_.first;
     for (std::int64_t c = 0; c < channels; ++c)
       for (const Triple& d : grid.taps)
-        offsets_.push_back(((c * band_.planes + d[0] - z.low) * band_.lines + d[1] - y.low) * band_.width + d[2] - x.low);
+        offsets_.push_back(((c * band_.planes + d[0] - z) * band_.lines + d[1] - y) * band_.width + d[2] - x);
   }
 
   void run(std::int64_t groups, const T* left, const T* x, std::span<const T> bias, T* out) const {
@@ -76,9 +75,8 @@ class Direct {
 
   /// What the band that begins at position `first` reads, with zeros where it lies outside.
   void copy(const T* x, const Triple& first, T* image) const {
-    const std::int64_t z0 = first[0] * grid_.step[0] + first_[0], y0 = first[1] * grid_.step[1] + first_[1], x0 = first_[2];
+    const std::int64_t z0 = first[0] * grid_.step[0] + band_.first[0], y0 = first[1] * grid_.step[1] + band_.first[1], x0 = band_.first[2];
     const std::int64_t begin = std::clamp<std::int64_t>(-x0, 0, band_.width), end = std::clamp<std::int64_t>(grid_.extent[2] - x0, begin, band_.width);
-    const auto inside = [](std::int64_t i, std::int64_t extent) { return i >= 0 && i < extent; };
     for (std::int64_t c = 0; c < channels_; ++c)
       for (std::int64_t z = z0; z < z0 + band_.planes; ++z)
         for (std::int64_t y = y0; y < y0 + band_.lines; ++y, image += band_.width) {
@@ -130,7 +128,6 @@ class Direct {
   std::int64_t rows_, channels_;
   const MicroKernels<T>& kernels_;
   Band band_;
-  Triple first_{0, 0, 0};              ///< tap that reaches furthest back, by axis
   std::vector<std::int64_t> offsets_;  ///< of each (channel, tap) in a band
 };
 

@@ -21,14 +21,6 @@ struct Piece {
   std::int64_t first, length, source;
 };
 
-std::int64_t ceil_div(std::int64_t a, std::int64_t b) {
-  return a >= 0 ? (a + b - 1) / b : -(-a / b);
-}
-
-bool inside(std::int64_t i, std::int64_t extent) {
-  return i >= 0 && i < extent;
-}
-
 /// Copies few values in blocks of a fixed size, the last two overlapping: no call, no loop over single
 /// values.
 template <std::int64_t block, class T>

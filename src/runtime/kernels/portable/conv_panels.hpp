@@ -8,6 +8,15 @@
 
 namespace rulegrad::kernels {
 
+/// a / b, rounded up; a may be negative.
+inline std::int64_t ceil_div(std::int64_t a, std::int64_t b) {
+  return a >= 0 ? (a + b - 1) / b : -(-a / b);
+}
+
+inline bool inside(std::int64_t i, std::int64_t extent) {
+  return i >= 0 && i < extent;
+}
+
 /// A regular grid of positions over an array [batch, channels, extent...]: position (n, t) with tap offset d
 /// reads t * step + d. Convolutions in both directions are products with such grids.
 struct Grid {

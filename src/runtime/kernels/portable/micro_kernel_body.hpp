@@ -27,31 +27,32 @@ T sum_of_lanes(const Vector& sum) {
   }
 }
 
-template <class T, int bytes, int rows, int vectors>
-void micro(std::int64_t depth, const T* a, std::int64_t a_stride, const T* b, std::int64_t b_stride, T* c, std::int64_t c_stride,
-           bool accumulate) {
+/// Row p of the right operand is `vectors` vectors from row(p) on, `step` apart.
+template <class T, int bytes, int rows, int vectors, class Row>
+[[gnu::always_inline]] inline void multiply(std::int64_t depth, const T* a, std::int64_t a_stride, Row row, std::int64_t step, T* c, std::int64_t c_stride,
+                                            bool accumulate) {
   using Vector = typename VectorOf<T, bytes>::type;
   constexpr int lanes = bytes / static_cast<int>(sizeof(T));
   Vector sum[rows][vectors];
 #pragma GCC unroll 8
   for (int i = 0; i < rows; ++i)
-#pragma GCC unroll 3
+#pragma GCC unroll 8
     for (int v = 0; v < vectors; ++v) sum[i][v] = Vector{};
   for (std::int64_t p = 0; p < depth; ++p) {
+    const T* const from = row(p);
     Vector right[vectors];
-#pragma GCC unroll 3
-    for (int v = 0; v < vectors; ++v)
-      right[v] = *reinterpret_cast<const Vector*>(b + p * b_stride + v * lanes);
+#pragma GCC unroll 8
+    for (int v = 0; v < vectors; ++v) right[v] = *reinterpret_cast<const Vector*>(from + v * step);
 #pragma GCC unroll 8
     for (int i = 0; i < rows; ++i) {
       const T left = a[i * a_stride + p];
-#pragma GCC unroll 3
+#pragma GCC unroll 8
       for (int v = 0; v < vectors; ++v) sum[i][v] += left * right[v];
     }
   }
 #pragma GCC unroll 8
   for (int i = 0; i < rows; ++i)
-#pragma GCC unroll 3
+#pragma GCC unroll 8
     for (int v = 0; v < vectors; ++v) {
       Vector* const out = reinterpret_cast<Vector*>(c + i * c_stride + v * lanes);
       *out = accumulate ? *out + sum[i][v] : sum[i][v];
@@ -59,34 +60,16 @@ void micro(std::int64_t depth, const T* a, std::int64_t a_stride, const T* b, st
 }
 
 template <class T, int bytes, int rows, int vectors>
+void micro(std::int64_t depth, const T* a, std::int64_t a_stride, const T* b, std::int64_t b_stride, T* c, std::int64_t c_stride,
+           bool accumulate) {
+  constexpr int lanes = bytes / static_cast<int>(sizeof(T));
+  multiply<T, bytes, rows, vectors>(depth, a, a_stride, [=](std::int64_t p) { return b + p * b_stride; }, lanes, c, c_stride, accumulate);
+}
+
+template <class T, int bytes, int rows, int vectors>
 void shifted(std::int64_t depth, const T* a, std::int64_t a_stride, const T* b, const std::int64_t* offsets, std::int64_t b_step, T* c,
              std::int64_t c_stride, bool accumulate) {
-  using Vector = typename VectorOf<T, bytes>::type;
-  constexpr int lanes = bytes / static_cast<int>(sizeof(T));
-  Vector sum[rows][vectors];
-#pragma GCC unroll 8
-  for (int i = 0; i < rows; ++i)
-#pragma GCC unroll 8
-    for (int v = 0; v < vectors; ++v) sum[i][v] = Vector{};
-  for (std::int64_t p = 0; p < depth; ++p) {
-    const T* const from = b + offsets[p];
-    Vector right[vectors];
-#pragma GCC unroll 8
-    for (int v = 0; v < vectors; ++v) right[v] = *reinterpret_cast<const Vector*>(from + v * b_step);
-#pragma GCC unroll 8
-    for (int i = 0; i < rows; ++i) {
-      const T left = a[i * a_stride + p];
-#pragma GCC unroll 8
-      for (int v = 0; v < vectors; ++v) sum[i][v] += left * right[v];
-    }
-  }
-#pragma GCC unroll 8
-  for (int i = 0; i < rows; ++i)
-#pragma GCC unroll 8
-    for (int v = 0; v < vectors; ++v) {
-      Vector* const out = reinterpret_cast<Vector*>(c + i * c_stride + v * lanes);
-      *out = accumulate ? *out + sum[i][v] : sum[i][v];
-    }
+  multiply<T, bytes, rows, vectors>(depth, a, a_stride, [=](std::int64_t p) { return b + offsets[p]; }, b_step, c, c_stride, accumulate);
 }
 
 template <class T, int bytes, int rows, int columns>
