@@ -33,6 +33,21 @@ tag tag_of(std::size_t rank, std::int64_t block) {
   return block == 8 ? by_8[rank - 3] : by_16[rank - 3];
 }
 
+/// A constant, read as `given`, copied into the layout `wanted`. It is kept under both: what lies in the same wanted layout may still be
+/// another matrix, the transpose of a weight for one.
+struct Packing {
+  memory::desc given, wanted;
+
+  [[nodiscard]] std::string key() const { return "onednn " + key_of(given) + "-> " + key_of(wanted); }
+  [[nodiscard]] ConstantOperands::Form make(const std::byte* elements) const {
+    auto packed = std::make_shared<memory>(wanted, engine());
+    memory plain = at(given, elements);
+    dnnl::reorder(plain, *packed).execute(stream(), plain, *packed);
+    stream().wait();
+    return {packed, wanted.get_size()};
+  }
+};
+
 }  // namespace
 
 const dnnl::engine& engine() {
@@ -69,14 +84,8 @@ void Call::add(Part part) {
 void Call::operand(int argument, std::size_t position, const memory::desc& wanted, memory::desc given, ConstantOperands& constants) {
   Part part{.argument = argument, .position = position, .wanted = wanted, .given = std::move(given)};
   if (!constants.is_constant(position) || wanted == part.given) return add(std::move(part));
-  part.kept = std::static_pointer_cast<const memory>(
-      constants.form(position, "onednn " + key_of(wanted), [&](const std::byte* elements) -> ConstantOperands::Form {
-        auto packed = std::make_shared<memory>(wanted, engine());
-        memory plain = at(part.given, elements);
-        dnnl::reorder(plain, *packed).execute(stream(), plain, *packed);
-        stream().wait();
-        return {packed, wanted.get_size()};
-      }));
+  const Packing packing{part.given, part.wanted};
+  part.kept = std::static_pointer_cast<const memory>(constants.form(position, packing.key(), [packing](const std::byte* elements) { return packing.make(elements); }));
   parts_.push_back(std::move(part));
 }
 
