@@ -10,7 +10,7 @@
 
 #include "rulegrad/expr.hpp"
 
-/// Networks from ONNX files (https://onnx.ai, operator sets 6 to 22) as expressions, and back.
+/// Networks from ONNX files (https://onnx.ai, operator sets 6 to 28) as expressions, and back.
 namespace [[gnu::visibility("default")]] rulegrad {
 
 /// What the first axis of a model's inputs becomes.
@@ -33,7 +33,8 @@ struct LoadOptions {
   /// axis
   /// ("tokens.1") where it gives none.
   std::map<std::string, std::int64_t> extents = {};
-  /// Off: a weight that is NaN or infinite is an Error(non_finite) that names tensor and index.
+  /// Off: a weight that is NaN or infinite and can reach an output is an Error(non_finite) that names tensor and index. -inf in a
+  /// mask ends in the softmax behind it.
   bool allow_non_finite = false;
   /// Where nodes of operators that ONNX does not have, or of other domains, are looked up by their `op_type`; their
   /// attributes are those of the same names. Null: they are errors. The model keeps what it uses.

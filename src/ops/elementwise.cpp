@@ -152,9 +152,33 @@ std::vector<OpSchema> elementwise_operators() {
   all.push_back(
       with_derivatives(function("round", "the nearest whole number, halves to the even one", {between}),
                        rewrite(vjp(round(), _), 0)));
+  OpSchema through = function(
+      "round_through", "the nearest whole number, halves to the even one, with the derivative 1: rounding as quantised networks do it",
+      {between});
+  through.classes.insert(through.classes.begin(), OpClass::activation);
+  all.push_back(with_derivatives(std::move(through), rewrite(vjp(op<"round_through">(), g), g)));
   all.push_back(with_derivatives(function("sin", "sine of radians"), rewrite(vjp(sin(x), g), g * cos(x))));
   all.push_back(
       with_derivatives(function("cos", "cosine of radians"), rewrite(vjp(cos(x), g), -(g * sin(x)))));
+  const Domain unit{-0.9, 0.9, 0.01}, above_one{1.2, 4, 0.02};
+  all.push_back(with_derivatives(function("tan", "tangent of radians", {{-1.2, 1.2, 0.02}}),
+                                 rewrite(vjp(y = op<"tan">(), g), g * (1 + y * y))));
+  all.push_back(with_derivatives(function("asin", "the angle in radians whose sine is x", {unit}),
+                                 rewrite(vjp(op<"asin">(x), g), g / sqrt(1 - x * x))));
+  all.push_back(with_derivatives(function("acos", "the angle in radians whose cosine is x", {unit}),
+                                 rewrite(vjp(op<"acos">(x), g), -(g / sqrt(1 - x * x)))));
+  all.push_back(with_derivatives(function("atan", "the angle in radians whose tangent is x"),
+                                 rewrite(vjp(op<"atan">(x), g), g / (1 + x * x))));
+  all.push_back(with_derivatives(function("sinh", "(exp(x) - exp(-x)) / 2"),
+                                 rewrite(vjp(op<"sinh">(x), g), g * op<"cosh">(x))));
+  all.push_back(with_derivatives(function("cosh", "(exp(x) + exp(-x)) / 2"),
+                                 rewrite(vjp(op<"cosh">(x), g), g * op<"sinh">(x))));
+  all.push_back(with_derivatives(function("asinh", "log(x + sqrt(x * x + 1))"),
+                                 rewrite(vjp(op<"asinh">(x), g), g / sqrt(x * x + 1))));
+  all.push_back(with_derivatives(function("acosh", "log(x + sqrt(x * x - 1))", {above_one}),
+                                 rewrite(vjp(op<"acosh">(x), g), g / sqrt(x * x - 1))));
+  all.push_back(with_derivatives(function("atanh", "log((1 + x) / (1 - x)) / 2", {unit}),
+                                 rewrite(vjp(op<"atanh">(x), g), g / (1 - x * x))));
   all.push_back(logical_inverse());
   all.push_back(with_derivatives(conversion(), rewrite(vjp(cast(x), g), cast(g, "dtype"_a = dtype(x)))));
   all.push_back(with_derivatives(same(), rewrite(vjp(identity(), g), g)));

@@ -18,6 +18,8 @@ namespace rulegrad {
 [[nodiscard]] std::vector<OpSchema> movement_operators();
 [[nodiscard]] std::vector<OpSchema> slicing_operators();
 [[nodiscard]] std::vector<OpSchema> indexing_operators();
+[[nodiscard]] std::vector<OpSchema> gathering_operators();
+[[nodiscard]] std::vector<OpSchema> tree_operators();
 [[nodiscard]] std::vector<OpSchema> random_operators();
 
 /// grad(y, g): the analyzer's reverse value for one operand of y. vjp(y, g): the vector-Jacobian product.

@@ -17,7 +17,7 @@ const Operators& Operators::builtin() {
       all.by_name_.emplace(shared->name, shared);
     }
     for (const auto family : {affine_operators, conv_operators, pool_operators, norm_operators, activation_operators, elementwise_operators, arithmetic_operators, reduction_operators,
-                              movement_operators, slicing_operators, indexing_operators, random_operators})
+                              movement_operators, slicing_operators, indexing_operators, gathering_operators, tree_operators, random_operators})
       for (OpSchema& schema : family()) all.add(std::move(schema));
     return all;
   }();

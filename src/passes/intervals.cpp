@@ -90,8 +90,8 @@ const std::unordered_map<std::string_view, Infer>& inferences() {
     const Infer same = [](Expr, Given x) { return x[0]; };
     const Infer sum = [](Expr, Given x) { return sums(x[0]); };
     const Infer all_of = [](Expr, Given x) { return either(x); };
-    for (const char* name : {"reshape", "transpose", "expand", "slice", "identity", "const", "gather", "amax", "amin"}) all.emplace(name, same);
-    for (const char* name : {"sum", "sum_to", "pad_vjp", "resize_vjp", "avg_pool_vjp", "scatter_add", "slice_vjp", "channel_window_sum"}) all.emplace(name, sum);
+    for (const char* name : {"reshape", "transpose", "expand", "slice", "identity", "const", "gather", "gather_rows", "amax", "amin"}) all.emplace(name, same);
+    for (const char* name : {"sum", "sum_to", "pad_vjp", "resize_vjp", "avg_pool_vjp", "scatter_add", "scatter_rows", "slice_vjp", "channel_window_sum"}) all.emplace(name, sum);
     for (const char* name : {"dense", "conv", "conv_transpose", "matmul", "conv_weight_grad", "dense_weight_grad"})
       all.emplace(name, [](Expr, Given x) { return contraction(x); });
     for (const char* name : {"sigmoid", "softmax", "one_hot", "random_uniform", "hardsigmoid"}) all.emplace(name, always(unit));

@@ -4,6 +4,7 @@
 #include <set>
 #include <string_view>
 
+#include "rulegrad/index_attributes.hpp"
 #include "rulegrad/op_attributes.hpp"
 
 namespace rulegrad {
@@ -80,6 +81,10 @@ class Separating {
     if (name == "pad_vjp") return padded(e.attributes<PadVjpAttributes>().begin, e.attributes<PadVjpAttributes>().end, *place(x));
     if (name == "gather") return gathered(e);
     if (name == "scatter_add") return scattered(e);
+    if (name == "gather_rows") return by_rows(e, e.attributes<GatherRowsAttributes>().batch);
+    if (name == "scatter_rows") return by_rows(e, e.attributes<ScatterRowsAttributes>().batch);
+    if (name == "cumsum") return along(*place(x), e.attributes<CumsumAttributes>().axis, x, false);
+    if (name == "top_index") return along(*place(x), e.attributes<TopAttributes>().axis, x, false);
     if (name == "one_hot") return {false, place(x)};
     if (name == "expand" || name == "sum_to" || e.op().is(OpClass::elementwise)) return aligned(e);
     if (name == "reduce_samples") {
@@ -208,6 +213,18 @@ class Separating {
     if (table->axis == axis) return mixing;
     if (table->axis > axis) table->axis = table->axis + e.operand(1).shape().rank() - 1;
     return {false, table};
+  }
+
+  /// Both operands begin with the shared axes; the batch must be one of them.
+  Answer by_rows(Expr e, std::int64_t shared) const {
+    std::optional<Place> result;
+    for (const Expr operand : e.operands()) {
+      const auto at = place(operand);
+      if (!at) continue;
+      if (static_cast<std::int64_t>(at->axis) >= shared || (result && *result != *at)) return mixing;
+      result = at;
+    }
+    return {false, result};
   }
 
   Answer scattered(Expr e) const {

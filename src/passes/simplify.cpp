@@ -38,7 +38,7 @@ const RuleList& rounding_rules() {
 
 /// Does the user decide something by the operand: by its sign, its order, or whether it is 0?
 bool decides(Expr user, std::size_t position) {
-  for (const char* name : {"less", "greater", "less_equal", "greater_equal", "equal", "not_equal", "sign", "argmax", "stabilize", "over", "round", "floor", "ceil"})
+  for (const char* name : {"less", "greater", "less_equal", "greater_equal", "equal", "not_equal", "sign", "argmax", "stabilize", "over", "round", "round_through", "floor", "ceil", "top_index", "tree_ensemble"})
     if (user.is(name)) return true;
   return position == 0 && (user.is("where") || user.is("max_pool_vjp") || user.is("max_pool_jvp"));
 }

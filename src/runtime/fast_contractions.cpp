@@ -72,7 +72,7 @@ FastContractions::Asked FastContractions::asked_of(Expr user, std::size_t positi
   if (constant_.at(operand)) return 0;
   if (any_of_names(user, {"less", "greater", "less_equal", "greater_equal", "equal", "not_equal"}))
     return constant_.at(user.operand(1 - position)) ? zero : zero | equal_;
-  if (any_of_names(user, {"sign", "argmax", "round", "floor", "ceil"})) return zero;
+  if (any_of_names(user, {"sign", "argmax", "top_index", "tree_ensemble", "round", "round_through", "floor", "ceil"})) return zero;
   if (user.is("where") && position == 0) return zero;
   if (user.is("stabilize")) return position == 0 ? sign : zero;
   if (any_of_names(user, {"div", "over"}) && position == 1) return zero;

@@ -18,7 +18,11 @@ namespace {
 
 /// Operators without a derivative by nature: leaves, gradient nodes, and what yields integers or ranks.
 const std::set<std::string> without_derivative{"input", "constant", "fill", "grad", "vjp", "quantile", "const",
-                                               "sample_index", "batch_index", "reduce_samples"};
+                                               "sample_index", "batch_index", "reduce_samples",
+                                               // Differences are 0, the derivative is meant to be 1.
+                                               "round_through",
+                                               // Steps: there is none.
+                                               "tree_ensemble"};
 
 Inputs inputs_of(const testing::Instance& instance) {
   Inputs inputs;

@@ -4,7 +4,7 @@
 
 #include "rulegrad/leaves.hpp"
 
-#include "io/onnx/node_context.hpp"
+#include "io/onnx/lookup.hpp"
 
 namespace rulegrad::io {
 namespace {
@@ -14,10 +14,12 @@ void constant(NodeContext& c) {
     c.result(c.graph().constant(Tensor::scalar(dtype, value)));
   };
   if (const auto* const tensor = c.tensor("value"))
-    return c.result(c.graph().constant(c.importer().read(*tensor, c.node_name())));
+    return c.result(c.importer().constant(*tensor, c.node_name()));
   if (c.has_attribute("value_float")) return number(c.real("value_float", 0), c.importer().real());
-  if (c.has_attribute("value_int"))
-    return number(static_cast<double>(c.integer("value_int", 0)), DType::int64);
+  if (c.has_attribute("value_int")) {
+    const std::int64_t value = c.any_integer("value_int", 0);
+    return c.result(c.graph().constant(Tensor(Dims{}, std::span<const std::int64_t>(&value, 1))));
+  }
   if (c.has_attribute("value_ints")) {
     const Ints list = c.integers("value_ints");
     return c.result(c.graph().constant(
@@ -48,6 +50,9 @@ void constant_of_shape(NodeContext& c) {
     dtype = number.dtype();
     value = number.at(0);
   }
+  // Numbers that are none are followed as constants.
+  if (is_floating(dtype) && !std::isfinite(value))
+    return c.result(c.apply("expand", {c.graph().scalar(value, dtype)}, ShapeAttributes{Shape(dims)}));
   c.result(c.apply("fill", {}, FillAttributes{value, dtype, Shape(dims)}));
 }
 
@@ -68,6 +73,9 @@ void size_of_array(NodeContext& c) {
 }
 
 void range(NodeContext& c) {
+  if (const Value& limit = c.value(1); limit.symbolic && limit.symbolic->elements.size() == 1 && limit.symbolic->elements[0] == B &&
+                                       c.required_constant(0, "start").at(0) == 0 && c.required_constant(2, "delta").at(0) == 1)
+    return c.result(place_in_batch(c));
   const Tensor start = c.required_constant(0, "start"), limit = c.required_constant(1, "limit"),
                delta = c.required_constant(2, "delta");
   if (start.size() != 1 || limit.size() != 1 || delta.size() != 1)
@@ -82,53 +90,6 @@ void range(NodeContext& c) {
   c.result(c.graph().constant(values.cast(start.dtype())));
 }
 
-/// A number, or one for each index of `axis`, shaped to stand beside x.
-Expr beside(const NodeContext& c, Expr parameter, const Shape& x, std::int64_t axis) {
-  if (parameter.shape().count().is(1)) return reshaped(c, parameter, {});
-  if (parameter.shape().rank() != 1)
-    c.fail(
-        fmt::format("scale and zero point must be numbers or vectors but one is {}; blocks are not supported",
-                    to_string(parameter.type())));
-  const std::size_t place = checked_axis(c, axis, x.rank());
-  std::vector<Dim> dims(x.rank() - place, Dim{1});
-  dims[0] = parameter.shape()[0];
-  return reshaped(c, parameter, std::move(dims));
-}
-
-/// (x - zero point) scale.
-void dequantize(NodeContext& c) {
-  const Expr x = c.operand(0), scale = c.operand(1);
-  const std::int64_t axis = c.integer("axis", 1);
-  if (c.integer("block_size", 0) != 0) c.fail("attribute 'block_size' is not supported");
-  const auto as_real = [&](Expr expr) { return c.apply("cast", {expr}, CastAttributes{scale.dtype()}); };
-  Expr y = as_real(x);
-  if (c.has(2)) y = c.apply("sub", {y, beside(c, as_real(c.operand(2)), x.shape(), axis)});
-  c.result(c.apply("mul", {y, beside(c, scale, x.shape(), axis)}));
-}
-
-/// round(x / scale) + zero point within the type's range, for weights; rounding what depends on an input
-/// would leave nothing to explain.
-void quantize(NodeContext& c) {
-  const Expr x = c.operand(0), scale = c.operand(1);
-  const std::int64_t axis = c.integer("axis", 1);
-  c.ignore({"saturate"});
-  if (c.integer("block_size", 0) != 0 || c.integer("output_dtype", 0) != 0)
-    c.fail("attributes 'block_size' and 'output_dtype' are not supported");
-  if (!c.is_static(x))
-    c.fail(
-        "it quantises activations, whose rounding has no derivative; explain the model before it was "
-        "quantised");
-  const DType dtype = c.has(2) ? c.operand(2).dtype() : DType::uint8;
-  if (dtype != DType::uint8 && dtype != DType::int8)
-    c.fail(fmt::format("{} as the quantised type is not supported", name_of(dtype)));
-  Expr y = c.apply("round", {c.apply("div", {x, beside(c, scale, x.shape(), axis)})});
-  if (c.has(2))
-    y = c.apply("add",
-                {y, beside(c, c.apply("cast", {c.operand(2)}, CastAttributes{x.dtype()}), x.shape(), axis)});
-  const ClipAttributes bounds = dtype == DType::uint8 ? ClipAttributes{0, 255} : ClipAttributes{-128, 127};
-  c.result(c.apply("cast", {c.apply("clip", {y}, bounds)}, CastAttributes{dtype}));
-}
-
 }  // namespace
 
 void add_constants(Handlers& h) {
@@ -137,8 +98,6 @@ void add_constants(Handlers& h) {
   h["Shape"] = shape_of;
   h["Size"] = size_of_array;
   h["Range"] = range;
-  h["DequantizeLinear"] = dequantize;
-  h["QuantizeLinear"] = quantize;
 }
 
 }  // namespace rulegrad::io

@@ -82,10 +82,6 @@ Handler comparison(const char* op_name) {
   };
 }
 
-void choose(NodeContext& c) {
-  c.result(c.apply("where", {c.operand(0), c.operand(1), c.operand(2)}));
-}
-
 void clip(NodeContext& c) {
   Expr x = c.operand(0);
   std::optional<Expr> low = c.optional_operand(1), high = c.optional_operand(2);
@@ -133,7 +129,9 @@ void add_elementwise(Handlers& h) {
       {"Erf", "erf"},     {"Exp", "exp"},        {"Log", "log"},     {"Sqrt", "sqrt"},
       {"Abs", "abs"},     {"Neg", "neg"},        {"Sign", "sign"},   {"Reciprocal", "reciprocal"},
       {"Floor", "floor"}, {"Ceil", "ceil"},      {"Round", "round"}, {"Sin", "sin"},
-      {"Cos", "cos"},     {"Not", "logical_not"}};
+      {"Cos", "cos"},     {"Not", "logical_not"}, {"Tan", "tan"},  {"Asin", "asin"},
+      {"Acos", "acos"},   {"Atan", "atan"},      {"Sinh", "sinh"},   {"Cosh", "cosh"},
+      {"Asinh", "asinh"}, {"Acosh", "acosh"},    {"Atanh", "atanh"}};
   for (const auto& [name, op_name] : unaries) h[name] = unary(op_name);
   const std::pair<const char*, const char*> binaries[] = {
       {"Sub", "sub"}, {"Mul", "mul"}, {"Div", "div"}, {"And", "logical_and"}, {"Or", "logical_or"}};
@@ -147,7 +145,6 @@ void add_elementwise(Handlers& h) {
   h["Mean"] = mean_of;
   h["Pow"] = power;
   h["Mod"] = modulus;
-  h["Where"] = choose;
   h["Clip"] = clip;
   h["Cast"] = h["CastLike"] = cast;
   h["Identity"] = identity;

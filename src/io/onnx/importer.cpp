@@ -8,7 +8,8 @@
 #include "rulegrad/operators.hpp"
 #include "rulegrad/program.hpp"
 
-#include "io/onnx/node_context.hpp"
+#include "io/onnx/lookup.hpp"
+#include "runtime/constants.hpp"
 #include "support/text.hpp"
 
 namespace rulegrad::io {
@@ -52,7 +53,8 @@ Importer::Importer(const ModelFile& file, const LoadOptions& options, TensorRead
       weights_(weights),
       symbolic_(symbolic),
       opset_(file.opset()),
-      graph_(std::make_unique<Graph>(options.dtype)) {}
+      graph_(std::make_unique<Graph>(options.dtype)),
+      specials_(!options.allow_non_finite) {}
 
 bool Importer::has_batch() const {
   return std::any_of(inputs_.begin(), inputs_.end(),
@@ -126,6 +128,8 @@ void Importer::add_inputs() {
   }
   for (const auto& [name, tensor] : weights_) {
     const Expr expr = graph_->constant(tensor);
+    if (const auto problem = reader_.problem(tensor)) not_finite_.emplace(&expr.node(), *problem);
+    else if (!options_.allow_non_finite) specials_.note_finite(expr);
     if (uses(name) > 0) graph_->add_name(expr, name);
     define(name, {expr, std::nullopt});
   }
@@ -196,7 +200,68 @@ Expr Importer::folded(Expr expr) {
   const Expr outputs[] = {expr};
   CompileOptions options;
   options.check_finite = false;
-  return graph_->constant(Program::compile(outputs, options).run({})[0]);
+  const Expr result = graph_->constant(Program::compile(outputs, options).run({})[0]);
+  for (const Expr operand : expr.operands())
+    if (const auto origin = not_finite_.find(&operand.node()); origin != not_finite_.end()) not_finite_.emplace(&result.node(), origin->second);
+  // What only moves elements of weights need not be looked through again.
+  const auto finite = [&](Expr operand) { return specials_.of(operand).stored == 0; };
+  if (expr.op().is(OpClass::routing) && std::all_of(expr.operands().begin(), expr.operands().end(), finite)) specials_.note_finite(result);
+  return result;
+}
+
+Expr Importer::constant(const onnx::TensorProto& tensor, const std::string& name) {
+  const Tensor value = reader_.read(tensor, name);
+  const Expr expr = graph_->constant(value);
+  if (const auto problem = reader_.problem(value)) not_finite_.emplace(&expr.node(), *problem);
+  return expr;
+}
+
+int Importer::declared_element(const std::string& name, DType otherwise) const {
+  for (const auto& tensor : file_.graph().initializer())
+    if (tensor.name() == name) return tensor.data_type();
+  for (const auto* values : {&file_.graph().value_info(), &file_.graph().input(), &file_.graph().output()})
+    for (const auto& value : *values)
+      if (value.name() == name && value.type().tensor_type().elem_type() != 0) return value.type().tensor_type().elem_type();
+  for (const auto& node : file_.graph().node())
+    for (const auto& output : node.output())
+      if (output == name)
+        for (const auto& attribute : node.attribute())
+          if (attribute.has_t()) return attribute.t().data_type();
+  switch (otherwise) {
+    case DType::int8:
+      return onnx::TensorProto::INT8;
+    case DType::int32:
+      return onnx::TensorProto::INT32;
+    case DType::int64:
+      return onnx::TensorProto::INT64;
+    case DType::boolean:
+      return onnx::TensorProto::BOOL;
+    case DType::float32:
+    case DType::float64:
+      return onnx::TensorProto::FLOAT;
+    case DType::uint8:
+      break;
+  }
+  return onnx::TensorProto::UINT8;
+}
+
+void Importer::require_finite(const Model::Parts& parts) {
+  std::vector<Expr> outputs;
+  for (const ModelOutput& output : parts.outputs) outputs.push_back(output.expr);
+  for (const Expr output : outputs) {
+    if (specials_.of(output).stored == 0) continue;
+    const auto source = specials_.source(output);
+    const auto known = source ? not_finite_.find(&source->node()) : not_finite_.end();
+    throw Error(ErrorCode::non_finite,
+                known != not_finite_.end() ? known->second
+                                           : fmt::format("output '{}' would hold values that are no numbers", to_string(output.type())));
+  }
+  const auto& store = store_of(*parts.graph);
+  for (const Expr expr : topological_order(outputs))
+    if (expr.is("constant") && is_floating(expr.dtype())) {
+      (void)specials_.of(expr);
+      store->stored(expr.attributes<ConstantAttributes>().value)->note_finite();
+    }
 }
 
 Expr Importer::materialize(const Symbolic& symbols) {
@@ -246,11 +311,20 @@ Model::Parts Importer::take() {
   Model::Parts parts;
   for (const auto& output : file_.graph().output()) {
     const Value& v = value(output.name());
-    const Expr expr = v.expr ? v.expr : materialize(*v.symbolic);
+    if (!v.absent.empty()) {
+      parts.notes.push_back(fmt::format("output '{}' is left out: {}", output.name(), v.absent));
+      continue;
+    }
+    Expr expr = v.expr ? v.expr : materialize(*v.symbolic);
+    // Quantised values are held as real numbers; a file that gives them out has integers.
+    if (const int declared = output.type().tensor_type().elem_type(); declared != 0 && is_floating(expr.dtype()))
+      if (const DType dtype = mapped_dtype(declared, options_.dtype, "the output"); !is_floating(dtype))
+        expr = apply("cast", {expr}, CastAttributes{dtype});
     // A batch that left its axis, or one that was squeezed away, is no batch of independent samples any more.
     if (promoted_ && expr.shape().has_batch() && !expr.shape()[0].batch)
       fail(fmt::format("output '{}' would be {}: the batch is not its first axis", output.name(),
                        to_string(expr.type())));
+    if (depends_on_place(expr)) fail(fmt::format("output '{}' depends on the place of a sample in its batch", output.name()));
     parts.outputs.push_back({output.name(), expr});
   }
   if (parts.outputs.empty()) fail("the graph has no outputs");

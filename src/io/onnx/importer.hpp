@@ -12,6 +12,7 @@
 #include "rulegrad/op_attributes.hpp"
 
 #include "io/onnx/model_file.hpp"
+#include "io/onnx/specials.hpp"
 #include "io/onnx/tensor_reader.hpp"
 #include "io/onnx/value.hpp"
 
@@ -48,6 +49,15 @@ class Importer {
   [[nodiscard]] Tensor read(const onnx::TensorProto& tensor, const std::string& name) {
     return reader_.read(tensor, name);
   }
+  /// A tensor of the file as a constant; what it holds beside numbers is followed to where it ends.
+  [[nodiscard]] Expr constant(const onnx::TensorProto& tensor, const std::string& name);
+  /// The element type of a value as the file declares it; where it does not, what `otherwise` is in ONNX.
+  [[nodiscard]] int declared_element(const std::string& name, DType otherwise) const;
+  /// Where values that are no numbers may arise.
+  [[nodiscard]] SpecialValues& specials() { return specials_; }
+  /// Throws Error(non_finite) if NaN or infinity of a weight can reach an output; notes in the graph that others need not be looked
+  /// through again.
+  void require_finite(const Model::Parts& parts);
 
   [[nodiscard]] const Value& value(const std::string& name) const;
   void define(const std::string& name, Value value);
@@ -73,6 +83,9 @@ class Importer {
   std::map<std::string, Value, std::less<>> values_;
   std::map<std::string, int, std::less<>> uses_;
   std::unordered_map<const Node*, bool> static_;
+  SpecialValues specials_;
+  /// Weights that are not finite, and what was computed from them: what to say about them.
+  std::unordered_map<const Node*, std::string> not_finite_;
 };
 
 }  // namespace rulegrad::io

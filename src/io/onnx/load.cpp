@@ -3,7 +3,6 @@
 #include <new>
 #include <optional>
 #include <stdexcept>
-#include <unordered_set>
 
 #include "rulegrad/error.hpp"
 #include "rulegrad/leaves.hpp"
@@ -12,7 +11,6 @@
 
 #include "io/onnx/importer.hpp"
 #include "io/onnx/node_context.hpp"
-#include "runtime/constants.hpp"
 #include "support/text.hpp"
 
 namespace rulegrad {
@@ -20,7 +18,7 @@ namespace {
 
 using namespace rulegrad::io;
 
-constexpr std::int64_t oldest_opset = 6, newest_opset = 22;
+constexpr std::int64_t oldest_opset = 6, newest_opset = 28;
 
 void check_opset(const ModelFile& file) {
   const std::int64_t opset = file.opset();
@@ -57,19 +55,6 @@ Weights read_weights(const ModelFile& file, TensorReader& reader) {
   return weights;
 }
 
-/// Weights were looked through as they were read: programs need not do so again.
-void note_finite(const Model::Parts& parts, const Weights& weights) {
-  std::unordered_set<const std::byte*> finite;
-  for (const auto& [name, tensor] : weights) finite.insert(tensor.data());
-  std::vector<Expr> outputs;
-  for (const ModelOutput& output : parts.outputs) outputs.push_back(output.expr);
-  for (const Expr expr : topological_order(outputs)) {
-    if (!expr.is("constant")) continue;
-    const Tensor& value = expr.attributes<ConstantAttributes>().value;
-    if (finite.contains(value.data())) store_of(*parts.graph)->stored(value)->note_finite();
-  }
-}
-
 Model::Parts build(const ModelFile& file, const LoadOptions& options, TensorReader& reader) {
   const Weights weights = read_weights(file, reader);
   const auto attempt = [&](bool symbolic) {
@@ -79,7 +64,7 @@ Model::Parts build(const ModelFile& file, const LoadOptions& options, TensorRead
     Model::Parts parts = importer.take();
     if (promoted && batch)
       parts.notes.push_back("exported for batch size 1; the first axis of its inputs is read as the batch");
-    if (!options.allow_non_finite) note_finite(parts, weights);
+    if (!options.allow_non_finite) importer.require_finite(parts);
     return parts;
   };
   if (options.batch != BatchPolicy::automatic) return attempt(options.batch == BatchPolicy::symbolic);

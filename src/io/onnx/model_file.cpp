@@ -10,6 +10,8 @@
 
 #include "rulegrad/error.hpp"
 
+#include "io/onnx/functions.hpp"
+
 namespace rulegrad::io {
 namespace {
 
@@ -191,6 +193,7 @@ ModelFile parse_model_file(const std::filesystem::path& path) {
   if (!file.proto.has_graph()) refuse("it holds no graph; it may be truncated or no ONNX at all");
   if (file.graph().node_size() == 0 && file.graph().output_size() == 0)
     refuse("its graph holds neither nodes nor outputs; it may be no ONNX at all");
+  expand_functions(file.proto);
   return file;
 }
 

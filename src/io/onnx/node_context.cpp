@@ -30,6 +30,7 @@ const Value& NodeContext::value(std::size_t input) const {
 
 Expr NodeContext::operand(std::size_t input) const {
   const Value& v = value(input);
+  if (!v.absent.empty()) fail(fmt::format("input '{}' cannot be read: {}", input_name(input), v.absent));
   return v.expr ? v.expr : importer_.materialize(*v.symbolic);
 }
 
@@ -115,11 +116,22 @@ std::int64_t NodeContext::integer(std::string_view name, std::int64_t otherwise)
   return found->i();
 }
 
+std::int64_t NodeContext::any_integer(std::string_view name, std::int64_t otherwise) {
+  const auto* const found = find(name, AttributeProto::INT, "an integer");
+  return found == nullptr ? otherwise : found->i();
+}
+
 double NodeContext::real(std::string_view name, double otherwise) {
   const auto* const found = find(name, AttributeProto::FLOAT, "a number");
   if (found == nullptr) return otherwise;
   // The nearest short decimal is what was meant: 0.1f is 0.1 and not 0.10000000149.
   return std::stod(fmt::format("{}", found->f()));
+}
+
+double NodeContext::real_or_integer(std::string_view name, double otherwise) {
+  const auto* const found = find(name);
+  if (found == nullptr) return otherwise;
+  return found->type() == AttributeProto::FLOAT ? real(name, otherwise) : static_cast<double>(integer(name, 0));
 }
 
 std::string NodeContext::text(std::string_view name, const std::string& otherwise) {
@@ -136,6 +148,19 @@ std::vector<double> NodeContext::reals(std::string_view name) {
   const auto* const found = find(name, AttributeProto::FLOATS, "a list of numbers");
   return found == nullptr ? std::vector<double>{}
                           : std::vector<double>(found->floats().begin(), found->floats().end());
+}
+
+std::vector<double> NodeContext::exact_reals(const std::string& name) {
+  if (const auto* const stored = tensor(name + "_as_tensor")) {
+    const Tensor values = importer_.read(*stored, name).cast(DType::float64);
+    return {values.values<double>().begin(), values.values<double>().end()};
+  }
+  return reals(name);
+}
+
+std::vector<std::string> NodeContext::strings(std::string_view name) {
+  const auto* const found = find(name, AttributeProto::STRINGS, "a list of strings");
+  return found == nullptr ? std::vector<std::string>{} : std::vector<std::string>(found->strings().begin(), found->strings().end());
 }
 
 const onnx::TensorProto* NodeContext::tensor(std::string_view name) {
@@ -171,6 +196,7 @@ void NodeContext::result(Expr expr, std::size_t output) const {
   }
   const std::string& name = node_.output(static_cast<int>(output));
   if (name.empty()) return;
+  if (output == 0 && then_) expr = then_(expr);
   importer_.define(name, {expr, std::nullopt});
   graph().add_name(expr, name);
   if (output == 0 && !node_.name().empty()) graph().add_name(expr, node_.name());
@@ -183,6 +209,11 @@ void NodeContext::result(Symbolic symbols) const {
   const auto to = tensor.mutable_values<std::int64_t>();
   for (std::size_t i = 0; i < to.size(); ++i) to[i] = symbols.elements[i].factor;
   result(graph().constant(tensor.cast(symbols.dtype)));
+}
+
+void NodeContext::absent(std::size_t output, const std::string& why) const {
+  if (output < output_count() && !node_.output(static_cast<int>(output)).empty())
+    importer_.define(node_.output(static_cast<int>(output)), {Expr(), std::nullopt, why});
 }
 
 void NodeContext::check_attributes() const {
@@ -205,6 +236,15 @@ const Handlers& handlers() {
     add_slicing(h);
     add_resizing(h);
     add_constants(h);
+    add_guards(h);
+    add_indexing(h);
+    add_attention(h);
+    add_einsum(h);
+    add_sampling(h);
+    add_rare(h);
+    add_quantized(h);
+    add_microsoft(h);
+    add_ml(h);
     return h;
   }();
   return all;

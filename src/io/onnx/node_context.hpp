@@ -47,10 +47,18 @@ class NodeContext {
 
   [[nodiscard]] bool has_attribute(std::string_view name);
   [[nodiscard]] std::int64_t integer(std::string_view name, std::int64_t otherwise);
+  /// As the file has it, however large.
+  [[nodiscard]] std::int64_t any_integer(std::string_view name, std::int64_t otherwise);
   [[nodiscard]] double real(std::string_view name, double otherwise);
+  /// A number that some versions write as an integer.
+  [[nodiscard]] double real_or_integer(std::string_view name, double otherwise);
   [[nodiscard]] std::string text(std::string_view name, const std::string& otherwise);
   [[nodiscard]] Ints integers(std::string_view name, const Ints& otherwise = {});
   [[nodiscard]] std::vector<double> reals(std::string_view name);
+  /// The same, which may stand in a tensor of the name with `_as_tensor` behind it.
+  [[nodiscard]] std::vector<double> exact_reals(const std::string& name);
+  [[nodiscard]] std::vector<std::string> strings(std::string_view name);
+  [[nodiscard]] std::int64_t string_count(std::string_view name) { return static_cast<std::int64_t>(strings(name).size()); }
   [[nodiscard]] const onnx::TensorProto* tensor(std::string_view name);
   /// Attributes without a meaning here: for training, or hints.
   void ignore(std::initializer_list<std::string_view> names);
@@ -70,6 +78,10 @@ class NodeContext {
   [[nodiscard]] bool wanted(std::size_t output) const;
   void result(Expr expr, std::size_t output = 0) const;
   void result(Symbolic symbols) const;
+  /// The output cannot be told: what reads it is an error that says why.
+  void absent(std::size_t output, const std::string& why) const;
+  /// What is done to the first result before it gets its names.
+  void then(std::function<Expr(Expr)> step) { then_ = std::move(step); }
   void check_attributes() const;
 
  private:
@@ -80,6 +92,7 @@ class NodeContext {
   Importer& importer_;
   const onnx::NodeProto& node_;
   std::set<std::string, std::less<>> read_;
+  std::function<Expr(Expr)> then_;
 };
 
 using Handler = std::function<void(NodeContext&)>;
@@ -102,6 +115,15 @@ void add_movement(Handlers& handlers);
 void add_slicing(Handlers& handlers);
 void add_resizing(Handlers& handlers);
 void add_constants(Handlers& handlers);
+void add_guards(Handlers& handlers);
+void add_indexing(Handlers& handlers);
+void add_attention(Handlers& handlers);
+void add_einsum(Handlers& handlers);
+void add_sampling(Handlers& handlers);
+void add_rare(Handlers& handlers);
+void add_quantized(Handlers& handlers);
+void add_microsoft(Handlers& handlers);
+void add_ml(Handlers& handlers);
 
 /// Shape arithmetic on symbols; true if it gave the node's result.
 [[nodiscard]] bool fold_symbols(NodeContext& context);

@@ -2,7 +2,7 @@
 #include <cmath>
 #include <fmt/format.h>
 
-#include "io/onnx/node_context.hpp"
+#include "io/onnx/resampling.hpp"
 
 namespace rulegrad::io {
 namespace {
@@ -148,8 +148,67 @@ void require_whole_extents(const NodeContext& c, const Target& target, const Sha
           target.scales[axis], exact, shape[axis].factor));
 }
 
+/// What has no operator of its own, as products with matrices along each axis.
+void resize_by_matrices(NodeContext& c, const Target& target) {
+  Resampling how;
+  how.mode = c.text("mode", "nearest");
+  if (how.mode == "bilinear") how.mode = "linear";
+  how.coordinates = c.text("coordinate_transformation_mode", "half_pixel");
+  how.rounding = c.text("nearest_mode", "round_prefer_floor");
+  how.cubic_a = c.real("cubic_coeff_a", -0.75);
+  how.extrapolation = c.real("extrapolation_value", 0);
+  how.antialias = c.integer("antialias", 0) != 0;
+  how.exclude_outside = c.integer("exclude_outside", 0) != 0;
+  Expr x = c.operand(0);
+  const Shape shape = x.shape();
+  std::vector<double> roi;
+  if (how.coordinates == "tf_crop_and_resize") {
+    const std::vector<double> given = numbers_of(c, 1, "roi");
+    const Ints axes = c.integers("axes", all_axes(shape));
+    if (given.size() != 2 * axes.size()) c.fail(fmt::format("roi has {} numbers for {} axes", given.size(), axes.size()));
+    roi.assign(2 * shape.rank(), 0);
+    std::fill(roi.begin() + static_cast<std::ptrdiff_t>(shape.rank()), roi.end(), 1);
+    for (std::size_t i = 0; i < axes.size(); ++i) {
+      const std::size_t axis = checked_axis(c, axes[i], shape.rank());
+      roi[axis] = given[i];
+      roi[shape.rank() + axis] = given[i + axes.size()];
+    }
+  }
+  for (std::size_t axis = 0; axis < shape.rank(); ++axis) {
+    if (shape[axis].batch) continue;
+    const std::int64_t before = shape[axis].factor, after = target.extents[axis];
+    const double scale = target.scales.empty() ? static_cast<double>(after) / static_cast<double>(before) : target.scales[axis];
+    const double start = roi.empty() ? 0 : roi[axis], stop = roi.empty() ? 1 : roi[shape.rank() + axis];
+    if (before == after && scale == 1 && start == 0 && stop == 1) continue;
+    x = resampled(c, x, axis, after, scale, how, start, stop);
+  }
+  c.result(x);
+}
+
+/// Is there an operator for it?
+bool has_operator(NodeContext& c, const Target& target) {
+  const Shape& shape = c.shape(0);
+  if (c.text("mode", "nearest") == "cubic" || c.integer("antialias", 0) != 0 || c.integer("exclude_outside", 0) != 0) return false;
+  const std::string coordinates = c.text("coordinate_transformation_mode", "half_pixel");
+  if (coordinates == "half_pixel_symmetric" || coordinates == "tf_crop_and_resize") return false;
+  if (shape.rank() < 2 || shape.rank() == 2) return shape.rank() == 2 && !shape.has_batch();
+  for (std::size_t axis = 0; axis < 2; ++axis)
+    if (target.extents[axis] != extent_of(shape[axis])) return false;
+  return shape.rank() <= 5;
+}
+
 void resize(NodeContext& c) {
   if (c.opset() < 11) return old_resize(c, numbers_of(c, 1, "scales"));
+  const Shape& shape = c.shape(0);
+  Ints axes = c.integers("axes", all_axes(shape));
+  for (std::int64_t& axis : axes) axis = static_cast<std::int64_t>(checked_axis(c, axis, shape.rank()));
+  // An input that is there but empty says that the other one holds.
+  const bool by_size = c.has(3) && !c.dims_of(3, "sizes").empty();
+  if (!by_size && c.has_attribute("keep_aspect_ratio_policy")) c.ignore({"keep_aspect_ratio_policy"});
+  if (!by_size && !c.has(2)) c.fail("it has neither scales nor sizes");
+  const Target target = by_size ? from_sizes(c, shape, axes, c.dims_of(3, "sizes"))
+                                : from_scales(c, shape, axes, numbers_of(c, 2, "scales"));
+  if (!has_operator(c, target)) return resize_by_matrices(c, target);
   ResizeAttributes attributes;
   attributes.mode = mode_of(c);
   attributes.coordinates =
@@ -163,18 +222,7 @@ void resize(NodeContext& c) {
                                                  {"round_prefer_ceil", NearestRounding::round_prefer_ceil},
                                                  {"floor", NearestRounding::floor},
                                                  {"ceil", NearestRounding::ceil}});
-  if (c.integer("antialias", 0) != 0) c.fail("attribute 'antialias' is not supported");
-  if (c.integer("exclude_outside", 0) != 0) c.fail("attribute 'exclude_outside' is not supported");
   c.ignore({"cubic_coeff_a", "extrapolation_value"});
-  const Shape& shape = c.shape(0);
-  Ints axes = c.integers("axes", all_axes(shape));
-  for (std::int64_t& axis : axes) axis = static_cast<std::int64_t>(checked_axis(c, axis, shape.rank()));
-  // An input that is there but empty says that the other one holds.
-  const bool by_size = c.has(3) && !c.dims_of(3, "sizes").empty();
-  if (!by_size && c.has_attribute("keep_aspect_ratio_policy")) c.ignore({"keep_aspect_ratio_policy"});
-  if (!by_size && !c.has(2)) c.fail("it has neither scales nor sizes");
-  const Target target = by_size ? from_sizes(c, shape, axes, c.dims_of(3, "sizes"))
-                                : from_scales(c, shape, axes, numbers_of(c, 2, "scales"));
   if (attributes.coordinates == ResizeCoordinates::align_corners) require_whole_extents(c, target, shape);
   apply_resize(c, target, attributes);
 }

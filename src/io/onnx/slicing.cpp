@@ -3,7 +3,7 @@
 
 #include "rulegrad/leaves.hpp"
 
-#include "io/onnx/node_context.hpp"
+#include "io/onnx/lookup.hpp"
 
 namespace rulegrad::io {
 namespace {
@@ -100,13 +100,25 @@ void split(NodeContext& c) {
                        extent.factor, axis));
 }
 
+/// Parts of x before and behind it, as if it went on in a circle; negative numbers crop.
+Expr wrapped(const NodeContext& c, Expr x, std::size_t axis, std::int64_t begin, std::int64_t end) {
+  const std::int64_t extent = x.shape()[axis].factor;
+  if (begin == 0 && end == 0) return x;
+  if (x.shape()[axis].batch || extent < 1) c.fail(fmt::format("axis {} of {} cannot be wrapped", axis, to_string(x.type())));
+  Ints at;
+  for (std::int64_t i = -begin; i < extent + end; ++i) at.push_back(((i % extent) + extent) % extent);
+  const Expr index = c.graph().constant(Tensor({static_cast<std::int64_t>(at.size())}, std::span<const std::int64_t>(at)));
+  return c.apply("gather", {x, index}, AxisAttributes{static_cast<std::int64_t>(axis)});
+}
+
 PadMode mode_of(NodeContext& c) {
   const std::string mode = c.text("mode", "constant");
+  if (mode == "wrap") return PadMode::edge;  // done by itself
   if (mode == "constant") return PadMode::constant;
   if (mode == "reflect") return PadMode::reflect;
   if (mode == "edge") return PadMode::edge;
   c.fail(
-      fmt::format("attribute 'mode' is '{}', which is not supported: constant, reflect and edge are", mode));
+      fmt::format("attribute 'mode' is '{}', which is not supported: constant, reflect, edge and wrap are", mode));
 }
 
 void pad(NodeContext& c) {
@@ -135,6 +147,11 @@ void pad(NodeContext& c) {
     if (std::max(std::abs(attributes.begin[axis]), std::abs(attributes.end[axis])) > INT32_MAX)
       c.fail(fmt::format("pads {} are out of range", to_string(*pads)));
   }
+  if (c.text("mode", "constant") == "wrap") {
+    Expr y = x;
+    for (std::size_t axis = 0; axis < rank; ++axis) y = wrapped(c, y, axis, attributes.begin[axis], attributes.end[axis]);
+    return c.result(y);
+  }
   c.result(c.apply("pad", {x}, std::move(attributes)));
 }
 
@@ -149,6 +166,8 @@ void gather(NodeContext& c) {
                                           at >= static_cast<double>(x.shape()[axis].factor))
         c.fail(fmt::format("index {} lies outside of axis {} of {}", at, axis, to_string(x.type())));
   }
+  if (x.shape()[axis].batch)
+    if (const auto within = gather_within_samples(c, x, index, axis)) return c.result(*within);
   c.result(c.apply("gather", {x, index}, AxisAttributes{static_cast<std::int64_t>(axis)}));
 }
 

@@ -153,19 +153,17 @@ Dims checked_dims(const TensorProto& tensor, const std::string& what) {
   return dims;
 }
 
-void require_finite(const Tensor& tensor, const std::string& what) {
+std::optional<std::string> non_finite(const Tensor& tensor, const std::string& what) {
   const auto at = first_non_finite(tensor.dtype(), tensor.data(), tensor.size());
-  if (!at) return;
+  if (!at) return std::nullopt;
   std::int64_t rest = *at;
   Dims index(tensor.rank());
   for (std::size_t axis = tensor.rank(); axis-- > 0;) {
     index[axis] = rest % tensor.dims()[axis];
     rest /= tensor.dims()[axis];
   }
-  throw Error(
-      ErrorCode::non_finite,
-      fmt::format("{} of shape {} holds {} at {}; weights must be finite (allow_non_finite, on the command line --allow-non-finite, lets them pass)",
-                  what, to_string(tensor.dims()), tensor.at(*at), to_string(index)));
+  return fmt::format("{} of shape {} holds {} at {}; weights must be finite (allow_non_finite, on the command line --allow-non-finite, lets them pass)",
+                     what, to_string(tensor.dims()), tensor.at(*at), to_string(index));
 }
 
 }  // namespace
@@ -189,6 +187,11 @@ std::vector<std::string> TensorReader::external_files() const {
   std::vector<std::string> files;
   for (const auto& [location, file] : external_) files.push_back((file_.path.parent_path() / location).string());
   return files;
+}
+
+std::optional<std::string> TensorReader::problem(const Tensor& tensor) const {
+  const auto found = problems_.find(tensor.data());
+  return found == problems_.end() ? std::nullopt : std::optional(found->second);
 }
 
 TensorReader::Source TensorReader::external(const TensorProto& tensor, const std::string& name) {
@@ -255,7 +258,10 @@ Tensor TensorReader::read(const TensorProto& tensor, const std::string& name) {
     }
     return copied<From>(dtype, dims, source.bytes.data());
   });
-  if (!options_.allow_non_finite) require_finite(result, what);
+  if (options_.allow_non_finite) return result;
+  auto problem = non_finite(result, what);
+  if (problem) problems_.insert_or_assign(result.data(), std::move(*problem));
+  else problems_.erase(result.data());  // memory of another one that is gone
   return result;
 }
 

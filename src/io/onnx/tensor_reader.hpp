@@ -2,6 +2,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "rulegrad/tensor.hpp"
@@ -20,9 +21,10 @@ class TensorReader {
  public:
   TensorReader(const ModelFile& file, const LoadOptions& options) : file_(file), options_(options) {}
 
-  /// Error(model) for missing, surplus or unknown data, Error(non_finite) for NaN and infinity unless
-  /// allowed. Borrows mapped memory where it can.
+  /// Error(model) for missing, surplus or unknown data. Borrows mapped memory where it can.
   [[nodiscard]] Tensor read(const onnx::TensorProto& tensor, const std::string& name);
+  /// What is to be said of an array that was read and holds NaN or infinity, unless that is allowed.
+  [[nodiscard]] std::optional<std::string> problem(const Tensor& tensor) const;
   /// The files beside the model that were read so far.
   [[nodiscard]] std::vector<std::string> external_files() const;
 
@@ -37,6 +39,7 @@ class TensorReader {
   const ModelFile& file_;
   const LoadOptions& options_;
   std::map<std::string, std::shared_ptr<const MappedFile>> external_;
+  std::map<const std::byte*, std::string> problems_;
 };
 
 }  // namespace rulegrad::io

@@ -2,10 +2,26 @@
 
 #include <algorithm>
 
+#include "rulegrad/leaves.hpp"
+#include "rulegrad/op_attributes.hpp"
+
 namespace rulegrad::io {
 
 bool Symbolic::has_batch() const {
   return std::any_of(elements.begin(), elements.end(), [](Dim element) { return element.batch; });
+}
+
+std::optional<double> uniform_value(Expr expr) {
+  constexpr std::int64_t most_looked_through = 4096;
+  if (expr.is("fill")) return expr.attributes<FillAttributes>().value;
+  if (expr.is("expand")) return uniform_value(expr.operand(0));
+  if (!expr.is("constant")) return std::nullopt;
+  const Tensor& value = expr.attributes<ConstantAttributes>().value;
+  if (value.size() == 0 || value.size() > most_looked_through) return std::nullopt;
+  const double first = value.at(0);
+  for (std::int64_t i = 1; i < value.size(); ++i)
+    if (value.at(i) != first) return std::nullopt;
+  return first;
 }
 
 std::optional<Dim> multiplied(Dim a, Dim b) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "rulegrad/expr.hpp"
@@ -21,7 +22,11 @@ struct Symbolic {
 struct Value {
   Expr expr;
   std::optional<Symbolic> symbolic;
+  std::string absent = {};  ///< why there is neither
 };
+
+/// The number that a constant holds everywhere, whatever its type; constants of many elements are not looked through.
+[[nodiscard]] std::optional<double> uniform_value(Expr expr);
 
 /// a * b, a / b, a + b, a - b where the result is a number or a multiple of the batch extent.
 [[nodiscard]] std::optional<Dim> multiplied(Dim a, Dim b);

@@ -24,7 +24,10 @@ void max_pool(NodeContext& c) {
   c.ignore({"storage_order"});  // of the indices, which are not supported
   Window w = read_window(c, x.shape(), {});
   resolve_auto_pad(c, x.shape(), w);
-  c.result(c.apply("max_pool", {x}, PoolAttributes{w.kernel, w.strides, w.begin, w.end, w.dilations, ceil}));
+  // Integers are pooled as the real numbers they are.
+  const Expr real = is_floating(x.dtype()) ? x : c.apply("cast", {x}, CastAttributes{c.importer().real()});
+  const Expr y = c.apply("max_pool", {real}, PoolAttributes{w.kernel, w.strides, w.begin, w.end, w.dilations, ceil});
+  c.result(c.apply("cast", {y}, CastAttributes{x.dtype()}));
 }
 
 void average_pool(NodeContext& c) {

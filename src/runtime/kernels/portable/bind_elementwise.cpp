@@ -28,8 +28,18 @@ constexpr std::pair<const char*, Unary> plain[] = {{"relu", Unary::relu},
                                                    {"floor", Unary::floor},
                                                    {"ceil", Unary::ceil},
                                                    {"round", Unary::round},
+                                                   {"round_through", Unary::round},
                                                    {"sin", Unary::sin},
-                                                   {"cos", Unary::cos}};
+                                                   {"cos", Unary::cos},
+                                                   {"tan", Unary::tan},
+                                                   {"asin", Unary::asin},
+                                                   {"acos", Unary::acos},
+                                                   {"atan", Unary::atan},
+                                                   {"sinh", Unary::sinh},
+                                                   {"cosh", Unary::cosh},
+                                                   {"asinh", Unary::asinh},
+                                                   {"acosh", Unary::acosh},
+                                                   {"atanh", Unary::atanh}};
 
 constexpr std::pair<const char*, Binary> binaries[] = {
     {"add", Binary::add}, {"sub", Binary::sub}, {"mul", Binary::mul},

@@ -34,6 +34,15 @@ enum class Unary : std::uint8_t {
   round,  ///< to the nearest integer, halves to the even one
   sin,
   cos,
+  tan,
+  asin,
+  acos,
+  atan,
+  sinh,
+  cosh,
+  asinh,
+  acosh,
+  atanh,
   stabilize,  ///< x + alpha (x < 0 ? -1 : 1): sgn(0) = sgn(-0) = +1
 };
 

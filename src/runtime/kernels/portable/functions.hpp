@@ -168,6 +168,60 @@ struct Cos {
     return std::cos(x);
   }
 };
+struct Tan {
+  template <class T>
+  T operator()(T x) const {
+    return std::tan(x);
+  }
+};
+struct Asin {
+  template <class T>
+  T operator()(T x) const {
+    return std::asin(x);
+  }
+};
+struct Acos {
+  template <class T>
+  T operator()(T x) const {
+    return std::acos(x);
+  }
+};
+struct Atan {
+  template <class T>
+  T operator()(T x) const {
+    return std::atan(x);
+  }
+};
+struct Sinh {
+  template <class T>
+  T operator()(T x) const {
+    return std::sinh(x);
+  }
+};
+struct Cosh {
+  template <class T>
+  T operator()(T x) const {
+    return std::cosh(x);
+  }
+};
+struct Asinh {
+  template <class T>
+  T operator()(T x) const {
+    return std::asinh(x);
+  }
+};
+struct Acosh {
+  template <class T>
+  T operator()(T x) const {
+    return std::acosh(x);
+  }
+};
+struct Atanh {
+  template <class T>
+  T operator()(T x) const {
+    return std::atanh(x);
+  }
+};
 template <class T>
 struct Stabilize {
   T epsilon;

@@ -95,6 +95,24 @@ void floating_unary(Unary op, UnaryParameters p, std::int64_t count, const T* x,
       return apply(fn::Sin{});
     case Unary::cos:
       return apply(fn::Cos{});
+    case Unary::tan:
+      return apply(fn::Tan{});
+    case Unary::asin:
+      return apply(fn::Asin{});
+    case Unary::acos:
+      return apply(fn::Acos{});
+    case Unary::atan:
+      return apply(fn::Atan{});
+    case Unary::sinh:
+      return apply(fn::Sinh{});
+    case Unary::cosh:
+      return apply(fn::Cosh{});
+    case Unary::asinh:
+      return apply(fn::Asinh{});
+    case Unary::acosh:
+      return apply(fn::Acosh{});
+    case Unary::atanh:
+      return apply(fn::Atanh{});
     case Unary::stabilize:
       return apply(fn::Stabilize<T>{alpha});
   }
