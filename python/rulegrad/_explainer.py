@@ -1,0 +1,199 @@
+"""Methods compiled for a model, run as often and from as many threads as one likes."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import TYPE_CHECKING, Any, Callable, Sequence
+
+import numpy as np
+
+from . import _core
+from ._arrays import as_inputs, extent_of, fitted, sample_count
+from ._explanation import Explanation
+from ._rules import Rules, as_calls, labels_of_methods
+from ._targets import as_indices, flat_targets
+from .errors import ArgumentError, ShapeError
+
+if TYPE_CHECKING:
+    from ._model import Model
+
+SEEDS = ("own", "one", "value")
+BATCH = 16  # samples computed at once where nothing else is said, as in the command
+
+
+class Progress:
+    """What `progress=` stands for: nothing, a function of (done, samples), or a bar: tqdm's where it is installed."""
+
+    def __init__(self, wanted: Any, total: int, what: str) -> None:
+        self._call: Callable | None = wanted if callable(wanted) else None
+        self._bar = None
+        self._text = False
+        if wanted is True:
+            try:
+                from tqdm.auto import tqdm
+
+                self._bar = tqdm(total=total, desc=what)
+            except ImportError:
+                self._text = sys.stderr.isatty()
+        self._what, self._done = what, 0
+
+    @property
+    def callback(self) -> Callable | None:
+        return self.report if self._call or self._bar is not None or self._text else None
+
+    def report(self, done: int, total: int) -> None:
+        if self._call:
+            self._call(done, total)
+        if self._bar is not None:
+            self._bar.update(done - self._done)
+        if self._text:
+            sys.stderr.write(f"\r{self._what} {done} / {total}")
+        self._done = done
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+        if self._text:
+            sys.stderr.write("\r\033[K")
+
+
+class Explainer:
+    """One or several methods compiled for a model; they share the forward pass and whatever else is equal.
+
+        explainer = model.explainer(["gradient", "lrp.epsilon"])
+        e = explainer(x, target=3)
+
+    Calls release the GIL and may come from many threads at once. Pickles by the model and what it was asked for.
+    """
+
+    def __init__(self, model: "Model", methods: Any, *, rules: Rules | None = None, output: int | str = 0, head: str = "logit",
+                 at: str | Sequence[str] | None = None, aux: dict | None = None, precision: str = "exact", exact_rounding: bool = False,
+                 check_finite: bool = True, prove_canonizers: bool = True, log: Callable[[str], None] | None = None) -> None:
+        self._model = model
+        self._asked = methods
+        self._rules = rules or model.rules
+        self._options = {"output": output, "head": head, "at": at, "aux": aux, "precision": precision, "exact_rounding": exact_rounding,
+                         "check_finite": check_finite, "prove_canonizers": prove_canonizers}
+        self._calls = as_calls(methods)
+        self._log = log
+        self._lock = threading.Lock()
+        self._compiled: dict[tuple[bool, str], Any] = {}
+        self._network, index, head = model._question(output, head)
+        self._settings = {"output": index, "head": head, "nodes": [at] if isinstance(at, str) else list(at or []),
+                          "aux": None if aux is None else {key: np.ascontiguousarray(value) for key, value in aux.items()},
+                          "check_finite": check_finite, "precision": precision, "rounding": not exact_rounding, "prove_canonizers": prove_canonizers}
+        self._declared = self._network.inputs
+        self._output = self._network.outputs[index]
+        first = self._program(False, "own")
+        self.methods: list[str] = labels_of_methods(first.methods)
+        self.nodes: list[str] = first.nodes
+
+    def __reduce__(self):
+        return (_again, (self._model, self._asked, self._rules, self._options))
+
+    @property
+    def output_shape(self) -> tuple:
+        """Of the explained output, with `"B"` for the samples' axis."""
+        return self._output["shape"]
+
+    def _settings_for(self, given: bool, seed: str):
+        settings = _core.Settings()
+        for key, value in self._settings.items():
+            setattr(settings, key, value)
+        settings.targets_given, settings.seed = given, seed
+        return settings
+
+    def _program(self, given: bool, seed: str):
+        with self._lock:
+            found = self._compiled.get((given, seed))
+            if found is None:
+                found = _core.Compiled(self._network, self._calls, self._rules._registry, self._settings_for(given, seed), self._log)
+                self._compiled[given, seed] = found
+            return found
+
+    def stats(self, batch: int = 1) -> dict:
+        """Kernel calls, bytes of constants and of working memory of a run of so many samples."""
+        return self._program(False, "own").stats(batch)
+
+    def _seed(self, seed: Any, samples: int, rest: Sequence[int]) -> tuple[str, np.ndarray | None]:
+        if seed is None:
+            return "own", None
+        if isinstance(seed, str):
+            if seed not in SEEDS:
+                raise ArgumentError(f"seed '{seed}' is not one of {', '.join(SEEDS)}, or an array with a number for each score")
+            return seed, None
+        array = fitted(seed, self._output["dtype"], "the seed")
+        scores = int(np.prod(rest, dtype=np.int64))
+        if array.size == scores and array.shape != (samples, *rest):
+            array = np.ascontiguousarray(np.broadcast_to(array.reshape(1, scores), (samples, scores)))
+        if array.size != samples * scores:
+            raise ShapeError(f"the seed is {list(np.shape(seed))}; it is {list(rest)} or {[samples, *rest]}, a number for each score")
+        return "tensor", array.reshape(samples, scores)
+
+    def __call__(self, x: Any, target: Any = None, *, seed: Any = None, batch_size: int | None = None, threads: int = 0, progress: Any = None) -> Explanation:
+        """Explains samples.
+
+        x           the model's input [N, ...]: a NumPy array, or anything with DLPack or `__array__`; a tuple or dict where
+                    the model has several. It is read where it lies if it is C-contiguous and of the model's dtype.
+        target      which score of each sample: None (the largest), an index, a tuple of indices for outputs of more axes, a
+                    label, or an array or list with one of these for each sample
+        seed        what is sent back from the score: None (what the method says), "one", "value", or an array of the
+                    output's shape
+        batch_size  samples computed at once (16; all of them where an operation mixes samples)
+        threads     0: as many as OpenMP gives
+        progress    True for a bar, or a function of (done, samples)
+
+        Raises ShapeError, DTypeError, ArgumentError, UnknownNameError, NonFiniteError; KeyboardInterrupt ends a run early.
+        """
+        if batch_size is not None and batch_size < 1:
+            raise ArgumentError(f"batch_size is {batch_size}; it is at least 1")
+        if threads < 0:
+            raise ArgumentError(f"threads is {threads}; 0 means as many as OpenMP gives")
+        arrays = as_inputs(x, self._model.inputs)
+        samples = sample_count(arrays, self._model.inputs)
+        wanted = {row["name"] for row in self._declared}
+        given = {name: array for name, array in arrays.items() if name in wanted}
+        rest = [extent_of(dim, 1) for dim in self._output["shape"][1:]]
+        flat = flat_targets(target, rest, samples, self._model.labels)
+        kind, tensor = self._seed(seed, samples, rest)
+        program = self._program(flat is not None, kind)
+        extents = program.extents(samples)
+        types = program.types
+        results = [np.empty(dims, dtype) for dims, (dtype, _) in zip(extents, types)]
+        bar = Progress(progress, samples, "explaining")
+        try:
+            program.run(given, results, flat or [], tensor, self._batch(program, batch_size, samples), threads, bar.callback)
+        finally:
+            bar.close()
+        scores = results[0].reshape(results[0].shape[0], *rest)
+        chosen = np.array(flat, dtype=np.int64) if flat is not None else results[0].argmax(axis=1)
+        maps = {}
+        for m, method in enumerate(self.methods):
+            maps[method] = {}
+            for n, node in enumerate(self.nodes):
+                array, shape = results[1 + m * len(self.nodes) + n], types[1 + m * len(self.nodes) + n][1]
+                # A map for each sample of a loop: the samples' axis goes in front.
+                axis = next((i for i, dim in enumerate(shape) if not isinstance(dim, int)), 0)
+                maps[method][node] = np.moveaxis(array, axis, 0) if axis else array
+        return Explanation(self._model, arrays, self.methods, self.nodes, maps, scores, as_indices(chosen, rest), explainer=self)
+
+    def _batch(self, program: Any, wanted: int | None, samples: int) -> int:
+        if not program.separable:
+            if wanted is not None and wanted < samples:
+                raise ArgumentError(f"the {samples} samples cannot be cut into runs of {wanted}, because {program.mixing} mixes them; leave batch_size out")
+            return 0
+        return min(wanted or BATCH, samples)
+
+    def map(self, data: Any, out: Any = None, **options: Any):
+        """Explains many samples, shard by shard; see `rulegrad.stream.run`."""
+        from . import stream
+
+        return stream.run(self, data, out, **options)
+
+    def __repr__(self) -> str:
+        return f"<Explainer of {', '.join(self.methods)} for {self._model!r}>"
+
+
+def _again(model: "Model", methods: Any, rules: Rules, options: dict) -> Explainer:
+    return Explainer(model, methods, rules=rules, **options)

@@ -1,0 +1,197 @@
+#include <pybind11/functional.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <algorithm>
+
+#include "arrays.hpp"
+#include "holder.hpp"
+#include "rulegrad/error.hpp"
+#include "rulegrad/separable.hpp"
+#include "rulegrad/text.hpp"
+#include "watched.hpp"
+
+namespace rulegrad::python {
+
+HeadKind head_of(const std::string& name) {
+  const std::vector<std::string> known{"logit", "probability"};
+  if (name == known[0]) return HeadKind::logit;
+  if (name == known[1]) return HeadKind::probability;
+  throw Error(ErrorCode::unknown_name, unknown_name_message("head", name, known));
+}
+
+Precision precision_of(const std::string& name) {
+  const std::vector<std::string> known{"exact", "fast", "automatic"};
+  if (name == known[0]) return Precision::exact;
+  if (name == known[1]) return Precision::fast;
+  if (name == known[2] || name == "auto") return Precision::automatic;
+  throw Error(ErrorCode::unknown_name, unknown_name_message("precision", name, known));
+}
+
+Question::Seed seed_of(const std::string& name) {
+  if (name == "one") return Question::Seed::one;
+  if (name == "value") return Question::Seed::value;
+  if (name == "tensor") return Question::Seed::tensor;
+  return Question::Seed::own;
+}
+
+std::shared_ptr<const AuxiliaryArrays> aux_of(const py::object& arrays) {
+  if (arrays.is_none()) return nullptr;
+  auto result = std::make_shared<AuxiliaryArrays>("aux");
+  for (const auto& [key, array] : arrays.cast<py::dict>()) result->add(key.cast<std::string>(), tensor_of(array));
+  return result;
+}
+
+std::vector<AnalyzerCall> calls_of(const py::iterable& methods) {
+  std::vector<AnalyzerCall> calls;
+  for (const auto method : methods) {
+    if (py::isinstance<py::str>(method)) {
+      calls.push_back(AnalyzerCall::parse(method.cast<std::string>()));
+      continue;
+    }
+    const auto pair = method.cast<py::tuple>();
+    AnalyzerCall call = AnalyzerCall::parse(pair[0].cast<std::string>());
+    for (const auto& [name, value] : pair[1].cast<py::dict>()) {
+      AnalyzerCall::Argument argument;
+      if (py::isinstance<py::str>(value)) argument = value.cast<std::string>();
+      else if (py::isinstance<py::float_>(value) || py::isinstance<py::int_>(value)) argument = value.cast<double>();
+      else argument = tensor_of(value);
+      call.arguments.emplace_back(name.cast<std::string>(), std::move(argument));
+    }
+    calls.push_back(std::move(call));
+  }
+  return calls;
+}
+
+namespace {
+
+/// An explainer beside what it was made for.
+class Compiled {
+ public:
+  Compiled(std::shared_ptr<Network> network, const py::iterable& methods, const std::shared_ptr<Registry>& registry, const Settings& settings,
+           std::function<void(const std::string&)> log)
+      : network_(std::move(network)), explainer_(make(*network_, calls_of(methods), registry, settings, std::move(log))), types_(explainer_.program().output_types()) {
+    for (const ModelInput& input : network_->model.inputs()) inputs_.emplace_back(input.name, input.expr.type());
+    const Expr output = network_->model.outputs().at(settings.output).expr;
+    const std::lock_guard lock(network_->building);
+    if (const auto mixing = first_mixing(std::span(&output, 1))) mixing_ = describe(*mixing);
+  }
+  [[nodiscard]] const std::string& mixing() const { return mixing_; }
+
+  [[nodiscard]] const Explainer& explainer() const { return explainer_; }
+  [[nodiscard]] const std::vector<Type>& types() const { return types_; }
+
+  /// Extents of the scores and of each attribution for so many samples, where a model of fixed batch size runs several times.
+  [[nodiscard]] std::vector<Dims> extents(std::int64_t samples) const {
+    std::int64_t turns = 1;
+    for (const auto& [name, type] : inputs_)
+      if (type.shape.rank() > 0) {
+        if (!type.shape[0].batch && type.shape[0].factor > 0) turns = std::max<std::int64_t>(samples / type.shape[0].factor, 1);
+        break;
+      }
+    std::vector<Dims> result;
+    for (const Type& type : types_) {
+      Dims dims = type.shape.at({samples, 1});
+      if (!dims.empty()) dims[0] *= turns;
+      result.push_back(std::move(dims));
+    }
+    return result;
+  }
+
+  void run(const py::dict& arrays, const py::list& results, const std::vector<std::int64_t>& targets, const py::object& seed, std::int64_t batch_size, int threads,
+           const py::object& progress) const {
+    const Inputs inputs = inputs_of(arrays);
+    std::vector<Target> kept;
+    for (const auto result : results) kept.emplace_back(result);
+    std::vector<OutputBuffer> buffers;
+    for (const Target& target : kept) buffers.push_back(target.buffer());
+    std::stop_source stop;
+    ExplainChoices choices;
+    choices.targets = targets;
+    if (!seed.is_none()) choices.seed = tensor_of(seed);
+    choices.batch_size = batch_size;
+    choices.threads = threads;
+    choices.stop = stop.get_token();
+    if (!progress.is_none())
+      choices.progress = [&progress](std::int64_t done, std::int64_t samples) {
+        const py::gil_scoped_acquire hold;
+        progress(done, samples);
+      };
+    run_watched(stop, [&] { explainer_.run_into(inputs, std::span(buffers).subspan(1), buffers[0], choices); });
+  }
+
+ private:
+  static Explainer make(Network& network, const std::vector<AnalyzerCall>& calls, const std::shared_ptr<Registry>& registry, const Settings& settings,
+                        std::function<void(const std::string&)> log) {
+    ExplainerOptions options;
+    options.registry = registry.get();
+    options.targets = settings.targets_given ? Targets::given : Targets::largest;
+    options.seed = seed_of(settings.seed);
+    options.output = settings.output;
+    options.head = head_of(settings.head);
+    options.nodes = settings.nodes;
+    options.aux = aux_of(settings.aux);
+    options.check_finite = settings.check_finite;
+    options.precision = precision_of(settings.precision);
+    options.rounding = settings.rounding;
+    options.prove_canonizers = settings.prove_canonizers;
+    if (log) options.log = [&log](std::string_view line) {
+      const py::gil_scoped_acquire hold;
+      log(std::string(line));
+    };
+    const py::gil_scoped_release free;
+    const std::lock_guard lock(network.building);
+    return Explainer(network.model, calls, options);
+  }
+
+  std::shared_ptr<Network> network_;
+  Explainer explainer_;
+  std::vector<Type> types_;
+  std::vector<std::pair<std::string, Type>> inputs_;
+  std::string mixing_;  ///< the operation that forbids cutting the batch
+};
+
+}  // namespace
+
+void bind_explainers(py::module_& module) {
+  py::class_<Settings>(module, "Settings")
+      .def(py::init<>())
+      .def_readwrite("output", &Settings::output)
+      .def_readwrite("head", &Settings::head)
+      .def_readwrite("targets_given", &Settings::targets_given)
+      .def_readwrite("seed", &Settings::seed)
+      .def_readwrite("nodes", &Settings::nodes)
+      .def_readwrite("aux", &Settings::aux)
+      .def_readwrite("check_finite", &Settings::check_finite)
+      .def_readwrite("precision", &Settings::precision)
+      .def_readwrite("rounding", &Settings::rounding)
+      .def_readwrite("prove_canonizers", &Settings::prove_canonizers);
+
+  py::class_<Compiled>(module, "Compiled", "Methods compiled for a network.")
+      .def(py::init<std::shared_ptr<Network>, const py::iterable&, const std::shared_ptr<Registry>&, const Settings&, std::function<void(const std::string&)>>(),
+           py::arg("network"), py::arg("methods"), py::arg("registry"), py::arg("settings"), py::arg("log") = nullptr)
+      .def_property_readonly("methods", [](const Compiled& compiled) { return compiled.explainer().methods(); })
+      .def_property_readonly("nodes", [](const Compiled& compiled) { return compiled.explainer().nodes(); })
+      .def_property_readonly("types", [](const Compiled& compiled) {
+        py::list rows;
+        for (const Type& type : compiled.types()) rows.append(py::make_tuple(numpy_name(type.dtype), shape_tuple(type.shape)));
+        return rows;
+      })
+      .def_property_readonly("separable", [](const Compiled& compiled) { return compiled.mixing().empty(); })
+      .def_property_readonly("mixing", &Compiled::mixing)
+      .def("extents", &Compiled::extents)
+      .def("stats", [](const Compiled& compiled, std::int64_t batch) {
+        const ProgramStats stats = compiled.explainer().program().stats({.batch = batch, .samples = 1});
+        py::dict row;
+        row["kernel_calls"] = stats.instructions;
+        row["contractions"] = stats.contractions;
+        row["folded_constants"] = stats.folded_constants;
+        row["constant_bytes"] = stats.folded_bytes + stats.packed_bytes;
+        row["working_bytes"] = stats.arena_bytes;
+        row["samples_at_once"] = stats.samples_at_once;
+        return row;
+      })
+      .def("run", &Compiled::run, py::arg("inputs"), py::arg("results"), py::arg("targets"), py::arg("seed"), py::arg("batch_size"), py::arg("threads"), py::arg("progress"));
+}
+
+}  // namespace rulegrad::python
