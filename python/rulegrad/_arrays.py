@@ -37,6 +37,12 @@ def as_numpy(value: Any, what: str = "the input") -> np.ndarray:
     return result
 
 
+def plain(array: np.ndarray, dtype: Any = None) -> np.ndarray:
+    """The array as C-contiguous memory that is aligned to its elements, in the machine's byte order; itself where it is that."""
+    wanted = np.dtype(dtype) if dtype is not None else array.dtype.newbyteorder("=")
+    return np.require(array, wanted, ["C", "ALIGNED"])
+
+
 def fitted(value: Any, dtype: str, what: str) -> np.ndarray:
     """`value` as a C-contiguous array of that dtype in the machine's byte order; the same memory where it already is."""
     array = as_numpy(value, what)
@@ -51,7 +57,7 @@ def fitted(value: Any, dtype: str, what: str) -> np.ndarray:
         info = np.iinfo(wanted)
         if array.min() < info.min or array.max() > info.max:
             raise DTypeError(f"{what} holds {array.dtype} values from {array.min()} to {array.max()}, which {dtype} cannot hold")
-    return np.ascontiguousarray(array, dtype=wanted).reshape(array.shape)
+    return plain(array, wanted)
 
 
 def extent_of(dim: Any, batch: int) -> int:

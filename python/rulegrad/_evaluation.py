@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import _core
-from ._arrays import as_inputs, as_numpy, fitted
+from ._arrays import as_inputs, as_numpy, plain
 from ._rules import Method, Rules, as_calls
 from ._targets import flat_targets
 from .errors import ArgumentError, ShapeError
@@ -41,7 +41,7 @@ def evaluate(model: "Model", x: Any, methods: Any, labels: Any = None, *, rules:
         raise ArgumentError(f"evaluation takes samples apart for models with one input; this one has {len(arrays)}")
     if random_orders < 1:
         raise ArgumentError(f"random_orders is {random_orders}; it is at least 1")
-    samples = np.ascontiguousarray(next(iter(arrays.values())))
+    samples = plain(next(iter(arrays.values())))
     explainer_methods = [item if isinstance(item, (str, Method)) else item for item in ([methods] if isinstance(methods, (str, Method)) else methods)]
     names = [str(method) for method in explainer_methods]
     calls = explainer_methods + [Method("random", key=key + k) for k in range(random_orders)]
@@ -62,7 +62,7 @@ def evaluate(model: "Model", x: Any, methods: Any, labels: Any = None, *, rules:
     region = region_size or max(1, side // 14)
     away = str(fill)
     start = str(insertion_into) if insertion_into is not None else "blur" if image else away
-    truth = None if mask is None else np.ascontiguousarray(as_numpy(mask, "the mask"))
+    truth = None if mask is None else plain(as_numpy(mask, "the mask"))
     there = model.explainer(Method("random", key=key))(np.full_like(samples, baseline), np.stack(shape, axis=1) if len(rest) > 1 else np.array(targets), batch_size=batch_size).target_scores
     scores = found.target_scores
     spread = float(np.abs(scores - there).sum())

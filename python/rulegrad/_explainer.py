@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Callable, Sequence
 import numpy as np
 
 from . import _core
-from ._arrays import as_inputs, extent_of, fitted, sample_count
+from ._arrays import as_inputs, as_numpy, extent_of, fitted, plain, sample_count
 from ._explanation import Explanation
 from ._rules import Rules, as_calls, labels_of_methods
 from ._targets import as_indices, flat_targets
@@ -81,7 +81,7 @@ class Explainer:
         self._compiled: dict[tuple[bool, str], Any] = {}
         self._network, index, head = model._question(output, head)
         self._settings = {"output": index, "head": head, "nodes": [at] if isinstance(at, str) else list(at or []),
-                          "aux": None if aux is None else {key: np.ascontiguousarray(value) for key, value in aux.items()},
+                          "aux": None if aux is None else {key: plain(as_numpy(value, key)) for key, value in aux.items()},
                           "check_finite": check_finite, "precision": precision, "rounding": not exact_rounding, "prove_canonizers": prove_canonizers}
         self._declared = self._network.inputs
         self._output = self._network.outputs[index]

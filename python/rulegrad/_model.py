@@ -11,7 +11,7 @@ from typing import Any, Callable, Mapping, Sequence
 import numpy as np
 
 from . import _core
-from ._arrays import as_inputs, extent_of, sample_count
+from ._arrays import as_inputs, as_numpy, extent_of, plain, sample_count
 from ._explainer import BATCH, Explainer, Progress
 from ._explanation import Explanation
 from ._rules import Rules, as_calls, shipped
@@ -202,7 +202,7 @@ class Model:
             baseline = next(iter(baseline.values()))
         if np.ndim(baseline):
             first = self.inputs[0]
-            baseline = np.ascontiguousarray(baseline, dtype=first["dtype"])
+            baseline = plain(as_numpy(baseline, "the baseline"), first["dtype"])
         else:
             baseline = float(baseline)
         return (name, {**arguments, "baseline": baseline})
@@ -287,7 +287,8 @@ class Model:
             output, target = target, 0
         network, index, head = self._question(output, head)
         settings = _core.Settings()
-        settings.output, settings.head, settings.aux = index, head, aux
+        settings.output, settings.head = index, head
+        settings.aux = None if aux is None else {key: plain(as_numpy(value, key)) for key, value in aux.items()}
         settings.nodes = [at] if isinstance(at, str) else list(at or [])
         settings.seed = seed or "own"
         arrays, targets = None, []

@@ -9,7 +9,7 @@ from typing import Any, Iterable
 import numpy as np
 
 from . import _core
-from ._arrays import as_numpy
+from ._arrays import as_numpy, plain
 from .errors import ArgumentError, FileError
 from .tables import Table
 
@@ -38,7 +38,7 @@ class Method:
             elif np.ndim(value) == 0:
                 arguments[key] = float(value)
             else:
-                arguments[key] = np.ascontiguousarray(as_numpy(value, f"{self.name}: {key}"))
+                arguments[key] = plain(as_numpy(value, f"{self.name}: {key}"))
         return (self.name, arguments)
 
     def __str__(self) -> str:
@@ -166,7 +166,8 @@ def check(source: str | os.PathLike, name: str = "rules", rules: Rules | None = 
     """
     text = os.fspath(source)
     path = name
-    if "\n" not in text and "{" not in text:
+    is_file = "\n" not in text and "{" not in text
+    if is_file:
         path = text
         try:
             text = pathlib.Path(text).read_text(encoding="utf-8")
@@ -177,10 +178,10 @@ def check(source: str | os.PathLike, name: str = "rules", rules: Rules | None = 
     if not any(row["severity"] == "error" for row in rows):
         library = base.copy()
         before = set(library.names)
-        if path == name and not os.path.exists(path):
-            library.add_text(text, path)
-        else:
+        if is_file:
             library.add_file(path)
+        else:
+            library.add_text(text, path)
         for added in sorted(set(library.names) - before):
             for trial in library.properties(added):
                 if not trial["holds"]:

@@ -282,44 +282,59 @@ def run(explainer: "Explainer", data: Any, out: str | os.PathLike | None = None,
     if out is None:
         return (piece.explanation for piece in pieces(0) if piece.explanation is not None)
     folder = pathlib.Path(out)
-    head = {"format": FORMAT, "rulegrad": _core.version(),
-            "model": {"name": model.name, "digest": model.digest() if model._source.get("path") != "text" else "", "dtype": model._source.get("dtype", "float32")},
-            "methods": _methods(explainer), "nodes": explainer.nodes, "target": _plain(target), "seed": _plain(seed), "output": _plain(explainer._options["output"]),
-            "head": explainer._options["head"], "preprocessing": model.preprocessing, "precision": explainer._options["precision"], "shard_size": shard}
-    parts = _begin(folder, head, resume)
-    for row in head["methods"]:
-        for node in explainer.nodes:
-            (folder / row["folder"] / _safe(node)).mkdir(parents=True, exist_ok=True)
+    head = head_of(explainer, {"target": target, "seed": seed, "shard": shard})
+    parts = begin(folder, head, resume)
     done = len(parts)
     bar = Progress(progress, source.count or 0, "explaining")
     try:
         for piece in pieces(done):
-            name = f"{piece.number:06d}"
-            record: dict[str, Any] = {"samples": [], "failed": piece.failed, "shard": None}
-            e = piece.explanation
-            if e is not None:
-                sums = {}
-                for row in head["methods"]:
-                    for node in explainer.nodes:
-                        path = folder / row["folder"] / _safe(node) / f"{name}.npy"
-                        array = e[row["name"], node]
-                        _write_whole(path, lambda file, array=array: np.save(file, array))
-                        sums[f"{row['folder']}/{_safe(node)}"] = hashlib.sha256(np.ascontiguousarray(array)).hexdigest()[:16]
-                record["samples"] = [{"name": sample, "target": _plain(target_), "label": label, "score": float(score)}
-                                     for sample, target_, label, score in zip(piece.names, e.targets, e.labels, e.target_scores)]
-                record["shard"] = {"name": name, "first": piece.number * shard, "count": len(e), "sha256": sums}
-            # The record comes last: a shard without one is made again.
-            text = json.dumps(record)
-            _write_whole(folder / "records" / f"{name}.json", lambda file, text=text: file.write(text.encode()))
-            parts.append(record)
+            parts.append(_write_piece(folder, explainer, piece, shard))
             if bar.callback:
                 bar.report(min(len(parts) * shard, source.count or len(parts) * shard), source.count or len(parts) * shard)
     finally:
         bar.close()
-    return _finish(folder, head, parts)
+    return finish(folder, head, parts)
 
 
-def _begin(folder: pathlib.Path, head: dict, resume: bool) -> list[dict]:
+def head_of(explainer: "Explainer", options: dict) -> dict:
+    """What a manifest says before anything is explained."""
+    model = explainer._model
+    return {"format": FORMAT, "rulegrad": _core.version(), "model": {"name": model.name, "digest": model.digest() if os.path.exists(model._source["path"]) else "", "dtype": model._source["dtype"]},
+            "methods": _methods(explainer), "nodes": explainer.nodes, "target": _plain(options.get("target")), "seed": _plain(options.get("seed")), "output": _plain(explainer._options["output"]),
+            "head": explainer._options["head"], "preprocessing": model.preprocessing, "precision": explainer._options["precision"], "shard_size": options["shard"]}
+
+
+def _write_piece(folder: pathlib.Path, explainer: "Explainer", piece: "_Piece", shard: int) -> dict:
+    """The files of a shard, its record last: a shard without one is made again."""
+    name = f"{piece.number:06d}"
+    record: dict[str, Any] = {"samples": [], "failed": piece.failed, "shard": None}
+    e = piece.explanation
+    if e is not None:
+        sums = {}
+        for method in explainer.methods:
+            for node in explainer.nodes:
+                where = pathlib.Path(_safe(method)) / _safe(node)
+                (folder / where).mkdir(parents=True, exist_ok=True)
+                array = e[method, node]
+                _write_whole(folder / where / f"{name}.npy", lambda file, array=array: np.save(file, array))
+                sums[str(where)] = hashlib.sha256(np.ascontiguousarray(array)).hexdigest()[:16]
+        record["samples"] = [{"name": sample, "target": _plain(target), "label": label, "score": float(score)}
+                             for sample, target, label, score in zip(piece.names, e.targets, e.labels, e.target_scores)]
+        record["shard"] = {"name": name, "first": piece.number * shard, "count": len(e), "sha256": sums}
+    text = json.dumps(record)
+    _write_whole(folder / "records" / f"{name}.json", lambda file: file.write(text.encode()))
+    return record
+
+
+def one(explainer: "Explainer", data: Any, folder: pathlib.Path, number: int, *, target: Any, shard: int, threads: int, on_error: str, batch_size: int | None) -> None:
+    """One shard of a run that `begin` began: a task of rulegrad.dask."""
+    source = source_of(data, explainer._model)
+    pieces = _pieces(explainer, source, target, None, shard, batch_size, threads, on_error, 1, number + 1)
+    for piece in pieces(number):
+        _write_piece(folder, explainer, piece, shard)
+
+
+def begin(folder: pathlib.Path, head: dict, resume: bool) -> list[dict]:
     """The records that are there, in order up to the first that is missing."""
     asked = folder / "asked.json"
     if folder.exists() and any(folder.iterdir()) and not resume:
@@ -339,7 +354,7 @@ def _begin(folder: pathlib.Path, head: dict, resume: bool) -> list[dict]:
     return parts
 
 
-def _finish(folder: pathlib.Path, head: dict, parts: list[dict]) -> Stream:
+def finish(folder: pathlib.Path, head: dict, parts: list[dict]) -> Stream:
     manifest = {**head, "shards": [part["shard"] for part in parts if part["shard"] is not None], "samples": [row for part in parts for row in part["samples"]],
                 "failed": [row for part in parts for row in part["failed"]], "complete": True}
     text = json.dumps(manifest, indent=1)
@@ -361,7 +376,7 @@ class _Piece:
         self.number, self.names, self.explanation, self.failed = number, names, explanation, failed
 
 
-def _pieces(explainer: "Explainer", source: Source, target: Any, seed: Any, shard: int, batch_size: int | None, threads: int, on_error: str, readers: int):
+def _pieces(explainer: "Explainer", source: Source, target: Any, seed: Any, shard: int, batch_size: int | None, threads: int, on_error: str, readers: int, stop: int | None = None):
     """Shards from a number on; the next is read while one is computed."""
     each = _target_of(target, source.count)
 
@@ -420,7 +435,7 @@ def _pieces(explainer: "Explainer", source: Source, target: Any, seed: Any, shar
         with concurrent.futures.ThreadPoolExecutor(workers) as pool:
             waiting: collections.deque = collections.deque()
             number = first
-            total = None if source.count is None else -(-source.count // shard)
+            total = stop if stop is not None else None if source.count is None else -(-source.count // shard)
             try:
                 while True:
                     while len(waiting) < 2 and (total is None or number < total):

@@ -139,6 +139,13 @@ class Given(Case):
         half = self.model.explain(self.x.astype("f2"), "gradient").attribution
         self.close(half, self.expected, 1e-2)
 
+    def test_memory_that_is_not_aligned(self):
+        raw = np.zeros(self.x.nbytes + 1, np.uint8)
+        moved = raw[1:].view(np.float32).reshape(self.x.shape)
+        moved[:] = self.x
+        self.assertFalse(moved.flags.aligned)
+        self.close(self.model.explain(moved, "gradient").attribution, self.expected, 0)
+
     def test_one_sample_needs_no_batch_axis(self):
         self.close(self.model.explain(self.x[1], "gradient").attribution, self.expected[1:2])
 

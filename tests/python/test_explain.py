@@ -225,7 +225,9 @@ class Tables(Case):
             lines = [line.split(",") for line in Path(folder, "m.csv").read_text().splitlines()]
         table = self.model.evaluate(self.x, "lrp.epsilon")
         compared = 0
-        for method, measure, _, value in lines[1:]:
+        for method, measure, at, value in lines[1:]:
+            if at:
+                continue  # a point of a curve
             row = next(row for row in table if row["method"] == method)
             if measure in row and isinstance(row[measure], float):
                 self.assertAlmostEqual(row[measure], float(value), places=4)

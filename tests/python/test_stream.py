@@ -1,0 +1,188 @@
+"""Many samples: the same as at once, bounded memory, errors that do not end a run, and going on after a kill."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+from pathlib import Path
+
+import numpy as np
+
+from support import DEMO, Case, dense_pair, fashion, fashion_pictures, rg
+from rulegrad import stream
+
+
+def digest(folder):
+    """The bytes of everything in a folder."""
+    return {str(file.relative_to(folder)): file.read_bytes() for file in sorted(Path(folder).rglob("*")) if file.is_file()}
+
+
+def matches(value, schema, where="manifest"):
+    """A JSON value against the few words of JSON Schema that the manifest's has."""
+    if "const" in schema:
+        assert value == schema["const"], where
+    kinds = {"object": dict, "array": list, "string": str, "integer": int, "number": (int, float), "boolean": bool}
+    if "type" in schema:
+        assert isinstance(value, kinds[schema["type"]]), (where, value)
+    for key in schema.get("required", []):
+        assert key in value, (where, key)
+    for key, inner in schema.get("properties", {}).items():
+        if key in value:
+            matches(value[key], inner, f"{where}.{key}")
+    for item in value if "items" in schema else []:
+        matches(item, schema["items"], where)
+
+
+class Streams(Case):
+    @classmethod
+    def setUpClass(cls):
+        cls.model = fashion()
+        cls.x = np.concatenate([fashion_pictures(cls.model)] * 3)[:23]
+        cls.explainer = cls.model.explainer(["gradient", "lrp.epsilon:epsilon=0.1"])
+
+    def setUp(self):
+        self.folder = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+
+    def test_shards_are_what_one_call_gives(self):
+        done = self.explainer.map(self.x, self.folder / "out", shard=5)
+        whole = self.explainer(self.x)
+        self.assertEqual((len(done), len(done.load("gradient"))), (23, 23))
+        for method in self.explainer.methods:
+            self.close(np.asarray(done.load(method)), whole[method])
+        self.close(done.load("gradient")[17], whole["gradient"][17])
+        self.close(done.load("gradient")[3:7], whole["gradient"][3:7])
+        self.assertEqual(done.column("target"), whole.targets.tolist())
+        self.assertEqual(done[0]["label"], "ankle boot")
+        self.assertEqual(len(list((self.folder / "out").rglob("000004.npy"))), 2)
+
+    def test_manifest(self):
+        self.explainer.map(self.x, self.folder / "out", shard=10, target=3)
+        manifest = json.loads((self.folder / "out" / "manifest.json").read_text())
+        matches(manifest, stream.SCHEMA)
+        self.assertEqual(manifest["model"]["digest"], self.model.digest())
+        self.assertEqual(manifest["methods"][1]["parameters"], {"epsilon": "0.1"})
+        self.assertEqual([row["count"] for row in manifest["shards"]], [10, 10, 3])
+        self.assertEqual(stream.open(self.folder / "out").to_dict()["complete"], True)
+        self.raises(rg.errors.FileError, "manifest.json", stream.open, self.folder)
+
+    def test_files_lists_and_maps(self):
+        pictures = self.explainer.map(DEMO / "pictures", self.folder / "a", shard=4)
+        self.assertEqual(pictures[0]["name"], "ankle_boot_0.png")
+        files = self.folder / "files.txt"
+        files.write_text("".join(f"{file}\n" for file in sorted((DEMO / "pictures").glob("*.png"))))
+        listed = self.explainer.map(files, self.folder / "b", shard=4)
+        self.close(np.asarray(listed.load("gradient")), np.asarray(pictures.load("gradient")), 0)
+        np.save(self.folder / "x.npy", self.x)
+        mapped = self.explainer.map(self.folder / "x.npy", self.folder / "c", shard=9)
+        self.close(np.asarray(mapped.load("gradient")), self.explainer(self.x)["gradient"])
+        lazily = self.explainer.map((row for row in self.x), self.folder / "d", shard=9)
+        self.close(np.asarray(lazily.load("gradient")), self.explainer(self.x)["gradient"])
+        each = list(self.explainer.map(self.x, shard=9))
+        self.assertEqual([len(e) for e in each], [9, 9, 5])
+
+    def test_errors_stop_or_are_counted(self):
+        bad = self.folder / "bad"
+        bad.mkdir()
+        for file in sorted((DEMO / "pictures").glob("*.png"))[:5]:
+            shutil.copy(file, bad)
+        (bad / "broken.png").write_bytes(b"no picture")
+        np.save(bad / "nan.npy", np.full((1, 28, 28), np.nan, np.float32))
+        np.save(bad / "wide.npy", np.zeros((1, 28, 29), np.float32))
+        self.raises(rg.errors.FileError, "broken.png", self.explainer.map, bad, self.folder / "stop")
+        done = self.explainer.map(bad, self.folder / "skip", shard=3, on_error="skip")
+        self.assertEqual(sorted(row["name"] for row in done.failed), ["broken.png", "nan.npy", "wide.npy"])
+        self.assertEqual(len(done), 5)
+        self.assertTrue(all(row["error"] for row in done.failed))
+        self.assertEqual(len(np.asarray(done.load("gradient"))), 5)
+
+    def test_goes_on_where_it_stopped(self):
+        whole, again = self.folder / "whole", self.folder / "again"
+        explainer = self.model.explainer(["gradient", "smoothgrad:n=3"])
+        explainer.map(self.x, whole, shard=4)
+        shutil.copytree(whole, again)
+        (again / "manifest.json").unlink()
+        (again / "records" / "000003.json").unlink()
+        next(again.rglob("000004.npy")).write_bytes(b"half written")
+        (again / "records" / "000005.json").unlink()
+        (again / "records" / "000004.json").unlink()
+        explainer.map(self.x, again, shard=4, resume=True)
+        self.assertEqual(digest(again), digest(whole))
+        self.raises(rg.errors.FileError, "resume=True", explainer.map, self.x, whole, shard=4)
+        self.raises(rg.errors.ArgumentError, "another shard_size", explainer.map, self.x, whole, shard=5, resume=True)
+        self.raises(rg.errors.ArgumentError, "another methods", self.explainer.map, self.x, whole, shard=4, resume=True)
+        self.raises(rg.errors.ArgumentError, "another target", explainer.map, self.x, whole, shard=4, target=2, resume=True)
+
+    def test_a_killed_run_gives_the_same_bytes(self):
+        code = f"""
+import numpy as np, rulegrad as rg, sys
+m = rg.load({str(DEMO / "fashion.onnx")!r})
+x = np.random.default_rng(0).random((60, 1, 28, 28), dtype=np.float32)
+m.explainer(["gradient", "smoothgrad:n=64"]).map(x, sys.argv[1], shard=2, resume=True, threads=1)
+"""
+        killed, whole = self.folder / "killed", self.folder / "whole"
+        run = subprocess.Popen([sys.executable, "-c", code, str(killed)])
+        deadline = time.time() + 120
+        while time.time() < deadline and run.poll() is None and len(list(killed.glob("records/*.json"))) < 3:
+            time.sleep(0.005)
+        if run.poll() is None:
+            run.send_signal(signal.SIGKILL)
+        run.wait()
+        began = len(list(killed.glob("records/*.json")))
+        self.assertGreaterEqual(began, 3)
+        for folder in (killed, whole):
+            subprocess.run([sys.executable, "-c", code, str(folder)], check=True)
+        for leftover in killed.rglob(".*"):  # what the kill left half written has a name of its own
+            leftover.unlink()
+        for leftover in killed.rglob("tmp*"):
+            leftover.unlink()
+        self.assertEqual(digest(killed), digest(whole))
+
+    def test_memory_is_bounded(self):
+        # 400 MB of samples and as much of results, in shards of 8 MB.
+        code = f"""
+import numpy as np, resource, sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from support import network
+import rulegrad as rg
+m = network('''%0 = input() {{name = "x", shape = shape[B, 262144]}} : float32[B, 262144]
+%1 = mul(%0, %0) : float32[B, 262144]
+%2 = sum(%1) {{axes = [1], keep = true}} : float32[B, 1]
+return %2
+''')
+explainer = m.explainer("gradient")
+explainer(np.ones((8, 262144), np.float32))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def samples():
+    for k in range(400):
+        yield np.full(262144, k, np.float32)
+done = explainer.map(samples(), sys.argv[1], shard=8)
+assert (done.load()[399] == 798).all() and len(done) == 400
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+        grown = int(subprocess.run([sys.executable, "-c", code, str(self.folder / "out")], check=True, capture_output=True, text=True).stdout)
+        self.assertLess(grown, 120)
+
+    def test_what_cannot_be(self):
+        for data, kind, words in ((self.folder / "none", rg.errors.FileError, "no such file"), (self.folder, rg.errors.FileError, "holds no picture"), (3, rg.errors.ArgumentError, "int"),
+                                  (np.zeros((3, 28, 28)), rg.errors.ShapeError, "[3, 28, 28]"), (self.folder / "a.h5", rg.errors.ArgumentError, "h5py.File")):
+            self.raises(kind, words, self.explainer.map, data, self.folder / "out")
+        self.raises(rg.errors.ShapeError, "2 targets", self.explainer.map, self.x, self.folder / "out", target=[1, 2])
+        self.raises(rg.errors.ArgumentError, "on_error", self.explainer.map, self.x, self.folder / "out", on_error="hide")
+        pair, _ = dense_pair()
+        self.raises(rg.errors.ArgumentError, "2", pair.explainer("gradient").map, self.x, self.folder / "out")
+
+    def test_targets_for_each(self):
+        targets = [k % 10 for k in range(23)]
+        done = self.explainer.map(self.x, self.folder / "out", shard=5, target=targets)
+        self.assertEqual(done.column("target"), targets)
+        self.close(np.asarray(done.load("gradient")), self.explainer(self.x, targets)["gradient"])
+
+
+if __name__ == "__main__":
+    unittest.main()
