@@ -10,8 +10,9 @@
 Methods are rules that rewrite gradients: `rg.methods()` lists them, `rg.show("lrp.epsilon")` prints one,
 `rg.rules(TEXT)` adds some, `model.explain_rules(method)` tells which rule closed which node.
 
-Attributions have the shape of what they explain. Those that divide a score up (LRP, DeepLIFT, integrated gradients) are in
-the score's unit; gradients are in score by unit of the input. Only NumPy is needed; matplotlib, pandas, tqdm, torch, keras
+Attributions have the shape of what they explain. Gradients are in score by unit of the input; DeepLIFT and integrated
+gradients divide up the score's difference from the baseline's; LRP divides up what is sent back, which is 1 unless a method
+or `seed=` says otherwise (`seed="value"`: the score itself). Only NumPy is needed; matplotlib, pandas, tqdm, torch, keras
 and dask are used where they are installed.
 
 Submodules: rulegrad.errors, rulegrad.tables, rulegrad.stream (many samples), rulegrad.report (a page of HTML), rulegrad.dask,

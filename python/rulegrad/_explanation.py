@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 class Explanation:
     """Attributions of one or several methods for a batch of samples.
 
-    attribution   the array, where one method explained one input: of the input's shape [N, ...], in the unit of the score
-                  (gradients: score by unit of the input)
+    attribution   the array, where one method explained one input: of the input's shape [N, ...]; its unit is the method's
+                  (`help(rulegrad)`)
     attributions  all of them: `{method: {input or node: array}}`; also `e["lrp.epsilon"]`, `e["lrp.epsilon", "conv1"]`
     scores        the output that was explained, [N, ...]
     targets       which score of each sample: [N], or [N, k] where an output has k more axes

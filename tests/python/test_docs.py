@@ -10,8 +10,8 @@ from support import ROOT, Case
 
 
 class Documents(Case):
-    def test_blocks_run(self):
-        text = (ROOT / "docs" / "python.md").read_text()
+    def run_blocks(self, document, least):
+        text = (ROOT / document).read_text()
         before = os.getcwd()
         os.chdir(ROOT)
         self.addCleanup(os.chdir, before)
@@ -19,9 +19,15 @@ class Documents(Case):
         for match in re.finditer(r"^```python\n(.*?)^```", text, re.M | re.S):
             line = text[:match.start()].count("\n") + 1
             with contextlib.redirect_stdout(io.StringIO()):
-                exec(compile("\n" * line + match.group(1), "docs/python.md", "exec"), names)
+                exec(compile("\n" * line + match.group(1), document, "exec"), names)
             count += 1
-        self.assertGreaterEqual(count, 7)
+        self.assertGreaterEqual(count, least)
+
+    def test_page_of_the_package(self):
+        self.run_blocks("docs/python.md", 7)
+
+    def test_first_page(self):
+        self.run_blocks("README.md", 1)
 
 
 if __name__ == "__main__":
