@@ -42,7 +42,7 @@ const std::map<std::string, std::string> header_layer{
     {"tensor.hpp", "tensor"},         {"rule.hpp", "rule"},           {"diagnostic.hpp", "rule"},
     {"rule_text.hpp", "rule"},        {"dsl.hpp", "rule"},            {"attributes.hpp", "expr"},
     {"schema.hpp", "expr"},           {"leaves.hpp", "expr"},         {"expr.hpp", "expr"},
-    {"op_attributes.hpp", "ops"},     {"operators.hpp", "ops"},       {"build.hpp", "ops"},
+    {"op_attributes.hpp", "ops"},     {"index_attributes.hpp", "ops"}, {"operators.hpp", "ops"},       {"build.hpp", "ops"},
     {"check.hpp", "rewrite"},         {"properties.hpp", "analysis"}, {"verify.hpp", "analysis"},
     {"parse_graph.hpp", "ops"},       {"provenance.hpp", "rewrite"},  {"gradient.hpp", "autodiff"},
     {"rule_library.hpp", "analysis"}, {"analyzer.hpp", "analysis"},   {"program.hpp", "runtime"},
