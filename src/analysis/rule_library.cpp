@@ -208,12 +208,12 @@ const RuleSet& RuleLibrary::rule_set(std::string_view name) const { return find_
 const AnalyzerDefinition& RuleLibrary::analyzer(std::string_view name) const { return find_named(analyzers_, name, "method"); }
 
 std::string RuleLibrary::rule_set_near(const std::string& name, std::string_view owner) const {
-  for (std::string_view space = owner;;) {
-    const std::size_t dot = space.rfind('.');
-    if (dot == std::string_view::npos) break;
-    space = space.substr(0, dot);
+  // `lrp.lstm.all` within lrp.lstm, then `lrp.all` beside it.
+  for (std::string_view space = owner; !space.empty();) {
     const std::string inner = fmt::format("{}.{}", space, name);
     if (rule_sets_.contains(inner)) return inner;
+    const std::size_t dot = space.rfind('.');
+    space = space.substr(0, dot == std::string_view::npos ? 0 : dot);
   }
   return rule_set(name).name;
 }

@@ -80,9 +80,10 @@ const CompositeOp* Checking::composite(std::string_view name) const { return fin
 const Function* Checking::function(std::string_view name) const { return find_item(file.functions, context.functions, name); }
 const RuleSet* Checking::rule_set(std::string_view name) const { return find_item(file.rule_sets, context.rule_sets, name); }
 const RuleSet* Checking::rule_set_near(const std::string& name, std::string_view owner) const {
-  for (std::size_t dot = owner.rfind('.'); dot != std::string_view::npos; dot = owner.rfind('.')) {
-    owner = owner.substr(0, dot);
+  while (!owner.empty()) {
     if (const RuleSet* inner = rule_set(fmt::format("{}.{}", owner, name))) return inner;
+    const std::size_t dot = owner.rfind('.');
+    owner = owner.substr(0, dot == std::string_view::npos ? 0 : dot);
   }
   return rule_set(name);
 }

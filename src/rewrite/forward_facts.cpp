@@ -259,7 +259,7 @@ Expr ForwardFacts::producer(Expr v) const {
   while (true) {
     const OpSchema& schema = v.op();
     const auto operands = v.operands();
-    if ((schema.is(OpClass::routing) && operands.size() == 1) || schema.name == "neg") {
+    if ((schema.is(OpClass::routing) && operands.size() == 1) || schema.name == "neg" || schema.name == "gather") {
       v = operands[0];
     } else if (operands.size() == 2 && (schema.name == "add" || schema.name == "sub" || schema.name == "mul" || schema.name == "div")) {
       const bool left = depends(operands[0]), right = depends(operands[1]);

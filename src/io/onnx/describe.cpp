@@ -29,6 +29,21 @@ std::int64_t bits_of(int type) {
   }
 }
 
+/// What a graph and the bodies of its control flow are made of.
+void count_operators(const onnx::GraphProto& graph, const std::vector<std::string>& mapped, ModelSummary& summary) {
+  for (const auto& node : graph.node()) {
+    const std::string name = qualified_name(node);
+    ++summary.operators[name];
+    for (const auto& attribute : node.attribute())
+      if (attribute.has_g()) count_operators(attribute.g(), mapped, summary);
+    if (handlers().contains(name)) continue;
+    if (summary.unmapped[name].empty())
+      if (const std::string near = nearest_name(node.op_type(), mapped); !near.empty() && node.op_type().size() > 3)
+        summary.nearest[name] = near;
+    summary.unmapped[name].push_back(name_of_node(node));
+  }
+}
+
 }  // namespace
 
 ModelSummary describe_model(const ModelFile& file) {
@@ -56,16 +71,7 @@ ModelSummary describe_model(const ModelFile& file) {
   for (const auto& entry : file.proto.metadata_props()) summary.metadata[entry.key()] = entry.value();
   std::vector<std::string> mapped;
   for (const auto& [name, handler] : handlers()) mapped.push_back(name);
-  for (const auto& node : graph.node()) {
-    const std::string name = qualified_name(node);
-    ++summary.operators[name];
-    if (handlers().contains(name)) continue;
-    if (summary.unmapped[name].empty())
-      if (const std::string near = nearest_name(node.op_type(), mapped);
-          !near.empty() && node.op_type().size() > 3)
-        summary.nearest[name] = near;
-    summary.unmapped[name].push_back(name_of_node(node));
-  }
+  count_operators(graph, mapped, summary);
   return summary;
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <fmt/format.h>
+#include <utility>
 
 #include "rulegrad/error.hpp"
 #include "rulegrad/leaves.hpp"
@@ -42,6 +43,7 @@ bool divides_by_zero(Expr expr) {
 /// What the first axes of the inputs have in common.
 struct Importer::Leading {
   std::string symbol;     ///< the name of the free axis that is the batch, if it has one
+  std::string place;      ///< what LoadOptions::extents calls it
   bool promoted = false;  ///< a literal 1 becomes the batch
 };
 
@@ -61,6 +63,12 @@ bool Importer::has_batch() const {
                      [](const ModelInput& input) { return input.expr.shape().has_batch(); });
 }
 
+void Importer::fail_steps(const std::string& what) const {
+  if (promoted_ || batch_name_.empty()) fail(what);
+  throw NoBatch(ErrorCode::model, fmt::format("{}; say how many there are, so that it is none: LoadOptions::extents[\"{}\"], --dim {}=N",
+                                              what, batch_name_, batch_name_));
+}
+
 Importer::Leading Importer::decide_batch() const {
   Leading leading;
   if (!symbolic_) return leading;
@@ -74,6 +82,7 @@ Importer::Leading Importer::decide_batch() const {
         !options_.extents.contains(input.name() + ".0")) {
       any_free = true;
       if (leading.symbol.empty()) leading.symbol = first.dim_param();
+      if (leading.place.empty()) leading.place = first.dim_param().empty() ? input.name() + ".0" : first.dim_param();
     }
     if (shape.dim_size() < 2) continue;
     any = true;
@@ -119,25 +128,26 @@ Type Importer::input_type(const onnx::ValueInfoProto& input, const Leading& lead
 void Importer::add_inputs() {
   const Leading leading = decide_batch();
   promoted_ = leading.promoted;
+  batch_name_ = leading.place;
   for (const auto& input : file_.graph().input()) {
     if (weights_.contains(input.name())) continue;
     if (input.name().empty()) fail("an input of the graph has no name");
     const Expr expr = graph_->input(input.name(), input_type(input, leading));
     inputs_.push_back({input.name(), expr, declared_type(input)});
-    define(input.name(), {expr, std::nullopt});
+    define(input.name(), {expr});
   }
   for (const auto& [name, tensor] : weights_) {
     const Expr expr = graph_->constant(tensor);
     if (const auto problem = reader_.problem(tensor)) not_finite_.emplace(&expr.node(), *problem);
     else if (!options_.allow_non_finite) specials_.note_finite(expr);
     if (uses(name) > 0) graph_->add_name(expr, name);
-    define(name, {expr, std::nullopt});
+    define(name, {expr});
   }
 }
 
 void Importer::define(const std::string& name, Value value) {
   if (value.expr) (void)is_static(value.expr);
-  if (!values_.emplace(name, std::move(value)).second)
+  if (!scopes_.back().emplace(name, std::move(value)).second)
     fail(fmt::format("the name '{}' is given to two values", name));
 }
 
@@ -147,7 +157,8 @@ int Importer::uses(const std::string& name) const {
 }
 
 const Value& Importer::value(const std::string& name) const {
-  if (const auto found = values_.find(name); found != values_.end()) return found->second;
+  for (auto scope = scopes_.rbegin(); scope != scopes_.rend(); ++scope)
+    if (const auto found = scope->find(name); found != scope->end()) return found->second;
   for (const auto& node : file_.graph().node())
     for (int output = 0; output < node.output_size(); ++output)
       if (node.output(output) == name)
@@ -156,7 +167,8 @@ const Value& Importer::value(const std::string& name) const {
                         : fmt::format("'{}' is computed by a node that comes later, {} {}", name,
                                       qualified_name(node), name_of_node(node)));
   std::vector<std::string> known;
-  for (const auto& [candidate, value] : values_) known.push_back(candidate);
+  for (const Scope& scope : scopes_)
+    for (const auto& [candidate, value] : scope) known.push_back(candidate);
   const std::string nearest = nearest_name(name, known);
   fail(fmt::format("there is no input, weight or node output '{}'{}", name,
                    nearest.empty() ? "" : fmt::format("; the nearest name is '{}'", nearest)));
@@ -281,6 +293,12 @@ Expr Importer::materialize(const Symbolic& symbols) {
                        ShapeAttributes{Shape::of(symbols.dims)});
 }
 
+Expr Importer::expression(const Value& value) {
+  if (value.sequence) fail("a sequence stands where an array is expected");
+  if (!value.absent.empty()) fail(value.absent);
+  return value.expr ? value.expr : materialize(*value.symbolic);
+}
+
 void Importer::add_node(const onnx::NodeProto& node) {
   try {
     NodeContext context(*this, node);
@@ -293,16 +311,51 @@ void Importer::add_node(const onnx::NodeProto& node) {
     else
       map_custom(context, *custom_operator(options_, node));
     context.check_attributes();
+  } catch (const NoBatch& error) {
+    throw NoBatch(error.code(), fmt::format("{} {}: {}", qualified_name(node), name_of_node(node), error.what()));
   } catch (const Error& error) {
     throw Error(error.code() == ErrorCode::non_finite ? error.code() : ErrorCode::model,
                 fmt::format("{} {}: {}", qualified_name(node), name_of_node(node), error.what()));
   }
 }
 
-void Importer::run() {
-  for (const auto& node : file_.graph().node())
+/// A body may read any value around it.
+void Importer::count_uses(const onnx::GraphProto& graph) {
+  for (const auto& node : graph.node()) {
     for (const auto& input : node.input()) ++uses_[input];
-  for (const auto& output : file_.graph().output()) ++uses_[output.name()];
+    for (const auto& attribute : node.attribute())
+      if (attribute.has_g()) count_uses(attribute.g());
+  }
+  for (const auto& output : graph.output()) ++uses_[output.name()];
+}
+
+const std::map<std::string, Expr>& Importer::weights_of(const onnx::GraphProto& body) {
+  const auto [place, fresh] = body_weights_.try_emplace(&body);
+  if (fresh)
+    for (const auto& tensor : body.initializer()) place->second.emplace(tensor.name(), constant(tensor, tensor.name()));
+  return place->second;
+}
+
+std::vector<Value> Importer::run_body(const onnx::GraphProto& body, std::vector<Value> arguments, const std::string& prefix) {
+  constexpr std::size_t deepest = 64;
+  if (scopes_.size() > deepest) fail(fmt::format("bodies of control flow lie in each other, more than {} deep", deepest));
+  if (arguments.size() != static_cast<std::size_t>(body.input_size()))
+    fail(fmt::format("its body takes {} values but gets {}", body.input_size(), arguments.size()));
+  const std::string around = std::exchange(prefix_, prefix + ".");
+  scopes_.emplace_back();
+  for (std::size_t i = 0; i < arguments.size(); ++i)
+    define(body.input(static_cast<int>(i)).name(), std::move(arguments[i]));
+  for (const auto& [name, weight] : weights_of(body)) define(name, {weight});
+  for (const auto& node : body.node()) add_node(node);
+  std::vector<Value> results;
+  for (const auto& output : body.output()) results.push_back(value(output.name()));
+  scopes_.pop_back();
+  prefix_ = around;
+  return results;
+}
+
+void Importer::run() {
+  count_uses(file_.graph());
   add_inputs();
   for (const auto& node : file_.graph().node()) add_node(node);
 }
@@ -315,7 +368,8 @@ Model::Parts Importer::take() {
       parts.notes.push_back(fmt::format("output '{}' is left out: {}", output.name(), v.absent));
       continue;
     }
-    Expr expr = v.expr ? v.expr : materialize(*v.symbolic);
+    if (v.sequence) fail(fmt::format("output '{}' is a sequence; only arrays can be outputs", output.name()));
+    Expr expr = expression(v);
     // Quantised values are held as real numbers; a file that gives them out has integers.
     if (const int declared = output.type().tensor_type().elem_type(); declared != 0 && is_floating(expr.dtype()))
       if (const DType dtype = mapped_dtype(declared, options_.dtype, "the output"); !is_floating(dtype))

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <deque>
 #include <map>
 #include <memory>
 #include <set>
@@ -8,6 +9,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "rulegrad/error.hpp"
 #include "rulegrad/expr.hpp"
 #include "rulegrad/op_attributes.hpp"
 
@@ -20,6 +22,12 @@ namespace rulegrad::io {
 
 /// Weights that were read once for all attempts to import a model.
 using Weights = std::map<std::string, Tensor, std::less<>>;
+
+/// The free axis that would be the batch is something else. Reading the model as declared, with an extent of 1, would answer
+/// another question than the user's.
+struct NoBatch : Error {
+  using Error::Error;
+};
 
 /// Builds the graph of one model under one decision about the batch.
 class Importer {
@@ -35,6 +43,8 @@ class Importer {
   /// batch must be what would be done to each sample alone.
   [[nodiscard]] bool promoted() const { return promoted_; }
   [[nodiscard]] bool has_batch() const;
+  /// For a node that goes step by step along the axis that would be the batch: Error that says what to do.
+  [[noreturn]] void fail_steps(const std::string& what) const;
   [[nodiscard]] std::int64_t opset() const { return opset_; }
   [[nodiscard]] DType real() const { return options_.dtype; }
   [[nodiscard]] Graph& graph() { return *graph_; }
@@ -46,6 +56,13 @@ class Importer {
   [[nodiscard]] bool is_static(Expr expr);
   /// An expression for the symbols: B is the sum of ones over the batch.
   Expr materialize(const Symbolic& symbols);
+  /// The value as an array; Error if it is a sequence.
+  [[nodiscard]] Expr expression(const Value& value);
+  /// What a body of control flow gives for these values of its inputs. It sees the values of the graph around it; its own get
+  /// names that begin with `prefix` and a dot.
+  std::vector<Value> run_body(const onnx::GraphProto& body, std::vector<Value> arguments, const std::string& prefix);
+  /// The name that a value of the file gets in the graph.
+  [[nodiscard]] std::string label(const std::string& name) const { return prefix_ + name; }
   [[nodiscard]] Tensor read(const onnx::TensorProto& tensor, const std::string& name) {
     return reader_.read(tensor, name);
   }
@@ -71,16 +88,22 @@ class Importer {
   void add_inputs();
   void add_node(const onnx::NodeProto& node);
   Expr folded(Expr expr);
+  void count_uses(const onnx::GraphProto& graph);
+  const std::map<std::string, Expr>& weights_of(const onnx::GraphProto& body);
 
   const ModelFile& file_;
   const LoadOptions& options_;
   TensorReader& reader_;
   const Weights& weights_;
   bool symbolic_, promoted_ = false;
+  std::string batch_name_;  ///< of the free axis that is the batch
   std::int64_t opset_;
   std::unique_ptr<Graph> graph_;
   std::vector<ModelInput> inputs_;
-  std::map<std::string, Value, std::less<>> values_;
+  using Scope = std::map<std::string, Value, std::less<>>;
+  std::deque<Scope> scopes_{1};  ///< the graph, and the bodies of control flow that are being written out, the innermost last
+  std::string prefix_;
+  std::map<const onnx::GraphProto*, std::map<std::string, Expr>> body_weights_;
   std::map<std::string, int, std::less<>> uses_;
   std::unordered_map<const Node*, bool> static_;
   SpecialValues specials_;

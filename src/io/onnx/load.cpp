@@ -71,6 +71,8 @@ Model::Parts build(const ModelFile& file, const LoadOptions& options, TensorRead
   std::string reason;
   try {
     return attempt(true);
+  } catch (const NoBatch&) {
+    throw;
   } catch (const Error& error) {
     if (error.code() == ErrorCode::non_finite) throw;
     reason = error.what();

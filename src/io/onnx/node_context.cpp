@@ -19,6 +19,13 @@ void NodeContext::fail(const std::string& what) const {
   throw Error(ErrorCode::model, what);
 }
 
+std::string NodeContext::plain_name() const {
+  if (!node_.name().empty()) return importer_.label(node_.name());
+  for (const std::string& output : node_.output())
+    if (!output.empty()) return importer_.label(output);
+  return importer_.label(node_.op_type());
+}
+
 bool NodeContext::has(std::size_t input) const {
   return input < input_count() && !input_name(input).empty();
 }
@@ -31,7 +38,8 @@ const Value& NodeContext::value(std::size_t input) const {
 Expr NodeContext::operand(std::size_t input) const {
   const Value& v = value(input);
   if (!v.absent.empty()) fail(fmt::format("input '{}' cannot be read: {}", input_name(input), v.absent));
-  return v.expr ? v.expr : importer_.materialize(*v.symbolic);
+  if (v.sequence) fail(fmt::format("'{}' is a sequence where an array is expected", input_name(input)));
+  return importer_.expression(v);
 }
 
 std::optional<Expr> NodeContext::optional_operand(std::size_t input) const {
@@ -163,6 +171,12 @@ std::vector<std::string> NodeContext::strings(std::string_view name) {
   return found == nullptr ? std::vector<std::string>{} : std::vector<std::string>(found->strings().begin(), found->strings().end());
 }
 
+const onnx::GraphProto& NodeContext::body(std::string_view name) {
+  const auto* const found = find(name, AttributeProto::GRAPH, "a graph");
+  if (found == nullptr || !found->has_g()) fail(fmt::format("attribute '{}' is missing", name));
+  return found->g();
+}
+
 const onnx::TensorProto* NodeContext::tensor(std::string_view name) {
   const auto* const found = find(name, AttributeProto::TENSOR, "a tensor");
   return found == nullptr || !found->has_t() ? nullptr : &found->t();
@@ -197,14 +211,21 @@ void NodeContext::result(Expr expr, std::size_t output) const {
   const std::string& name = node_.output(static_cast<int>(output));
   if (name.empty()) return;
   if (output == 0 && then_) expr = then_(expr);
-  importer_.define(name, {expr, std::nullopt});
-  graph().add_name(expr, name);
-  if (output == 0 && !node_.name().empty()) graph().add_name(expr, node_.name());
+  importer_.define(name, {expr});
+  graph().add_name(expr, importer_.label(name));
+  if (output == 0 && !node_.name().empty()) graph().add_name(expr, importer_.label(node_.name()));
+}
+
+void NodeContext::result(const Value& value, std::size_t output) const {
+  if (value.expr) return result(value.expr, output);
+  if (output >= output_count()) fail("the node has no output");
+  const std::string& name = node_.output(static_cast<int>(output));
+  if (!name.empty()) importer_.define(name, value);
 }
 
 void NodeContext::result(Symbolic symbols) const {
   if (output_count() == 0) fail("the node has no output");
-  if (symbols.has_batch()) return importer_.define(node_.output(0), {Expr(), std::move(symbols)});
+  if (symbols.has_batch()) return importer_.define(node_.output(0), {Expr(), std::move(symbols), {}});
   Tensor tensor = Tensor::uninitialized(DType::int64, symbols.dims);
   const auto to = tensor.mutable_values<std::int64_t>();
   for (std::size_t i = 0; i < to.size(); ++i) to[i] = symbols.elements[i].factor;
@@ -245,6 +266,9 @@ const Handlers& handlers() {
     add_quantized(h);
     add_microsoft(h);
     add_ml(h);
+    add_recurrent(h);
+    add_control(h);
+    add_sequences(h);
     return h;
   }();
   return all;

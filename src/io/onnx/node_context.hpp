@@ -23,6 +23,8 @@ class NodeContext {
   [[nodiscard]] std::int64_t opset() const { return importer_.opset(); }
   [[nodiscard]] const std::string& op_type() const { return node_.op_type(); }
   [[nodiscard]] std::string node_name() const { return name_of_node(node_); }
+  /// The node's name, or that of its first output: what its parts are named after.
+  [[nodiscard]] std::string plain_name() const;
   [[noreturn]] void fail(const std::string& what) const;
 
   [[nodiscard]] std::size_t input_count() const { return static_cast<std::size_t>(node_.input_size()); }
@@ -59,6 +61,8 @@ class NodeContext {
   [[nodiscard]] std::vector<double> exact_reals(const std::string& name);
   [[nodiscard]] std::vector<std::string> strings(std::string_view name);
   [[nodiscard]] std::int64_t string_count(std::string_view name) { return static_cast<std::int64_t>(strings(name).size()); }
+  /// A body of control flow.
+  [[nodiscard]] const onnx::GraphProto& body(std::string_view name);
   [[nodiscard]] const onnx::TensorProto* tensor(std::string_view name);
   /// Attributes without a meaning here: for training, or hints.
   void ignore(std::initializer_list<std::string_view> names);
@@ -77,6 +81,7 @@ class NodeContext {
   /// True if the output has a name that somebody reads.
   [[nodiscard]] bool wanted(std::size_t output) const;
   void result(Expr expr, std::size_t output = 0) const;
+  void result(const Value& value, std::size_t output) const;
   void result(Symbolic symbols) const;
   /// The output cannot be told: what reads it is an error that says why.
   void absent(std::size_t output, const std::string& why) const;
@@ -124,6 +129,9 @@ void add_rare(Handlers& handlers);
 void add_quantized(Handlers& handlers);
 void add_microsoft(Handlers& handlers);
 void add_ml(Handlers& handlers);
+void add_recurrent(Handlers& handlers);
+void add_control(Handlers& handlers);
+void add_sequences(Handlers& handlers);
 
 /// Shape arithmetic on symbols; true if it gave the node's result.
 [[nodiscard]] bool fold_symbols(NodeContext& context);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -17,12 +18,16 @@ struct Symbolic {
   [[nodiscard]] bool has_batch() const;
 };
 
+/// A list of arrays: what exporters collect the steps of a loop in.
+using Sequence = std::vector<Expr>;
+
 /// What a value name of an ONNX graph stands for: an expression, or, where that would need the batch extent
-/// as a number, its symbols.
+/// as a number, its symbols, or a sequence.
 struct Value {
-  Expr expr;
-  std::optional<Symbolic> symbolic;
+  Expr expr{};
+  std::optional<Symbolic> symbolic{};
   std::string absent = {};  ///< why there is neither
+  std::shared_ptr<const Sequence> sequence{};
 };
 
 /// The number that a constant holds everywhere, whatever its type; constants of many elements are not looked through.
