@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import warnings
 from typing import Any
@@ -36,13 +37,16 @@ def from_keras(model: Any, *, name: str | None = None, tolerance: float = 1e-3, 
     example = tuple(np.zeros(shape, "int32") if "int" in str(value.dtype) else rng.standard_normal(shape).astype("float32") for shape, value in zip(shapes, model.inputs))
     expected = model(example[0] if len(example) == 1 else list(example), training=False)  # functional models must be called before they are exported
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's tracer speaks of Keras' own branches
+        with warnings.catch_warnings(), _quiet():
+            warnings.simplefilter("ignore")  # torch's tracer speaks of Keras' own branches, and prints the graph where it fails
             model.export(path, format="onnx", verbose=False)
     except ImportError:
         raise
-    except Exception as problem:
-        raise ModelError(f"Keras could not export {title}: {problem}") from problem
+    except Exception as problem:  # whatever exporters throw, of many kinds
+        try:
+            _export_by_torch(model, example, path)
+        except Exception:
+            raise ModelError(f"Keras could not export {title}: {problem}") from problem
     _name_layers(model, example, path)
     made = load(path, **options)
     if any(len(shape) == 4 for shape in shapes) and keras.config.image_data_format() == "channels_last" and options.get("preprocess") is None:
@@ -52,6 +56,40 @@ def from_keras(model: Any, *, name: str | None = None, tolerance: float = 1e-3, 
     expected = [keras.ops.convert_to_numpy(value) for value in (expected if isinstance(expected, (list, tuple)) else expected.values() if isinstance(expected, dict) else [expected])]
     _compare(made, example, expected, tolerance, notes)
     return made
+
+
+@contextlib.contextmanager
+def _quiet():
+    """Nothing is written to standard output and error meanwhile: torch prints whole graphs from C++ where its tracer fails."""
+    kept = [(stream, os.dup(stream)) for stream in (1, 2)]
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        for stream, _ in kept:
+            os.dup2(nowhere, stream)
+        yield
+    finally:
+        for stream, copy in kept:
+            os.dup2(copy, stream)
+            os.close(copy)
+        os.close(nowhere)
+
+
+def _export_by_torch(model: Any, example: tuple, path: str) -> None:
+    """What Keras exports with a free batch its tracer may not follow: torch's other exporter, for one sample at a time. The
+    library frees the batch itself where it can."""
+    import torch
+
+    class Wrapped(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = model
+
+        def forward(self, *values: Any) -> Any:
+            return self.inner(values[0] if len(values) == 1 else list(values), training=False)
+
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(Wrapped().eval(), tuple(torch.as_tensor(value) for value in example), dynamo=True, verbose=False).save(path)
 
 
 def _name_layers(model: Any, example: tuple, path: str) -> None:

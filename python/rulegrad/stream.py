@@ -380,16 +380,19 @@ def _pieces(explainer: "Explainer", source: Source, target: Any, seed: Any, shar
     """Shards from a number on; the next is read while one is computed."""
     each = _target_of(target, source.count)
 
-    def load(number: int) -> tuple[list[int], list[np.ndarray], list[dict], bool]:
-        numbers, values, failed = [], [], []
+    shape = tuple(explainer._model.inputs[0]["shape"][1:])
+
+    def load(number: int) -> tuple[list[int], np.ndarray, list[dict], bool]:
+        numbers, failed = [], []
         ended = False
+        # Samples go into the batch as they come: what is read exists once.
+        values = np.empty((shard if source.count is None else min(shard, source.count - number * shard), *shape), explainer._model.inputs[0]["dtype"])
         for k in range(number * shard, (number + 1) * shard):
             if source.count is not None and k >= source.count:
                 ended = True
                 break
             try:
-                value = source.read(k)
-                values.append(_fit(value, explainer, source.name(k)))
+                values[len(numbers)] = _fit(source.read(k), explainer, source.name(k))
                 numbers.append(k)
             except IndexError:
                 ended = True
@@ -398,12 +401,12 @@ def _pieces(explainer: "Explainer", source: Source, target: Any, seed: Any, shar
                 if on_error == "stop":
                     raise
                 failed.append({"name": source.name(k), "error": str(problem)})
-        return numbers, values, failed, ended
+        return numbers, values[:len(numbers)], failed, ended
 
-    def explain(numbers: list[int], values: list[np.ndarray], failed: list[dict]):
+    def explain(numbers: list[int], values: np.ndarray, failed: list[dict]):
         options = {"seed": seed, "batch_size": batch_size, "threads": threads}
         try:
-            return numbers, explainer(np.stack(values), each(numbers), **options)
+            return numbers, explainer(values, each(numbers), **options)
         except Error as problem:
             if on_error == "stop":
                 raise
@@ -445,8 +448,8 @@ def _pieces(explainer: "Explainer", source: Source, target: Any, seed: Any, shar
                         return
                     current, future = waiting.popleft()
                     numbers, values, failed, ended = future.result()
-                    kept, e = explain(numbers, values, failed) if values else ([], None)
-                    if values or failed:
+                    kept, e = explain(numbers, values, failed) if numbers else ([], None)
+                    if numbers or failed:
                         failed.sort(key=lambda row: row["name"])
                         yield _Piece(current, [source.name(k) for k in kept], e, failed)
                     if ended and source.count is None:

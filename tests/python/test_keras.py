@@ -7,7 +7,7 @@ import unittest
 
 import numpy as np
 
-from support import Case, rg
+from support import Case, rg, shared
 
 if importlib.util.find_spec("keras") and importlib.util.find_spec("torch") and importlib.util.find_spec("onnxscript"):
     os.environ.setdefault("KERAS_BACKEND", "torch")
@@ -47,6 +47,24 @@ class FromKeras(Case):
                 loaded = rg.load(file)
                 self.assertEqual(loaded.name, "net")
                 self.close(loaded.explain(self.x, "gradient", 3).attribution, self.model.explain(self.x, "gradient", 3).attribution)
+
+    def test_files_of_others(self):
+        folder = shared("keras")
+        read = 0
+        for file in sorted(folder.glob("*.h5")) + sorted(folder.glob("*.hdf5")):
+            with self.subTest(file.name):
+                try:
+                    net = keras.models.load_model(file, compile=False)
+                except (ValueError, TypeError) as problem:
+                    print(f"Keras {keras.__version__} itself cannot read {file.name}: {str(problem).splitlines()[0][:100]}")
+                    continue
+                model = rg.load(file)
+                shape = [extent if isinstance(extent, int) else 2 for extent in model.inputs[0]["shape"]]
+                x = np.random.default_rng(0).random(shape, dtype=np.float32)
+                self.close(next(iter(model.predict(x).values())), keras.ops.convert_to_numpy(net(x, training=False)), 1e-4)
+                self.assertEqual(model.explain(x, "lrp.epsilon_plus").attribution.shape, x.shape)
+                read += 1
+        self.assertGreater(read, 0)
 
     def test_dense_30_3_1(self):
         """The reported case: 22 features, tanh, a rule of one's own for it."""

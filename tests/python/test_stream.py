@@ -86,6 +86,30 @@ class Streams(Case):
         each = list(self.explainer.map(self.x, shard=9))
         self.assertEqual([len(e) for e in each], [9, 9, 5])
 
+    def test_arrays_of_other_libraries(self):
+        expected = self.explainer(self.x)["gradient"]
+        tried = 0
+        try:
+            import h5py
+        except ImportError:
+            pass
+        else:
+            with h5py.File(self.folder / "x.h5", "w") as file:
+                file["x"] = self.x
+                self.close(np.asarray(self.explainer.map(file["x"], self.folder / "h5", shard=9).load("gradient")), expected)
+            tried += 1
+        try:
+            import zarr
+        except ImportError:
+            pass
+        else:
+            array = zarr.create_array(store=str(self.folder / "x.zarr"), shape=self.x.shape, chunks=(4, 1, 28, 28), dtype="f4") if hasattr(zarr, "create_array") else zarr.open(str(self.folder / "x.zarr"), mode="w", shape=self.x.shape, chunks=(4, 1, 28, 28), dtype="f4")
+            array[:] = self.x
+            self.close(np.asarray(self.explainer.map(array, self.folder / "zarr", shard=9).load("gradient")), expected)
+            tried += 1
+        if not tried:
+            self.skipTest("neither h5py nor zarr is installed")
+
     def test_errors_stop_or_are_counted(self):
         bad = self.folder / "bad"
         bad.mkdir()
