@@ -8,6 +8,7 @@
 #include "rulegrad/leaves.hpp"
 #include "rulegrad/op_attributes.hpp"
 #include "rulegrad/rule_text.hpp"
+#include "support/number.hpp"
 #include "support/text.hpp"
 
 namespace rulegrad {
@@ -132,7 +133,7 @@ class ExpressionWriting {
   TermId number_term(Expr expr) {
     Term term;
     term.kind = TermKind::number;
-    term.number = std::stod(number_text(expr));  // float32 numbers in as few digits as they need
+    term.number = number_from(number_text(expr));  // float32 numbers in as few digits as they need
     return add(std::move(term));
   }
 

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
 
 #include "analysis/nodes.hpp"
 #include "analysis/recipe_run.hpp"
@@ -8,6 +9,7 @@
 #include "rulegrad/error.hpp"
 #include "rulegrad/op_attributes.hpp"
 #include "rulegrad/rule_text.hpp"
+#include "support/read_file.hpp"
 #include "support/text.hpp"
 
 namespace rulegrad {
@@ -205,7 +207,10 @@ Value RecipeRun::converted(const Level& level, const Parameter& parameter, Value
   return value;
 }
 
-Value RecipeRun::read_array(const std::string& path) {
+Value RecipeRun::read_array(const std::string& named, const SourceRange* named_at) {
+  std::string path = named;
+  if (named_at != nullptr)
+    path = path_inside(std::filesystem::path(named_at->file).parent_path(), named, at_place(*named_at) + "a rule reads the array").string();
   if (!task_.read_array)
     throw Error(ErrorCode::invalid_argument, fmt::format("'{}' names a file, but this question does not say how arrays are read (Question::read_array)", path));
   const Tensor values = task_.read_array(path);

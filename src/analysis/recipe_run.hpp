@@ -50,6 +50,8 @@ struct Task {
   std::shared_ptr<const AuxiliaryArrays> aux;
   std::int64_t depth = 0;   ///< of the first loop
   std::int64_t stream = 0;  ///< of the random numbers of the first explained value
+  std::int64_t samples = 1;  ///< of the loops around
+  std::vector<std::string> askers = {};  ///< analyzers that ask for each other's relevance, the outermost first
 };
 
 class RecipeRun {
@@ -95,7 +97,8 @@ class RecipeRun {
   Value parameter_value(std::size_t level, const Parameter& parameter);
   Value converted(const Level& level, const Parameter& parameter, Value value);
   Expr node_parameter(std::size_t level, const Parameter& parameter);
-  Value read_array(const std::string& path);
+  /// Of a file that the caller named, or, with the place in a rule file that names it, of one in that file's folder.
+  Value read_array(const std::string& path, const SourceRange* named_at = nullptr);
 
   // recipe_worlds.cpp: loops and placements
   void open_loops(std::size_t level);
@@ -149,6 +152,7 @@ class RecipeRun {
   std::unique_ptr<ForwardFacts> user_facts_, facts_;
   World* final_ = nullptr;
   std::int64_t next_depth_ = 0;
+  std::int64_t samples_ = 1;  ///< of all loops that are open, multiplied
   Expr target_;
   Derivatives derivatives_;
   bool prepared_ = false, walked_ = false, walking_ = false;

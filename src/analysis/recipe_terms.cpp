@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
@@ -11,8 +12,16 @@
 #include "support/text.hpp"
 
 namespace rulegrad {
+namespace {
+
+/// Analyzers whose relevance others ask for, one within the other.
+constexpr std::size_t most_askers = 16;
+
+}  // namespace
 
 Value RecipeRun::evaluate(Context context, TermId id) {
+  // What a rule file itself says is a file lies beside it; what the caller says lies where the caller says.
+  if (const Term& text = term(context.level, id); text.kind == TermKind::text && text.name.ends_with(".npy")) return read_array(text.name, &text.where);
   EvaluationHooks hooks;
   hooks.fact = [&](const Term& asked, const Meaning&, std::span<const Value> arguments) { return answer(context, asked, arguments); };
   hooks.world = [&](const Term& at, const std::function<Value()>& value) {
@@ -241,6 +250,10 @@ Value RecipeRun::relevance_of(const Context& context, const Term& method) {
     task.keep.clear();
     task.target = target();
     task.depth = next_depth_;
+    task.samples = samples_;
+    task.askers.push_back(levels_[context.level].definition->name);
+    if (task.askers.size() > most_askers)
+      throw Error(ErrorCode::rule, fmt::format("{}analyzers ask for each other's relevance without end: {} -> {}", at_place(method.where), fmt::join(task.askers, " -> "), name));
     other = std::make_unique<RecipeRun>(engine_, name, std::move(given), std::move(task));
     const Analysis& found = other->run();
     analysis_.steps.insert(analysis_.steps.end(), found.steps.begin(), found.steps.end());

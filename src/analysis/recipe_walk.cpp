@@ -12,7 +12,7 @@
 namespace rulegrad {
 
 RecipeRun::RecipeRun(const Engine& engine, const std::string& method, LazyArguments given, Task task)
-    : engine_(engine), task_(std::move(task)), graph_(task_.output.graph()), vocabulary_(engine_.operators, engine_.library.functions()), rules_(engine.operators), canonizers_(engine.operators), next_depth_(task_.depth), derivatives_(graph_, engine.operators) {
+    : engine_(engine), task_(std::move(task)), graph_(task_.output.graph()), vocabulary_(engine_.operators, engine_.library.functions()), rules_(engine.operators), canonizers_(engine.operators), next_depth_(task_.depth), samples_(task_.samples), derivatives_(graph_, engine.operators) {
   build_chain(method, std::move(given));
 }
 

@@ -72,6 +72,9 @@ void RecipeRun::open_loops(std::size_t k) {
     const SamplerCall at{sampler->name, sampler->parameters, arguments, graph_, engine_.operators};
     try {
       const std::int64_t count = sampler->count(at);
+      if (count > most_samples / samples_)
+        throw Error(ErrorCode::rule, fmt::format("{} samples here, within loops of {}, are more than the {} that an analyzer may take together", count, samples_, most_samples));
+      samples_ *= std::max<std::int64_t>(count, 1);
       const Expr index = graph_.make(sample_index_schema(), {}, SampleIndexAttributes{next_depth_, count});
       const std::vector<Expr> values = sampler->values(at, index);
       for (std::size_t v = 0; v < clause.variables.size(); ++v) level.scope.bind_copied(clause.variables[v], values.at(v));

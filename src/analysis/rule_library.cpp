@@ -4,8 +4,6 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
-#include <sstream>
 
 #include "analysis/shipped_rules.hpp"
 #include "rewrite/composite.hpp"
@@ -13,6 +11,7 @@
 #include "rulegrad/error.hpp"
 #include "rulegrad/rule_text.hpp"
 #include "rulegrad/sampler.hpp"
+#include "support/read_file.hpp"
 #include "support/text.hpp"
 
 namespace rulegrad {
@@ -145,10 +144,13 @@ void RuleLibrary::add_file(const std::string& name, std::vector<std::string>& ch
     for (auto from = chain.rbegin(); from != chain.rend(); ++from) text += fmt::format("\n  included from {}", *from);
     return text;
   };
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  if (!file || !(text << file.rdbuf()))
-    throw Error(ErrorCode::io, fmt::format("cannot read the rule file '{}'; is the path right and the file readable?{}", path.string(), included()));
+  const std::string text = [&] {
+    try {
+      return read_text_file(path);
+    } catch (const Error& error) {
+      throw Error(ErrorCode::io, fmt::format("{} (a rule file){}", error.what(), included()));
+    }
+  }();
   const fs::path canonical = fs::canonical(path);
   const auto [entry, fresh] = files_.try_emplace(canonical.string(), path.string());
   if (std::any_of(chain.begin(), chain.end(), [&](const std::string& above) { return fs::canonical(above) == canonical; }))
@@ -158,7 +160,7 @@ void RuleLibrary::add_file(const std::string& name, std::vector<std::string>& ch
       throw Error(ErrorCode::rule, fmt::format("the rule file '{}' was read already, as '{}'; name it once", path.string(), entry->second));
     return;
   }
-  RuleFile parsed = parse_rules(text.str(), path.string());
+  RuleFile parsed = parse_rules(text, path.string());
   chain.push_back(path.string());
   const fs::path directory = canonical.parent_path();
   std::set<std::string> seen, visible;
@@ -175,14 +177,15 @@ void RuleLibrary::add_file(const std::string& name, std::vector<std::string>& ch
     const fs::path target = fs::weakly_canonical(directory / relative, missing);
     const fs::path inside = target.lexically_relative(directory);
     if (inside.empty() || *inside.begin() == "..") refuse("is a link that leads out of the directory of the file that includes it");
+    // Beside a link to the including file may stand something else: what was looked at is what is read.
     const fs::path shown = path.parent_path() / relative;
-    add_file(shown.string(), chain);
+    add_file(fs::weakly_canonical(shown, missing) == target ? shown.string() : target.string(), chain);
     const auto known = files_.find(target.string());
     if (known != files_.end()) visible.merge(std::set<std::string>(visible_operators_[known->second]));
   }
   chain.pop_back();
   try {
-    add(parsed, text.str());
+    add(parsed, text);
   } catch (const Error& error) {
     if (chain.empty()) throw;
     throw Error(error.code(), error.what() + included());

@@ -1,13 +1,41 @@
 #include <CLI/CLI.hpp>
 
+#include <cerrno>
+#include <csignal>
 #include <cstdio>
+#include <cstring>
 #include <exception>
+#include <unistd.h>
 
 #include "cli/commands.hpp"
 #include "rulegrad/error.hpp"
+#include "rulegrad/process.hpp"
 #include "rulegrad/version.hpp"
 
+namespace {
+
+/// What is complete has its name, and what is not has none: there is nothing to clean up.
+void end_at_once(int signal) { ::_exit(128 + signal); }
+
+void prepare_signals() {
+  std::signal(SIGINT, end_at_once);
+  std::signal(SIGTERM, end_at_once);
+  // A file-size limit is an error of the write that meets it.
+  std::signal(SIGXFSZ, SIG_IGN);
+  rulegrad::name_files_cut_short();
+}
+
+/// What was printed has to arrive: a full disk behind standard output is an error like any other.
+int flushed(int code) {
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return code;
+  std::fprintf(stderr, "rulegrad: error: cannot write to standard output: %s\n", std::strerror(errno != 0 ? errno : EIO));
+  return code == 0 ? 2 : code;
+}
+
+}  // namespace
+
 int main(int argc, char** argv) {
+  prepare_signals();
   CLI::App app{
       "rulegrad explains what a trained neural network answered: how much each pixel, feature or token counted.\n\n"
       "  rulegrad predict model.onnx --input cat.png --preprocess imagenet --labels labels.txt\n"
@@ -35,10 +63,13 @@ int main(int argc, char** argv) {
     run();
   } catch (const CLI::ParseError& error) {
     const int code = app.exit(error);
-    return code == 0 ? 0 : 2;
+    return flushed(code == 0 ? 0 : 2);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "rulegrad: error: %s\n", error.what());
     return 2;
+  } catch (...) {
+    std::fprintf(stderr, "rulegrad: error: something that is no exception was thrown, by a plugin as it seems\n");
+    return 2;
   }
-  return 0;
+  return flushed(0);
 }

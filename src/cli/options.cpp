@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "rulegrad/error.hpp"
+#include "rulegrad/memory.hpp"
 #include "rulegrad/plugin.hpp"
 #include "rulegrad/text.hpp"
 
@@ -53,6 +54,10 @@ void add_run_choices(CLI::App& command, RunChoices& choices) {
   command.add_option("--precision", choices.precision_name,
                      "exact (default), fast: Winograd's transforms for 3x3 convolutions where no sign or zero hangs on them, or auto:\nthose where they change no result by more than 1e-4 of its largest value, which is tried first")
       ->type_name("exact|fast|auto");
+  command.add_option_function<std::uint64_t>("--max-memory", [](const std::uint64_t& bytes) { set_memory_limit(bytes); },
+                                             "What a program may allocate, as 8GB (default: three quarters of the machine's)")
+      ->type_name("SIZE")
+      ->transform(CLI::AsSizeValue(false));
   command.add_flag("--exact", choices.exact, "Simplify by rewrites that keep every bit alone");
 }
 

@@ -4,6 +4,7 @@
 #include <bit>
 #include <boost/container/small_vector.hpp>
 
+#include "expr/limits.hpp"
 #include "expr/node_map.hpp"
 #include "rulegrad/error.hpp"
 #include "rulegrad/expr.hpp"
@@ -113,6 +114,7 @@ Expr Graph::make(const OpSchema& op, std::vector<Expr> operands, Attributes attr
   attributes = checked_attributes(op, std::move(attributes));
   boost::container::small_vector<Type, 4> types;
   if (op.normalize) {
+    limits::require_in_range(op, attributes);
     types = types_of(operands);
     attributes = op.normalize({types.data(), types.size()}, attributes);
   }
@@ -125,7 +127,10 @@ Expr Graph::make(const OpSchema& op, std::vector<Expr> operands, Attributes attr
   });
   if (interned_[place].node != 0) return Expr(&node(interned_[place].node - 1));
 
-  if (!op.normalize) types = types_of(operands);
+  if (!op.normalize) {
+    limits::require_in_range(op, attributes);
+    types = types_of(operands);
+  }
   bool sampled = false;
   std::uint32_t loops = 0;
   for (const Expr operand : operands) {
@@ -133,6 +138,7 @@ Expr Graph::make(const OpSchema& op, std::vector<Expr> operands, Attributes attr
     loops |= operand.loops();
   }
   Type type = op.infer({types.data(), types.size()}, attributes);
+  limits::require_storable(op, type);
   // Operators do not see the sample axis: whatever depends on a sampled value is sampled (leaves say it themselves).
   sampled = type.shape.sampled() || sampled;
   if (op.loops) {

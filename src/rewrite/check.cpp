@@ -121,11 +121,19 @@ void check_circles(Checking& checking) {
       checking, checking.file.analyzers,
       [&](const AnalyzerDefinition& analyzer) {
         std::vector<const AnalyzerDefinition*> result;
-        if (analyzer.extends != no_term)
-          if (const AnalyzerDefinition* base = checking.analyzer(analyzer.terms[static_cast<std::size_t>(analyzer.extends)].name)) result.push_back(base);
+        // A parameter may stand for an analyzer: then the caller says which.
+        const auto add = [&](TermId id) {
+          const std::string& name = analyzer.terms[static_cast<std::size_t>(id)].name;
+          const bool chosen = std::ranges::any_of(analyzer.parameters, [&](const Parameter& p) { return p.name == name; });
+          if (const AnalyzerDefinition* asked = chosen ? nullptr : checking.analyzer(name)) result.push_back(asked);
+        };
+        if (analyzer.extends != no_term) add(analyzer.extends);
+        for (const Term& term : analyzer.terms)
+          for (const auto& [argument, id] : term.named)
+            if (term.name == "relevance" && argument == "of") add(id);
         return result;
       },
-      "R245", "extends", "take one of the `extends` out");
+      "R245", "is made of", "take one of the `extends` or `relevance of` out");
 }
 
 }  // namespace checking

@@ -16,6 +16,8 @@ namespace rulegrad {
 namespace {
 
 constexpr int depth_limit = 200;
+/// Functions that call others twice, and those again, would otherwise run for ages.
+constexpr std::int64_t call_limit = 100'000;
 
 /// Numbers that attributes hold take part in arithmetic as numbers.
 Value from_attribute(AttrValue attribute) {
@@ -142,6 +144,8 @@ Expr Evaluator::as_expr(const Value& value, std::optional<DType> dtype) {
 
 Value Evaluator::call(const Terms& terms, const Term& term, Scope& scope) {
   if (++depth_ > depth_limit) fail(term, fmt::format("'{}' calls itself without end", term.name));
+  if (depth_ == 1) calls_ = 0;
+  if (++calls_ > call_limit) fail(term, fmt::format("this takes more than {} calls; bind what is used twice with `let`", call_limit));
   struct Leave {
     int& depth;
     ~Leave() { --depth; }

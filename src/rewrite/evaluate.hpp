@@ -106,6 +106,7 @@ class Evaluator {
   Expr matched_;
   std::size_t slot_ = 0;
   int depth_ = 0;
+  std::int64_t calls_ = 0;  ///< within the outermost call that is open
 };
 
 }  // namespace rulegrad

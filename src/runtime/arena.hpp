@@ -26,7 +26,7 @@ struct ArenaPlan {
 };
 
 /// Offsets such that no two that live at the same time overlap: largest first, each into the
-/// smallest gap that holds it.
+/// smallest gap that holds it. Of more than some thousand, in the order of time.
 [[nodiscard]] ArenaPlan plan_arena(std::span<const Lifetime> lifetimes);
 
 /// Working memory of runs, kept from one to the next: at most eight blocks.

@@ -4,6 +4,7 @@
 #include "rulegrad/leaves.hpp"
 
 #include "runtime/invoke.hpp"
+#include "runtime/memory_limit.hpp"
 
 namespace rulegrad {
 
@@ -117,6 +118,13 @@ std::vector<std::shared_ptr<const Tensor>> compute_fresh(std::span<const std::sh
   std::unordered_set<const Constant*> seen;
   Constants order;
   for (const auto& constant : wanted) collect(constant, seen, order);
+  MemoryBudget budget;
+  for (const auto& constant : order)
+    if (!constant->owns_nothing()) budget.add(constant->bytes(), constant->label());
+  std::size_t kept = 0;
+  for (const auto& constant : wanted)
+    if (!constant->owns_nothing()) kept += constant->bytes();
+  budget.require(kept);
   std::unordered_map<const Constant*, std::size_t> users;
   for (const auto& constant : wanted) ++users[constant.get()];
   for (const auto& constant : order)

@@ -15,6 +15,9 @@ namespace {
 /// So many operations and operands stay in the nearest cache together.
 constexpr std::size_t most_operations = 24, most_operands = 12;
 
+/// So many readers of a value are asked whether one more may join them.
+constexpr std::ptrdiff_t most_readers = 64;
+
 constexpr std::size_t none = ~std::size_t{0};
 
 /// What the members of a group compute: values of these extents and, where some of them work on rows, values with one element for
@@ -189,8 +192,11 @@ class Grouping {
     for (const ValueId operand : flow_.instructions[i].operands) {
       if (const std::size_t p = producer(operand); p != none && flow_.root(operand) == operand) add(group_of_[p]);
       if (flow_.values[operand].type.shape != result_of(i).type.shape) continue;
-      for (const Use& use : users_[flow_.root(operand)])
-        if (use.user < i && use.as == operand) add(group_of_[use.user]);
+      // In the order of the flow. Of a number that everything reads, the nearest readers will do.
+      const auto& uses = users_[flow_.root(operand)];
+      const auto end = std::ranges::lower_bound(uses, i, {}, &Use::user);
+      for (auto use = end - std::min<std::ptrdiff_t>(end - uses.begin(), most_readers); use != end; ++use)
+        if (use->as == operand) add(group_of_[use->user]);
     }
     return result;
   }

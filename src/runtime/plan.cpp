@@ -4,6 +4,8 @@
 
 #include "runtime/arena.hpp"
 #include "runtime/kernels/blocked/layout.hpp"
+#include "runtime/memory_limit.hpp"
+#include "tensor/checked.hpp"
 
 namespace rulegrad {
 namespace {
@@ -70,6 +72,7 @@ class Planning {
 
   void run() {
     for (const Storage& s : storage_.storages) plan_.bytes.push_back(bytes_of(type_of(s.value)));
+    require_memory();
     for (const Instruction& instruction : flow_.instructions) add_step(instruction);
     for (StorageId s = 0; s < storage_.storages.size(); ++s)
       if (const Storage& storage = storage_.storages[s];
@@ -82,7 +85,13 @@ class Planning {
 
  private:
   std::size_t bytes_of(const Type& type) const {
-    return static_cast<std::size_t>(element_count(type.shape.at(plan_.extents))) * size_of(type.dtype);
+    return static_cast<std::size_t>(checked::product(element_count(type.shape.at(plan_.extents)), static_cast<std::int64_t>(size_of(type.dtype)), "the number of bytes"));
+  }
+
+  /// Each value, before kernels are prepared for it.
+  void require_memory() {
+    for (const Instruction& instruction : flow_.instructions)
+      for (std::size_t k = 0; k < instruction.results.size(); ++k) budget_.add(bytes_of(type_of(instruction.results[k])), instruction.label_of(k));
   }
 
   std::span<const std::int64_t> keep(Dims dims) { return plan_.dims.emplace_back(std::move(dims)); }
@@ -175,7 +184,7 @@ class Planning {
   /// The samples of an array, one below the other.
   Dims stacked(const Type& type) const {
     Dims dims = type.shape.with_samples(false).at(plan_.extents);
-    dims[0] *= plan_.extents.samples;
+    dims[0] = checked::product(dims[0], plan_.extents.samples);
     return dims;
   }
 
@@ -229,10 +238,16 @@ class Planning {
       const Storage& storage = storage_.storages[s];
       lifetimes.push_back({storage.home == Home::arena ? plan_.bytes[s] : 0, storage.first, storage.last});
     }
-    for (std::size_t i = 0; i < plan_.steps.size(); ++i)
+    for (std::size_t i = 0; i < plan_.steps.size(); ++i) {
+      budget_.add(plan_.steps[i].scratch_bytes, "the scratch memory of " + flow_.instructions[i].label);
       lifetimes.push_back({plan_.steps[i].scratch_bytes, reuse_ ? i : 0, reuse_ ? i : plan_.steps.size()});
+    }
     ArenaPlan arena = plan_arena(lifetimes);
     plan_.arena_bytes = arena.bytes;
+    std::size_t results = 0;
+    for (StorageId s = 0; s < storage_.storages.size(); ++s)
+      if (storage_.storages[s].home == Home::output) results += plan_.bytes[s];
+    budget_.require(arena.bytes + results);
     for (std::size_t i = 0; i < plan_.steps.size(); ++i) {
       plan_.steps[i].scratch_offset = arena.offsets[storage_.storages.size() + i];
       plan_.unplanned_bytes += aligned(plan_.steps[i].scratch_bytes);
@@ -253,6 +268,7 @@ class Planning {
   bool reuse_;
   Plan& plan_;
   PlannedConstants constants_;
+  MemoryBudget budget_;
 };
 
 }  // namespace

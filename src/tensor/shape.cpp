@@ -6,12 +6,13 @@
 
 #include "rulegrad/error.hpp"
 #include "support/hash.hpp"
+#include "tensor/checked.hpp"
 
 namespace rulegrad {
 
 std::int64_t element_count(std::span<const std::int64_t> dims) {
   std::int64_t count = 1;
-  for (const std::int64_t extent : dims) count *= extent;
+  for (const std::int64_t extent : dims) count = checked::product(count, extent);
   return count;
 }
 
@@ -54,7 +55,7 @@ Dim Shape::count() const {
   for (const Dim dim : dims()) {
     if (dim.batch && total.batch)
       throw Error(ErrorCode::shape, fmt::format("shape {} holds the batch extent twice", to_string(*this)));
-    total.factor *= dim.factor;
+    total.factor = checked::product(total.factor, dim.factor);
     total.batch = total.batch || dim.batch;
   }
   return total;
@@ -64,7 +65,7 @@ Dims Shape::at(const Extents& extents) const {
   Dims result;
   result.reserve(rank() + (sampled_ ? 1 : 0));
   if (sampled_) result.push_back(extents.samples);
-  for (const Dim dim : dims()) result.push_back(dim.at(extents.batch));
+  for (const Dim dim : dims()) result.push_back(dim.batch ? checked::product(dim.factor, extents.batch, "an extent that holds the batch") : dim.factor);
   return result;
 }
 

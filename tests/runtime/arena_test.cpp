@@ -50,6 +50,26 @@ TEST_CASE("values that live at the same time never overlap in the arena") {
   }
 }
 
+TEST_CASE("a hundred thousand values are planned in the order of time, without overlap and with little waste") {
+  std::mt19937 random(2);
+  std::vector<Lifetime> intervals(100'000);
+  for (std::size_t i = 0; i < intervals.size(); ++i) intervals[i] = {1 + random() % 5000, i, i + random() % 12};
+  const ArenaPlan plan = plan_arena(intervals);
+  std::size_t most = 0;
+  for (std::size_t a = 0; a < intervals.size(); ++a) {
+    REQUIRE(plan.offsets[a] % 64 == 0);
+    REQUIRE(plan.offsets[a] + intervals[a].bytes <= plan.bytes);
+    std::size_t live = aligned(intervals[a].bytes);
+    for (std::size_t b = a - std::min<std::size_t>(a, 12); b < a; ++b) {
+      if (intervals[b].last < intervals[a].first) continue;
+      live += aligned(intervals[b].bytes);
+      REQUIRE((plan.offsets[a] + intervals[a].bytes <= plan.offsets[b] || plan.offsets[b] + intervals[b].bytes <= plan.offsets[a]));
+    }
+    most = std::max(most, live);
+  }
+  CHECK(plan.bytes <= 2 * most);
+}
+
 TEST_CASE("a chain needs the arena of its two largest neighbours") {
   const std::vector<Lifetime> chain{{1000, 0, 1}, {2000, 1, 2}, {64, 2, 3}, {1500, 3, 4}, {0, 4, 5}};
   CHECK(plan_arena(chain).bytes == aligned(1000) + aligned(2000));

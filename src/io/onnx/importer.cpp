@@ -11,6 +11,7 @@
 
 #include "io/onnx/lookup.hpp"
 #include "runtime/constants.hpp"
+#include "runtime/invoke.hpp"
 #include "support/text.hpp"
 
 namespace rulegrad::io {
@@ -18,6 +19,9 @@ namespace {
 
 /// Constants up to this many elements are computed while the model is read, even if they grow by it.
 constexpr std::int64_t foldable = 1 << 20;
+/// All constants that are computed while a model is read, beside those that are no larger than what they are computed from: so many
+/// bytes, or four times as many as the model's weights have.
+constexpr std::int64_t least_budget = std::int64_t{256} << 20;
 
 [[noreturn]] void fail(const std::string& what) {
   throw Error(ErrorCode::model, what);
@@ -25,6 +29,26 @@ constexpr std::int64_t foldable = 1 << 20;
 
 bool is_free(const onnx::TensorShapeProto_Dimension& dim) {
   return !dim.has_dim_value() || dim.dim_value() < 0;
+}
+
+Tensor value_of(Expr constant_or_fill) {
+  if (!constant_or_fill.is("fill")) return constant_or_fill.attributes<ConstantAttributes>().value;
+  const auto& fill = constant_or_fill.attributes<FillAttributes>();
+  return Tensor::full(fill.dtype, *fill.shape.static_dims(), fill.value);
+}
+
+/// An operation on constants. A program of its own would cost a hundred times as much as most of them.
+Tensor computed(Expr expr) {
+  const auto kernel = Kernels::best().find(expr.op().name);
+  if (kernel == nullptr) {
+    const Expr outputs[] = {expr};
+    CompileOptions options;
+    options.check_finite = false;
+    return Program::compile(outputs, options).run({})[0];
+  }
+  std::vector<Tensor> operands;
+  for (const Expr operand : expr.operands()) operands.push_back(value_of(operand));
+  return compute(*kernel, describe(expr), operands, expr.type(), expr.attributes(), false);
 }
 
 /// The integer kernels divide as C++ does, which has no answer for a divisor of 0.
@@ -54,9 +78,14 @@ Importer::Importer(const ModelFile& file, const LoadOptions& options, TensorRead
       reader_(reader),
       weights_(weights),
       symbolic_(symbolic),
+      budget_(least_budget),
       opset_(file.opset()),
       graph_(std::make_unique<Graph>(options.dtype)),
-      specials_(!options.allow_non_finite) {}
+      specials_(!options.allow_non_finite) {
+  std::int64_t stored = 0;
+  for (const auto& [name, tensor] : weights) stored += static_cast<std::int64_t>(tensor.bytes());
+  budget_ = std::max(budget_, 4 * stored);
+}
 
 bool Importer::has_batch() const {
   return std::any_of(inputs_.begin(), inputs_.end(),
@@ -198,6 +227,13 @@ Expr Importer::apply(std::string_view op_name, std::vector<Expr> operands, Attri
   return folded(graph_->apply(op(op_name), std::move(operands), std::move(attributes)));
 }
 
+void Importer::spend(std::int64_t bytes, const char* what) {
+  spent_ += bytes;
+  if (spent_ > budget_)
+    fail(fmt::format("{} would be the last of {} MB of constants to compute while the model is read, and {} MB are allowed", what, spent_ >> 20,
+                     budget_ >> 20));
+}
+
 Expr Importer::folded(Expr expr) {
   if (expr.operands().empty() || !expr.shape().static_dims()) return expr;
   std::int64_t most = foldable;
@@ -208,11 +244,9 @@ Expr Importer::folded(Expr expr) {
     most = std::max(most, operand.shape().count().factor);
   }
   if (expr.shape().count().factor > most) return expr;
+  spend(expr.shape().count().factor * static_cast<std::int64_t>(size_of(expr.dtype())), "a folded constant");
   if (divides_by_zero(expr)) fail("an integer constant is divided by 0");
-  const Expr outputs[] = {expr};
-  CompileOptions options;
-  options.check_finite = false;
-  const Expr result = graph_->constant(Program::compile(outputs, options).run({})[0]);
+  const Expr result = graph_->constant(computed(expr));
   for (const Expr operand : expr.operands())
     if (const auto origin = not_finite_.find(&operand.node()); origin != not_finite_.end()) not_finite_.emplace(&result.node(), origin->second);
   // What only moves elements of weights need not be looked through again.

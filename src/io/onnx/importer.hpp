@@ -52,6 +52,9 @@ class Importer {
 
   /// The node; its value, if all it needs are constants of moderate size.
   Expr apply(std::string_view op_name, std::vector<Expr> operands, Attributes attributes = {});
+  /// Counts bytes that are computed while the model is read; Error(model) that says `what` when a model of this size should not need
+  /// so many.
+  void spend(std::int64_t bytes, const char* what);
   /// True if no input of the graph is needed.
   [[nodiscard]] bool is_static(Expr expr);
   /// An expression for the symbols: B is the sum of ones over the batch.
@@ -97,6 +100,7 @@ class Importer {
   const Weights& weights_;
   bool symbolic_, promoted_ = false;
   std::string batch_name_;  ///< of the free axis that is the batch
+  std::int64_t spent_ = 0, budget_ = 0;  ///< bytes of constants that were computed, and that may be
   std::int64_t opset_;
   std::unique_ptr<Graph> graph_;
   std::vector<ModelInput> inputs_;

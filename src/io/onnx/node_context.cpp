@@ -6,11 +6,19 @@
 #include "rulegrad/error.hpp"
 #include "rulegrad/leaves.hpp"
 
+#include "support/number.hpp"
 #include "support/text.hpp"
 
 namespace rulegrad::io {
 
 using onnx::AttributeProto;
+
+namespace {
+
+/// Lists of extents are short; longer ones are damage that doubles from node to node.
+constexpr std::size_t most_symbols = 65536;
+
+}  // namespace
 
 NodeContext::NodeContext(Importer& importer, const onnx::NodeProto& node)
     : importer_(importer), node_(node) {}
@@ -63,7 +71,22 @@ Tensor NodeContext::required_constant(std::size_t input, const char* meaning) co
                    meaning, input_name(input)));
 }
 
-Ints NodeContext::integers_of(std::size_t input, const char* meaning) const {
+namespace {
+
+Ints within(const NodeContext& c, std::span<const std::int64_t> list, const std::string& what, Beyond beyond) {
+  Ints result(list.begin(), list.end());
+  if (beyond == Beyond::keep) return result;
+  for (std::int64_t& number : result) {
+    const std::int64_t near = std::clamp<std::int64_t>(number, -INT32_MAX, INT32_MAX);
+    if (near != number && beyond == Beyond::refuse) c.fail(fmt::format("{} holds {}, which is out of range", what, number));
+    number = near;
+  }
+  return result;
+}
+
+}  // namespace
+
+Ints NodeContext::integers_of(std::size_t input, const char* meaning, Beyond beyond) const {
   const Tensor tensor = required_constant(input, meaning);
   if (is_floating(tensor.dtype()))
     fail(fmt::format("{} (input '{}') must hold integers but is {}", meaning, input_name(input),
@@ -71,13 +94,19 @@ Ints NodeContext::integers_of(std::size_t input, const char* meaning) const {
   if (tensor.size() > 65536)
     fail(fmt::format("{} (input '{}') has {} elements", meaning, input_name(input), tensor.size()));
   const Tensor wide = tensor.cast(DType::int64);
-  const auto values = wide.values<std::int64_t>();
-  return {values.begin(), values.end()};
+  return within(*this, wide.values<std::int64_t>(), fmt::format("{} (input '{}')", meaning, input_name(input)), beyond);
 }
 
-std::vector<Dim> NodeContext::dims_of(std::size_t input, const char* meaning) const {
-  if (const Value& v = value(input); v.symbolic) return v.symbolic->elements;
-  const Ints list = integers_of(input, meaning);
+std::vector<Dim> NodeContext::dims_of(std::size_t input, const char* meaning, Beyond beyond) const {
+  if (const Value& v = value(input); v.symbolic) {
+    Ints factors;
+    for (const Dim dim : v.symbolic->elements) factors.push_back(dim.factor);
+    factors = within(*this, factors, fmt::format("{} (input '{}')", meaning, input_name(input)), beyond);
+    std::vector<Dim> dims;
+    for (std::size_t i = 0; i < factors.size(); ++i) dims.emplace_back(factors[i], v.symbolic->elements[i].batch);
+    return dims;
+  }
+  const Ints list = integers_of(input, meaning, beyond);
   return {list.begin(), list.end()};
 }
 
@@ -133,7 +162,7 @@ double NodeContext::real(std::string_view name, double otherwise) {
   const auto* const found = find(name, AttributeProto::FLOAT, "a number");
   if (found == nullptr) return otherwise;
   // The nearest short decimal is what was meant: 0.1f is 0.1 and not 0.10000000149.
-  return std::stod(fmt::format("{}", found->f()));
+  return number_from(fmt::format("{}", found->f()));
 }
 
 double NodeContext::real_or_integer(std::string_view name, double otherwise) {
@@ -147,9 +176,11 @@ std::string NodeContext::text(std::string_view name, const std::string& otherwis
   return found == nullptr ? otherwise : found->s();
 }
 
-Ints NodeContext::integers(std::string_view name, const Ints& otherwise) {
+Ints NodeContext::integers(std::string_view name, const Ints& otherwise, Beyond beyond) {
   const auto* const found = find(name, AttributeProto::INTS, "a list of integers");
-  return found == nullptr ? otherwise : Ints(found->ints().begin(), found->ints().end());
+  if (found == nullptr) return otherwise;
+  const Ints list(found->ints().begin(), found->ints().end());
+  return within(*this, list, fmt::format("attribute '{}'", name), beyond);
 }
 
 std::vector<double> NodeContext::reals(std::string_view name) {
@@ -186,9 +217,9 @@ void NodeContext::ignore(std::initializer_list<std::string_view> names) {
   for (const std::string_view name : names) read_.emplace(name);
 }
 
-std::optional<Ints> NodeContext::attribute_or_input(std::string_view name, std::size_t input) {
-  if (has_attribute(name)) return integers(name);
-  if (has(input)) return integers_of(input, std::string(name).c_str());
+std::optional<Ints> NodeContext::attribute_or_input(std::string_view name, std::size_t input, Beyond beyond) {
+  if (has_attribute(name)) return integers(name, {}, beyond);
+  if (has(input)) return integers_of(input, std::string(name).c_str(), beyond);
   return std::nullopt;
 }
 
@@ -225,6 +256,8 @@ void NodeContext::result(const Value& value, std::size_t output) const {
 
 void NodeContext::result(Symbolic symbols) const {
   if (output_count() == 0) fail("the node has no output");
+  if (symbols.elements.size() > most_symbols)
+    fail(fmt::format("its result holds {} numbers, and shapes are worked out with {} at most", symbols.elements.size(), most_symbols));
   if (symbols.has_batch()) return importer_.define(node_.output(0), {Expr(), std::move(symbols), {}});
   Tensor tensor = Tensor::uninitialized(DType::int64, symbols.dims);
   const auto to = tensor.mutable_values<std::int64_t>();

@@ -81,12 +81,12 @@ Target from_scales(NodeContext& c, const Shape& shape, const Ints& axes, const s
   return target;
 }
 
-/// The axes from the third on, or, where the first ones change too, an error; two axes are taken as a
-/// picture's.
+/// The axes from the third on, or, where the first ones change too, an error; one or two axes are taken as
+/// a signal's or a picture's.
 void apply_resize(NodeContext& c, const Target& target, ResizeAttributes attributes) {
   const Expr x = c.operand(0);
   const Shape& shape = x.shape();
-  const std::size_t first = shape.rank() == 2 ? 0 : 2;
+  const std::size_t first = shape.rank() < 3 ? 0 : 2;
   for (std::size_t axis = 0; axis < first; ++axis)
     if (target.extents[axis] != extent_of(shape[axis]))
       c.fail(fmt::format("it resizes axis {} of {}; only those from 2 on can be", axis, to_string(x.type())));
@@ -97,9 +97,12 @@ void apply_resize(NodeContext& c, const Target& target, ResizeAttributes attribu
     attributes.spatial.push_back(target.extents[axis]);
     if (!target.scales.empty()) attributes.scales.push_back(target.scales[axis]);
   }
-  if (shape.rank() != 2) return c.result(c.apply("resize", {x}, std::move(attributes)));
-  const Expr y = c.apply("resize", {reshaped(c, x, {1, 1, shape[0], shape[1]})}, std::move(attributes));
-  c.result(reshaped(c, y, {y.shape()[2], y.shape()[3]}));
+  if (shape.rank() == 0) return c.result(x);
+  if (shape.rank() > 2) return c.result(c.apply("resize", {x}, std::move(attributes)));
+  std::vector<Dim> dims = shape.dims();
+  dims.insert(dims.begin(), 2, Dim{1});
+  const Expr y = c.apply("resize", {reshaped(c, x, std::move(dims))}, std::move(attributes));
+  c.result(reshaped(c, y, {y.shape().dims().begin() + 2, y.shape().dims().end()}));
 }
 
 template <class T>

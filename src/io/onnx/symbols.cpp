@@ -86,12 +86,12 @@ std::optional<Symbolic> slice(NodeContext& c) {
   const auto data = c.symbols(0);
   if (!data || data->dims.size() != 1) return std::nullopt;
   const auto list = [&](const char* name, std::size_t input) {
-    return c.attribute_or_input(name, input).value_or(Ints{});
+    return c.attribute_or_input(name, input, Beyond::clamp).value_or(Ints{});
   };
   for (const std::size_t input : {1U, 2U})
     if (c.has(input) && c.value(input).symbolic) return std::nullopt;
   const Ints starts = list("starts", 1), stops = list("ends", 2),
-             steps = c.has(4) ? c.integers_of(4, "steps") : Ints{1};
+             steps = c.has(4) ? c.integers_of(4, "steps", Beyond::clamp) : Ints{1};
   if (starts.size() != 1 || stops.size() != 1 || steps.size() != 1 || steps[0] != 1) return std::nullopt;
   const std::int64_t extent = data->dims[0];
   const auto place = [&](std::int64_t at) {

@@ -9,6 +9,7 @@
 #include "rulegrad/error.hpp"
 
 #include "io/half.hpp"
+#include "support/read_file.hpp"
 #include "runtime/finite.hpp"
 
 namespace rulegrad::io {
@@ -194,6 +195,21 @@ std::optional<std::string> TensorReader::problem(const Tensor& tensor) const {
   return found == problems_.end() ? std::nullopt : std::optional(found->second);
 }
 
+std::filesystem::path TensorReader::beside_model(const std::string& location) const {
+  const std::filesystem::path folder = file_.path.parent_path();
+  std::error_code ignored;
+  try {
+    return path_inside(folder, location, "its file");
+  } catch (const Error&) {
+    // Stores of downloaded models hold links to files that lie side by side elsewhere: the model's own place counts too.
+    const std::filesystem::path own = std::filesystem::weakly_canonical(file_.path, ignored).parent_path();
+    const std::filesystem::path target = std::filesystem::weakly_canonical(folder / location, ignored);
+    const bool plain = std::filesystem::path(location).filename() == location;
+    if (plain && !own.empty() && target.parent_path() == own) return target;
+    throw;
+  }
+}
+
 TensorReader::Source TensorReader::external(const TensorProto& tensor, const std::string& name) {
   std::string location;
   std::optional<std::uint64_t> offset = 0, length;
@@ -205,14 +221,9 @@ TensorReader::Source TensorReader::external(const TensorProto& tensor, const std
   if (!offset) fail(fmt::format("the external data of tensor '{}' have an offset that is no number", name));
   std::shared_ptr<const MappedFile> file = file_.mapping;
   if (!location.empty()) {
-    const std::filesystem::path relative(location);
-    for (const auto& part : relative)
-      if (relative.is_absolute() || part == "..")
-        fail(fmt::format("the data of tensor '{}' should lie in '{}', outside of the model's directory", name,
-                         location));
     auto& known = external_[location];
     if (!known) try {
-        known = MappedFile::open(file_.path.parent_path() / relative);
+        known = MappedFile::open(beside_model(location));
       } catch (const Error& error) {
         external_.erase(location);
         fail(fmt::format("the data of tensor '{}' should lie in a file '{}' beside the model: {}", name,

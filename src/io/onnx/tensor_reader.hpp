@@ -1,5 +1,6 @@
 #pragma once
 
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <optional>
@@ -34,6 +35,8 @@ class TensorReader {
     std::shared_ptr<const void> owner;  ///< null: bytes of the parsed message, to be copied
   };
   [[nodiscard]] Source source_of(const onnx::TensorProto& tensor, const std::string& name);
+  /// Where external data lie: beside the model or below its folder, never elsewhere.
+  [[nodiscard]] std::filesystem::path beside_model(const std::string& location) const;
   [[nodiscard]] Source external(const onnx::TensorProto& tensor, const std::string& name);
 
   const ModelFile& file_;

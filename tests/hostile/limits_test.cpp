@@ -1,0 +1,100 @@
+// No operator's inference wraps, hangs or lets a value through that could not be stored, whatever the ranks, extents and attributes.
+#include <doctest/doctest.h>
+
+#include <array>
+#include <limits>
+
+#include "rulegrad/error.hpp"
+#include "rulegrad/expr.hpp"
+#include "rulegrad/leaves.hpp"
+#include "rulegrad/operators.hpp"
+#include "rulegrad/random_engine.hpp"
+
+#include "expr/limits.hpp"
+
+using namespace rulegrad;
+
+namespace {
+
+constexpr std::int64_t largest = std::numeric_limits<std::int32_t>::max();
+constexpr std::array<std::int64_t, 8> extents{0, 1, 2, 3, 5, 46341, largest, std::int64_t{1} << 20};
+constexpr std::array<std::int64_t, 10> numbers{0, 1, -1, 2, 3, largest, -largest, std::int64_t{1} << 40, std::int64_t{1} << 62, std::numeric_limits<std::int64_t>::min()};
+
+std::size_t below(RandomEngine& random, std::size_t count) { return static_cast<std::size_t>(random() % count); }
+
+/// The attributes with some numbers made extreme.
+Attributes disturbed(const Attributes& attributes, RandomEngine& random) {
+  std::vector<NamedValue> values = attributes.values();
+  for (auto& [name, value] : values) {
+    if (below(random, 2) == 0) continue;
+    if (auto* number = std::get_if<std::int64_t>(&value)) *number = numbers[below(random, numbers.size())];
+    if (auto* list = std::get_if<std::vector<std::int64_t>>(&value)) {
+      if (below(random, 3) == 0) list->resize(below(random, 7));
+      for (std::int64_t& number : *list)
+        if (below(random, 2) == 0) number = numbers[below(random, numbers.size())];
+    }
+    if (auto* shape = std::get_if<Shape>(&value)) {
+      std::vector<Dim> dims(below(random, 7));
+      for (Dim& dim : dims) dim = Dim(extents[below(random, extents.size())], below(random, 8) == 0);
+      *shape = Shape(std::move(dims));
+    }
+  }
+  return Attributes::make(attributes.type(), values);
+}
+
+Expr any_input(Graph& graph, DType dtype, std::size_t rank, RandomEngine& random) {
+  // Few axes are large, so that most shapes can be stored.
+  std::vector<Dim> dims;
+  const std::size_t large = below(random, 7);
+  for (std::size_t axis = 0; axis < rank; ++axis) dims.emplace_back(axis == large ? extents[below(random, extents.size())] : static_cast<std::int64_t>(below(random, 4)));
+  if (rank > 0 && below(random, 4) == 0) dims[0] = B;
+  return graph.input("x" + std::to_string(graph.size()), {dtype, Shape(std::move(dims))});
+}
+
+}  // namespace
+
+TEST_CASE("inference of every operator on ranks 0 to 6 with extreme extents and attributes gives a storable type or an error") {
+  std::size_t made = 0, refused = 0;
+  RandomEngine random(20261129);
+  for (const auto& op : Operators::builtin().all()) {
+    if (op->operands.empty() && !op->variadic()) continue;
+    const std::vector<OpSample> samples = op->samples ? op->samples(random) : std::vector<OpSample>{{}};
+    for (int round = 0; round < 400; ++round) {
+      Graph graph;
+      const OpSample& sample = samples[below(random, samples.size())];
+      const Attributes given = &sample.attributes.type() == op->attributes ? sample.attributes : Attributes::make(*op->attributes, {});
+      std::vector<Expr> operands;
+      const std::size_t rank = static_cast<std::size_t>(round) % 7;
+      for (const SampleOperand& operand : sample.operands) operands.push_back(any_input(graph, is_floating(operand.dtype) ? DType::float32 : operand.dtype, below(random, 3) == 0 ? below(random, 7) : rank, random));
+      try {
+        const Expr result = graph.make(*op, operands, round % 2 == 0 ? given : disturbed(given, random));
+        ++made;
+        CHECK_NOTHROW(limits::require_storable(*op, result.type()));
+      } catch (const Error& error) {
+        ++refused;
+        INFO(error.what());
+        CHECK(error.code() != ErrorCode::internal);
+      }
+    }
+  }
+  MESSAGE(made, " operations made, ", refused, " refused");
+  CHECK(made > 3000);
+  CHECK(refused > 3000);
+}
+
+TEST_CASE("a value that could not be stored is no value") {
+  Graph graph;
+  CHECK_THROWS_WITH_AS((void)graph.input("x", {DType::float32, Shape{std::int64_t{1} << 31}}), "[input] the result would be float32[2147483648], a value with an extent of more than 2147483647, which cannot be computed", Error);
+  CHECK_THROWS_AS((void)graph.input("y", {DType::float32, Shape{largest, largest}}), Error);
+  CHECK_THROWS_AS((void)graph.input("z", {DType::float32, Shape{largest, 0, largest}}), Error);
+  CHECK_THROWS_AS((void)graph.input("n", {DType::float32, Shape{-1}}), Error);
+  CHECK_NOTHROW((void)graph.input("good", {DType::float32, Shape{0, largest}}));
+}
+
+TEST_CASE("counts of elements do not wrap") {
+  const std::int64_t half = std::int64_t{1} << 32;
+  CHECK_THROWS_AS((void)element_count(Dims{half, half}), Error);
+  CHECK_THROWS_AS((void)(Shape{half, half}.count()), Error);
+  CHECK_THROWS_AS((void)(Shape{Dim(half, true)}.at({.batch = half})), Error);
+  CHECK(element_count(Dims{half, half / 4}) == std::int64_t{1} << 62);
+}
