@@ -1,12 +1,13 @@
 // Times one analysis of an ONNX model within this process:
 //   analyze MODEL METHOD [--batch N] [--threads N] [--repeat N] [--input FILE.npy] [--precision exact|fast]
-//           [--samples N] [--serve | --shapes | --overhead | --calls | --print]
+//           [--samples N] [--serve | --shapes | --overhead | --calls | --print | --verify]
 // METHOD is `forward` or an analyzer as the command takes it; several, with `;` between them, are one program; so many samples of a
 // loop run at once as --samples says. One JSON object a line: what was prepared and how long it took, each
 // timing (the mean of N runs), the peak of memory. With --serve it answers `run N` and `write FILE.npy` from standard input, one line each, until it ends,
 // so that several programs can take turns. With --shapes it prints the contractions of a run and the bytes of its other calls, for `floor`. With --overhead each timing is
 // split into what kernels take and what the rest does (binding inputs, memory, the order of calls), and the last line says what each kernel
-// took in the mean; with --calls each call, the longest first. With --print it prints the program before it runs.
+// took in the mean; with --calls each call, the longest first. With --print it prints the program before it runs. With --verify it runs once and
+// says how far the result is off the plain float64 path, and how much of that rounding explains (verify.hpp).
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -24,6 +25,7 @@
 #include "rulegrad/explainer.hpp"
 #include "rulegrad/io/npy.hpp"
 #include "rulegrad/model.hpp"
+#include "rulegrad/verify.hpp"
 #include "rulegrad/version.hpp"
 
 using namespace rulegrad;
@@ -40,7 +42,7 @@ struct Options {
   std::string model, method, input, precision = "exact";
   std::int64_t batch = 1, samples = 0;
   int threads = 0, repeat = 7;
-  bool serve = false, shapes = false, overhead = false, calls = false, print = false;
+  bool serve = false, shapes = false, overhead = false, calls = false, print = false, verify = false;
 };
 
 double since(std::chrono::steady_clock::time_point start) {
@@ -67,12 +69,13 @@ Options read_options(int argc, char** argv) {
     else if (word == "--overhead") options.overhead = true;
     else if (word == "--calls") options.calls = true;
     else if (word == "--print") options.print = true;
+    else if (word == "--verify") options.verify = true;
     else if (word.starts_with("--")) throw Error(ErrorCode::invalid_argument, "there is no option " + word);
     else words.push_back(word);
   }
   if (words.size() != 2)
     throw Error(ErrorCode::invalid_argument, "usage: analyze MODEL METHOD [--batch N] [--threads N] [--repeat N] [--input FILE.npy] [--precision exact|fast] [--samples N] "
-                                            "[--serve | --shapes | --overhead | --calls | --print]");
+                                            "[--serve | --shapes | --overhead | --calls | --print | --verify]");
   options.model = words[0];
   options.method = words[1];
   return options;
@@ -144,6 +147,11 @@ class Session {
     program_ = std::make_unique<Program>(Program::compile(outputs, compile_options));
     const double compile = since(start);
     run_options_.threads = options.threads;
+    if (options.verify) {
+      hold(outputs, compile_options.precision);
+      program_.reset();
+      return;
+    }
     if (options.overhead || options.calls) run_options_.observe = [this](const KernelReport& call) { kernel_ms_[std::string(call.operation) + (options_.calls ? fmt::format(" {}", call.label) : "")] += call.milliseconds; };
     if (options.print) fmt::print("{}", program_->print({.batch = batch_, .samples = 1}));
     const ProgramStats stats = program_->stats({.batch = batch_, .samples = 1});
@@ -189,6 +197,15 @@ class Session {
   }
 
  private:
+  /// One JSON object: the largest difference of a run from the plain float64 path, and what rounding explains.
+  void hold(std::span<const Expr> outputs, Precision precision) {
+    std::vector<std::int64_t> samples;
+    for (std::int64_t s = 0; s < batch_; ++s) samples.push_back(s);
+    const std::vector<Tensor> results = program_->run(inputs_, run_options_);
+    const NumberCheck check = NumberVerifier(outputs, precision).check(inputs_, results, samples).front();
+    answer(fmt::format("{{\"difference\": {:.3e}, \"explained\": {:.3e}}}", check.difference, check.explained));
+  }
+
   void run(int count) {
     for (auto& [name, ms] : kernel_ms_) ms = 0;
     const auto start = std::chrono::steady_clock::now();

@@ -10,7 +10,23 @@ import machine
 
 NAMES = {"rulegrad": "rulegrad", "rulegrad fast": "rulegrad fast", "pytorch": "PyTorch", "zennit": "Zennit", "captum": "Captum", "innvestigate": "iNNvestigate", "floor": "floor"}
 
+# A larger difference must be explained by what the network's kinks make of rounding, sample by sample, or no page is written.
+MOST_ROUNDING = 1e-4
+
 OURS = ("rulegrad", "rulegrad fast", "floor")
+
+
+def unexplained(results):
+    """A line for each row whose difference is more than rounding makes and than what was found to explain it, or is no number."""
+    lines = []
+    for result in results:
+        for key, what in (("difference", "from the peer"), ("fast_difference", "of --precision fast from the exact result")):
+            if key not in result:
+                continue
+            allowed = max(MOST_ROUNDING, result.get(key + "_explained", 0.0))
+            if not result[key] <= allowed:
+                lines.append(f"  {result['title']}: {result[key]:.0e} {what}, of which {allowed:.0e} is explained")
+    return lines
 
 
 def peer_of(result):

@@ -45,6 +45,10 @@ struct ExplainerOptions {
   /// Computes the model's output before and after the method's canonizers on random inputs while the explainer is made, once
   /// for all its runs; Error(rule) where it changes beyond rounding (verify.hpp).
   bool prove_canonizers = true;
+  /// So many samples of each run, spread over it, are computed again on the plain float64 path (verify.hpp), which takes many times as long as
+  /// the run itself; Error(internal) that names method and node where a result is off by more than rounding explains. `log` is told the
+  /// differences.
+  std::int64_t verify_numbers = 0;
   /// Told what was done to the network while the explainer was made: a line for each rewrite, fold and choice.
   std::function<void(std::string_view line)> log = {};
 };
@@ -93,7 +97,8 @@ class Explanation {
 /// One or several methods, compiled for a model: run it as often as you like, from as many threads as you like. A value;
 /// copies share everything, and the model may be moved or gone. Methods share the forward pass and whatever else is equal.
 ///
-/// Making one adds nodes to the model's graph: one thread at a time for each model.
+/// Making one adds nodes to the model's graph. Threads that make explainers of one model at once wait for each other; what else builds
+/// on that graph must not run beside them.
 class Explainer {
  public:
   /// A method as the command takes it: `lrp.epsilon`, `lrp.epsilon:epsilon=0.1`. Throws Error as `analyze` and

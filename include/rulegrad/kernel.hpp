@@ -1,5 +1,6 @@
 #pragma once
 
+#include <concepts>
 #include <cstddef>
 #include <functional>
 #include <limits>
@@ -65,25 +66,60 @@ enum class Precision : std::uint8_t {
   automatic,
 };
 
+/// What a kernel made of a constant operand ahead of all runs, as a packed weight is.
+struct ConstantForm {
+  std::shared_ptr<const void> value;
+  std::size_t bytes = 0;  ///< of memory that it takes
+};
+
+/// How a form is made of a constant, as a value: `make` gets the constant and has nothing else but the recipe's members, and recipes
+/// are compared as a whole (`= default`), so that two that are equal cannot make different forms. A lambda with captures is none.
+template <class R>
+concept FormRecipe = std::copy_constructible<R> && std::equality_comparable<R> && requires(const R& recipe, const ConstView& constant) {
+  { recipe.make(constant) } -> std::same_as<ConstantForm>;
+};
+
+/// Any recipe. Recipes of different types are different.
+class AnyFormRecipe {
+ public:
+  template <FormRecipe R>
+    requires(!std::same_as<R, AnyFormRecipe>)
+  AnyFormRecipe(R recipe) : held_(std::make_shared<const Model<R>>(std::move(recipe))) {}  // NOLINT(google-explicit-constructor): any recipe is one
+
+  /// The form of this constant, which is row-major unless it says otherwise.
+  [[nodiscard]] ConstantForm make(const ConstView& constant) const { return held_->make(constant); }
+  friend bool operator==(const AnyFormRecipe& a, const AnyFormRecipe& b) { return a.held_->equals(*b.held_); }
+
+ private:
+  struct Held {
+    virtual ~Held() = default;
+    [[nodiscard]] virtual ConstantForm make(const ConstView& constant) const = 0;
+    [[nodiscard]] virtual bool equals(const Held& other) const = 0;
+  };
+  template <class R>
+  struct Model final : Held {
+    explicit Model(R r) : recipe(std::move(r)) {}
+    [[nodiscard]] ConstantForm make(const ConstView& constant) const override { return recipe.make(constant); }
+    [[nodiscard]] bool equals(const Held& other) const override {
+      const auto* same = dynamic_cast<const Model*>(&other);
+      return same != nullptr && same->recipe == recipe;
+    }
+    R recipe;
+  };
+  std::shared_ptr<const Held> held_;
+};
+
 /// The operands of a kernel that are the same in all runs, and what kernels make of them ahead: packed weights. Programs of
-/// one graph share both, by operand and name of the form.
+/// one graph share both: a form by the operand and the whole of its recipe.
 class ConstantOperands {
  public:
-  /// What was made of an operand.
-  struct Form {
-    std::shared_ptr<const void> value;
-    std::size_t bytes = 0;  ///< of memory that it takes
-  };
-  /// `make` gets the elements of the operand, row-major unless the call says otherwise.
-  using Make = std::function<Form(const std::byte* elements)>;
-
   /// True if the operand has the same elements in all runs.
   [[nodiscard]] virtual bool is_constant(std::size_t operand) const = 0;
   /// The elements; null for an operand that is not constant. They need not exist: asking may compute them, and they stay as
   /// long as the plan does. Kernels that read a form alone say so (PreparedCall::unread) and do not ask.
   [[nodiscard]] virtual const std::byte* elements(std::size_t operand) = 0;
-  /// The operand in the form of this name; made if there is none yet. The caller keeps what it gets.
-  [[nodiscard]] virtual std::shared_ptr<const void> form(std::size_t operand, const std::string& name, const Make& make) = 0;
+  /// What the recipe makes of the operand; made if there is none yet. The caller keeps what it gets.
+  [[nodiscard]] virtual std::shared_ptr<const void> form(std::size_t operand, const AnyFormRecipe& recipe) = 0;
 
  protected:
   ~ConstantOperands() = default;

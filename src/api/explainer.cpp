@@ -9,8 +9,11 @@
 #include "rulegrad/error.hpp"
 #include "rulegrad/io/npy.hpp"
 #include "rulegrad/leaves.hpp"
+#include "rulegrad/separable.hpp"
 #include "rulegrad/text.hpp"
 #include "rulegrad/verify.hpp"
+
+#include "runtime/constants.hpp"
 
 namespace rulegrad {
 
@@ -21,6 +24,10 @@ struct Explainer::Data {
   Question::Seed seed = Question::Seed::own;
   Program program;
   std::vector<Type> types;  ///< of the program's outputs
+  std::string mixing = {};  ///< the operation by which samples act on each other, if there is one
+  std::int64_t verified = 0;  ///< samples of each run
+  std::optional<NumberVerifier> verifier = {};
+  std::function<void(std::string_view line)> log = {};
 };
 
 namespace {
@@ -210,11 +217,21 @@ Explainer::Explainer(const Model& model, std::span<const std::string> methods, c
 Explainer::Explainer(const Model& model, std::span<const AnalyzerCall> methods, const ExplainerOptions& options) {
   const Registry shipped = options.registry == nullptr ? Registry{} : *options.registry;
   std::vector<std::string> labels = labels_of(methods);
+  const std::shared_ptr<ConstantStore> store = store_of(model.graph());
+  const auto building = store->building();
   Compiling made = expressions_of(model, methods, labels, options, shipped);
   const Program program = Program::compile(made.outputs, {.check_finite = options.check_finite, .kernels = &shipped.kernels, .rounding = options.rounding, .precision = options.precision});
   std::vector<std::pair<std::string, Type>> inputs;
   for (const ModelInput& input : model.inputs()) inputs.emplace_back(input.name, input.expr.type());
-  data_ = std::make_shared<const Data>(Data{std::move(labels), std::move(made.nodes), std::move(inputs), options.targets, options.seed, program, program.output_types()});
+  Data data{.methods = std::move(labels), .nodes = std::move(made.nodes), .inputs = std::move(inputs), .targets = options.targets, .seed = options.seed, .program = program,
+            .types = program.output_types()};
+  if (const auto mixing = first_mixing(made.outputs)) data.mixing = describe(*mixing);
+  if (options.verify_numbers > 0) {
+    data.verified = options.verify_numbers;
+    data.verifier.emplace(made.outputs, options.precision, &shipped.kernels);
+    data.log = options.log;
+  }
+  data_ = std::make_shared<const Data>(std::move(data));
   if (options.log) {
     const ProgramStats stats = program.stats({});
     options.log(fmt::format("compiled {} kernel calls, {} constants folded, {:.1f} MB of constants kept", stats.instructions, stats.folded_constants,
@@ -271,6 +288,31 @@ std::vector<std::int64_t> targets_for(const Type& scores, Targets kind, const st
   return targets;
 }
 
+/// Holds some of the first `unit` samples of a run, those that one call of the program took or all, against the plain float64 path.
+template <class Data>
+void verify(const Data& d, const Inputs& inputs, std::span<const OutputBuffer> buffers, std::int64_t unit, std::int64_t samples) {
+  Inputs first = inputs;
+  if (unit < samples)
+    for (auto& [name, tensor] : first)
+      if (tensor.rank() > 0 && tensor.dims()[0] % samples == 0) tensor = rows_of(tensor, 0, unit * (tensor.dims()[0] / samples));
+  std::vector<Tensor> results;
+  for (std::size_t i = 0; i < buffers.size(); ++i)
+    results.push_back(Tensor::borrow(buffers[i].dtype, d.types[i].shape.at({unit, 1}), buffers[i].data, nullptr));
+  std::vector<std::int64_t> chosen;
+  const std::int64_t count = std::min(d.verified, unit);
+  for (std::int64_t k = 0; k < count; ++k) chosen.push_back(count == 1 ? 0 : k * (unit - 1) / (count - 1));
+  const std::vector<NumberCheck> checks = d.verifier->check(first, results, chosen);
+  std::string beyond;
+  for (std::size_t i = 0; i < checks.size(); ++i) {
+    const std::string what = i == 0 ? "the scores" : fmt::format("{} of '{}'", d.methods[(i - 1) / d.nodes.size()], d.nodes[(i - 1) % d.nodes.size()]);
+    const std::string line = fmt::format("{}: {:.1e} of the largest value off the plain float64 path, where rounding explains {:.1e}", what, checks[i].difference, checks[i].explained);
+    if (d.log) d.log(line);
+    if (!checks[i].within()) beyond += "\n  " + line;
+  }
+  if (!beyond.empty())
+    throw Error(ErrorCode::internal, "[explainer] results are wrong; please report it, and compute in float64 until it is repaired:" + beyond);
+}
+
 }  // namespace
 
 void Explainer::run_into(const Inputs& given, std::span<const OutputBuffer> attributions, const OutputBuffer& scores,
@@ -303,6 +345,9 @@ void Explainer::run_into(const Inputs& given, std::span<const OutputBuffer> attr
                               name_of(d.types[i].dtype), to_string(dims), element_count(dims), buffers[i].count, name_of(buffers[i].dtype)));
     if (buffers[i].data == nullptr && buffers[i].count != 0)
       throw Error(ErrorCode::invalid_argument, fmt::format("[explainer] the buffer for {} has no memory behind it", what));
+    if (wanted < samples && batch.at_once == 0 && !d.mixing.empty())
+      throw Error(ErrorCode::model, fmt::format("[explainer] the {} samples cannot be run in parts of {}, because {} lets them act on each other; run them at once", samples,
+                                                wanted, d.mixing));
     if (wanted < samples && !axis && batch.at_once == 0)
       throw Error(ErrorCode::shape, fmt::format("[explainer] {} holds no batch ({}), so the samples cannot be run in parts", what, to_string(d.types[i])));
   }
@@ -338,6 +383,7 @@ void Explainer::run_into(const Inputs& given, std::span<const OutputBuffer> attr
     }
     if (choices.progress) choices.progress(first + count, samples);
   }
+  if (d.verifier) verify(d, inputs, buffers, batch.at_once > 0 ? batch.at_once : samples, samples);
 }
 
 Explanation Explainer::run(const Inputs& inputs, const ExplainChoices& choices) const {

@@ -41,13 +41,15 @@ std::optional<Expr> Derivatives::close_composite(Expr operation, std::size_t slo
   for (const Expr operand : operation.operands()) types.push_back(operand.type());
   std::string key = fmt::format("{} {} {}", static_cast<const void*>(&operation.op()), slot, to_string(cotangent.type()));
   for (const Type& type : types) key += to_string(type);
-  Template& known = templates_[key];
-  if (!known.alone.graph) {
-    known.alone = expand_alone(operation.op(), types);
-    Graph& graph = *known.alone.graph;
-    known.cotangent = graph.input("g", {cotangent.dtype(), operation.shape().with_samples(false)});
-    known.derivative = Derivatives(graph, operators_).differentiate(known.alone.root, known.alone.inputs[slot], known.cotangent);
+  auto found = templates_.find(key);
+  if (found == templates_.end()) {
+    Template made{.alone = expand_alone(operation.op(), types), .cotangent = {}, .derivative = {}};
+    Graph& graph = *made.alone.graph;
+    made.cotangent = graph.input("g", {cotangent.dtype(), operation.shape().with_samples(false)});
+    made.derivative = Derivatives(graph, operators_).differentiate(made.alone.root, made.alone.inputs[slot], made.cotangent);
+    found = templates_.emplace(std::move(key), std::move(made)).first;
   }
+  const Template& known = found->second;
   if (!known.derivative) return std::nullopt;
   std::unordered_map<Expr, Expr> place{{known.cotangent, cotangent}};
   for (std::size_t i = 0; i < types.size(); ++i) place.emplace(known.alone.inputs[i], operation.operand(i));

@@ -29,7 +29,7 @@ struct Options {
   std::string labels;
   std::vector<std::string> nodes, keep;
   double memory = 1024;
-  bool verify = false, stats = false;
+  bool verify = false, verify_numbers = false, stats = false;
   ReportOptions report;
 };
 
@@ -102,11 +102,13 @@ class Analyzing {
         if (!targets.largest) inputs[target_input] = target_rows(targets.passes[pass], first, count);
         if (seed_.size() != 0) inputs[seed_input] = rows(seed_, first, count);
         std::vector<Tensor> results = program.run(inputs, {.threads = options_.run.threads, .batch_offset = first});
+        if (numbers_ && pass == 0 && (first == 0 || first + batch >= samples_.count())) numbers_->hold(inputs, results, count, first);
         for (const std::size_t k : stacked_) results[k] = batch_first(results[k]);
         report.add_batch(pass, first, results[0], std::span(results).subspan(1));
         progress.advance(count);
       }
     }
+    if (numbers_) numbers_->tell(output_labels_);
     report.write();
     if (options_.stats) print_stats(program, std::min(batch, samples_.count()));
   }
@@ -142,12 +144,14 @@ class Analyzing {
       for (std::size_t k = 0; k < analysis.attributions.size(); ++k) {
         if (analysis.attributions[k].shape().rank() > question.explained[k].shape().rank()) stacked_.push_back(outputs.size());
         outputs.push_back(analysis.attributions[k]);
+        output_labels_.push_back(options_.nodes.size() < 2 ? method_label(call) : fmt::format("{}@{}", method_label(call), options_.nodes[k]));
       }
       for (const std::string& note : analysis.notes) fmt::print(stderr, "{}: {}\n", call.name, note);
     }
     mixing_ = first_mixing(outputs);
     CompileOptions how = compile_options(options_.model, options_.run);
     how.memory = static_cast<std::size_t>(options_.memory * (1 << 20));
+    if (options_.verify_numbers) numbers_.emplace(NumberVerifier(outputs, how.precision, how.kernels));
     return Program::compile(outputs, how);
   }
 
@@ -158,6 +162,8 @@ class Analyzing {
   Samples samples_;
   Expr explained_;
   Tensor seed_;
+  std::optional<HeldNumbers> numbers_;
+  std::vector<std::string> output_labels_;  ///< of the results behind the scores
   std::vector<std::size_t> stacked_;  ///< results with a map for each sample of a loop
   std::optional<Expr> mixing_;
 };
@@ -180,6 +186,7 @@ void add_analyze(CLI::App& app, Run& run) {
       ->check(CLI::PositiveNumber);
   command->add_option("--labels", options->labels, "A text file with one class name a line, for the labels of a grid")->type_name("FILE");
   add_verify_option(*command, options->verify);
+  add_verify_numbers_option(*command, options->verify_numbers);
   command->add_flag("--stats", options->stats, "Say how much the compiled analysis computes, and how much memory it takes");
   add_report_options(*command, options->report);
   add_run_choices(*command, options->run);

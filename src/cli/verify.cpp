@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -25,11 +26,14 @@ class Digest {
     for (const char c : text) step(static_cast<unsigned char>(c));
     step(0);
   }
-  /// Which file it is and when it was written: reading a large one again would cost what the cache saves.
+  /// Which file it is and when it was last changed in any way, its name and times included, which copies and archives set back: reading a
+  /// large one again would cost what the cache saves.
   void add_file(const fs::path& path) {
     std::error_code none;
     add(fs::weakly_canonical(path, none).string());
-    add(fmt::format("{} {}", fs::file_size(path, none), fs::last_write_time(path, none).time_since_epoch().count()));
+    struct ::stat state = {};
+    if (::stat(path.c_str(), &state) != 0) return add("missing");
+    add(fmt::format("{} {} {} {}.{} {}.{}", state.st_dev, state.st_ino, state.st_size, state.st_mtim.tv_sec, state.st_mtim.tv_nsec, state.st_ctim.tv_sec, state.st_ctim.tv_nsec));
   }
   [[nodiscard]] std::string text() const { return fmt::format("{:016x}", hash_); }
 
@@ -99,6 +103,30 @@ void verify_canonizers(const ModelOptions& options, const Model& model, const Ru
     fmt::print(stderr, "{}: {} rewrite{} by canonizers change the output by {:.3g} at most, where it is as large as {:.3g}\n", method, proof.rewrites, proof.rewrites == 1 ? "" : "s", proof.difference,
                proof.largest);
   if (!folder.empty()) remember(folder, key, proof);
+}
+
+void add_verify_numbers_option(CLI::App& command, bool& verify) {
+  command.add_flag("--verify-numbers", verify, "Compute some samples again on the plain float64 path, and say how far each method is off; an error beyond what rounding explains");
+}
+
+void HeldNumbers::hold(const Inputs& inputs, std::span<const Tensor> results, std::int64_t count, std::int64_t batch_offset) {
+  std::vector<std::int64_t> samples{0};
+  if (count > 1) samples.push_back(count - 1);
+  const std::vector<NumberCheck> checks = verifier_.check(inputs, results, samples, batch_offset);
+  if (worst_.empty()) worst_ = checks;
+  for (std::size_t k = 0; k < checks.size(); ++k)
+    if (checks[k].difference * worst_[k].explained > worst_[k].difference * checks[k].explained) worst_[k] = checks[k];
+}
+
+void HeldNumbers::tell(std::span<const std::string> methods) const {
+  bool within = true;
+  for (std::size_t k = 0; k < worst_.size(); ++k) {
+    fmt::print(stderr, "{}: off the plain float64 path by {:.1e} of the largest value, rounding explains {:.1e}{}\n", k == 0 ? "scores" : methods[k - 1], worst_[k].difference,
+               worst_[k].explained, worst_[k].within() ? "" : ": WRONG");
+    within = within && worst_[k].within();
+  }
+  if (!within)
+    throw Error(ErrorCode::internal, "results are off by more than rounding explains, and nothing was written; please report it, and compute with --dtype float64 until it is repaired");
 }
 
 }  // namespace rulegrad::cli

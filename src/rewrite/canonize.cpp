@@ -15,7 +15,7 @@ constexpr int rewrite_limit = 64;
 class Canonizer {
  public:
   Canonizer(Graph& graph, const RuleList& rules, const Operators& operators, const Functions& functions, const ForwardRewriting& how)
-      : graph_(graph), rules_(rules), vocabulary_(operators, functions), how_(how) {
+      : graph_(graph), rules_(rules), candidates_(rules), vocabulary_(operators, functions), how_(how) {
     hooks_.fact = [this](const Term& term, const Meaning& meaning, std::span<const Value> arguments) { return answer(term, meaning, arguments); };
   }
 
@@ -60,7 +60,7 @@ class Canonizer {
   }
 
   std::optional<Expr> rewrite_once(Expr node) {
-    for (const std::size_t index : rules_.candidates(node.op())) {
+    for (const std::size_t index : candidates_.of(node.op())) {
       const ActiveRule& active = rules_[index];
       const Rule& rule = *active.rule;
       Scope scope;
@@ -115,6 +115,7 @@ class Canonizer {
 
   Graph& graph_;
   const RuleList& rules_;
+  const CandidateRules candidates_;
   const Vocabulary vocabulary_;
   const ForwardFacts no_facts_{{}, {}};
   const ForwardRewriting& how_;

@@ -127,15 +127,14 @@ std::shared_ptr<const OpSchema> make_composite(const CompositeOp& definition, st
   };
   schema->infer = [known = std::make_shared<Known>(), definition, scope](std::span<const Type> operands, const Attributes&) {
     const std::lock_guard lock(known->mutex);
-    const auto [entry, fresh] = known->types.try_emplace(key_of(operands));
-    if (!fresh) return entry->second;
+    const std::string key = key_of(operands);
+    if (const auto found = known->types.find(key); found != known->types.end()) return found->second;
     try {
       Graph scratch(is_floating(operands[0].dtype) ? operands[0].dtype : DType::float32);
       std::vector<Expr> inputs;
       for (std::size_t i = 0; i < operands.size(); ++i) inputs.push_back(scratch.input(definition.parameters[i], operands[i]));
-      return entry->second = expand(definition, *scope, inputs).type();
+      return known->types.emplace(key, expand(definition, *scope, inputs).type()).first->second;
     } catch (const Error& error) {
-      known->types.erase(entry);
       throw Error(error.code(), fmt::format("[{}] {}", definition.name, error.what()));
     }
   };

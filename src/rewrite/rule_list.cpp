@@ -16,21 +16,20 @@ void RuleList::add(ActiveRule rule) {
   rules_.push_back(std::make_shared<const ActiveRule>(std::move(rule)));
 }
 
-const std::vector<std::size_t>& RuleList::candidates(const OpSchema& op) const {
-  const auto [entry, fresh] = candidates_.try_emplace(&op);
-  if (fresh)
-    for (std::size_t i = 0; i < rules_.size(); ++i) {
-      const Rule& rule = *rules_[i]->rule;
-      const std::string root = root_name(rule.terms, rule.pattern);
-      const bool bare_variable = root_call(rule.terms, rule.pattern) == nullptr && !covers(root, op) &&
-                                 !op_class_from_name(root) && operators_->find(root) == nullptr;
-      if (root.empty() || bare_variable || covers(root, op)) entry->second.push_back(i);
-    }
-  return entry->second;
+std::vector<std::size_t> RuleList::candidates(const OpSchema& op) const {
+  std::vector<std::size_t> result;
+  for (std::size_t i = 0; i < rules_.size(); ++i) {
+    const Rule& rule = *rules_[i]->rule;
+    const std::string root = root_name(rule.terms, rule.pattern);
+    const bool bare_variable = root_call(rule.terms, rule.pattern) == nullptr && !covers(root, op) && !op_class_from_name(root) &&
+                               operators_->find(root) == nullptr;
+    if (root.empty() || bare_variable || covers(root, op)) result.push_back(i);
+  }
+  return result;
 }
 
 GradientRules::GradientRules(const RewriteContext& context, const RuleList& rules, EvaluationHooks hooks)
-    : context_(context), rules_(rules), hooks_(std::move(hooks)) {
+    : context_(context), rules_(rules), candidates_(rules), hooks_(std::move(hooks)) {
   about_asked_.fact = [this](const Term& term, const Meaning& meaning, std::span<const Value> arguments) {
     return context_.facts.answer(term, meaning, arguments, asked_);
   };
@@ -81,7 +80,7 @@ bool GradientRules::matches(const ActiveRule& active, Expr node, std::size_t slo
 
 std::optional<RuleResult> GradientRules::apply(Expr node, std::size_t slot, Expr cotangent, std::size_t from) const {
   Scope scope;
-  for (const std::size_t index : rules_.candidates(node.op())) {
+  for (const std::size_t index : candidates_.of(node.op())) {
     if (index < from) continue;
     const ActiveRule& active = rules_[index];
     scope.shrink(0);
@@ -108,7 +107,7 @@ std::optional<RuleResult> GradientRules::apply(Expr node, std::size_t slot, Expr
 
 NearMiss GradientRules::nearest(Expr node, std::size_t slot) const {
   NearMiss best;
-  for (const std::size_t index : rules_.candidates(node.op())) {
+  for (const std::size_t index : candidates_.of(node.op())) {
     const ActiveRule& active = rules_[index];
     Scope scope;
     std::string why;

@@ -49,12 +49,27 @@ class RuleList {
   [[nodiscard]] const std::shared_ptr<const ActiveRule>& shared(std::size_t index) const { return rules_[index]; }
 
   /// Indices of the rules whose root can match this operator, in order.
-  [[nodiscard]] const std::vector<std::size_t>& candidates(const OpSchema& op) const;
+  [[nodiscard]] std::vector<std::size_t> candidates(const OpSchema& op) const;
 
  private:
   const Operators* operators_;
   std::vector<std::shared_ptr<const ActiveRule>> rules_;
-  mutable std::unordered_map<const OpSchema*, std::vector<std::size_t>> candidates_;
+};
+
+/// The same, remembered by operator. For one thread, and for no longer than a graph keeps its operators: lists are shared by threads and
+/// outlive operators, whose addresses are then given to others. Nothing may be added to the list meanwhile.
+class CandidateRules {
+ public:
+  explicit CandidateRules(const RuleList& rules) : rules_(rules) {}
+  [[nodiscard]] const std::vector<std::size_t>& of(const OpSchema& op) const {
+    const auto [entry, fresh] = known_.try_emplace(&op);
+    if (fresh) entry->second = rules_.candidates(op);
+    return entry->second;
+  }
+
+ private:
+  const RuleList& rules_;
+  mutable std::unordered_map<const OpSchema*, std::vector<std::size_t>> known_;
 };
 
 /// What everything that applies rules to one graph shares.
@@ -98,6 +113,7 @@ class GradientRules {
 
   RewriteContext context_;
   const RuleList& rules_;
+  CandidateRules candidates_;
   EvaluationHooks hooks_;
   EvaluationHooks about_asked_;  ///< of guards and selectors, which ask about the node `asked_`
   mutable Expr asked_;

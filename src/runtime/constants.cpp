@@ -7,9 +7,15 @@
 #include "runtime/denormals.hpp"
 #include "runtime/finite.hpp"
 #include "runtime/invoke.hpp"
+#include "runtime/kernel_paths.hpp"
 
 namespace rulegrad {
 namespace {
+
+const KernelPath folded_path("constants: folded");
+const KernelPath blocked_path("constants: folded into blocks");
+const KernelPath form_path("constants: a form is made");
+const KernelPath shared_path("constants: a form is shared");
 
 /// Numbers of rules and fills come anew with each program: up to so many bytes are compared, not their buffers.
 constexpr std::size_t tiny = 64;
@@ -78,20 +84,27 @@ std::shared_ptr<const Tensor> Constant::computed() {
   std::vector<Tensor> operands;
   for (const auto& operand : held) operands.push_back(*operand);
   ++counters_->folds;
+  (block() == 0 ? folded_path : blocked_path).taken();
   const DenormalsAreZero flush(derivation_.flush_denormals);
   return std::make_shared<const Tensor>(compute(*derivation_.kernel, label_, operands, {derivation_.dtype, Shape::of(derivation_.dims)},
                                                 derivation_.attributes, derivation_.check_finite, derivation_.block));
 }
 
-Constant::Form Constant::form(const std::string& name, const ConstantOperands::Make& make) {
+ConstantForm Constant::form(const AnyFormRecipe& recipe) {
   const std::lock_guard lock(forms_mutex_);
-  WeakForm& known = forms_[name];
-  if (auto held = known.value.lock()) return {std::move(held), known.bytes};
+  std::erase_if(forms_, [](const WeakForm& known) { return known.value.expired(); });
+  for (const WeakForm& known : forms_)
+    if (known.recipe == recipe)
+      if (auto held = known.value.lock()) {
+        shared_path.taken();
+        return {std::move(held), known.bytes};
+      }
   const auto elements = value();
-  ConstantOperands::Form made = make(elements->data());
+  ConstantForm made = recipe.make({dtype(), dims(), elements->data(), block()});
   ++counters_->packs;
-  known = {made.value, made.bytes};
-  return {std::move(made.value), made.bytes};
+  form_path.taken();
+  forms_.push_back({recipe, made.value, made.bytes});
+  return made;
 }
 
 void Constant::require_finite(const std::string& label) {

@@ -56,11 +56,8 @@ class Constant {
   /// False: it has never been computed, so that computing it may still fail.
   [[nodiscard]] bool computed_before() const { return is_stored() || computed_; }
 
-  struct Form {
-    std::shared_ptr<const void> value;
-    std::size_t bytes = 0;
-  };
-  [[nodiscard]] Form form(const std::string& name, const ConstantOperands::Make& make);
+  /// What the recipe makes of the elements, made if nobody holds it.
+  [[nodiscard]] ConstantForm form(const AnyFormRecipe& recipe);
 
   /// Throws Error(non_finite) for a stored array that holds NaN or infinity; looks through it once.
   void require_finite(const std::string& label);
@@ -80,10 +77,11 @@ class Constant {
   std::mutex value_mutex_, forms_mutex_;  // a form asks for the value while it is made
   std::weak_ptr<const Tensor> value_;
   struct WeakForm {
+    AnyFormRecipe recipe;
     std::weak_ptr<const void> value;
     std::size_t bytes = 0;
   };
-  std::map<std::string, WeakForm> forms_;
+  std::vector<WeakForm> forms_;
 };
 
 /// Memory that a program keeps, by its address.
@@ -111,7 +109,12 @@ class ConstantStore {
   void trim(std::size_t most = std::size_t{512} << 20);
   [[nodiscard]] SharedConstants use() const;
 
+  /// Held by whoever makes explanations or programs of the graph, which adds nodes to it, from beginning to end. Recursive: a loop's body is
+  /// compiled within its program, and a program within an explainer.
+  [[nodiscard]] std::unique_lock<std::recursive_mutex> building() { return std::unique_lock(building_); }
+
  private:
+  std::recursive_mutex building_;
   mutable std::mutex mutex_;
   std::shared_ptr<Constant::Counters> counters_ = std::make_shared<Constant::Counters>();
   std::unordered_multimap<std::size_t, std::shared_ptr<Constant>> stored_;

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "runtime/finite.hpp"
+#include "runtime/kernel_paths.hpp"
 #include "runtime/kernels/portable/parallel.hpp"
 #include "runtime/kernels/portable/walk.hpp"
 #include "runtime/kernels/portable/words.hpp"
@@ -19,6 +20,11 @@ namespace rulegrad {
 using kernels::DimsView;
 
 namespace {
+
+const KernelPath tiles_path("fused: tiles");
+const KernelPath rows_path("fused: tiles of rows");
+const KernelPath number_path("fused: a number for all elements");
+const KernelPath spread_path("fused: an operand is spread");
 
 /// Elements of a tile: a handful of them fit into the nearest cache, and a call of a kernel costs little beside them.
 constexpr std::int64_t tile = 2048;
@@ -236,6 +242,9 @@ void FusedCall::place_results() {
 }
 
 void FusedCall::run(const KernelCall& call) const {
+  (group_->rows ? rows_path : tiles_path).taken();
+  if (std::ranges::find(forms_, Form::number) != forms_.end()) number_path.taken();
+  if (std::ranges::find(forms_, Form::spread) != forms_.end()) spread_path.taken();
   Failures failures;
   kernels::parallel_chunks(rows_, std::max<std::int64_t>(tile_rows_, kernels::kGrain / row_size_), [&](std::int64_t begin, std::int64_t end) {
     try {

@@ -30,9 +30,9 @@ class PlannedConstants {
     return known;
   }
 
-  std::shared_ptr<const void> form(std::size_t index, const std::string& name, const ConstantOperands::Make& make) {
+  std::shared_ptr<const void> form(std::size_t index, const AnyFormRecipe& recipe) {
     const auto& constant = flow_.constants[index].constant;
-    const Constant::Form form = constant->form(name, make);
+    const ConstantForm form = constant->form(recipe);
     kept_.try_emplace(form.value.get(), KeptMemory{form.value.get(), constant, form.value, form.bytes, true});
     return form.value;
   }
@@ -53,8 +53,8 @@ class StepConstants final : public ConstantOperands {
   [[nodiscard]] const std::byte* elements(std::size_t operand) override {
     return is_constant(operand) ? all_.elements(at(operand).index) : nullptr;
   }
-  [[nodiscard]] std::shared_ptr<const void> form(std::size_t operand, const std::string& name, const Make& make) override {
-    return all_.form(at(operand).index, name, make);
+  [[nodiscard]] std::shared_ptr<const void> form(std::size_t operand, const AnyFormRecipe& recipe) override {
+    return all_.form(at(operand).index, recipe);
   }
 
  private:

@@ -20,6 +20,7 @@
 #include "runtime/fuse.hpp"
 #include "runtime/invoke.hpp"
 #include "runtime/fold.hpp"
+#include "runtime/kernel_paths.hpp"
 #include "runtime/layouts.hpp"
 #include "runtime/measured_precision.hpp"
 #include "runtime/program_data.hpp"
@@ -29,6 +30,9 @@
 
 namespace rulegrad {
 namespace {
+
+const KernelPath once_path("program: a call for all samples or none");
+const KernelPath each_path("program: a call for each sample");
 
 using Clock = std::chrono::steady_clock;
 
@@ -102,6 +106,7 @@ void Program::Data::execute(const Plan& plan, std::span<std::byte* const> bases,
     results.assign(step.results.begin(), step.results.end());
     for (std::size_t k = 0; k < results.size(); ++k) results[k].data = bases[step.result_storages[k]];
     const std::span<std::byte> scratch(arena + step.scratch_offset, step.scratch_bytes);
+    (step.repeats == 1 ? once_path : each_path).taken();
     const auto start = options.observe ? Clock::now() : Clock::time_point();
     for (std::int64_t sample = 0; sample < step.repeats; ++sample) {
       try {
@@ -157,6 +162,8 @@ void Program::Data::check_output(std::size_t position, DType dtype, const Dims& 
 }
 
 Program Program::compile(std::span<const Expr> outputs, const CompileOptions& options) {
+  std::unique_lock<std::recursive_mutex> building;
+  if (!outputs.empty()) building = store_of(outputs[0].graph())->building();
   if (options.precision == Precision::automatic) return compiled_as_measured(outputs, options);
   const DenormalsAreZero flush(options.flush_denormals);
   auto data = std::make_shared<Data>();

@@ -105,3 +105,30 @@ TEST_CASE("other rules need a proof of their own, and without a place to write i
     CHECK(explain(written(scratch, same), "gradient", true).err == "gradient: no canonizer changes this model\n");
   }
 }
+
+TEST_CASE("a rule file that another takes the place of, of the same size and time, needs a proof of its own") {
+  const ScratchDirectory scratch;
+  const OwnCache cache(scratch.file("cache"));
+  const std::string path = written(scratch, "fn same_as(x) = max(x, 0)\nrules same { rewrite relu(x) => same_as(x) }\nanalyzer a { canonize same  default gradient }\n");
+  const auto time = fs::last_write_time(path);
+  CHECK(explain(path, "a").code == 0);
+  (void)written(scratch, "fn same_as(x) = max(x, 9)\nrules same { rewrite relu(x) => same_as(x) }\nanalyzer a { canonize same  default gradient }\n");
+  fs::last_write_time(path, time);
+  CHECK(explain(path, "a").code == 2);
+}
+
+TEST_CASE("--verify-numbers says how far each method is off the plain float64 path") {
+  const ScratchDirectory scratch;
+  const std::string plain = scratch.file("plain.npy"), verified = scratch.file("verified.npy");
+  std::vector<std::string> arguments{"analyze", demo("mlp.onnx"), "--input", demo("features.npy"), "--method", "lrp.epsilon", "--output", plain};
+  const CommandResult without = run_command(arguments);
+  REQUIRE(without.code == 0);
+  arguments.back() = verified;
+  arguments.emplace_back("--verify-numbers");
+  const CommandResult with = run_command(arguments);
+  CHECK(with.code == 0);
+  CHECK_MESSAGE(with.err.find("scores: off the plain float64 path by ") != std::string::npos, with.err);
+  CHECK_MESSAGE(with.err.find(arguments[5] + ": off the plain float64 path by ") != std::string::npos, with.err);
+  CHECK(with.err.find("WRONG") == std::string::npos);
+  CHECK(read_text(verified) == read_text(plain));
+}

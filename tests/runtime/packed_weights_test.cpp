@@ -2,10 +2,12 @@
 #include <algorithm>
 #include <cmath>
 #include <doctest/doctest.h>
+#include <stdexcept>
 
 #include "rulegrad/build.hpp"
 #include "rulegrad/explainer.hpp"
 #include "rulegrad/io/npy.hpp"
+#include "rulegrad/kernel.hpp"
 #include "rulegrad/model.hpp"
 #include "rulegrad/op_attributes.hpp"
 #include "rulegrad/operators.hpp"
@@ -62,6 +64,42 @@ double largest_difference(const Tensor& a, const Tensor& b) {
   return largest == 0 ? difference : difference / largest;
 }
 
+/// Takes an element; a test's kernel of its own.
+struct Element {
+  std::int64_t at = 0;
+  friend bool operator==(const Element&, const Element&) = default;
+  [[nodiscard]] ConstantForm make(const ConstView& constant) const {
+    return {std::make_shared<const float>(constant.as<float>()[at]), sizeof(float)};
+  }
+};
+/// Equal members, another type, another form.
+struct Negative {
+  std::int64_t at = 0;
+  friend bool operator==(const Negative&, const Negative&) = default;
+  [[nodiscard]] ConstantForm make(const ConstView& constant) const {
+    return {std::make_shared<const float>(-constant.as<float>()[at]), sizeof(float)};
+  }
+};
+
+[[maybe_unused]] inline auto with_captures(std::int64_t at) {
+  return [at](const ConstView& constant) { return Element{at}.make(constant); };
+}
+static_assert(FormRecipe<Element>);
+static_assert(!FormRecipe<decltype(with_captures(0))>, "a function that remembers more than can be compared is no recipe");
+
+/// Gives what the recipe makes of operand 1, everywhere.
+template <FormRecipe Recipe>
+Kernel form_of(const Recipe& recipe) {
+  Kernel kernel;
+  kernel.run = [](const KernelCall&) { throw std::logic_error("calls are prepared"); };
+  kernel.prepare = [recipe](const Preparation& preparation) -> std::optional<PreparedCall> {
+    auto form = std::static_pointer_cast<const float>(preparation.constants.form(1, recipe));
+    const auto run = [form](const KernelCall& call) { std::fill_n(call.result.as<float>(), call.result.count(), *form); };
+    return PreparedCall{run, 0, "form", {1}};
+  };
+  return kernel;
+}
+
 }  // namespace
 
 TEST_CASE("products with a weight and with its transpose agree with plain loops and with the portable float64 path") {
@@ -87,6 +125,26 @@ TEST_CASE("products with a weight and with its transpose agree with plain loops 
     CHECK(largest(oracle::matmul(xd, x, {p.in, p.out}, oracle::swapped(wd, w), gd), want[0]) < 1e-9);
     CHECK(largest(oracle::matmul(gd, g, wd, w, xd), want[1]) < 1e-9);
   }
+}
+
+TEST_CASE("forms of a constant are told apart by their whole recipe and by its type, and equal ones are made once") {
+  Graph graph;
+  const Expr x = graph.input("x", {DType::float32, Shape{3}}), w = graph.constant(Tensor({3}, {5.F, 7.F, 11.F}));
+  const std::vector<Expr> y{x * w};
+  std::vector<Program> programs;
+  const auto value_with = [&](const Kernel& kernel) {
+    Kernels kernels = Kernels::portable();
+    kernels.set("mul", kernel);
+    programs.push_back(Program::compile(y, {.kernels = &kernels, .simplify = false}));
+    return programs.back().run({{"x", Tensor({3}, {1.F, 1.F, 1.F})}})[0].at(1);
+  };
+  CHECK(value_with(form_of(Element{0})) == 5);
+  CHECK(value_with(form_of(Element{2})) == 11);
+  CHECK(shared_constants(graph).packs == 2);
+  CHECK(value_with(form_of(Negative{2})) == -11);
+  CHECK(shared_constants(graph).packs == 3);
+  CHECK(value_with(form_of(Element{2})) == 11);
+  CHECK(shared_constants(graph).packs == 3);
 }
 
 TEST_CASE("the gradient of two dense layers at the command's batch is that of plain loops") {

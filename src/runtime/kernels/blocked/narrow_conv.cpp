@@ -4,12 +4,15 @@
 #include <utility>
 #include <vector>
 
+#include "runtime/kernel_paths.hpp"
 #include "runtime/kernels/portable/conv_phases.hpp"
 #include "runtime/kernels/portable/micro_kernel.hpp"
 #include "runtime/kernels/portable/parallel.hpp"
 
 namespace rulegrad::kernels::blocked {
 namespace {
+
+const KernelPath narrow_path("conv input: blocks to a few channels");
 
 /// w [out_channels, in_channels, taps] as [taps, out_channels / block, in_channels, block].
 void pack_weights(const ConvGeometry& geometry, std::int64_t block, const float* w, float* packed) {
@@ -113,6 +116,7 @@ std::size_t narrow_input_grad_scratch(const ConvGeometry& geometry) {
 }
 
 void narrow_input_grad(const ConvGeometry& geometry, std::int64_t block, const float* g, const float* w, float* gx, float* packed) {
+  narrow_path.taken();
   pack_weights(geometry, block, w, packed);
   NarrowInputGrad(geometry, block, g, packed, gx).run();
 }

@@ -4,12 +4,18 @@
 #include <array>
 #include <limits>
 
+#include "runtime/kernel_paths.hpp"
 #include "runtime/kernels/portable/isa.hpp"
 #include "runtime/kernels/portable/parallel.hpp"
 #include "runtime/kernels/portable/pool_windows.hpp"
 
 namespace rulegrad::kernels::blocked {
 namespace {
+
+const KernelPath max_path("max_pool: blocks");
+const KernelPath max_back_path("max_pool back: blocks");
+const KernelPath avg_path("avg_pool: blocks");
+const KernelPath avg_back_path("avg_pool back: blocks");
 
 /// Calls f(group, output position, reaches) for all windows, rows of them on several threads.
 template <class F>
@@ -50,6 +56,7 @@ std::array<std::int32_t, Block> first_maxima(const Window& w, const T* x, const 
 
 template <class T, int Block>
 void max_pool(const Window& window, std::int64_t groups, const T* x, T* y) {
+  max_path.taken();
   for_each_window_of(window, groups, Block, [&](std::int64_t group, std::int64_t o, const Reach& r0, const Reach& r1, const Reach& r2) {
     const T* const in = x + group * window.in_count() * Block;
     std::array<T, Block> best;
@@ -65,6 +72,7 @@ void max_pool(const Window& window, std::int64_t groups, const T* x, T* y) {
 
 template <class T, int Block>
 void max_pool_input_grad(const Window& window, std::int64_t groups, const T* x, const T* g, T* gx) {
+  max_back_path.taken();
   parallel_each(groups, window.out_count() * window.taps() * Block, [&](std::int64_t group) {
     const T* const in = x + group * window.in_count() * Block;
     const T* const back = g + group * window.out_count() * Block;
@@ -98,6 +106,7 @@ void max_pool_select(const Window& window, std::int64_t groups, const T* x, cons
 
 template <class T, int Block>
 void avg_pool(const Window& window, bool count_padding, std::int64_t groups, const T* x, T* y) {
+  avg_path.taken();
   const std::vector<T> counts = divisors<T>(window, count_padding);
   const auto mean = [&]<class Sum>(Sum) {
     for_each_window_of(window, groups, Block, [&](std::int64_t group, std::int64_t o, const Reach& r0, const Reach& r1, const Reach& r2) {
@@ -121,6 +130,7 @@ void avg_pool(const Window& window, bool count_padding, std::int64_t groups, con
 
 template <class T, int Block>
 void avg_pool_input_grad(const Window& window, bool count_padding, std::int64_t groups, const T* g, T* gx) {
+  avg_back_path.taken();
   const std::vector<T> counts = divisors<T>(window, count_padding);
   parallel_each(groups, window.out_count() * window.taps() * Block, [&](std::int64_t group) {
     const T* const back = g + group * window.out_count() * Block;

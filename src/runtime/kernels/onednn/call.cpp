@@ -5,10 +5,14 @@
 
 #include "rulegrad/error.hpp"
 
-#include "runtime/kernels/onednn/version.hpp"
+#include "runtime/kernel_paths.hpp"
 
 namespace rulegrad::kernels::onednn {
 namespace {
+
+const KernelPath kept_path("oneDNN: a packed constant");
+const KernelPath copied_path("oneDNN: operands are copied");
+const KernelPath copied_back_path("oneDNN: the result is copied");
 
 using dnnl::memory;
 using tag = memory::format_tag;
@@ -33,18 +37,18 @@ tag tag_of(std::size_t rank, std::int64_t block) {
   return block == 8 ? by_8[rank - 3] : by_16[rank - 3];
 }
 
-/// A constant, read as `given`, copied into the layout `wanted`. It is kept under both: what lies in the same wanted layout may still be
-/// another matrix, the transpose of a weight for one.
+/// A constant, read as `given`, copied into the layout `wanted`: what lies in the same wanted layout may still be another matrix, the
+/// transpose of a weight for one.
 struct Packing {
   memory::desc given, wanted;
 
-  [[nodiscard]] std::string key() const { return "onednn " + key_of(given) + "-> " + key_of(wanted); }
-  [[nodiscard]] ConstantOperands::Form make(const std::byte* elements) const {
+  friend bool operator==(const Packing&, const Packing&) = default;
+  [[nodiscard]] ConstantForm make(const ConstView& constant) const {
     auto packed = std::make_shared<memory>(wanted, engine());
-    memory plain = at(given, elements);
+    memory plain = at(given, constant.data);
     dnnl::reorder(plain, *packed).execute(stream(), plain, *packed);
     stream().wait();
-    return {packed, wanted.get_size()};
+    return {std::move(packed), wanted.get_size()};
   }
 };
 
@@ -84,8 +88,7 @@ void Call::add(Part part) {
 void Call::operand(int argument, std::size_t position, const memory::desc& wanted, memory::desc given, ConstantOperands& constants) {
   Part part{.argument = argument, .position = position, .wanted = wanted, .given = std::move(given)};
   if (!constants.is_constant(position) || wanted == part.given) return add(std::move(part));
-  const Packing packing{part.given, part.wanted};
-  part.kept = std::static_pointer_cast<const memory>(constants.form(position, packing.key(), [packing](const std::byte* elements) { return packing.make(elements); }));
+  part.kept = std::static_pointer_cast<const memory>(constants.form(position, Packing{part.given, part.wanted}));
   parts_.push_back(std::move(part));
 }
 
@@ -105,12 +108,14 @@ void Call::run(const KernelCall& call) const {
   std::unordered_map<int, memory> arguments;
   for (const Part& part : parts_) {
     if (part.kept) {
+      kept_path.taken();
       arguments.emplace(part.argument, *part.kept);
       continue;
     }
     const std::byte* const data = part.is_result ? call.result.data : call.operands[part.position].data;
     memory used = at(part.wanted, part.copied ? scratch + part.offset : data);
     if (part.copied && !part.is_result) {
+      copied_path.taken();
       memory given = at(part.given, data);
       part.copy.execute(stream(), given, used);
     }
@@ -120,6 +125,7 @@ void Call::run(const KernelCall& call) const {
   primitive_.execute(stream(), arguments);
   for (const Part& part : parts_)
     if (part.is_result && part.copied) {
+      copied_back_path.taken();
       memory given = at(part.given, call.result.data);
       part.copy.execute(stream(), arguments.at(part.argument), given);
     }

@@ -6,6 +6,7 @@
 #include "rulegrad/error.hpp"
 #include "rulegrad/op_attributes.hpp"
 
+#include "runtime/kernel_paths.hpp"
 #include "runtime/kernels/blocked/layout.hpp"
 #include "runtime/kernels/blocked/narrow_conv.hpp"
 #include "runtime/kernels/onednn/call.hpp"
@@ -14,6 +15,15 @@
 
 namespace rulegrad::kernels::onednn {
 namespace {
+
+const KernelPath forward_path("conv: oneDNN");
+const KernelPath input_path("conv input: oneDNN");
+const KernelPath weight_path("conv weights: oneDNN");
+const KernelPath winograd_path("conv: Winograd by oneDNN");
+const KernelPath winograd_input_path("conv input: Winograd by oneDNN");
+const KernelPath restored_path("conv: signs restored behind Winograd");
+const KernelPath bias_path("conv: a bias is added behind oneDNN");
+const KernelPath portable_path("conv: portable between copies of blocks");
 
 using dnnl::memory;
 
@@ -205,7 +215,9 @@ class Conv {
     const std::size_t scratch = prepared.scratch_bytes();
     std::vector<std::size_t> unread = prepared.unread();
     const bool winograd = made.implementation.find("wino") != std::string::npos;
-    return {[call = std::make_shared<const Call>(std::move(prepared)), adds, sign = winograd ? sign_of(preparation) : Sign::any](const KernelCall& now) {
+    const KernelPath& path = winograd ? (forward ? winograd_path : winograd_input_path) : forward ? forward_path : to_input ? input_path : weight_path;
+    return {[call = std::make_shared<const Call>(std::move(prepared)), adds, sign = winograd ? sign_of(preparation) : Sign::any, &path](const KernelCall& now) {
+              path.taken();
               call->run(now);
               if (adds) add_bias(now.operands[2], now.result);
               restore(sign, now.result);
@@ -228,6 +240,7 @@ class Conv {
 
   static void restore(Sign sign, const MutableView& y) {
     if (sign == Sign::any) return;
+    restored_path.taken();
     constexpr float zero = 0;
     binary(sign == Sign::not_negative ? Binary::max : Binary::min, y.dims, y.as<float>(), {}, &zero, y.dims, y.as<float>());
   }
@@ -238,6 +251,7 @@ class Conv {
 
   static void add_bias(const ConstView& bias, const MutableView& y) {
     if (known_zero(bias)) return;
+    bias_path.taken();
     Dims y_dims(y.dims.begin(), y.dims.end()), b_dims(bias.dims.begin(), bias.dims.end());
     // One number a channel.
     if (b_dims.size() == 1) b_dims.resize(y_dims.size() - 1, 1);
@@ -260,6 +274,7 @@ class Conv {
     for (const ConstView& operand : shapes.operands) copies += bytes_of(operand);
     const std::size_t own = portable_.scratch ? portable_.scratch(shapes) : 0;
     return PreparedCall{[copies, bytes_of, run = portable_.run](const KernelCall& call) {
+                          portable_path.taken();
                           std::byte* free = call.scratch.data();
                           std::vector<ConstView> operands(call.operands.begin(), call.operands.end());
                           for (ConstView& operand : operands) {

@@ -2,6 +2,7 @@
 
 #include "rulegrad/op_attributes.hpp"
 
+#include "runtime/kernel_paths.hpp"
 #include "runtime/kernels/onednn/call.hpp"
 #include "runtime/kernels/onednn/version.hpp"
 #include "runtime/kernels/portable/dims.hpp"
@@ -10,6 +11,10 @@
 
 namespace rulegrad::kernels::onednn {
 namespace {
+
+const KernelPath packed_path("matmul: oneDNN, the weight packed");
+const KernelPath lying_path("matmul: oneDNN, the weight as it lies");
+const KernelPath bias_path("matmul: a bias is added behind oneDNN");
 
 using dnnl::memory;
 
@@ -73,11 +78,14 @@ std::optional<PreparedCall> prepare(const Preparation& preparation, bool is_dens
   prepared.result(DNNL_ARG_DST, made->y, y);
   const std::size_t scratch = prepared.scratch_bytes();
   std::vector<std::size_t> unread = prepared.unread();
-  return PreparedCall{[run = std::make_shared<const Call>(std::move(prepared)), biased](const KernelCall& now) {
+  const KernelPath& path = weight == Weight::packed ? packed_path : lying_path;
+  return PreparedCall{[run = std::make_shared<const Call>(std::move(prepared)), biased, &path](const KernelCall& now) {
+                        path.taken();
                         run->run(now);
                         if (biased || now.operands.size() < 3) return;
                         const ConstView& added = now.operands[2];
                         if (added.dims.empty() && *added.as<float>() == 0) return;
+                        bias_path.taken();
                         float* const sum = now.result.as<float>();
                         binary(Binary::add, now.result.dims, sum, added.dims, added.as<float>(), now.result.dims, sum);
                       },

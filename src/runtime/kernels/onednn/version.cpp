@@ -1,8 +1,5 @@
 #include "runtime/kernels/onednn/version.hpp"
 
-#include <initializer_list>
-#include <span>
-
 namespace rulegrad::kernels::onednn {
 namespace {
 
@@ -100,36 +97,6 @@ std::optional<ConvPrimitive> make_matmul(const dnnl::engine& engine, const dnnl:
     const auto d = product(engine, x, w, bias, y);
     return ConvPrimitive{dnnl::matmul(d), d.src_desc(), d.weights_desc(), d.dst_desc(), d.scratchpad_desc(), d.impl_info_str()};
   });
-}
-
-std::string key_of(const dnnl::memory::desc& desc) {
-  std::string key;
-  const auto add = [&](auto values) {
-    for (const auto value : values) key += std::to_string(value) + ' ';
-    key += '/';
-  };
-#if DNNL_VERSION_MAJOR >= 3
-  add(desc.get_padded_dims());
-  add(desc.get_strides());
-  add(desc.get_inner_blks());
-  add(desc.get_inner_idxs());
-#else
-  const auto& d = desc.data;
-  const auto& blocking = d.format_desc.blocking;
-  add(std::span(d.padded_dims, static_cast<std::size_t>(d.ndims)));
-  add(std::span(blocking.strides, static_cast<std::size_t>(d.ndims)));
-  add(std::span(blocking.inner_blks, static_cast<std::size_t>(blocking.inner_nblks)));
-  add(std::span(blocking.inner_idxs, static_cast<std::size_t>(blocking.inner_nblks)));
-  // Winograd's weights have a form of their own, which hangs on the transform alone.
-  add(std::initializer_list<int>{static_cast<int>(d.format_kind), static_cast<int>(d.extra.flags)});
-  if (d.format_kind == dnnl_format_kind_wino) {
-    const auto& w = d.format_desc.wino_desc;
-    add(std::initializer_list<std::size_t>{static_cast<std::size_t>(w.wino_format), static_cast<std::size_t>(w.r), static_cast<std::size_t>(w.alpha),
-                                           static_cast<std::size_t>(w.ic_block), static_cast<std::size_t>(w.oc_block),
-                                           static_cast<std::size_t>(w.ic2_block), static_cast<std::size_t>(w.oc2_block), w.size});
-  }
-#endif
-  return key;
 }
 
 std::int64_t preferred_block() {

@@ -34,9 +34,6 @@ struct ConvPrimitive {
 [[nodiscard]] std::optional<ConvPrimitive> make_matmul(const dnnl::engine& engine, const dnnl::memory::desc& x, const dnnl::memory::desc& w,
                                                        const dnnl::memory::desc& bias, const dnnl::memory::desc& y);
 
-/// Equal for descriptors of equal memory.
-[[nodiscard]] std::string key_of(const dnnl::memory::desc& desc);
-
 /// The block of channels that convolutions on this machine work best with; 0: none.
 [[nodiscard]] std::int64_t preferred_block();
 

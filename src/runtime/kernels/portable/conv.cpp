@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "runtime/kernel_paths.hpp"
 #include "runtime/kernels/portable/conv_depthwise.hpp"
 #include "runtime/kernels/portable/conv_direct.hpp"
 #include "runtime/kernels/portable/conv_panels.hpp"
@@ -13,6 +14,15 @@
 
 namespace rulegrad::kernels {
 namespace {
+
+const KernelPath tiles_path("conv: tiles");
+const KernelPath depthwise_path("conv: depthwise");
+const KernelPath depthwise_input_path("conv input: depthwise");
+const KernelPath depthwise_weight_path("conv weights: depthwise");
+const KernelPath direct_path("conv: direct");
+const KernelPath phases_path("conv input: phases of strides");
+const KernelPath pieces_path("conv weights: pieces of a long sum");
+const KernelPath whole_path("conv weights: one sum");
 
 std::vector<Triple> taps_of(const Window& w) {
   std::vector<Triple> taps;
@@ -60,7 +70,11 @@ void store_positions(const Grid& grid, const Target& target, std::int64_t row0, 
 template <class T>
 void grid_product(const Grid& grid, const Target& target, std::int64_t groups, std::int64_t rows,
                   std::int64_t channels, const T* left, const T* x, std::span<const T> bias, T* out) {
-  if (is_direct<T>(grid, rows, channels)) return direct_product(grid, target, groups, rows, channels, left, x, bias, out);
+  if (is_direct<T>(grid, rows, channels)) {
+    direct_path.taken();
+    return direct_product(grid, target, groups, rows, channels, left, x, bias, out);
+  }
+  tiles_path.taken();
   const std::int64_t depth = channels * static_cast<std::int64_t>(grid.taps.size());
   const ProductExtents extents{groups, rows, grid.batch * grid.positions_per_image(), depth, 1};
   tiled_product<T>(
@@ -114,7 +128,10 @@ std::int64_t position_pieces(const ConvGeometry& g) {
 
 template <class T>
 void conv(const ConvGeometry& geometry, const T* x, const T* w, std::span<const T> bias, T* y) {
-  if (is_depthwise(geometry)) return depthwise(geometry, x, w, bias, y);
+  if (is_depthwise(geometry)) {
+    depthwise_path.taken();
+    return depthwise(geometry, x, w, bias, y);
+  }
   const Grid grid = window_grid(geometry);
   const Target target{{1, 1, 1},
                       {0, 0, 0},
@@ -134,13 +151,17 @@ std::size_t conv_input_grad_scratch_bytes(const ConvGeometry& geometry) {
 template <class T>
 void conv_input_grad(const ConvGeometry& geometry, const T* g, const T* w, std::span<const T> bias, T* gx,
                      std::span<std::byte> scratch) {
-  if (is_depthwise(geometry)) return depthwise_input_grad(geometry, g, w, bias, gx);
+  if (is_depthwise(geometry)) {
+    depthwise_input_path.taken();
+    return depthwise_input_grad(geometry, g, w, bias, gx);
+  }
   const Window& window = geometry.window;
   const std::int64_t groups = geometry.groups, rows = geometry.in_channels / groups;
   const std::int64_t channels = geometry.out_channels / groups, kernel_taps = window.taps();
   T* const left = scratch_values<T>(scratch, static_cast<std::size_t>(weight_count(geometry)));
   const std::vector<Phase> phases[3] = {phases_of(window, 0), phases_of(window, 1), phases_of(window, 2)};
 
+  phases_path.taken();
   // Input positions of one phase of the strides form a dense stride-1 product with the kernel positions they
   // meet.
   for (const Phase& a : phases[0])
@@ -185,7 +206,10 @@ std::size_t conv_weight_grad_scratch_bytes(const ConvGeometry& geometry) {
 template <class T>
 void conv_weight_grad(const ConvGeometry& geometry, const T* x, const T* g, T* gw,
                       std::span<std::byte> scratch) {
-  if (is_depthwise(geometry)) return depthwise_weight_grad(geometry, x, g, gw);
+  if (is_depthwise(geometry)) {
+    depthwise_weight_path.taken();
+    return depthwise_weight_grad(geometry, x, g, gw);
+  }
   const Grid grid = window_grid(geometry);
   const std::int64_t groups = geometry.groups, rows = geometry.out_channels / groups;
   const std::int64_t channels = geometry.in_channels / groups, positions = geometry.window.out_count();
@@ -193,6 +217,7 @@ void conv_weight_grad(const ConvGeometry& geometry, const T* x, const T* g, T* g
   const std::int64_t pieces = position_pieces(geometry), total = weight_count(geometry);
   T* const parts = pieces == 1 ? gw : scratch_values<T>(scratch, static_cast<std::size_t>(pieces * total));
   const std::int64_t piece = (positions + pieces - 1) / pieces;
+  (pieces == 1 ? whole_path : pieces_path).taken();
 
   // The pieces are one batch of products; the last one may be shorter and is then a batch of its own.
   const auto products = [&](std::int64_t first_piece, std::int64_t count, std::int64_t depth) {

@@ -6,6 +6,7 @@
 
 #include "rulegrad/error.hpp"
 
+#include "runtime/kernel_paths.hpp"
 #include "runtime/kernels/portable/blas.hpp"
 #include "runtime/kernels/portable/isa.hpp"
 #include "runtime/kernels/portable/parallel.hpp"
@@ -14,6 +15,12 @@
 
 namespace rulegrad::kernels {
 namespace {
+
+const KernelPath blas_path("matmul: BLAS");
+const KernelPath tiles_path("matmul: tiles");
+const KernelPath function_path("matmul: tiles of a function of the weight");
+const KernelPath thin_left_path("matmul: the right operand swept past thin rows");
+const KernelPath thin_right_path("matmul: the left operand swept past few columns");
 
 constexpr std::int64_t kSmall = 1 << 20;  // values of a thin operand that stay near
 
@@ -35,6 +42,7 @@ struct Products {
 /// on threads.
 template <class T>
 void by_blas(const Products<T>& p) {
+  blas_path.taken();
   const std::int64_t tile_m = p.m <= 384 ? 192 : 256, tile_n = p.n <= 768 ? 256 : 384;
   const std::int64_t tiles_m = (p.m + tile_m - 1) / tile_m, tiles_n = (p.n + tile_n - 1) / tile_n;
   const SingleThreadedBlas single;
@@ -80,6 +88,7 @@ void pack(const T* b, bool transposed, std::int64_t n, std::int64_t k, std::int6
 
 template <class T>
 void by_tiles(const Products<T>& p) {
+  (p.function == nullptr ? tiles_path : function_path).taken();
   const auto b_of = [&](std::int64_t product) { return p.b + p.b_offset[static_cast<std::size_t>(product)]; };
   tiled_product<T>(
       ProductExtents{p.count(), p.m, p.n, p.k, 1}, p.k,
@@ -106,11 +115,13 @@ bool by_streaming(const Products<T>& p) {
   const T* const a = p.a + p.a_offset[0];
   const T* const b = p.b + p.b_offset[0];
   if (p.m <= kThin && p.n > p.m) {
+    thin_left_path.taken();
     const SweptForm<T> form{nullptr, {{p.m, a, p.k, 1, p.c, p.n, 1}}};
     sweep<T>(p.transpose_b, p.n, p.k, b, {&form, 1});
     return true;
   }
   if (p.n > kThin || p.n * p.k > kSmall) return false;
+  thin_right_path.taken();
   // The same product the other way: columns of b and c are the rows that a is swept past.
   const SweptForm<T> form{nullptr, {{p.n, b, p.transpose_b ? p.k : 1, p.transpose_b ? 1 : p.n, p.c, 1, p.n}}};
   sweep<T>(true, p.m, p.k, a, {&form, 1});

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "runtime/kernel_paths.hpp"
 #include "runtime/kernels/portable/isa.hpp"
 #include "runtime/kernels/portable/parallel.hpp"
 #include "runtime/kernels/portable/pool_pairs.hpp"
@@ -13,6 +14,13 @@
 
 namespace rulegrad::kernels {
 namespace {
+
+const KernelPath pairs_path("max_pool: pairs");
+const KernelPath windows_path("max_pool: windows");
+const KernelPath pairs_back_path("max_pool back: pairs");
+const KernelPath windows_back_path("max_pool back: windows");
+const KernelPath short_path("avg_pool: short sums");
+const KernelPath long_path("avg_pool: long sums");
 
 /// Room for the maxima of one output row.
 template <class T>
@@ -45,6 +53,7 @@ void first_maxima(const Window& w, std::int64_t o0, std::int64_t o1, const T* x,
 template <class T>
 void max_pool(const Window& window, std::int64_t planes, const T* x, T* y) {
   const bool pairs = tiles_in_pairs(window);
+  (pairs ? pairs_path : windows_path).taken();
   parallel_each(planes, window.out_count() * window.taps() * 2, [&](std::int64_t plane) {
     const T* const in = x + plane * window.in_count();
     T* const out = y + plane * window.out_count();
@@ -67,6 +76,7 @@ void max_pool(const Window& window, std::int64_t planes, const T* x, T* y) {
 template <class T>
 void max_pool_input_grad(const Window& window, std::int64_t planes, const T* x, const T* g, T* gx) {
   const bool pairs = tiles_in_pairs(window);
+  (pairs ? pairs_back_path : windows_back_path).taken();
   parallel_each(planes, window.out_count() * window.taps() * 4, [&](std::int64_t plane) {
     const T* const in = x + plane * window.in_count();
     const T* const back = g + plane * window.out_count();
@@ -103,6 +113,7 @@ void max_pool_select(const Window& window, std::int64_t planes, const T* x, cons
 template <class T>
 void avg_pool(const Window& window, bool count_padding, std::int64_t planes, const T* x, T* y) {
   const std::vector<T> counts = divisors<T>(window, count_padding);
+  (window.taps() <= kShortSum ? short_path : long_path).taken();
   parallel_each(planes, window.out_count() * window.taps() * 2, [&](std::int64_t plane) {
     const T* const in = x + plane * window.in_count();
     T* const out = y + plane * window.out_count();

@@ -5,12 +5,18 @@
 #include <type_traits>
 #include <vector>
 
+#include "runtime/kernel_paths.hpp"
 #include "runtime/kernels/portable/isa.hpp"
 #include "runtime/kernels/portable/parallel.hpp"
 #include "runtime/kernels/portable/walk.hpp"
 
 namespace rulegrad::kernels {
 namespace {
+
+const KernelPath rows_path("reduce: rows");
+const KernelPath long_rows_path("reduce: pieces of long rows");
+const KernelPath columns_path("reduce: columns");
+const KernelPath long_columns_path("reduce: pieces of long columns");
 
 template <class T>
 using Wide = std::conditional_t<std::is_floating_point_v<T>, double, std::int64_t>;
@@ -184,6 +190,10 @@ template <class Fold, class T, class Finish>
 void fold(DimsView dims, DimsView axes, const T* x, T* y, Finish&& finish) {
   const Split s = split(dims, axes);
   if (s.kept_count * s.width == 0) return;
+  if (s.width == 1)
+    (s.reduced_count <= kRowChunk ? rows_path : long_rows_path).taken();
+  else
+    (s.reduced_count <= kColumnChunk ? columns_path : long_columns_path).taken();
   if (s.width == 1)
     fold_rows<Fold>(s, x, y, finish);
   else

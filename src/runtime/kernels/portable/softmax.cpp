@@ -3,12 +3,16 @@
 #include <algorithm>
 #include <cmath>
 
+#include "runtime/kernel_paths.hpp"
 #include "runtime/kernels/portable/isa.hpp"
 #include "runtime/kernels/portable/parallel.hpp"
 #include "runtime/kernels/portable/vector_math.hpp"
 
 namespace rulegrad::kernels {
 namespace {
+
+const KernelPath rows_path("softmax: rows");
+const KernelPath columns_path("softmax: columns");
 
 constexpr std::int64_t kTile = 64;
 
@@ -80,6 +84,7 @@ void apply(DimsView dims, std::int64_t axis, const T* x, T* y) {
                      outer = count_of(dims.first(at));
   if (outer * extent * inner == 0) return;
   const std::int64_t tiles = (inner + kTile - 1) / kTile;
+  (inner == 1 ? rows_path : columns_path).taken();
   parallel_each(outer * tiles, extent * std::min(inner, kTile) * 8, [&](std::int64_t task) {
     const std::int64_t first = task % tiles * kTile, offset = task / tiles * extent * inner + first;
     vectorised([&] {

@@ -2,12 +2,19 @@
 
 #include <algorithm>
 
+#include "runtime/kernel_paths.hpp"
 #include "runtime/kernels/portable/micro_kernel.hpp"
 #include "runtime/kernels/portable/parallel.hpp"
 #include "runtime/kernels/portable/scratch.hpp"
 
 namespace rulegrad::kernels {
 namespace {
+
+const KernelPath few_path("sweep: few rows");
+const KernelPath many_path("sweep: many rows, transposed");
+const KernelPath strips_path("sweep: strips of columns");
+const KernelPath apart_path("sweep: rows that lie apart are copied");
+const KernelPath applied_path("sweep: functions of the weight");
 
 constexpr std::int64_t kBand = 32;         // rows of a transposed weight that a thread takes at once
 constexpr std::int64_t kFew = 7;           // rows of x that are multiplied with it as they lie; more are transposed,
@@ -63,6 +70,7 @@ void gather_rows_of_x(std::int64_t depth, std::vector<SweptForm<T>>& forms) {
   };
   each_apart([&](const SweptProduct<T>& product) { copied += product.rows * depth; });
   if (copied == 0) return;
+  apart_path.taken();
   T* copy = reinterpret_cast<T*>(shared_scratch(static_cast<std::size_t>(copied) * sizeof(T)));
   each_apart([&](SweptProduct<T>& product) {
     for (std::int64_t i = 0; i < product.rows; ++i)
@@ -215,6 +223,7 @@ void by_strips(std::int64_t columns, std::int64_t depth, const T* w, std::span<c
 
 template <class T>
 void sweep(bool transposed, std::int64_t columns, std::int64_t depth, const T* w, std::span<const SweptForm<T>> forms) {
+  if (std::ranges::any_of(forms, [](const SweptForm<T>& form) { return form.function != nullptr; })) applied_path.taken();
   // Products with few rows of a transposed weight are swept apart, so that the bits of none depend on the others.
   std::vector<SweptForm<T>> few, many;
   for (const SweptForm<T>& form : forms) {
@@ -233,11 +242,16 @@ void sweep(bool transposed, std::int64_t columns, std::int64_t depth, const T* w
   }
   if (!few.empty()) {
     gather_rows_of_x(depth, few);
+    few_path.taken();
     few_by_rows<T>(columns, depth, w, few);
   }
   if (many.empty()) return;
-  if (transposed) return many_by_rows<T>(columns, depth, w, many);  // copies x anyway
+  if (transposed) {
+    many_path.taken();
+    return many_by_rows<T>(columns, depth, w, many);  // copies x anyway
+  }
   gather_rows_of_x(depth, many);
+  strips_path.taken();
   by_strips<T>(columns, depth, w, many);
 }
 

@@ -2,6 +2,7 @@
 #include <array>
 #include <vector>
 
+#include "runtime/kernel_paths.hpp"
 #include "runtime/kernels/portable/isa.hpp"
 #include "runtime/kernels/portable/movement.hpp"
 #include "runtime/kernels/portable/parallel.hpp"
@@ -10,6 +11,9 @@
 
 namespace rulegrad::kernels {
 namespace {
+
+const KernelPath rows_path("transpose: rows are copied");
+const KernelPath blocks_path("transpose: blocks");
 
 constexpr std::int64_t kTile = 32;
 
@@ -64,6 +68,7 @@ void transpose_walk(const Walk<1>& walk, std::int64_t count, const W* x, W* y) {
   std::size_t fast = last;  // the axis of y along which x is contiguous
   for (std::size_t i = 0; i < walk.rank; ++i)
     if (walk.stride[0][i] == 1) fast = i;
+  (fast == last ? rows_path : blocks_path).taken();
   if (fast == last) return copy_rows(walk, count, x, y);
   std::int64_t y_step = 1;
   for (std::size_t i = fast + 1; i < walk.rank; ++i) y_step *= walk.extent[i];

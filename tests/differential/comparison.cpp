@@ -1,0 +1,266 @@
+#include "differential/comparison.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <memory>
+
+#include "oracle/interpreter.hpp"
+#include "rulegrad/analyzer.hpp"
+#include "rulegrad/op_attributes.hpp"
+#include "runtime/kernel_paths.hpp"
+
+namespace differential {
+namespace {
+
+struct Switch {
+  const char* name;
+  void (*set)(CompileOptions&, bool on);
+};
+
+constexpr Switch switches[] = {
+    {"simplification", [](CompileOptions& o, bool on) { o.simplify = on; }},
+    {"rounding rewrites", [](CompileOptions& o, bool on) { o.rounding = on; }},
+    {"folded constants", [](CompileOptions& o, bool on) { o.fold_constants = on; }},
+    {"fusion", [](CompileOptions& o, bool on) { o.fuse = on; }},
+    {"memory reuse", [](CompileOptions& o, bool on) { o.reuse_memory = on; }},
+    {"blocked layouts", [](CompileOptions& o, bool on) { o.blocked_layouts = on; }},
+    {"fast kernels", [](CompileOptions& o, bool on) { o.kernels = on ? nullptr : &Kernels::portable(); }},
+    // All weights are swept that can be, so that networks of a test's size meet them.
+    {"sweeps", [](CompileOptions& o, bool on) { o.streamed_weights = on ? 1 << 14 : 0; }},
+    {"denormals flushed", [](CompileOptions& o, bool on) { o.flush_denormals = on; }},
+    {"little on one thread", [](CompileOptions& o, bool on) { o.little_on_one_thread = on; }},
+};
+
+CompileOptions with(bool others, std::size_t one) {
+  CompileOptions options;
+  for (std::size_t i = 0; i < std::size(switches); ++i) switches[i].set(options, i == one ? !others : others);
+  return options;
+}
+
+constexpr std::size_t none = std::size(switches);
+
+}  // namespace
+
+CompileOptions plain_options() { return with(false, none); }
+
+std::vector<Setting> settings() {
+  std::vector<Setting> all{{"plain", plain_options()}, {"default", {}}, {"all on", with(true, none)}};
+  for (const auto& [name, precision] : {std::pair("fast", Precision::fast), std::pair("auto", Precision::automatic)}) {
+    CompileOptions options;
+    options.precision = precision;
+    all.push_back({name, options});
+  }
+  for (std::size_t i = 0; i < std::size(switches); ++i) {
+    all.push_back({std::string("only ") + switches[i].name, with(false, i)});
+    all.push_back({std::string("all but ") + switches[i].name, with(true, i)});
+  }
+  // Blocks of channels are what fast kernels ask for: alone, neither shows.
+  CompileOptions blocks = with(false, 6);
+  blocks.blocked_layouts = true;
+  all.push_back({"fast kernels in blocks", blocks});
+  const std::size_t count = all.size();
+  for (std::size_t i = 1; i < count; ++i) {
+    Setting two = all[i];
+    two.threads = 2;
+    two.options.little_on_one_thread = false;
+    all.push_back(std::move(two));
+  }
+  return all;
+}
+
+namespace {
+
+/// A network with its explanations, ready to compile.
+struct Explained {
+  Subject subject;
+  std::vector<Expr> outputs;
+};
+
+/// What training asks for, which no explanation does: sums over the batch of what meets at each weight of a convolution and a dense layer.
+void add_weight_gradients(Explained& e) {
+  const Expr scores = e.subject.scores();
+  for (const char* name : {"conv", "dense"})
+    for (const Expr y : topological_order(std::span(&scores, 1))) {
+      if (!y.is(name)) continue;
+      if (y.is("dense")) {
+        e.outputs.push_back(y.graph().make(op("dense_weight_grad"), {y.operand(0), y}));
+      } else {
+        const auto& a = y.attributes<ConvAttributes>();
+        const Shape& w = y.operand(1).shape();
+        Ints kernel;
+        for (std::size_t axis = 2; axis < w.rank(); ++axis) kernel.push_back(w[axis].factor);
+        e.outputs.push_back(y.graph().make(op("conv_weight_grad"), {y.operand(0), y}, ConvWeightGradAttributes{a.strides, a.pads_begin, a.pads_end, a.dilations, a.groups, kernel}));
+      }
+      if (y.is("dense")) break;
+    }
+}
+
+Explained explained(Kind kind, std::uint64_t seed, DType dtype, const std::vector<std::string>& methods, bool small, bool weights = false) {
+  Explained result{subject(kind, seed, dtype, small), {}};
+  Graph& graph = result.subject.model.graph();
+  Question question;
+  question.output = result.subject.scores();
+  question.explained = {result.subject.input()};
+  question.target = graph.input("target", {DType::int64, Shape{B}});
+  for (const std::string& method : methods) {
+    const Analysis analysis = analyze(RuleLibrary::builtin(), AnalyzerCall::parse(method), question);
+    if (result.outputs.empty()) result.outputs.push_back(analysis.output);
+    result.outputs.push_back(analysis.attributions[0]);
+  }
+  if (weights) add_weight_gradients(result);
+  return result;
+}
+
+Tensor targets(const Explained& e, std::int64_t samples, std::uint64_t seed) {
+  Draw draw(seed);
+  Tensor target(DType::int64, {samples});
+  const std::int64_t scores = e.outputs[0].shape()[1].factor;
+  for (std::int64_t& t : target.mutable_values<std::int64_t>()) t = draw.between(0, scores - 1);
+  return target;
+}
+
+/// Sample by sample, the largest difference over the largest value; a value that is none is infinitely far.
+std::vector<double> differences(const Tensor& got, const Tensor& want) {
+  const std::int64_t samples = want.dims()[0], each = samples == 0 ? 0 : want.size() / samples;
+  std::vector<double> result;
+  for (std::int64_t s = 0; s < samples; ++s) {
+    double largest = 0, most = 0;
+    for (std::int64_t i = s * each; i < (s + 1) * each; ++i) {
+      const double distance = std::abs(got.at(i) - want.at(i));
+      most = std::isfinite(distance) ? std::max(most, distance) : INFINITY;
+      largest = std::max(largest, std::abs(want.at(i)));
+    }
+    result.push_back(most == 0 ? 0 : most / largest);
+  }
+  return result;
+}
+
+/// What rounding may do: some times what it does on the plain float32 path, whose roundings are others of the same size, and a little. What
+/// Winograd's transforms may do besides, docs/precision.md says; running sums over a whole batch and all positions lose more than one.
+double allowed(double plain, const Setting& setting, bool over_batch) {
+  const bool transforms = setting.options.precision != Precision::exact;
+  return 16 * plain + (over_batch ? 1e-4 : transforms ? 1e-4 : 4e-6);
+}
+
+class Counting {
+ public:
+  explicit Counting(Tally& tally) : tally_(tally) {
+    for (const KernelPath* path : kernel_paths()) before_.push_back(path->count());
+  }
+  ~Counting() {
+    const auto paths = kernel_paths();
+    for (std::size_t i = 0; i < paths.size(); ++i)
+      if (paths[i]->count() != before_[i]) tally_.paths.emplace(paths[i]->name());
+  }
+  Counting(const Counting&) = delete;
+  Counting& operator=(const Counting&) = delete;
+
+ private:
+  Tally& tally_;
+  std::vector<std::uint64_t> before_;
+};
+
+/// As many samples as keep the plain float64 path within a second or so.
+std::int64_t samples_for(Draw& draw, double products, std::size_t methods, bool loops) {
+  const double work = products * static_cast<double>(methods) * (loops ? 24 : 8);
+  const auto most = static_cast<std::int64_t>(std::clamp(2e9 / std::max(work, 1.0), 1.0, 40.0));
+  return draw.chance(0.25) ? std::min<std::int64_t>(most, draw.one_of({1, 8, 16, 32, 40})) : draw.between(1, most);
+}
+
+}  // namespace
+
+void compare_one(Kind kind, std::uint64_t seed, Tally& tally) {
+  Draw draw(seed ^ 0x5eed);
+  const Subject probe = subject(kind, seed, DType::float64);
+  std::vector<std::string> known = methods_for(kind, probe), methods;
+  // One method, or several that share what they can.
+  for (std::int64_t count = draw.chance(0.3) ? draw.between(2, 3) : 1; count > 0; --count) methods.push_back(known[draw.bits() % known.size()]);
+  std::sort(methods.begin(), methods.end());
+  methods.erase(std::unique(methods.begin(), methods.end()), methods.end());
+  const bool weights = draw.chance(0.25);
+  const bool loops = std::any_of(methods.begin(), methods.end(), [](const std::string& m) { return m.find('=') != std::string::npos; });
+
+  const Explained reference = explained(kind, seed, DType::float64, methods, false, weights), tested = explained(kind, seed, DType::float32, methods, false, weights);
+  const Program wanted = Program::compile(reference.outputs, plain_options());
+  const std::vector<Setting> all = settings();
+  std::vector<const Setting*> chosen{&all[0], &all[1]};
+  // In turns, so that a slice takes each several times.
+  for (int i = 0; i < 4; ++i) chosen.push_back(&all[2 + tally.next_setting++ % (all.size() - 2)]);
+
+  struct Batch {
+    Inputs inputs;
+    std::vector<Tensor> want;
+    std::vector<std::vector<double>> plain;
+  };
+  std::vector<Batch> batches;
+  for (int k = 0; k < 2; ++k) {
+    const std::int64_t samples = samples_for(draw, probe.products, methods.size(), loops);
+    const std::uint64_t numbers = draw.bits();
+    const Tensor target = targets(reference, samples, numbers);
+    Batch batch{{{"x", batch_for(tested.subject, samples, numbers)}, {"target", target}}, {}, {}};
+    batch.want = wanted.run({{"x", batch_for(reference.subject, samples, numbers)}, {"target", target}}, {.threads = 1});
+    batches.push_back(std::move(batch));
+  }
+  ++tally.networks;
+  ++tally.by_kind[name_of(kind)];
+  for (const std::string& method : methods) ++tally.by_method[method];
+
+  for (const Setting* setting : chosen) {
+    const Counting counting(tally);
+    CompileOptions options = setting->options;
+    options.poison = true;
+    options.check_facts = draw.chance(0.25);
+    // All settings share the store of one graph, as the programs of a user do.
+    const Program program = Program::compile(tested.outputs, options);
+    for (Batch& batch : batches) {
+      RunOptions run{.threads = setting->threads};
+      run.observe = [&](const KernelReport& report) { tally.operations.emplace(report.operation); };
+      const std::vector<Tensor> got = program.run(batch.inputs, run);
+      ++tally.programs;
+      ++tally.by_setting[setting->name];
+      for (std::size_t o = 0; o < got.size(); ++o) {
+        const std::vector<double> off = differences(got[o], batch.want[o]);
+        if (setting == chosen[0]) batch.plain.push_back(off);
+        std::string worst;
+        double worst_share = 0;
+        for (std::size_t s = 0; s < off.size(); ++s) {
+          // The plain path has no other to be measured by.
+          const double most = setting == chosen[0] ? 1e-3 : allowed(batch.plain[o][s], *setting, o > methods.size()), share = std::isnan(off[s]) ? INFINITY : off[s] / most;
+          if (share <= worst_share) continue;
+          worst_share = share;
+          worst = fmt::format("{} of {}:{} ({}), {}, {} thread{}, {} {} of {}: off by {:.1e} of the largest value, the plain float32 path by {:.1e}",
+                              o == 0 ? "scores" : o <= methods.size() ? methods[o - 1] : "weight gradient", name_of(kind), seed, tested.subject.text, setting->name, setting->threads,
+                              setting->threads == 1 ? "" : "s", o <= methods.size() ? "sample" : "channel", s, off.size(), off[s], batch.plain[o][s]);
+        }
+        if (worst_share > 1) tally.findings.push_back({worst});
+        if (worst_share > tally.worst) {
+          tally.worst = worst_share;
+          tally.worst_text = worst;
+        }
+      }
+    }
+  }
+}
+
+void compare_reference(Kind kind, std::uint64_t seed, Tally& tally) {
+  const std::vector<std::string> methods{"gradient", "guided_backprop", "lrp.epsilon", "lrp.alpha_2_beta_1", "lrp.z_plus", "deeplift.rescale"};
+  for (const std::string& method : methods) {
+    const Explained e = explained(kind, seed, DType::float64, {method}, true);
+    const Inputs inputs{{"x", batch_for(e.subject, 2, seed)}, {"target", targets(e, 2, seed)}};
+    const std::vector<Tensor> got = Program::compile(e.outputs, plain_options()).run(inputs, {.threads = 1});
+    oracle::Interpreter plain(inputs, 2, 0);
+    for (std::size_t o = 0; o < got.size(); ++o) {
+      const oracle::Interpreted& want = plain.of(e.outputs[o]);
+      const Tensor loops(Dims(want.dims), std::span<const double>(want.value));
+      for (const double off : differences(got[o].reshaped(loops.dims()), loops)) {
+        ++tally.plain_loops;
+        if (!(off <= 1e-9))
+          tally.findings.push_back({fmt::format("{} of small {} {} ({}): the float64 path is off plain loops by {:.1e}", o == 0 ? "scores" : method, name_of(kind), seed, e.subject.text, off)});
+      }
+    }
+  }
+}
+
+}  // namespace differential
