@@ -2,10 +2,13 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <set>
 
 #include "analysis/nodes.hpp"
 #include "analysis/recipe_run.hpp"
 #include "analysis/rule_gathering.hpp"
+#include "rewrite/match.hpp"
+#include "rewrite/value_functions.hpp"
 #include "rulegrad/error.hpp"
 #include "rulegrad/op_attributes.hpp"
 #include "rulegrad/rule_text.hpp"
@@ -101,6 +104,24 @@ std::string RecipeRun::method_text(const Level& level, const Parameter& paramete
   return print_term(level.definition->terms, parameter.fallback);
 }
 
+/// Are there rules for the class `activation`? Then a function of one value is one, however the model writes it out.
+bool RecipeRun::speaks_of_activations() const {
+  std::set<std::string> seen;
+  const std::function<bool(const std::string&)> speaks = [&](const std::string& name) {
+    if (!seen.insert(name).second) return false;
+    const RuleSet& set = engine_.library.rule_set(name);
+    return std::any_of(set.rules.begin(), set.rules.end(), [](const Rule& rule) { return rule.level == RuleLevel::grad && root_name(rule.terms, rule.pattern) == "activation"; }) ||
+           std::any_of(set.uses.begin(), set.uses.end(), [&](TermId used) { return speaks(set.terms[static_cast<std::size_t>(used)].name); });
+  };
+  for (std::size_t k = 0; k < levels_.size(); ++k)
+    for (const Use& use : levels_[k].definition->uses) {
+      const std::string& name = term(k, use.set).name;
+      const auto chosen = levels_[k].methods.find(name);
+      if (speaks(chosen == levels_[k].methods.end() ? name : engine_.library.rule_set_near(AnalyzerCall::parse(chosen->second).name, levels_[k].definition->name))) return true;
+    }
+  return false;
+}
+
 void RecipeRun::canonize_output() {
   // What the analyzer's files define by `op` is found before anything else is rewritten.
   const auto no_parameters = std::make_shared<const Scope>();
@@ -116,6 +137,14 @@ void RecipeRun::canonize_output() {
   std::vector<Expr> outputs{task_.output};
   outputs.insert(outputs.end(), task_.keep.begin(), task_.keep.end());
   canonized_ = canonize(graph_, outputs, canonizers_, engine_.operators, engine_.library.functions());
+  if (speaks_of_activations()) {
+    std::vector<Expr> explained, kept;
+    for (const auto* nodes : {&task_.explained, &task_.inputs})
+      for (const Expr node : *nodes)
+        if (const auto found = canonized_.image.find(node); found != canonized_.image.end()) explained.push_back(found->second);
+    for (const Expr node : task_.keep) kept.push_back(canonized_.image.at(node));
+    join_value_functions(graph_, canonized_, explained, kept);
+  }
   output_ = flattened(canonized_.outputs[0]);
   analysis_.rewrites = canonized_.rewrites;
   std::vector<Expr> based;

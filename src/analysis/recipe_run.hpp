@@ -93,6 +93,7 @@ class RecipeRun {
   void build_chain(const std::string& method, LazyArguments given);
   std::string method_text(const Level& level, const Parameter& parameter);
   void canonize_output();
+  [[nodiscard]] bool speaks_of_activations() const;
   void bind_parameters(std::size_t level);
   Value parameter_value(std::size_t level, const Parameter& parameter);
   Value converted(const Level& level, const Parameter& parameter, Value value);

@@ -74,14 +74,20 @@ class Canonizer {
       std::vector<Expr> replaced;
       for (std::size_t i = 0; i < bound; ++i)
         if (is_label(rule, scope.entries()[i].first)) replaced.push_back(std::get<Expr>(scope.entries()[i].second));
-      const Expr result = spread(evaluator, evaluator.evaluate_body(rule.terms, rule.lets, rule.result, scope), node);
+      Expr result;
+      try {
+        result = spread(evaluator, evaluator.evaluate_body(rule.terms, rule.lets, rule.result, scope), node);
+      } catch (const UnknownAttribute&) {
+        continue;
+      }
       if (result == node) continue;
       // A constant has no samples; what sums them needs them.
       if (node.shape().sampled() && !result.shape().sampled()) continue;
       if (result.type() != node.type())
         throw Error(ErrorCode::rule, fmt::format("{}this rewrite of {} gives {} instead of {}", at_place(rule.where),
                                                  describe(node), to_string(result.type()), to_string(node.type())));
-      for (const Expr operation : replaced) copy_names(operation, result);
+      if (how_.move_label_names)
+        for (const Expr operation : replaced) copy_names(operation, result);
       result_.rewrites.push_back({node, result, active.set, rule.where});
       return result;
     }
@@ -101,13 +107,38 @@ class Canonizer {
     }
     if (how_.fact)
       if (auto found = how_.fact(term, meaning, arguments)) return found;
+    if (term.name == "depends" && arguments.size() == 1) {
+      const Expr* asked = std::get_if<Expr>(&arguments[0]);
+      return asked != nullptr && depends(*asked) ? 1.0 : 0.0;
+    }
     const Word* word = meaning.word;
     if (word != nullptr && word->fact != nullptr && word->name != "name")
       throw TermError(ErrorCode::rule, fmt::format("`{}` is not known while the forward graph is still being rewritten", word->usage()), term.where, true);
     return no_facts_.answer(term, meaning, arguments, asked_);
   }
 
+  /// On an input of the model: which of them is explained does not matter while the graph is rewritten.
+  bool depends(Expr asked) {
+    std::vector<Expr> open{asked};
+    while (!open.empty()) {
+      const Expr node = open.back();
+      const std::size_t before = open.size();
+      bool found = node.is("input");
+      for (const Expr operand : node.operands()) {
+        const auto known = depends_.find(operand);
+        if (known == depends_.end()) open.push_back(operand);
+        else found = found || known->second;
+      }
+      if (open.size() != before) continue;
+      open.pop_back();
+      depends_.emplace(node, found && !node.is("const"));
+    }
+    return depends_.at(asked);
+  }
+
+  /// One that a person wrote: those that composite.cpp puts where attributes are asked hold a space.
   static bool is_label(const Rule& rule, std::string_view name) {
+    if (name.find(' ') != std::string_view::npos) return false;
     for (const Term& term : rule.terms)
       if (term.kind == TermKind::label && term.name == name) return true;
     return false;
@@ -122,6 +153,7 @@ class Canonizer {
   EvaluationHooks hooks_;
   Expr asked_;
   NodeMap<std::size_t> uses_;
+  NodeMap<bool> depends_;
   Canonized result_;
 };
 

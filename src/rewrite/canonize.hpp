@@ -15,6 +15,7 @@ struct ForwardRewriting {
   /// Answers what guards ask beside `only_use` and names; nothing: the question is an error.
   std::function<std::optional<Value>(const Term& call, const Meaning& meaning, std::span<const Value> arguments)> fact;
   bool move_names = true;  ///< do the names of a node go on to what replaces it?
+  bool move_label_names = true;  ///< and those of the other operations that the pattern labels?
 };
 
 /// A forward graph after its canonizers.

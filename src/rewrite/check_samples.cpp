@@ -65,7 +65,8 @@ class SampleChecker {
     if (failures.empty()) return;
     const Failure& first = failures.front().second;
     // A rule may be meant for some of the shapes only, above all where it writes extents down.
-    const bool special = first.code == "R262" && (fitting_ > 0 || asked_ || std::any_of(rule_.terms.begin(), rule_.terms.end(), [](const Term& term) { return term.kind == TermKind::list; }));
+    const bool broadcast_only = first.code == "R260" && rule_.level == RuleLevel::forward && fitting_ > 0 && failures.front().first->is(OpClass::elementwise);
+    const bool special = broadcast_only || (first.code == "R262" && (fitting_ > 0 || asked_ || std::any_of(rule_.terms.begin(), rule_.terms.end(), [](const Term& term) { return term.kind == TermKind::list; })));
     Diagnostic& finding = checking_.report(first.code, first.where.line == 0 ? rule_.where : first.where, first.message, first.help,
                                            special ? Severity::warning : Severity::error);
     finding.notes.push_back({fmt::format("tried on {}", first.sample), {}});
@@ -234,6 +235,8 @@ class SampleChecker {
     if (forward ? expr->shape() == wanted.shape : wide && wide->dims() == wanted.shape.dims()) return std::nullopt;
     if (!forward && rule_.level == RuleLevel::grad && spread_by(node, wanted.shape, expr->shape())) return std::nullopt;
     std::string help;
+    if (forward && node.op().is(OpClass::elementwise))
+      help = "guard it by `when shape(x) == shape(y)`, with `y:` before the pattern, if it is meant for operands that are not spread";
     if (!forward)
       help = expr->shape() == node.shape() ? fmt::format("this is the shape of the operation itself: `vjp(y, ...)`, with `y:` before the pattern, takes it back to `{}`", node.op().operand(slot).name)
                                            : "what a gradient rule gives must have the shape of the operand, or spread to it";

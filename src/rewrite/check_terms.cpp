@@ -213,7 +213,9 @@ Sort TermChecker::call_operator(const OpSchema& op, const Term& term) {
       continue;
     }
     const TermKind kind = at(arg).kind;
-    if (kind == TermKind::list || kind == TermKind::text || is_axis_set(at(arg)))
+    // Lists are compared as lists: `y.axes == [1, 2]`.
+    const bool compared = (op.name == "equal" || op.name == "not_equal") && kind == TermKind::list;
+    if ((kind == TermKind::list && !compared) || kind == TermKind::text || is_axis_set(at(arg)))
       checking_.report("R235", at(arg).where, fmt::format("an operand of `{}` is a value of the network, and this is {}", op.name, kind == TermKind::list ? "a list" : kind == TermKind::text ? "a text" : "a set of axes"),
                        fmt::format("{}: {}", op.name, op.doc));
     sort = joined(sort, argument);
@@ -227,7 +229,10 @@ Sort TermChecker::call_operator(const OpSchema& op, const Term& term) {
                        op.position_of(name) ? fmt::format("`{}` is an operand of {}: operands are given by position", name, op.name)
                                             : std::string());
     }
-    if (check(value) == Sort::tensor)
+    // A forward rule applies where what its pattern bound is a constant of one value.
+    const Binding* bound = at(value).kind == TermKind::variable ? names_.find(at(value).name) : nullptr;
+    const bool constant = place_ == Place::forward && bound != nullptr && bound->by == BoundBy::variable;
+    if (check(value) == Sort::tensor && !constant)
       checking_.report("R235", at(value).where,
                        fmt::format("the attribute `{}` of {} must be known when the rule is applied, and this is the value of a tensor", name, op.name),
                        "attributes are numbers, lists and shapes: `axis = 1`, `shape = shape(x)`");

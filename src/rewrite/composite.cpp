@@ -32,28 +32,30 @@ std::string key_of(std::span<const Type> types) {
   return key;
 }
 
-/// Copies a term with functions written out; `place` is what their parameters stand for.
+/// Copies a term as a pattern, with functions written out; `place` is what their parameters stand for. What the term says of attributes
+/// is asked afterwards, of the labels that the operations get for it.
 class Inliner {
  public:
-  Inliner(const Functions& functions, Terms& into) : functions_(functions), into_(into) {}
+  Inliner(const Functions& functions, Rule& into) : functions_(functions), rule_(into) {}
 
   std::optional<TermId> copy(const Terms& from, TermId id, const std::map<std::string, TermId>& place, int depth = 0) {
     const Term& term = from[static_cast<std::size_t>(id)];
-    if (depth > max_depth || !term.named.empty()) return std::nullopt;
+    if (depth > max_depth) return std::nullopt;
     if (term.kind == TermKind::variable)
       if (const auto bound = place.find(term.name); bound != place.end()) return bound->second;
     if (term.kind == TermKind::number || term.kind == TermKind::variable) return add(term);
     if (term.kind != TermKind::call) return std::nullopt;
     Term result = term;
+    result.named.clear();
     for (TermId& arg : result.args) {
       const auto copied = copy(from, arg, place, depth + 1);
       if (!copied) return std::nullopt;
       arg = *copied;
     }
     const auto function = functions_.find(term.name);
-    if (function == functions_.end()) return add(std::move(result));
+    if (function == functions_.end()) return labelled(from, term, add(std::move(result)), place, depth);
     const Function& fn = *function->second;
-    if (!fn.lets.empty() || fn.parameters.size() != result.args.size()) return std::nullopt;
+    if (!term.named.empty() || !fn.lets.empty() || fn.parameters.size() != result.args.size()) return std::nullopt;
     std::map<std::string, TermId> inner;
     for (std::size_t i = 0; i < fn.parameters.size(); ++i) inner.emplace(fn.parameters[i], result.args[i]);
     return copy(fn.terms, fn.result, inner, depth + 1);
@@ -62,15 +64,54 @@ class Inliner {
  private:
   static constexpr int max_depth = 100;
   TermId add(Term term) {
-    into_.push_back(std::move(term));
-    return static_cast<TermId>(into_.size()) - 1;
+    rule_.terms.push_back(std::move(term));
+    return static_cast<TermId>(rule_.terms.size()) - 1;
   }
+  TermId add(TermKind kind, std::string name, std::vector<TermId> args, const SourceRange& where) {
+    Term term;
+    term.kind = kind;
+    term.name = std::move(name);
+    term.args = std::move(args);
+    term.where = where;
+    return add(std::move(term));
+  }
+
+  /// A value of an attribute: numbers, lists and words about what the pattern binds.
+  std::optional<TermId> value(const Terms& from, TermId id, const std::map<std::string, TermId>& place, int depth) {
+    const Term& term = from[static_cast<std::size_t>(id)];
+    if (depth > max_depth || !term.named.empty()) return std::nullopt;
+    if (term.kind == TermKind::variable)
+      if (const auto bound = place.find(term.name); bound != place.end()) return bound->second;
+    Term result = term;
+    for (TermId& arg : result.args) {
+      const auto copied = value(from, arg, place, depth + 1);
+      if (!copied) return std::nullopt;
+      arg = *copied;
+    }
+    return add(std::move(result));
+  }
+
+  std::optional<TermId> labelled(const Terms& from, const Term& term, TermId call, const std::map<std::string, TermId>& place, int depth) {
+    if (term.named.empty()) return call;
+    const std::string label = fmt::format("attributes of {} {}", term.name, labels_++);
+    for (const auto& [name, id] : term.named) {
+      const auto wanted = value(from, id, place, depth + 1);
+      if (!wanted) return std::nullopt;
+      const TermId asked = add(TermKind::variable, label, {}, term.where);
+      const TermId same = add(TermKind::call, "equal", {add(TermKind::member, name, {asked}, term.where), *wanted}, term.where);
+      rule_.guard = rule_.guard == no_term ? same : add(TermKind::call, "and", {rule_.guard, same}, term.where);
+    }
+    return add(TermKind::label, label, {call}, term.where);
+  }
+
   const Functions& functions_;
-  Terms& into_;
+  Rule& rule_;
+  int labels_ = 0;
 };
 
 bool is_pattern(const Terms& terms, TermId id, const Operators& operators) {
   const Term& term = terms[static_cast<std::size_t>(id)];
+  if (term.kind == TermKind::label) return is_pattern(terms, term.args[0], operators);
   if (term.kind == TermKind::call && operators.find(term.name) == nullptr) return false;
   return std::all_of(term.args.begin(), term.args.end(), [&](TermId arg) { return is_pattern(terms, arg, operators); });
 }
@@ -148,9 +189,10 @@ std::optional<Rule> raising_rule(const CompositeOp& definition, const CompositeS
   Rule rule;
   rule.level = RuleLevel::forward;
   rule.where = definition.where;
-  const auto pattern = Inliner(scope.functions, rule.terms).copy(definition.terms, definition.result, {});
+  const auto pattern = Inliner(scope.functions, rule).copy(definition.terms, definition.result, {});
   if (!pattern || !is_pattern(rule.terms, *pattern, scope.operators)) return std::nullopt;
-  if (rule.terms[static_cast<std::size_t>(*pattern)].kind != TermKind::call) return std::nullopt;
+  const TermKind root = rule.terms[static_cast<std::size_t>(*pattern)].kind;
+  if (root != TermKind::call && root != TermKind::label) return std::nullopt;
   rule.pattern = *pattern;
   Term call;
   call.kind = TermKind::call;

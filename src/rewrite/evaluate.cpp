@@ -54,6 +54,24 @@ std::optional<double> arithmetic(std::string_view name, std::span<const double> 
   return std::nullopt;
 }
 
+/// Shapes, lists and words are compared as a whole; nothing where either is a value of the network.
+std::optional<bool> same_static(const Value& a, const Value& b) {
+  const AttrValue *left = attribute_in(a), *right = attribute_in(b);
+  if (left == nullptr || right == nullptr) return std::nullopt;
+  const auto numbers = [](const AttrValue& value) -> std::optional<std::vector<double>> {
+    if (const auto* doubles = std::get_if<std::vector<double>>(&value)) return *doubles;
+    if (const auto* integers = std::get_if<std::vector<std::int64_t>>(&value)) return std::vector<double>(integers->begin(), integers->end());
+    if (const auto* shape = std::get_if<Shape>(&value); shape != nullptr && !shape->has_batch()) {
+      std::vector<double> extents;
+      for (const Dim dim : shape->dims()) extents.push_back(static_cast<double>(dim.factor));
+      return extents;
+    }
+    return std::nullopt;
+  };
+  const auto a_numbers = numbers(*left), b_numbers = numbers(*right);
+  return a_numbers && b_numbers ? *a_numbers == *b_numbers : equal(*left, *right);
+}
+
 template <class Small>
 std::span<const Value> spanned(const Small& values) {
   return {values.data(), values.size()};
@@ -177,6 +195,8 @@ Value Evaluator::call(const Terms& terms, const Term& term, Scope& scope) {
   // A choice that is known now is no operation.
   if (form == Form::choice && arguments.size() == 3)
     if (const auto* chosen = std::get_if<double>(&arguments[0])) return *chosen != 0 ? arguments[1] : arguments[2];
+  if (arguments.size() == 2 && (term.name == "equal" || term.name == "not_equal"))
+    if (const auto same = same_static(arguments[0], arguments[1])) return *same == (term.name == "equal") ? 1.0 : 0.0;
   const bool numeric = arguments.size() <= 2 && std::all_of(arguments.begin(), arguments.end(), [](const Value& v) { return std::holds_alternative<double>(v); });
   if (numeric && !arguments.empty()) {
     const std::array<double, 2> numbers{std::get<double>(arguments.front()), std::get<double>(arguments.back())};
@@ -365,9 +385,15 @@ Value Evaluator::call_operator(const OpSchema& op, const Terms& terms, const Ter
 
 bool Evaluator::add_attribute(std::vector<NamedValue>& named, const OpSchema& op, std::span<const Expr> operands, const Term& term,
                               const std::string& name, const Value& value) {
-  if (std::holds_alternative<Expr>(value))
-    fail(term, fmt::format("attribute '{}' of {} must be known when the rule is applied, but is {}", name, op.name, describe(value)));
-  AttrValue attribute = std::holds_alternative<double>(value) ? AttrValue(std::get<double>(value)) : *attribute_in(value);
+  const auto* expr = std::get_if<Expr>(&value);
+  const auto constant = expr != nullptr ? constant_value(*expr) : std::nullopt;
+  if (expr != nullptr && !constant)
+    throw UnknownAttribute(ErrorCode::rule, fmt::format("attribute '{}' of {} must be known when the rule is applied, but is {}", name, op.name, describe(value)), term.where, true);
+  const auto* number = std::get_if<double>(&value);
+  AttrValue attribute = constant ? AttrValue(*constant) : number != nullptr ? AttrValue(*number) : *attribute_in(value);
+  // The one axis of a reduction is the axis of a softmax.
+  if (const auto* axes = std::get_if<std::vector<std::int64_t>>(&attribute); axes != nullptr && axes->size() == 1 && name == "axis")
+    attribute = std::int64_t{axes->front()};
   if (name == "axes" && std::holds_alternative<double>(attribute)) attribute = std::vector<double>{std::get<double>(attribute)};
   if (const auto* word = std::get_if<std::string>(&attribute); word != nullptr && !operands.empty())
     if (const auto axes = axes_of_set(*word, operands[0].shape().rank())) {

@@ -34,6 +34,12 @@ class TermError : public Error {
   bool refused_;
 };
 
+/// An attribute is to have the value of an expression that is no constant: a forward rule does not apply there.
+class UnknownAttribute : public TermError {
+ public:
+  using TermError::TermError;
+};
+
 /// What a rule's right-hand side may ask of the engine around it.
 struct EvaluationHooks {
   /// vjp(E, g) for the operand `slot` of E.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "expr/node_map.hpp"
 #include "rewrite/match.hpp"
 #include "rewrite/words.hpp"
 #include "rulegrad/error.hpp"
@@ -271,6 +272,51 @@ Expr ForwardFacts::producer(Expr v) const {
   }
 }
 
+namespace {
+
+/// What a statistic is made by: it moves, counts and bends numbers, and knows no weights.
+enum class Made : std::uint8_t { otherwise, plainly, by_reduction };
+Made made(Expr node) {
+  const OpSchema& schema = node.op();
+  for (const std::string_view reduction : {"mean", "sum", "amax", "amin", "prod"})
+    if (schema.name == reduction) return Made::by_reduction;
+  if (schema.is(OpClass::pool)) return Made::by_reduction;
+  const bool plain = schema.is(OpClass::elementwise) || schema.is(OpClass::routing) || schema.is(OpClass::activation) || schema.name == "const";
+  return plain && !node.operands().empty() ? Made::plainly : Made::otherwise;
+}
+
+}  // namespace
+
+bool ForwardFacts::is_statistic(Expr c, Expr a) const {
+  // What a is made of, down to what layers give.
+  NodeMap<bool> origins;
+  std::vector<Expr> open{a};
+  const auto enter = [&](Expr node) {
+    for (const Expr operand : node.operands())
+      if (depends(operand) && origins.emplace(operand, true).second) open.push_back(operand);
+  };
+  origins.emplace(a, true);
+  while (!open.empty()) {
+    const Expr node = open.back();
+    open.pop_back();
+    if (made(node) != Made::otherwise && !is_explained(node)) enter(node);
+  }
+  bool reduced = false;
+  NodeMap<bool> seen;
+  seen.emplace(c, true);
+  open.push_back(c);
+  while (!open.empty()) {
+    const Expr node = open.back();
+    open.pop_back();
+    reduced = reduced || made(node) == Made::by_reduction;
+    if (origins.contains(node)) continue;
+    if (made(node) == Made::otherwise || is_explained(node)) return false;
+    for (const Expr operand : node.operands())
+      if (depends(operand) && seen.emplace(operand, true).second) open.push_back(operand);
+  }
+  return reduced;
+}
+
 std::optional<Value> ForwardFacts::answer(const Term& term, const Meaning& meaning, std::span<const Value> arguments, Expr node) const {
   const Word* word = meaning.word;
   if (term.kind == TermKind::variable) {
@@ -305,6 +351,7 @@ Value depth(const FactCall& call) {
 }
 Value skip(const FactCall& call) { return truth(call.facts.is_skip(call.expr(0), call.expr(1))); }
 Value ancestor(const FactCall& call) { return truth(call.facts.is_ancestor(call.expr(0), call.expr(1))); }
+Value statistic(const FactCall& call) { return truth(call.facts.is_statistic(call.expr(0), call.expr(1))); }
 Value producer(const FactCall& call) { return call.facts.producer(call.expr(0)); }
 
 Value index(const FactCall& call) {

@@ -52,6 +52,9 @@ class ForwardFacts {
   [[nodiscard]] bool is_skip(Expr a, Expr b) const;
   /// Is `a` needed to compute `b`? Walks at most what lies between the two in topological order.
   [[nodiscard]] bool is_ancestor(Expr a, Expr b) const;
+  /// Is `c` made of `a`, or of what `a` is made of, by elementwise operations, reductions and movements alone, with a reduction among
+  /// them? So normalisations are told from gates, which hold layers.
+  [[nodiscard]] bool is_statistic(Expr c, Expr a) const;
   /// The operation that made v, looking back through routing operators and through sums, differences, products and
   /// quotients with what does not depend on an explained value.
   [[nodiscard]] Expr producer(Expr v) const;

@@ -26,11 +26,12 @@ const Term& below_labels(const Terms& terms, TermId pattern) {
   return *term;
 }
 
-/// Is it a constant of that value, as its dtype holds it?
+/// Is it a constant of that value, as its dtype holds it? Exporters round numbers to float32 whatever the network computes in.
 bool is_number(Expr expr, double number) {
   const auto value = constant_value(expr);
   if (!value) return false;
-  return *value == number || (expr.dtype() == DType::float32 && static_cast<float>(*value) == static_cast<float>(number));
+  const auto rounded = static_cast<float>(number);
+  return *value == number || *value == static_cast<double>(rounded) || (expr.dtype() == DType::float32 && static_cast<float>(*value) == rounded);
 }
 
 bool only_ellipsis(const Terms& terms, const Term& call) {

@@ -11,7 +11,7 @@ namespace rulegrad {
 namespace {
 
 constexpr std::size_t most_results = 8;
-constexpr int deepest = 4;
+constexpr int deepest = 4, most_assembled = 3000;
 
 /// Operators that stand for leaves or for gradients are no samples of a forward operation.
 bool is_forward(const OpSchema& op) {
@@ -143,6 +143,7 @@ std::vector<RuleSamples::Grown> RuleSamples::grow_operation(const OpSchema& op, 
 
 std::vector<RuleSamples::Grown> RuleSamples::assemble(const OpSchema& op, const Term* call, std::vector<Type> types, const Attributes& attributes,
                                                       const Bound& bound, int depth) {
+  if (++assembled_ > most_assembled) return {};
   const bool named = call != nullptr && !(call->args.size() == 1 && at(call->args[0]).kind == TermKind::ellipsis);
   const std::size_t patterns = named ? call->args.size() : 0;
   // A pattern may name an operand that the sample leaves out.
@@ -165,7 +166,9 @@ std::vector<RuleSamples::Grown> RuleSamples::assemble(const OpSchema& op, const 
       if (is_operation(at(below_labels(call->args[i]))) != operations) continue;
       std::vector<Partial> next;
       for (const Partial& partial : partials) {
-        std::vector<Grown> fitting = grow(call->args[i], &partial.types[i], partial.bound, depth);
+        // Exporters write a number beside an operation as one number.
+        const bool scalar = at(below_labels(call->args[i])).kind == TermKind::number && op.is(OpClass::elementwise);
+        std::vector<Grown> fitting = grow(call->args[i], scalar ? nullptr : &partial.types[i], partial.bound, depth);
         const bool adapt = fitting.empty() && operations;
         if (adapt) fitting = grow(call->args[i], nullptr, partial.bound, depth);
         for (Grown& grown : fitting) {

@@ -40,6 +40,7 @@ class RuleSamples {
   const Operators& operators_;
   const Rule& rule_;
   int inputs_ = 0;
+  int assembled_ = 0;  ///< operations tried so far: what deep patterns could be made of multiplies without end
 };
 
 }  // namespace rulegrad

@@ -60,6 +60,7 @@ std::size_t channel_axis(const ValueCall& call, std::size_t position, std::size_
 Value channel_factors(const ValueCall& call, bool inputs) {
   if (std::holds_alternative<double>(call.arguments[0])) return call.arguments[0];
   Expr k = call.expr(0), y = call.expr(1);
+  if (k.shape().rank() == 0) return k;
   if (k.op().position_of("w") && k.shape().rank() != 1) std::swap(k, y);  // y.in_channels(k)
   const auto position = y.op().position_of("w");
   if (!position) refuse(fmt::format("{} takes an affine operation, not {}", call.term.name, describe(y)));
@@ -84,6 +85,21 @@ Value channel_factors(const ValueCall& call, bool inputs) {
   const Expr spread = call.graph.apply(call.operators.at("expand"), {reshaped(k, {group, Dim{1}, weights[1]})},
                                        ShapeAttributes{Shape({group, each, weights[1]}, false)});
   return reshaped(spread, std::move(dims));
+}
+
+/// The shape of v as a vector over the output channels of y, whose other extents are 1: [C], or none for one number. Nothing if v has
+/// other extents.
+std::optional<Shape> channel_shape(Expr v, Expr y) {
+  const std::size_t rank = y.shape().rank(), axes = v.shape().rank();
+  const std::size_t channels = y.is("dense") ? rank - 1 : 1;
+  if (axes > rank || rank < 2) return std::nullopt;
+  Shape result;
+  for (std::size_t axis = 0; axis < axes; ++axis) {
+    if (v.shape()[axis].is(1)) continue;
+    if (axis + rank - axes != channels || v.shape()[axis] != y.shape()[channels]) return std::nullopt;
+    result = Shape{v.shape()[axis]};
+  }
+  return result;
 }
 
 }  // namespace
@@ -132,6 +148,8 @@ Value axes_from(const ValueCall& call) {
   return AttrValue(std::move(axes));
 }
 
+Value count(const ValueCall& call) { return static_cast<double>(call.numbers(0).size()); }
+
 Value inverse(const ValueCall& call) {
   const std::vector<double> perm = call.numbers(0);
   std::vector<std::int64_t> result(perm.size());
@@ -164,6 +182,21 @@ Value along(const ValueCall& call) {
 /// A number for each output, or input, channel of an affine operation, shaped to multiply its weights.
 Value out_channels(const ValueCall& call) { return channel_factors(call, false); }
 Value in_channels(const ValueCall& call) { return channel_factors(call, true); }
+
+Value per_channel(const ValueCall& call) {
+  if (std::holds_alternative<double>(call.arguments[0])) return 0.0;
+  // One number for all channels may be part of a function of one value.
+  const auto shape = channel_shape(call.expr(0), call.expr(1));
+  return shape && shape->rank() == 1 && !constant_value(call.expr(0)) ? 1.0 : 0.0;
+}
+
+Value channel_vector(const ValueCall& call) {
+  if (std::holds_alternative<double>(call.arguments[0])) return call.arguments[0];
+  const Expr v = call.expr(0);
+  const auto shape = channel_shape(v, call.expr(1));
+  if (!shape) refuse(fmt::format("{} takes one number for each output channel of {}, not {}", call.term.name, describe(call.expr(1)), to_string(v.shape())));
+  return call.graph.apply(call.operators.at("reshape"), {v}, ShapeAttributes{*shape});
+}
 
 Value channels(const ValueCall&) { return AttrValue(std::string("channels")); }
 Value per_sample(const ValueCall&) { return AttrValue(std::string("per_sample")); }

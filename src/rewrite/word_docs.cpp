@@ -7,7 +7,7 @@
 namespace rulegrad {
 namespace {
 
-constexpr std::array<std::pair<std::string_view, std::string_view>, 49> docs{{
+constexpr std::array<std::pair<std::string_view, std::string_view>, 53> docs{{
     {"grad", "the gradient node of y that received g: what a rule rewrites; only on the left"},
     {"vjp", "the mathematical derivative: what cotangent g at the operation E sends to the operand that the rule is for"},
     {"next", "what the rules below this one make of cotangent g at the same node"},
@@ -23,11 +23,14 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 49> docs{{
     {"extent", "the same as dim"},
     {"axes_but", "all axes of v but one"},
     {"axes_from", "the axes of v from one on"},
+    {"count", "how many numbers a list has"},
     {"inverse", "the permutation that undoes another"},
     {"offset", "where the matched operand of a concatenation begins along its axis"},
     {"along", "the vector v as one number for each entry of an axis of like, shaped to broadcast with it"},
     {"in_channels", "the vector v as one number for each input channel of the affine operation y, shaped to multiply its weights"},
     {"out_channels", "the vector v as one number for each output channel of the affine operation y, shaped to multiply its weights"},
+    {"per_channel", "is v a number for each output channel of the affine operation y beside which it stands, and not the same for all?"},
+    {"channel_vector", "such a v as a vector of one number a channel"},
     {"pads_space_only", "does the padding y leave batch and channels alone?"},
     {"merge_padding", "the convolution y with the padding p as its own"},
     {"channels", "the axis of channels, 1, as a set of axes"},
@@ -40,7 +43,8 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 49> docs{{
     {"depends", "does v change when an explained input changes?"},
     {"ancestor", "is a below b in the network?"},
     {"skip", "is a the short branch of the sum a + b: the identity, or a projection of what the other branch starts from?"},
-    {"producer", "the operation that makes v, movements of numbers looked through"},
+    {"producer", "the operation that makes v, movements of numbers and arithmetic with constants looked through"},
+    {"statistic", "is c, through a reduction, made of a or of what a is made of, by elementwise operations, reductions and movements alone, as a standard deviation is?"},
     {"only_use", "is this the only place that uses v?"},
     {"name", "does a name of the node (or of that node) fit the glob, in which * and ? stand for others?"},
     {"is", "written `v is node`: is v of that operator or class, or that very node?"},

@@ -97,6 +97,7 @@ Value dtype(const ValueCall&);
 Value dim(const ValueCall&);
 Value axes_but(const ValueCall&);
 Value axes_from(const ValueCall&);
+Value count(const ValueCall&);
 Value inverse(const ValueCall&);
 Value offset(const ValueCall&);
 Value along(const ValueCall&);
@@ -104,6 +105,8 @@ Value out_channels(const ValueCall&);
 Value pads_space_only(const ValueCall&);
 Value merge_padding(const ValueCall&);
 Value in_channels(const ValueCall&);
+Value per_channel(const ValueCall&);
+Value channel_vector(const ValueCall&);
 Value range(const ValueCall&);
 Value channels(const ValueCall&);
 Value per_sample(const ValueCall&);
@@ -119,6 +122,7 @@ Value depth(const FactCall&);
 Value skip(const FactCall&);
 Value ancestor(const FactCall&);
 Value producer(const FactCall&);
+Value statistic(const FactCall&);
 }  // namespace answers
 
 /// Does any of the node's names match?

@@ -19,8 +19,10 @@ TEST_CASE("the methods that users come for are there, and each says what it is")
       "deep_taylor", "deep_taylor.bounded", "pattern.net", "pattern.attribution"};
   for (const char* name : {"z", "epsilon", "gamma", "generalized_gamma", "alpha_beta", "alpha_1_beta_0", "alpha_2_beta_1", "z_plus", "w_square", "flat", "z_box", "pass", "norm", "epsilon_plus",
                            "epsilon_plus_flat", "epsilon_alpha2_beta1", "epsilon_alpha2_beta1_flat", "epsilon_gamma_box", "sequential_preset_a", "sequential_preset_b", "sequential_preset_a_flat",
-                           "sequential_preset_b_flat", "sequential_preset_b_flat_until"})
+                           "sequential_preset_b_flat", "sequential_preset_b_flat_until", "attention", "attention_cp", "vit"})
     wanted.push_back(std::string("lrp.") + name);
+  for (const char* name : {"attn_lrp", "cp_lrp", "attn_lrp_llama", "cp_lrp_llama", "attn_lrp_efficient", "cp_lrp_efficient"}) wanted.push_back(std::string("lxt.") + name);
+  for (const char* name : {"deeplift.reveal_cancel", "relp", "gim", "ali", "libragrad"}) wanted.emplace_back(name);
   for (const char* name : {"epsilon", "gamma", "z_plus", "alpha_beta", "z_box", "w_square", "flat", "pass", "norm", "epsilon_gamma_box", "epsilon_plus", "epsilon_alpha2_beta1", "epsilon_plus_flat",
                            "epsilon_alpha2_beta1_flat", "deconvnet", "guided_backprop", "beta_smooth", "excitation_backprop", "gradient", "smooth_grad", "integrated_gradients", "occlusion"})
     wanted.push_back(std::string("zennit.") + name);

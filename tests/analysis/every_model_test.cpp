@@ -18,12 +18,6 @@ using namespace rulegrad::testing;
 
 namespace {
 
-/// Layer-wise relevance propagation has no rules for attention here: the refusal must name what is left open.
-const std::set<std::string> attention_models{"stories260k.onnx", "stories260k_t16.onnx"};
-
-/// Products of gates are for lrp.lstm; other sets name them.
-const std::set<std::string> recurrent_models{"mnist_lstm.onnx", "silero_vad_sequence.onnx"};
-
 const std::vector<std::string> gradient_methods{"gradient", "input_times_gradient", "deconvnet",
                                                 "guided_backprop"};
 const std::vector<std::string> lrp_methods{"lrp.z", "lrp.epsilon", "lrp.gamma", "lrp.epsilon_plus_flat"};
@@ -56,18 +50,8 @@ TEST_CASE("every shared model is explained by every method with finite numbers, 
     const Expr explained = explained_of(model, output);
     const Question question{.output = output, .explained = {explained}, .target = {}, .seed_tensor = {}};
     std::vector<std::string> methods = gradient_methods;
-    if (attention_models.contains(name)) {
-      for (const std::string& method : lrp_methods)
-        CHECK_THROWS_WITH_AS((void)analyze(RuleLibrary::builtin(), AnalyzerCall::parse(method), question),
-                             doctest::Contains("softmax"), Error);
-    } else if (recurrent_models.contains(name)) {
-      for (const std::string& method : lrp_methods)
-        CHECK_THROWS_WITH_AS((void)analyze(RuleLibrary::builtin(), AnalyzerCall::parse(method), question),
-                             doctest::Contains("mul"), Error);
-      if (name == "mnist_lstm.onnx") methods.push_back("lrp.lstm");
-    } else {
-      methods.insert(methods.end(), lrp_methods.begin(), lrp_methods.end());
-    }
+    methods.insert(methods.end(), lrp_methods.begin(), lrp_methods.end());
+    if (name == "mnist_lstm.onnx") methods.push_back("lrp.lstm");
     std::vector<Expr> outputs;
     for (const std::string& method : methods)
       outputs.push_back(

@@ -11,6 +11,7 @@
 
 #include "io/onnx/importer.hpp"
 #include "io/onnx/node_context.hpp"
+#include "io/raise.hpp"
 #include "support/text.hpp"
 
 namespace rulegrad {
@@ -65,6 +66,10 @@ Model::Parts build(const ModelFile& file, const LoadOptions& options, TensorRead
     if (promoted && batch)
       parts.notes.push_back("exported for batch size 1; the first axis of its inputs is read as the batch");
     if (!options.allow_non_finite) importer.require_finite(parts);
+    std::vector<Expr> outputs;
+    for (const ModelOutput& output : parts.outputs) outputs.push_back(output.expr);
+    outputs = raise(outputs).outputs;
+    for (std::size_t i = 0; i < outputs.size(); ++i) parts.outputs[i].expr = outputs[i];
     return parts;
   };
   if (options.batch != BatchPolicy::automatic) return attempt(options.batch == BatchPolicy::symbolic);

@@ -1,0 +1,239 @@
+#include "rewrite/value_functions.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <optional>
+#include <set>
+#include <unordered_map>
+
+#include "rulegrad/op_attributes.hpp"
+
+namespace rulegrad {
+namespace {
+
+bool is_any(Expr node, std::initializer_list<std::string_view> names) {
+  return std::any_of(names.begin(), names.end(), [&](std::string_view name) { return node.is(name); });
+}
+
+class Finder {
+ public:
+  Finder(const ForwardFacts& facts, std::span<const Expr> kept)
+      : facts_(facts), kept_(kept.begin(), kept.end()), sources_(facts.order().size()) {
+    const std::vector<Expr>& order = facts_.order();
+    for (std::size_t i = 0; i < order.size(); ++i) sources_[i] = source_of(order[i]);
+    // The end of a chain is used by something that computes no function of the same value, or by nothing.
+    std::vector<std::size_t> within(order.size(), 0);
+    for (const Expr user : order)
+      for (const Expr operand : user.operands())
+        if (const std::size_t at = facts_.rank(operand); sources_[at] && sources_[at] == sources_[facts_.rank(user)]) ++within[at];
+    for (std::size_t i = 0; i < order.size(); ++i)
+      if (sources_[i] && is_floating(order[i].dtype()) && within[i] < facts_.uses(order[i])) add_chains(order[i], sources_[i]);
+  }
+
+  std::vector<ValueChain> take() { return std::move(chains_); }
+
+ private:
+  [[nodiscard]] bool inside(Expr node) const {
+    return facts_.depends(node) && !node.operands().empty() && node.op().is(OpClass::elementwise) &&
+           std::find(kept_.begin(), kept_.end(), node) == kept_.end();
+  }
+
+  /// The one value from which everything inside leads to the node; nothing if there are several, or none.
+  [[nodiscard]] Expr source_of(Expr node) const {
+    if (!inside(node)) return {};
+    Expr source;
+    for (const Expr operand : node.operands()) {
+      if (!facts_.depends(operand)) continue;
+      const Expr below = sources_[facts_.rank(operand)];
+      const Expr from = below ? below : operand;
+      if (source && source != from) return {};
+      source = from;
+    }
+    return source && source.shape() == node.shape() && is_floating(source.dtype()) ? source : Expr();
+  }
+
+  /// Cuts what lies between the root and the source where every way leads through one value, and at the layers.
+  void add_chains(Expr root, Expr source) {
+    const auto later = [&](Expr a, Expr b) { return facts_.rank(a) > facts_.rank(b); };
+    std::set<Expr, decltype(later)> open(later);
+    open.insert(root);
+    ValueChain chain;
+    std::vector<ValueChain::Step> steps;
+    while (*open.begin() != source) {
+      const Expr node = *open.begin();
+      open.erase(open.begin());
+      if (open.empty()) steps.emplace_back();
+      steps.back().nodes.push_back(node);
+      for (const Expr operand : node.operands())
+        if (facts_.depends(operand)) open.insert(operand);
+    }
+    for (ValueChain::Step& step : steps) {
+      step.kind = kind_of(step.nodes);
+      if (step.kind != StepKind::layer) {
+        chain.steps.push_back(std::move(step));
+        continue;
+      }
+      finish(chain, step.nodes.front());
+    }
+    finish(chain, source);
+  }
+
+  void finish(ValueChain& chain, Expr source) {
+    chain.source = source;
+    if (!chain.steps.empty()) chains_.push_back(std::move(chain));
+    chain = {};
+  }
+
+  [[nodiscard]] static bool is_one_number(Expr expr) {
+    return expr.is("fill") || expr.shape().rank() == 0 || constant_value(expr).has_value();
+  }
+
+  [[nodiscard]] StepKind kind_of(const std::vector<Expr>& nodes) const {
+    const Expr node = nodes.front();
+    // Sums of multiples of the value are no function of its own: each part goes back as it came.
+    if (nodes.size() > 1) return std::all_of(nodes.begin(), nodes.end(), [&](Expr part) { return is_linear(part); }) ? StepKind::layer : StepKind::nonlinear;
+    std::size_t dependent = 0;
+    bool one_number = true;
+    for (const Expr operand : node.operands()) {
+      if (facts_.depends(operand)) ++dependent;
+      else one_number = one_number && is_one_number(operand);
+    }
+    if (dependent > 1) return is_linear(node) ? StepKind::layer : StepKind::nonlinear;
+    if (node.op().is(OpClass::activation)) return StepKind::activation;
+    if (!one_number) return StepKind::layer;
+    if (is_any(node, {"neg", "cast", "identity", "mul"}) || (node.is("div") && facts_.depends(node.operand(0)))) return StepKind::scale;
+    if (is_any(node, {"add", "sub"})) return StepKind::shift;
+    return node.is("exp") ? StepKind::exponential : StepKind::nonlinear;
+  }
+
+  [[nodiscard]] bool is_linear(Expr node) const {
+    if (is_any(node, {"add", "sub", "neg", "identity", "accum"})) return true;
+    if (node.is("mul")) return !facts_.depends(node.operand(0)) || !facts_.depends(node.operand(1));
+    return node.is("div") && !facts_.depends(node.operand(1));
+  }
+
+  const ForwardFacts& facts_;
+  std::vector<Expr> kept_;
+  std::vector<Expr> sources_;  ///< by rank
+  std::vector<ValueChain> chains_;
+};
+
+/// The part of a chain that is one function; nothing where operators of class `activation` say all there is.
+std::optional<ValueFunction> function_of(const ValueChain& chain) {
+  std::size_t begin = 0, end = chain.steps.size();
+  while (begin < end && chain.steps[begin].kind == StepKind::scale) ++begin;
+  while (begin < end && chain.steps[end - 1].kind == StepKind::scale) --end;
+  const auto has = [&](StepKind kind) {
+    return std::any_of(chain.steps.begin() + static_cast<std::ptrdiff_t>(begin), chain.steps.begin() + static_cast<std::ptrdiff_t>(end), [&](const auto& step) { return step.kind == kind; });
+  };
+  const bool bends = has(StepKind::nonlinear) || has(StepKind::activation) || (has(StepKind::exponential) && end - begin > 1);
+  const bool spelt = has(StepKind::nonlinear) || has(StepKind::shift) || has(StepKind::exponential);
+  if (!bends || !spelt) return std::nullopt;
+  return chain.part(begin, end);
+}
+
+/// The function as an operator: its operands are the source and the constants that it takes.
+struct Joined {
+  std::shared_ptr<const OpSchema> op;
+  std::vector<Expr> operands;
+};
+
+Joined joined(const ValueFunction& function) {
+  Joined result;
+  result.operands.push_back(function.source);
+  NodeMap<std::size_t> place;
+  place.emplace(function.source, 0);
+  // Each node as its operands' places: those of the operands first, then those of the nodes before it.
+  struct Made {
+    const OpSchema* op;
+    Attributes attributes;
+    std::vector<std::pair<bool, std::size_t>> operands;  ///< whether made inside, and where
+  };
+  std::vector<Made> steps;
+  NodeMap<std::size_t> made;
+  for (const Expr node : function.inside) {
+    Made step{&node.op(), node.attributes(), {}};
+    for (const Expr operand : node.operands()) {
+      if (made.contains(operand)) {
+        step.operands.emplace_back(true, made.at(operand));
+        continue;
+      }
+      if (!place.contains(operand)) {
+        place.emplace(operand, result.operands.size());
+        result.operands.push_back(operand);
+      }
+      step.operands.emplace_back(false, place.at(operand));
+    }
+    made.emplace(node, steps.size());
+    steps.push_back(std::move(step));
+  }
+  auto schema = std::make_shared<OpSchema>();
+  schema->name = "value_function";
+  schema->doc = "A function of one value, element by element, as the model writes it out.";
+  schema->classes = {OpClass::activation};
+  for (std::size_t i = 0; i < result.operands.size(); ++i)
+    schema->operands.push_back({i == 0 ? std::string("x") : fmt::format("p{}", i), i == 0 ? Role::data : Role::parameter});
+  schema->infer = [](std::span<const Type> operands, const Attributes&) { return operands[0]; };
+  schema->expansion = [steps = std::move(steps)](std::span<const Expr> operands) {
+    std::vector<Expr> values;
+    for (const Made& step : steps) {
+      std::vector<Expr> taken;
+      for (const auto& [own, at] : step.operands) taken.push_back(own ? values[at] : operands[at]);
+      values.push_back(operands[0].graph().apply(*step.op, std::move(taken), step.attributes));
+    }
+    return values.back();
+  };
+  result.op = std::move(schema);
+  return result;
+}
+
+}  // namespace
+
+ValueFunction ValueChain::part(std::size_t begin, std::size_t end) const {
+  ValueFunction result{steps[begin].nodes.front(), end < steps.size() ? steps[end].nodes.front() : source, {}};
+  for (std::size_t i = end; i-- > begin;) result.inside.insert(result.inside.end(), steps[i].nodes.rbegin(), steps[i].nodes.rend());
+  return result;
+}
+
+std::vector<ValueChain> value_chains(const ForwardFacts& facts, std::span<const Expr> kept) { return Finder(facts, kept).take(); }
+
+void join_value_functions(Graph& graph, Canonized& canonized, std::span<const Expr> explained, std::span<const Expr> kept) {
+  const ForwardFacts facts(canonized.outputs, explained);
+  std::vector<Expr> stay(kept.begin(), kept.end());
+  stay.insert(stay.end(), explained.begin(), explained.end());
+  NodeMap<ValueFunction> by_root;
+  for (const ValueChain& chain : value_chains(facts, stay))
+    if (auto function = function_of(chain)) by_root.emplace(function->root, std::move(*function));
+  if (by_root.size() == 0) return;
+  NodeMap<Expr> image;
+  for (const Expr node : facts.order()) {
+    std::vector<Expr> operands;
+    bool changed = false;
+    for (const Expr operand : node.operands()) {
+      operands.push_back(image.at(operand));
+      changed = changed || operands.back() != operand;
+    }
+    Expr renewed = changed ? graph.apply(node.op(), std::move(operands), node.attributes()) : node;
+    if (const auto found = by_root.find(node); found != by_root.end()) {
+      Joined join = joined(found->second);
+      for (Expr& operand : join.operands) operand = image.at(operand);
+      graph.keep_alive(join.op);
+      const Expr before = renewed;
+      renewed = graph.make(*join.op, std::move(join.operands));
+      canonized.rewrites.push_back({before, renewed, "functions of one value", {}});
+    }
+    if (renewed != node)
+      for (const std::string& name : graph.names(node)) graph.add_name(renewed, name);
+    image.emplace(node, renewed);
+  }
+  NodeMap<Expr> images;
+  for (const auto& [before, after] : canonized.image) {
+    const auto found = image.find(after);
+    images.emplace(before, found != image.end() ? found->second : after);
+  }
+  canonized.image = std::move(images);
+  for (Expr& output : canonized.outputs) output = image.at(output);
+}
+
+}  // namespace rulegrad

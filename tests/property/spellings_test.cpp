@@ -1,0 +1,119 @@
+// The same function, spelt otherwise, gives the same attribution or an error, never a third thing: random spellings of networks with every
+// activation that exporters take apart, normalisations, a gate and attention, as loaded and as built.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <map>
+
+#include "analysis/recipe_helpers.hpp"
+#include "io/raise.hpp"
+#include "property/spellings.hpp"
+#include "rulegrad/error.hpp"
+
+using namespace rulegrad;
+using namespace rulegrad::testing;
+
+namespace {
+
+/// Weights by the order in which they are asked for, the same for every spelling.
+struct Weights {
+  std::mt19937_64 random{7};
+  Expr operator()(Graph& graph, Dims dims, double scale = 1) {
+    Tensor value(DType::float64, dims);
+    std::normal_distribution<double> normal;
+    for (double& element : value.mutable_values<double>()) element = scale * normal(random) / std::sqrt(static_cast<double>(dims.back()));
+    return graph.constant(value);
+  }
+};
+
+struct Spelt {
+  Graph graph{DType::float64};
+  Expr x, y;
+};
+
+/// Tokens of 6 features through an activation, a norm, attention, a gate of squeeze-and-excitation's kind and a gated layer.
+void build(Spelt& net, std::uint64_t seed, std::size_t function) {
+  Speller spell(seed);
+  Weights weight;
+  Graph& graph = net.graph;
+  net.x = graph.input("x", {DType::float64, Shape{B, 4, 6}});
+  Expr h = spell.function(function, dense(net.x, weight(graph, {6, 6}), weight(graph, {6}, 0.3)));
+  const Expr n = spell.layer_norm(h, weight(graph, {6}), weight(graph, {6}), 1e-5);
+  const Expr q = dense(n, weight(graph, {6, 6})), k = dense(n, weight(graph, {6, 6})), v = dense(n, weight(graph, {6, 6}));
+  const Expr scores = spell.scaled(matmul(q, k, {.transpose_a = false, .transpose_b = true}), 1 / std::sqrt(6.0));
+  h = spell.add(h, dense(matmul(spell.softmax(scores), v), weight(graph, {6, 6})));
+  const Expr r = spell.rms_norm(h, weight(graph, {6}), 1e-6);
+  h = spell.add(h, dense(spell.mul(spell.function(0, dense(r, weight(graph, {6, 6}))), dense(r, weight(graph, {6, 6}))), weight(graph, {6, 6})));
+  const Expr squeezed = mean(h, {1}, true);
+  h = spell.mul(h, spell.sigmoid(dense(spell.relu(dense(squeezed, weight(graph, {4, 6}), weight(graph, {4}))), weight(graph, {6, 4}))));
+  net.y = dense(mean(h, {1}), weight(graph, {3, 6}), weight(graph, {3}));
+}
+
+/// The map, or nothing where the method refuses the network.
+std::optional<Tensor> map_of(const Spelt& net, Expr output, const std::string& method, const Tensor& input) {
+  try {
+    return explain(method, question_for(output, {net.x}, fixed_target(output.graph(), 1)), {{"x", input}});
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::unclaimed) throw;
+    if (std::getenv("RULEGRAD_SPELLINGS_TALK") != nullptr) MESSAGE(std::string(error.what()));
+    return std::nullopt;
+  }
+}
+
+const std::vector<std::string> methods{"lrp.z", "lrp.epsilon:epsilon=1e-9", "lrp.gamma:epsilon=1e-9", "lrp.alpha_beta:epsilon=1e-9", "lrp.epsilon_plus:epsilon=1e-9", "lrp.attention", "lrp.attention_cp", "lxt.attn_lrp", "lxt.cp_lrp_efficient", "deeplift.rescale:baseline=0.3", "gradient"};
+
+/// RULEGRAD_SPELLINGS sets how many are tried.
+std::uint64_t spellings() {
+  const char* wanted = std::getenv("RULEGRAD_SPELLINGS");
+  return wanted != nullptr ? static_cast<std::uint64_t>(std::atoi(wanted)) : 60;
+}
+
+}  // namespace
+
+TEST_CASE("random spellings of a network get the same attribution or an error") {
+  Tensor input(DType::float64, {2, 4, 6});
+  std::mt19937_64 random(3);
+  for (double& element : input.mutable_values<double>()) element = std::normal_distribution<double>()(random);
+  std::vector<std::map<std::string, Tensor>> expected(Speller::functions);
+  std::vector<Tensor> values;
+  for (std::size_t function = 0; function < Speller::functions; ++function) {
+    Spelt plain;
+    build(plain, 0, function);
+    const std::vector<Expr> raised = io::raise(std::span(&plain.y, 1)).outputs;
+    values.push_back(evaluate(raised, {{"x", input}}).at(0));
+    for (const std::string& method : methods) {
+      const auto map = map_of(plain, raised[0], method, input);
+      CAPTURE(method);
+      REQUIRE(map);
+      expected[function].emplace(method, *map);
+    }
+  }
+  std::size_t different = 0, refused = 0, compared = 0;
+  for (std::uint64_t seed = 1; seed <= spellings(); ++seed) {
+    const std::size_t function = seed % Speller::functions;
+    Spelt net;
+    build(net, seed, function);
+    const Expr loaded = io::raise(std::span(&net.y, 1)).outputs[0];
+    const std::vector<Tensor> now = evaluate(std::vector<Expr>{net.y, loaded}, {{"x", input}});
+    CHECK(distance(now[0], values[function]) < 1e-5);
+    CHECK(distance(now[1], values[function]) < 1e-5);
+    for (const Expr output : {loaded, net.y})
+      for (const std::string& method : methods) {
+        const auto map = map_of(net, output, method, input);
+        if (!map) {
+          // What was loaded is put together; a softmax that a person wrote out is refused by name.
+          CHECK(output == net.y);
+          ++refused;
+          continue;
+        }
+        ++compared;
+        const double away = distance(*map, expected[function].at(method));
+        if (away < 1e-4) continue;
+        ++different;
+        MESSAGE("spelling ", seed, " of function ", function, std::string(output == loaded ? ", loaded" : ", built"), ": ", method, " is ", away, " away");
+      }
+  }
+  CHECK(different == 0);
+  CHECK(compared > 2 * refused);
+}
