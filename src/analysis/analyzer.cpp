@@ -24,11 +24,11 @@ std::vector<Expr> sources_of(std::span<const Expr> nodes) {
 }
 
 /// Which explained values are explained together.
-std::vector<std::vector<std::size_t>> groups_of(std::span<const Expr> explained, bool moves_input, bool slides) {
+std::vector<std::vector<std::size_t>> groups_of(std::span<const Expr> explained, bool moves_input, bool each) {
   std::vector<std::vector<std::size_t>> groups;
   std::vector<std::size_t> together;
   for (std::size_t i = 0; i < explained.size(); ++i) {
-    if (slides || (moves_input && !explained[i].is("input"))) groups.push_back({i});
+    if (each || (moves_input && !explained[i].is("input"))) groups.push_back({i});
     else together.push_back(i);
   }
   if (!together.empty()) groups.insert(groups.begin(), together);
@@ -64,7 +64,7 @@ Analysis analyze(const RuleLibrary& library, const AnalyzerCall& call, const Que
   std::vector<std::size_t> all(question.explained.size());
   for (std::size_t i = 0; i < all.size(); ++i) all[i] = i;
   auto run = run_of(all);
-  const auto groups = groups_of(question.explained, run->moves_input(), run->slides_over_input());
+  const auto groups = groups_of(question.explained, run->moves_input(), run->slides_over_input() || run->chooses_feature_map());
   if (groups.size() == 1) return std::move(run->run());
 
   Analysis whole;

@@ -247,7 +247,7 @@ std::vector<PropertyTrial> try_properties(const RuleLibrary& library, std::strin
       for (const std::uint64_t seed : {1, 2, 3, 4, 5}) {
         std::optional<Trial> trial;
         try {
-          trial.emplace(library, AnalyzerCall{definition.name, {}}, net, seed, biases, operators, samplers);
+          trial.emplace(library, AnalyzerCall{definition.name, {{"allow_unmatched", 1.0}}}, net, seed, biases, operators, samplers);
           for (PropertyTrial& told : result) {
             if (!told.holds) continue;
             ++told.networks;

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <set>
 
+#include "analysis/feature_map.hpp"
 #include "analysis/nodes.hpp"
 #include "analysis/recipe_run.hpp"
 #include "analysis/rule_gathering.hpp"
@@ -59,6 +60,16 @@ LazyArguments lazy_arguments(Graph& graph, const AnalyzerCall& call) {
 
 void RecipeRun::build_chain(const std::string& method, LazyArguments given) {
   std::string name = method;
+  // Every method takes this beside its own.
+  std::erase_if(given, [&](const auto& argument) {
+    if (argument.first != "allow_unmatched") return false;
+    const Value value = argument.second();
+    const double* flag = std::get_if<double>(&value);
+    if (flag == nullptr || (*flag != 0 && *flag != 1))
+      throw Error(ErrorCode::invalid_argument, fmt::format("{}: allow_unmatched takes 0 or 1, not {}", method, describe(value)));
+    task_.allow_unmatched = *flag == 1;
+    return true;
+  });
   for (;;) {
     const AnalyzerDefinition& definition = engine_.library.analyzer(name);
     if (levels_.size() == most_levels) throw Error(ErrorCode::rule, at_place(definition.where) + "analyzers extend each other in a circle");
@@ -246,6 +257,21 @@ Value RecipeRun::read_array(const std::string& named, const SourceRange* named_a
   return graph_.constant(is_floating(values.dtype()) ? values.cast(graph_.real()) : values);
 }
 
+/// `last(conv)`, unless a node is given.
+bool RecipeRun::means_feature_map(const Level& level, const Parameter& parameter) {
+  if (parameter.type != "node" || parameter.fallback == no_term) return false;
+  if (std::any_of(level.given.begin(), level.given.end(), [&](const auto& given) { return given.first == parameter.name; })) return false;
+  const Terms& terms = level.definition->terms;
+  const Term& fallback = terms[static_cast<std::size_t>(parameter.fallback)];
+  return fallback.kind == TermKind::call && fallback.name == "last" && fallback.args.size() == 1 && terms[static_cast<std::size_t>(fallback.args[0])].name == "conv";
+}
+
+bool RecipeRun::chooses_feature_map() const {
+  return std::any_of(levels_.begin(), levels_.end(), [](const Level& level) {
+    return std::any_of(level.definition->parameters.begin(), level.definition->parameters.end(), [&](const Parameter& parameter) { return means_feature_map(level, parameter); });
+  });
+}
+
 Expr RecipeRun::node_parameter(std::size_t k, const Parameter& parameter) {
   const Level& level = levels_[k];
   const std::string what = fmt::format("node for '{}' of {}", parameter.name, level.definition->name);
@@ -262,8 +288,11 @@ Expr RecipeRun::node_parameter(std::size_t k, const Parameter& parameter) {
   }
   if (parameter.fallback == no_term) fail_missing(level.definition->name, parameter);
   const Term& fallback = term(k, parameter.fallback);
-  if (fallback.kind == TermKind::call && fallback.name == "last" && fallback.args.size() == 1)
-    return end_of_last(*user_facts_, term(k, fallback.args[0]).name, fmt::format("'{}' of {}", parameter.name, level.definition->name));
+  if (fallback.kind == TermKind::call && fallback.name == "last" && fallback.args.size() == 1) {
+    const std::string default_of = fmt::format("'{}' of {}", parameter.name, level.definition->name);
+    if (means_feature_map(level, parameter)) return last_feature_map(*user_facts_, output_, explained_[0], default_of);
+    return end_of_last(*user_facts_, term(k, fallback.args[0]).name, default_of);
+  }
   if (fallback.kind == TermKind::variable && fallback.name == "input") return explained_[0];
   return node_named(*user_facts_, fallback.name, what);
 }

@@ -27,6 +27,8 @@
 /// loop must reduce over it.
 namespace rulegrad {
 
+class Unclaimed;
+
 struct Engine {
   const RuleLibrary& library;
   const Operators& operators;
@@ -48,6 +50,7 @@ struct Task {
   Expr seed_tensor;
   std::function<Tensor(const std::string&)> read_array;
   std::shared_ptr<const AuxiliaryArrays> aux;
+  bool allow_unmatched = false;
   std::int64_t depth = 0;   ///< of the first loop
   std::int64_t stream = 0;  ///< of the random numbers of the first explained value
   std::int64_t samples = 1;  ///< of the loops around
@@ -61,6 +64,8 @@ class RecipeRun {
   /// Does a level move the input, so that inputs and inner nodes need runs of their own? And inputs each?
   [[nodiscard]] bool moves_input() const;
   [[nodiscard]] bool slides_over_input() const;
+  /// Does a parameter stand for the last feature map, which each explained value has its own of?
+  [[nodiscard]] bool chooses_feature_map() const;
 
   /// What `run` found stays here; a caller that needs nothing more moves it away.
   [[nodiscard]] Analysis& run();
@@ -100,6 +105,7 @@ class RecipeRun {
   Expr node_parameter(std::size_t level, const Parameter& parameter);
   /// Of a file that the caller named, or, with the place in a rule file that names it, of one in that file's folder.
   Value read_array(const std::string& path, const SourceRange* named_at = nullptr);
+  static bool means_feature_map(const Level& level, const Parameter& parameter);
 
   // recipe_worlds.cpp: loops and placements
   void open_loops(std::size_t level);
@@ -133,6 +139,10 @@ class RecipeRun {
   Expr total(Expr focus);
   Value in_world_of_rules(const Term& term, const Value& value);
 
+  // recipe_report.cpp: nodes without rules, rules without nodes
+  [[noreturn]] void refuse_unclaimed(const Unclaimed& unclaimed, const EvaluationHooks& hooks);
+  void refuse_unmatched() const;
+
   [[nodiscard]] Expr image(Expr node) const;
   [[nodiscard]] Expr flattened(Expr output) const;
   [[nodiscard]] Expr zeros(const Type& type) const;
@@ -146,6 +156,7 @@ class RecipeRun {
   Vocabulary vocabulary_;
   std::deque<Level> levels_;
   RuleList rules_, canonizers_;
+  bool rule_applied_ = false;
   Fallback fallback_ = Fallback::error;
   Canonized canonized_;
   std::vector<Expr> explained_;  ///< canonised, in the user's own world

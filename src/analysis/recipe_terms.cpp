@@ -205,6 +205,9 @@ Value RecipeRun::relevance_word(const Context& context, const Term& call, std::s
     if (const auto found = level.nodes.find(node.name); node.kind == TermKind::variable && found != level.nodes.end()) original = found->second;
     if (!original)
       throw Error(ErrorCode::rule, fmt::format("{}relevance(...) takes a parameter that is a node, as in `layer: node = last(conv)`", at_place(call.where)));
+    if (const Expr of = context.original; of && of != original && !ForwardFacts(std::span(&original, 1), std::span(&of, 1)).depends(original))
+      throw Error(ErrorCode::invalid_argument, fmt::format("{}: {} = {} does not depend on {}, so that it says nothing of it; explain what it depends on, or name a node that does",
+                                                           level.definition->name, node.name, describe(original), describe(of)));
     value = relevance(context.level, final_->image(original), original);
   }
   return context.world == nullptr || context.world == &levels_[context.level].moved ? value : translation(*final_, *context.world)(value);

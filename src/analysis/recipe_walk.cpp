@@ -116,9 +116,9 @@ void RecipeRun::walk() {
   if (task_.aux)
     hooks.aux = [&](Expr node, const std::string& key, Expr like) { return graph_.constant(task_.aux->find(node, key, like)); };
   derivatives_.leave_alone(*facts_);
+  derivatives_.guard(on_the_way);
   hooks.world = [&](const Term& at, const std::function<Value()>& value) { return in_world_of_rules(at, value()); };
   const GradientRules rules(context, rules_, hooks);
-  const std::string& name = levels_[0].definition->name;
   Unclaimed unclaimed;
   const CloseGradient close = [&](Expr node, std::size_t slot, Expr cotangent) -> std::optional<Expr> {
     if (is_zero(cotangent)) return std::nullopt;
@@ -132,6 +132,7 @@ void RecipeRun::walk() {
     if (auto applied = rules.apply(node, slot, cotangent)) {
       const ActiveRule& active = rules_[applied->index];
       step.by = active.origin;
+      rule_applied_ = true;
       const Value value = std::move(applied->value);
       step.match = kept_match(std::move(*applied));
       rewritten = conform(context, value, type, [&] { return fmt::format("{}this rule for {}", at_place(step.by->where), describe(node)); }, node);
@@ -154,7 +155,8 @@ void RecipeRun::walk() {
   analysis_.steps.reserve(analysis_.steps.size() + on_the_way.order().size() + on_the_way.order().size() / 4);
   const std::pair<Expr, Expr> start{final_output_, analysis_.seed};
   totals_ = reverse_walk(on_the_way, engine_.operators, std::span(&start, 1), close);
-  if (!unclaimed.empty()) throw Error(ErrorCode::unclaimed, unclaimed.message(name, rules_));
+  if (!unclaimed.empty()) refuse_unclaimed(unclaimed, hooks);
+  refuse_unmatched();
   walked_ = true;
 }
 

@@ -13,6 +13,7 @@
 #include "rulegrad/sampler.hpp"
 #include "support/read_file.hpp"
 #include "support/text.hpp"
+#include "support/usual_names.hpp"
 
 namespace rulegrad {
 namespace {
@@ -208,7 +209,22 @@ void RuleLibrary::add(AnalyzerDefinition analyzer) {
 }
 
 const RuleSet& RuleLibrary::rule_set(std::string_view name) const { return find_named(rule_sets_, name, "rule set"); }
-const AnalyzerDefinition& RuleLibrary::analyzer(std::string_view name) const { return find_named(analyzers_, name, "method"); }
+
+const AnalyzerDefinition& RuleLibrary::analyzer(std::string_view name) const {
+  if (const auto found = analyzers_.find(name); found != analyzers_.end()) return *found->second;
+  // As people write it elsewhere: `SmoothGrad`, `saliency`.
+  const std::string plain = folded(name);
+  const AnalyzerDefinition* same = nullptr;
+  int spellings = 0;
+  for (const auto& [known, definition] : analyzers_)
+    if (folded(known) == plain) {
+      same = definition.get();
+      ++spellings;
+    }
+  if (spellings == 1) return *same;
+  if (const auto usual = analyzers_.find(usual_name(name)); spellings == 0 && usual != analyzers_.end()) return *usual->second;
+  return find_named(analyzers_, name, "method");
+}
 
 std::string RuleLibrary::rule_set_near(const std::string& name, std::string_view owner) const {
   // `lrp.lstm.all` within lrp.lstm, then `lrp.all` beside it.

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -12,18 +13,31 @@ class Unclaimed {
  public:
   void add(Expr node, std::size_t slot, NearMiss nearest);
   [[nodiscard]] bool empty() const { return groups_.empty(); }
-  /// Operator, names and shapes of every node, the nearest rule and why it failed, and text that would close them.
-  [[nodiscard]] std::string message(const std::string& analyzer, const RuleList& rules) const;
+
+  /// What the advice is made from.
+  struct Setting {
+    std::string analyzer;
+    std::string name;  ///< of the proposed rule set and analyzer: one that is not taken
+    std::string base;  ///< what an analyzer of the person's own can extend: the analyzer, or one below it that needs no arguments
+    const RuleList& rules;
+    const ForwardFacts& facts;
+    std::vector<std::string> sets;  ///< rule sets that may claim such nodes, those that fit best first
+    std::function<bool(const std::string& set, Expr node, std::size_t slot)> claims;
+  };
+  /// Operator, names and shapes of every node, the nearest rule and why it failed; the rule sets that would claim them, and a file that does.
+  [[nodiscard]] std::string message(const Setting& setting) const;
 
  private:
   struct Group {
     std::string op;
     std::string operand;
+    std::size_t slot = 0;
     std::vector<Expr> nodes;
     NearMiss nearest;
-    bool routing = false;
-    bool single = false;
   };
+  [[nodiscard]] std::string found(const Setting& setting) const;
+  [[nodiscard]] std::string advice(const Setting& setting) const;
+
   std::vector<Group> groups_;
 };
 

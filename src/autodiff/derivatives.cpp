@@ -57,6 +57,31 @@ std::optional<Expr> Derivatives::close_composite(Expr operation, std::size_t slo
 }
 
 std::optional<Expr> Derivatives::close(Expr operation, std::size_t slot, Expr cotangent) const {
+  if (guarded_.size() != 0 && guarded_.contains(operation))
+    if (const auto coupled = coupled_axes(operation)) return close_guarded(operation, slot, cotangent, *coupled);
+  return close_plain(operation, slot, cotangent);
+}
+
+/// The derivative, and 0 wherever no cotangent arrives at what an element of the operand takes part in.
+std::optional<Expr> Derivatives::close_guarded(Expr operation, std::size_t slot, Expr cotangent, std::span<const std::int64_t> coupled) const {
+  const Type wanted = operation.operand(slot).type();
+  const bool spread = coupled.empty() && wanted.shape.dims() != operation.shape().dims();
+  std::vector<Expr> operands(operation.operands().begin(), operation.operands().end());
+  // Before anything is summed over what the operand was spread to.
+  if (spread) operands[slot] = graph_.apply(operators_.at("expand"), {operands[slot]}, ShapeAttributes{operation.shape().with_samples(false)});
+  const Expr at = spread ? graph_.make(operation.op(), operands, operation.attributes()) : operation;
+  const auto derivative = close_plain(at, slot, cotangent);
+  if (!derivative) return std::nullopt;
+  Expr arrived = cotangent;
+  if (!coupled.empty())
+    arrived = graph_.apply(operators_.at("sum"), {graph_.apply(operators_.at("abs"), {cotangent})},
+                           ReduceAttributes{{coupled.begin(), coupled.end()}, true});
+  const Expr zero = graph_.scalar(0, cotangent.dtype());
+  const Expr result = graph_.apply(operators_.at("where"), {graph_.apply(operators_.at("equal"), {arrived, zero}), graph_.scalar(0, derivative->dtype()), *derivative});
+  return spread ? graph_.apply(operators_.at("sum_to"), {result}, ShapeAttributes{wanted.shape.with_samples(false)}) : result;
+}
+
+std::optional<Expr> Derivatives::close_plain(Expr operation, std::size_t slot, Expr cotangent) const {
   if (operation.op().expansion) return close_composite(operation, slot, cotangent);
   const auto result = closing_.apply(operation, slot, cotangent);
   if (!result)

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "autodiff/guarded.hpp"
 #include "expr/node_map.hpp"
 #include "rewrite/composite.hpp"
 #include "rewrite/rule_list.hpp"
@@ -20,6 +21,8 @@ class Derivatives {
 
   /// The nodes of this forward graph, which must live on, hold no vjp nodes: lowering leaves them as they are.
   void leave_alone(const ForwardFacts& forward) { forward_ = &forward; }
+  /// What a choice of this graph does not take sends nothing back, whatever its value (guarded.hpp).
+  void guard(const ForwardFacts& forward) { guarded_ = guarded_nodes(forward); }
 
   /// The explicit node of that level, grad or vjp, of (operation, cotangent) for one operand.
   [[nodiscard]] Expr make(const OpSchema& level, Expr operation, std::size_t slot, Expr cotangent) const;
@@ -54,12 +57,15 @@ class Derivatives {
     std::optional<Expr> derivative;
   };
   std::optional<Expr> close_composite(Expr operation, std::size_t slot, Expr cotangent) const;
+  std::optional<Expr> close_guarded(Expr operation, std::size_t slot, Expr cotangent, std::span<const std::int64_t> coupled) const;
+  std::optional<Expr> close_plain(Expr operation, std::size_t slot, Expr cotangent) const;
   Expr lower_into(Lowered& lowered, Expr root, bool keep_const);
 
   Graph& graph_;
   const Operators& operators_;
   const OpSchema& const_;
   const ForwardFacts* forward_ = nullptr;
+  NodeMap<char> guarded_;
   mutable Attributes last_slot_ = SlotAttributes{};  ///< neighbours mostly share them
   Vocabulary vocabulary_;
   ForwardFacts no_facts_;

@@ -28,7 +28,8 @@ std::vector<Expr> walk(Expr y, std::span<const Expr> xs, Expr seed, const Operat
 }  // namespace
 
 std::vector<Expr> gradient(Expr y, std::span<const Expr> xs, Expr seed, const Operators& operators) {
-  const Derivatives derivatives(y.graph(), operators);
+  Derivatives derivatives(y.graph(), operators);
+  derivatives.guard(ForwardFacts(std::span(&y, 1), xs));
   return walk(y, xs, seed, operators,
               [&](Expr node, std::size_t slot, Expr cotangent) { return derivatives.close(node, slot, cotangent); });
 }

@@ -16,6 +16,7 @@
 #include "rulegrad/op_attributes.hpp"
 #include "rulegrad/separable.hpp"
 #include "rulegrad/text.hpp"
+#include "rulegrad/unapplied.hpp"
 
 namespace rulegrad::cli {
 namespace {
@@ -118,7 +119,7 @@ class Analyzing {
     for (const std::string& file : options_.question.rule_files) library_.add_file(file);
     std::vector<AnalyzerCall> calls;
     for (const std::string& method : options_.methods) {
-      calls.push_back(AnalyzerCall::parse(method));
+      calls.push_back(parse_method(method, options_.question));
       (void)library_.analyzer(calls.back().name);  // an unknown method is told before a model is loaded
     }
     return calls;
@@ -147,6 +148,7 @@ class Analyzing {
         output_labels_.push_back(options_.nodes.size() < 2 ? method_label(call) : fmt::format("{}@{}", method_label(call), options_.nodes[k]));
       }
       for (const std::string& note : analysis.notes) fmt::print(stderr, "{}: {}\n", call.name, note);
+      for (const UnappliedRule& rule : unapplied_rules(library_, call, analysis)) fmt::print(stderr, "warning: {}\n", to_string(rule));
     }
     mixing_ = first_mixing(outputs);
     CompileOptions how = compile_options(options_.model, options_.run);

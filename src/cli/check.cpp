@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <fstream>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -17,6 +18,7 @@
 #include "rulegrad/properties.hpp"
 #include "rulegrad/rule_library.hpp"
 #include "rulegrad/rule_text.hpp"
+#include "rulegrad/unapplied.hpp"
 
 namespace rulegrad::cli {
 namespace {
@@ -51,49 +53,78 @@ struct Report {
   }
 };
 
-/// Rules that an analyzer of the file uses and that no gradient node of a model reached.
+/// What of a rule file had no part in any analysis of a model. What the analyzers use that could not be tried is left out.
 class Unreached {
  public:
   explicit Unreached(const RuleFile& file) : file_(file) {}
 
-  void add_used(const AnalyzerDefinition& analyzer) {
-    for (const Use& use : analyzer.uses) add_set(analyzer.terms[static_cast<std::size_t>(use.set)].name);
-  }
-  void remove_applied(const Provenance& steps) {
-    for (const Step& step : steps)
-      if (!step.by->where.file.empty()) applied_.insert({step.by->where.line, step.by->where.column});
-  }
-  [[nodiscard]] std::vector<Diagnostic> warnings() const {
-    std::vector<Diagnostic> result;
-    // What `next` asks for leaves no trace of its own.
-    for (const RuleSet* set : used_)
-      for (const Rule& rule : set->rules)
-        if (applied_.contains({rule.where.line, rule.where.column}) &&
-            std::any_of(rule.terms.begin(), rule.terms.end(), [](const Term& term) { return term.kind == TermKind::call && term.name == "next"; }))
-          return result;
-    for (const RuleSet* set : used_)
+  void add_tried(const AnalyzerDefinition& analyzer, const std::vector<UnappliedRule>& unapplied) {
+    std::set<Place> idle;
+    for (const UnappliedRule& rule : unapplied) {
+      if (rule.where.file != file_.path) continue;
+      idle.insert(place(rule.where));
+      if (rule.selector) found_.emplace(place(rule.where), rule);
+    }
+    for (const RuleSet* set : sets_of(analyzer, idle))
       for (const Rule& rule : set->rules) {
-        if (rule.level == RuleLevel::forward || applied_.contains({rule.where.line, rule.where.column})) continue;
-        Diagnostic finding;
-        finding.code = "R271";
-        finding.severity = Severity::warning;
-        finding.where = rule.where;
-        finding.message = fmt::format("this rule of `{}` is never applied on this model", set->name);
-        result.push_back(std::move(finding));
+        if (rule.level == RuleLevel::forward) continue;
+        used_.insert(place(rule.where));
+        if (!idle.contains(place(rule.where))) at_work_.insert(place(rule.where));
       }
+    for (const Use& use : analyzer.uses)
+      if (use.selector != no_term && !idle.contains(place(use.where))) at_work_.insert(place(use.where));
+  }
+  void add_untried(const AnalyzerDefinition& analyzer) {
+    for (const RuleSet* set : sets_of(analyzer, {}))
+      for (const Rule& rule : set->rules) at_work_.insert(place(rule.where));
+  }
+  [[nodiscard]] std::vector<Diagnostic> findings() const {
+    std::vector<Diagnostic> result;
+    const auto add = [&](const SourceRange& where, std::string message, std::string help) {
+      Diagnostic finding;
+      finding.code = "R271";
+      finding.where = where;
+      finding.message = std::move(message);
+      finding.help = std::move(help);
+      result.push_back(std::move(finding));
+    };
+    for (const auto& [where, rule] : found_)
+      if (!at_work_.contains(where)) add(rule.where, rule.message, rule.help);
+    for (const RuleSet& set : file_.rule_sets)
+      for (const Rule& rule : set.rules)
+        if (used_.contains(place(rule.where)) && !at_work_.contains(place(rule.where)))
+          add(rule.where, fmt::format("this rule of `{}` is never applied on this model", set.name), {});
     return result;
   }
 
  private:
-  void add_set(const std::string& name) {
+  using Place = std::pair<int, int>;
+  static Place place(const SourceRange& where) { return {where.line, where.column}; }
+
+  /// The sets of this file that the analyzer uses, but for `use`s that never apply.
+  [[nodiscard]] std::set<const RuleSet*> sets_of(const AnalyzerDefinition& analyzer, const std::set<Place>& idle) const {
+    std::set<const RuleSet*> result;
+    // With those of the analyzers that it extends, as far as this file defines them.
+    const AnalyzerDefinition* level = &analyzer;
+    for (int depth = 0; level != nullptr && depth < 16; ++depth) {
+      for (const Use& use : level->uses)
+        if (!idle.contains(place(use.where))) add_set(level->terms[static_cast<std::size_t>(use.set)].name, result);
+      if (level->extends == no_term) break;
+      const std::string& base = level->terms[static_cast<std::size_t>(level->extends)].name;
+      const auto found = std::find_if(file_.analyzers.begin(), file_.analyzers.end(), [&](const AnalyzerDefinition& other) { return other.name == base; });
+      level = found == file_.analyzers.end() ? nullptr : &*found;
+    }
+    return result;
+  }
+  void add_set(const std::string& name, std::set<const RuleSet*>& into) const {
     const auto own = std::find_if(file_.rule_sets.begin(), file_.rule_sets.end(), [&](const RuleSet& set) { return set.name == name; });
-    if (own == file_.rule_sets.end() || !used_.insert(&*own).second) return;
-    for (const TermId id : own->uses) add_set(own->terms[static_cast<std::size_t>(id)].name);
+    if (own == file_.rule_sets.end() || !into.insert(&*own).second) return;
+    for (const TermId id : own->uses) add_set(own->terms[static_cast<std::size_t>(id)].name, into);
   }
 
   const RuleFile& file_;
-  std::set<const RuleSet*> used_;
-  std::set<std::pair<int, int>> applied_;
+  std::map<Place, UnappliedRule> found_;
+  std::set<Place> used_, at_work_;
 };
 
 class Checking {
@@ -170,19 +201,19 @@ class Checking {
     for (const ModelInput& input : model_->inputs())
       if (is_floating(input.expr.dtype())) question.explained.push_back(input.expr);
     Unreached unreached(file);
-    bool complete = true;
     for (const AnalyzerDefinition& analyzer : file.analyzers) {
       if (const auto missing = std::find_if(analyzer.parameters.begin(), analyzer.parameters.end(), [](const Parameter& p) { return p.fallback == no_term; });
           missing != analyzer.parameters.end()) {
         fmt::print("`{}` is not tried on the model: its parameter `{}` has no default\n\n", analyzer.name, missing->name);
-        complete = false;
+        unreached.add_untried(analyzer);
         continue;
       }
-      unreached.add_used(analyzer);
       try {
-        unreached.remove_applied(analyze(library_, {analyzer.name, {}}, question, options_.model.registry().operators, options_.model.registry().samplers).steps);
+        // Where no rule at all applies is told below, rule by rule.
+        const AnalyzerCall call{analyzer.name, {{"allow_unmatched", 1.0}}};
+        unreached.add_tried(analyzer, unapplied_rules(library_, call, analyze(library_, call, question, options_.model.registry().operators, options_.model.registry().samplers)));
       } catch (const Error& error) {
-        complete = false;
+        unreached.add_untried(analyzer);
         if (error.code() == ErrorCode::unclaimed)
           report_.add_error(fmt::format("{}:{}:{}: error[R270]: on {} {}", analyzer.where.file, analyzer.where.line, analyzer.where.column, options_.model.path, error.what()));
         else
@@ -190,8 +221,7 @@ class Checking {
                                         options_.model.path, error.what()));
       }
     }
-    if (complete)
-      for (const Diagnostic& finding : unreached.warnings()) report_.add(finding, text);
+    for (const Diagnostic& finding : unreached.findings()) report_.add(finding, text);
   }
 
   const Options& options_;

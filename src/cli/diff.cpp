@@ -31,7 +31,7 @@ void compare(const Options& options) {
   const RuleLibrary library = library_with(options.model.registry(), options.question.rule_files);
   std::vector<AnalyzerCall> calls;
   for (const std::string& method : options.methods) {
-    calls.push_back(AnalyzerCall::parse(method));
+    calls.push_back(parse_method(method, options.question));
     (void)library.analyzer(calls.back().name);  // an unknown method is told before a model is loaded
   }
   const SampleCase subject(options.model, options.question, options.input, options.sample);

@@ -34,7 +34,7 @@ class Explaining {
   explicit Explaining(const Options& options)
       : options_(options),
         library_(library_with(options.model.registry(), options.question.rule_files)),
-        call_(AnalyzerCall::parse(options.method)),
+        call_(parse_method(options.method, options.question)),
         case_((static_cast<void>(library_.analyzer(call_.name)), options.model), options.question, options.input, options.sample) {}
 
   void run() {

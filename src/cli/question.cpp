@@ -33,6 +33,13 @@ void add_method_options(CLI::App& command, QuestionOptions& options) {
   command.add_option("--head", options.head, "Explain the logit below a final softmax or sigmoid (default), or the probability")->type_name("logit|probability");
   command.add_option("--aux", options.aux, "Arrays that belong to nodes, for rules that ask for them: NODE/NAME, as in conv1/pattern")->type_name("FILE.npz");
   command.add_option("--rules", options.rule_files, "Rule files with methods of your own")->type_name("FILE.rules");
+  command.add_flag("--allow-unmatched", options.allow_unmatched, "Go on with a method none of whose rules matches anything in the model");
+}
+
+AnalyzerCall parse_method(const std::string& text, const QuestionOptions& options) {
+  AnalyzerCall call = AnalyzerCall::parse(text);
+  if (options.allow_unmatched) call.arguments.emplace_back("allow_unmatched", 1.0);
+  return call;
 }
 
 Targets resolve_targets(const std::string& text, std::int64_t samples, std::int64_t scores) {

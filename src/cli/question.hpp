@@ -21,11 +21,15 @@ struct QuestionOptions {
   std::string seed;
   std::string head = "logit";
   std::string aux;
+  bool allow_unmatched = false;
 };
 
 void add_question_options(CLI::App& command, QuestionOptions& options);
 /// The same without --target, for commands that know it from elsewhere.
 void add_method_options(CLI::App& command, QuestionOptions& options);
+
+/// A method as it was asked for, with what the options say of all methods.
+[[nodiscard]] AnalyzerCall parse_method(const std::string& text, const QuestionOptions& options);
 
 /// Names of graph inputs that carry what the person chose beside the samples.
 inline constexpr const char* target_input = "rulegrad.target";

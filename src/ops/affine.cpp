@@ -65,6 +65,7 @@ OpSchema dense_weight_grad_schema() {
   s.name = "dense_weight_grad";
   s.doc = "The adjoint of dense for its weight: x [..., I], g [..., O] -> sum of g^T x over the leading axes [O, I].";
   s.operands = {{"x"}, {"g"}};
+  s.classes = {OpClass::linear};
   s.infer = [](std::span<const Type> operands, const Attributes&) {
     const Shape &x = operands[0].shape, &g = operands[1].shape;
     const DType dtype = infer::common_dtype("dense_weight_grad", operands);

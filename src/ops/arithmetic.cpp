@@ -207,6 +207,7 @@ std::vector<OpSchema> arithmetic_operators() {
   using namespace dsl::vars;
   constexpr auto to_a = "shape"_a = shape(a);
   constexpr auto to_b = "shape"_a = shape(b);
+  constexpr double half = 0.5;
   const SampleOperand real{.dims = {}, .low = -2, .high = 2};
   const SampleOperand away{.dims = {}, .low = 0.5, .high = 2};
   std::vector<OpSchema> all;
@@ -232,15 +233,15 @@ std::vector<OpSchema> arithmetic_operators() {
       rewrite(vjp(y = pow(a, b), g), wrt(b), sum_to(g * y * log(where(a > 0, a, 1)), to_b))));
   // The rules name slots by role, not by a pattern's operands, which would match in either order.
   all.push_back(with_derivatives(
-      commuting(binary("max", "the larger of a and b, broadcast; at ties the derivative goes to a", grid_a,
+      commuting(binary("max", "the larger of a and b, broadcast; at ties each has half of the derivative", grid_a,
                        grid_b)),
-      rewrite(vjp(y = max(), g), wrt(a), sum_to(where(a >= y["b"], g, 0), to_a)),
-      rewrite(vjp(y = max(), g), wrt(b), sum_to(where(b > y["a"], g, 0), to_b))));
+      rewrite(vjp(y = max(), g), wrt(a), sum_to(where(a > y["b"], g, where(a == y["b"], half * g, 0)), to_a)),
+      rewrite(vjp(y = max(), g), wrt(b), sum_to(where(b > y["a"], g, where(b == y["a"], half * g, 0)), to_b))));
   all.push_back(with_derivatives(
-      commuting(binary("min", "the smaller of a and b, broadcast; at ties the derivative goes to a", grid_a,
+      commuting(binary("min", "the smaller of a and b, broadcast; at ties each has half of the derivative", grid_a,
                        grid_b)),
-      rewrite(vjp(y = min(), g), wrt(a), sum_to(where(a <= y["b"], g, 0), to_a)),
-      rewrite(vjp(y = min(), g), wrt(b), sum_to(where(b < y["a"], g, 0), to_b))));
+      rewrite(vjp(y = min(), g), wrt(a), sum_to(where(a < y["b"], g, where(a == y["b"], half * g, 0)), to_a)),
+      rewrite(vjp(y = min(), g), wrt(b), sum_to(where(b < y["a"], g, where(b == y["a"], half * g, 0)), to_b))));
   all.push_back(with_derivatives(modulus(), rewrite(vjp(mod(a), g), wrt(a), sum_to(g, to_a)),
                                  rewrite(vjp(mod(a, b), g), wrt(b), -sum_to(g * floor(a / b), to_b))));
   all.push_back(with_derivatives(simplified(binary("over", "a / b, and 0 where b is exactly 0; broadcast",

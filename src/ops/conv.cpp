@@ -187,6 +187,7 @@ OpSchema conv_weight_grad_schema() {
   s.name = "conv_weight_grad";
   s.doc = "The adjoint of conv for its weight: x [N, C, spatial...], g [N, O, windows...] -> [O, C / groups, kernel...].";
   s.operands = {{"x"}, {"g"}};
+  s.classes = {OpClass::linear};
   s.attributes = &attr_type<ConvWeightGradAttributes>();
   s.normalize = [](std::span<const Type> operands, const Attributes& attributes) {
     return normalized<ConvWeightGradAttributes>("conv_weight_grad", operands, attributes);

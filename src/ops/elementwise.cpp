@@ -8,6 +8,7 @@
 #include "ops/derivatives.hpp"
 #include "ops/families.hpp"
 #include "ops/infer.hpp"
+#include "ops/membership.hpp"
 
 BOOST_HANA_ADAPT_STRUCT(rulegrad::CastAttributes, dtype);
 
@@ -54,6 +55,7 @@ OpSchema function(std::string name, std::string doc, std::vector<Domain> domains
 
 OpSchema negation() {
   OpSchema s = function("neg", "-x", {Domain{}}, Numbers::arithmetic);
+  s.classes = {OpClass::elementwise, OpClass::linear};
   s.simpler = [](std::span<const Expr> operands, const Attributes&) -> std::optional<Expr> {
     if (operands[0].is("neg")) return operands[0].operand(0);
     return std::nullopt;
@@ -122,6 +124,13 @@ OpSchema held() {
 
 }  // namespace
 
+/// Numbers that lose their fraction are not those that came in.
+Membership cast_membership() {
+  return [](OpClass op_class, const Attributes& attributes) {
+    return op_class != OpClass::routing || is_floating(attributes.as<CastAttributes>().dtype);
+  };
+}
+
 std::vector<OpSchema> elementwise_operators() {
   using namespace dsl;
   using namespace dsl::vars;
@@ -135,8 +144,10 @@ std::vector<OpSchema> elementwise_operators() {
   all.push_back(with_derivatives(function("exp", "e to the power of x"), rewrite(vjp(y = exp(), g), g * y)));
   all.push_back(
       with_derivatives(function("log", "natural logarithm", {positive}), rewrite(vjp(log(x), g), g / x)));
-  all.push_back(with_derivatives(function("sqrt", "square root", {positive}),
-                                 rewrite(vjp(y = sqrt(), g), 0.5 * g / y)));
+  // A root that is 0 stands at the least value of what is below it (it is real around there), whose derivative is 0: the product
+  // counts as 0, the subgradient that norms and deviations have there.
+  all.push_back(with_derivatives(function("sqrt", "square root; the derivative at 0 is 0", {positive}),
+                                 rewrite(vjp(y = sqrt(), g), over(0.5 * g, y))));
   all.push_back(
       with_derivatives(function("abs", "|x|; the derivative at 0 is 0", {Domain{}}, Numbers::arithmetic),
                        rewrite(vjp(abs(x), g), g * sign(x))));

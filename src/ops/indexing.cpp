@@ -8,6 +8,7 @@
 #include "ops/derivatives.hpp"
 #include "ops/families.hpp"
 #include "ops/infer.hpp"
+#include "ops/membership.hpp"
 
 BOOST_HANA_ADAPT_STRUCT(rulegrad::ScatterAttributes, axis, extent);
 BOOST_HANA_ADAPT_STRUCT(rulegrad::OneHotAttributes, depth, dtype);
@@ -257,6 +258,13 @@ OpSchema resizing_vjp() {
 }
 
 }  // namespace
+
+/// The nearest element is moved, between neighbours is averaged.
+Membership resize_membership() {
+  return [](OpClass op_class, const Attributes& attributes) {
+    return op_class != OpClass::routing || attributes.as<ResizeAttributes>().mode == ResizeMode::nearest;
+  };
+}
 
 std::vector<OpSchema> indexing_operators() {
   using namespace dsl;

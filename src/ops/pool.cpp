@@ -175,6 +175,7 @@ OpSchema avg_pool_vjp_schema() {
   s.name = "avg_pool_vjp";
   s.doc = "The adjoint of avg_pool: g spread evenly over the windows that it came from.";
   s.operands = {{"g"}};
+  s.classes = {OpClass::linear};
   s.attributes = &attr_type<AvgPoolVjpAttributes>();
   s.normalize = [](std::span<const Type> operands, const Attributes& attributes) { return normalized<AvgPoolVjpAttributes>("avg_pool_vjp", operands, attributes); };
   s.infer = [](std::span<const Type> operands, const Attributes& attributes) {

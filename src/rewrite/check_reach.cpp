@@ -6,6 +6,7 @@
 
 #include "rewrite/check_items.hpp"
 #include "rewrite/check_patterns.hpp"
+#include "rewrite/classes.hpp"
 #include "rewrite/match.hpp"
 #include "rulegrad/rule_text.hpp"
 
@@ -60,7 +61,7 @@ class Subsumption {
     if (general == special) return true;
     const auto wide = checking_.covered(general), narrow = checking_.covered(special);
     return !narrow.empty() && std::all_of(narrow.begin(), narrow.end(), [&](const OpSchema* op) {
-      return std::find(wide.begin(), wide.end(), op) != wide.end();
+      return covers_always(general, *op) && std::find(wide.begin(), wide.end(), op) != wide.end();
     });
   }
 

@@ -7,6 +7,7 @@
 #include "ops/families.hpp"
 #include "rewrite/check_items.hpp"
 #include "rewrite/evaluate.hpp"
+#include "rewrite/classes.hpp"
 #include "rewrite/match.hpp"
 #include "rewrite/rule_list.hpp"
 #include "rewrite/rule_samples.hpp"
@@ -154,7 +155,7 @@ class SampleChecker {
     EvaluationHooks hooks;
     bool asked = false;
     hooks.fact = [&](const Term& term, const Meaning&, std::span<const Value>) -> std::optional<Value> {
-      if (term.kind == TermKind::variable && checking_.names_operation(term.name)) return covers(term.name, node.op()) ? 1.0 : 0.0;
+      if (term.kind == TermKind::variable && checking_.names_operation(term.name)) return covers_node(term.name, node) ? 1.0 : 0.0;
       asked = asked_ = true;
       return fact;
     };

@@ -6,6 +6,7 @@
 #include <array>
 #include <cmath>
 
+#include "rewrite/classes.hpp"
 #include "rewrite/match.hpp"
 #include "rewrite/words.hpp"
 #include "rulegrad/error.hpp"
@@ -266,7 +267,7 @@ bool Evaluator::is(const Terms& terms, const Term& term, Scope& scope) {
   if (node == nullptr) fail(term, fmt::format("`is` asks about an operation, not {}", describe(left)));
   const Term& what = terms[static_cast<std::size_t>(term.args[1])];
   if (what.kind == TermKind::variable && scope.find(what.name) == nullptr)
-    return covers(class_text(terms, term.args[1], scope), node->op());
+    return covers_node(class_text(terms, term.args[1], scope), *node);
   const Value right = evaluate(terms, term.args[1], scope);
   if (const auto* other = std::get_if<Expr>(&right)) return *node == *other;
   if (const auto* attribute = attribute_in(right))

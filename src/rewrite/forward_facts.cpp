@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "expr/node_map.hpp"
+#include "ops/membership.hpp"
+#include "rewrite/classes.hpp"
 #include "rewrite/match.hpp"
 #include "rewrite/words.hpp"
 #include "rulegrad/error.hpp"
@@ -116,7 +118,8 @@ ForwardFacts::Flags ForwardFacts::members(const std::string& op_class) const {
     const OpSchema& schema = order_[i].op();
     const auto [entry, fresh] = known.try_emplace(&schema, false);
     if (fresh) entry->second = std::any_of(names.begin(), names.end(), [&](std::string_view name) { return covers(name, schema); });
-    result[i] = static_cast<char>(entry->second && depends_at(i));
+    const bool member = entry->second && std::any_of(names.begin(), names.end(), [&](std::string_view name) { return covers_node(name, order_[i]); });
+    result[i] = static_cast<char>(member && depends_at(i));
   }
   return result;
 }
@@ -260,7 +263,7 @@ Expr ForwardFacts::producer(Expr v) const {
   while (true) {
     const OpSchema& schema = v.op();
     const auto operands = v.operands();
-    if ((schema.is(OpClass::routing) && operands.size() == 1) || schema.name == "neg" || schema.name == "gather") {
+    if ((belongs(schema, OpClass::routing, v.attributes()) && operands.size() == 1) || schema.name == "neg" || schema.name == "gather") {
       v = operands[0];
     } else if (operands.size() == 2 && (schema.name == "add" || schema.name == "sub" || schema.name == "mul" || schema.name == "div")) {
       const bool left = depends(operands[0]), right = depends(operands[1]);
@@ -321,7 +324,7 @@ std::optional<Value> ForwardFacts::answer(const Term& term, const Meaning& meani
   const Word* word = meaning.word;
   if (term.kind == TermKind::variable) {
     if (word != nullptr && word->fact != nullptr && word->least_arguments() == 0) return word->fact({term, {}, node, *this});
-    if (meaning.operators()) return covers(term.name, node.op()) ? 1.0 : 0.0;
+    if (meaning.operators()) return covers_node(term.name, node) ? 1.0 : 0.0;
     return std::nullopt;
   }
   if (word == nullptr || word->fact == nullptr) return std::nullopt;

@@ -4,6 +4,9 @@
 
 #include <algorithm>
 
+#include "ops/membership.hpp"
+#include "rewrite/classes.hpp"
+
 namespace rulegrad {
 
 std::optional<OpClass> op_class_from_name(std::string_view name) {
@@ -16,6 +19,18 @@ bool covers(std::string_view name, const OpSchema& op) {
   if (op.name == name) return true;
   const auto op_class = op_class_from_name(name);
   return op_class && op.is(*op_class);
+}
+
+bool covers_always(std::string_view name, const OpSchema& op) {
+  if (op.name == name) return true;
+  const auto op_class = op_class_from_name(name);
+  return op_class && always_belongs(op, *op_class);
+}
+
+bool covers_node(std::string_view name, Expr node) {
+  if (node.is(name)) return true;
+  const auto op_class = op_class_from_name(name);
+  return op_class && belongs(node.op(), *op_class, node.attributes());
 }
 
 namespace {
@@ -32,6 +47,12 @@ bool is_number(Expr expr, double number) {
   if (!value) return false;
   const auto rounded = static_cast<float>(number);
   return *value == number || *value == static_cast<double>(rounded) || (expr.dtype() == DType::float32 && static_cast<float>(*value) == rounded);
+}
+
+/// Why the operator or class that a term names does not cover this node.
+std::string unlike(const Term& term, Expr node) {
+  if (covers(term.name, node.op())) return fmt::format("a {} with the attributes of this one is not of class {}", node.op().name, term.name);
+  return fmt::format("expected {}, found {}", term.name, node.op().name);
 }
 
 bool only_ellipsis(const Terms& terms, const Term& call) {
@@ -78,7 +99,7 @@ bool Matcher::solve(const Goal* goal) {
     case TermKind::wildcard: return solve(goal->next);
     case TermKind::variable: {
       if (vocabulary_.of(terms_, term).operators())
-        return (covers(term, expr.op()) || (explain_ && fail(fmt::format("expected {}, found {}", term.name, expr.op().name)))) && solve(goal->next);
+        return ((covers(term, expr.op()) && covers_node(term.name, expr)) || (explain_ && fail(unlike(term, expr)))) && solve(goal->next);
       if (const Value* bound = scope_.find(term.name)) {
         const Expr* same = std::get_if<Expr>(bound);
         const double* number = std::get_if<double>(bound);
@@ -107,7 +128,7 @@ bool Matcher::solve(const Goal* goal) {
 
 bool Matcher::solve_call(const Term& call, const Goal& goal) {
   const Expr expr = goal.expr;
-  if (!covers(call, expr.op())) return (explain_ && fail(fmt::format("expected {}, found {}", call.name, expr.op().name)));
+  if (!covers(call, expr.op()) || !covers_node(call.name, expr)) return (explain_ && fail(unlike(call, expr)));
   if (!match_attributes(call, expr)) return false;
   if (only_ellipsis(terms_, call)) return solve(goal.next);
   if (!same_count(call, expr)) return false;
@@ -195,7 +216,7 @@ bool Matcher::match_slot(TermId pattern, Expr node, const std::string& wrt, std:
         for (const Term* term = &terms_[static_cast<std::size_t>(id)]; term->kind == TermKind::label;
              id = term->args[0], term = &terms_[static_cast<std::size_t>(id)])
           scope_.bind(term->name, node);
-        if (covers(*call, op) && match_attributes(*call, node) && same_count(*call, node) &&
+        if (covers(*call, op) && covers_node(call->name, node) && match_attributes(*call, node) && same_count(*call, node) &&
             solve_operands(*call, node, swapped, call->args.size(), nullptr))
           return true;
         scope_.shrink(before);

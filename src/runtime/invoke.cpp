@@ -27,15 +27,16 @@ std::int64_t row_major_place(const Shape& shape, const Extents& extents, std::in
 void require_finite_result(const std::string& label, DType dtype, const Shape& shape, const Extents& extents,
                            std::int64_t block, const std::byte* data) {
   if (const auto at = first_non_finite(dtype, data, element_count(shape.at(extents))))
-    fail_non_finite_result(label, shape, extents, block,
+    fail_non_finite_result(label, dtype, shape, extents, block,
                            dispatch(dtype, [&]<class T>(T) { return static_cast<double>(reinterpret_cast<const T*>(data)[*at]); }), *at);
 }
 
-void fail_non_finite_result(const std::string& label, const Shape& shape, const Extents& extents, std::int64_t block, double value,
-                            std::int64_t position) {
+void fail_non_finite_result(const std::string& label, DType dtype, const Shape& shape, const Extents& extents, std::int64_t block,
+                            double value, std::int64_t position) {
   fail_non_finite(label, "gave",
-                  "its operands are finite, so a sum left the range of the dtype: scale the input, or compute in "
-                  "float64",
+                  dtype == DType::float64 ? "its operands are finite, so a sum left the range of float64: scale the input"
+                                          : "its operands are finite, so a sum left the range of the dtype: scale the input, or compute in "
+                                            "float64",
                   shape.at(extents), value, row_major_place(shape, extents, block, position));
 }
 

@@ -18,7 +18,7 @@ void require_finite_result(const std::string& label, DType dtype, const Shape& s
                            std::int64_t block, const std::byte* data);
 
 /// What it throws for a value at this position of the memory.
-[[noreturn]] void fail_non_finite_result(const std::string& label, const Shape& shape, const Extents& extents, std::int64_t block,
+[[noreturn]] void fail_non_finite_result(const std::string& label, DType dtype, const Shape& shape, const Extents& extents, std::int64_t block,
                                          double value, std::int64_t position);
 
 /// One call in memory of its own, outside any program; `type` is static. `block` is that of the result's layout.

@@ -141,7 +141,7 @@ void Program::Data::execute(const Plan& plan, std::span<std::byte* const> bases,
 
 void Program::Data::fail_operand(const Instruction& instruction, const NonFiniteOperand& found, const Extents& extents) const {
   const Value& value = flow.values[instruction.operands[found.operand]];
-  fail_non_finite_result(flow.instructions[value.index].label, value.type.shape, extents, value.block, found.value, found.position);
+  fail_non_finite_result(flow.instructions[value.index].label, value.type.dtype, value.type.shape, extents, value.block, found.value, found.position);
 }
 
 void Program::Data::check_output(std::size_t position, DType dtype, const Dims& dims, const std::byte* values) const {
@@ -157,7 +157,8 @@ void Program::Data::check_output(std::size_t position, DType dtype, const Dims& 
     }
   }
   fail_non_finite(label, "gave",
-                  "a value left the range of the dtype, or was divided by 0: scale the input, compute in float64, or compile with check_finite off",
+                  dtype == DType::float64 ? "a value left the range of float64, was divided by 0, or left the domain of a function: scale the input, or compile with check_finite off"
+                                          : "a value left the range of the dtype, or was divided by 0: scale the input, compute in float64, or compile with check_finite off",
                   dtype, dims, values, *at);
 }
 

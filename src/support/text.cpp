@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "support/usual_names.hpp"
+
 namespace rulegrad {
 
 std::string join(std::span<const std::string> parts, std::string_view separator) {
@@ -34,10 +36,15 @@ int edit_distance(std::string_view a, std::string_view b) {
 }
 
 std::string nearest_name(std::string_view name, std::span<const std::string> candidates) {
+  const std::string plain = folded(name);
+  const std::string_view usual = usual_name(name);
   std::string best;
   int least = static_cast<int>(std::max<std::size_t>(name.size() / 3, 2)) + 1;
   for (const std::string& candidate : candidates) {
-    const int distance = edit_distance(name, candidate);
+    const std::string other = folded(candidate);
+    if (other == plain) return candidate;
+    // One letter in another case is another letter, behind all that agree.
+    const int distance = candidate == usual ? 1 : std::min(edit_distance(name, candidate), edit_distance(plain, other) + 1);
     // A name that merely lacks its prefix (`epsilon` for `lrp.epsilon`) is near too, after every misspelling.
     const bool is_tail = candidate.size() > name.size() && candidate.ends_with(name) &&
                          candidate[candidate.size() - name.size() - 1] == '.';

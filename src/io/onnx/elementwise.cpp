@@ -47,6 +47,16 @@ Handler variadic(const char* op_name) {
   return [op_name](NodeContext& c) { c.result(chain(c, op_name)); };
 }
 
+/// max(x, 0), as exporters write clamp(min=0), is a ReLU: methods that have rules for one find it.
+void maximum(NodeContext& c) {
+  const Expr whole = chain(c, "max");
+  if (c.input_count() != 2 || !is_floating(whole.dtype())) return c.result(whole);
+  for (const std::size_t zero : {0u, 1u})
+    if (constant_value(c.operand(zero)) == 0.0 && c.operand(1 - zero).shape() == whole.shape())
+      return c.result(c.apply("relu", {c.operand(1 - zero)}));
+  c.result(whole);
+}
+
 void mean_of(NodeContext& c) {
   const Expr total = chain(c, "add");
   c.result(c.apply("div", {total, c.scalar(static_cast<double>(c.input_count()), total)}));
@@ -58,8 +68,10 @@ void power(NodeContext& c) {
   const DType dtype = a.dtype();
   if (!is_floating(dtype) && is_floating(b.dtype())) a = c.apply("cast", {a}, CastAttributes{b.dtype()});
   if (a.dtype() != b.dtype()) b = c.apply("cast", {b}, CastAttributes{a.dtype()});
+  // A square root is one, with its derivative at 0 (norms of zeros).
+  const bool root = constant_value(b) == 0.5 && b.shape().count().is(1) && b.shape().rank() <= a.shape().rank();
   b = aligned(c, a, b);
-  c.result(c.apply("cast", {c.apply("pow", {a, b})}, CastAttributes{dtype}));
+  c.result(c.apply("cast", {root ? c.apply("sqrt", {a}) : c.apply("pow", {a, b})}, CastAttributes{dtype}));
 }
 
 void modulus(NodeContext& c) {
@@ -140,7 +152,7 @@ void add_elementwise(Handlers& h) {
       {"Equal", "equal"},     {"Less", "less"},     {"LessOrEqual", "less_equal"},
       {"Greater", "greater"}, {"Xor", "not_equal"}, {"GreaterOrEqual", "greater_equal"}};
   for (const auto& [name, op_name] : comparisons) h[name] = comparison(op_name);
-  h["Max"] = variadic("max");
+  h["Max"] = maximum;
   h["Min"] = variadic("min");
   h["Mean"] = mean_of;
   h["Pow"] = power;
