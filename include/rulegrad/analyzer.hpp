@@ -54,7 +54,9 @@ struct Question {
   std::vector<Expr> explained;
   /// int64 [B]: the index of the explained score of each sample; absent: the largest on the user's own input.
   Expr target;
-  /// Overrides the analyzer's seed: of the flattened output's shape.
+  /// Overrides the analyzer's seed: of the flattened output's shape. What is explained, the `score` of rules, is the inner
+  /// product of seed and output, the seed taken on the person's own input; an analyzer that asks for neither relevance nor
+  /// score refuses a `tensor`.
   enum class Seed { own, one, value, tensor };
   Seed seed = Seed::own;
   Expr seed_tensor;
@@ -79,6 +81,14 @@ struct Analysis {
   std::vector<Expr> explained;  ///< the canonised explained values
   std::vector<ForwardRewrite> rewrites;
   std::vector<std::string> notes;  ///< what was chosen for the user: `layer = relu 'r4' float32[B, 64, 7, 7]`
+  /// What attributions add up to by what the analyzer declares: `conserves` the seed, `completes` the score less the score
+  /// at the baseline.
+  struct Total {
+    Expr expected;                     ///< [B]
+    std::vector<std::size_t> members;  ///< indices of the explained values whose attributions add up to it together
+  };
+  /// None where the analyzer declares neither, or where ways around the explained values carry a part of it.
+  std::vector<Total> totals;
 };
 
 /// Builds the explanation as expressions of the question's graph. Throws Error: unclaimed nodes (all of them, with the

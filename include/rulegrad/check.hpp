@@ -15,7 +15,7 @@
 namespace [[gnu::visibility("default")]] rulegrad {
 
 /// What an analyzer may `declare`; rulegrad/properties.hpp says how each is tested.
-inline constexpr std::array<std::string_view, 4> property_names{"adjoint", "conserves", "linear", "positive"};
+inline constexpr std::array<std::string_view, 5> property_names{"adjoint", "completes", "conserves", "linear", "positive"};
 
 /// What a file may refer to beside its own items. RuleLibrary::check_context makes one of what it holds.
 struct CheckContext {

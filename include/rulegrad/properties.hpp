@@ -11,6 +11,7 @@
 ///     linear     the attribution is linear in the seed: A(a s + b t) = a A(s) + b A(t)
 ///     positive   a seed without negative values gives an attribution without negative values
 ///     adjoint    the attribution is the transposed Jacobian applied to the seed: <A(s), d> = <s, df/dx d>
+///     completes  the attribution adds up to the score less the score at the baseline; a sum over steps within a fifth
 ///     conserves  the attribution adds up to the seed, but for what biases take, `stabilize` keeps back, and
 ///                units get to which nothing contributes
 namespace [[gnu::visibility("default")]] rulegrad {

@@ -21,6 +21,8 @@
 #include "rulegrad/io/npy.hpp"
 #include "rulegrad/io/picture.hpp"
 #include "rulegrad/io/preprocess.hpp"
+#include "rulegrad/io/series.hpp"
+#include "rulegrad/io/tokens.hpp"
 #include "rulegrad/kernel.hpp"
 #include "rulegrad/model.hpp"
 #include "rulegrad/network.hpp"

@@ -82,6 +82,10 @@ Analysis analyze(const RuleLibrary& library, const AnalyzerCall& call, const Que
     whole.rewrites = part.rewrites;
     whole.explained.insert(whole.explained.end(), part.explained.begin(), part.explained.end());
     whole.notes.insert(whole.notes.end(), part.notes.begin(), part.notes.end());
+    for (Analysis::Total total : part.totals) {
+      for (std::size_t& member : total.members) member = members[member];
+      whole.totals.push_back(std::move(total));
+    }
   }
   if (!whole.relevance[0]) whole.relevance.clear();
   return whole;

@@ -55,6 +55,7 @@ std::string fallback_sentence(const AnalyzerDefinition& analyzer) {
 
 std::string property_sentence(const std::string& property) {
   if (property == "conserves") return "what reaches the input sums to what the walk started from, but for biases and stabilisers";
+  if (property == "completes") return "what reaches the input sums to the score less the score at the baseline";
   if (property == "linear") return "twice the seed gives twice the attribution, and sums of seeds give sums";
   if (property == "positive") return "a positive seed gives no negative attribution";
   if (property == "adjoint") return "the attribution is the derivative of the score";

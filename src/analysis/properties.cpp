@@ -144,7 +144,9 @@ std::string text_of(const Tensor& tensor) {
 /// One network with an input, and the analyzer on it.
 class Trial {
  public:
-  Trial(const RuleLibrary& library, const AnalyzerCall& call, const Net& net, std::uint64_t seed, bool biases, const Operators& operators, const Samplers& samplers)
+  /// `with_flow`: `conserves` will be asked.
+  Trial(const RuleLibrary& library, const AnalyzerCall& call, const Net& net, std::uint64_t seed, bool biases, bool with_flow, const Operators& operators,
+        const Samplers& samplers)
       : builder_(graph_, seed, biases) {
     const Expr x = graph_.input("x", {DType::float64, Shape::of(net.input)});
     Expr y = x;
@@ -156,9 +158,15 @@ class Trial {
     question.seed = Question::Seed::tensor;
     question.seed_tensor = graph_.input("seed", {DType::float64, Shape{1, scores}});
     const Analysis analysis = analyze(library, call, question, operators, samplers);
-    flow_.emplace(analysis);
-    std::vector<Expr> outputs = flow_->expressions();
+    std::vector<Expr> outputs;
+    if (with_flow) outputs = flow_.emplace(analysis).expressions();
     outputs.push_back(analysis.attributions[0]);
+    if (!analysis.totals.empty()) {
+      const Expr total = analysis.totals[0].expected;
+      total_.emplace(Program::compile(std::span(&total, 1)));
+    }
+    const std::vector<Expr> nodes = topological_order(analysis.attributions);
+    has_loop_ = std::any_of(nodes.begin(), nodes.end(), [](Expr node) { return node.is("reduce_samples"); });
     program_.emplace(Program::compile(outputs));
     const Expr flat = flatten(y);
     forward_.emplace(Program::compile(std::span(&flat, 1)));
@@ -172,6 +180,7 @@ class Trial {
     if (property == "linear") return linear();
     if (property == "positive") return positive();
     if (property == "adjoint") return adjoint();
+    if (property == "completes") return completes();
     return conserves();
   }
 
@@ -210,6 +219,15 @@ class Trial {
     return fmt::format("{}: along d = {} the score changes by {:.6g} but A . d is {:.6g}", on(one_), text_of(direction), expected, found);
   }
 
+  /// A sum over few steps is close at best.
+  std::optional<std::string> completes() {
+    if (!total_) return "it has neither a world `base` nor a parameter `baseline` that would say less what";
+    const Tensor found = attribution(one_);
+    const double expected = total_->run({{"x", value_}, {"seed", one_}})[0].at(0), reached = sum_of(found);
+    if (std::abs(expected - reached) <= (has_loop_ ? 0.2 : tolerance) * (std::abs(expected) + size_of(found))) return std::nullopt;
+    return fmt::format("{}: the score is larger by {:.6g} than at the baseline, and {:.6g} reaches the input", on(one_), expected, reached);
+  }
+
   std::optional<std::string> conserves() {
     RelevanceFlow flow;
     const Tensor found = attribution(one_, &flow);
@@ -231,7 +249,8 @@ class Trial {
   Graph graph_{DType::float64};
   Builder builder_;
   std::optional<FlowQuestions> flow_;
-  std::optional<Program> program_, forward_;
+  std::optional<Program> program_, forward_, total_;
+  bool has_loop_ = false;
   Tensor value_, one_, other_;
 };
 
@@ -242,12 +261,13 @@ std::vector<PropertyTrial> try_properties(const RuleLibrary& library, std::strin
   std::vector<PropertyTrial> result;
   for (const std::string& property : definition.properties) result.push_back({.property = property, .holds = true, .networks = 0, .network = {}, .what = {}});
   if (result.empty()) return result;
+  const bool with_flow = std::find(definition.properties.begin(), definition.properties.end(), "conserves") != definition.properties.end();
   for (const Net& net : nets())
     for (const bool biases : {false, true})
       for (const std::uint64_t seed : {1, 2, 3, 4, 5}) {
         std::optional<Trial> trial;
         try {
-          trial.emplace(library, AnalyzerCall{definition.name, {{"allow_unmatched", 1.0}}}, net, seed, biases, operators, samplers);
+          trial.emplace(library, AnalyzerCall{definition.name, {{"allow_unmatched", 1.0}}}, net, seed, biases, with_flow, operators, samplers);
           for (PropertyTrial& told : result) {
             if (!told.holds) continue;
             ++told.networks;

@@ -119,6 +119,8 @@ class RecipeRun {
   std::optional<Value> name_value(const Context& context, const Term& term);
   Expr input_of(const Context& context);
   Expr score(const Context& context);
+  Expr score_seed();
+  Expr seed_in(World& world);
   Value reduced(const Context& context, const Term& term, const Value& value);
   Value random_value(const Context& context, const Term& term, std::span<const Value> arguments);
   Value relevance_word(const Context& context, const Term& term, std::span<const Value> arguments);
@@ -137,6 +139,13 @@ class RecipeRun {
   Expr relevance(std::size_t level, Expr focus, Expr original);
   Expr result(std::size_t level, Expr focus, Expr original);
   Expr total(Expr focus);
+  void require_seed_used() const;
+
+  // recipe_totals.cpp: what the analyzer declares that attributions add up to
+  void find_totals();
+  [[nodiscard]] Expr score_lost();
+  [[nodiscard]] Expr over_scores(Expr values);
+  [[nodiscard]] bool nothing_passes(std::span<const Expr> nodes) const;
   Value in_world_of_rules(const Term& term, const Value& value);
 
   // recipe_report.cpp: nodes without rules, rules without nodes
@@ -147,6 +156,7 @@ class RecipeRun {
   [[nodiscard]] Expr flattened(Expr output) const;
   [[nodiscard]] Expr zeros(const Type& type) const;
   [[nodiscard]] RewriteContext rewriting() const { return {graph_, vocabulary_, *facts_}; }
+  [[nodiscard]] RewriteContext rewriting_by_user() const { return {graph_, vocabulary_, *user_facts_}; }
   [[nodiscard]] const Terms& terms(std::size_t level) const { return levels_[level].definition->terms; }
   [[nodiscard]] const Term& term(std::size_t level, TermId id) const { return terms(level)[static_cast<std::size_t>(id)]; }
 
@@ -168,6 +178,9 @@ class RecipeRun {
   Expr target_;
   Derivatives derivatives_;
   bool prepared_ = false, walked_ = false, walking_ = false;
+  bool in_seed_ = false;                             ///< a seed is being evaluated
+  bool asks_seed_ = false, asks_output_ = false;     ///< does the answer depend on the seed; on `target` or `y` beside it?
+  Expr score_seed_;
   int let_depth_ = 0;
   NodeMap<Expr> totals_;
   std::map<std::string, Substitution> to_worlds_;

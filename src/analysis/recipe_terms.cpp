@@ -54,8 +54,10 @@ std::optional<Value> RecipeRun::name_value(const Context& context, const Term& a
   if (name == "input") return input_of(context);
   if (name == "relevance") return relevance_word(context, asked, {});
   if (name == "score") return score(context);
-  if (name == "y") return here.image(output_);
-  if (name == "target") return target();
+  if (name == "y" || name == "target") {
+    asks_output_ |= !in_seed_;
+    return name == "y" ? here.image(output_) : target();
+  }
   if (const auto node = level.nodes.find(name); node != level.nodes.end()) return here.image(node->second);
   if (const auto method = level.methods.find(name); method != level.methods.end()) return Value(AttrValue(method->second));
   for (const Let& let : level.definition->lets) {
@@ -84,11 +86,40 @@ Expr RecipeRun::score(const Context& context) {
   World& world = context.world != nullptr ? *context.world : levels_[context.level].moved;
   const Expr y = world.image(output_), like = input_of(context);
   const auto& operators = engine_.operators;
-  const Expr chosen = graph_.apply(operators.at("mul"), {onehot(target()), y});
+  const Expr chosen = graph_.apply(operators.at("mul"), {score_seed(), y});
   const Expr sum = graph_.apply(operators.at("sum"), {chosen}, ReduceAttributes{{1}, false});
   std::vector<Dim> dims{sum.shape()[0]};
   dims.resize(std::max<std::size_t>(like.shape().rank(), 1), Dim{1});
   return graph_.apply(operators.at("reshape"), {sum}, ShapeAttributes{Shape(std::move(dims))});
+}
+
+/// What the output is multiplied with to give the score: the seed, taken once, on the user's own input, as the target is.
+Expr RecipeRun::score_seed() {
+  if (in_seed_) return onehot(target());
+  asks_seed_ = true;
+  if (!score_seed_) score_seed_ = seed_in(levels_[0].user);
+  return score_seed_;
+}
+
+/// A seed of the analyzer's own is taken in the given world, what the person says instead on the user's own input.
+Expr RecipeRun::seed_in(World& world) {
+  in_seed_ = true;
+  Value value;
+  switch (task_.seed) {
+    case Question::Seed::one: value = onehot(target()); break;
+    case Question::Seed::value: value = graph_.apply(engine_.operators.at("mul"), {onehot(target()), levels_[0].user.image(output_)}); break;
+    case Question::Seed::tensor: value = task_.seed_tensor; break;
+    case Question::Seed::own:
+      value = onehot(target());
+      for (std::size_t k = 0; k < levels_.size(); ++k)
+        if (const TermId own = levels_[k].definition->seed; own != no_term) {
+          value = evaluate({.level = k, .original = explained_[0], .focus = {}, .world = &world}, own);
+          break;
+        }
+  }
+  in_seed_ = false;
+  const auto conformed = conform(rewriting_by_user(), value, output_.type(), [&] { return fmt::format("the seed of {}", levels_[0].definition->name); });
+  return conformed ? *conformed : zeros(output_.type());
 }
 
 Expr RecipeRun::target() {
@@ -259,6 +290,8 @@ Value RecipeRun::relevance_of(const Context& context, const Term& method) {
       throw Error(ErrorCode::rule, fmt::format("{}analyzers ask for each other's relevance without end: {} -> {}", at_place(method.where), fmt::join(task.askers, " -> "), name));
     other = std::make_unique<RecipeRun>(engine_, name, std::move(given), std::move(task));
     const Analysis& found = other->run();
+    asks_seed_ |= other->asks_seed_;
+    asks_output_ |= other->asks_output_;
     analysis_.steps.insert(analysis_.steps.end(), found.steps.begin(), found.steps.end());
     analysis_.notes.insert(analysis_.notes.end(), found.notes.begin(), found.notes.end());
   }

@@ -167,21 +167,8 @@ std::shared_ptr<const RuleMatch> RecipeRun::kept_match(RuleResult applied) const
 }
 
 Expr RecipeRun::seed() {
-  Value value;
-  switch (task_.seed) {
-    case Question::Seed::one: value = onehot(target()); break;
-    case Question::Seed::value: value = graph_.apply(engine_.operators.at("mul"), {onehot(target()), final_output_}); break;
-    case Question::Seed::tensor: value = task_.seed_tensor; break;
-    case Question::Seed::own:
-      value = onehot(target());
-      for (std::size_t k = 0; k < levels_.size(); ++k)
-        if (const TermId own = levels_[k].definition->seed; own != no_term) {
-          value = evaluate({.level = k, .original = explained_[0], .focus = {}, .world = final_}, own);
-          break;
-        }
-  }
-  const auto conformed = conform(rewriting(), value, final_output_.type(), [&] { return fmt::format("the seed of {}", levels_[0].definition->name); });
-  return conformed ? *conformed : zeros(final_output_.type());
+  asks_seed_ = true;
+  return seed_in(*final_);
 }
 
 namespace {
@@ -219,6 +206,8 @@ Expr RecipeRun::zeros(const Type& type) const {
 }
 
 Expr RecipeRun::total(Expr focus) {
+  if (!is_floating(focus.dtype()))
+    throw Error(ErrorCode::dtype, fmt::format("{} holds integers, which have no relevance; explain the value that looks them up (--at NAME)", describe(focus)));
   walk();
   const auto found = totals_.find(focus);
   return found != totals_.end() ? found->second : zeros(focus.type());
@@ -263,7 +252,18 @@ Analysis& RecipeRun::run() {
   for (const Expr node : explained_) analysis_.attributions.push_back(result(0, final_->image(node), node));
   if (walked_)
     for (const Expr node : explained_) analysis_.relevance.push_back(total(final_->image(node)));
+  require_seed_used();
+  find_totals();
   return analysis_;
+}
+
+/// Maps of one class under the name of what the person asked for would be wrong without a word.
+void RecipeRun::require_seed_used() const {
+  if (task_.seed != Question::Seed::tensor || (asks_seed_ && !asks_output_)) return;
+  throw Error(ErrorCode::invalid_argument,
+              fmt::format("{} cannot explain a seed of one's own: {}; leave the seed out, or take a method that starts from it", levels_[0].definition->name,
+                          asks_seed_ ? "beside relevance or score it asks for `target` or `y`, which a seed does not name"
+                                     : "it asks for neither relevance nor score"));
 }
 
 }  // namespace rulegrad

@@ -152,6 +152,8 @@ void RuleLibrary::add_file(const std::string& name, std::vector<std::string>& ch
       throw Error(ErrorCode::io, fmt::format("{} (a rule file){}", error.what(), included()));
     }
   }();
+  if (text.empty())
+    throw Error(ErrorCode::rule, fmt::format("the rule file '{}' is empty; rule files begin with `rulegrad 1`{}", path.string(), included()));
   const fs::path canonical = fs::canonical(path);
   const auto [entry, fresh] = files_.try_emplace(canonical.string(), path.string());
   if (std::any_of(chain.begin(), chain.end(), [&](const std::string& above) { return fs::canonical(above) == canonical; }))

@@ -2,19 +2,19 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <filesystem>
+#include <cmath>
 #include <memory>
 
 #include "cli/commands.hpp"
+#include "cli/completeness.hpp"
+#include "cli/loading.hpp"
 #include "cli/question.hpp"
 #include "cli/report.hpp"
+#include "cli/say.hpp"
 #include "cli/session.hpp"
 #include "cli/verify.hpp"
-#include "rulegrad/analyzer.hpp"
 #include "rulegrad/error.hpp"
-#include "rulegrad/io/npy.hpp"
-#include "rulegrad/op_attributes.hpp"
-#include "rulegrad/separable.hpp"
+#include "rulegrad/explainer.hpp"
 #include "rulegrad/text.hpp"
 #include "rulegrad/unapplied.hpp"
 
@@ -49,125 +49,132 @@ void print_stats(const Program& program, std::int64_t batch) {
   for (const std::int64_t samples : stats.samples_at_once) fmt::print(stderr, "a loop takes {} of its samples at once\n", samples);
 }
 
-std::vector<Expr> find_nodes(Expr output, const std::vector<std::string>& names) {
-  std::vector<Expr> nodes;
-  for (const std::string& name : names) nodes.push_back(find_node(output, name));
-  return nodes;
-}
-
-/// [n, B, ...] as [B, n, ...], so that rows are samples.
-Tensor batch_first(const Tensor& stacked) {
-  Dims dims = stacked.dims();
-  std::swap(dims[0], dims[1]);
-  Tensor result = Tensor::uninitialized(stacked.dtype(), dims);
-  const auto batch = static_cast<std::size_t>(dims[0]), count = static_cast<std::size_t>(dims[1]);
-  const std::size_t each = stacked.bytes() / (batch * count);
-  for (std::size_t b = 0; b < batch; ++b)
-    for (std::size_t k = 0; k < count; ++k)
-      std::copy_n(stacked.data() + (k * batch + b) * each, each, result.mutable_data() + (b * count + k) * each);
-  return result;
-}
-
 class Analyzing {
  public:
   explicit Analyzing(const Options& options)
       : options_(options),
-        library_(options.model.registry().rules),
+        registry_(registry_of(options)),
         calls_(parse_calls()),
-        model_(load_model(options.model)),
-        samples_(load_samples(options.input, model_)),
-        explained_(model_.head(head_from_name(options.question.head))) {}
+        loaded_(load(options.model, options.input)),
+        output_(output_index(options.model, loaded_.model)),
+        scores_(loaded_.model, output_, options.labels) {}
 
   void run() {
-    const std::int64_t scores = explained_.shape().count().factor;
-    const Targets targets = resolve_targets(options_.question.target, samples_.count(), scores);
-    const std::size_t passes = targets.largest ? 1 : targets.passes.size();
-    check_output_choice(options_.report, calls_.size() * std::max<std::size_t>(options_.nodes.size(), 1), passes);
-    const Program program = compile(targets);
-    Report report(options_.report, samples_, options_.labels.empty() ? std::vector<std::string>{} : read_labels(options_.labels));
-    for (const AnalyzerCall& call : calls_) {
-      if (options_.nodes.size() < 2) report.add_method(method_label(call));
-      else
-        for (const std::string& node : options_.nodes) report.add_method(fmt::format("{}@{}", method_label(call), node));
-    }
+    const Samples& samples = loaded_.samples;
+    const Chosen chosen = resolve_targets(options_.question.target, samples.count(), scores_);
+    note_output(options_.model, loaded_.model);
+    const Explainer explainer(loaded_.model, calls_, explainer_options(chosen));
+    check_output_choice(options_.report, calls_.size() * explainer.nodes().size(), chosen.each);
+    for (const std::string& node : explainer.nodes()) note_other_inputs(explainer.nodes(), node);
 
-    Progress progress("analyzing", samples_.count() * static_cast<std::int64_t>(passes));
-    const std::int64_t batch = batch_size_for(options_.run, model_, samples_.count());
-    if (mixing_ && batch < samples_.count())
-      throw Error(ErrorCode::model, fmt::format("the {} samples cannot be cut into runs of {}, because {} mixes them; run them at once with --batch-size {}",
-                                                samples_.count(), batch, describe(*mixing_), samples_.count()));
-    for (std::size_t pass = 0; pass < passes; ++pass) {
-      for (std::int64_t first = 0; first < samples_.count(); first += batch) {
-        const std::int64_t count = std::min(batch, samples_.count() - first);
-        Inputs inputs{{model_.inputs()[0].name, rows(samples_.values, first, count)}};
-        if (!targets.largest) inputs[target_input] = target_rows(targets.passes[pass], first, count);
-        if (seed_.size() != 0) inputs[seed_input] = rows(seed_, first, count);
-        std::vector<Tensor> results = program.run(inputs, {.threads = options_.run.threads, .batch_offset = first});
-        if (numbers_ && pass == 0 && (first == 0 || first + batch >= samples_.count())) numbers_->hold(inputs, results, count, first);
-        for (const std::size_t k : stacked_) results[k] = batch_first(results[k]);
-        report.add_batch(pass, first, results[0], std::span(results).subspan(1));
-        progress.advance(count);
-      }
+    ExplainChoices choices{.targets = chosen.targets, .batch_size = batch_size_for(options_.run, loaded_.model, samples.count()), .threads = options_.run.threads};
+    if (chosen.each > 1) choices.stacked = chosen.each;
+    if (seed_ == Question::Seed::tensor) {
+      const Expr y = loaded_.model.outputs()[output_].expr;
+      choices.seed = read_seed(options_.question.seed, samples.count(), scores_.count(), y.dtype());
     }
-    if (numbers_) numbers_->tell(output_labels_);
-    report.write();
-    if (options_.stats) print_stats(program, std::min(batch, samples_.count()));
+    Progress progress("analyzing", samples.count() * chosen.each);
+    choices.progress = [&, before = std::int64_t{0}](std::int64_t done, std::int64_t) mutable { progress.advance(done - std::exchange(before, done)); };
+    const Explanation found = explainer.run(samples.inputs, choices);
+    Report(options_.report, samples, found, {scores_, seed_name(choices.seed), tokens_of(explainer.nodes())}).write();
+    warn_of_lost_parts(found, calls_, registry_.rules, samples.names, options_.model.path);
+    if (options_.stats) print_stats(explainer.program(), std::min(choices.batch_size, samples.count()));
   }
 
  private:
+  static Registry registry_of(const Options& options) {
+    Registry registry = options.model.registry();
+    registry.rules = library_with(registry, options.question.rule_files);
+    return registry;
+  }
+
   std::vector<AnalyzerCall> parse_calls() {
-    for (const std::string& file : options_.question.rule_files) library_.add_file(file);
     std::vector<AnalyzerCall> calls;
     for (const std::string& method : options_.methods) {
       calls.push_back(parse_method(method, options_.question));
-      (void)library_.analyzer(calls.back().name);  // an unknown method is told before a model is loaded
+      (void)registry_.rules.analyzer(calls.back().name);  // an unknown method is told before a model is loaded
     }
     return calls;
   }
 
-  std::string method_label(const AnalyzerCall& call) const {
-    // Two calls of one method are told apart by their arguments.
-    const auto same = std::count_if(calls_.begin(), calls_.end(), [&](const AnalyzerCall& other) { return other.name == call.name; });
-    return same > 1 ? options_.methods[static_cast<std::size_t>(&call - calls_.data())] : call.name;
+  ExplainerOptions explainer_options(const Chosen& chosen) {
+    const Model& model = loaded_.model;
+    ExplainerOptions how;
+    how.registry = &registry_;
+    how.targets = chosen.largest ? Targets::largest : Targets::given;
+    how.seed = seed_ = seed_from_name(options_.question.seed);
+    how.output = output_;
+    how.head = head_from_name(options_.question.head);
+    how.nodes = options_.nodes;
+    if (how.nodes.empty()) (void)explained_by_default(model, output_);  // its message knows of --at
+    how.keep_explained = false;
+    how.keep = options_.keep;
+    how.aux = auxiliary_arrays(options_.question);
+    how.check_finite = !options_.model.allow_non_finite;
+    how.precision = options_.run.precision();
+    how.rounding = !options_.run.exact;
+    how.prove_canonizers = false;  // `verify_canonizers` remembers what it proved
+    how.memory = static_cast<std::size_t>(options_.memory * (1 << 20));
+    how.totals = true;
+    if (options_.verify_numbers) {
+      how.verify_numbers = 2;
+      how.log = [](std::string_view line) {
+        if (line.find("plain float64 path") != std::string_view::npos) fmt::print(stderr, "{}", harmless(fmt::format("{}\n", line)));
+      };
+    }
+    how.on_analysis = [this, &model, question_output = model.head(how.head, output_)](std::size_t method, const Analysis& analysis) {
+      verify_canonizers(options_.model, model, registry_.rules, options_.methods[method], question_output, analysis, options_.verify);
+      for (const std::string& note : analysis.notes) fmt::print(stderr, "{}", harmless(fmt::format("{}: {}\n", calls_[method].name, note)));
+      for (const UnappliedRule& rule : unapplied_rules(registry_.rules, calls_[method], analysis)) fmt::print(stderr, "{}", harmless(fmt::format("warning: {}\n", to_string(rule))));
+    };
+    return how;
   }
 
-  Program compile(const Targets& targets) {
-    Question question = make_question(model_, explained_, !targets.largest, options_.question);
-    if (question.seed == Question::Seed::tensor) seed_ = read_seed(options_.question.seed, samples_.count(), question.seed_tensor);
-    if (!options_.nodes.empty()) question.explained = find_nodes(explained_, options_.nodes);
-    question.keep = find_nodes(explained_, options_.keep);
+  /// Inputs that are looked up are not explained beside others unless they are named.
+  void note_other_inputs(const std::vector<std::string>& explained, const std::string& node) const {
+    if (!options_.nodes.empty() || node != explained.front()) return;
+    for (const ModelInput& input : loaded_.model.inputs())
+      if (std::find(explained.begin(), explained.end(), input.name) == explained.end() && !lookups_of(loaded_.model, input.name, output_).empty())
+        fmt::print(stderr, "{}", harmless(fmt::format("the input '{}' holds integers that are looked up; --at {} explains it too\n", input.name, input.name)));
+  }
 
-    std::vector<Expr> outputs;
-    for (const AnalyzerCall& call : calls_) {
-      const Analysis analysis = analyze(library_, call, question, options_.model.registry().operators, options_.model.registry().samplers);
-      verify_canonizers(options_.model, model_, library_, method_label(call), question.output, analysis, options_.verify);
-      if (outputs.empty()) outputs.push_back(analysis.output);
-      for (std::size_t k = 0; k < analysis.attributions.size(); ++k) {
-        if (analysis.attributions[k].shape().rank() > question.explained[k].shape().rank()) stacked_.push_back(outputs.size());
-        outputs.push_back(analysis.attributions[k]);
-        output_labels_.push_back(options_.nodes.size() < 2 ? method_label(call) : fmt::format("{}@{}", method_label(call), options_.nodes[k]));
-      }
-      for (const std::string& note : analysis.notes) fmt::print(stderr, "{}: {}\n", call.name, note);
-      for (const UnappliedRule& rule : unapplied_rules(library_, call, analysis)) fmt::print(stderr, "warning: {}\n", to_string(rule));
+  /// What a seed of the person's own asks for, in few words where it has few parts: `cat - dog`.
+  [[nodiscard]] std::string seed_name(const Tensor& seed) const {
+    if (seed.size() == 0 || seed_ != Question::Seed::tensor) return "";
+    std::string text;
+    int parts = 0;
+    const std::int64_t width = scores_.count();
+    for (std::int64_t i = 0; i < seed.size(); ++i)
+      if (i >= width && seed.at(i) != seed.at(i % width)) return "seed " + options_.question.seed;
+    for (std::int64_t k = 0; k < width; ++k) {
+      const double weight = seed.at(k);
+      if (weight == 0) continue;
+      if (++parts > 3) return "seed " + options_.question.seed;
+      text += text.empty() ? (weight < 0 ? "-" : "") : weight < 0 ? " - " : " + ";
+      if (std::abs(weight) != 1) text += fmt::format("{:.4g} ", std::abs(weight));
+      text += scores_.name(k);
     }
-    mixing_ = first_mixing(outputs);
-    CompileOptions how = compile_options(options_.model, options_.run);
-    how.memory = static_cast<std::size_t>(options_.memory * (1 << 20));
-    if (options_.verify_numbers) numbers_.emplace(NumberVerifier(outputs, how.precision, how.kernels));
-    return Program::compile(outputs, how);
+    return text.empty() ? "seed of zeros" : text;
+  }
+
+  [[nodiscard]] std::map<std::string, TokenInput> tokens_of(const std::vector<std::string>& nodes) const {
+    std::map<std::string, TokenInput> result;
+    for (const ModelInput& input : loaded_.model.inputs()) {
+      if (is_floating(input.expr.dtype()) || std::find(nodes.begin(), nodes.end(), input.name) == nodes.end()) continue;
+      std::int64_t rows = 0;
+      for (const Expr lookup : lookups_of(loaded_.model, input.name, output_)) rows = std::max(rows, lookup.operand(0).shape()[0].factor);
+      result[input.name] = {loaded_.samples.inputs.at(input.name), rows};
+    }
+    return result;
   }
 
   const Options& options_;
-  RuleLibrary library_;
+  Registry registry_;
   std::vector<AnalyzerCall> calls_;
-  Model model_;
-  Samples samples_;
-  Expr explained_;
-  Tensor seed_;
-  std::optional<HeldNumbers> numbers_;
-  std::vector<std::string> output_labels_;  ///< of the results behind the scores
-  std::vector<std::size_t> stacked_;  ///< results with a map for each sample of a loop
-  std::optional<Expr> mixing_;
+  Loaded loaded_;
+  std::size_t output_;
+  ScoreNames scores_;
+  Question::Seed seed_ = Question::Seed::own;
 };
 
 }  // namespace
@@ -181,12 +188,12 @@ void add_analyze(CLI::App& app, Run& run) {
       ->required()
       ->type_name("NAME");
   add_question_options(*command, options->question);
-  command->add_option("--at", options->nodes, "Explain these inner nodes instead of the input; may be given several times")->type_name("NODE");
+  command->add_option("--at", options->nodes, "Explain these inputs or inner nodes instead of every input; an input of token ids by the values that\nlook them up; may be given several times")->type_name("NODE");
   command->add_option("--keep", options->keep, "Nodes that canonizers leave as they are, so that --at finds them")->type_name("NODE");
   command->add_option("--memory", options->memory, "Megabytes that the samples of a method may take together (default 1024)")
       ->type_name("MB")
       ->check(CLI::PositiveNumber);
-  command->add_option("--labels", options->labels, "A text file with one class name a line, for the labels of a grid")->type_name("FILE");
+  command->add_option("--labels", options->labels, "A text file with one class name a line")->type_name("FILE");
   add_verify_option(*command, options->verify);
   add_verify_numbers_option(*command, options->verify_numbers);
   command->add_flag("--stats", options->stats, "Say how much the compiled analysis computes, and how much memory it takes");

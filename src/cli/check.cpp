@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <map>
 #include <memory>
@@ -10,8 +11,9 @@
 #include <sstream>
 
 #include "cli/commands.hpp"
+#include "cli/say.hpp"
 #include "cli/question.hpp"
-#include "cli/session.hpp"
+#include "cli/loading.hpp"
 #include "rulegrad/analyzer.hpp"
 #include "rulegrad/check.hpp"
 #include "rulegrad/error.hpp"
@@ -33,6 +35,9 @@ std::string counted(std::size_t count, std::string_view noun) { return fmt::form
 std::string read_rules(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   std::ostringstream text;
+  std::error_code none;
+  if (std::filesystem::is_regular_file(path, none) && std::filesystem::is_empty(path, none))
+    throw Error(ErrorCode::rule, fmt::format("the rule file '{}' is empty; rule files begin with `rulegrad 1`", path));
   if (!file || !(text << file.rdbuf()))
     throw Error(ErrorCode::io, fmt::format("cannot read the rule file '{}'; is the path right and the file readable?", path));
   return text.str();
@@ -43,12 +48,12 @@ struct Report {
   std::size_t errors = 0, warnings = 0;
 
   void add(const Diagnostic& finding, std::string_view source) {
-    fmt::print("{}\n\n", render(finding, source));
+    say(fmt::format("{}\n\n", render(finding, source)));
     errors += finding.severity == Severity::error ? 1 : 0;
     warnings += finding.severity == Severity::warning ? 1 : 0;
   }
   void add_error(const std::string& text) {
-    fmt::print("{}\n\n", text);
+    say(fmt::format("{}\n\n", text));
     ++errors;
   }
 };
@@ -135,8 +140,8 @@ class Checking {
     for (const std::string& path : options_.files) check_file(path);
     if (report_.errors > 0)
       throw Error(ErrorCode::rule, fmt::format("{}{}", counted(report_.errors, "error"), report_.warnings > 0 ? " and " + counted(report_.warnings, "warning") : ""));
-    fmt::print("{} in {}, {}: {}\n", counted(rules_, "rule"), counted(sets_, "set"), counted(analyzers_, "analyzer"),
-               report_.warnings > 0 ? counted(report_.warnings, "warning") : "no problems");
+    say(fmt::format("{} in {}, {}: {}\n", counted(rules_, "rule"), counted(sets_, "set"), counted(analyzers_, "analyzer"),
+               report_.warnings > 0 ? counted(report_.warnings, "warning") : "no problems"));
   }
 
  private:
@@ -165,7 +170,7 @@ class Checking {
     try {
       return parse_rules(text, path);
     } catch (const RuleError& error) {
-      fmt::print("{}\n\n", error.what());
+      say(fmt::format("{}\n\n", error.what()));
       throw Error(ErrorCode::rule, counted(error.diagnostics().size(), "error"));
     }
   }
@@ -197,14 +202,14 @@ class Checking {
   void try_on_model(const RuleFile& file, const std::string& text) {
     if (!model_) model_.emplace(load_model(options_.model));
     Question question;
-    question.output = model_->head(HeadKind::logit);
-    for (const ModelInput& input : model_->inputs())
-      if (is_floating(input.expr.dtype())) question.explained.push_back(input.expr);
+    const std::size_t output = output_index(options_.model, *model_);
+    question.output = model_->head(HeadKind::logit, output);
+    question.explained = explained_by_default(*model_, output);
     Unreached unreached(file);
     for (const AnalyzerDefinition& analyzer : file.analyzers) {
       if (const auto missing = std::find_if(analyzer.parameters.begin(), analyzer.parameters.end(), [](const Parameter& p) { return p.fallback == no_term; });
           missing != analyzer.parameters.end()) {
-        fmt::print("`{}` is not tried on the model: its parameter `{}` has no default\n\n", analyzer.name, missing->name);
+        say(fmt::format("`{}` is not tried on the model: its parameter `{}` has no default\n\n", analyzer.name, missing->name));
         unreached.add_untried(analyzer);
         continue;
       }
@@ -239,6 +244,7 @@ void add_check(CLI::App& app, Run& run) {
   command->add_option("file", options->files, "Rule files")->required()->type_name("FILE.rules");
   command->add_option("--model", options->model.path, "A network, an ONNX file: which of its operations no rule claims, and which rules never apply")->type_name("MODEL");
   add_plugin_option(*command, options->model);
+  add_shape_options(*command, options->model);
   command->callback([options, &run] {
     run = [options] { Checking(*options).run(); };
   });

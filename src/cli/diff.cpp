@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "cli/commands.hpp"
+#include "cli/say.hpp"
 #include "cli/options.hpp"
 #include "cli/sample_case.hpp"
 #include "cli/verify.hpp"
@@ -44,8 +45,8 @@ void compare(const Options& options) {
   const Analysis a = analysis_by(calls[0]), b = analysis_by(calls[1]);
   Comparison comparison(a, b);
   if (subject.has_sample()) comparison.read(subject.evaluate(comparison.expressions(), options.run));
-  fmt::print("{}{}\n\n{}", options.model.path, subject.has_sample() ? ", " + subject.sample_name() : "",
-             comparison.table(options.methods[0], options.methods[1], text_width(options.width)));
+  say(fmt::format("{}{}\n\n{}", options.model.path, subject.has_sample() ? ", " + subject.sample_name() : "",
+             comparison.table(options.methods[0], options.methods[1], text_width(options.width))));
 }
 
 }  // namespace

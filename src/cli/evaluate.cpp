@@ -10,6 +10,9 @@
 #include "cli/commands.hpp"
 #include "cli/evaluation_report.hpp"
 #include "cli/question.hpp"
+#include "cli/json.hpp"
+#include "cli/loading.hpp"
+#include "cli/say.hpp"
 #include "cli/session.hpp"
 #include "rulegrad/error.hpp"
 #include "rulegrad/evaluation/fill.hpp"
@@ -36,6 +39,7 @@ struct Options {
   std::int64_t region_size = 0, steps = 0, orders = 5, sensitivity = 0, key = 0;
   double until = 1, baseline = 0;
   std::optional<double> radius;
+  bool json = false;
 };
 
 /// What was typed, before any file is read.
@@ -103,26 +107,30 @@ std::string note_on_baseline(const Plan& plan) {
 class Evaluating {
  public:
   explicit Evaluating(const Options& options)
-      : options_(options), registry_(registry_of(options)), plan_(plan_of(options, registry_.rules)), explaining_(explainer_options()), model_(load_model(options.model)),
-        samples_(load_samples(options.input, model_)) {}
+      : options_(options), registry_(registry_of(options)), plan_(plan_of(options, registry_.rules)), explaining_(explainer_options()),
+        loaded_(load(options.model, options.input)), output_(output_index(options.model, loaded_.model)), measured_(measured_input()) {
+    explaining_.output = output_;
+    explaining_.nodes = {measured_};
+    note_output(options.model, loaded_.model);
+  }
 
   void run() {
-    const Dims sample(samples_.values.dims().begin() + 1, samples_.values.dims().end());
-    const io::Layout layout = samples_.preprocessing.layout;
+    const Dims sample(values().dims().begin() + 1, values().dims().end());
+    const io::Layout layout = loaded_.samples.preprocessing.layout;
     const bool image = sample.size() >= 3;
     if (options_.start.empty()) plan_.start = image ? Fill::parse("blur") : plan_.fill;
     const std::int64_t side = !image ? 0 : layout == io::Layout::nchw ? std::max(sample[1], sample[2]) : std::max(sample[0], sample[1]);
     const std::int64_t size = options_.region_size != 0 ? options_.region_size : std::max<std::int64_t>(1, side / 14);
     const Regions regions(sample, size, layout);
-    const Tensor gone = filled(samples_.values, plan_.fill, layout), start = filled(samples_.values, plan_.start, layout);
+    const Tensor gone = filled(values(), plan_.fill, layout), start = filled(values(), plan_.start, layout);
     const Tensor mask = options_.mask.empty() ? Tensor() : io::read_npy(options_.mask);
 
-    const ScoreKind kind = plan_.score.value_or(has_probability(model_) ? ScoreKind::probability : ScoreKind::logit);
-    batch_ = batch_size_for(options_.run, model_, samples_.count());
-    const ScoreFunction scores = scores_of(model_, kind, {.batch_size = batch_, .threads = options_.run.threads, .check_finite = explaining_.check_finite, .kernels = options_.model.kernels()});
-    const Tensor answers = scores(samples_.values);
+    const ScoreKind kind = plan_.score.value_or(has_probability(loaded_.model, output_) ? ScoreKind::probability : ScoreKind::logit);
+    batch_ = batch_size_for(options_.run, loaded_.model, loaded_.samples.count());
+    const ScoreFunction scores = scores_of(loaded_.model, kind, {.batch_size = batch_, .threads = options_.run.threads, .check_finite = explaining_.check_finite, .kernels = options_.model.kernels(), .output = output_, .input = measured_, .others = others()});
+    const Tensor answers = scores(values());
     const std::vector<std::int64_t> largest = largest_scores(answers);
-    targets_ = options_.labels.empty() ? largest : read_targets(options_.labels, samples_.count(), answers.dims()[1]);
+    targets_ = options_.labels.empty() ? largest : read_targets(options_.labels, loaded_.samples.count(), answers.dims()[1]);
 
     (void)steps_of({.steps = options_.steps, .until = options_.until}, regions.count());  // told before the work begins
     explain();
@@ -136,19 +144,54 @@ class Evaluating {
     write_files(score);
     std::int64_t right = 0;
     for (std::size_t i = 0; i < largest.size(); ++i) right += largest[i] == targets_[i];
-    fmt::print("{} on {} sample{}; {}\n", options_.model.path, samples_.count(), samples_.count() == 1 ? "" : "s",
-               options_.labels.empty() ? "labels: the model's own answers" : fmt::format("{} of the labels are the model's answers", right));
-    fmt::print("{} of the label: {:.3f} on average\n", score, mean_of(target_scores(answers, targets_)));
-    fmt::print("{} regions of size {}, {} steps to {:.4g} %; replaced by {}; insertion into {}; random: the mean of {}\n\n", regions.count(), size, result_.fractions.size() - 1,
-               100 * result_.fractions.back(), to_string(plan_.fill), to_string(plan_.start), options_.orders);
-    fmt::print("{}\n{}{}", measures_table(result_), compared_with_floor(result_), note_on_baseline(plan_));
+    if (options_.json) return print_json(score, answers, right);
+    say(fmt::format("{} on {} sample{}; {}\n", options_.model.path, loaded_.samples.count(), loaded_.samples.count() == 1 ? "" : "s",
+               options_.labels.empty() ? "labels: the model's own answers" : fmt::format("{} of the labels are the model's answers", right)));
+    say(fmt::format("{} of the label: {:.3f} on average\n", score, mean_of(target_scores(answers, targets_))));
+    say(fmt::format("{} regions of size {}, {} steps to {:.4g} %; replaced by {}; insertion into {}; random: the mean of {}\n\n", regions.count(), size, result_.fractions.size() - 1,
+               100 * result_.fractions.back(), to_string(plan_.fill), to_string(plan_.start), options_.orders));
+    say(fmt::format("{}\n{}{}", measures_table(result_), compared_with_floor(result_), note_on_baseline(plan_)));
     for (std::size_t k = 0; k < plan_.randomisation.size(); ++k)
-      fmt::print("\n{} randomisation: rank correlation with the learned model's attributions, |their magnitudes|\n{}", options_.randomisation[k], randomisation_table(result_, k));
+      say(fmt::format("\n{} randomisation: rank correlation with the learned model's attributions, |their magnitudes|\n{}", options_.randomisation[k], randomisation_table(result_, k)));
     for (const std::string& file : {options_.plot, options_.csv})
-      if (!file.empty()) fmt::print("wrote {}\n", file);
+      if (!file.empty()) say(fmt::format("wrote {}\n", file));
   }
 
  private:
+  void print_json(const std::string& score, const Tensor& answers, std::int64_t right) const {
+    Json json;
+    const auto list = [&](const char* name, const std::vector<double>& values) {
+      json.key(name).open('[');
+      for (const double value : values) json.number(value);
+      json.close(']');
+    };
+    json.open('{').key("model").text(options_.model.path).key("samples").number(loaded_.samples.count()).key("score").text(score);
+    json.key("mean_score").number(mean_of(target_scores(answers, targets_))).key("right").number(right);
+    list("fractions", result_.fractions);
+    json.key("methods").open('[');
+    for (const MethodResult& method : result_.methods) {
+      const Measures& m = method.measures;
+      json.open('{').key("name").text(method.name).key("floor").truth(method.floor);
+      json.key("aopc").number(m.aopc).key("aopc_least").number(m.aopc_least).key("deletion").number(m.deletion).key("insertion").number(m.insertion).key("gini").number(m.gini);
+      for (const auto& [name, value] : {std::pair{"completeness", m.completeness}, std::pair{"sensitivity", m.sensitivity}, std::pair{"precision", m.precision}})
+        if (value) json.key(name).number(*value);
+      list("most_relevant_first", method.most);
+      list("least_relevant_first", method.least);
+      list("insertion_curve", method.insertion);
+      json.key("randomisation").open('[');
+      for (const LayerCorrelations& kind : method.randomisation) {
+        json.open('{').key("kind").text(kind.kind);
+        list("correlation", kind.correlation);
+        list("of_magnitudes", kind.of_magnitudes);
+        json.close('}');
+      }
+      json.close(']').close('}');
+    }
+    json.close(']').key("layers").open('[');
+    for (const std::string& layer : result_.layers) json.text(layer);
+    json.close(']').close('}').print();
+  }
+
   static Registry registry_of(const Options& options) {
     Registry registry = options.model.registry();
     registry.rules = library_with(registry, options.question.rule_files);
@@ -164,35 +207,48 @@ class Evaluating {
     options.check_finite = !options_.model.allow_non_finite;
     options.precision = options_.run.precision();
     options.rounding = !options_.run.exact;
-    if (seed == "one") options.seed = Question::Seed::one;
-    else if (seed == "value") options.seed = Question::Seed::value;
-    else if (!seed.empty()) throw Error(ErrorCode::invalid_argument, fmt::format("--seed '{}' is not one or value: the measures follow one score of each sample", seed));
-    if (!options_.question.aux.empty()) {
-      auto arrays = std::make_shared<AuxiliaryArrays>(options_.question.aux);
-      for (auto& [key, array] : io::read_npz(options_.question.aux)) arrays->add(key, std::move(array));
-      options.aux = std::move(arrays);
-    }
+    if (seed == "one" || seed == "value" || seed.empty()) options.seed = seed_from_name(seed);
+    else throw Error(ErrorCode::invalid_argument, fmt::format("--seed '{}' is not one or value: the measures follow one score of each sample", seed));
+    options.aux = auxiliary_arrays(options_.question);
     return options;
   }
 
+  /// The input whose values are taken away: the only one of a floating dtype.
+  [[nodiscard]] std::string measured_input() const {
+    std::vector<std::string> floating;
+    for (const ModelInput& input : loaded_.model.inputs())
+      if (is_floating(input.expr.dtype())) floating.push_back(input.name);
+    if (floating.size() != 1)
+      throw Error(ErrorCode::model, fmt::format("evaluate takes values of one input away and asks again; of the model's inputs {} hold real numbers{}{}", floating.size(), floating.empty() ? "" : ": ", join(floating)));
+    return floating[0];
+  }
+  [[nodiscard]] const Tensor& values() const { return loaded_.samples.inputs.at(measured_); }
+  [[nodiscard]] Inputs others() const {
+    Inputs result = loaded_.samples.inputs;
+    result.erase(measured_);
+    return result;
+  }
+
   [[nodiscard]] Explanation explained(std::span<const AnalyzerCall> calls, const Tensor& samples, std::function<void(std::int64_t, std::int64_t)> progress = {}) const {
-    return Explainer(model_, calls, explaining_).run(samples, {.targets = targets_, .batch_size = batch_, .threads = options_.run.threads, .progress = std::move(progress)});
+    Inputs inputs = loaded_.samples.inputs;
+    inputs[measured_] = samples;
+    return Explainer(loaded_.model, calls, explaining_).run(inputs, {.targets = targets_, .batch_size = batch_, .threads = options_.run.threads, .progress = std::move(progress)});
   }
 
   void explain() {
-    Progress progress("explaining", samples_.count());
-    const Explanation found = explained(plan_.calls, samples_.values, advancing(progress));
+    Progress progress("explaining", loaded_.samples.count());
+    const Explanation found = explained(plan_.calls, values(), advancing(progress));
     for (std::size_t m = 0; m < plan_.calls.size(); ++m) {
       maps_.push_back(found.attribution(m));
-      if (maps_[m].dims() != samples_.values.dims())
+      if (maps_[m].dims() != values().dims())
         throw Error(ErrorCode::shape, fmt::format("{} gives {} for samples {}; only a value for each element of a sample can be measured", found.methods()[m], to_string(maps_[m].dims()),
-                                                  to_string(samples_.values.dims())));
+                                                  to_string(values().dims())));
       auto& method = result_.methods.emplace_back();
       method.floor = m >= plan_.names.size();
       method.name = method.floor ? "random" : plan_.names[m];
     }
     // A cheap method gives the scores that the others explain.
-    const Explanation there = explained(std::span(plan_.calls).last(1), Tensor::full(samples_.values.dtype(), samples_.values.dims(), options_.baseline));
+    const Explanation there = explained(std::span(plan_.calls).last(1), Tensor::full(values().dtype(), values().dims(), options_.baseline));
     scores_ = target_scores(found.scores(), targets_);
     baseline_scores_ = target_scores(there.scores(), targets_);
   }
@@ -209,9 +265,9 @@ class Evaluating {
         result_.fractions = found.fractions;
         return found.mean();
       };
-      method.most = curve(samples_.values, gone, orders);
-      method.least = curve(samples_.values, gone, reversed(orders));
-      method.insertion = curve(start, samples_.values, orders);
+      method.most = curve(values(), gone, orders);
+      method.least = curve(values(), gone, reversed(orders));
+      method.insertion = curve(start, values(), orders);
       method.measures.aopc = area_over_curve(method.most);
       method.measures.aopc_least = area_over_curve(method.least);
       method.measures.deletion = area_under_curve(result_.fractions, method.most);
@@ -234,20 +290,23 @@ class Evaluating {
   void find_sensitivity() {
     Progress progress("moving the input", options_.sensitivity * static_cast<std::int64_t>(maps_.size()));
     for (std::size_t m = 0; m < maps_.size(); ++m) {
-      const Explainer explainer(model_, std::span(plan_.calls).subspan(m, 1), explaining_);
+      const Explainer explainer(loaded_.model, std::span(plan_.calls).subspan(m, 1), explaining_);
       const ExplainFunction explain = [&](const Tensor& samples) {
-        return explainer.run(samples, {.targets = targets_, .batch_size = batch_, .threads = options_.run.threads}).attribution();
+        Inputs inputs = loaded_.samples.inputs;
+        inputs[measured_] = samples;
+        return explainer.run(inputs, {.targets = targets_, .batch_size = batch_, .threads = options_.run.threads}).attribution();
       };
       result_.methods[m].measures.sensitivity =
-          mean_of(max_sensitivity(explain, samples_.values, {.radius = options_.radius, .draws = options_.sensitivity, .key = options_.key, .progress = advancing(progress)}));
+          mean_of(max_sensitivity(explain, values(), {.radius = options_.radius, .draws = options_.sensitivity, .key = options_.key, .progress = advancing(progress)}));
     }
   }
 
   void randomise(Randomisation kind) {
+    (void)loaded_.samples.only(loaded_.model, "--randomisation");
     const std::string name = kind == Randomisation::cascading ? "cascading" : "independent";
-    Progress progress("randomising", static_cast<std::int64_t>(learned_layers(model_).size()));
+    Progress progress("randomising", static_cast<std::int64_t>(learned_layers(loaded_.model).size()));
     const RandomisationCheck check =
-        randomisation_check(model_, plan_.calls, samples_.values, targets_,
+        randomisation_check(loaded_.model, plan_.calls, values(), targets_,
                             {.kind = kind, .key = options_.key, .explainer = explaining_, .batch_size = batch_, .threads = options_.run.threads, .progress = advancing(progress)});
     result_.layers = check.layers;
     for (std::size_t m = 0; m < maps_.size(); ++m) result_.methods[m].randomisation.push_back({name, check.correlation[m], check.of_magnitudes[m]});
@@ -274,7 +333,7 @@ class Evaluating {
   }
 
   void write_files(const std::string& score) const {
-    const std::string title = fmt::format("{}: {} of the label, mean of {} samples", std::filesystem::path(options_.model.path).filename().string(), score, samples_.count());
+    const std::string title = fmt::format("{}: {} of the label, mean of {} samples", std::filesystem::path(options_.model.path).filename().string(), score, loaded_.samples.count());
     if (!options_.plot.empty()) io::write_png(options_.plot, as_chart(result_, title, to_string(plan_.fill), to_string(plan_.start)));
     if (!options_.csv.empty()) io::write_text(options_.csv, as_csv(result_));
   }
@@ -283,8 +342,9 @@ class Evaluating {
   Registry registry_;
   Plan plan_;
   ExplainerOptions explaining_;
-  Model model_;
-  Samples samples_;
+  Loaded loaded_;
+  std::size_t output_;
+  std::string measured_;
   std::int64_t batch_ = 1;
   std::vector<std::int64_t> targets_;
   std::vector<double> scores_, baseline_scores_;  ///< of what is explained
@@ -320,6 +380,7 @@ void add_evaluate(CLI::App& app, Run& run) {
   add_method_options(*command, options->question);
   command->add_option("--plot", options->plot, "Draw the curves")->type_name("FILE.png");
   command->add_option("--csv", options->csv, "Write curves and measures as method,measure,at,value")->type_name("FILE.csv");
+  add_json_option(*command, options->json);
   add_run_choices(*command, options->run);
   command->callback([options, &run] {
     run = [options] { Evaluating(*options).run(); };

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "cli/commands.hpp"
+#include "cli/say.hpp"
 #include "cli/options.hpp"
 #include "cli/question.hpp"
 #include "cli/sample_case.hpp"
@@ -43,16 +44,16 @@ class Explaining {
     verify_canonizers(options_.model, case_.model(), library_, call_.name, case_.question().output, analysis, options_.verify);
     if (!options_.dot.empty()) io::write_text(options_.dot, explain_dot(analysis));  // first: what cannot be written prints nothing
     if (!options_.node.empty()) {
-      fmt::print("{}", explain_node(analysis, options_.node, !options_.run.exact));
+      say(fmt::format("{}", explain_node(analysis, options_.node, !options_.run.exact)));
     } else if (case_.has_sample()) {
       const FlowQuestions questions(analysis);
       const RelevanceFlow flow = questions.read(case_.evaluate(questions.expressions(), options_.run));
-      fmt::print("{} by {}, {}\n\n{}", options_.model.path, options_.method, case_.sample_name(), flow_table(analysis, flow, text_width(options_.width)));
+      say(fmt::format("{} by {}, {}\n\n{}", options_.model.path, options_.method, case_.sample_name(), flow_table(analysis, flow, text_width(options_.width))));
     } else {
-      fmt::print("{} by {}: {} gradient nodes, from the output to the input\n\n", options_.model.path, options_.method, analysis.steps.size());
-      fmt::print("{}", explain_table(analysis, text_width(options_.width)));
+      say(fmt::format("{} by {}: {} gradient nodes, from the output to the input\n\n", options_.model.path, options_.method, analysis.steps.size()));
+      say(fmt::format("{}", explain_table(analysis, text_width(options_.width))));
     }
-    if (!options_.dot.empty()) fmt::print("wrote {}\n", options_.dot);
+    if (!options_.dot.empty()) say(fmt::format("wrote {}\n", options_.dot));
   }
 
  private:

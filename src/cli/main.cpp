@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "cli/commands.hpp"
+#include "cli/say.hpp"
 #include "rulegrad/error.hpp"
 #include "rulegrad/process.hpp"
 #include "rulegrad/version.hpp"
@@ -65,7 +66,7 @@ int main(int argc, char** argv) {
     const int code = app.exit(error);
     return flushed(code == 0 ? 0 : 2);
   } catch (const std::exception& error) {
-    std::fprintf(stderr, "rulegrad: error: %s\n", error.what());
+    std::fprintf(stderr, "rulegrad: error: %s\n", rulegrad::cli::harmless(error.what()).c_str());
     return 2;
   } catch (...) {
     std::fprintf(stderr, "rulegrad: error: something that is no exception was thrown, by a plugin as it seems\n");

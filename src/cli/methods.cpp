@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "cli/commands.hpp"
+#include "cli/json.hpp"
 #include "cli/options.hpp"
 #include "cli/question.hpp"
 #include "rulegrad/analyzer.hpp"
@@ -46,17 +47,38 @@ std::string parameters_text(const AnalyzerDefinition& analyzer) {
   return text;
 }
 
+void print_json(const RuleLibrary& library) {
+  Json json;
+  json.open('[');
+  for (const std::string& name : library.analyzer_names()) {
+    const AnalyzerDefinition& analyzer = library.analyzer(name);
+    json.open('{').key("name").text(name).key("summary").text(first_sentence(analyzer.doc)).key("parameters").open('[');
+    for (const Parameter& parameter : analyzer.parameters) {
+      json.open('{').key("name").text(parameter.name).key("default");
+      if (parameter.fallback == no_term) json.null();
+      else json.text(print_term(analyzer.terms, parameter.fallback));
+      json.close('}');
+    }
+    json.close(']').key("declares").open('[');
+    for (const std::string& property : analyzer.properties) json.text(property);
+    json.close(']').close('}');
+  }
+  json.close(']').print();
+}
+
 }  // namespace
 
 void add_methods(CLI::App& app, Run& run) {
   auto sources = std::make_shared<Sources>();
-  auto as_page = std::make_shared<bool>(false);
+  auto as_page = std::make_shared<bool>(false), as_json = std::make_shared<bool>(false);
   CLI::App* command = app.add_subcommand("methods", "List every method with a line of description and its parameters");
   command->add_flag("--markdown", *as_page, "As a page of the documentation");
+  add_json_option(*command, *as_json);
   add_sources(*command, *sources);
-  command->callback([sources, as_page, &run] {
-    run = [sources, as_page] {
+  command->callback([sources, as_page, as_json, &run] {
+    run = [sources, as_page, as_json] {
       const RuleLibrary library = library_with(*sources);
+      if (*as_json) return print_json(library);
       if (*as_page) {
         fmt::print("{}", method_index(library));
         return;

@@ -22,6 +22,8 @@ struct ModelOptions {
   std::string dtype = "float32";
   bool allow_non_finite = false;
   std::vector<std::string> plugins;
+  std::vector<std::string> dims;  ///< NAME=EXTENT
+  std::string output_node;
 
   /// What ships and what the plugins add, which are loaded when this is first asked for.
   [[nodiscard]] const Registry& registry() const;
@@ -40,8 +42,11 @@ struct InputOptions {
   std::string layout, color;
   std::int64_t short_side = 0;
 
-  /// The recipe with what was typed over it; Error(unknown_name) for unknown words.
-  [[nodiscard]] io::Preprocessing preprocessing() const;
+  /// Does anything that was typed say how pixels become numbers?
+  [[nodiscard]] bool has_recipe() const { return !recipe.empty() || !mean.empty() || !std.empty() || scale.has_value(); }
+  /// The recipe with what was typed over it, or over `written`: a recipe's name and what differs from it, as
+  /// `imagenet short_side=256 layout=nhwc`. Error(unknown_name) for unknown words.
+  [[nodiscard]] io::Preprocessing preprocessing(const std::string& written) const;
 };
 
 struct RunChoices {
@@ -58,6 +63,8 @@ struct RunChoices {
 [[nodiscard]] CompileOptions compile_options(const ModelOptions& model, const RunChoices& choices);
 
 void add_model_options(CLI::App& command, ModelOptions& options);
+/// --dim and --output-node.
+void add_shape_options(CLI::App& command, ModelOptions& options);
 void add_plugin_option(CLI::App& command, ModelOptions& options);
 void add_input_options(CLI::App& command, InputOptions& options);
 void add_run_choices(CLI::App& command, RunChoices& choices);

@@ -8,6 +8,8 @@
 #include <memory>
 
 #include "cli/commands.hpp"
+#include "cli/say.hpp"
+#include "cli/loading.hpp"
 #include "cli/session.hpp"
 #include "rulegrad/error.hpp"
 #include "rulegrad/io/npy.hpp"
@@ -26,22 +28,21 @@ void compute_patterns(const Options& options) {
   const PatternType type = pattern_type_from_name(options.type);
   if (std::filesystem::path(options.output).extension() != ".npz")
     throw Error(ErrorCode::invalid_argument, fmt::format("--output '{}': patterns are several arrays; the name of the file must end in .npz", options.output));
-  const Model model = load_model(options.model);
-  const Samples samples = load_samples(options.input, model);
-  PatternComputation computation(model.head(HeadKind::logit), type,
+  const auto [model, samples] = load(options.model, options.input);
+  PatternComputation computation(model.head(HeadKind::logit, output_index(options.model, model)), type,
                                  compile_options(options.model, options.run),
                                  options.model.registry().operators);
   const std::int64_t batch = batch_size_for(options.run, model, samples.count());
   Progress progress("patterns", samples.count());
   for (std::int64_t first = 0; first < samples.count(); first += batch) {
     const std::int64_t count = std::min(batch, samples.count() - first);
-    computation.add({{model.inputs()[0].name, rows(samples.values, first, count)}}, {.threads = options.run.threads, .batch_offset = first});
+    computation.add(samples.part(model, first, count), {.threads = options.run.threads, .batch_offset = first});
     progress.advance(count);
   }
   const auto patterns = computation.patterns();
   io::write_npz(options.output, patterns);
-  for (const auto& [key, pattern] : patterns) fmt::print("{}  {}{}\n", key, name_of(pattern.dtype()), to_string(pattern.dims()));
-  fmt::print("wrote {}\n", options.output);
+  for (const auto& [key, pattern] : patterns) say(fmt::format("{}  {}{}\n", key, name_of(pattern.dtype()), to_string(pattern.dims())));
+  say(fmt::format("wrote {}\n", options.output));
 }
 
 }  // namespace

@@ -6,7 +6,14 @@
 #include <numeric>
 
 #include "cli/commands.hpp"
+#include "cli/json.hpp"
+#include "cli/loading.hpp"
+#include "cli/names.hpp"
+#include "cli/say.hpp"
 #include "cli/session.hpp"
+#include "rulegrad/error.hpp"
+#include "rulegrad/expr.hpp"
+#include "rulegrad/separable.hpp"
 
 namespace rulegrad::cli {
 namespace {
@@ -17,36 +24,64 @@ struct Options {
   RunChoices run;
   std::string labels;
   std::int64_t top = 5;
+  bool json = false;
 };
 
-void predict(const Options& options) {
-  const std::vector<std::string> labels = options.labels.empty() ? std::vector<std::string>{} : read_labels(options.labels);
-  const Model model = load_model(options.model);
-  const Samples samples = load_samples(options.input, model);
-  const Expr output = model.outputs()[0].expr;
-  const Program program = Program::compile(std::span(&output, 1), compile_options(options.model, options.run));
-  const std::int64_t batch = batch_size_for(options.run, model, samples.count());
+struct Answer {
+  std::int64_t index;
+  double score;
+};
 
-  std::string text;
+/// The best of each sample, the best first.
+std::vector<std::vector<Answer>> answers_of(const Options& options, const Model& model, const Samples& samples, std::size_t output) {
+  const Expr y = model.outputs()[output].expr;
+  const Program program = Program::compile(std::span(&y, 1), compile_options(options.model, options.run));
+  const std::int64_t batch = batch_size_for(options.run, model, samples.count());
+  if (const auto mixing = first_mixing(std::span(&y, 1)); mixing && batch < samples.count() && fixed_batch(model) == 0)
+    throw Error(ErrorCode::model, fmt::format("the {} samples cannot be cut into runs of {}, because {} mixes them; run them at once with --batch-size {}", samples.count(), batch,
+                                              describe(*mixing), samples.count()));
+  std::vector<std::vector<Answer>> result;
   Progress progress("predicting", samples.count());
   for (std::int64_t first = 0; first < samples.count(); first += batch) {
     const std::int64_t count = std::min(batch, samples.count() - first);
-    const Tensor scores = program.run({{model.inputs()[0].name, rows(samples.values, first, count)}}, {.threads = options.run.threads})[0];
-    const std::int64_t width = scores.size() / count;
+    const Tensor scores = program.run(samples.part(model, first, count), {.threads = options.run.threads})[0];
+    const std::int64_t width = scores.size() / count, top = std::min(options.top, width);
     for (std::int64_t row = 0; row < count; ++row) {
       std::vector<std::int64_t> order(static_cast<std::size_t>(width));
       std::iota(order.begin(), order.end(), 0);
       const auto score = [&](std::int64_t index) { return scores.at(row * width + index); };
       std::stable_sort(order.begin(), order.end(), [&](std::int64_t a, std::int64_t b) { return score(a) > score(b); });
-      text += samples.names[static_cast<std::size_t>(first + row)] + "\n";
-      for (std::int64_t k = 0; k < std::min(options.top, width); ++k) {
-        const std::int64_t index = order[static_cast<std::size_t>(k)];
-        text += fmt::format("  {:>10.6g}  {:>4}  {}\n", score(index), index, label_of(labels, index));
-      }
+      auto& best = result.emplace_back();
+      for (std::int64_t k = 0; k < top; ++k) best.push_back({order[static_cast<std::size_t>(k)], score(order[static_cast<std::size_t>(k)])});
     }
     progress.advance(count);
   }
-  fmt::print("{}", text);
+  return result;
+}
+
+void predict(const Options& options) {
+  const auto [model, samples] = load(options.model, options.input);
+  const std::size_t output = output_index(options.model, model);
+  const ScoreNames names(model, output, options.labels);
+  note_output(options.model, model);
+  const auto answers = answers_of(options, model, samples, output);
+  if (options.json) {
+    Json json;
+    json.open('{').key("model").text(options.model.path).key("output").text(model.outputs()[output].name).key("samples").open('[');
+    for (std::size_t i = 0; i < answers.size(); ++i) {
+      json.open('{').key("name").text(samples.names[i]).key("scores").open('[');
+      for (const Answer& answer : answers[i]) json.open('{').key("index").number(answer.index).key("name").text(names.name(answer.index)).key("score").number(answer.score).close('}');
+      json.close(']').close('}');
+    }
+    json.close(']').close('}').print();
+    return;
+  }
+  std::string text;
+  for (std::size_t i = 0; i < answers.size(); ++i) {
+    text += samples.names[i] + "\n";
+    for (const Answer& answer : answers[i]) text += fmt::format("  {:>10.6g}  {:>4}  {}\n", answer.score, answer.index, names.name(answer.index));
+  }
+  say(text);
 }
 
 }  // namespace
@@ -59,6 +94,7 @@ void add_predict(CLI::App& app, Run& run) {
   add_run_choices(*command, options->run);
   command->add_option("--labels", options->labels, "A text file with one class name a line")->type_name("FILE");
   command->add_option("--top", options->top, "How many classes to show (default 5)")->type_name("K")->check(CLI::PositiveNumber);
+  add_json_option(*command, options->json);
   command->callback([options, &run] {
     run = [options] { predict(*options); };
   });

@@ -11,19 +11,10 @@
 #include "rulegrad/text.hpp"
 
 namespace rulegrad::cli {
-namespace {
-
-std::int64_t checked_target(std::int64_t index, std::int64_t scores) {
-  if (index < 0 || index >= scores)
-    throw Error(ErrorCode::invalid_argument, fmt::format("target {} is out of range: the output has {} scores, 0 to {}", index, scores, scores - 1));
-  return index;
-}
-
-}  // namespace
 
 void add_question_options(CLI::App& command, QuestionOptions& options) {
-  command.add_option("--target", options.target, "Which score is explained: argmax (each sample's largest, the default), an index,\nall, or a .npy file with one index a sample")
-      ->type_name("N|argmax|all|FILE");
+  command.add_option("--target", options.target, "Which score is explained: argmax (each sample's largest, the default), an index (5,1 for outputs of\nseveral axes), a label, all, or a .npy file with one index a sample")
+      ->type_name("N|LABEL|argmax|all|FILE");
   add_method_options(command, options);
 }
 
@@ -42,34 +33,26 @@ AnalyzerCall parse_method(const std::string& text, const QuestionOptions& option
   return call;
 }
 
-Targets resolve_targets(const std::string& text, std::int64_t samples, std::int64_t scores) {
-  Targets targets;
-  if (text == "argmax") return targets;
-  targets.largest = false;
+Chosen resolve_targets(const std::string& text, std::int64_t samples, const ScoreNames& scores) {
+  Chosen chosen;
+  if (text == "argmax") return chosen;
+  chosen.largest = false;
   if (text == "all") {
-    for (std::int64_t k = 0; k < scores; ++k) targets.passes.emplace_back(static_cast<std::size_t>(samples), k);
-    return targets;
+    chosen.each = scores.count();
+    for (std::int64_t i = 0; i < samples; ++i)
+      for (std::int64_t k = 0; k < chosen.each; ++k) chosen.targets.push_back(k);
+    return chosen;
   }
   if (std::filesystem::path(text).extension() == ".npy") {
     const Tensor file = io::read_npy(text);
     if (is_floating(file.dtype()) || file.size() != samples)
       throw Error(ErrorCode::shape, fmt::format("{} holds {}{} but --target needs one integer for each of the {} samples", text,
                                                 name_of(file.dtype()), to_string(std::span(file.dims())), samples));
-    auto& pass = targets.passes.emplace_back();
-    for (std::int64_t i = 0; i < samples; ++i) pass.push_back(checked_target(static_cast<std::int64_t>(file.at(i)), scores));
-    return targets;
+    for (std::int64_t i = 0; i < samples; ++i) chosen.targets.push_back(scores.find(fmt::format("{}", static_cast<std::int64_t>(file.at(i)))));
+    return chosen;
   }
-  std::size_t used = 0;
-  std::int64_t index = -1;
-  try {
-    index = std::stoll(text, &used);
-  } catch (const std::exception&) {
-    used = 0;
-  }
-  if (used != text.size())
-    throw Error(ErrorCode::invalid_argument, fmt::format("--target '{}' is no class index, argmax, all or .npy file", text));
-  targets.passes.emplace_back(static_cast<std::size_t>(samples), checked_target(index, scores));
-  return targets;
+  chosen.targets.assign(static_cast<std::size_t>(samples), scores.find(text));
+  return chosen;
 }
 
 HeadKind head_from_name(const std::string& name) {
@@ -77,10 +60,6 @@ HeadKind head_from_name(const std::string& name) {
   if (name == known[0]) return HeadKind::logit;
   if (name == known[1]) return HeadKind::probability;
   throw Error(ErrorCode::unknown_name, unknown_name_message("--head", name, known));
-}
-
-Tensor target_rows(const std::vector<std::int64_t>& targets, std::int64_t first, std::int64_t count) {
-  return Tensor({count}, std::span(targets).subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count)));
 }
 
 RuleLibrary library_with(const Registry& registry, const std::vector<std::string>& files) {
@@ -91,37 +70,34 @@ RuleLibrary library_with(const Registry& registry, const std::vector<std::string
   return library;
 }
 
-Question make_question(const Model& model, Expr output, bool has_target, const QuestionOptions& options) {
-  const std::string& seed = options.seed;
-  Graph& graph = output.graph();
-  const Dim batch = model.inputs()[0].expr.shape()[0];
-  const Dim scores = Dim(output.shape().count().factor / (batch.batch ? 1 : batch.factor));
-  Question question;
-  question.output = output;
-  question.explained = {model.inputs()[0].expr};
-  question.read_array = [](const std::string& path) { return io::read_npy(path); };
-  if (has_target) question.target = graph.input(target_input, {DType::int64, Shape{batch}});
-  if (seed == "one") {
-    question.seed = Question::Seed::one;
-  } else if (seed == "value") {
-    question.seed = Question::Seed::value;
-  } else if (std::filesystem::path(seed).extension() == ".npy") {
-    question.seed = Question::Seed::tensor;
-    question.seed_tensor = graph.input(seed_input, {output.dtype(), Shape{batch, scores}});
-  } else if (!seed.empty()) {
-    throw Error(ErrorCode::invalid_argument, fmt::format("--seed '{}' is not one, value or a .npy file", seed));
-  }
-  if (!options.aux.empty()) {
-    auto arrays = std::make_shared<AuxiliaryArrays>(options.aux);
-    for (auto& [key, array] : io::read_npz(options.aux)) arrays->add(key, std::move(array));
-    question.aux = std::move(arrays);
-  }
-  return question;
+Question::Seed seed_from_name(const std::string& text) {
+  if (text.empty()) return Question::Seed::own;
+  if (text == "one") return Question::Seed::one;
+  if (text == "value") return Question::Seed::value;
+  if (std::filesystem::path(text).extension() == ".npy") return Question::Seed::tensor;
+  throw Error(ErrorCode::invalid_argument, fmt::format("--seed '{}' is not one, value or a .npy file", text));
 }
 
-Tensor read_seed(const std::string& file, std::int64_t samples, Expr input) {
-  const DType dtype = input.dtype();
-  const std::int64_t scores = input.shape()[1].factor;
+std::shared_ptr<const AuxiliaryArrays> auxiliary_arrays(const QuestionOptions& options) {
+  if (options.aux.empty()) return {};
+  auto arrays = std::make_shared<AuxiliaryArrays>(options.aux);
+  for (auto& [key, array] : io::read_npz(options.aux)) arrays->add(key, std::move(array));
+  return arrays;
+}
+
+std::vector<Expr> explained_by_default(const Model& model, std::size_t output) {
+  std::vector<Expr> result;
+  for (const ModelInput& input : model.inputs())
+    if (is_floating(input.expr.dtype())) result.push_back(input.expr);
+  if (!result.empty()) return result;
+  for (const ModelInput& input : model.inputs())
+    for (const Expr lookup : lookups_of(model, input.name, output)) result.push_back(lookup);
+  if (result.empty())
+    throw Error(ErrorCode::dtype, "the model's inputs hold integers, which have no relevance, and no table is found that looks them up; explain the value that does (--at NAME)");
+  return result;
+}
+
+Tensor read_seed(const std::string& file, std::int64_t samples, std::int64_t scores, DType dtype) {
   const Tensor seed = io::read_npy(file).cast(dtype);
   if (seed.size() == samples * scores) return seed.reshaped({samples, scores});
   if (seed.size() != scores)

@@ -4,7 +4,9 @@
 #include <string>
 #include <vector>
 
+#include "cli/names.hpp"
 #include "rulegrad/analyzer.hpp"
+#include "rulegrad/explainer.hpp"
 #include "rulegrad/model.hpp"
 #include "rulegrad/registry.hpp"
 
@@ -31,29 +33,27 @@ void add_method_options(CLI::App& command, QuestionOptions& options);
 /// A method as it was asked for, with what the options say of all methods.
 [[nodiscard]] AnalyzerCall parse_method(const std::string& text, const QuestionOptions& options);
 
-/// Names of graph inputs that carry what the person chose beside the samples.
-inline constexpr const char* target_input = "rulegrad.target";
-inline constexpr const char* seed_input = "rulegrad.seed";
-
 /// What is explained for each sample, resolved from --target.
-struct Targets {
+struct Chosen {
   bool largest = true;
-  std::vector<std::vector<std::int64_t>> passes;  ///< one index a sample, for each pass over the samples
+  std::int64_t each = 1;              ///< so many scores of each sample
+  std::vector<std::int64_t> targets;  ///< each sample's in turn
 };
-
-[[nodiscard]] Targets resolve_targets(const std::string& text, std::int64_t samples, std::int64_t scores);
-/// The targets of some samples as the input `target_input`.
-[[nodiscard]] Tensor target_rows(const std::vector<std::int64_t>& targets, std::int64_t first, std::int64_t count);
+[[nodiscard]] Chosen resolve_targets(const std::string& text, std::int64_t samples, const ScoreNames& scores);
 
 [[nodiscard]] HeadKind head_from_name(const std::string& name);
+/// What --seed says; Question::Seed::tensor for a file.
+[[nodiscard]] Question::Seed seed_from_name(const std::string& text);
+/// The arrays of --aux; null without it.
+[[nodiscard]] std::shared_ptr<const AuxiliaryArrays> auxiliary_arrays(const QuestionOptions& options);
 
 /// The rules of a registry and those of the files beside them.
 [[nodiscard]] RuleLibrary library_with(const Registry& registry, const std::vector<std::string>& files);
 
-/// The question about the model's first input; makes the graph inputs `target_input` and `seed_input` where needed.
-[[nodiscard]] Question make_question(const Model& model, Expr output, bool has_target, const QuestionOptions& options);
+/// What is explained unless nodes are named: inputs of a floating dtype, or else the values that look up those of integers.
+[[nodiscard]] std::vector<Expr> explained_by_default(const Model& model, std::size_t output);
 
-/// The seed array of --seed FILE.npy for the graph input `input`, one row of scores a sample.
-[[nodiscard]] Tensor read_seed(const std::string& file, std::int64_t samples, Expr input);
+/// The seed array of --seed FILE.npy, one row of scores a sample.
+[[nodiscard]] Tensor read_seed(const std::string& file, std::int64_t samples, std::int64_t scores, DType dtype);
 
 }  // namespace rulegrad::cli

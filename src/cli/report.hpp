@@ -1,11 +1,15 @@
 #pragma once
 
-#include <span>
+#include <map>
 #include <string>
 #include <vector>
 
-#include "cli/session.hpp"
+#include "cli/inputs.hpp"
+#include "cli/names.hpp"
+#include "rulegrad/explainer.hpp"
+#include "rulegrad/io/grid.hpp"
 #include "rulegrad/io/heatmap.hpp"
+#include "rulegrad/io/tokens.hpp"
 
 namespace CLI {
 class App;
@@ -17,6 +21,8 @@ struct ReportOptions {
   std::string output;
   std::string colormap = "rulegrad";
   std::string reduce = "sum";
+  std::string shown_as;
+  std::string features, tokens;
   double percentile = 100;
   bool overlay = false;
   std::int64_t upscale = 0;
@@ -25,39 +31,60 @@ struct ReportOptions {
 void add_report_options(CLI::App& command, ReportOptions& options);
 
 /// Tells before anything is computed that what --output names cannot hold what is asked for.
-void check_output_choice(const ReportOptions& options, std::size_t methods, std::size_t passes);
+void check_output_choice(const ReportOptions& options, std::size_t maps, std::int64_t targets);
 
-/// Gathers the maps of a call and writes them: raw arrays, single heat maps, a grid, or a directory of all of them.
+/// An input of integers whose attribution is shown token by token.
+struct TokenInput {
+  Tensor ids;              ///< of all samples
+  std::int64_t rows = 0;   ///< of the table that looks them up
+};
+
+/// Shows what an explanation found, and writes it: raw arrays, heat maps, bars, plots, coloured tokens, or all of them.
 class Report {
  public:
-  Report(const ReportOptions& options, const Samples& samples, std::vector<std::string> labels);
+  struct Parts {
+    const ScoreNames& scores;
+    std::string seed;                         ///< the file of a seed of the person's own
+    std::map<std::string, TokenInput> tokens;  ///< by the node's name
+  };
+  Report(const ReportOptions& options, const Samples& samples, const Explanation& found, Parts parts);
 
-  void add_method(std::string name) { methods_.push_back({std::move(name), {}}); }
-  /// Scores and one map a method for samples `first`, `first` + 1, ... of a pass over the targets.
-  void add_batch(std::size_t pass, std::int64_t first, const Tensor& scores, std::span<const Tensor> attributions);
+  /// What --output asks for, then a summary.
   void write() const;
 
  private:
-  struct Method {
-    std::string name;
-    std::vector<Tensor> passes;  ///< the whole batch, one array a pass
+  /// A method's attribution of a node.
+  struct Map {
+    std::size_t method, node;
+    std::string name;  ///< `lrp.epsilon`, or `lrp.epsilon@conv1` where several nodes are explained
   };
+  enum class Look { picture, series, bars, tokens };
 
-  [[nodiscard]] Tensor array_of(const Method& method) const;
-  [[nodiscard]] Tensor sample_of(const Tensor& batch, std::int64_t sample) const;
-  [[nodiscard]] io::Picture heatmap(const Method& method, std::size_t pass, std::int64_t sample) const;
-  [[nodiscard]] io::Picture grid(std::size_t pass) const;
+  [[nodiscard]] Look look_of(const Map& map, const Tensor& values) const;
+  [[nodiscard]] Tensor array_of(const Map& map) const;
+  [[nodiscard]] std::string explained_name(std::int64_t sample, std::int64_t target) const;
+  [[nodiscard]] double explained_score(std::int64_t sample, std::int64_t target) const;
+  [[nodiscard]] Tensor series_of(const Map& map, const Tensor& values, std::int64_t sample) const;
+  [[nodiscard]] std::vector<std::string> features_of(const Map& map, std::int64_t sample, std::int64_t count) const;
+  [[nodiscard]] io::TokenMap tokens_of(const Map& map, std::int64_t sample, std::int64_t target) const;
+  [[nodiscard]] io::Picture drawn(const Map& map, std::int64_t sample, std::int64_t target) const;
+  [[nodiscard]] io::Picture grid(std::int64_t target) const;
   [[nodiscard]] io::HeatmapOptions heatmap_options() const;
+  [[nodiscard]] std::string page() const;
+  void require_finite() const;
   void write_directory() const;
+  void write_archive() const;
   void summarize() const;
+  [[nodiscard]] std::string summary_of(const Map& map, std::int64_t sample, std::int64_t target) const;
 
   const ReportOptions& options_;
   const Samples& samples_;
-  std::vector<std::string> labels_;
-  std::vector<Method> methods_;
-  std::vector<std::int64_t> best_;  ///< of each sample: the largest score's index
-  std::vector<double> best_score_;
-  std::int64_t scores_ = 0;
+  const Explanation& found_;
+  Parts parts_;
+  std::vector<Map> maps_;
+  std::vector<std::string> features_;
+  TokenNames token_names_;
+  std::int64_t targets_ = 1;  ///< of each sample
 };
 
 }  // namespace rulegrad::cli

@@ -3,9 +3,25 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include <algorithm>
+
+#include "cli/loading.hpp"
 #include "rulegrad/error.hpp"
+#include "rulegrad/io/npy.hpp"
 
 namespace rulegrad::cli {
+namespace {
+
+/// Names of graph inputs that carry what the person chose beside the samples.
+constexpr const char* target_input = "rulegrad.target";
+constexpr const char* seed_input = "rulegrad.seed";
+
+Model loaded(const ModelOptions& model, const InputOptions& input, std::vector<GivenInput>& given) {
+  given = read_inputs(input);
+  return load_model(model, given, input.preprocessing(""));
+}
+
+}  // namespace
 
 void add_sample_options(CLI::App& command, InputOptions& input, std::int64_t& sample) {
   add_input_options(command, input);
@@ -14,23 +30,39 @@ void add_sample_options(CLI::App& command, InputOptions& input, std::int64_t& sa
 }
 
 SampleCase::SampleCase(const ModelOptions& model, const QuestionOptions& question, const InputOptions& input, std::int64_t sample)
-    : options_(model), model_(load_model(model)) {
-  const Expr output = model_.head(head_from_name(question.head));
-  question_ = make_question(model_, output, question.target != "argmax", question);
+    : options_(model), model_(loaded(model, input, given_)) {
+  const std::size_t output = output_index(model, model_);
+  note_output(model, model_);
+  ask(question, output);
   if (input.files.empty()) return;
 
-  samples_ = load_samples(input, model_);
-  const std::int64_t given = samples_->count();
-  if (sample >= given)
-    throw Error(ErrorCode::invalid_argument, fmt::format("--sample {} is out of range: the input holds {} samples, 0 to {}", sample, given, given - 1));
-  const Dim batch = model_.inputs()[0].expr.shape()[0];
-  count_ = batch.batch ? 1 : batch.factor;
-  first_ = std::min(sample, std::max<std::int64_t>(given - count_, 0));
-  inputs_[model_.inputs()[0].name] = rows(samples_->values, first_, std::min(count_, given));
-  const Targets targets = resolve_targets(question.target, given, output.shape().count().factor / (batch.batch ? 1 : batch.factor));
-  if (targets.passes.size() > 1) throw Error(ErrorCode::invalid_argument, "--target all: name one score, or leave it to argmax");
-  if (!targets.largest) inputs_[target_input] = target_rows(targets.passes[0], first_, count_);
-  if (question_.seed == Question::Seed::tensor) inputs_[seed_input] = rows(read_seed(question.seed, given, question_.seed_tensor), first_, count_);
+  samples_ = fit_samples(input, model, model_, given_);
+  const std::int64_t count = samples_->count();
+  if (sample >= count)
+    throw Error(ErrorCode::invalid_argument, fmt::format("--sample {} is out of range: the input holds {} samples, 0 to {}", sample, count, count - 1));
+  const std::int64_t fixed = fixed_batch(model_);
+  count_ = std::max<std::int64_t>(fixed, 1);
+  first_ = std::min(sample, std::max<std::int64_t>(count - count_, 0));
+  inputs_ = samples_->part(model_, first_, count_);
+  const Chosen chosen = resolve_targets(question.target, count, ScoreNames(model_, output, ""));
+  if (chosen.each > 1) throw Error(ErrorCode::invalid_argument, "--target all: name one score, or leave it to argmax");
+  if (!chosen.largest) inputs_[target_input] = Tensor({count_}, std::span(chosen.targets).subspan(static_cast<std::size_t>(first_), static_cast<std::size_t>(count_)));
+  if (question_.seed == Question::Seed::tensor)
+    inputs_[seed_input] = rows(read_seed(question.seed, count, question_.seed_tensor.shape()[1].factor, question_.seed_tensor.dtype()), first_, count_);
+}
+
+void SampleCase::ask(const QuestionOptions& question, std::size_t output) {
+  question_.output = model_.head(head_from_name(question.head), output);
+  question_.explained = explained_by_default(model_, output);
+  question_.read_array = [](const std::string& path) { return io::read_npy(path); };
+  question_.aux = auxiliary_arrays(question);
+  question_.seed = seed_from_name(question.seed);
+  Graph& graph = model_.graph();
+  const Shape& shape = question_.output.shape();
+  const Dim batch = shape.rank() == 0 ? Dim(1) : shape[0];
+  const Dim scores(shape.count().factor / std::max<std::int64_t>(batch.factor, 1));
+  if (question.target != "argmax") question_.target = graph.input(target_input, {DType::int64, Shape{batch}});
+  if (question_.seed == Question::Seed::tensor) question_.seed_tensor = graph.input(seed_input, {question_.output.dtype(), Shape{batch, scores}});
 }
 
 std::string SampleCase::sample_name() const {

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "cli/question.hpp"
-#include "cli/session.hpp"
+#include "cli/inputs.hpp"
 
 namespace rulegrad::cli {
 
@@ -25,7 +25,10 @@ class SampleCase {
   [[nodiscard]] std::vector<Tensor> evaluate(const std::vector<Expr>& expressions, const RunChoices& choices) const;
 
  private:
+  void ask(const QuestionOptions& question, std::size_t output);
+
   const ModelOptions& options_;
+  std::vector<GivenInput> given_;
   Model model_;
   Question question_;
   std::optional<Samples> samples_;

@@ -109,24 +109,4 @@ void add_verify_numbers_option(CLI::App& command, bool& verify) {
   command.add_flag("--verify-numbers", verify, "Compute some samples again on the plain float64 path, and say how far each method is off; an error beyond what rounding explains");
 }
 
-void HeldNumbers::hold(const Inputs& inputs, std::span<const Tensor> results, std::int64_t count, std::int64_t batch_offset) {
-  std::vector<std::int64_t> samples{0};
-  if (count > 1) samples.push_back(count - 1);
-  const std::vector<NumberCheck> checks = verifier_.check(inputs, results, samples, batch_offset);
-  if (worst_.empty()) worst_ = checks;
-  for (std::size_t k = 0; k < checks.size(); ++k)
-    if (checks[k].difference * worst_[k].explained > worst_[k].difference * checks[k].explained) worst_[k] = checks[k];
-}
-
-void HeldNumbers::tell(std::span<const std::string> methods) const {
-  bool within = true;
-  for (std::size_t k = 0; k < worst_.size(); ++k) {
-    fmt::print(stderr, "{}: off the plain float64 path by {:.1e} of the largest value, rounding explains {:.1e}{}\n", k == 0 ? "scores" : methods[k - 1], worst_[k].difference,
-               worst_[k].explained, worst_[k].within() ? "" : ": WRONG");
-    within = within && worst_[k].within();
-  }
-  if (!within)
-    throw Error(ErrorCode::internal, "results are off by more than rounding explains, and nothing was written; please report it, and compute with --dtype float64 until it is repaired");
-}
-
 }  // namespace rulegrad::cli

@@ -16,10 +16,10 @@
 namespace rulegrad {
 namespace {
 
-Expr score_expression(const Model& model, ScoreKind kind) {
-  const Expr logit = model.head(HeadKind::logit), output = model.outputs()[0].expr;
+Expr score_expression(const Model& model, ScoreKind kind, std::size_t index) {
+  const Expr logit = model.head(HeadKind::logit, index), output = model.outputs()[index].expr;
   if (kind == ScoreKind::logit) return logit;
-  if (!has_probability(model))
+  if (!has_probability(model, index))
     throw Error(ErrorCode::invalid_argument,
                 fmt::format("[evaluation] the output {} is one score and no probability; measure the score itself (logit)", to_string(output.type())));
   if (output.is("log_softmax")) return exp(output);
@@ -48,29 +48,52 @@ ScoreKind score_kind_from_name(std::string_view name) {
   throw Error(ErrorCode::unknown_name, unknown_name_message("score", name, known));
 }
 
-bool has_probability(const Model& model) {
-  const Expr output = model.outputs()[0].expr;
-  return output != model.head(HeadKind::logit) || output.shape().count().factor > 1;
+bool has_probability(const Model& model, std::size_t index) {
+  const Expr output = model.outputs().at(index).expr;
+  return output != model.head(HeadKind::logit, index) || output.shape().count().factor > 1;
 }
 
+namespace {
+
+const ModelInput& input_of(const Model& model, const std::string& name) {
+  if (name.empty() && model.inputs().size() == 1) return model.inputs()[0];
+  std::vector<std::string> known;
+  for (const ModelInput& input : model.inputs()) {
+    if (input.name == name) return input;
+    known.push_back(input.name);
+  }
+  if (name.empty()) throw Error(ErrorCode::model, fmt::format("[evaluation] the model has {} inputs ({}); say which one is measured, and what the others are", known.size(), join(known)));
+  throw Error(ErrorCode::unknown_name, "[evaluation] " + unknown_name_message("input", name, known));
+}
+
+}  // namespace
+
 ScoreFunction scores_of(const Model& model, ScoreKind kind, const ScoreOptions& options) {
-  if (model.inputs().size() != 1)
-    throw Error(ErrorCode::model, fmt::format("[evaluation] the model has {} inputs; samples are taken apart for models with one", model.inputs().size()));
+  const ModelInput& input = input_of(model, options.input);
   if (options.batch_size < 1) throw Error(ErrorCode::invalid_argument, fmt::format("[evaluation] a batch of {} samples was asked for; it needs at least one", options.batch_size));
-  const Expr scores = flatten(score_expression(model, kind));
+  const Expr scores = flatten(score_expression(model, kind, options.output));
   if (const auto mixing = first_mixing(std::span(&scores, 1)))
     throw Error(ErrorCode::model, fmt::format("[evaluation] the score of a sample depends on the others beside it, because {} mixes them", describe(*mixing)));
   const auto program = std::make_shared<const Program>(
       Program::compile(std::span(&scores, 1), {.check_finite = options.check_finite, .kernels = options.kernels}));
-  const Dim batch = model.inputs()[0].expr.shape()[0];
+  const Dim batch = input.expr.shape()[0];
+  std::vector<std::string> beside;  // other inputs that hold the batch
+  for (const ModelInput& other : model.inputs())
+    if (other.name != input.name && other.expr.shape().rank() > 0 && options.others.contains(other.name) && (other.expr.shape()[0].batch || !batch.batch)) beside.push_back(other.name);
   const std::int64_t at_once = batch.batch ? options.batch_size : batch.factor;
-  return [program, name = model.inputs()[0].name, at_once, fixed = !batch.batch, options](const Tensor& samples) {
+  return [program, name = input.name, beside = std::move(beside), at_once, fixed = !batch.batch, options](const Tensor& samples) {
     const std::int64_t count = samples.rank() == 0 ? 0 : samples.dims()[0];
     if (count == 0) throw Error(ErrorCode::shape, "[evaluation] there are no samples to score");
+    for (const std::string& other : beside)
+      if (const Dims& dims = options.others.at(other).dims(); dims.empty() || dims[0] != count)
+        throw Error(ErrorCode::shape, fmt::format("[evaluation] {} samples of '{}' are to be scored beside '{}', which is {}", count, name, other, to_string(dims)));
     Tensor result;
     for (std::int64_t first = 0; first < count; first += at_once) {
       const std::int64_t wanted = std::min(at_once, count - first);
-      const Tensor part = program->run({{name, padded_rows(samples, first, fixed ? at_once : wanted)}}, {.threads = options.threads, .stop = options.stop})[0];
+      Inputs inputs = options.others;
+      for (const std::string& other : beside) inputs[other] = padded_rows(options.others.at(other), first, fixed ? at_once : wanted);
+      inputs[name] = padded_rows(samples, first, fixed ? at_once : wanted);
+      const Tensor part = program->run(inputs, {.threads = options.threads, .stop = options.stop})[0];
       const std::int64_t width = part.dims()[1];
       if (first == 0) result = Tensor::uninitialized(part.dtype(), {count, width});
       const std::size_t row = static_cast<std::size_t>(width) * size_of(part.dtype());

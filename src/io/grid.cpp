@@ -8,7 +8,9 @@
 #include <utility>
 
 #include "rulegrad/error.hpp"
+#include "rulegrad/io/chart.hpp"
 #include "rulegrad/io/colormap.hpp"
+#include "rulegrad/io/series.hpp"
 
 #include "io/canvas.hpp"
 #include "io/codec.hpp"
@@ -53,6 +55,9 @@ class Maps {
     heatmap.upscale = 1;
     if (limits_[row][method] > 0.0) heatmap.limit = limits_[row][method];
     return named(row, method, [&] {
+      if (const Tensor* series = series_of(row, method))
+        return series_plot(attribution, *series, {.colormap = heatmap.colormap, .own_colormap = heatmap.own_colormap, .limit = heatmap.limit, .width = plot_width});
+      if (attribution.rank() == 1) return bars(rows_[row], attribution, heatmap);
       return options_.overlay && !rows_[row].input.empty()
                  ? overlay(rows_[row].input, attribution, heatmap, *options_.overlay)
                  : render(attribution, heatmap);
@@ -60,6 +65,17 @@ class Maps {
   }
 
  private:
+  static constexpr std::int64_t plot_width = 420;
+
+  [[nodiscard]] const Tensor* series_of(std::size_t row, std::size_t method) const {
+    const auto& series = rows_[row].series;
+    return method < series.size() && series[method].size() > 0 && !(series[method].rank() == 1 && rows_[row].attributions[method].rank() != 1) ? &series[method] : nullptr;
+  }
+  [[nodiscard]] Picture bars(const GridRow& row, const Tensor& attribution, const HeatmapOptions& heatmap) const {
+    const bool named_features = static_cast<std::int64_t>(row.features.size()) == attribution.size();
+    return bar_chart(attribution, named_features ? row.features : std::vector<std::string>{},
+                     {.colormap = heatmap.colormap, .own_colormap = heatmap.own_colormap, .limit = heatmap.limit, .width = plot_width * options_.text_scale, .text_scale = options_.text_scale});
+  }
   /// Says in errors where in the grid they arose.
   template <class F>
   std::invoke_result_t<F> named(std::size_t row, std::size_t method, F&& f) const {
@@ -74,6 +90,7 @@ class Maps {
     if (absent(attribution)) return 0.0;
     const HeatmapOptions& heatmap = options_.heatmap;
     if (heatmap.limit) return *heatmap.limit;
+    if (attribution.rank() == 1) return symmetric_limit(attribution, heatmap.percentile);
     return symmetric_limit(reduce_channels(attribution, heatmap.reduce, heatmap.layout), heatmap.percentile);
   }
   void share() {

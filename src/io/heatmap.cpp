@@ -55,7 +55,14 @@ Picture colored(std::span<const double> values, std::int64_t height, std::int64_
 }
 
 std::int64_t upscale_factor(const HeatmapOptions& options, std::int64_t height, std::int64_t width) {
-  if (options.upscale != 0) return options.upscale;
+  if (options.upscale != 0) {
+    const double side = static_cast<double>(options.upscale);
+    if (side * side * static_cast<double>(height) * static_cast<double>(width) > static_cast<double>(most_pixels))
+      throw Error(ErrorCode::invalid_argument,
+                  fmt::format("[render] {} pixels a side for each of {} x {} values is a picture of more than {} pixels; take a smaller upscale",
+                              options.upscale, height, width, most_pixels));
+    return options.upscale;
+  }
   const std::int64_t shorter = std::min(height, width);
   return (least_side + shorter - 1) / shorter;
 }

@@ -10,12 +10,7 @@
 namespace rulegrad {
 namespace {
 
-/// Where the batch lies in a value: the extent of `axis` is outer * B * inner, entries of the batch `inner` apart.
-struct Place {
-  std::size_t axis = 0;
-  std::int64_t outer = 1, inner = 1;
-  friend bool operator==(const Place&, const Place&) = default;
-};
+using Place = BatchPlace;
 
 /// An answer about one operation: mixing, or where its result has the batch (nowhere: it does not depend on it).
 struct Answer {
@@ -43,11 +38,12 @@ class Separating {
     return std::nullopt;
   }
 
- private:
   std::optional<Place> place(Expr e) const {
     const auto found = places_.find(e);
     return found == places_.end() ? std::nullopt : std::optional(found->second);
   }
+
+ private:
 
   static std::optional<Place> declared(Expr e) {
     for (std::size_t axis = 0; axis < e.shape().rank(); ++axis)
@@ -241,5 +237,15 @@ class Separating {
 }  // namespace
 
 std::optional<Expr> first_mixing(std::span<const Expr> outputs) { return Separating().run(outputs); }
+
+std::vector<std::optional<BatchPlace>> batch_places(std::span<const Expr> values) {
+  std::vector<std::optional<BatchPlace>> result;
+  for (const Expr value : values) {
+    // One after the other: what mixes the batch in one of them says nothing of the others.
+    Separating separating;
+    result.push_back(separating.run(std::span(&value, 1)) ? std::nullopt : separating.place(value));
+  }
+  return result;
+}
 
 }  // namespace rulegrad

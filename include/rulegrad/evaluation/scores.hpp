@@ -4,10 +4,12 @@
 #include <functional>
 #include <span>
 #include <stop_token>
+#include <string>
 #include <string_view>
 #include <vector>
 
 #include "rulegrad/model.hpp"
+#include "rulegrad/program.hpp"
 #include "rulegrad/tensor.hpp"
 
 namespace [[gnu::visibility("default")]] rulegrad {
@@ -25,7 +27,7 @@ enum class ScoreKind : std::uint8_t {
 /// Throws Error(unknown_name).
 [[nodiscard]] ScoreKind score_kind_from_name(std::string_view name);
 /// False for a model of one score that does not end in a sigmoid: that has no probability.
-[[nodiscard]] bool has_probability(const Model& model);
+[[nodiscard]] bool has_probability(const Model& model, std::size_t output = 0);
 
 /// How the scores are computed.
 struct ScoreOptions {
@@ -34,11 +36,17 @@ struct ScoreOptions {
   bool check_finite = true;
   const Kernels* kernels = nullptr;
   std::stop_token stop = {};
+  std::size_t output = 0;   ///< of the model's outputs
+  /// Of a model with several inputs the one that the function is of, and the values of the others: of as many samples as the
+  /// function is asked about, or what is the same for all of them.
+  std::string input = {};
+  Inputs others = {};
 };
 
-/// The flattened scores of the model's first output as a function of its only input. It keeps what it needs of the
-/// model. Throws Error(model) for several inputs and where operations mix samples, Error(invalid_argument) for a
-/// probability that the model does not have.
+/// The flattened scores of one of the model's outputs as a function of its only input, or of one of them. It keeps what it needs
+/// of the model. Throws Error(model) for several inputs of which none is named and where operations mix samples,
+/// Error(invalid_argument) for a probability that the model does not have; the function Error(shape) for another number of
+/// samples than the other inputs hold.
 [[nodiscard]] ScoreFunction scores_of(const Model& model, ScoreKind kind, const ScoreOptions& options = {});
 
 /// The score of one class for each sample: scores [n, k], targets n indices below k. Throws Error(shape) or

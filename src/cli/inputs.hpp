@@ -1,0 +1,51 @@
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "cli/options.hpp"
+#include "rulegrad/io/picture.hpp"
+#include "rulegrad/model.hpp"
+#include "rulegrad/program.hpp"
+
+/// What the person shows the network: files, which input each is for, and the samples that they make together.
+namespace rulegrad::cli {
+
+/// One file behind --input, read but not yet fitted to a model.
+struct GivenInput {
+  std::string name;  ///< of the model's input; empty: the only one
+  std::string file;  ///< as messages call it
+  bool is_picture = false;
+  Tensor values;
+  io::Picture picture;
+};
+
+/// Reads all files. An archive gives each of its arrays to the input of the array's name.
+[[nodiscard]] std::vector<GivenInput> read_inputs(const InputOptions& options);
+
+struct Samples {
+  Inputs inputs;                      ///< of each input the whole batch
+  std::int64_t samples = 0;
+  std::vector<io::Picture> pictures;  ///< what the model sees, one a sample; empty for arrays that are no images
+  std::vector<std::string> names;     ///< one a sample: file stems, or file stem and index
+  io::Preprocessing preprocessing;
+
+  [[nodiscard]] std::int64_t count() const { return samples; }
+  /// The inputs of samples [first, first + count); what holds no batch is the same for all.
+  [[nodiscard]] Inputs part(const Model& model, std::int64_t first, std::int64_t count) const;
+  /// Of a model with one input. Throws Error(model) for others, which names what cannot do with several.
+  [[nodiscard]] const Tensor& only(const Model& model, const std::string& what) const;
+};
+
+/// Brings what was given to the shapes and dtypes of the model's inputs. Throws Error where an input that the output
+/// needs is missing, and where samples do not go together.
+[[nodiscard]] Samples fit_samples(const InputOptions& options, const ModelOptions& how, const Model& model, std::span<const GivenInput> given);
+
+/// How many samples the model computes at once whatever is asked for; 0: any number.
+[[nodiscard]] std::int64_t fixed_batch(const Model& model);
+
+/// Rows [first, first + count) of a batch.
+[[nodiscard]] Tensor rows(const Tensor& batch, std::int64_t first, std::int64_t count);
+
+}  // namespace rulegrad::cli

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <span>
+#include <string>
+
+#include "cli/inputs.hpp"
+#include "cli/options.hpp"
+#include "rulegrad/model.hpp"
+
+namespace rulegrad::cli {
+
+/// Free axes of a model's inputs get the extents of --dim, or of what is given for them. `preprocessing` says where pictures
+/// have their sides.
+[[nodiscard]] Model load_model(const ModelOptions& options, std::span<const GivenInput> given = {}, const io::Preprocessing& preprocessing = {});
+
+/// A model and the samples that were given for it.
+struct Loaded {
+  Model model;
+  Samples samples;
+};
+[[nodiscard]] Loaded load(const ModelOptions& options, const InputOptions& input);
+
+/// Which of the model's outputs --output-node names: the first without it. Throws Error(unknown_name).
+[[nodiscard]] std::size_t output_index(const ModelOptions& options, const Model& model);
+/// Says which output is taken where there are several and none was named.
+void note_output(const ModelOptions& options, const Model& model);
+
+/// How the model wants its pictures, where somebody has written it down: the metadata entry `preprocess`, or the file
+/// MODEL.preprocess. In the words of InputOptions::preprocessing.
+[[nodiscard]] std::string written_recipe(const ModelOptions& options, const Model& model);
+
+/// A free axis of an input that is not the batch.
+struct FreeAxis {
+  std::string input, type;  ///< `float[batch, seq, 6]`
+  std::size_t axis = 0;
+  std::string key;  ///< what --dim calls it: `seq`, or `input.1` where the file has no name for it
+};
+[[nodiscard]] std::vector<FreeAxis> free_axes(const ModelSummary& summary);
+
+}  // namespace rulegrad::cli
