@@ -211,6 +211,9 @@ const std::map<std::string, Form, std::less<>>& forms() {
     f["concat"] = [](Writer& w, Expr e) {
       w.node("Concat", e).set("axis", e.attributes<AxisAttributes>().axis);
     };
+    f["gather"] = [](Writer& w, Expr e) {
+      w.node("Gather", e).set("axis", e.attributes<AxisAttributes>().axis);
+    };
     f["transpose"] = [](Writer& w, Expr e) {
       w.node("Transpose", e).set("perm", e.attributes<TransposeAttributes>().perm);
     };
