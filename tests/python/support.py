@@ -50,6 +50,14 @@ return %9, %11
     return network(text, {"w": w, "v": v, "u": u}, ["y", "z"]), (w, v, u)
 
 
+def peak_megabytes():
+    """The most memory that this program has held. ru_maxrss would begin with that of the program that started it."""
+    for line in pathlib.Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) // 1024
+    raise unittest.SkipTest("the system does not tell the peak of a program's memory")
+
+
 class Case(unittest.TestCase):
     def close(self, a, b, tolerance=1e-5):
         a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)

@@ -170,9 +170,9 @@ m.explainer(["gradient", "smoothgrad:n=64"]).map(x, sys.argv[1], shard=2, resume
     def test_memory_is_bounded(self):
         # 400 MB of samples and as much of results, in shards of 8 MB.
         code = f"""
-import numpy as np, resource, sys
+import numpy as np, sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
-from support import network
+from support import network, peak_megabytes
 import rulegrad as rg
 m = network('''%0 = input() {{name = "x", shape = shape[B, 262144]}} : float32[B, 262144]
 %1 = mul(%0, %0) : float32[B, 262144]
@@ -181,13 +181,13 @@ return %2
 ''')
 explainer = m.explainer("gradient")
 explainer(np.ones((8, 262144), np.float32))
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak_megabytes()
 def samples():
     for k in range(400):
         yield np.full(262144, k, np.float32)
 done = explainer.map(samples(), sys.argv[1], shard=8)
 assert (done.load()[399] == 798).all() and len(done) == 400
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+print(peak_megabytes() - before)
 """
         grown = int(subprocess.run([sys.executable, "-c", code, str(self.folder / "out")], check=True, capture_output=True, text=True).stdout)
         self.assertLess(grown, 120)
