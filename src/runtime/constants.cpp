@@ -13,7 +13,7 @@ namespace rulegrad {
 namespace {
 
 const KernelPath folded_path("constants: folded");
-const KernelPath blocked_path("constants: folded into blocks");
+const KernelPath blocked_path("constants: folded into blocks of channels");
 const KernelPath form_path("constants: a form is made");
 const KernelPath shared_path("constants: a form is shared");
 

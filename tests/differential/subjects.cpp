@@ -125,12 +125,13 @@ class Drawing {
     text += " " + name;
     return x.graph().apply(op(name), {x});
   }
-  Expr pool(Expr x) {
+  Expr pool(Expr x, bool last = false) {
     const std::size_t spatial = x.shape().rank() - 2;
     for (std::size_t axis = 2; axis < x.shape().rank(); ++axis)
       if (x.shape()[axis].factor < 4) return x;
     const Ints two(spatial, 2), zero(spatial, 0), one(spatial, 1);
-    if (smooth_ || (!small && draw.chance(0.3))) {
+    // Means are no integers any more: no ReLU may follow.
+    if (smooth_ || last) {
       text += " avg_pool";
       return avg_pool(x, {.kernel = two, .strides = two, .pads_begin = zero, .pads_end = zero, .dilations = one});
     }
@@ -243,6 +244,7 @@ Expr classify(Drawing& d, Expr x) {
     d.text += " mean";
     return d.dense(mean(x, axes), d.draw.between(2, 20));
   }
+  if (!d.small && d.draw.chance(0.3)) x = d.pool(x, true);
   return d.dense(flatten(x), d.draw.between(2, 20));
 }
 
@@ -360,7 +362,7 @@ std::vector<std::string> methods_for(Kind kind, const Subject& subject) {
     return {"gradient", "input_times_gradient", "integrated_gradients:steps=5", "smoothgrad:n=3", "smoothgrad:method=input_times_gradient,n=2,noise=0.3"};
   if (subject.smooth) return {"gradient", "input_times_gradient", "integrated_gradients:steps=6", "smoothgrad:n=3", "vargrad:n=3"};
   return {"gradient", "input_times_gradient", "guided_backprop", "deconvnet", "lrp.epsilon", "lrp.z_plus", "lrp.alpha_2_beta_1", "lrp.gamma",
-          "lrp.w_square", "lrp.flat", "lrp.epsilon_plus_flat", "lrp.generalized_gamma", "zennit.epsilon_gamma_box", "deep_taylor", "deeplift.rescale", "excitation_backprop",
+          "lrp.w_square", "lrp.epsilon_plus_flat", "lrp.generalized_gamma", "zennit.epsilon_gamma_box", "deep_taylor", "deeplift.rescale", "excitation_backprop",
           "integrated_gradients:steps=4", "integrated_gradients:steps=2,method=lrp.epsilon"};
 }
 

@@ -12,7 +12,7 @@
 namespace rulegrad::kernels::blocked {
 namespace {
 
-const KernelPath narrow_path("conv input: blocks to a few channels");
+const KernelPath narrow_path("conv input: blocks of channels to a few");
 
 /// w [out_channels, in_channels, taps] as [taps, out_channels / block, in_channels, block].
 void pack_weights(const ConvGeometry& geometry, std::int64_t block, const float* w, float* packed) {

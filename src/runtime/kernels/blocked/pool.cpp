@@ -12,10 +12,10 @@
 namespace rulegrad::kernels::blocked {
 namespace {
 
-const KernelPath max_path("max_pool: blocks");
-const KernelPath max_back_path("max_pool back: blocks");
-const KernelPath avg_path("avg_pool: blocks");
-const KernelPath avg_back_path("avg_pool back: blocks");
+const KernelPath max_path("max_pool: blocks of channels");
+const KernelPath max_back_path("max_pool back: blocks of channels");
+const KernelPath avg_path("avg_pool: blocks of channels");
+const KernelPath avg_back_path("avg_pool back: blocks of channels");
 
 /// Calls f(group, output position, reaches) for all windows, rows of them on several threads.
 template <class F>

@@ -23,7 +23,7 @@ const KernelPath winograd_path("conv: Winograd by oneDNN");
 const KernelPath winograd_input_path("conv input: Winograd by oneDNN");
 const KernelPath restored_path("conv: signs restored behind Winograd");
 const KernelPath bias_path("conv: a bias is added behind oneDNN");
-const KernelPath portable_path("conv: portable between copies of blocks");
+const KernelPath portable_path("conv: portable between copies of blocks of channels");
 
 using dnnl::memory;
 
