@@ -36,7 +36,8 @@ struct ExplainerOptions {
   HeadKind head = HeadKind::logit;
   /// What is explained: names of inputs or of inner nodes (hidden layers). An input of integers, such as token ids, stands
   /// for the values that look them up in tables: its attribution is that of the looked-up values, summed over their last axis,
-  /// and so of the input's own shape. None: every input of a floating dtype; where there is none, every one that is looked up.
+  /// and so of the input's own shape. None: every input of a floating dtype that the
+  /// output needs; where there is none, every one that is looked up.
   std::vector<std::string> nodes = {};
   /// What rules may look up by `aux`: patterns, and whatever else belongs to nodes.
   std::shared_ptr<const AuxiliaryArrays> aux = {};

@@ -126,8 +126,10 @@ std::vector<ExplainedValue> explained_values(const Model& model, const std::vect
     result.push_back({name, node, {node}, {}, {}});
   }
   if (!names.empty()) return result;
+  const std::vector<Expr> needed = topological_order(std::span(&y, 1));  // other outputs may have inputs of their own
   for (const ModelInput& input : model.inputs())
-    if (is_floating(input.expr.dtype())) result.push_back({input.name, input.expr, {input.expr}, {}, {}});
+    if (is_floating(input.expr.dtype()) && std::find(needed.begin(), needed.end(), input.expr) != needed.end())
+      result.push_back({input.name, input.expr, {input.expr}, {}, {}});
   if (!result.empty()) return result;
   for (const ModelInput& input : model.inputs())
     if (ExplainedValue value = looked_up(input, y); !value.nodes.empty()) result.push_back(std::move(value));

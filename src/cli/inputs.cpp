@@ -85,7 +85,7 @@ Tensor concatenate(const std::vector<Tensor>& parts) {
 
 class Fitting {
  public:
-  Fitting(const InputOptions& options, const ModelOptions& how, const Model& model, std::span<const GivenInput> given) : model_(model), given_(given), symbolic_(any_batch(model)) {
+  Fitting(const InputOptions& options, const ModelOptions& how, const Model& model, std::span<const GivenInput> given) : model_(model), given_(given), output_(output_index(how, model)), symbolic_(any_batch(model)) {
     samples_.preprocessing = options.preprocessing(written_recipe(how, model));
     has_recipe_ = options.has_recipe() || !written_recipe(how, model).empty();
     recipe_file_ = how.path + ".preprocess";
@@ -130,7 +130,7 @@ class Fitting {
       const std::string stem = fs::path(file->file).stem().string();
       if (file->is_picture) {
         parts.push_back(from_picture(*file, input));
-        pictures.push_back(io::crop_for_overlay(file->picture, samples_.preprocessing, height_, width_));
+        pictures.push_back(io::crop_for_overlay(picture_, samples_.preprocessing, height_, width_));
         names.push_back(stem);
         continue;
       }
@@ -166,7 +166,8 @@ class Fitting {
       throw Error(ErrorCode::invalid_argument,
                   fmt::format("how does the model want its pictures? Say it with --preprocess {} (or --scale, --mean and --std); once for all in the model's metadata entry 'preprocess', or in a file {}",
                               join(io::preprocessing_names(), "|"), recipe_file_));
-    return io::to_input(given.picture, samples_.preprocessing, height_, width_, channels, input.expr.dtype());
+    picture_ = io::read_picture(given.file);
+    return io::to_input(picture_, samples_.preprocessing, height_, width_, channels, input.expr.dtype());
   }
 
   /// Arrays of images can be looked at too, as far as the recipe can be turned round.
@@ -182,18 +183,19 @@ class Fitting {
 
   void require(const ModelInput& input) const {
     if (samples_.inputs.contains(input.name)) return;
-    std::vector<Expr> outputs;
-    for (const ModelOutput& output : model_.outputs()) outputs.push_back(output.expr);
-    const std::vector<Expr> needed = topological_order(outputs);
+    const Expr y = model_.outputs()[output_].expr;
+    const std::vector<Expr> needed = topological_order(std::span(&y, 1));
     if (std::find(needed.begin(), needed.end(), input.expr) == needed.end()) return;
     throw Error(ErrorCode::invalid_argument, fmt::format("the model's input '{}' {} is missing; give it with --input {}=FILE", input.name, to_string(input.expr.type()), input.name));
   }
 
   const Model& model_;
   std::span<const GivenInput> given_;
+  std::size_t output_;
   bool symbolic_, has_recipe_ = false;
   std::string counted_, recipe_file_;
   std::int64_t height_ = 0, width_ = 0;
+  io::Picture picture_;  ///< the last one
   Samples samples_;
 };
 
@@ -206,11 +208,11 @@ std::vector<GivenInput> read_inputs(const InputOptions& options) {
     const std::string extension = extension_of(file);
     if (extension == ".npz") {
       if (!name.empty()) throw Error(ErrorCode::invalid_argument, fmt::format("--input '{}': an archive holds the arrays of several inputs by their names; give it as --input {}", text, file));
-      for (auto& [key, array] : io::read_npz(file)) result.push_back({key, fmt::format("{}/{}", file, key), false, std::move(array), {}});
+      for (auto& [key, array] : io::read_npz(file)) result.push_back({key, fmt::format("{}/{}", file, key), false, std::move(array)});
     } else if (extension == ".npy") {
-      result.push_back({name, file, false, io::read_npy(file), {}});
+      result.push_back({name, file, false, io::read_npy(file)});
     } else {
-      result.push_back({name, file, true, {}, io::read_picture(file)});
+      result.push_back({name, file, true, {}});
     }
   }
   return result;

@@ -12,13 +12,12 @@
 /// What the person shows the network: files, which input each is for, and the samples that they make together.
 namespace rulegrad::cli {
 
-/// One file behind --input, read but not yet fitted to a model.
+/// One file behind --input, not yet fitted to a model. Pictures are read when the model is known to take them.
 struct GivenInput {
   std::string name;  ///< of the model's input; empty: the only one
   std::string file;  ///< as messages call it
   bool is_picture = false;
   Tensor values;
-  io::Picture picture;
 };
 
 /// Reads all files. An archive gives each of its arrays to the input of the array's name.

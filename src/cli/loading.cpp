@@ -70,8 +70,9 @@ std::optional<std::int64_t> extent_in(const GivenInput& given, const FreeAxis& f
   if (given.is_picture) {
     if (rank != 4 || preprocessing.short_side != 0) return std::nullopt;
     const std::size_t height = preprocessing.layout == io::Layout::nchw ? 2 : 1;
-    if (free.axis == height) return given.picture.height;
-    return free.axis == height + 1 ? std::optional(given.picture.width) : std::nullopt;
+    if (free.axis != height && free.axis != height + 1) return std::nullopt;
+    const io::Picture picture = io::read_picture(given.file);
+    return free.axis == height ? picture.height : picture.width;
   }
   const std::size_t given_rank = given.values.rank();
   if (given_rank != rank && given_rank + 1 != rank) return std::nullopt;

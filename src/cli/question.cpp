@@ -87,8 +87,10 @@ std::shared_ptr<const AuxiliaryArrays> auxiliary_arrays(const QuestionOptions& o
 
 std::vector<Expr> explained_by_default(const Model& model, std::size_t output) {
   std::vector<Expr> result;
+  const Expr y = model.outputs().at(output).expr;
+  const std::vector<Expr> needed = topological_order(std::span(&y, 1));
   for (const ModelInput& input : model.inputs())
-    if (is_floating(input.expr.dtype())) result.push_back(input.expr);
+    if (is_floating(input.expr.dtype()) && std::find(needed.begin(), needed.end(), input.expr) != needed.end()) result.push_back(input.expr);
   if (!result.empty()) return result;
   for (const ModelInput& input : model.inputs())
     for (const Expr lookup : lookups_of(model, input.name, output)) result.push_back(lookup);
