@@ -328,6 +328,7 @@ TEST_CASE("inspection tells of everything, mapped or not") {
   b.node("StringNormalizer", {"y"}, {"l"}, "memory");
   b.node("Reelu", {"l"}, {"r"});
   b.node("Fused", {"r"}, {"f"}, "fast").set_domain("com.example");
+  b.model.mutable_graph()->mutable_output(0)->set_name("f");
   const ScratchFile file("inspect.onnx", b.bytes());
   const ModelSummary summary = inspect_onnx(file.path());
   CHECK(summary.producer == "maker");

@@ -3,6 +3,7 @@
 
 #include "io/onnx/model_file.hpp"
 #include "io/onnx/node_context.hpp"
+#include "io/onnx/small_numbers.hpp"
 #include "support/text.hpp"
 
 namespace rulegrad::io {
@@ -25,6 +26,7 @@ std::int64_t bits_of(int type) {
     case TensorProto::BOOL:
       return 8;
     default:
+      if (const auto small = small_type(type)) return small->bits;
       return 32;
   }
 }

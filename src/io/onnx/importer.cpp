@@ -10,7 +10,8 @@
 #include "rulegrad/program.hpp"
 
 #include "io/onnx/lookup.hpp"
-#include "runtime/constants.hpp"
+#include "io/onnx/module_names.hpp"
+#include "io/onnx/needed.hpp"
 #include "runtime/invoke.hpp"
 #include "support/text.hpp"
 
@@ -68,7 +69,8 @@ bool divides_by_zero(Expr expr) {
 struct Importer::Leading {
   std::string symbol;     ///< the name of the free axis that is the batch, if it has one
   std::string place;      ///< what LoadOptions::extents calls it
-  bool promoted = false;  ///< a literal 1 becomes the batch
+  bool promoted = false;  ///< a literal extent becomes the batch
+  std::int64_t extent = 1;  ///< that extent
 };
 
 Importer::Importer(const ModelFile& file, const LoadOptions& options, TensorReader& reader,
@@ -101,7 +103,7 @@ void Importer::fail_steps(const std::string& what) const {
 Importer::Leading Importer::decide_batch() const {
   Leading leading;
   if (!symbolic_) return leading;
-  bool any_free = false, all_one = true, any = false;
+  bool any_free = false, all_equal = true, any = false;
   for (const auto& input : file_.graph().input()) {
     if (weights_.contains(input.name())) continue;
     const auto& shape = input.type().tensor_type().shape();
@@ -114,10 +116,11 @@ Importer::Leading Importer::decide_batch() const {
       if (leading.place.empty()) leading.place = first.dim_param().empty() ? input.name() + ".0" : first.dim_param();
     }
     if (shape.dim_size() < 2) continue;
+    if (!any && first.has_dim_value()) leading.extent = first.dim_value();
     any = true;
-    all_one = all_one && first.has_dim_value() && first.dim_value() == 1;
+    all_equal = all_equal && first.has_dim_value() && first.dim_value() == leading.extent;
   }
-  leading.promoted = any && all_one && !any_free;
+  leading.promoted = any && all_equal && !any_free && leading.extent > 0;
   return leading;
 }
 
@@ -133,7 +136,7 @@ Type Importer::input_type(const onnx::ValueInfoProto& input, const Leading& lead
     const std::string place = fmt::format("{}.{}", input.name(), axis);
     const auto chosen = options_.extents.contains(place) ? options_.extents.find(place)
                                                          : options_.extents.find(dim.dim_param());
-    const bool literal_one = axis == 0 && leading.promoted && tensor.shape().dim_size() > 1;
+    const bool literal_one = axis == 0 && leading.promoted && tensor.shape().dim_size() > 1 && dim.dim_value() == leading.extent;
     if (is_free(dim) && chosen != options_.extents.end() && chosen->second >= 0)
       dims.emplace_back(chosen->second);
     else if (symbolic_ &&
@@ -158,6 +161,7 @@ void Importer::add_inputs() {
   const Leading leading = decide_batch();
   promoted_ = leading.promoted;
   batch_name_ = leading.place;
+  samples_in_file_ = leading.extent;
   for (const auto& input : file_.graph().input()) {
     if (weights_.contains(input.name())) continue;
     if (input.name().empty()) fail("an input of the graph has no name");
@@ -198,6 +202,7 @@ const Value& Importer::value(const std::string& name) const {
   std::vector<std::string> known;
   for (const Scope& scope : scopes_)
     for (const auto& [candidate, value] : scope) known.push_back(candidate);
+  for (const auto& node : file_.graph().node()) known.insert(known.end(), node.output().begin(), node.output().end());
   const std::string nearest = nearest_name(name, known);
   fail(fmt::format("there is no input, weight or node output '{}'{}", name,
                    nearest.empty() ? "" : fmt::format("; the nearest name is '{}'", nearest)));
@@ -224,6 +229,7 @@ bool Importer::is_static(Expr expr) {
 }
 
 Expr Importer::apply(std::string_view op_name, std::vector<Expr> operands, Attributes attributes) {
+  if (promoted_ && samples_in_file_ > 1 && operands.size() > 1 && op(op_name).is(OpClass::elementwise)) unrepeat(operands);
   return folded(graph_->apply(op(op_name), std::move(operands), std::move(attributes)));
 }
 
@@ -262,54 +268,6 @@ Expr Importer::constant(const onnx::TensorProto& tensor, const std::string& name
   return expr;
 }
 
-int Importer::declared_element(const std::string& name, DType otherwise) const {
-  for (const auto& tensor : file_.graph().initializer())
-    if (tensor.name() == name) return tensor.data_type();
-  for (const auto* values : {&file_.graph().value_info(), &file_.graph().input(), &file_.graph().output()})
-    for (const auto& value : *values)
-      if (value.name() == name && value.type().tensor_type().elem_type() != 0) return value.type().tensor_type().elem_type();
-  for (const auto& node : file_.graph().node())
-    for (const auto& output : node.output())
-      if (output == name)
-        for (const auto& attribute : node.attribute())
-          if (attribute.has_t()) return attribute.t().data_type();
-  switch (otherwise) {
-    case DType::int8:
-      return onnx::TensorProto::INT8;
-    case DType::int32:
-      return onnx::TensorProto::INT32;
-    case DType::int64:
-      return onnx::TensorProto::INT64;
-    case DType::boolean:
-      return onnx::TensorProto::BOOL;
-    case DType::float32:
-    case DType::float64:
-      return onnx::TensorProto::FLOAT;
-    case DType::uint8:
-      break;
-  }
-  return onnx::TensorProto::UINT8;
-}
-
-void Importer::require_finite(const Model::Parts& parts) {
-  std::vector<Expr> outputs;
-  for (const ModelOutput& output : parts.outputs) outputs.push_back(output.expr);
-  for (const Expr output : outputs) {
-    if (specials_.of(output).stored == 0) continue;
-    const auto source = specials_.source(output);
-    const auto known = source ? not_finite_.find(&source->node()) : not_finite_.end();
-    throw Error(ErrorCode::non_finite,
-                known != not_finite_.end() ? known->second
-                                           : fmt::format("output '{}' would hold values that are no numbers", to_string(output.type())));
-  }
-  const auto& store = store_of(*parts.graph);
-  for (const Expr expr : topological_order(outputs))
-    if (expr.is("constant") && is_floating(expr.dtype())) {
-      (void)specials_.of(expr);
-      store->stored(expr.attributes<ConstantAttributes>().value)->note_finite();
-    }
-}
-
 Expr Importer::materialize(const Symbolic& symbols) {
   const auto one_element = [&](Dim element) {
     if (!element.batch) return graph_->scalar(static_cast<double>(element.factor), symbols.dtype);
@@ -333,6 +291,12 @@ Expr Importer::expression(const Value& value) {
   return value.expr ? value.expr : materialize(*value.symbolic);
 }
 
+void Importer::map_other(NodeContext& context, const onnx::NodeProto& node) {
+  const OpSchema* const custom = custom_operator(options_, node);
+  if (custom == nullptr) fail("the operator is not supported");
+  map_custom(context, *custom);
+}
+
 void Importer::add_node(const onnx::NodeProto& node) {
   try {
     NodeContext context(*this, node);
@@ -343,7 +307,7 @@ void Importer::add_node(const onnx::NodeProto& node) {
     if (const auto handler = handlers().find(qualified_name(node)); handler != handlers().end())
       handler->second(context);
     else
-      map_custom(context, *custom_operator(options_, node));
+      map_other(context, node);
     context.check_attributes();
   } catch (const NoBatch& error) {
     throw NoBatch(error.code(), fmt::format("{} {}: {}", qualified_name(node), name_of_node(node), error.what()));
@@ -391,7 +355,36 @@ std::vector<Value> Importer::run_body(const onnx::GraphProto& body, std::vector<
 void Importer::run() {
   count_uses(file_.graph());
   add_inputs();
-  for (const auto& node : file_.graph().node()) add_node(node);
+  std::set<std::string> given;
+  for (const auto& node : file_.graph().node())
+    for (const auto& output : node.output())
+      if (!output.empty() && !given.insert(output).second) fail(fmt::format("the name '{}' is given to two values", output));
+  // What no output needs is not read; what only later outputs need may be left out, as these are then.
+  const auto outputs = output_names(file_.graph());
+  const auto needed = nodes_below(file_.graph(), outputs);
+  const auto first = nodes_below(file_.graph(), outputs.empty() ? outputs : std::vector<std::string>{outputs[0]});
+  for (const auto& node : file_.graph().node()) {
+    if (!needed.contains(&node)) continue;
+    try {
+      add_node(node);
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::model || first.contains(&node)) throw;
+      for (const auto& output : node.output())
+        if (!output.empty() && !is_defined(output)) define(output, {Expr(), std::nullopt, error.what()});
+    }
+  }
+  add_module_names();
+}
+
+bool Importer::is_defined(const std::string& name) const {
+  return std::any_of(scopes_.begin(), scopes_.end(), [&](const Scope& scope) { return scope.contains(name); });
+}
+
+void Importer::add_module_names() {
+  for (const auto& [module, output] : module_outputs(file_.graph())) {
+    if (!is_defined(output) || !graph_->find(module).empty()) continue;
+    if (const Value& v = value(output); v.expr) graph_->add_name(v.expr, module);
+  }
 }
 
 Model::Parts Importer::take() {

@@ -28,6 +28,7 @@ using Weights = std::map<std::string, Tensor, std::less<>>;
 struct NoBatch : Error {
   using Error::Error;
 };
+class NodeContext;
 
 /// Builds the graph of one model under one decision about the batch.
 class Importer {
@@ -42,6 +43,10 @@ class Importer {
   /// True if an input whose first extent is 1 in the file has the batch there now. What is done to such a
   /// batch must be what would be done to each sample alone.
   [[nodiscard]] bool promoted() const { return promoted_; }
+  /// How many samples the file speaks of where its inputs have the batch in front now.
+  [[nodiscard]] std::int64_t samples_in_file() const { return samples_in_file_; }
+  /// One sample's part of a constant that is the same for all samples of the file along the axis; nothing if it is not.
+  [[nodiscard]] std::optional<Expr> same_for_all(Expr constant, std::size_t axis);
   [[nodiscard]] bool has_batch() const;
   /// For a node that goes step by step along the axis that would be the batch: Error that says what to do.
   [[noreturn]] void fail_steps(const std::string& what) const;
@@ -90,6 +95,9 @@ class Importer {
   [[nodiscard]] Type input_type(const onnx::ValueInfoProto& input, const Leading& leading) const;
   void add_inputs();
   void add_node(const onnx::NodeProto& node);
+  void add_module_names();
+  void map_other(NodeContext& context, const onnx::NodeProto& node);
+  [[nodiscard]] bool is_defined(const std::string& name) const;
   Expr folded(Expr expr);
   void count_uses(const onnx::GraphProto& graph);
   const std::map<std::string, Expr>& weights_of(const onnx::GraphProto& body);
@@ -101,6 +109,8 @@ class Importer {
   bool symbolic_, promoted_ = false;
   std::string batch_name_;  ///< of the free axis that is the batch
   std::int64_t spent_ = 0, budget_ = 0;  ///< bytes of constants that were computed, and that may be
+  std::int64_t samples_in_file_ = 1;
+  void unrepeat(std::vector<Expr>& operands);
   std::int64_t opset_;
   std::unique_ptr<Graph> graph_;
   std::vector<ModelInput> inputs_;

@@ -2,14 +2,17 @@
 #include <fmt/format.h>
 #include <new>
 #include <optional>
+#include <set>
 #include <stdexcept>
 
 #include "rulegrad/error.hpp"
 #include "rulegrad/leaves.hpp"
 #include "rulegrad/model.hpp"
 #include "rulegrad/operators.hpp"
+#include "rulegrad/separable.hpp"
 
 #include "io/onnx/importer.hpp"
+#include "io/onnx/needed.hpp"
 #include "io/onnx/node_context.hpp"
 #include "io/raise.hpp"
 #include "support/text.hpp"
@@ -44,6 +47,23 @@ std::string unmapped_message(const ModelSummary& summary) {
   return fmt::format("it uses operators that are not supported: {}", join(lines, ", "));
 }
 
+void collect_operators(const onnx::NodeProto& node, std::set<std::string>& names) {
+  names.insert(qualified_name(node));
+  for (const auto& attribute : node.attribute())
+    if (attribute.has_g())
+      for (const auto& inside : attribute.g().node()) collect_operators(inside, names);
+}
+
+/// Everything that the first output needs must be there; later outputs are left out where something is missing.
+void require_mapped(const ModelFile& file, ModelSummary summary) {
+  std::set<std::string> needed;
+  std::vector<std::string> outputs = output_names(file.graph());
+  outputs.resize(std::min<std::size_t>(outputs.size(), 1));
+  for (const auto* const node : nodes_below(file.graph(), outputs)) collect_operators(*node, needed);
+  std::erase_if(summary.unmapped, [&](const auto& entry) { return !needed.contains(entry.first); });
+  if (!summary.unmapped.empty()) throw Error(ErrorCode::model, unmapped_message(summary));
+}
+
 Weights read_weights(const ModelFile& file, TensorReader& reader) {
   Weights weights;
   for (const auto& tensor : file.graph().initializer()) {
@@ -56,6 +76,18 @@ Weights read_weights(const ModelFile& file, TensorReader& reader) {
   return weights;
 }
 
+/// A batch that the file fixed is free only where each sample is computed by itself.
+void require_separate(const Model::Parts& parts) {
+  std::vector<Expr> outputs;
+  for (const ModelOutput& output : parts.outputs) {
+    outputs.push_back(output.expr);
+    if (!output.expr.shape().has_batch())
+      throw Error(ErrorCode::model, fmt::format("output '{}' does not speak of samples", output.name));
+  }
+  if (const auto mixing = first_mixing(outputs))
+    throw Error(ErrorCode::model, fmt::format("{} mixes the samples of a batch", describe(*mixing)));
+}
+
 Model::Parts build(const ModelFile& file, const LoadOptions& options, TensorReader& reader) {
   const Weights weights = read_weights(file, reader);
   const auto attempt = [&](bool symbolic) {
@@ -64,7 +96,9 @@ Model::Parts build(const ModelFile& file, const LoadOptions& options, TensorRead
     const bool promoted = importer.promoted(), batch = importer.has_batch();
     Model::Parts parts = importer.take();
     if (promoted && batch)
-      parts.notes.push_back("exported for batch size 1; the first axis of its inputs is read as the batch");
+      parts.notes.push_back(
+          fmt::format("exported for batch size {}; the first axis of its inputs is read as the batch", importer.samples_in_file()));
+    if (promoted && importer.samples_in_file() > 1) require_separate(parts);
     if (!options.allow_non_finite) importer.require_finite(parts);
     std::vector<Expr> outputs;
     for (const ModelOutput& output : parts.outputs) outputs.push_back(output.expr);
@@ -94,7 +128,7 @@ Model load(const std::string& path, const LoadOptions& options) {
     ModelSummary summary = describe_model(file);
     for (const auto& node : file.graph().node())
       if (custom_operator(options, node) != nullptr) summary.unmapped.erase(qualified_name(node));
-    if (!summary.unmapped.empty()) throw Error(ErrorCode::model, unmapped_message(summary));
+    require_mapped(file, summary);
     TensorReader reader(file, options);
     Model::Parts parts = build(file, options, reader);
     parts.summary = std::move(summary);

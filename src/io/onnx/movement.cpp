@@ -63,6 +63,7 @@ void concat(NodeContext& c) {
     if (a == axis || batched == parts.end()) continue;
     const Dim extent = batched->shape()[a];
     for (Expr& part : parts) {
+      if (const auto once = c.importer().promoted() && c.is_static(part) ? c.importer().same_for_all(part, a) : std::nullopt) part = *once;
       if (a >= part.shape().rank() || !part.shape()[a].is(1) || extent.factor != 1) continue;
       std::vector<Dim> dims = part.shape().dims();
       dims[a] = extent;
@@ -100,7 +101,13 @@ void unsqueeze(NodeContext& c) {
 
 void expand(NodeContext& c) {
   const Expr x = c.operand(0);
-  const Shape target(c.dims_of(1, "the shape"));
+  std::vector<Dim> extents = c.dims_of(1, "the shape");
+  // Beside the batch, the number of samples of the file is the batch.
+  for (std::size_t axis = 0; c.importer().promoted() && axis < std::min(extents.size(), x.shape().rank()); ++axis) {
+    const Dim own = x.shape()[x.shape().rank() - 1 - axis];
+    if (Dim& wanted = extents[extents.size() - 1 - axis]; own == B && wanted.is(c.importer().samples_in_file())) wanted = own;
+  }
+  const Shape target(std::move(extents));
   for (const Dim dim : target.dims())
     if (dim.factor < 0) c.fail(fmt::format("the shape {} has a negative extent", to_string(target)));
   const auto wide = broadcast(x.shape(), target);
@@ -111,23 +118,23 @@ void expand(NodeContext& c) {
 void tile(NodeContext& c) {
   const Expr x = c.operand(0);
   const Shape& shape = x.shape();
-  const Ints repeats = c.integers_of(1, "repeats");
+  const std::vector<Dim> repeats = c.dims_of(1, "repeats");
+  const std::string list = to_string(Shape(repeats));
   if (repeats.size() != shape.rank())
-    c.fail(fmt::format("repeats {} needs a number for each axis of {}", to_string(repeats),
-                       to_string(x.type())));
+    c.fail(fmt::format("repeats {} needs a number for each axis of {}", list, to_string(x.type())));
   // An axis that repeats is stretched from an extent of 1 before it.
   std::vector<Dim> split, wide, joined;
   for (std::size_t a = 0; a < shape.rank(); ++a) {
-    if (repeats[a] < 0) c.fail(fmt::format("repeats {} has a negative number", to_string(repeats)));
-    c.keep_apart(repeats[a] != 1 && shape[a].batch, "it repeats the batch");
-    if (repeats[a] != 1) {
+    if (repeats[a].factor < 0) c.fail(fmt::format("repeats {} has a negative number", list));
+    c.keep_apart(!repeats[a].is(1) && shape[a].batch, "it repeats the batch");
+    if (!repeats[a].is(1)) {
       split.emplace_back(1);
-      wide.emplace_back(repeats[a]);
+      wide.push_back(repeats[a]);
     }
     split.push_back(shape[a]);
     wide.push_back(shape[a]);
-    const auto extent = multiplied(shape[a], Dim{repeats[a]});
-    if (!extent) c.fail(fmt::format("repeats {} are too many", to_string(repeats)));
+    const auto extent = multiplied(shape[a], repeats[a]);
+    if (!extent) c.fail(fmt::format("repeats {} are too many", list));
     joined.push_back(*extent);
   }
   c.result(reshaped(c, c.apply("expand", {reshaped(c, x, split)}, ShapeAttributes{Shape(wide)}), joined));

@@ -225,7 +225,7 @@ std::optional<Ints> NodeContext::attribute_or_input(std::string_view name, std::
 
 void NodeContext::keep_apart(bool mixes, const char* what) const {
   if (mixes && importer_.promoted())
-    fail(fmt::format("{}, so the model cannot be freed of the batch size 1 that it was exported with", what));
+    fail(fmt::format("{}, so the model cannot be freed of the batch size {} that it was exported with", what, importer_.samples_in_file()));
 }
 
 bool NodeContext::wanted(std::size_t output) const {
@@ -302,6 +302,7 @@ const Handlers& handlers() {
     add_recurrent(h);
     add_control(h);
     add_sequences(h);
+    add_spectra(h);
     return h;
   }();
   return all;

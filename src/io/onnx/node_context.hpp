@@ -136,6 +136,7 @@ void add_ml(Handlers& handlers);
 void add_recurrent(Handlers& handlers);
 void add_control(Handlers& handlers);
 void add_sequences(Handlers& handlers);
+void add_spectra(Handlers& handlers);
 
 /// Shape arithmetic on symbols; true if it gave the node's result.
 [[nodiscard]] bool fold_symbols(NodeContext& context);

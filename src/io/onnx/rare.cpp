@@ -196,7 +196,10 @@ void center_crop_pad(NodeContext& c) {
   PadAttributes pad{Ints(x.shape().rank(), 0), Ints(x.shape().rank(), 0), PadMode::constant, 0};
   for (std::size_t i = 0; i < axes.size(); ++i) {
     const std::size_t axis = checked_axis(c, axes[i], x.shape().rank());
-    if (x.shape()[axis].batch) continue;
+    if (x.shape()[axis].batch) {
+      c.keep_apart(shape[i] != c.importer().samples_in_file(), "it cuts the batch");
+      continue;
+    }
     const std::int64_t more = shape[i] - x.shape()[axis].factor;
     pad.begin[axis] = more >= 0 ? more / 2 : -((-more) / 2);
     pad.end[axis] = more - pad.begin[axis];

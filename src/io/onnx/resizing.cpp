@@ -28,6 +28,8 @@ std::int64_t extent_of(Dim dim) {
 
 void set_scale(const NodeContext& c, Target& target, const Shape& shape, std::size_t axis, double scale) {
   if (!(scale > 0) || scale > 65536) c.fail(fmt::format("scale {} is out of range", scale));
+  if (shape[axis].batch && scale != 1)
+    c.fail(fmt::format("axis {} of {} is the batch, which cannot be resized", axis, to_string(shape)));
   target.scales[axis] = scale;
   if (!shape[axis].batch)
     target.extents[axis] =
@@ -43,7 +45,7 @@ Target from_sizes(NodeContext& c, const Shape& shape, const Ints& axes, const st
   if (policy == "stretch") {
     for (std::size_t i = 0; i < axes.size(); ++i) {
       const auto axis = static_cast<std::size_t>(axes[i]);
-      const bool kept = shape[axis].batch && (sizes[i].batch || (c.importer().promoted() && sizes[i].is(1)));
+      const bool kept = shape[axis].batch && (sizes[i].batch || (c.importer().promoted() && sizes[i].is(c.importer().samples_in_file())));
       target.extents[axis] = kept ? -1 : extent_of(sizes[i]);
     }
     return target;
@@ -178,7 +180,10 @@ void resize_by_matrices(NodeContext& c, const Target& target) {
     }
   }
   for (std::size_t axis = 0; axis < shape.rank(); ++axis) {
-    if (shape[axis].batch) continue;
+    if (shape[axis].batch) {
+      if (target.extents[axis] != -1) c.fail(fmt::format("axis {} of {} is the batch, which cannot be resized", axis, to_string(shape)));
+      continue;
+    }
     const std::int64_t before = shape[axis].factor, after = target.extents[axis];
     const double scale = target.scales.empty() ? static_cast<double>(after) / static_cast<double>(before) : target.scales[axis];
     const double start = roi.empty() ? 0 : roi[axis], stop = roi.empty() ? 1 : roi[shape.rank() + axis];

@@ -24,6 +24,21 @@ std::optional<Expr> sum_of(const NodeContext& c, const std::optional<Expr>& a, c
   return c.apply(op_name, {*a, *b});
 }
 
+/// A constant whose first axis goes over the samples of the file, in equal steps everywhere.
+std::optional<RowIndex> counted_samples(const NodeContext& c, Expr index) {
+  const std::int64_t samples = c.importer().promoted() ? c.importer().samples_in_file() : 1;
+  if (samples < 2 || !index.is("constant") || index.shape().rank() == 0 || !index.shape()[0].is(samples)) return std::nullopt;
+  const Tensor& value = index.attributes<ConstantAttributes>().value;
+  const std::int64_t size = value.size() / samples;
+  if (size == 0) return std::nullopt;
+  const double step = value.at(size) - value.at(0);
+  for (std::int64_t n = 0; n < samples; ++n)
+    for (std::int64_t i = 0; i < size; ++i)
+      if (value.at(n * size + i) != value.at(i) + step * static_cast<double>(n)) return std::nullopt;
+  const Expr first = c.apply("slice", {index}, SliceAttributes{{0}, {0}, {1}, {1}});
+  return RowIndex{static_cast<std::int64_t>(step), uniform_value(first) == 0.0 ? std::nullopt : std::optional(first)};
+}
+
 std::optional<RowIndex> product_of(const NodeContext& c, Expr a, Expr b) {
   const auto number = uniform_value(b);
   const auto index = row_index(c, a);
@@ -54,6 +69,7 @@ bool depends_on_place(Expr expr) {
 
 std::optional<RowIndex> row_index(const NodeContext& c, Expr index) {
   if (index.is("batch_index")) return RowIndex{1, std::nullopt};
+  if (const auto counted = counted_samples(c, index)) return counted;
   if (!depends_on_place(index)) return RowIndex{0, uniform_value(index) == 0.0 ? std::nullopt : std::optional(index)};
   const auto operand = [&](std::size_t i) { return row_index(c, index.operand(i)); };
   if (index.is("reshape") || index.is("expand")) {
@@ -120,8 +136,9 @@ std::optional<Expr> gather_within_samples(const NodeContext& c, Expr x, Expr ind
   Shape extents = index.shape();
   std::size_t place = batch_axis(extents);
   // A file that knows one sample writes its place as 0; its first axis is where the batch is then.
-  const bool one_sample = c.importer().promoted() && rows && rows->scale == 0 && index.is("constant") && extents.rank() > 0 &&
-                          extents[0].is(1);
+  const std::int64_t samples = c.importer().samples_in_file();
+  const bool one_sample = c.importer().promoted() && rows && rows->scale == (samples == 1 ? 0 : extent.factor) && index.is("constant") &&
+                          extents.rank() > 0 && extents[0].is(samples);
   if (one_sample) {
     std::vector<Dim> dims = extents.dims();
     dims[0] = B;
@@ -194,7 +211,9 @@ Pointed pointed_at(NodeContext& c, Expr x, Expr index, std::int64_t batch_dims) 
   if (batch_dims == 0 && x.shape()[0].batch && x.shape()[0].factor == 1) {
     const auto place = row_index(c, parts[0]);
     const bool own = place && place->scale == 1 && !place->rest;
-    const bool one_sample = c.importer().promoted() && place && place->scale == 0 && !place->rest && extents.rank() > 0 && extents[0].is(1);
+    const std::int64_t samples = c.importer().samples_in_file();
+    const bool one_sample = c.importer().promoted() && place && place->scale == (samples == 1 ? 0 : 1) && !place->rest && extents.rank() > 0 &&
+                            extents[0].is(samples);
     if (!own && !one_sample)
       c.fail(fmt::format("it picks entries of {}, whose first axis is the batch, by number", to_string(x.type())));
     std::vector<Dim> dims = extents.dims();
@@ -212,7 +231,9 @@ Pointed pointed_at(NodeContext& c, Expr x, Expr index, std::int64_t batch_dims) 
     const Dim extent = x.shape()[first + k];
     if (extent.batch) c.fail(fmt::format("it picks entries along axis {} of {}, which is the batch", first + k, to_string(x.type())));
     if (depends_on_place(parts[k])) c.fail("an index depends on the place in the batch");
-    const Expr part = from_front(c, parts[k], extent.factor);
+    Expr part = from_front(c, parts[k], extent.factor);
+    if (c.importer().promoted() && result.shared == 1 && c.importer().samples_in_file() > 1)
+      if (const auto once = c.importer().same_for_all(part, 0)) part = *once;
     at = at ? c.apply("add", {c.apply("mul", {*at, c.scalar(static_cast<double>(extent.factor), *at)}), part}) : part;
     joint *= extent.factor;
   }

@@ -24,6 +24,7 @@ Dim product(const NodeContext& context, const std::vector<Dim>& dims) {
 /// Where the batch of `from` stands among `target`, which does not speak of it: after as many elements as
 /// there.
 void keep_batch(const NodeContext& context, const Shape& from, std::vector<Dim>& target) {
+  const std::int64_t samples = context.importer().promoted() ? context.importer().samples_in_file() : 1;
   std::int64_t before = 1;
   for (const Dim dim : from.dims()) {
     if (dim.batch) break;
@@ -31,8 +32,8 @@ void keep_batch(const NodeContext& context, const Shape& from, std::vector<Dim>&
   }
   std::int64_t passed = 1;
   for (Dim& dim : target) {
-    if (passed == before) {
-      dim = Dim(dim.factor, true);
+    if (passed == before && dim.factor % samples == 0) {
+      dim = Dim(dim.factor / samples, true);
       return;
     }
     passed *= dim.factor;
@@ -66,10 +67,10 @@ Shape resolved_shape(const NodeContext& context, const Shape& from, std::vector<
   const bool unspoken = total.batch && !given.batch;
   if (rest) {
     const bool per_sample = unspoken && context.importer().promoted();
-    const auto open =
-        given.factor == 0 ? std::nullopt : divided(per_sample ? Dim{total.factor} : total, given);
+    const Dim spoken = per_sample ? Dim{total.factor * context.importer().samples_in_file()} : total;
+    const auto open = given.factor == 0 ? std::nullopt : divided(spoken, given);
     const auto back = open ? multiplied(*open, given) : std::nullopt;
-    if (!back || *back != (per_sample ? Dim{total.factor} : total))
+    if (!back || *back != spoken)
       context.fail(fmt::format("{} cannot take the shape {}: {} elements are not a multiple of {}",
                                to_string(from), text(asked), to_string(total), to_string(given)));
     target[*rest] = *open;

@@ -50,7 +50,7 @@ void slice(NodeContext& c) {
     if (extent.batch) {
       const bool all =
           start.is(0) && steps[i] == 1 &&
-          (stop == extent || (!stop.batch && stop.factor >= (c.importer().promoted() ? 1 : INT32_MAX)));
+          (stop == extent || (!stop.batch && stop.factor >= (c.importer().promoted() ? c.importer().samples_in_file() : INT32_MAX)));
       if (!all)
         c.fail(
             fmt::format("it takes a part of axis {} of {}, which is the batch", axis, to_string(x.type())));
@@ -172,7 +172,10 @@ void gather(NodeContext& c) {
 /// off + (on - off) one_hot, exactly on and off where they are 0 and 1.
 void one_hot(NodeContext& c) {
   Expr index = c.operand(0);
-  const Ints depth = c.integers_of(1, "depth");
+  const Ints depth = [&] {
+    const Tensor given = c.required_constant(1, "depth").cast(DType::int64);
+    return Ints(given.values<std::int64_t>().begin(), given.values<std::int64_t>().end());
+  }();
   const Expr values = c.operand(2);
   const auto rank = static_cast<std::int64_t>(index.shape().rank());
   const std::int64_t axis = c.integer("axis", -1);

@@ -9,6 +9,7 @@
 #include "rulegrad/error.hpp"
 
 #include "io/half.hpp"
+#include "io/onnx/small_numbers.hpp"
 #include "support/read_file.hpp"
 #include "runtime/finite.hpp"
 
@@ -170,6 +171,8 @@ std::optional<std::string> non_finite(const Tensor& tensor, const std::string& w
 }  // namespace
 
 DType mapped_dtype(int onnx_type, DType real, const std::string& what) {
+  if (const auto small = small_type(onnx_type))
+    return small->kind == SmallKind::floating ? real : small->is_signed ? DType::int8 : DType::uint8;
   return with_stored_type(onnx_type, what, [&]<class T>(T) {
     if constexpr (std::is_same_v<T, bool>)
       return DType::boolean;
@@ -253,6 +256,14 @@ Tensor TensorReader::read(const TensorProto& tensor, const std::string& name) {
   if (tensor.has_segment()) fail(fmt::format("{} is stored in segments, which is not supported", what));
   const Dims dims = checked_dims(tensor, what);
   const Source source = source_of(tensor, name);
+  if (const auto small = small_type(tensor.data_type())) {
+    const std::int64_t count = element_count(dims);
+    if (source.bytes.size() < small_bytes(*small, count))
+      fail(fmt::format("{} of shape {} needs {} bytes but the file has {} for it", what, to_string(dims), small_bytes(*small, count),
+                       source.bytes.size()));
+    const std::vector<float> values = small_values(tensor.data_type(), count, source.bytes);
+    return looked_through(Tensor(dims, std::span<const float>(values)).cast(dtype), what);
+  }
   Tensor result = with_stored_type(tensor.data_type(), what, [&]<class From>(From) {
     const std::size_t wanted = static_cast<std::size_t>(element_count(dims)) * sizeof(From);
     const bool open_end = tensor.data_location() == TensorProto::EXTERNAL && source.bytes.size() > wanted;
@@ -269,11 +280,15 @@ Tensor TensorReader::read(const TensorProto& tensor, const std::string& name) {
     }
     return copied<From>(dtype, dims, source.bytes.data());
   });
-  if (options_.allow_non_finite) return result;
-  auto problem = non_finite(result, what);
-  if (problem) problems_.insert_or_assign(result.data(), std::move(*problem));
-  else problems_.erase(result.data());  // memory of another one that is gone
-  return result;
+  return looked_through(std::move(result), what);
+}
+
+Tensor TensorReader::looked_through(Tensor tensor, const std::string& what) {
+  if (options_.allow_non_finite) return tensor;
+  auto problem = non_finite(tensor, what);
+  if (problem) problems_.insert_or_assign(tensor.data(), std::move(*problem));
+  else problems_.erase(tensor.data());  // memory of another one that is gone
+  return tensor;
 }
 
 }  // namespace rulegrad::io

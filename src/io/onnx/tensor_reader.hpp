@@ -30,6 +30,7 @@ class TensorReader {
   [[nodiscard]] std::vector<std::string> external_files() const;
 
  private:
+  [[nodiscard]] Tensor looked_through(Tensor tensor, const std::string& what);
   struct Source {
     std::span<const std::byte> bytes;
     std::shared_ptr<const void> owner;  ///< null: bytes of the parsed message, to be copied
