@@ -19,6 +19,8 @@ class Ways {
     if (last >= order_.size()) return;
     std::vector<char> reaches(order_.size(), 0), depends(order_.size(), 0), others(order_.size(), 0), map(order_.size(), 0);
     std::vector<Expr> origin(order_.size());  // the map that a value was made from, to know one that gets its shape back
+    // What an inner node is made from is no other input.
+    const std::vector<Expr> below = topological_order(std::span(&explained, 1));
     reaches[last] = 1;
     for (std::size_t i = last + 1; i-- > 0;)
       if (reaches[i] != 0)
@@ -27,7 +29,7 @@ class Ways {
     for (std::size_t i = 0; i <= last; ++i) {
       const Expr node = order_[i];
       depends[i] = node == explained ? 1 : 0;
-      others[i] = node.is("input") && node != explained ? 1 : 0;
+      others[i] = node.is("input") && std::find(below.begin(), below.end(), node) == below.end() ? 1 : 0;
       const bool convolution = node.is("conv") || node.is("conv_transpose");
       if (node != explained)
         for (const Expr operand : node.operands()) {
@@ -58,7 +60,7 @@ class Ways {
 
   struct Node {
     Expr expr;
-    bool mixed = false;    ///< depends on other inputs too
+    bool mixed = false;    ///< depends on other inputs than the explained value does
     bool map = false;      ///< [B, C, spatial...] behind a convolution
     bool passage = false;  ///< every way leads through it
   };

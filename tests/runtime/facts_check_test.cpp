@@ -59,7 +59,7 @@ TEST_CASE("what the kernels compute of random networks and methods keeps every i
     NetworkMaker maker(graph, seed, {});
     const Network net = seed % 3 == 0 ? maker.mlp() : maker.cnn();
     const Question question = question_for(net.output, {net.input}, fixed_target(graph, 0));
-    for (const char* method : {"gradient", "lrp.epsilon_plus", "lrp.alpha_2_beta_1", "lrp.generalized_gamma", "guided_backprop", "deeplift.rescale", "zennit.epsilon_gamma_box",
+    for (const char* method : {"gradient", "lrp.epsilon_plus", "lrp.alpha_2_beta_1", "lrp.generalized_gamma", "guided_backprop:allow_unmatched=1", "deeplift.rescale", "zennit.epsilon_gamma_box",
                                "integrated_gradients:steps=3", "smoothgrad:n=2"}) {
       CAPTURE(method);
       const Analysis analysis = analyze(RuleLibrary::builtin(), AnalyzerCall::parse(method), question);
