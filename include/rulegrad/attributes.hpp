@@ -31,19 +31,21 @@ inline constexpr std::int64_t inline_constant_limit = 16;
 [[nodiscard]] bool equal(const AttrValue& a, const AttrValue& b);
 /// Equal values have equal hashes; a large tensor counts by its buffer.
 [[nodiscard]] std::size_t hash(const AttrValue& value);
+/// Of the value behind others whose hash is `seed`.
+[[nodiscard]] std::size_t hash(const AttrValue& value, std::size_t seed);
 
 /// Constants are the same node when they share a buffer, or are small and have the same bytes: weights of
 /// hundreds of megabytes must not be hashed to build a graph.
 [[nodiscard]] bool same_constant(const Tensor& a, const Tensor& b);
 
-/// Everything that is derived from the members of an attribute struct (src/expr/derive_attributes.hpp does it).
+/// Everything that is derived from the members of an attribute struct (define_attributes.hpp does it).
 struct AttrType {
   std::string name;
   std::vector<std::string> fields;
   std::shared_ptr<const void> defaults;
   AttrValue (*get)(const void* attributes, std::size_t field) = nullptr;
-  /// Throws Error(dtype) naming the field when the value is of another kind.
-  void (*set)(void* attributes, std::size_t field, const AttrValue& value) = nullptr;
+  /// False when the value is of another kind.
+  bool (*set)(void* attributes, std::size_t field, const AttrValue& value) = nullptr;
   std::shared_ptr<void> (*copy)(const void* attributes) = nullptr;
   bool (*equal)(const void* a, const void* b) = nullptr;
   std::size_t (*hash)(const void* attributes) = nullptr;

@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <typeindex>
 #include <unordered_map>
 #include <vector>
 
@@ -15,7 +16,6 @@
 namespace [[gnu::visibility("default")]] rulegrad {
 
 class Graph;
-class ConstantStore;
 struct Node;
 
 /// A handle to an immutable node of a Graph; cheap to copy, valid as long as the graph lives. Equal handles are
@@ -126,10 +126,18 @@ class Graph {
   /// In the order they were made.
   [[nodiscard]] const std::vector<Expr>& inputs() const { return inputs_; }
 
-  /// What programs of this graph compute ahead of runs and share (program.hpp); null until the first of them is compiled.
-  [[nodiscard]] const std::shared_ptr<ConstantStore>& constant_store() const { return constant_store_; }
-  /// Gives the graph its store; for the compiler of programs alone.
-  void set_constant_store(std::shared_ptr<ConstantStore> store) { constant_store_ = std::move(store); }
+  /// What others keep for as long as the graph lives, one of a type (what programs compute ahead of runs and share); null
+  /// where nothing of the type is kept.
+  template <class T>
+  [[nodiscard]] std::shared_ptr<T> annex() const {
+    const auto found = annexes_.find(typeid(T));
+    return found == annexes_.end() ? nullptr : std::static_pointer_cast<T>(found->second);
+  }
+  /// Keeps it, in place of another of its type.
+  template <class T>
+  void set_annex(std::shared_ptr<T> kept) {
+    annexes_[typeid(T)] = std::move(kept);
+  }
 
  private:
   DType real_;
@@ -155,7 +163,7 @@ class Graph {
   std::map<std::pair<std::uint64_t, DType>, Expr> scalars_;  ///< by the bits of the value: rules ask for them often
   std::unordered_map<const Node*, std::vector<std::string>> names_;
   std::unordered_map<std::string, std::vector<Expr>> named_;
-  std::shared_ptr<ConstantStore> constant_store_;
+  std::map<std::type_index, std::shared_ptr<void>> annexes_;
 };
 
 /// `conv 'features.0' float32[B, 64, 224, 224]`: how messages speak of a node.

@@ -26,6 +26,7 @@
 #include "rulegrad/kernel.hpp"
 #include "rulegrad/model.hpp"
 #include "rulegrad/network.hpp"
+#include "rulegrad/operator_facts.hpp"
 #include "rulegrad/parse_graph.hpp"
 #include "rulegrad/patterns.hpp"
 #include "rulegrad/plugin.hpp"

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "rulegrad/attributes.hpp"
+#include "rulegrad/interval.hpp"
 #include "rulegrad/rule.hpp"
 #include "rulegrad/shape.hpp"
 
@@ -58,7 +59,35 @@ struct OpSample {
   Attributes attributes;
 };
 
-/// An operator, declared once. Its kernel is registered apart, under the same name (runtime/kernels).
+/// Where the batch lies in a value: the extent of `axis` is outer * B * inner, entries of the batch `inner` apart. Steps of a
+/// sequence merged behind the batch have an inner extent, in front of it an outer one.
+struct BatchPlace {
+  std::size_t axis = 0;
+  std::int64_t outer = 1, inner = 1;
+  friend bool operator==(const BatchPlace&, const BatchPlace&) = default;
+};
+
+/// What an operation does to the batch: it lets entries act on each other (`mixes`), or its result has them at `place`
+/// (nowhere: it does not depend on the batch).
+struct BatchFlow {
+  bool mixes = false;
+  std::optional<BatchPlace> place;
+};
+
+/// How an operation jumps when one of its operands moves by a rounding: what it finds out beyond the operand's value.
+enum class Asks : std::uint8_t {
+  nothing,     ///< a small change of the operand is a small change of the result
+  sign,        ///< on which side of 0 it lies, 0 counting as positive
+  zero,        ///< whether it is 0, or on which side of 0 or of some other number it lies
+  order,       ///< whether it is less than, equal to or larger than the other operand
+  divisor,     ///< that it is not 0, where the result is not finite
+  dividend,    ///< that it is 0 as exactly as the divisor is, which nothing keeps off 0
+  everything,  ///< not known: all of these
+};
+
+/// An operator, declared once. Its kernel is registered apart, under the same name (runtime/kernels). What an operator
+/// does not say of `interval`, `batch` and `decides` is taken to be the worst: no bounds, mixing, deciding by everything. Those that
+/// ship say all of it (operator_facts.hpp has the usual answers).
 struct OpSchema {
   std::string name;
   std::string doc;  ///< one line: formula and shapes
@@ -81,6 +110,21 @@ struct OpSchema {
   /// For the few nodes that open or close a sample loop (samples.hpp): the loops that a value depends on, from those of
   /// its operands. Empty: the same ones.
   std::function<std::uint32_t(std::uint32_t operands, const Attributes& attributes)> loops;
+  /// Bounds of the value, from those of its operands; they hold for what kernels compute in the value's dtype.
+  std::function<Interval(Expr value, std::span<const Interval> operands)> interval;
+  /// What the operation does to the batch, from where its operands have it. Asked where one of them does, or where there are none.
+  std::function<BatchFlow(Expr value, std::span<const std::optional<BatchPlace>> operands)> batch;
+  /// What the operation asks of the operand at a position.
+  std::function<Asks(Expr value, std::size_t position)> decides;
+  /// The value for numbers in place of operands, for operators that rules may use on numbers (`sqrt(2)`, `y.alpha * 2`).
+  std::function<double(std::span<const double> operands)> fold;
+
+  /// The answers of `interval`, `batch` and `decides`, or the worst.
+  [[nodiscard]] Interval interval_of(Expr value, std::span<const Interval> of_operands) const;
+  [[nodiscard]] BatchFlow batch_of(Expr value, std::span<const std::optional<BatchPlace>> of_operands) const;  ///< the same for `batch`
+  [[nodiscard]] Asks asks_of(Expr value, std::size_t position) const;  ///< the same for `decides`
+  /// Which of the things that every operator should say this one does not: `interval`, `batch`, `decides`, `samples`, `doc`.
+  [[nodiscard]] std::vector<std::string> unsaid() const;
 
   /// Does the operator belong to the family?
   [[nodiscard]] bool is(OpClass op_class) const;

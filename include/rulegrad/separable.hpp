@@ -1,7 +1,5 @@
 #pragma once
 
-#include <cstddef>
-#include <cstdint>
 #include <optional>
 #include <span>
 #include <vector>
@@ -15,15 +13,7 @@ namespace [[gnu::visibility("default")]] rulegrad {
 /// batch is computed by itself. Only then may a batch be cut into several runs.
 [[nodiscard]] std::optional<Expr> first_mixing(std::span<const Expr> outputs);
 
-/// Where the batch lies in a value: the extent of `axis` is outer * B * inner, entries of the batch `inner` apart. Steps of a
-/// sequence merged behind the batch have an inner extent, in front of it an outer one.
-struct BatchPlace {
-  std::size_t axis = 0;
-  std::int64_t outer = 1, inner = 1;
-  friend bool operator==(const BatchPlace&, const BatchPlace&) = default;
-};
-
-/// Of each of these values; nothing for those that do not depend on the batch, or that mix its entries.
+/// Where the batch lies in each of these values; nothing for those that do not depend on the batch, or that mix its entries.
 [[nodiscard]] std::vector<std::optional<BatchPlace>> batch_places(std::span<const Expr> values);
 
 }  // namespace rulegrad

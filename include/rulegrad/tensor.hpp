@@ -56,6 +56,11 @@ class Tensor {
     expect(dtype_of<T>);
     return {reinterpret_cast<T*>(mutable_data()), static_cast<std::size_t>(size_)};
   }
+  /// Has it been looked through, and neither NaN nor infinity found? Copies know it too, until one of them is written to.
+  [[nodiscard]] bool known_finite() const { return known_finite_ || !is_floating(dtype_); }
+  /// Notes that this has been done.
+  void note_finite() { known_finite_ = true; }
+
   /// One element as a double, whatever the dtype. Throws Error(invalid_argument) for an index out of range.
   [[nodiscard]] double at(std::int64_t flat_index) const;
 
@@ -76,6 +81,7 @@ class Tensor {
   std::byte* data_ = nullptr;
   std::shared_ptr<const void> owner_;
   bool borrowed_ = false;
+  bool known_finite_ = false;
 };
 
 /// Same dtype, dims and bytes (so -0 and 0 differ, and a NaN equals itself).

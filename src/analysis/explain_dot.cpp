@@ -7,6 +7,7 @@
 #include "analysis/expression_text.hpp"
 #include "analysis/node_names.hpp"
 #include "analysis/reason.hpp"
+#include "expr/walk.hpp"
 #include "rulegrad/explain.hpp"
 #include "rulegrad/leaves.hpp"
 
@@ -90,19 +91,8 @@ class Drawing {
   /// The expressions below `root` that stand nowhere yet, in a frame of their own; false if there are none.
   bool add_group(Expr root, const std::string& name, const std::string& label, std::string& text) {
     drawn_.clear();
-    std::vector<std::pair<Expr, std::size_t>> stack{{root, 0}};
-    while (!stack.empty()) {
-      auto& [expr, next] = stack.back();
-      if (placed_.contains(expr)) {
-        stack.pop_back();
-      } else if (next < expr.operands().size()) {
-        const Expr operand = expr.operand(next++);
-        stack.emplace_back(operand, 0);
-      } else {
-        place(expr, backward);
-        stack.pop_back();
-      }
-    }
+    post_order(
+        root, [&](Expr e) { return placed_.contains(e); }, [](Expr) { return false; }, [&](Expr e) { place(e, backward); });
     if (drawn_.empty()) return false;
     text += fmt::format("  subgraph cluster_{} {{\n    label={}; color=\"#c0504d\"; fontcolor=\"#8c2d2a\"; fontname=\"Helvetica\";\n", name, quoted(label));
     for (const Expr expr : drawn_) {

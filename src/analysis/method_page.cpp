@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <regex>
 
-#include "rewrite/word_docs.hpp"
 #include "rewrite/words.hpp"
 #include "rulegrad/analyzer.hpp"
 #include "rulegrad/operators.hpp"
@@ -112,10 +111,9 @@ std::string method_index(const RuleLibrary& library) {
 }
 
 std::string words_table() {
-  constexpr std::string_view places[] = {"right-hand sides", "anywhere", "guards and selectors", "recipes", "not run by this version"};
   std::string text = "| word | where | meaning |\n|---|---|---|\n";
   for (const Word& word : words())
-    text += fmt::format("| `{}` | {} | {} |\n", word.usage(), places[static_cast<std::size_t>(word.kind)], markdown(std::string(word_doc(word.name))));
+    text += fmt::format("| `{}` | {} | {} |\n", word.usage(), place_of(word.kind), markdown(std::string(word.doc)));
   return text;
 }
 

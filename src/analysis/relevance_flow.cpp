@@ -10,6 +10,7 @@
 #include "analysis/node_names.hpp"
 #include "analysis/number_probe.hpp"
 #include "analysis/reason.hpp"
+#include "expr/rebuild.hpp"
 #include "rulegrad/error.hpp"
 #include "rulegrad/op_attributes.hpp"
 #include "rulegrad/operators.hpp"
@@ -27,43 +28,23 @@ class Rebuilding {
   Rebuilding(const Set& boundary, Map exchanged, bool transparent) : boundary_(boundary), done_(std::move(exchanged)), transparent_(transparent) {}
 
   Expr of(Expr root) {
-    std::vector<Expr> stack{root};
-    while (!stack.empty()) {
-      const Expr expr = stack.back();
-      if (done_.contains(expr)) {
-        stack.pop_back();
-        continue;
-      }
-      if (boundary_.contains(expr) || expr.operands().empty()) {
-        done_.emplace(expr, expr);
-        continue;
-      }
-      const std::size_t before = stack.size();
-      for (const Expr operand : expr.operands())
-        if (!done_.contains(operand)) stack.push_back(operand);
-      if (stack.size() == before) done_.emplace(expr, rebuilt(expr));
-    }
-    return done_.at(root);
+    const Rebuild building{[&](Expr e) { return boundary_.contains(e) || e.operands().empty(); },
+                           [&](Expr e, std::span<const Expr> operands) { return rebuilt(e, operands); }};
+    return building(root, done_);
   }
 
   /// Every r / z that stands for an r / stabilize(z, eps).
   [[nodiscard]] const std::vector<Expr>& shared() const { return shared_; }
 
  private:
-  Expr rebuilt(Expr expr) {
+  Expr rebuilt(Expr expr, std::span<const Expr> operands) {
     // r / stabilize(z, eps) with eps = 0 is r / z where z is not 0; nothing can be shared out where it is.
     if (transparent_ && expr.is("div") && expr.operand(1).is("stabilize")) {
-      shared_.push_back(expr.graph().apply(op("over"), {done_.at(expr.operand(0)), done_.at(expr.operand(1))}));
+      shared_.push_back(expr.graph().apply(op("over"), {operands[0], operands[1]}));
       return shared_.back();
     }
-    if (transparent_ && expr.is("stabilize")) return done_.at(expr.operand(0));
-    std::vector<Expr> operands;
-    bool changed = false;
-    for (const Expr operand : expr.operands()) {
-      operands.push_back(done_.at(operand));
-      changed = changed || operands.back() != operand;
-    }
-    const Expr result = changed ? expr.graph().apply(expr.op(), std::move(operands), expr.attributes()) : expr;
+    if (transparent_ && expr.is("stabilize")) return operands[0];
+    const Expr result = again(expr, operands);
     if (transparent_ && result.is("over")) shared_.push_back(result);
     return result;
   }

@@ -2,38 +2,17 @@
 
 #include <algorithm>
 
+#include "expr/rebuild.hpp"
+
 namespace rulegrad {
 
 Expr Substitution::operator()(Expr root) {
-  // Iterative: chains of operations are as deep as the network.
-  std::vector<Expr> stack{root};
-  while (!stack.empty()) {
-    const Expr expr = stack.back();
-    if (images_.contains(expr)) {
-      stack.pop_back();
-      continue;
-    }
-    const std::size_t before = stack.size();
-    for (const Expr operand : expr.operands())
-      if (!images_.contains(operand)) stack.push_back(operand);
-    if (stack.size() != before) continue;
-    stack.pop_back();
-
-    std::vector<Expr> operands;
-    bool changed = false;
-    for (const Expr operand : expr.operands()) {
-      operands.push_back(images_.at(operand));
-      changed = changed || operands.back() != operand;
-    }
-    Expr image = expr;
-    if (changed) {
-      Graph& graph = expr.graph();
-      image = graph.apply(expr.op(), std::move(operands), expr.attributes());
-      for (const std::string& name : graph.names(expr)) graph.add_name(image, name);
-    }
-    images_.emplace(expr, image);
-  }
-  return images_.at(root);
+  const Rebuild substituting{no_boundary, [](Expr node, std::span<const Expr> operands) {
+                               const Expr image = again(node, operands);
+                               hand_on_names(node, image);
+                               return image;
+                             }};
+  return substituting(root, images_);
 }
 
 void World::place(Expr node, Expr value) {

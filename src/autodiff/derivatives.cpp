@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "autodiff/reverse_walk.hpp"
+#include "expr/rebuild.hpp"
 #include "ops/families.hpp"
 #include "rulegrad/error.hpp"
 #include "rulegrad/op_attributes.hpp"
@@ -92,40 +93,18 @@ std::optional<Expr> Derivatives::close_plain(Expr operation, std::size_t slot, E
 }
 
 Expr Derivatives::lower_into(Lowered& lowered, Expr root, bool keep_const) {
-  // Iterative: chains of operations are as deep as the network.
-  std::vector<Expr> stack{root};
-  while (!stack.empty()) {
-    const Expr expr = stack.back();
-    if (lowered.contains(expr)) {
-      stack.pop_back();
-      continue;
-    }
-    if (expr.operands().empty() || (forward_ != nullptr && forward_->contains(expr))) {
-      stack.pop_back();
-      lowered.emplace(expr, expr);
-      continue;
-    }
-    const std::size_t before = stack.size();
-    for (const Expr operand : expr.operands())
-      if (!lowered.contains(operand)) stack.push_back(operand);
-    if (stack.size() != before) continue;
-    stack.pop_back();
-
-    Expr result = expr;
-    if (&expr.op() == &vjp_schema()) {
-      const auto& slot = expr.attributes<SlotAttributes>();
-      const auto derivative = close(lowered.at(expr.operand(0)), static_cast<std::size_t>(slot.slot), lowered.at(expr.operand(1)));
-      result = derivative ? *derivative : graph_.apply(operators_.at("fill"), {}, FillAttributes{0, slot.dtype, slot.shape});
-    } else if (!keep_const && &expr.op() == &const_) {
-      result = lowered.at(expr.operand(0));
-    } else if (const auto same = [&](Expr operand) { return lowered.at(operand) == operand; }; !std::ranges::all_of(expr.operands(), same)) {
-      std::vector<Expr> operands;
-      for (const Expr operand : expr.operands()) operands.push_back(lowered.at(operand));
-      result = graph_.apply(expr.op(), std::move(operands), expr.attributes());
-    }
-    lowered.emplace(expr, result);
-  }
-  return lowered.at(root);
+  const Rebuild lowering{[&](Expr node) { return node.operands().empty() || (forward_ != nullptr && forward_->contains(node)); },
+                         [&](Expr node, std::span<const Expr> operands) {
+                           if (&node.op() == &vjp_schema()) {
+                             const auto& slot = node.attributes<SlotAttributes>();
+                             const auto derivative = close(operands[0], static_cast<std::size_t>(slot.slot), operands[1]);
+                             return derivative ? *derivative
+                                               : graph_.apply(operators_.at("fill"), {}, FillAttributes{0, slot.dtype, slot.shape});
+                           }
+                           if (!keep_const && &node.op() == &const_) return operands[0];
+                           return again(node, operands);
+                         }};
+  return lowering(root, lowered);
 }
 
 std::optional<Expr> Derivatives::lower(Expr root) {

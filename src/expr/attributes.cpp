@@ -118,6 +118,8 @@ std::size_t hash(const AttrValue& value) {
   return hash_combine(value.index(), content);
 }
 
+std::size_t hash(const AttrValue& value, std::size_t seed) { return hash_combine(seed, hash(value)); }
+
 std::size_t AttrType::index_of(std::string_view field) const {
   for (std::size_t i = 0; i < fields.size(); ++i)
     if (fields[i] == field) return i;
@@ -136,7 +138,7 @@ const AttrType& attr_type<NoAttributes>() {
     none.name = "none";
     none.defaults = std::make_shared<const NoAttributes>();
     none.get = [](const void*, std::size_t) { return AttrValue{}; };
-    none.set = [](void*, std::size_t, const AttrValue&) {};
+    none.set = [](void*, std::size_t, const AttrValue&) { return false; };
     none.copy = [](const void*) -> std::shared_ptr<void> { return std::make_shared<NoAttributes>(); };
     none.equal = [](const void*, const void*) { return true; };
     none.hash = [](const void*) { return std::size_t{0}; };
@@ -153,7 +155,12 @@ Attributes::Attributes() {
 Attributes Attributes::make(const AttrType& type, std::span<const NamedValue> values) {
   if (values.empty()) return Attributes(type, type.defaults);
   std::shared_ptr<void> result = type.copy(type.defaults.get());
-  for (const auto& [field, value] : values) type.set(result.get(), type.index_of(field), value);
+  for (const auto& [field, value] : values) {
+    const std::size_t index = type.index_of(field);
+    if (!type.set(result.get(), index, value))
+      throw Error(ErrorCode::dtype, fmt::format("attribute '{}' cannot take the value {}; its default is {}", field, to_string(value),
+                                                to_string(type.get(type.defaults.get(), index))));
+  }
   return {type, std::move(result)};
 }
 

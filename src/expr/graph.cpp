@@ -6,6 +6,7 @@
 
 #include "expr/limits.hpp"
 #include "expr/node_map.hpp"
+#include "expr/rebuild.hpp"
 #include "rulegrad/error.hpp"
 #include "rulegrad/expr.hpp"
 #include "rulegrad/leaves.hpp"
@@ -223,55 +224,22 @@ std::optional<double> constant_value(Expr expr) {
   return value.at(0);
 }
 
-std::vector<Expr> topological_order(std::span<const Expr> roots) {
-  std::vector<Expr> order;
-  NodeMap<bool> done;
-  struct Frame {
-    Expr expr;
-    std::size_t next = 0;
-  };
-  std::vector<Frame> stack;
-  for (const Expr root : roots) {
-    if (!done.emplace(root, true).second) continue;
-    stack.push_back({root});
-    while (!stack.empty()) {
-      Frame& frame = stack.back();
-      if (frame.next < frame.expr.operands().size()) {
-        const Expr operand = frame.expr.operand(frame.next++);
-        if (done.emplace(operand, true).second) stack.push_back({operand});
-      } else {
-        order.push_back(frame.expr);
-        stack.pop_back();
-      }
-    }
-  }
-  return order;
-}
+std::vector<Expr> topological_order(std::span<const Expr> roots) { return order_until(roots, no_boundary); }
 
 std::vector<Expr> written_out(std::span<const Expr> roots, const std::function<bool(const OpSchema&)>& keep) {
   std::vector<Expr> result(roots.begin(), roots.end());
   const auto is_expanded = [&](Expr node) { return node.op().expansion != nullptr && !(keep && keep(node.op())); };
+  const Rebuild write{no_boundary, [&](Expr node, std::span<const Expr> operands) {
+                        const Expr written = is_expanded(node) ? node.op().expansion(operands) : again(node, operands);
+                        hand_on_names(node, written);
+                        return written;
+                      }};
   // Expansions may hold other such operators: once for each level of them.
-  while (true) {
-    const std::vector<Expr> order = topological_order(result);
-    if (std::none_of(order.begin(), order.end(), is_expanded)) return result;
-    std::unordered_map<Expr, Expr> image;
-    for (const Expr node : order) {
-      std::vector<Expr> operands;
-      bool changed = false;
-      for (const Expr operand : node.operands()) {
-        operands.push_back(image.at(operand));
-        changed = changed || operands.back() != operand;
-      }
-      Expr written = node;
-      if (is_expanded(node)) written = node.op().expansion(operands);
-      else if (changed) written = node.graph().apply(node.op(), std::move(operands), node.attributes());
-      if (written != node)
-        for (const std::string& name : node.graph().names(node)) node.graph().add_name(written, name);
-      image.emplace(node, written);
-    }
-    for (Expr& root : result) root = image.at(root);
+  while (std::ranges::any_of(topological_order(result), is_expanded)) {
+    NodeMap<Expr> images;
+    for (Expr& root : result) root = write(root, images);
   }
+  return result;
 }
 
 }  // namespace rulegrad

@@ -1,9 +1,12 @@
+#include <algorithm>
 #include <array>
 #include <fmt/format.h>
 #include <numbers>
 
 #include "rulegrad/error.hpp"
+#include "rulegrad/expr.hpp"
 #include "rulegrad/op_attributes.hpp"
+#include "rulegrad/operator_facts.hpp"
 
 #include "expr/derive_attributes.hpp"
 #include "ops/checks.hpp"
@@ -71,7 +74,8 @@ std::vector<OpSample> activation_samples(RandomEngine& random, const std::vector
   return samples;
 }
 
-OpSchema activation(std::string name, std::string doc, std::vector<Attributes> choices = {Attributes()}) {
+OpSchema activation(std::string name, std::string doc, IntervalOf interval,
+                    std::vector<Attributes> choices = {Attributes()}) {
   OpSchema s;
   s.infer = infer::floating_same_as_first(name);
   s.name = std::move(name);
@@ -79,15 +83,27 @@ OpSchema activation(std::string name, std::string doc, std::vector<Attributes> c
   s.operands = {{"x"}};
   s.attributes = &choices.front().type();
   s.classes = {OpClass::activation, OpClass::elementwise};
+  s.interval = std::move(interval);
+  s.batch = batches::aligned;
+  s.decides = decisions::none;
   s.samples = [choices = std::move(choices)](RandomEngine& random) {
     return activation_samples(random, choices);
   };
   return s;
 }
 
+Interval keeps_sign(Expr leaky, std::span<const Interval> x) {
+  return leaky.attributes<LeakyReluAttributes>().alpha >= 0 ? intervals::sums(x[0]) : Interval{};
+}
+
 OpSchema clip_operator() {
   OpSchema s = activation(
       "clip", "min(max(x, low), high); the derivative is 1 strictly between the bounds, 0 elsewhere",
+      [](Expr value, std::span<const Interval> x) {
+        const auto& bounds = value.attributes<ClipAttributes>();
+        return intervals::rounded(
+            {std::clamp(x[0].low, bounds.low, bounds.high), std::clamp(x[0].high, bounds.low, bounds.high)});
+      },
       {ClipAttributes{-1, 1}, ClipAttributes{0, 3}});
   s.infer = [](std::span<const Type> operands, const Attributes& attributes) {
     const auto& bounds = attributes.as<ClipAttributes>();
@@ -101,7 +117,8 @@ OpSchema clip_operator() {
 }
 
 OpSchema prelu() {
-  OpSchema s = activation("prelu", "x where x > 0, slope * x elsewhere; slope broadcasts to the shape of x");
+  OpSchema s = activation("prelu", "x where x > 0, slope * x elsewhere; slope broadcasts to the shape of x",
+                          intervals::anything);
   s.operands = {{"x"}, {"slope", Role::parameter}};
   s.infer = [](std::span<const Type> operands, const Attributes&) {
     infer::require("prelu", "x", operands[0], Numbers::floating);
@@ -132,40 +149,42 @@ std::vector<OpSchema> activation_operators() {
   constexpr double slope = std::numbers::sqrt2 * std::numbers::inv_sqrtpi;  // of the argument of tanh in gelu
   // exp(min(x, 0)): the arm that a `where` does not take stays finite too.
   std::vector<OpSchema> all;
-  all.push_back(with_derivatives(activation("relu", "max(x, 0); the derivative at 0 is 0"),
+  all.push_back(with_derivatives(activation("relu", "max(x, 0); the derivative at 0 is 0",
+                                            intervals::rising([](double v) { return std::max(v, 0.0); })),
                                  rewrite(vjp(relu(x), g), where(x > 0, g, 0))));
   all.push_back(with_derivatives(activation("leaky_relu", "x where x > 0, alpha * x elsewhere",
-                                            {LeakyReluAttributes{}, LeakyReluAttributes{0.3}}),
+                                            keeps_sign, {LeakyReluAttributes{}, LeakyReluAttributes{0.3}}),
                                  rewrite(vjp(y = leaky_relu(x), g), where(x > 0, g, y["alpha"] * g))));
   all.push_back(
-      with_derivatives(activation("elu", "x where x > 0, alpha * (exp(x) - 1) elsewhere",
+      with_derivatives(activation("elu", "x where x > 0, alpha * (exp(x) - 1) elsewhere", intervals::anything,
                                   {EluAttributes{}, EluAttributes{0.5}}),
                        rewrite(vjp(y = elu(x), g), where(x > 0, g, y["alpha"] * exp(min(x, 0)) * g))));
   all.push_back(with_derivatives(
-      activation("selu", "gamma * elu(x, alpha), with the self-normalising alpha and gamma",
+      activation("selu", "gamma * elu(x, alpha), with the self-normalising alpha and gamma", intervals::anything,
                  {SeluAttributes{}}),
       rewrite(vjp(y = selu(x), g), y["gamma"] * where(x > 0, g, y["alpha"] * exp(min(x, 0)) * g))));
   all.push_back(with_derivatives(
       activation("gelu",
                  "x * Phi(x), Phi the normal distribution function; `tanh` for its usual approximation",
+                 intervals::anything,
                  {GeluAttributes{}, GeluAttributes{GeluForm::tanh}}),
       rewrite(vjp(gelu(x, "approximate"_a = "exact"), g),
               g * (half * (1 + erf(root_half * x)) + normal * x * exp(-half * x * x))),
       rewrite(vjp(gelu(x, "approximate"_a = "tanh"), g), let(t = tanh(slope * (x + cubic * x * x * x))),
               g * (half * (1 + t) + half * x * (1 - t * t) * slope * (1 + 3 * cubic * x * x)))));
-  all.push_back(with_derivatives(activation("silu", "x * sigmoid(x), also called swish"),
+  all.push_back(with_derivatives(activation("silu", "x * sigmoid(x), also called swish", intervals::anything),
                                  rewrite(vjp(silu(x), g), let(s = sigmoid(x)), g * (s * (1 + x * (1 - s))))));
-  all.push_back(with_derivatives(activation("sigmoid", "1 / (1 + exp(-x))"),
+  all.push_back(with_derivatives(activation("sigmoid", "1 / (1 + exp(-x))", intervals::within(intervals::unit)),
                                  rewrite(vjp(y = sigmoid(), g), g * (y * (1 - y)))));
-  all.push_back(with_derivatives(activation("tanh", "hyperbolic tangent"),
+  all.push_back(with_derivatives(activation("tanh", "hyperbolic tangent", intervals::within({-1, 1})),
                                  rewrite(vjp(y = tanh(), g), g * (1 - y * y))));
-  all.push_back(with_derivatives(activation("softplus", "log(1 + exp(x))"),
+  all.push_back(with_derivatives(activation("softplus", "log(1 + exp(x))", intervals::within(intervals::not_negative)),
                                  rewrite(vjp(softplus(x), g), g * sigmoid(x))));
   all.push_back(with_derivatives(
-      activation("hardswish", "x * clip(x / 6 + 1 / 2, 0, 1)"),
+      activation("hardswish", "x * clip(x / 6 + 1 / 2, 0, 1)", intervals::anything),
       rewrite(vjp(hardswish(x), g), where(x <= -3, 0, where(x < 3, g * (x / 3 + half), g)))));
   all.push_back(
-      with_derivatives(activation("hardsigmoid", "clip(alpha * x + beta, 0, 1)",
+      with_derivatives(activation("hardsigmoid", "clip(alpha * x + beta, 0, 1)", intervals::within(intervals::unit),
                                   {HardsigmoidAttributes{}, HardsigmoidAttributes{0.2, 0.5}}),
                        rewrite(vjp(y = hardsigmoid(), g), where(y > 0 && y < 1, y["alpha"] * g, 0))));
   all.push_back(with_derivatives(clip_operator(),

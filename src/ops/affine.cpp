@@ -6,7 +6,9 @@
 #include "ops/families.hpp"
 #include "ops/infer.hpp"
 #include "rulegrad/dsl.hpp"
+#include "rulegrad/expr.hpp"
 #include "rulegrad/op_attributes.hpp"
+#include "rulegrad/operator_facts.hpp"
 
 BOOST_HANA_ADAPT_STRUCT(rulegrad::MatmulAttributes, transpose_a, transpose_b);
 
@@ -25,6 +27,9 @@ using namespace dsl::literals;
 OpSchema dense_schema() {
   OpSchema s;
   s.name = "dense";
+  s.interval = intervals::contraction;
+  s.batch = [](Expr value, batches::Places operands) { return batches::but_along(value, operands, -1); };
+  s.decides = decisions::none;
   s.doc = "x [..., I], w [O, I], b [O] -> x w^T + b [..., O].";
   s.operands = {{"x"}, {"w", Role::parameter}, {"b", Role::parameter, true}};
   s.classes = {OpClass::affine, OpClass::linear};
@@ -63,6 +68,9 @@ OpSchema dense_schema() {
 OpSchema dense_weight_grad_schema() {
   OpSchema s;
   s.name = "dense_weight_grad";
+  s.interval = intervals::contraction;
+  s.batch = batches::mixing;
+  s.decides = decisions::none;
   s.doc = "The adjoint of dense for its weight: x [..., I], g [..., O] -> sum of g^T x over the leading axes [O, I].";
   s.operands = {{"x"}, {"g"}};
   s.classes = {OpClass::linear};
@@ -84,9 +92,32 @@ OpSchema dense_weight_grad_schema() {
   return s;
 }
 
+/// The batch is not among what is summed over; rows and columns go where the product has them.
+BatchFlow multiplied(Expr value, batches::Places operands) {
+  const auto& attributes = value.attributes<MatmulAttributes>();
+  const std::size_t result_rank = value.shape().rank();
+  std::optional<BatchPlace> result;
+  for (std::size_t i = 0; i < 2; ++i) {
+    auto at = operands[i];
+    if (!at) continue;
+    const std::size_t rank = value.operand(i).shape().rank();
+    const std::size_t from_back = rank - 1 - at->axis;
+    const bool swapped = i == 0 ? attributes.transpose_a : attributes.transpose_b;
+    const std::size_t contracted = (i == 0) != swapped ? 0 : 1;
+    if (rank < 2 || from_back == contracted) return batches::mixing(value, operands);
+    at->axis = from_back < 2 ? result_rank - (i == 0 ? 2 : 1) : result_rank - 1 - from_back;
+    if (result && *result != *at) return batches::mixing(value, operands);
+    result = at;
+  }
+  return {false, result};
+}
+
 OpSchema matmul_schema() {
   OpSchema s;
   s.name = "matmul";
+  s.interval = intervals::contraction;
+  s.batch = multiplied;
+  s.decides = decisions::none;
   s.doc = "NumPy's matrix product of the last two axes, the others broadcast: a [..., M, K], b [..., K, N] -> [..., M, N].";
   s.operands = {{"a"}, {"b"}};
   s.attributes = &attr_type<MatmulAttributes>();

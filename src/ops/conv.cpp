@@ -6,6 +6,7 @@
 #include "ops/windows.hpp"
 #include "rulegrad/dsl.hpp"
 #include "rulegrad/op_attributes.hpp"
+#include "rulegrad/operator_facts.hpp"
 
 BOOST_HANA_ADAPT_STRUCT(rulegrad::ConvAttributes, strides, pads_begin, pads_end, dilations, groups);
 BOOST_HANA_ADAPT_STRUCT(rulegrad::ConvTransposeAttributes, strides, pads_begin, pads_end, dilations, groups, spatial);
@@ -73,6 +74,9 @@ void check_groups(const std::string& op, std::int64_t groups, std::int64_t out, 
 OpSchema conv_schema() {
   OpSchema s;
   s.name = "conv";
+  s.interval = intervals::contraction;
+  s.batch = batches::in_front;
+  s.decides = decisions::none;
   s.doc = "Cross-correlation: x [N, C, spatial...], w [O, C / groups, kernel...], b [O] -> [N, O, windows...].";
   s.operands = {{"x"}, {"w", Role::parameter}, {"b", Role::parameter, true}};
   s.attributes = &attr_type<ConvAttributes>();
@@ -126,6 +130,9 @@ OpSchema conv_schema() {
 OpSchema conv_transpose_schema() {
   OpSchema s;
   s.name = "conv_transpose";
+  s.interval = intervals::contraction;
+  s.batch = batches::in_front;
+  s.decides = decisions::none;
   s.doc = "Transposed convolution, the adjoint of conv for its input: x [N, O, ...], w [O, C / groups, kernel...], b [C] -> [N, C, spatial...].";
   s.operands = {{"x"}, {"w", Role::parameter}, {"b", Role::parameter, true}};
   s.attributes = &attr_type<ConvTransposeAttributes>();
@@ -185,6 +192,9 @@ OpSchema conv_transpose_schema() {
 OpSchema conv_weight_grad_schema() {
   OpSchema s;
   s.name = "conv_weight_grad";
+  s.interval = intervals::contraction;
+  s.batch = batches::mixing;
+  s.decides = decisions::none;
   s.doc = "The adjoint of conv for its weight: x [N, C, spatial...], g [N, O, windows...] -> [O, C / groups, kernel...].";
   s.operands = {{"x"}, {"g"}};
   s.classes = {OpClass::linear};

@@ -4,6 +4,7 @@
 #include "rulegrad/expr.hpp"
 #include "rulegrad/index_attributes.hpp"
 #include "rulegrad/op_attributes.hpp"
+#include "rulegrad/operator_facts.hpp"
 #include "rulegrad/operators.hpp"
 
 #include "expr/derive_attributes.hpp"
@@ -61,8 +62,22 @@ std::size_t shared_axes(const std::string& op, std::int64_t batch, const std::st
   return static_cast<std::size_t>(batch);
 }
 
+/// Both operands begin with the shared axes; the batch must be one of them.
+BatchFlow by_rows(Expr value, batches::Places operands, std::int64_t shared) {
+  std::optional<BatchPlace> result;
+  for (const auto& at : operands) {
+    if (!at) continue;
+    if (static_cast<std::int64_t>(at->axis) >= shared || (result && *result != *at)) return batches::mixing(value, operands);
+    result = at;
+  }
+  return {false, result};
+}
+
 OpSchema gathering() {
   OpSchema s;
+  s.interval = intervals::same;
+  s.batch = [](Expr value, batches::Places operands) { return by_rows(value, operands, value.attributes<GatherRowsAttributes>().batch); };
+  s.decides = decisions::each({Asks::nothing, Asks::zero});
   s.name = "gather_rows";
   s.doc =
       "the slices of x [p..., E, q...] at the indices i [p..., k...], for each p by itself: [p..., k..., q...]; "
@@ -106,6 +121,9 @@ OpSchema gathering() {
 
 OpSchema scattering() {
   OpSchema s;
+  s.interval = intervals::sums_of_first;
+  s.batch = [](Expr value, batches::Places operands) { return by_rows(value, operands, value.attributes<ScatterRowsAttributes>().batch); };
+  s.decides = decisions::each({Asks::nothing, Asks::zero});
   s.name = "scatter_rows";
   s.doc =
       "zeros [p..., `extent`, q...] with the slices of g [p..., k..., q...] added at the indices i [p..., k...], for "
@@ -146,6 +164,9 @@ OpSchema scattering() {
 
 OpSchema cumulation() {
   OpSchema s;
+  s.interval = intervals::sums_of_first;
+  s.batch = [](Expr value, batches::Places operands) { return batches::but_along(value, operands, value.attributes<CumsumAttributes>().axis); };
+  s.decides = decisions::none;
   s.name = "cumsum";
   s.doc =
       "sums along `axis` of everything up to an element, itself left out if `exclusive`; from behind if `reverse`";
@@ -177,6 +198,9 @@ OpSchema cumulation() {
 
 OpSchema sorting() {
   OpSchema s;
+  s.interval = intervals::anything;
+  s.batch = [](Expr value, batches::Places operands) { return batches::but_along(value, operands, value.attributes<TopAttributes>().axis); };
+  s.decides = decisions::each({Asks::zero});
   s.name = "top_index";
   s.doc =
       "the indices of the `count` largest (`smallest`: smallest) along `axis`, the best first, among equals the one "

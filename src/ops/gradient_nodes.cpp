@@ -4,6 +4,7 @@
 #include "ops/families.hpp"
 #include "ops/infer.hpp"
 #include "rulegrad/op_attributes.hpp"
+#include "rulegrad/operator_facts.hpp"
 
 BOOST_HANA_ADAPT_STRUCT(rulegrad::SlotAttributes, slot, dtype, shape);
 
@@ -23,6 +24,10 @@ OpSchema gradient_node(std::string name, std::string doc) {
   s.doc = std::move(doc);
   s.operands = {{"y"}, {"g"}};
   s.attributes = &attr_type<SlotAttributes>();
+  // What stands for it is not known before a rule closes it.
+  s.interval = intervals::anything;
+  s.batch = batches::mixing;
+  s.decides = decisions::everything;
   s.infer = [name](std::span<const Type> operands, const Attributes& attributes) {
     const auto& slot = attributes.as<SlotAttributes>();
     if (operands[0].shape != operands[1].shape)

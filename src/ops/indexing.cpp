@@ -1,7 +1,9 @@
 #include <algorithm>
 #include <fmt/format.h>
 
+#include "rulegrad/expr.hpp"
 #include "rulegrad/op_attributes.hpp"
+#include "rulegrad/operator_facts.hpp"
 
 #include "expr/derive_attributes.hpp"
 #include "ops/checks.hpp"
@@ -62,8 +64,35 @@ SampleOperand indices(Dims dims, double low, double high, DType dtype = DType::i
   return {.dims = std::move(dims), .low = low, .high = high, .dtype = dtype};
 }
 
+/// The batch is in the table beside the indexed axis, or in the indices.
+BatchFlow gathered(Expr value, batches::Places operands) {
+  const auto axis = static_cast<std::size_t>(value.attributes<AxisAttributes>().axis);
+  auto table = operands[0], index = operands[1];
+  if (table && index) return batches::mixing(value, operands);
+  if (index) {
+    index->axis += axis;
+    return {false, index};
+  }
+  if (table->axis == axis) return batches::mixing(value, operands);
+  if (table->axis > axis) table->axis = table->axis + value.operand(1).shape().rank() - 1;
+  return {false, table};
+}
+
+/// It is in g beside the axes that the indices have.
+BatchFlow scattered(Expr value, batches::Places operands) {
+  const auto axis = static_cast<std::size_t>(value.attributes<ScatterAttributes>().axis);
+  const std::size_t taken = value.operand(1).shape().rank();
+  auto at = operands[0];
+  if (!batches::alone(operands) || (at->axis >= axis && at->axis < axis + taken)) return batches::mixing(value, operands);
+  if (at->axis >= axis) at->axis = at->axis + 1 - taken;
+  return {false, at};
+}
+
 OpSchema gathering() {
   OpSchema s;
+  s.interval = intervals::same;
+  s.batch = gathered;
+  s.decides = decisions::each({Asks::nothing, Asks::zero});
   s.name = "gather";
   s.doc =
       "the slices of x at the indices i along `axis`, whose place the axes of i take; negative indices count "
@@ -105,6 +134,9 @@ OpSchema gathering() {
 
 OpSchema scattering() {
   OpSchema s;
+  s.interval = intervals::sums_of_first;
+  s.batch = scattered;
+  s.decides = decisions::each({Asks::nothing, Asks::zero});
   s.name = "scatter_add";
   s.doc = "zeros of `extent` along `axis` with the slices of g added at the indices i: the adjoint of gather";
   s.operands = {{"g"}, {"i", Role::parameter}};
@@ -152,6 +184,9 @@ OpSchema scattering() {
 
 OpSchema hot() {
   OpSchema s;
+  s.interval = intervals::within(intervals::unit);
+  s.batch = batches::same;
+  s.decides = decisions::each({Asks::zero});
   s.name = "one_hot";
   s.doc = "1 at the index i along a new last axis of extent `depth`, 0 elsewhere";
   s.operands = {{"i"}};
@@ -203,6 +238,9 @@ Type resized(const std::string& op, const A& resize, const Type& x, const std::s
 
 OpSchema resizing() {
   OpSchema s;
+  s.interval = intervals::sums_of_first;
+  s.batch = batches::in_front;
+  s.decides = decisions::none;
   s.name = "resize";
   s.doc =
       "x [N, C, spatial...] at other spatial extents: the nearest element or linear between neighbours, as "
@@ -231,6 +269,9 @@ OpSchema resizing() {
 
 OpSchema resizing_vjp() {
   OpSchema s;
+  s.interval = intervals::sums_of_first;
+  s.batch = batches::in_front;
+  s.decides = decisions::none;
   s.name = "resize_vjp";
   s.doc = "the adjoint of resize: g [N, C, spatial...] to the extents `input_spatial` before it";
   s.operands = {{"g"}};

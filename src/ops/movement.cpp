@@ -3,6 +3,7 @@
 
 #include "rulegrad/expr.hpp"
 #include "rulegrad/op_attributes.hpp"
+#include "rulegrad/operator_facts.hpp"
 
 #include "expr/derive_attributes.hpp"
 #include "ops/checks.hpp"
@@ -46,6 +47,8 @@ OpSchema routing(std::string name, std::string doc) {
   s.doc = std::move(doc);
   s.operands = {{"x"}};
   s.classes = {OpClass::routing, OpClass::linear};
+  s.interval = intervals::same;
+  s.decides = decisions::none;
   return s;
 }
 
@@ -55,8 +58,28 @@ Expr refilled(Expr fill, const Shape& shape) {
   return fill.graph().apply(fill.op(), {}, FillAttributes{old.value, old.dtype, shape});
 }
 
+std::int64_t extents(const Shape& shape, std::size_t from, std::size_t to) {
+  std::int64_t product = 1;
+  for (std::size_t axis = from; axis < to; ++axis) product *= shape[axis].factor;
+  return product;
+}
+
+/// The batch stands in one axis before and after, where what lies before and behind it may change places with its neighbours.
+BatchFlow reshaped(Expr value, batches::Places operands) {
+  const BatchPlace& at = *operands[0];
+  const Shape &before = value.operand(0).shape(), &after = value.shape();
+  std::size_t axis = 0;
+  while (axis < after.rank() && !after[axis].batch) ++axis;
+  if (axis == after.rank()) return batches::mixing(value, operands);
+  const std::int64_t outer = extents(before, 0, at.axis) * at.outer, inner = at.inner * extents(before, at.axis + 1, before.rank());
+  const std::int64_t in_front = extents(after, 0, axis), behind = extents(after, axis + 1, after.rank());
+  if (in_front == 0 || behind == 0 || outer % in_front != 0 || inner % behind != 0) return batches::mixing(value, operands);
+  return {false, BatchPlace{axis, outer / in_front, inner / behind}};
+}
+
 OpSchema reshaping() {
   OpSchema s = routing("reshape", "the elements of x, in row-major order, under another shape of as many");
+  s.batch = reshaped;
   s.attributes = &attr_type<ShapeAttributes>();
   s.infer = [](std::span<const Type> operands, const Attributes& attributes) {
     const Shape& shape = attributes.as<ShapeAttributes>().shape;
@@ -86,6 +109,7 @@ OpSchema reshaping() {
 
 OpSchema expansion() {
   OpSchema s = routing("expand", "x stretched to `shape` by broadcasting");
+  s.batch = batches::aligned;
   s.attributes = &attr_type<ShapeAttributes>();
   s.infer = [](std::span<const Type> operands, const Attributes& attributes) {
     const Shape& shape = attributes.as<ShapeAttributes>().shape;
@@ -136,6 +160,12 @@ Ints checked_perm(const Type& x, const Ints& perm) {
 OpSchema transposition() {
   OpSchema s =
       routing("transpose", "axis i of the result is axis perm[i] of x; an empty perm reverses the axes");
+  s.batch = [](Expr value, batches::Places operands) {
+    const Ints& perm = value.attributes<TransposeAttributes>().perm;
+    BatchPlace at = *operands[0];
+    at.axis = static_cast<std::size_t>(std::find(perm.begin(), perm.end(), static_cast<std::int64_t>(at.axis)) - perm.begin());
+    return BatchFlow{false, at};
+  };
   s.attributes = &attr_type<TransposeAttributes>();
   s.normalize = [](std::span<const Type> operands, const Attributes& attributes) {
     return TransposeAttributes{checked_perm(operands[0], attributes.as<TransposeAttributes>().perm)};
@@ -198,8 +228,22 @@ Type concatenated(std::span<const Type> operands, std::int64_t axis_attribute) {
   return {first.dtype, Shape(std::move(dims))};
 }
 
+/// All operands that have the batch have it in one place, which is not the axis along which they are joined.
+BatchFlow joined(Expr value, batches::Places operands) {
+  const auto axis = static_cast<std::size_t>(value.attributes<AxisAttributes>().axis);
+  std::optional<BatchPlace> result;
+  for (const auto& at : operands) {
+    if (!at) continue;
+    if (at->axis == axis || (result && *result != *at)) return batches::mixing(value, operands);
+    result = at;
+  }
+  return {false, result};
+}
+
 OpSchema concatenation() {
   OpSchema s = routing("concat", "the operands one after the other along `axis`");
+  s.interval = intervals::any_of;
+  s.batch = joined;
   s.operands = {{.name = "x", .variadic = true}};
   s.attributes = &attr_type<AxisAttributes>();
   s.normalize = [](std::span<const Type> operands, const Attributes& attributes) {
@@ -231,6 +275,15 @@ OpSchema filling() {
   OpSchema s;
   s.name = "fill";
   s.doc = "`value` everywhere, in `dtype` and `shape`";
+  s.interval = [](Expr fill, std::span<const Interval>) {
+    // As the dtype holds it.
+    const double value = dispatch(fill.dtype(), [&]<class T>(T) {
+      return static_cast<double>(static_cast<T>(fill.attributes<FillAttributes>().value));
+    });
+    return Interval{value, value};
+  };
+  s.batch = batches::nowhere;
+  s.decides = decisions::none;
   s.attributes = &attr_type<FillAttributes>();
   s.infer = [](std::span<const Type>, const Attributes& attributes) {
     const auto& fill = attributes.as<FillAttributes>();

@@ -4,7 +4,9 @@
 #include "ops/families.hpp"
 #include "ops/infer.hpp"
 #include "rulegrad/dsl.hpp"
+#include "rulegrad/expr.hpp"
 #include "rulegrad/op_attributes.hpp"
+#include "rulegrad/operator_facts.hpp"
 
 BOOST_HANA_ADAPT_STRUCT(rulegrad::BatchNormAttributes, epsilon, axis);
 BOOST_HANA_ADAPT_STRUCT(rulegrad::LayerNormAttributes, axis, epsilon);
@@ -41,6 +43,11 @@ using namespace dsl::literals;
 OpSchema batch_norm_schema() {
   OpSchema s;
   s.name = "batch_norm";
+  s.interval = intervals::anything;
+  s.batch = [](Expr value, batches::Places operands) {
+    return batches::but_along(value, operands, value.attributes<BatchNormAttributes>().axis);
+  };
+  s.decides = decisions::none;
   s.doc = "scale (x - mean) / sqrt(var + epsilon) + bias, one number of each a channel of `axis`.";
   s.operands = {{"x"}, {"scale", Role::parameter}, {"bias", Role::parameter}, {"mean", Role::parameter}, {"var", Role::parameter}};
   s.attributes = &attr_type<BatchNormAttributes>();
@@ -93,6 +100,12 @@ OpSchema batch_norm_schema() {
 OpSchema layer_norm_schema() {
   OpSchema s;
   s.name = "layer_norm";
+  s.interval = intervals::anything;
+  s.batch = [](Expr value, batches::Places operands) {
+    const auto first = static_cast<std::size_t>(value.attributes<LayerNormAttributes>().axis);
+    return batches::alone(operands) && operands[0]->axis < first ? BatchFlow{false, operands[0]} : batches::mixing(value, operands);
+  };
+  s.decides = decisions::none;
   s.doc = "w (x - mean) / sqrt(variance + epsilon) + b, mean and variance over the axes from `axis` on.";
   s.operands = {{"x"}, {"w", Role::parameter}, {"b", Role::parameter, true}};
   s.attributes = &attr_type<LayerNormAttributes>();
@@ -138,6 +151,11 @@ OpSchema layer_norm_schema() {
 OpSchema softmax_schema(bool logarithm) {
   OpSchema s;
   s.name = logarithm ? "log_softmax" : "softmax";
+  s.interval = intervals::within(logarithm ? intervals::not_positive : intervals::unit);
+  s.batch = [](Expr value, batches::Places operands) {
+    return batches::but_along(value, operands, value.attributes<AxisAttributes>().axis);
+  };
+  s.decides = decisions::none;
   s.doc = logarithm ? "x - log(sum(exp(x))) along `axis`." : "exp(x) / sum(exp(x)) along `axis`.";
   s.operands = {{"x"}};
   s.attributes = &attr_type<AxisAttributes>();
@@ -166,6 +184,9 @@ OpSchema softmax_schema(bool logarithm) {
 OpSchema lrn_schema() {
   OpSchema s;
   s.name = "lrn";
+  s.interval = intervals::anything;
+  s.batch = batches::in_front;
+  s.decides = decisions::none;
   s.doc = "x / (bias + alpha / size * sum of x^2 over `size` neighbouring channels)^beta (Krizhevsky et al. 2012, section 3.3; ONNX LRN).";
   s.operands = {{"x"}};
   s.attributes = &attr_type<LrnAttributes>();
@@ -191,6 +212,9 @@ OpSchema lrn_schema() {
 OpSchema channel_window_sum_schema() {
   OpSchema s;
   s.name = "channel_window_sum";
+  s.interval = intervals::sums_of_first;
+  s.batch = batches::in_front;
+  s.decides = decisions::none;
   s.doc = "Sums over channels c - (size - 1) / 2 to c + size / 2 of axis 1; `reversed` over c - size / 2 to c + (size - 1) / 2, its adjoint.";
   s.operands = {{"x"}};
   s.attributes = &attr_type<ChannelWindowAttributes>();

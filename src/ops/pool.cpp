@@ -6,6 +6,7 @@
 #include "ops/windows.hpp"
 #include "rulegrad/dsl.hpp"
 #include "rulegrad/op_attributes.hpp"
+#include "rulegrad/operator_facts.hpp"
 
 BOOST_HANA_ADAPT_STRUCT(rulegrad::PoolAttributes, kernel, strides, pads_begin, pads_end, dilations, ceil);
 BOOST_HANA_ADAPT_STRUCT(rulegrad::AvgPoolAttributes, kernel, strides, pads_begin, pads_end, dilations, ceil, count_padding);
@@ -70,6 +71,9 @@ SampleOperand distinct(Dims dims) { return {.dims = std::move(dims), .low = -4, 
 OpSchema max_pool_schema() {
   OpSchema s;
   s.name = "max_pool";
+  s.interval = intervals::same;  // its padding never wins
+  s.batch = batches::in_front;
+  s.decides = decisions::none;
   s.doc = "The maximum of each window over the spatial axes of x [N, C, spatial...]; NaN wins, padding never does.";
   s.operands = {{"x"}};
   s.attributes = &attr_type<PoolAttributes>();
@@ -94,6 +98,9 @@ OpSchema max_pool_schema() {
 OpSchema max_pool_vjp_schema() {
   OpSchema s;
   s.name = "max_pool_vjp";
+  s.interval = [](Expr, std::span<const Interval> operands) { return intervals::sums(operands[1]); };
+  s.batch = batches::in_front;
+  s.decides = decisions::each({Asks::zero, Asks::nothing});
   s.doc = "g of each window goes to the first maximum of x in row-major order; overlapping windows add.";
   s.operands = {{"x"}, {"g"}};
   s.attributes = &attr_type<PoolAttributes>();
@@ -122,6 +129,9 @@ OpSchema max_pool_vjp_schema() {
 OpSchema max_pool_jvp_schema() {
   OpSchema s;
   s.name = "max_pool_jvp";
+  s.interval = [](Expr, std::span<const Interval> operands) { return intervals::either(operands[1], intervals::zero); };
+  s.batch = batches::in_front;
+  s.decides = decisions::each({Asks::zero, Asks::nothing});
   s.doc = "t where x has the first maximum of each window: the adjoint of max_pool_vjp for g.";
   s.operands = {{"x"}, {"t"}};
   s.attributes = &attr_type<PoolAttributes>();
@@ -148,6 +158,9 @@ OpSchema max_pool_jvp_schema() {
 OpSchema avg_pool_schema() {
   OpSchema s;
   s.name = "avg_pool";
+  s.interval = intervals::sums_of_first;
+  s.batch = batches::in_front;
+  s.decides = decisions::none;
   s.doc = "The mean of each window over the spatial axes of x [N, C, spatial...]; padding counts where count_padding says so.";
   s.operands = {{"x"}};
   s.attributes = &attr_type<AvgPoolAttributes>();
@@ -173,6 +186,9 @@ OpSchema avg_pool_schema() {
 OpSchema avg_pool_vjp_schema() {
   OpSchema s;
   s.name = "avg_pool_vjp";
+  s.interval = intervals::sums_of_first;
+  s.batch = batches::in_front;
+  s.decides = decisions::none;
   s.doc = "The adjoint of avg_pool: g spread evenly over the windows that it came from.";
   s.operands = {{"g"}};
   s.classes = {OpClass::linear};

@@ -5,6 +5,7 @@
 #include <numbers>
 
 #include "rulegrad/op_attributes.hpp"
+#include "rulegrad/operator_facts.hpp"
 
 #include "expr/derive_attributes.hpp"
 #include "ops/checks.hpp"
@@ -94,8 +95,16 @@ void check_places(const std::string& op, std::span<const Type> operands) {
     infer::fail(op, fmt::format("sample {} must be a single number", to_string(operands[1])));
 }
 
-OpSchema random_numbers(std::string name, const std::string& what) {
+/// Each row has its numbers; which, its place says.
+void draws_rows(OpSchema& s, IntervalOf interval) {
+  s.interval = std::move(interval);
+  s.batch = batches::in_front;
+  s.decides = decisions::each({Asks::zero});
+}
+
+OpSchema random_numbers(std::string name, const std::string& what, IntervalOf interval) {
   OpSchema s;
+  draws_rows(s, std::move(interval));
   s.name = name;
   s.doc = what + " of `shape` [B, ...]: a pure function of key, stream, row (the global batch index), sample and element";
   s.operands = {{"row", Role::parameter}, {"sample", Role::parameter}};
@@ -120,6 +129,7 @@ OpSchema random_numbers(std::string name, const std::string& what) {
 
 OpSchema random_indices() {
   OpSchema s;
+  draws_rows(s, intervals::anything);
   s.name = "random_index";
   s.doc = "an index below `count` for each row: a pure function of key, stream, row and sample";
   s.operands = {{"row", Role::parameter}, {"sample", Role::parameter}};
@@ -139,6 +149,9 @@ OpSchema random_indices() {
 OpSchema window_masks() {
   OpSchema s;
   s.name = "window_mask";
+  s.interval = intervals::anything;
+  s.batch = batches::mixing;
+  s.decides = decisions::each({Asks::zero});
   s.doc =
       "true inside of window i: windows of the extents `window` lie `strides` apart over an array of `extents`, "
       "row-major, and the last ones are cut at the border; with `wrap` they begin at every stride and go on at the other end";
@@ -171,8 +184,8 @@ OpSchema window_masks() {
 
 std::vector<OpSchema> random_operators() {
   std::vector<OpSchema> all;
-  all.push_back(random_numbers("random_normal", "standard normal numbers"));
-  all.push_back(random_numbers("random_uniform", "numbers uniform in [0, 1)"));
+  all.push_back(random_numbers("random_normal", "standard normal numbers", intervals::anything));
+  all.push_back(random_numbers("random_uniform", "numbers uniform in [0, 1)", intervals::within(intervals::unit)));
   all.push_back(random_indices());
   all.push_back(window_masks());
   return all;

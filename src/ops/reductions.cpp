@@ -5,6 +5,7 @@
 #include "rulegrad/error.hpp"
 #include "rulegrad/expr.hpp"
 #include "rulegrad/op_attributes.hpp"
+#include "rulegrad/operator_facts.hpp"
 #include "rulegrad/operators.hpp"
 
 #include "expr/derive_attributes.hpp"
@@ -65,8 +66,23 @@ std::optional<Expr> of_single_values(const std::string& op_name, Expr x, const R
   return x.graph().apply(op("reshape"), {x}, ShapeAttributes{reduced(x.shape(), axes, attributes.keep)});
 }
 
-OpSchema reduction(std::string name, std::string doc, SampleOperand values) {
+/// The batch is not among what is reduced; where axes go, those behind move up.
+BatchFlow beside(Expr value, batches::Places operands, const Ints& axes, bool keep) {
+  BatchPlace at = *operands[0];
+  const auto axis = static_cast<std::int64_t>(at.axis);
+  if (axes.empty() || std::find(axes.begin(), axes.end(), axis) != axes.end()) return batches::mixing(value, operands);
+  if (!keep) at.axis -= static_cast<std::size_t>(std::count_if(axes.begin(), axes.end(), [&](std::int64_t gone) { return gone < axis; }));
+  return {false, at};
+}
+
+OpSchema reduction(std::string name, std::string doc, IntervalOf interval, SampleOperand values) {
   OpSchema s;
+  s.interval = std::move(interval);
+  s.batch = [](Expr value, batches::Places operands) {
+    const auto& reduce = value.attributes<ReduceAttributes>();
+    return beside(value, operands, reduce.axes, reduce.keep);
+  };
+  s.decides = decisions::none;
   s.infer = [name](std::span<const Type> operands, const Attributes& attributes) {
     infer::require(name, "x", operands[0], Numbers::arithmetic);
     const auto& reduce = attributes.as<ReduceAttributes>();
@@ -101,7 +117,7 @@ OpSchema reduction(std::string name, std::string doc, SampleOperand values) {
 }
 
 OpSchema summation() {
-  OpSchema s = reduction("sum", "the sum", {});
+  OpSchema s = reduction("sum", "the sum", intervals::sums_of_first, {});
   s.classes = {OpClass::linear};
   s.simpler = [](std::span<const Expr> operands, const Attributes& attributes) -> std::optional<Expr> {
     const auto& reduce = attributes.as<ReduceAttributes>();
@@ -127,7 +143,7 @@ OpSchema summation() {
 
 OpSchema first_max() {
   OpSchema s = reduction("first_max", "true at the first largest value, in row-major order,",
-                         {.dims = {}, .gap = 0.02});
+                         intervals::anything, {.dims = {}, .gap = 0.02});
   s.doc =
       "true at the first largest value of x, in row-major order, over `axes` (empty: all), false elsewhere; "
       "the shape of x";
@@ -141,6 +157,8 @@ OpSchema first_max() {
                           ReduceAttributes{attributes.as<ReduceAttributes>().axes, false});
   };
   s.simpler = nullptr;
+  s.batch = [](Expr value, batches::Places operands) { return beside(value, operands, value.attributes<ReduceAttributes>().axes, true); };
+  s.decides = decisions::each({Asks::zero});
   return s;
 }
 
@@ -165,6 +183,12 @@ OpSchema arg(std::string name, std::string doc) {
   s.doc = std::move(doc);
   s.operands = {{"x"}};
   s.attributes = &attr_type<ArgAttributes>();
+  s.interval = intervals::anything;
+  s.batch = [](Expr value, batches::Places operands) {
+    const auto& where = value.attributes<ArgAttributes>();
+    return beside(value, operands, {where.axis}, where.keep);
+  };
+  s.decides = decisions::each({Asks::zero});
   s.samples = [](RandomEngine& random) {
     const std::int64_t n = random_extent(random, 2, 5);
     return std::vector<OpSample>{
@@ -178,6 +202,9 @@ OpSchema arg(std::string name, std::string doc) {
 OpSchema summation_to() {
   OpSchema s;
   s.name = "sum_to";
+  s.interval = intervals::sums_of_first;
+  s.batch = batches::aligned;
+  s.decides = decisions::none;
   s.doc =
       "the sum over the axes that `shape` stretches along when it broadcasts to the shape of x: the adjoint "
       "of expand";
@@ -210,6 +237,9 @@ OpSchema summation_to() {
 OpSchema quantiles() {
   OpSchema s;
   s.name = "quantile";
+  s.interval = intervals::anything;
+  s.batch = batches::in_front;
+  s.decides = decisions::none;
   s.doc =
       "the q-th quantile of all values of a sample, linear between ranks: [N, ...] to [N, 1, ...]; it has no "
       "derivative";
@@ -249,7 +279,7 @@ std::vector<OpSchema> reduction_operators() {
   const SampleOperand distinct{.dims = {}, .low = -2, .high = 2, .gap = 0.02};
   std::vector<OpSchema> all;
   all.push_back(with_derivatives(summation(), rewrite(vjp(y = sum(x), g), expand(reshape(g, kept), to_x))));
-  OpSchema average = reduction("mean", "the mean", {});
+  OpSchema average = reduction("mean", "the mean", intervals::sums_of_first, {});
   average.classes = {OpClass::linear};
   // The number of values is a sum of ones: a number, unless the batch is among the axes.
   all.push_back(with_derivatives(
@@ -258,17 +288,17 @@ std::vector<OpSchema> reduction_operators() {
               let(n = sum(fill("value"_a = 1, "dtype"_a = dtype(x), "shape"_a = shape(x)), like(y))),
               expand(reshape(g / n, kept), to_x))));
   all.push_back(with_derivatives(
-      reduction("amax", "the largest value (at ties the derivative goes to the first in row-major order)",
+      reduction("amax", "the largest value (at ties the derivative goes to the first in row-major order)", intervals::same,
                 distinct),
       rewrite(vjp(y = amax(x), g), where(op<"first_max">(x, like(y)), reshape(g, kept), 0))));
   all.push_back(with_derivatives(
-      reduction("amin", "the smallest value (at ties the derivative goes to the first in row-major order)",
+      reduction("amin", "the smallest value (at ties the derivative goes to the first in row-major order)", intervals::same,
                 distinct),
       rewrite(vjp(y = amin(x), g), where(op<"first_max">(-x, like(y)), reshape(g, kept), 0))));
   // The product of the others: of those that are not 0, if none of the others is 0. z marks zeros, p has 1
   // for them.
   all.push_back(with_derivatives(
-      reduction("prod", "the product", {.dims = {}, .low = 0.5, .high = 1.5}),
+      reduction("prod", "the product", intervals::anything, {.dims = {}, .low = 0.5, .high = 1.5}),
       rewrite(vjp(y = prod(x), g), let(z = cast(x == 0, "dtype"_a = dtype(x)), p = where(x == 0, 1, x)),
               where(sum(z, like(y), "keep"_a = 1) == z,
                     reshape(g, kept) * (prod(p, like(y), "keep"_a = 1) / p), 0))));

@@ -1,7 +1,9 @@
 #include <fmt/format.h>
 
 #include "rulegrad/error.hpp"
+#include "rulegrad/expr.hpp"
 #include "rulegrad/op_attributes.hpp"
+#include "rulegrad/operator_facts.hpp"
 #include "rulegrad/samples.hpp"
 
 #include "expr/derive_attributes.hpp"
@@ -53,6 +55,9 @@ const OpSchema& sample_index_schema() {
     s.name = "sample_index";
     s.doc = "The number of the sample in a loop of `count` samples.";
     s.attributes = &attr_type<SampleIndexAttributes>();
+    s.interval = intervals::anything;
+    s.batch = batches::nowhere;
+    s.decides = decisions::none;
     s.infer = [](std::span<const Type>, const Attributes& attributes) {
       const auto& loop = attributes.as<SampleIndexAttributes>();
       check_loop("sample_index", loop.depth, loop.count);
@@ -70,6 +75,9 @@ const OpSchema& batch_index_schema() {
     s.name = "batch_index";
     s.doc = "The position of each entry of the batch in everything that is explained, over all runs.";
     s.attributes = &attr_type<BatchIndexAttributes>();
+    s.interval = intervals::anything;
+    s.batch = batches::declared;
+    s.decides = decisions::none;
     s.infer = [](std::span<const Type>, const Attributes& attributes) {
       const Shape& shape = attributes.as<BatchIndexAttributes>().shape;
       if (shape.rank() != 1) infer::fail("batch_index", fmt::format("its shape must be [B], not {}", to_string(shape)));
@@ -87,6 +95,13 @@ const OpSchema& reduce_samples_schema() {
     s.doc = "The sum, mean, variance or maximum over the samples of a loop, or all of them under a new first axis.";
     s.operands = {{"x"}};
     s.attributes = &attr_type<ReduceSamplesAttributes>();
+    s.interval = intervals::anything;
+    s.batch = [](Expr value, batches::Places operands) {
+      BatchPlace at = *operands[0];
+      at.axis += value.shape().rank() - value.operand(0).shape().rank();
+      return BatchFlow{false, at};
+    };
+    s.decides = decisions::none;
     s.infer = [](std::span<const Type> operands, const Attributes& attributes) {
       const auto& reduce = attributes.as<ReduceSamplesAttributes>();
       check_loop("reduce_samples", reduce.depth, reduce.count);

@@ -3,6 +3,7 @@
 
 #include "rulegrad/expr.hpp"
 #include "rulegrad/op_attributes.hpp"
+#include "rulegrad/operator_facts.hpp"
 
 #include "expr/derive_attributes.hpp"
 #include "ops/checks.hpp"
@@ -77,8 +78,23 @@ Shape sliced(const std::string& op, const A& slice, const Shape& shape, const st
   return Shape(std::move(dims));
 }
 
+/// Along the axis of the batch nothing is cut.
+BatchFlow untouched(Expr value, batches::Places operands, const Ints& axes) {
+  const bool cut = std::find(axes.begin(), axes.end(), static_cast<std::int64_t>(operands[0]->axis)) != axes.end();
+  return cut ? batches::mixing(value, operands) : batches::same(value, operands);
+}
+
+/// Nor anything added.
+BatchFlow unpadded(Expr value, batches::Places operands, const Ints& begin, const Ints& end) {
+  const std::size_t axis = operands[0]->axis;
+  return begin[axis] != 0 || end[axis] != 0 ? batches::mixing(value, operands) : batches::same(value, operands);
+}
+
 OpSchema slicing() {
   OpSchema s;
+  s.interval = intervals::same;
+  s.batch = [](Expr value, batches::Places operands) { return untouched(value, operands, value.attributes<SliceAttributes>().axes); };
+  s.decides = decisions::none;
   s.name = "slice";
   s.doc =
       "x[starts:stops:steps] along `axes`, as NumPy writes it; a stop of -1 with a negative step is past the "
@@ -112,6 +128,9 @@ OpSchema slicing() {
 
 OpSchema slicing_vjp() {
   OpSchema s;
+  s.interval = intervals::sums_of_first;
+  s.batch = [](Expr value, batches::Places operands) { return untouched(value, operands, value.attributes<SliceVjpAttributes>().axes); };
+  s.decides = decisions::none;
   s.name = "slice_vjp";
   s.doc = "zeros of `shape` with g where slice takes its elements from: the adjoint of slice";
   s.operands = {{"g"}};
@@ -171,6 +190,15 @@ Shape padded(const std::string& op, const A& pad, const Type& x, const std::stri
 
 OpSchema padding() {
   OpSchema s;
+  s.interval = [](Expr value, std::span<const Interval> operands) {
+    const auto& pad = value.attributes<PadAttributes>();
+    return pad.mode == PadMode::constant ? intervals::either(operands[0], {pad.value, pad.value}) : operands[0];
+  };
+  s.batch = [](Expr value, batches::Places operands) {
+    const auto& pad = value.attributes<PadAttributes>();
+    return unpadded(value, operands, pad.begin, pad.end);
+  };
+  s.decides = decisions::none;
   s.name = "pad";
   s.doc =
       "x with `begin` and `end` elements more along each axis: `value`, its mirror image or its edge; "
@@ -204,6 +232,12 @@ OpSchema padding() {
 
 OpSchema padding_vjp() {
   OpSchema s;
+  s.interval = intervals::sums_of_first;
+  s.batch = [](Expr value, batches::Places operands) {
+    const auto& pad = value.attributes<PadVjpAttributes>();
+    return unpadded(value, operands, pad.begin, pad.end);
+  };
+  s.decides = decisions::none;
   s.name = "pad_vjp";
   s.doc =
       "g without the padding, what fell on mirrored or repeated elements added to them: the adjoint of pad";

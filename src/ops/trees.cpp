@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "rulegrad/expr.hpp"
+#include "rulegrad/operator_facts.hpp"
 
 #include "ops/checks.hpp"
 #include "ops/families.hpp"
@@ -11,6 +12,10 @@ namespace rulegrad {
 std::vector<OpSchema> tree_operators() {
   OpSchema s;
   s.name = "tree_ensemble";
+  s.interval = intervals::anything;
+  s.batch = [](Expr value, batches::Places operands) { return batches::but_along(value, operands, 1); };
+  // Thresholds are compared with x; the others say where to go.
+  s.decides = decisions::each({Asks::zero, Asks::zero, Asks::zero, Asks::zero, Asks::nothing});
   s.doc =
       "the sum over decision trees of the row of `values` that x [N, F] arrives at: [N, T]. A row of `nodes` is (feature, kind, where "
       "true, where false, where missing is true); kind 0 is a leaf of the row `where true`, 1 to 6 compare the feature with the threshold: "

@@ -36,11 +36,10 @@ const RuleList& rounding_rules() {
   return list;
 }
 
-/// Does the user decide something by the operand: by its sign, its order, or whether it is 0?
+/// Does the user decide something by the operand: by its sign, its order, or whether it is 0? A divisor that is not 0 stays so.
 bool decides(Expr user, std::size_t position) {
-  for (const char* name : {"less", "greater", "less_equal", "greater_equal", "equal", "not_equal", "sign", "argmax", "stabilize", "over", "round", "round_through", "floor", "ceil", "top_index", "tree_ensemble"})
-    if (user.is(name)) return true;
-  return position == 0 && (user.is("where") || user.is("max_pool_vjp") || user.is("max_pool_jvp"));
+  const Asks asks = user.op().asks_of(user, position);
+  return asks != Asks::nothing && asks != Asks::divisor;
 }
 
 /// Nodes below the outputs that no decision depends on.

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "expr/rebuild.hpp"
 #include "rewrite/words.hpp"
 #include "rulegrad/error.hpp"
 #include "rulegrad/op_attributes.hpp"
@@ -26,34 +27,29 @@ class Canonizer {
       return std::move(result_);
     }
     const ForwardFacts before(outputs, {});
-    for (const Expr node : before.order()) {
-      std::vector<Expr> operands;
-      bool changed = false;
-      for (const Expr operand : node.operands()) {
-        operands.push_back(result_.image.at(operand));
-        changed = changed || operands.back() != operand;
-      }
-      Expr image = changed ? graph_.apply(node.op(), std::move(operands), node.attributes()) : node;
-      // Merged nodes keep the uses of all they stand for, so that only_use never says too much.
-      const std::size_t uses = before.uses(node);
-      std::size_t shared = uses_[image] + uses;
-      uses_[image] = shared;
-      if (changed) copy_names(node, image);
-      for (int count = 0; auto next = rewrite_once(image); ++count) {
-        if (count == rewrite_limit)
-          throw Error(ErrorCode::rule, fmt::format("the canonizers rewrite {} without end", describe(node)));
-        shared = uses_[*next] + uses;
-        uses_[*next] = shared;
-        copy_names(image, *next);
-        image = *next;
-      }
-      result_.image.emplace(node, image);
-    }
-    for (const Expr output : outputs) result_.outputs.push_back(result_.image.at(output));
+    const Rebuild rewriting{no_boundary, [&](Expr node, std::span<const Expr> operands) { return rewritten(node, again(node, operands), before.uses(node)); }};
+    for (const Expr output : outputs) result_.outputs.push_back(rewriting(output, result_.image));
     return std::move(result_);
   }
 
  private:
+  /// What the rules make of `image`, which stands for a node that is used so often.
+  Expr rewritten(Expr node, Expr image, std::size_t uses) {
+    // Merged nodes keep the uses of all they stand for, so that only_use never says too much.
+    std::size_t shared = uses_[image] + uses;
+    uses_[image] = shared;
+    copy_names(node, image);
+    for (int count = 0; auto next = rewrite_once(image); ++count) {
+      if (count == rewrite_limit)
+        throw Error(ErrorCode::rule, fmt::format("the canonizers rewrite {} without end", describe(node)));
+      shared = uses_[*next] + uses;
+      uses_[*next] = shared;
+      copy_names(image, *next);
+      image = *next;
+    }
+    return image;
+  }
+
   void copy_names(Expr from, Expr to) {
     if (from == to || !how_.move_names) return;
     for (const std::string& name : graph_.names(from)) graph_.add_name(to, name);

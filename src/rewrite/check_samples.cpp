@@ -79,7 +79,7 @@ class SampleChecker {
  private:
   /// Words that need an analyzer around the rule are tried where they run.
   bool runs_alone() {
-    const auto needs_more = [](const Word& word) { return word.kind == WordKind::recipe || word.kind == WordKind::planned; };
+    const auto needs_more = [](const Word& word) { return word.kind == WordKind::recipe; };
     for (const Term& term : rule_.terms) {
       if (term.kind != TermKind::call && term.kind != TermKind::variable) continue;
       if (const Word* word = find_word(term.name); word != nullptr && term.kind == TermKind::call && needs_more(*word)) return false;

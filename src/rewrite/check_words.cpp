@@ -153,7 +153,7 @@ void TermChecker::check_word_place(const Word& word, const SourceRange& where, c
       if (place_ != Place::recipe && place_ != Place::argument && place_ != Place::function)
         report("R234", fmt::format("`{}` belongs to analyzers", word.usage()), "say it in the `seed`, `at` or `result` of an analyzer, or hand it to the rule set as a parameter");
       return;
-    default: return;
+    case WordKind::value: return;
   }
 }
 

@@ -8,6 +8,7 @@
 #include <mutex>
 #include <set>
 
+#include "expr/rebuild.hpp"
 #include "rewrite/match.hpp"
 #include "rulegrad/error.hpp"
 #include "rulegrad/leaves.hpp"
@@ -242,18 +243,12 @@ Standalone expand_alone(const OpSchema& op, std::span<const Type> operands) {
 }
 
 Expr transplant(Expr root, const std::unordered_map<Expr, Expr>& inputs, Graph& into) {
-  std::unordered_map<Expr, Expr> image = inputs;
-  for (const Expr node : topological_order(std::span(&root, 1))) {
-    if (image.contains(node)) continue;
-    if (node.is("constant")) {
-      image.emplace(node, into.constant(node.attributes<ConstantAttributes>().value));
-      continue;
-    }
-    std::vector<Expr> operands;
-    for (const Expr operand : node.operands()) operands.push_back(image.at(operand));
-    image.emplace(node, into.apply(node.op(), std::move(operands), node.attributes()));
-  }
-  return image.at(root);
+  std::unordered_map<Expr, Expr> images = inputs;
+  const Rebuild copy{no_boundary, [&](Expr node, std::span<const Expr> operands) {
+                       if (node.is("constant")) return into.constant(node.attributes<ConstantAttributes>().value);
+                       return into.apply(node.op(), {operands.begin(), operands.end()}, node.attributes());
+                     }};
+  return copy(root, images);
 }
 
 }  // namespace rulegrad

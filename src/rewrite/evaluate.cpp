@@ -3,8 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
-#include <cmath>
 
 #include "rewrite/classes.hpp"
 #include "rewrite/match.hpp"
@@ -26,33 +24,6 @@ Value from_attribute(AttrValue attribute) {
   if (const auto* number = std::get_if<double>(&attribute)) return *number;
   if (const auto* flag = std::get_if<bool>(&attribute)) return *flag ? 1.0 : 0.0;
   return attribute;
-}
-
-std::optional<double> arithmetic(std::string_view name, std::span<const double> v) {
-  if (v.size() == 1) {
-    if (name == "neg") return -v[0];
-    if (name == "abs") return std::abs(v[0]);
-    if (name == "sqrt") return std::sqrt(v[0]);
-    if (name == "exp") return std::exp(v[0]);
-    if (name == "log") return std::log(v[0]);
-    if (name == "not" || name == "logical_not") return v[0] == 0 ? 1.0 : 0.0;
-  }
-  if (v.size() != 2) return std::nullopt;
-  const double a = v[0], b = v[1];
-  if (name == "add") return a + b;
-  if (name == "sub") return a - b;
-  if (name == "mul") return a * b;
-  if (name == "div") return a / b;
-  if (name == "pow") return std::pow(a, b);
-  if (name == "max") return std::max(a, b);
-  if (name == "min") return std::min(a, b);
-  if (name == "less") return a < b ? 1.0 : 0.0;
-  if (name == "less_equal") return a <= b ? 1.0 : 0.0;
-  if (name == "greater") return a > b ? 1.0 : 0.0;
-  if (name == "greater_equal") return a >= b ? 1.0 : 0.0;
-  if (name == "equal") return a == b ? 1.0 : 0.0;
-  if (name == "not_equal") return a != b ? 1.0 : 0.0;
-  return std::nullopt;
 }
 
 /// Shapes, lists and words are compared as a whole; nothing where either is a value of the network.
@@ -198,10 +169,11 @@ Value Evaluator::call(const Terms& terms, const Term& term, Scope& scope) {
     if (const auto* chosen = std::get_if<double>(&arguments[0])) return *chosen != 0 ? arguments[1] : arguments[2];
   if (arguments.size() == 2 && (term.name == "equal" || term.name == "not_equal"))
     if (const auto same = same_static(arguments[0], arguments[1])) return *same == (term.name == "equal") ? 1.0 : 0.0;
-  const bool numeric = arguments.size() <= 2 && std::all_of(arguments.begin(), arguments.end(), [](const Value& v) { return std::holds_alternative<double>(v); });
-  if (numeric && !arguments.empty()) {
-    const std::array<double, 2> numbers{std::get<double>(arguments.front()), std::get<double>(arguments.back())};
-    if (const auto folded = arithmetic(term.name, std::span(numbers).first(arguments.size()))) return *folded;
+  if (op != nullptr && op->fold && arguments.size() == op->operands.size() &&
+      std::all_of(arguments.begin(), arguments.end(), [](const Value& v) { return std::holds_alternative<double>(v); })) {
+    boost::container::small_vector<double, 2> numbers;
+    for (const Value& argument : arguments) numbers.push_back(std::get<double>(argument));
+    return op->fold({numbers.data(), numbers.size()});
   }
 
   if (op != nullptr) return call_operator(*op, terms, term, spanned(arguments), scope);
@@ -294,8 +266,7 @@ Value Evaluator::call_word(const Word& word, const Term& term, std::span<const V
   if (word.name == "diff" && hooks_.diff) return hooks_.diff(as_expr(arguments[0]), as_expr(arguments[1]), as_expr(arguments[2]));
   if (hooks_.fact)
     if (const auto fact = hooks_.fact(term, {.word = &word, .op = nullptr, .op_class = {}, .function = nullptr}, arguments)) return *fact;
-  fail(term, word.kind == WordKind::planned ? fmt::format("`{}` is not run by this version", word.usage())
-                                            : fmt::format("`{}` has no value here", word.usage()));
+  fail(term, fmt::format("`{}` has no value here", word.usage()));
 }
 
 Value Evaluator::call_aux(const Term& term, std::span<const Value> arguments) {

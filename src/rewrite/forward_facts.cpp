@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "expr/node_map.hpp"
+#include "expr/walk.hpp"
 #include "ops/membership.hpp"
 #include "rewrite/classes.hpp"
 #include "rewrite/match.hpp"
@@ -16,19 +17,12 @@ namespace {
 /// The nodes between two, operands before users. Nodes older than `from` cannot depend on it.
 std::vector<Expr> order_between(Expr to, Expr from) {
   std::vector<Expr> order;
-  std::unordered_map<Expr, bool> seen;
-  std::vector<std::pair<Expr, std::size_t>> stack{{to, 0}};
-  seen.emplace(to, true);
-  while (!stack.empty()) {
-    auto& [node, next] = stack.back();
-    if (node != from && next < node.operands().size()) {
-      const Expr operand = node.operand(next++);
-      if (operand->id >= from->id && seen.emplace(operand, true).second) stack.emplace_back(operand, 0);
-    } else {
-      order.push_back(node);
-      stack.pop_back();
-    }
-  }
+  NodeMap<bool> seen;
+  const auto known = [&](Expr e) { return (e != to && e->id < from->id) || seen.contains(e); };
+  post_order(to, known, [&](Expr e) { return e == from; }, [&](Expr e) {
+    seen.emplace(e, true);
+    order.push_back(e);
+  });
   return order;
 }
 

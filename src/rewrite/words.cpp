@@ -13,75 +13,128 @@ namespace {
 
 using enum WordKind;
 
-constexpr Word value_word(std::string_view name, std::string_view parameters, Value (*answer)(const ValueCall&),
+constexpr Word value_word(std::string_view name, std::string_view parameters, std::string_view doc, Value (*answer)(const ValueCall&),
                           bool gives_tensor = false) {
-  return {name, parameters, value, answer, nullptr, gives_tensor};
+  return {name, parameters, doc, value, answer, nullptr, gives_tensor};
 }
-constexpr Word fact_word(std::string_view name, std::string_view parameters, Value (*answer)(const FactCall&),
+constexpr Word fact_word(std::string_view name, std::string_view parameters, std::string_view doc, Value (*answer)(const FactCall&),
                          bool gives_tensor = false) {
-  return {name, parameters, fact, nullptr, answer, gives_tensor};
+  return {name, parameters, doc, fact, nullptr, answer, gives_tensor};
 }
-constexpr Word word(std::string_view name, std::string_view parameters, WordKind kind) {
-  return {name, parameters, kind, nullptr, nullptr, kind != planned};
+constexpr Word word(std::string_view name, std::string_view parameters, std::string_view doc, WordKind kind) {
+  return {name, parameters, doc, kind, nullptr, nullptr, true};
 }
 
 constexpr std::array table{
-    word("grad", "y, g", gradient),
-    word("vjp", "E, g", gradient),
-    word("next", "g", gradient),
-    word("diff", "e, x, g", gradient),
-    word("const", "e", gradient),
-    word("aux", "y, key, [like]", gradient),
+    word("grad", "y, g",
+         "the gradient node of y that received g: what a rule rewrites; only on the left", gradient),
+    word("vjp", "E, g",
+         "the mathematical derivative: what cotangent g at the operation E sends to the operand that the rule is for", gradient),
+    word("next", "g",
+         "what the rules below this one make of cotangent g at the same node", gradient),
+    word("diff", "e, x, g",
+         "g times the derivative of the whole expression e by the expression x below it, by ordinary differentiation", gradient),
+    word("const", "e",
+         "e, which `diff` takes to be constant", gradient),
+    word("aux", "y, key, [like]",
+         "an array that was given for the node y under this name, such as a pattern; `like` says whose shape it has", gradient),
 
-    value_word("shape", "v", answers::shape),
-    value_word("spatial", "[v]", answers::spatial),
-    value_word("channels", "", answers::channels),
-    value_word("per_sample", "", answers::per_sample),
-    value_word("range", "from, to", answers::range),
-    value_word("kernel", "w", answers::spatial),
-    value_word("rank", "v", answers::rank),
-    value_word("dtype", "v", answers::dtype),
-    value_word("dim", "v, axis", answers::dim),
-    value_word("extent", "v, axis", answers::dim),
-    value_word("axes_but", "v, axis", answers::axes_but),
-    value_word("axes_from", "v, axis", answers::axes_from),
-    value_word("count", "axes", answers::count),
-    value_word("inverse", "permutation", answers::inverse),
-    value_word("offset", "y", answers::offset),
-    value_word("along", "v, axis, like", answers::along, true),
-    value_word("in_channels", "v, y", answers::in_channels, true),
-    value_word("out_channels", "v, y", answers::out_channels, true),
-    value_word("per_channel", "v, y", answers::per_channel),
-    value_word("channel_vector", "v, y", answers::channel_vector, true),
-    value_word("pads_space_only", "y", answers::pads_space_only),
-    value_word("merge_padding", "y, p", answers::merge_padding, true),
+    value_word("shape", "v",
+               "all extents of v", answers::shape),
+    value_word("spatial", "[v]",
+               "the extents of v behind batch and channels; without v those axes, 2 and up", answers::spatial),
+    value_word("channels", "",
+               "the axis of channels, 1, as a set of axes", answers::channels),
+    value_word("per_sample", "",
+               "written `per sample`: all axes but the batch", answers::per_sample),
+    value_word("range", "from, to",
+               "written `from..to`: the whole numbers between, both included", answers::range),
+    value_word("kernel", "w",
+               "the spatial extents of weights w", answers::spatial),
+    value_word("rank", "v",
+               "the number of axes of v", answers::rank),
+    value_word("dtype", "v",
+               "the element type of v", answers::dtype),
+    value_word("dim", "v, axis",
+               "the extent of one axis of v; negative axes count from the back", answers::dim),
+    value_word("extent", "v, axis",
+               "the same as dim", answers::dim),
+    value_word("axes_but", "v, axis",
+               "all axes of v but one", answers::axes_but),
+    value_word("axes_from", "v, axis",
+               "the axes of v from one on", answers::axes_from),
+    value_word("count", "axes",
+               "how many numbers a list has", answers::count),
+    value_word("inverse", "permutation",
+               "the permutation that undoes another", answers::inverse),
+    value_word("offset", "y",
+               "where the matched operand of a concatenation begins along its axis", answers::offset),
+    value_word("along", "v, axis, like",
+               "the vector v as one number for each entry of an axis of like, shaped to broadcast with it", answers::along, true),
+    value_word("in_channels", "v, y",
+               "the vector v as one number for each input channel of the affine operation y, shaped to multiply its weights", answers::in_channels, true),
+    value_word("out_channels", "v, y",
+               "the vector v as one number for each output channel of the affine operation y, shaped to multiply its weights", answers::out_channels, true),
+    value_word("per_channel", "v, y",
+               "is v a number for each output channel of the affine operation y beside which it stands, and not the same for all?", answers::per_channel),
+    value_word("channel_vector", "v, y",
+               "such a v as a vector of one number a channel", answers::channel_vector, true),
+    value_word("pads_space_only", "y",
+               "does the padding y leave batch and channels alone?", answers::pads_space_only),
+    value_word("merge_padding", "y, p",
+               "the convolution y with the padding p as its own", answers::merge_padding, true),
 
-    fact_word("first", "class, [through = class]", answers::first),
-    fact_word("last", "class, [through = class]", answers::last),
-    fact_word("index", "[class], range", answers::index),
-    fact_word("depth", "[node]", answers::depth),
-    fact_word("depends", "v", answers::depends),
-    fact_word("ancestor", "a, b", answers::ancestor),
-    fact_word("skip", "a, b", answers::skip),
-    fact_word("producer", "v", answers::producer, true),
-    fact_word("statistic", "c, a", answers::statistic),
-    fact_word("only_use", "v", answers::only_use),
-    fact_word("name", "[node], glob", answers::name),
-    word("is", "v, node", fact),
+    fact_word("first", "class, [through = class]",
+              "no operation of that class comes before this one on any way from an explained input; `through` names what is looked through", answers::first),
+    fact_word("last", "class, [through = class]",
+              "no operation of that class comes after this one on any way to the output", answers::last),
+    fact_word("index", "[class], range",
+              "this is the operation of its class (or of that one) with these numbers, counted from 0 at the input", answers::index),
+    fact_word("depth", "[node]",
+              "the number of operations on the longest way from an explained input", answers::depth),
+    fact_word("depends", "v",
+              "does v change when an explained input changes?", answers::depends),
+    fact_word("ancestor", "a, b",
+              "is a below b in the network?", answers::ancestor),
+    fact_word("skip", "a, b",
+              "is a the short branch of the sum a + b: the identity, or a projection of what the other branch starts from?", answers::skip),
+    fact_word("producer", "v",
+              "the operation that makes v, movements of numbers and arithmetic with constants looked through", answers::producer, true),
+    fact_word("statistic", "c, a",
+              "is c, through a reduction, made of a or of what a is made of, by elementwise operations, reductions and movements alone, as a standard deviation is?", answers::statistic),
+    fact_word("only_use", "v",
+              "is this the only place that uses v?", answers::only_use),
+    fact_word("name", "[node], glob",
+              "does a name of the node (or of that node) fit the glob, in which * and ? stand for others?", answers::name),
+    word("is", "v, node",
+         "written `v is node`: is v of that operator or class, or that very node?", fact),
 
-    word("at_least", "v, bound", simplifier),
-    word("vanishes", "v, z", simplifier),
-    word("fixed", "v", simplifier),
-    word("same_form", "u, v", simplifier),
-    word("undecided", "y", simplifier),
+    word("at_least", "v, bound",
+         "is every element of v known to be at least the bound, whatever the inputs?", simplifier),
+    word("vanishes", "v, z",
+         "is v known to be 0 wherever z is negative?", simplifier),
+    word("fixed", "v",
+         "is v made of constants alone?", simplifier),
+    word("same_form", "u, v",
+         "are u and v the same operator with the same attributes and types?", simplifier),
+    word("undecided", "y",
+         "does nothing depend on y that decides by it: a comparison, a sign, a rounding, the choice of a maximum, an operator that is not known?", simplifier),
 
-    word("onehot", "index", recipe),
-    word("score", "", recipe),
-    word("relevance", "[node], [of = method]", recipe),
-    word("pick", "values, key, i", recipe),
-    word("uniform", "[axes], key, i", recipe),
-    word("normal", "[axes], key, i", recipe),
+    word("onehot", "index",
+         "1 at the index of each sample and 0 elsewhere, over the scores", recipe),
+    word("score", "",
+         "the explained score of each sample", recipe),
+    word("relevance", "[node], [of = method]",
+         "the total that reached the input, or that node; `relevance of M` is the attribution of another analyzer", recipe),
+    word("pick", "values, key, i",
+         "a row of values for each sample, drawn at random by key and i", recipe),
+    word("uniform", "[axes], key, i",
+         "random numbers between 0 and 1 that depend on key and i alone, one for each entry, or the same along axes", recipe),
+    word("normal", "[axes], key, i",
+         "standard normal random numbers, in the same way", recipe),
 };
+
+static_assert(std::none_of(table.begin(), table.end(), [](const Word& entry) { return entry.doc.empty(); }), "a word without a sentence");
 
 }  // namespace
 
@@ -155,6 +208,17 @@ bool Word::takes_class(std::size_t position, std::size_t given) const {
 
 std::string Word::usage() const {
   return parameters.empty() ? std::string(name) : fmt::format("{}({})", name, parameters);
+}
+
+std::string_view place_of(WordKind kind) {
+  switch (kind) {
+    case gradient: return "right-hand sides";
+    case value: return "anywhere";
+    case fact: return "guards and selectors";
+    case recipe: return "recipes";
+    case simplifier: return "rules of the simplifier";
+  }
+  return {};
 }
 
 std::span<const Word> words() { return table; }

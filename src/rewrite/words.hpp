@@ -52,14 +52,16 @@ enum class WordKind : std::uint8_t {
   fact,      ///< asked by guards and selectors
   recipe,    ///< said in an analyzer's `seed` and `result`
   simplifier,  ///< what inference finds out about values, for the rules of the simplifier alone
-  planned,   ///< of the language, but not run by this version
 };
+/// Where words of the kind may stand, for the reference of the language.
+[[nodiscard]] std::string_view place_of(WordKind kind);
 
 struct Word {
   std::string_view name;
   /// `v, axis, like`; what stands in brackets may be left out: `[node], glob`. The parameter `class` takes names of
   /// classes and operators; `[through = class]` may be given by name.
   std::string_view parameters;
+  std::string_view doc;  ///< what it means, in a sentence
   WordKind kind = WordKind::value;
   Value (*value)(const ValueCall&) = nullptr;
   Value (*fact)(const FactCall&) = nullptr;

@@ -52,7 +52,7 @@ Constant::Constant(Tensor stored, std::shared_ptr<Counters> counters) : counters
   derivation_.dtype = stored.dtype();
   derivation_.dims = stored.dims();
   stored_ = std::make_shared<const Tensor>(std::move(stored));
-  known_finite_ = !is_floating(dtype());
+  known_finite_ = stored_->known_finite();
 }
 
 Constant::Constant(std::string label, Derivation derivation, std::shared_ptr<Counters> counters)
@@ -119,7 +119,10 @@ std::shared_ptr<Constant> ConstantStore::stored(const Tensor& value) {
   const std::lock_guard lock(mutex_);
   const auto [first, last] = stored_.equal_range(hash);
   const auto found = std::find_if(first, last, [&](const auto& entry) { return same(*entry.second->value(), value); });
-  if (found != last) return found->second;
+  if (found != last) {
+    if (value.known_finite()) found->second->note_finite();
+    return found->second;
+  }
   return stored_.emplace(hash, std::make_shared<Constant>(value, counters_))->second;
 }
 
@@ -174,19 +177,23 @@ SharedConstants ConstantStore::use() const {
   return use;
 }
 
-const std::shared_ptr<ConstantStore>& store_of(Graph& graph) {
+std::shared_ptr<ConstantStore> store_of(Graph& graph) {
   static std::mutex making;
   const std::lock_guard lock(making);
-  if (graph.constant_store() == nullptr) graph.set_constant_store(std::make_shared<ConstantStore>());
-  return graph.constant_store();
+  auto store = graph.annex<ConstantStore>();
+  if (store == nullptr) graph.set_annex(store = std::make_shared<ConstantStore>());
+  return store;
 }
 
+void share_store(Graph& excerpt, Graph& whole) { excerpt.set_annex(store_of(whole)); }
+
 SharedConstants shared_constants(const Graph& graph) {
-  return graph.constant_store() ? graph.constant_store()->use() : SharedConstants{};
+  const auto store = graph.annex<ConstantStore>();
+  return store ? store->use() : SharedConstants{};
 }
 
 void drop_idle_constants(const Graph& graph) {
-  if (graph.constant_store()) graph.constant_store()->trim(0);
+  if (const auto store = graph.annex<ConstantStore>()) store->trim(0);
 }
 
 }  // namespace rulegrad

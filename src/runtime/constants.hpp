@@ -126,6 +126,8 @@ class ConstantStore {
 };
 
 /// That of the graph, made if there is none yet.
-[[nodiscard]] const std::shared_ptr<ConstantStore>& store_of(Graph& graph);
+[[nodiscard]] std::shared_ptr<ConstantStore> store_of(Graph& graph);
+/// An excerpt of a graph uses the store of the whole.
+void share_store(Graph& excerpt, Graph& whole);
 
 }  // namespace rulegrad

@@ -4,6 +4,7 @@
 #include <string_view>
 #include <unordered_set>
 
+#include "rulegrad/expr.hpp"
 #include "rulegrad/leaves.hpp"
 
 #include "passes/support.hpp"
@@ -70,13 +71,15 @@ void FastContractions::ask(Expr user) {
 FastContractions::Asked FastContractions::asked_of(Expr user, std::size_t position) {
   const Expr operand = user.operand(position);
   if (constant_.at(operand)) return 0;
-  if (any_of_names(user, {"less", "greater", "less_equal", "greater_equal", "equal", "not_equal"}))
-    return constant_.at(user.operand(1 - position)) ? zero : zero | equal_;
-  if (any_of_names(user, {"sign", "argmax", "top_index", "tree_ensemble", "round", "round_through", "floor", "ceil"})) return zero;
-  if (user.is("where") && position == 0) return zero;
-  if (user.is("stabilize")) return position == 0 ? sign : zero;
-  if (any_of_names(user, {"div", "over"}) && position == 1) return zero;
-  if (any_of_names(user, {"max_pool_vjp", "max_pool_jvp"}) && position == 0) return zero;
+  switch (user.op().asks_of(user, position)) {
+    case Asks::sign: return sign;
+    case Asks::zero:
+    case Asks::divisor: return zero;
+    case Asks::order: return constant_.at(user.operand(1 - position)) ? zero : zero | equal_;
+    case Asks::everything: return sign | zero | equal_;
+    case Asks::nothing:
+    case Asks::dividend: break;  // whether a quotient is bounded is found out below
+  }
   const auto found = asked_.find(user);
   Asked asked = found == asked_.end() ? Asked{0} : found->second;
   if (asked == 0) return 0;

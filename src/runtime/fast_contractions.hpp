@@ -14,8 +14,8 @@ namespace rulegrad {
 /// not of its own: what is exactly 0 otherwise becomes a small number of any sign, and what should be far smaller than its
 /// neighbours drowns. All of these must hold:
 ///
-/// - No comparison, `sign`, `argmax`, divisor of `div` or `over`, or choice of a maximum in a backward pass asks whether the
-///   result is 0, unless a bias that is nowhere 0 keeps the result off it (where a rounding may decide, a rounding does decide).
+/// - No operation asks whether the result is 0 (OpSchema::decides: comparisons, `sign`, casts to integers, divisors, the choice of
+///   a maximum in a backward pass, and what says nothing of itself), unless a bias that is nowhere 0 keeps the result off it (where a rounding may decide, a rounding does decide).
 ///   A comparison of two values, or of their difference, is asked about equality: no bias helps there.
 /// - `stabilize` takes the sign of the result only if it is inferred: the kernel restores that (Preparation::low).
 /// - The operand holds no quotient that may be many orders larger in one place than around it. Known to be bounded are those

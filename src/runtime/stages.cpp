@@ -9,44 +9,17 @@
 #include "rulegrad/error.hpp"
 #include "rulegrad/leaves.hpp"
 
+#include "expr/rebuild.hpp"
 #include "runtime/constants.hpp"
 
 namespace rulegrad {
 namespace {
 
-/// Everything below the roots down to where `stop` says so, operands before users.
-template <class Stop>
-std::vector<Expr> order_until(std::span<const Expr> roots, Stop stop) {
-  std::vector<Expr> order;
-  std::unordered_set<Expr> seen;
-  struct Frame {
-    Expr expr;
-    std::size_t next;
-  };
-  std::vector<Frame> stack;
-  const auto visit = [&](Expr expr) {
-    if (seen.insert(expr).second) stack.push_back({expr, stop(expr) ? expr.operands().size() : 0});
-  };
-  for (const Expr root : roots) {
-    visit(root);
-    while (!stack.empty()) {
-      Frame& frame = stack.back();
-      if (frame.next < frame.expr.operands().size()) {
-        visit(frame.expr.operand(frame.next++));
-      } else {
-        order.push_back(frame.expr);
-        stack.pop_back();
-      }
-    }
-  }
-  return order;
-}
-
 /// Builds a part of one graph as a graph of its own, with some of its values as inputs.
 class Excerpt {
  public:
   explicit Excerpt(Graph& whole) : graph_(whole.real()) {
-    graph_.set_constant_store(store_of(whole));
+    share_store(graph_, whole);
     (void)graph_.input(batch_input, {DType::int64, Shape{B}});
   }
 
@@ -56,17 +29,12 @@ class Excerpt {
   }
 
   Expr copy(Expr expr) {
-    const Expr root = expr;
-    const auto known = [&](Expr e) { return copy_.contains(e); };
-    for (const Expr node : order_until(std::span(&root, 1), known)) {
-      if (copy_.contains(node)) continue;
-      std::vector<Expr> operands;
-      for (const Expr operand : node.operands()) operands.push_back(copy_.at(operand));
-      const Expr made = graph_.make(node.op(), std::move(operands), node.attributes());
-      for (const std::string& name : node.graph().names(node)) graph_.add_name(made, name);
-      copy_.emplace(node, made);
-    }
-    return copy_.at(expr);
+    const Rebuild into{no_boundary, [&](Expr node, std::span<const Expr> operands) {
+                         const Expr made = graph_.make(node.op(), {operands.begin(), operands.end()}, node.attributes());
+                         for (const std::string& name : node.graph().names(node)) graph_.add_name(made, name);
+                         return made;
+                       }};
+    return into(expr, copy_);
   }
 
  private:

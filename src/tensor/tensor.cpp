@@ -87,6 +87,7 @@ std::byte* Tensor::mutable_data() {
     if (bytes() != 0) std::memcpy(copy.data_, data_, bytes());
     *this = std::move(copy);
   }
+  known_finite_ = false;
   return data_;
 }
 

@@ -54,6 +54,7 @@ const std::map<std::string, std::string> header_layer{
     {"samples.hpp", "ops"},           {"random.hpp", "ops"},          {"sampler.hpp", "analysis"},
     {"separable.hpp", "passes"},      {"simplify.hpp", "passes"},      {"method_page.hpp", "analysis"},
     {"explain.hpp", "analysis"},      {"relevance_flow.hpp", "analysis"}, {"comparison.hpp", "analysis"},
+    {"interval.hpp", "expr"},         {"operator_facts.hpp", "expr"},  {"index_attributes.hpp", "ops"},
     {"patterns.hpp", "evaluation"},   {"random_engine.hpp", "expr"},   {"unapplied.hpp", "analysis"},
 };
 

@@ -19,7 +19,7 @@ inline constexpr int any = 1000;
   ROW(dense_weight_grad, 2, 2) ROW(conv, 2, 3) ROW(conv_weight_grad, 2, 2) ROW(conv_transpose, 2, 3)         \
   ROW(max_pool, 1, 1) ROW(max_pool_vjp, 2, 2) ROW(max_pool_jvp, 2, 2) ROW(avg_pool, 1, 1)                    \
   ROW(avg_pool_vjp, 1, 1) ROW(channel_window_sum, 1, 1)                                                      \
-  ROW(batch_norm, 5, 5) ROW(layer_norm, 1, 3) ROW(lrn, 1, 1)                                                 \
+  ROW(batch_norm, 5, 5) ROW(layer_norm, 2, 3) ROW(lrn, 1, 1)                                                 \
   ROW(relu, 1, 1) ROW(leaky_relu, 1, 1) ROW(elu, 1, 1) ROW(selu, 1, 1) ROW(gelu, 1, 1) ROW(silu, 1, 1)       \
   ROW(sigmoid, 1, 1) ROW(tanh, 1, 1) ROW(softplus, 1, 1) ROW(hardswish, 1, 1) ROW(hardsigmoid, 1, 1)         \
   ROW(clip, 1, 1)                                                                                            \

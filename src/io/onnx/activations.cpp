@@ -13,10 +13,6 @@ Handler activation(const char* op_name, MakeAttributes make) {
   };
 }
 
-Handler plain(const char* op_name) {
-  return activation(op_name, [](NodeContext&) { return Attributes(); });
-}
-
 /// Opset 6 gives one slope a channel as a vector; later slopes broadcast from the last axis.
 void prelu(NodeContext& c) {
   const Expr x = c.operand(0);
@@ -79,22 +75,6 @@ Attributes gelu_form(NodeContext& c) {
 }  // namespace
 
 void add_activations(Handlers& h) {
-  h["Relu"] = plain("relu");
-  h["Sigmoid"] = plain("sigmoid");
-  h["Tanh"] = plain("tanh");
-  h["Softplus"] = plain("softplus");
-  h["HardSwish"] = plain("hardswish");
-  h["LeakyRelu"] = activation(
-      "leaky_relu", [](NodeContext& c) -> Attributes { return LeakyReluAttributes{c.real("alpha", 0.01)}; });
-  h["Elu"] =
-      activation("elu", [](NodeContext& c) -> Attributes { return EluAttributes{c.real("alpha", 1)}; });
-  h["Selu"] = activation("selu", [](NodeContext& c) -> Attributes {
-    const SeluAttributes defaults;
-    return SeluAttributes{c.real("alpha", defaults.alpha), c.real("gamma", defaults.gamma)};
-  });
-  h["HardSigmoid"] = activation("hardsigmoid", [](NodeContext& c) -> Attributes {
-    return HardsigmoidAttributes{c.real("alpha", 0.2), c.real("beta", 0.5)};
-  });
   h["Gelu"] = activation("gelu", gelu_form);
   h["PRelu"] = prelu;
   h["Softsign"] = softsign;

@@ -21,13 +21,6 @@ Expr aligned(NodeContext& c, Expr a, Expr b) {
   return reshaped(c, b, std::move(dims));
 }
 
-Handler unary(const char* op_name) {
-  return [op_name](NodeContext& c) {
-    c.ignore({"consumed_inputs"});
-    c.result(c.apply(op_name, {c.operand(0)}));
-  };
-}
-
 Handler binary(const char* op_name) {
   return [op_name](NodeContext& c) {
     const Expr a = c.operand(0);
@@ -137,14 +130,6 @@ void dropout(NodeContext& c) {
 }  // namespace
 
 void add_elementwise(Handlers& h) {
-  const std::pair<const char*, const char*> unaries[] = {
-      {"Erf", "erf"},     {"Exp", "exp"},        {"Log", "log"},     {"Sqrt", "sqrt"},
-      {"Abs", "abs"},     {"Neg", "neg"},        {"Sign", "sign"},   {"Reciprocal", "reciprocal"},
-      {"Floor", "floor"}, {"Ceil", "ceil"},      {"Round", "round"}, {"Sin", "sin"},
-      {"Cos", "cos"},     {"Not", "logical_not"}, {"Tan", "tan"},  {"Asin", "asin"},
-      {"Acos", "acos"},   {"Atan", "atan"},      {"Sinh", "sinh"},   {"Cosh", "cosh"},
-      {"Asinh", "asinh"}, {"Acosh", "acosh"},    {"Atanh", "atanh"}};
-  for (const auto& [name, op_name] : unaries) h[name] = unary(op_name);
   const std::pair<const char*, const char*> binaries[] = {
       {"Sub", "sub"}, {"Mul", "mul"}, {"Div", "div"}, {"And", "logical_and"}, {"Or", "logical_or"}};
   for (const auto& [name, op_name] : binaries) h[name] = binary(op_name);

@@ -280,6 +280,7 @@ void NodeContext::check_attributes() const {
 const Handlers& handlers() {
   static const Handlers all = [] {
     Handlers h;
+    add_rows(h);
     add_elementwise(h);
     add_activations(h);
     add_affine(h);

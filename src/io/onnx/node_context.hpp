@@ -114,6 +114,7 @@ using Handlers = std::map<std::string, Handler, std::less<>>;
 [[nodiscard]] const OpSchema* custom_operator(const LoadOptions& options, const onnx::NodeProto& node);
 void map_custom(NodeContext& context, const OpSchema& op);
 
+void add_rows(Handlers& handlers);
 void add_elementwise(Handlers& handlers);
 void add_activations(Handlers& handlers);
 void add_affine(Handlers& handlers);

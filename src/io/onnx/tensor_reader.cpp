@@ -286,8 +286,12 @@ Tensor TensorReader::read(const TensorProto& tensor, const std::string& name) {
 Tensor TensorReader::looked_through(Tensor tensor, const std::string& what) {
   if (options_.allow_non_finite) return tensor;
   auto problem = non_finite(tensor, what);
-  if (problem) problems_.insert_or_assign(tensor.data(), std::move(*problem));
-  else problems_.erase(tensor.data());  // memory of another one that is gone
+  if (problem) {
+    problems_.insert_or_assign(tensor.data(), std::move(*problem));
+  } else {
+    problems_.erase(tensor.data());  // memory of another one that is gone
+    tensor.note_finite();            // programs need not look through it again
+  }
   return tensor;
 }
 

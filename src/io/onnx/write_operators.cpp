@@ -145,28 +145,10 @@ void write_fill(Writer& w, Expr e) {
 const std::map<std::string, Form, std::less<>>& forms() {
   static const std::map<std::string, Form, std::less<>> all = [] {
     std::map<std::string, Form, std::less<>> f;
-    const std::pair<const char*, const char*> plains[] = {{"relu", "Relu"},
-                                                          {"sigmoid", "Sigmoid"},
-                                                          {"tanh", "Tanh"},
-                                                          {"softplus", "Softplus"},
-                                                          {"prelu", "PRelu"},
-                                                          {"exp", "Exp"},
-                                                          {"log", "Log"},
-                                                          {"sqrt", "Sqrt"},
-                                                          {"abs", "Abs"},
-                                                          {"neg", "Neg"},
-                                                          {"sign", "Sign"},
-                                                          {"erf", "Erf"},
-                                                          {"reciprocal", "Reciprocal"},
-                                                          {"add", "Add"},
-                                                          {"sub", "Sub"},
-                                                          {"mul", "Mul"},
-                                                          {"div", "Div"},
-                                                          {"pow", "Pow"},
-                                                          {"max", "Max"},
-                                                          {"min", "Min"},
-                                                          {"where", "Where"},
-                                                          {"identity", "Identity"}};
+    add_rows(f);
+    const std::pair<const char*, const char*> plains[] = {{"prelu", "PRelu"}, {"add", "Add"}, {"sub", "Sub"}, {"mul", "Mul"},
+                                                          {"div", "Div"},     {"pow", "Pow"}, {"max", "Max"}, {"min", "Min"},
+                                                          {"where", "Where"}, {"identity", "Identity"}};
     for (const auto& [name, op_type] : plains) f[name] = plain(op_type);
     f["dense"] = write_dense;
     f["conv"] = write_conv;
@@ -180,20 +162,6 @@ const std::map<std::string, Form, std::less<>>& forms() {
     f["pad"] = write_pad;
     f["slice"] = write_slice;
     f["fill"] = write_fill;
-    f["leaky_relu"] = [](Writer& w, Expr e) {
-      w.node("LeakyRelu", e).set("alpha", e.attributes<LeakyReluAttributes>().alpha);
-    };
-    f["elu"] = [](Writer& w, Expr e) { w.node("Elu", e).set("alpha", e.attributes<EluAttributes>().alpha); };
-    f["selu"] = [](Writer& w, Expr e) {
-      w.node("Selu", e)
-          .set("alpha", e.attributes<SeluAttributes>().alpha)
-          .set("gamma", e.attributes<SeluAttributes>().gamma);
-    };
-    f["hardsigmoid"] = [](Writer& w, Expr e) {
-      w.node("HardSigmoid", e)
-          .set("alpha", e.attributes<HardsigmoidAttributes>().alpha)
-          .set("beta", e.attributes<HardsigmoidAttributes>().beta);
-    };
     f["silu"] = [](Writer& w, Expr e) {
       w.node("Sigmoid", {w.name(e.operand(0))}, w.name(e) + ".gate");
       w.node("Mul", {w.name(e.operand(0)), w.name(e) + ".gate"}, w.name(e));

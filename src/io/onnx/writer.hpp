@@ -76,6 +76,8 @@ void write_custom(Writer& writer, Expr expr);
 /// How an operator is written.
 using Form = std::function<void(Writer&, Expr)>;
 [[nodiscard]] const std::map<std::string, Form, std::less<>>& forms();
+/// Those of functions that are read and written by one row (rows.hpp).
+void add_rows(std::map<std::string, Form, std::less<>>& forms);
 
 /// Turns expressions into a model.
 class Writer {

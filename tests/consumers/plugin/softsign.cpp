@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include <rulegrad/define_attributes.hpp>
+#include <rulegrad/operator_facts.hpp>
 #include <rulegrad/rule_text.hpp>
 
 namespace {
@@ -34,6 +35,9 @@ OpSchema softsign() {
   op.infer = [](std::span<const Type> operands, const Attributes&) { return operands[0]; };
   op.derivatives = parse_rules(
       "rulegrad 1\nrules d {\n  vjp(y: softsign(x), g) => g * y.slope / ((y.slope + abs(x)) * (y.slope + abs(x)))\n}\n", "softsign.rules").rule_sets[0].rules;
+  op.interval = intervals::within({-1, 1});
+  op.batch = batches::aligned;
+  op.decides = decisions::none;
   op.samples = [](RandomEngine&) { return std::vector<OpSample>{{{{.dims = {2, 3}, .gap = 0.01}}, SoftsignAttributes{0.5}}}; };
   return op;
 }

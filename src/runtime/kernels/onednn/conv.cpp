@@ -11,7 +11,7 @@
 #include "runtime/kernels/blocked/narrow_conv.hpp"
 #include "runtime/kernels/onednn/call.hpp"
 #include "runtime/kernels/onednn/version.hpp"
-#include "runtime/kernels/portable/elementwise.hpp"
+#include "runtime/kernels/portable/arithmetic.hpp"
 
 namespace rulegrad::kernels::onednn {
 namespace {
@@ -242,7 +242,7 @@ class Conv {
     if (sign == Sign::any) return;
     restored_path.taken();
     constexpr float zero = 0;
-    binary(sign == Sign::not_negative ? Binary::max : Binary::min, y.dims, y.as<float>(), {}, &zero, y.dims, y.as<float>());
+    (sign == Sign::not_negative ? larger<float> : smaller<float>)(y.dims, y.as<float>(), {}, &zero, y.dims, y.as<float>());
   }
 
   static bool known_zero(const ConstView& bias) {
@@ -260,7 +260,7 @@ class Conv {
       b_dims = blocked::shown_dims(b_dims, channel, y.block);
       y_dims = blocked::shown_dims(y_dims, 1, y.block);
     }
-    binary(Binary::add, y_dims, y.as<float>(), b_dims, bias.as<float>(), y_dims, y.as<float>());
+    add(y_dims, y.as<float>(), b_dims, bias.as<float>(), y_dims, y.as<float>());
   }
 
   /// The portable kernel between copies of what does not lie row-major.

@@ -6,7 +6,7 @@
 #include "runtime/kernels/onednn/call.hpp"
 #include "runtime/kernels/onednn/version.hpp"
 #include "runtime/kernels/portable/dims.hpp"
-#include "runtime/kernels/portable/elementwise.hpp"
+#include "runtime/kernels/portable/arithmetic.hpp"
 #include "runtime/kernels/portable/sweep.hpp"
 
 namespace rulegrad::kernels::onednn {
@@ -87,7 +87,7 @@ std::optional<PreparedCall> prepare(const Preparation& preparation, bool is_dens
                         if (added.dims.empty() && *added.as<float>() == 0) return;
                         bias_path.taken();
                         float* const sum = now.result.as<float>();
-                        binary(Binary::add, now.result.dims, sum, added.dims, added.as<float>(), now.result.dims, sum);
+                        add(now.result.dims, sum, added.dims, added.as<float>(), now.result.dims, sum);
                       },
                       scratch, made->implementation, std::move(unread)};
 }

@@ -1,65 +1,77 @@
-#include <algorithm>
-#include <type_traits>
+#include <cmath>
+#include <concepts>
 
-#include "rulegrad/error.hpp"
-
+#include "runtime/kernels/portable/arithmetic.hpp"
 #include "runtime/kernels/portable/elementwise.hpp"
-#include "runtime/kernels/portable/elementwise_loops.hpp"
-#include "runtime/kernels/portable/functions.hpp"
 
 namespace rulegrad::kernels {
+namespace {
+
+constexpr auto sum = []<class T>(T a, T b) { return static_cast<T>(a + b); };
+constexpr auto product = []<class T>(T a, T b) { return static_cast<T>(a * b); };
+// NaN if either is.
+constexpr auto maximum = []<class T>(T a, T b) { return a > b || a != a ? a : b; };
+constexpr auto minimum = []<class T>(T a, T b) { return a < b || a != a ? a : b; };
+
+}  // namespace
+
+/// A row for each function of two values, which broadcast as NumPy has it. The result may lie over an operand of its dims.
+void bind_binary(Kernels& all) {
+  all.set("add", number_pairs(sum));
+  all.set("sub", number_pairs([]<class T>(T a, T b) { return static_cast<T>(a - b); }));
+  all.set("mul", number_pairs(product));
+  // Of integers: truncated.
+  all.set("div", dividing_pairs([]<class T>(T a, T b) {
+            if constexpr (std::integral<T>)
+              if (b == T(-1)) return static_cast<T>(T(0) - a);  // the smallest integer has no positive twin: do not trap
+            return static_cast<T>(a / b);
+          }));
+  all.set("pow", number_pairs([]<class T>(T a, T b) { return static_cast<T>(std::pow(a, b)); }));
+  all.set("max", number_pairs(maximum));
+  all.set("min", number_pairs(minimum));
+  // The remainder with the sign of the divisor, as Python has it.
+  all.set("mod", dividing_pairs([]<class T>(T a, T b) {
+            T rest;
+            if constexpr (std::integral<T>) {
+              if (b == T(-1)) return T(0);
+              rest = static_cast<T>(a % b);
+            } else {
+              rest = std::fmod(a, b);
+            }
+            return rest != 0 && (rest < 0) != (b < 0) ? static_cast<T>(rest + b) : rest;
+          }));
+  // a / b, and 0 where b is exactly 0.
+  all.set("over", real_pairs([]<class T>(T a, T b) { return b == T(0) ? T(0) : a / (b == T(0) ? T(1) : b); }));
+  // x > 0 ? x : slope x.
+  all.set("prelu", real_pairs([]<class T>(T x, T slope) { return x < T(0) ? slope * x : x; }));
+  // z away from 0 by eps: sgn(0) = sgn(-0) = +1.
+  all.set("stabilize", real_pairs([]<class T>(T z, T eps) { return z + (z < T(0) ? -eps : eps); }));
+}
 
 template <class T>
-void binary(Binary op, DimsView a_dims, const T* a, DimsView b_dims, const T* b, DimsView y_dims, T* y) {
-  const auto apply = [&](auto f) { map_broadcast(f, a_dims, a, b_dims, b, y_dims, y); };
-  if constexpr (std::is_integral_v<T>) {
-    const bool divides = op == Binary::div || op == Binary::mod || op == Binary::fmod;
-    if (divides && count_of(y_dims) > 0 && std::find(b, b + count_of(b_dims), T(0)) != b + count_of(b_dims))
-      throw Error(ErrorCode::invalid_argument, "[div] an integer divisor is 0");
-  }
-  switch (op) {
-    case Binary::add:
-      return apply(fn::Add{});
-    case Binary::sub:
-      return apply(fn::Sub{});
-    case Binary::mul:
-      return apply(fn::Mul{});
-    case Binary::div:
-      return apply(fn::Div{});
-    case Binary::pow:
-      return apply(fn::Pow{});
-    case Binary::max:
-      return apply(fn::Max{});
-    case Binary::min:
-      return apply(fn::Min{});
-    case Binary::mod:
-      return apply(fn::Mod{});
-    case Binary::fmod:
-      return apply(fn::Fmod{});
-    case Binary::over:
-      if constexpr (std::is_floating_point_v<T>) return apply(fn::Over{});
-      throw Error(ErrorCode::dtype, "[over] is defined for float32 and float64 only: cast first");
-  }
+void add(DimsView a_dims, const T* a, DimsView b_dims, const T* b, DimsView y_dims, T* y) {
+  map_broadcast(sum, a_dims, a, b_dims, b, y_dims, y);
+}
+template <class T>
+void multiply(DimsView a_dims, const T* a, DimsView b_dims, const T* b, DimsView y_dims, T* y) {
+  map_broadcast(product, a_dims, a, b_dims, b, y_dims, y);
+}
+template <class T>
+void larger(DimsView a_dims, const T* a, DimsView b_dims, const T* b, DimsView y_dims, T* y) {
+  map_broadcast(maximum, a_dims, a, b_dims, b, y_dims, y);
+}
+template <class T>
+void smaller(DimsView a_dims, const T* a, DimsView b_dims, const T* b, DimsView y_dims, T* y) {
+  map_broadcast(minimum, a_dims, a, b_dims, b, y_dims, y);
 }
 
-void logical(Logical op, DimsView a_dims, const bool* a, DimsView b_dims, const bool* b, DimsView y_dims,
-             bool* y) {
-  const auto apply = [&](auto f) { map_broadcast(f, a_dims, a, b_dims, b, y_dims, y); };
-  switch (op) {
-    case Logical::logical_and:
-      return apply([](bool p, bool q) { return p && q; });
-    case Logical::logical_or:
-      return apply([](bool p, bool q) { return p || q; });
-    case Logical::logical_xor:
-      return apply([](bool p, bool q) { return p != q; });
-  }
-}
-
-template void binary(Binary, DimsView, const float*, DimsView, const float*, DimsView, float*);
-template void binary(Binary, DimsView, const double*, DimsView, const double*, DimsView, double*);
-template void binary(Binary, DimsView, const std::int32_t*, DimsView, const std::int32_t*, DimsView,
-                     std::int32_t*);
-template void binary(Binary, DimsView, const std::int64_t*, DimsView, const std::int64_t*, DimsView,
-                     std::int64_t*);
+#define RULEGRAD_FOR_TYPE(T)                                                        \
+  template void add(DimsView, const T*, DimsView, const T*, DimsView, T*);      \
+  template void multiply(DimsView, const T*, DimsView, const T*, DimsView, T*); \
+  template void larger(DimsView, const T*, DimsView, const T*, DimsView, T*);   \
+  template void smaller(DimsView, const T*, DimsView, const T*, DimsView, T*);
+RULEGRAD_FOR_TYPE(float)
+RULEGRAD_FOR_TYPE(double)
+#undef RULEGRAD_FOR_TYPE
 
 }  // namespace rulegrad::kernels

@@ -13,7 +13,6 @@
 namespace rulegrad::kernels {
 
 void bind_elementwise(Kernels& all);
-void bind_activations(Kernels& all);
 void bind_contractions(Kernels& all);
 void bind_gathering(Kernels& all);
 void bind_movement(Kernels& all);
@@ -24,7 +23,7 @@ void bind_reductions(Kernels& all);
 void bind_trees(Kernels& all);
 
 inline void bind_all(Kernels& all) {
-  for (const auto bind : {bind_elementwise, bind_activations, bind_contractions, bind_gathering, bind_movement, bind_norms,
+  for (const auto bind : {bind_elementwise, bind_contractions, bind_gathering, bind_movement, bind_norms,
                           bind_pooling, bind_random, bind_reductions, bind_trees})
     bind(all);
 }

@@ -3,9 +3,9 @@
 
 #include "rulegrad/op_attributes.hpp"
 
+#include "runtime/kernels/portable/arithmetic.hpp"
 #include "runtime/kernels/portable/bind.hpp"
 #include "runtime/kernels/portable/conv.hpp"
-#include "runtime/kernels/portable/elementwise.hpp"
 #include "runtime/kernels/portable/matmul.hpp"
 
 namespace rulegrad::kernels {
@@ -30,7 +30,7 @@ template <class T>
 void add_bias(const ConstView& bias, const MutableView& result) {
   if (absent<T>(bias)) return;
   T* const y = result.as<T>();
-  binary(Binary::add, result.dims, y, bias.dims, bias.as<T>(), result.dims, y);
+  add(result.dims, y, bias.dims, bias.as<T>(), result.dims, y);
 }
 
 /// x is a batch; so is a bias that is a map of the result's own, one for each entry.

@@ -1,7 +1,7 @@
 #include "rulegrad/op_attributes.hpp"
 
 #include "runtime/kernels/portable/bind.hpp"
-#include "runtime/kernels/portable/elementwise.hpp"
+#include "runtime/kernels/portable/arithmetic.hpp"
 #include "runtime/kernels/portable/norms.hpp"
 
 namespace rulegrad::kernels {
@@ -32,8 +32,8 @@ void run_layer_norm(const KernelCall& call) {
   floating(x.dtype, [&]<class T>(T) {
     T* const y = call.result.as<T>();
     normalise_rows(count_of(x.dims.first(axis)), count_of(x.dims.subspan(axis)), a.epsilon, x.as<T>(), y);
-    binary(Binary::mul, x.dims, y, w.dims, w.as<T>(), x.dims, y);
-    binary(Binary::add, x.dims, y, b.dims, b.as<T>(), x.dims, y);
+    multiply(x.dims, y, w.dims, w.as<T>(), x.dims, y);
+    add(x.dims, y, b.dims, b.as<T>(), x.dims, y);
   });
 }
 

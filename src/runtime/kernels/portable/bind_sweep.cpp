@@ -1,7 +1,7 @@
 #include "runtime/kernels/portable/bind_sweep.hpp"
 
 #include "runtime/kernels/portable/bind.hpp"
-#include "runtime/kernels/portable/elementwise.hpp"
+#include "runtime/kernels/portable/arithmetic.hpp"
 #include "runtime/kernels/portable/matmul.hpp"
 
 namespace rulegrad::kernels {
@@ -39,7 +39,7 @@ void run(const SweepDescription& description, const KernelCall& call) {
     const ConstView& bias = call.operands[description.products[k].bias];
     if (bias.dims.empty() && *bias.as<T>() == T(0)) continue;
     const MutableView& y = result_of(k);
-    binary(Binary::add, y.dims, y.template as<T>(), bias.dims, bias.as<T>(), y.dims, y.template as<T>());
+    add(y.dims, y.template as<T>(), bias.dims, bias.as<T>(), y.dims, y.template as<T>());
   }
 }
 

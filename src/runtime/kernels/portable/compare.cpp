@@ -1,5 +1,4 @@
 #include "runtime/kernels/portable/elementwise.hpp"
-#include "runtime/kernels/portable/elementwise_loops.hpp"
 
 namespace rulegrad::kernels {
 namespace {
@@ -22,26 +21,37 @@ void select_row(std::int64_t length, T* y, const bool* c, bool c_moves, const T*
   }
 }
 
+/// A comparison, false when either is NaN, but not_equal; of all element types.
+template <class F>
+Kernel comparing(F f) {
+  return elementwise(Access::broadcast, [f](const KernelCall& call) {
+    const ConstView &a = call.operands[0], &b = call.operands[1];
+    dispatch(a.dtype, [&]<class T>(T) {
+      map_broadcast(f, a.dims, a.as<T>(), b.dims, b.as<T>(), call.result.dims, call.result.as<bool>());
+    });
+  });
+}
+
+/// A function of two truths.
+template <class F>
+Kernel logical(F f) {
+  return elementwise(Access::broadcast, [f](const KernelCall& call) { map_binary<bool>(call, f); });
+}
+
 }  // namespace
 
-template <class T>
-void compare(Comparison op, DimsView a_dims, const T* a, DimsView b_dims, const T* b, DimsView y_dims,
-             bool* y) {
-  const auto apply = [&](auto f) { map_broadcast(f, a_dims, a, b_dims, b, y_dims, y); };
-  switch (op) {
-    case Comparison::equal:
-      return apply([](T p, T q) { return p == q; });
-    case Comparison::not_equal:
-      return apply([](T p, T q) { return p != q; });
-    case Comparison::less:
-      return apply([](T p, T q) { return p < q; });
-    case Comparison::greater:
-      return apply([](T p, T q) { return p > q; });
-    case Comparison::less_equal:
-      return apply([](T p, T q) { return p <= q; });
-    case Comparison::greater_equal:
-      return apply([](T p, T q) { return p >= q; });
-  }
+void bind_comparisons(Kernels& all) {
+  all.set("equal", comparing([]<class T>(T a, T b) { return a == b; }));
+  all.set("not_equal", comparing([]<class T>(T a, T b) { return a != b; }));
+  all.set("less", comparing([]<class T>(T a, T b) { return a < b; }));
+  all.set("greater", comparing([]<class T>(T a, T b) { return a > b; }));
+  all.set("less_equal", comparing([]<class T>(T a, T b) { return a <= b; }));
+  all.set("greater_equal", comparing([]<class T>(T a, T b) { return a >= b; }));
+  all.set("logical_and", logical([](bool a, bool b) { return a && b; }));
+  all.set("logical_or", logical([](bool a, bool b) { return a || b; }));
+  all.set("logical_not", elementwise(Access::elementwise, [](const KernelCall& call) {
+            map_unary<bool>(call, [](bool x) { return !x; });
+          }));
 }
 
 template <class T>
@@ -73,8 +83,7 @@ void where(DimsView condition_dims, const bool* condition, DimsView a_dims, cons
   });
 }
 
-#define RULEGRAD_FOR_TYPE(T)                                                                  \
-  template void compare(Comparison, DimsView, const T*, DimsView, const T*, DimsView, bool*); \
+#define RULEGRAD_FOR_TYPE(T) \
   template void where(DimsView, const bool*, DimsView, const T*, DimsView, const T*, DimsView, T*);
 RULEGRAD_FOR_TYPE(float)
 RULEGRAD_FOR_TYPE(double)

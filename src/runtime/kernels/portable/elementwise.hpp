@@ -1,99 +1,95 @@
 #pragma once
 
-#include <cstdint>
+#include <algorithm>
 
-#include "runtime/kernels/portable/dims.hpp"
+#include "rulegrad/error.hpp"
 
+#include "runtime/kernels/portable/bind.hpp"
+#include "runtime/kernels/portable/elementwise_loops.hpp"
+
+/// Kernels of functions that work element by element, made of the function itself: `f(x)` for each element type.
 namespace rulegrad::kernels {
 
-/// Functions of one value. NaN stays NaN in all of them but sign (sign(NaN) = 0).
-enum class Unary : std::uint8_t {
-  relu,        ///< max(x, 0)
-  leaky_relu,  ///< x < 0 ? alpha x : x
-  elu,         ///< x < 0 ? alpha (e^x - 1) : x
-  selu,        ///< gamma (x < 0 ? alpha (e^x - 1) : x)
-  gelu,        ///< x (1 + erf(x / sqrt 2)) / 2
-  gelu_tanh,   ///< x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2
-  silu,        ///< x sigmoid(x)
-  sigmoid,     ///< 1 / (1 + e^-x), without overflow on either side
-  tanh,
-  softplus,     ///< log(1 + e^x), without overflow
-  hardswish,    ///< x clip(x / 6 + 1 / 2, 0, 1)
-  hardsigmoid,  ///< clip(alpha x + beta, 0, 1)
-  clip,         ///< min(max(x, alpha), beta)
-  erf,
-  exp,
-  log,
-  sqrt,
-  abs,
-  neg,
-  sign,  ///< -1, 0, 1; sign(0) = sign(-0) = 0
-  reciprocal,
-  floor,
-  ceil,
-  round,  ///< to the nearest integer, halves to the even one
-  sin,
-  cos,
-  tan,
-  asin,
-  acos,
-  atan,
-  sinh,
-  cosh,
-  asinh,
-  acosh,
-  atanh,
-  stabilize,  ///< x + alpha (x < 0 ? -1 : 1): sgn(0) = sgn(-0) = +1
-};
-
-/// The constants of a Unary that has some.
-struct UnaryParameters {
-  double alpha = 0, beta = 0, gamma = 0;
-};
-
-/// y[i] = op(x[i]) for T = float and double; for std::int32_t and std::int64_t only relu, clip, abs, neg and
-/// sign (anything else throws Error(dtype)). y may be x.
-template <class T>
-void unary(Unary op, UnaryParameters parameters, std::int64_t count, const T* x, T* y);
-
-/// y[i] = !x[i]
-void logical_not(std::int64_t count, const bool* x, bool* y);
-
-/// Functions of two values.
-enum class Binary : std::uint8_t {
-  add,
-  sub,
-  mul,
-  div,  ///< integers: truncated; throws Error(invalid_argument) on a divisor 0
-  pow,
-  max,   ///< NaN if either is
-  min,   ///< NaN if either is
-  mod,   ///< the remainder with the sign of the divisor (Python); divisor 0 as in div
-  fmod,  ///< the remainder with the sign of the dividend (C); divisor 0 as in div
-  over,  ///< a / b, and 0 where b is exactly 0; floating only
-};
-
-/// y = op(a, b) with a and b broadcast (NumPy) to y_dims. T = float, double, std::int32_t, std::int64_t.
-/// y may be an operand of the same dims.
-template <class T>
-void binary(Binary op, DimsView a_dims, const T* a, DimsView b_dims, const T* b, DimsView y_dims, T* y);
-
-enum class Comparison : std::uint8_t { equal, not_equal, less, greater, less_equal, greater_equal };
-
-/// The same for comparisons: false when either is NaN, but not_equal. T = float, double, std::int32_t,
-/// std::int64_t, std::uint8_t, std::int8_t, bool.
-template <class T>
-void compare(Comparison op, DimsView a_dims, const T* a, DimsView b_dims, const T* b, DimsView y_dims,
-             bool* y);
-
-enum class Logical : std::uint8_t { logical_and, logical_or, logical_xor };
-
-void logical(Logical op, DimsView a_dims, const bool* a, DimsView b_dims, const bool* b, DimsView y_dims,
-             bool* y);
+/// Rows of functions: of one value (unary.cpp), of two (binary.cpp), to truths (compare.cpp).
+void bind_unary(Kernels& all);
+void bind_binary(Kernels& all);
+void bind_comparisons(Kernels& all);
 
 /// y = condition ? a : b, the three broadcast to y_dims. All seven element types.
 template <class T>
 void where(DimsView condition_dims, const bool* condition, DimsView a_dims, const T* a, DimsView b_dims,
            const T* b, DimsView y_dims, T* y);
+
+/// y[i] = f(x[i]) for an element type.
+template <class T, class F>
+void map_unary(const KernelCall& call, F f) {
+  map_contiguous(f, call.result.count(), call.result.as<T>(), call.operands[0].as<T>());
+}
+
+/// y = f(a, b), broadcast, for an element type.
+template <class T, class F>
+void map_binary(const KernelCall& call, F f) {
+  const ConstView &a = call.operands[0], &b = call.operands[1];
+  map_broadcast(f, a.dims, a.as<T>(), b.dims, b.as<T>(), call.result.dims, call.result.as<T>());
+}
+
+/// A function of one floating number.
+template <class F>
+[[nodiscard]] Kernel real_function(F f) {
+  return elementwise(Access::elementwise, [f](const KernelCall& call) {
+    floating(call.result.dtype, [&]<class T>(T) { map_unary<T>(call, f); });
+  });
+}
+
+/// The same of whole numbers, too.
+template <class F>
+[[nodiscard]] Kernel number_function(F f) {
+  return elementwise(Access::elementwise, [f](const KernelCall& call) {
+    arithmetic(call.result.dtype, [&]<class T>(T) { map_unary<T>(call, f); });
+  });
+}
+
+/// A function of one floating number with constants from attributes of type A: `choose(attributes, T(), apply)` calls `apply` with
+/// the function for the element type T.
+template <class A, class Choose>
+[[nodiscard]] Kernel real_function_of(Choose choose) {
+  return elementwise(Access::elementwise, [choose](const KernelCall& call) {
+    floating(call.result.dtype, [&]<class T>(T type) {
+      choose(call.attributes.as<A>(), type, [&](auto f) { map_unary<T>(call, f); });
+    });
+  });
+}
+
+/// A function of two floating numbers, broadcast.
+template <class F>
+[[nodiscard]] Kernel real_pairs(F f) {
+  return elementwise(Access::broadcast, [f](const KernelCall& call) {
+    floating(call.result.dtype, [&]<class T>(T) { map_binary<T>(call, f); });
+  });
+}
+
+/// The same of whole numbers, too.
+template <class F>
+[[nodiscard]] Kernel number_pairs(F f) {
+  return elementwise(Access::broadcast, [f](const KernelCall& call) {
+    arithmetic(call.result.dtype, [&]<class T>(T) { map_binary<T>(call, f); });
+  });
+}
+
+/// One that divides: a whole divisor of 0 is an error.
+template <class F>
+[[nodiscard]] Kernel dividing_pairs(F f) {
+  return elementwise(Access::broadcast, [f](const KernelCall& call) {
+    arithmetic(call.result.dtype, [&]<class T>(T) {
+      if constexpr (std::is_integral_v<T>) {
+        const ConstView& b = call.operands[1];
+        const T* const end = b.as<T>() + b.count();
+        if (call.result.count() > 0 && std::find(b.as<T>(), end, T(0)) != end)
+          throw Error(ErrorCode::invalid_argument, "[div] an integer divisor is 0");
+      }
+      map_binary<T>(call, f);
+    });
+  });
+}
 
 }  // namespace rulegrad::kernels

@@ -1,140 +1,116 @@
+#include <cmath>
+#include <concepts>
 #include <limits>
-#include <type_traits>
+#include <numbers>
 
-#include "rulegrad/error.hpp"
+#include "rulegrad/op_attributes.hpp"
 
 #include "runtime/kernels/portable/elementwise.hpp"
-#include "runtime/kernels/portable/elementwise_loops.hpp"
-#include "runtime/kernels/portable/functions.hpp"
+#include "runtime/kernels/portable/vector_math.hpp"
 
 namespace rulegrad::kernels {
 namespace {
 
-/// A bound as an integer: those beyond its range do not bound.
+/// Without overflow on either side: exp of a value <= 0.
 template <class T>
-T saturated(double value) {
+T sigmoid(T x) {
+  const T e = fn::exp(x < T(0) ? x : -x);
+  return (x < T(0) ? e : T(1)) / (T(1) + e);
+}
+
+/// The order of the tests lets NaN through.
+template <class T>
+struct Clip {
+  T low, high;
+  constexpr T operator()(T x) const {
+    const T raised = x < low ? low : x;
+    return raised > high ? high : raised;
+  }
+};
+
+template <class T>
+struct Elu {
+  T alpha, gamma;
+  T operator()(T x) const { return gamma * (x < T(0) ? alpha * fn::expm1(x) : x); }
+};
+
+/// A bound as the type has it; for integers, those beyond its range do not bound.
+template <class T>
+T bound(double value) {
+  if constexpr (std::floating_point<T>) return static_cast<T>(value);
   constexpr T low = std::numeric_limits<T>::lowest(), high = std::numeric_limits<T>::max();
   if (value <= static_cast<double>(low)) return low;
   if (value >= static_cast<double>(high)) return high;
   return static_cast<T>(value);
 }
 
-template <class T>
-void integer_unary(Unary op, UnaryParameters p, std::int64_t count, const T* x, T* y) {
-  switch (op) {
-    case Unary::relu:
-      return map_contiguous(fn::Relu{}, count, y, x);
-    case Unary::clip:
-      return map_contiguous(fn::Clip<T>{saturated<T>(p.alpha), saturated<T>(p.beta)}, count, y, x);
-    case Unary::abs:
-      return map_contiguous(fn::Abs{}, count, y, x);
-    case Unary::neg:
-      return map_contiguous(fn::Neg{}, count, y, x);
-    case Unary::sign:
-      return map_contiguous(fn::Sign{}, count, y, x);
-    default:
-      throw Error(ErrorCode::dtype,
-                  "[unary] this function is defined for float32 and float64 only: cast first");
-  }
-}
-
-template <class T>
-void floating_unary(Unary op, UnaryParameters p, std::int64_t count, const T* x, T* y) {
-  const T alpha = static_cast<T>(p.alpha), beta = static_cast<T>(p.beta), gamma = static_cast<T>(p.gamma);
-  const auto apply = [&](auto f) { map_contiguous(f, count, y, x); };
-  switch (op) {
-    case Unary::relu:
-      return apply(fn::Relu{});
-    case Unary::leaky_relu:
-      return apply(fn::LeakyRelu<T>{alpha});
-    case Unary::elu:
-      return apply(fn::Elu<T>{alpha, T(1)});
-    case Unary::selu:
-      return apply(fn::Elu<T>{alpha, gamma});
-    case Unary::gelu:
-      return apply(fn::Gelu{});
-    case Unary::gelu_tanh:
-      return apply(fn::GeluTanh{});
-    case Unary::silu:
-      return apply(fn::Silu{});
-    case Unary::sigmoid:
-      return apply(fn::Sigmoid{});
-    case Unary::tanh:
-      return apply(fn::Tanh{});
-    case Unary::softplus:
-      return apply(fn::Softplus{});
-    case Unary::hardswish:
-      return apply(fn::HardSwish{});
-    case Unary::hardsigmoid:
-      return apply(fn::HardSigmoid<T>{alpha, beta});
-    case Unary::clip:
-      return apply(fn::Clip<T>{alpha, beta});
-    case Unary::erf:
-      return apply(fn::Erf{});
-    case Unary::exp:
-      return apply(fn::Exp{});
-    case Unary::log:
-      return apply(fn::Log{});
-    case Unary::sqrt:
-      return apply(fn::Sqrt{});
-    case Unary::abs:
-      return apply(fn::Abs{});
-    case Unary::neg:
-      return apply(fn::Neg{});
-    case Unary::sign:
-      return apply(fn::Sign{});
-    case Unary::reciprocal:
-      return apply(fn::Reciprocal{});
-    case Unary::floor:
-      return apply(fn::Floor{});
-    case Unary::ceil:
-      return apply(fn::Ceil{});
-    case Unary::round:
-      return apply(fn::Round{});
-    case Unary::sin:
-      return apply(fn::Sin{});
-    case Unary::cos:
-      return apply(fn::Cos{});
-    case Unary::tan:
-      return apply(fn::Tan{});
-    case Unary::asin:
-      return apply(fn::Asin{});
-    case Unary::acos:
-      return apply(fn::Acos{});
-    case Unary::atan:
-      return apply(fn::Atan{});
-    case Unary::sinh:
-      return apply(fn::Sinh{});
-    case Unary::cosh:
-      return apply(fn::Cosh{});
-    case Unary::asinh:
-      return apply(fn::Asinh{});
-    case Unary::acosh:
-      return apply(fn::Acosh{});
-    case Unary::atanh:
-      return apply(fn::Atanh{});
-    case Unary::stabilize:
-      return apply(fn::Stabilize<T>{alpha});
-  }
-}
-
 }  // namespace
 
-template <class T>
-void unary(Unary op, UnaryParameters parameters, std::int64_t count, const T* x, T* y) {
-  if constexpr (std::is_floating_point_v<T>)
-    floating_unary(op, parameters, count, x, y);
-  else
-    integer_unary(op, parameters, count, x, y);
-}
+/// A row for each function of one value. NaN stays NaN in all of them but sign (sign(NaN) = 0).
+void bind_unary(Kernels& all) {
+  all.set("relu", number_function([]<class T>(T x) { return x < T(0) ? T(0) : x; }));
+  all.set("silu", real_function([]<class T>(T x) { return x * sigmoid(x); }));
+  all.set("sigmoid", real_function([]<class T>(T x) { return sigmoid(x); }));
+  all.set("tanh", real_function([]<class T>(T x) { return fn::tanh(x); }));
+  all.set("softplus", real_function([]<class T>(T x) {
+            return (x < T(0) ? T(0) : x) + fn::log1p_of_unit(fn::exp(x < T(0) ? x : -x));
+          }));
+  all.set("hardswish", real_function([]<class T>(T x) { return x * Clip<T>{T(0), T(1)}(x / T(6) + T(0.5)); }));
+  all.set("erf", real_function([]<class T>(T x) { return fn::erf(x); }));
+  all.set("exp", real_function([]<class T>(T x) { return fn::exp(x); }));
+  all.set("log", real_function([]<class T>(T x) { return std::log(x); }));
+  all.set("sqrt", real_function([]<class T>(T x) { return std::sqrt(x); }));
+  all.set("abs", number_function([]<class T>(T x) {
+            if constexpr (std::floating_point<T>) return std::abs(x);
+            return static_cast<T>(x < T(0) ? T(0) - x : x);
+          }));
+  all.set("neg", number_function([]<class T>(T x) { return static_cast<T>(-x); }));
+  all.set("sign", number_function([]<class T>(T x) {
+            return static_cast<T>((x > T(0) ? T(1) : T(0)) - (x < T(0) ? T(1) : T(0)));
+          }));
+  all.set("reciprocal", real_function([]<class T>(T x) { return T(1) / x; }));
+  all.set("floor", real_function([]<class T>(T x) { return std::floor(x); }));
+  all.set("ceil", real_function([]<class T>(T x) { return std::ceil(x); }));
+  // To the nearest integer, halves to the even one.
+  all.set("round", real_function([]<class T>(T x) { return std::nearbyint(x); }));
+  all.set("round_through", real_function([]<class T>(T x) { return std::nearbyint(x); }));
+  all.set("sin", real_function([]<class T>(T x) { return std::sin(x); }));
+  all.set("cos", real_function([]<class T>(T x) { return std::cos(x); }));
+  all.set("tan", real_function([]<class T>(T x) { return std::tan(x); }));
+  all.set("asin", real_function([]<class T>(T x) { return std::asin(x); }));
+  all.set("acos", real_function([]<class T>(T x) { return std::acos(x); }));
+  all.set("atan", real_function([]<class T>(T x) { return std::atan(x); }));
+  all.set("sinh", real_function([]<class T>(T x) { return std::sinh(x); }));
+  all.set("cosh", real_function([]<class T>(T x) { return std::cosh(x); }));
+  all.set("asinh", real_function([]<class T>(T x) { return std::asinh(x); }));
+  all.set("acosh", real_function([]<class T>(T x) { return std::acosh(x); }));
+  all.set("atanh", real_function([]<class T>(T x) { return std::atanh(x); }));
 
-void logical_not(std::int64_t count, const bool* x, bool* y) {
-  map_contiguous([](bool v) { return !v; }, count, y, x);
+  all.set("leaky_relu", real_function_of<LeakyReluAttributes>([]<class T>(const auto& a, T, auto apply) {
+            apply([alpha = static_cast<T>(a.alpha)](T x) { return x < T(0) ? alpha * x : x; });
+          }));
+  all.set("elu", real_function_of<EluAttributes>([]<class T>(const auto& a, T, auto apply) {
+            apply(Elu<T>{static_cast<T>(a.alpha), T(1)});
+          }));
+  all.set("selu", real_function_of<SeluAttributes>([]<class T>(const auto& a, T, auto apply) {
+            apply(Elu<T>{static_cast<T>(a.alpha), static_cast<T>(a.gamma)});
+          }));
+  all.set("gelu", real_function_of<GeluAttributes>([]<class T>(const auto& a, T, auto apply) {
+            constexpr T scale = std::numbers::sqrt2_v<T> * std::numbers::inv_sqrtpi_v<T>;
+            if (a.approximate == GeluForm::tanh)
+              apply([](T x) { return T(0.5) * x * (T(1) + fn::tanh(scale * (x + T(0.044715) * x * x * x))); });
+            else
+              apply([](T x) { return T(0.5) * x * (T(1) + fn::erf(x * (std::numbers::sqrt2_v<T> / 2))); });
+          }));
+  all.set("hardsigmoid", real_function_of<HardsigmoidAttributes>([]<class T>(const auto& a, T, auto apply) {
+            apply([alpha = static_cast<T>(a.alpha), beta = static_cast<T>(a.beta)](T x) {
+              return Clip<T>{T(0), T(1)}(alpha * x + beta);
+            });
+          }));
+  all.set("clip", elementwise(Access::elementwise, [](const KernelCall& call) {
+            const auto& a = call.attributes.as<ClipAttributes>();
+            arithmetic(call.result.dtype, [&]<class T>(T) { map_unary<T>(call, Clip<T>{bound<T>(a.low), bound<T>(a.high)}); });
+          }));
 }
-
-template void unary(Unary, UnaryParameters, std::int64_t, const float*, float*);
-template void unary(Unary, UnaryParameters, std::int64_t, const double*, double*);
-template void unary(Unary, UnaryParameters, std::int64_t, const std::int32_t*, std::int32_t*);
-template void unary(Unary, UnaryParameters, std::int64_t, const std::int64_t*, std::int64_t*);
 
 }  // namespace rulegrad::kernels

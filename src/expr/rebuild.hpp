@@ -1,0 +1,58 @@
+#pragma once
+
+#include <algorithm>
+#include <boost/container/small_vector.hpp>
+#include <span>
+#include <vector>
+
+#include "expr/walk.hpp"
+#include "rulegrad/expr.hpp"
+
+namespace rulegrad {
+
+/// Expressions built again with some of their parts exchanged.
+template <class Boundary, class OnNode>
+struct Rebuild {
+  /// Is the node its own image, with everything below it?
+  Boundary boundary;
+  /// The image of a node, of which the images of its operands are given: `again`, or something else.
+  OnNode on_node;
+
+  /// The image of the root. `exchange` says what stands for nodes, which are not looked into then, and holds the images of
+  /// all that was met afterwards: it may be handed on to the next root.
+  template <class Exchange>
+  Expr operator()(Expr root, Exchange& exchange) const {
+    boost::container::small_vector<Expr, 4> operands;
+    post_order(
+        root, [&](Expr e) { return exchange.contains(e); }, boundary,
+        [&](Expr node) {
+          if (boundary(node)) {
+            exchange.emplace(node, node);
+            return;
+          }
+          operands.clear();
+          for (const Expr operand : node.operands()) operands.push_back(exchange.at(operand));
+          exchange.emplace(node, on_node(node, std::span<const Expr>(operands.data(), operands.size())));
+        });
+    return exchange.at(root);
+  }
+};
+template <class Boundary, class OnNode>
+Rebuild(Boundary, OnNode) -> Rebuild<Boundary, OnNode>;
+
+/// No node is its own image for that it stands where it does.
+inline constexpr auto no_boundary = [](Expr) { return false; };
+
+/// The operation over these operands: the node itself where they are its own.
+[[nodiscard]] inline Expr again(Expr node, std::span<const Expr> operands) {
+  if (std::ranges::equal(node.operands(), operands)) return node;
+  return node.graph().apply(node.op(), {operands.begin(), operands.end()}, node.attributes());
+}
+
+/// Notes the names of a node beside what stands for it in the graph.
+inline void hand_on_names(Expr node, Expr image) {
+  if (image == node) return;
+  for (const std::string& name : node.graph().names(node)) image.graph().add_name(image, name);
+}
+
+}  // namespace rulegrad
