@@ -107,7 +107,10 @@ class Comparison:
         path = os.path.join(self.directory, "sample.npy")
         numpy.save(path, whole[sample : sample + 1])
         command = [os.path.join(self.build, "benchmarks", "analyze"), model, cases.METHODS[case.method].call, "--input", path, "--verify"]
-        check = costs.lines_of(command + (["--precision", "fast"] if fast else []), case.threads)[-1]
+        try:
+            check = costs.lines_of(command + (["--precision", "fast"] if fast else []), case.threads)[-1]
+        except RuntimeError as error:
+            raise Failed(f"what explains a difference could not be computed: {error}") from error
         return check["explained"] if check["difference"] <= check["explained"] else 0.0
 
     def hold(self, result, key, programs, case, model, fast=False):
