@@ -187,7 +187,7 @@ void compare_one(Kind kind, std::uint64_t seed, Tally& tally) {
   for (std::int64_t count = draw.chance(0.3) ? draw.between(2, 3) : 1; count > 0; --count) methods.push_back(known[draw.bits() % known.size()]);
   std::sort(methods.begin(), methods.end());
   methods.erase(std::unique(methods.begin(), methods.end()), methods.end());
-  const bool weights = draw.chance(0.25);
+  const bool weights = draw.chance(0.25) || probe.text.find(", 4096]") != std::string::npos;
   const bool loops = std::any_of(methods.begin(), methods.end(), [](const std::string& m) { return m.find('=') != std::string::npos; });
 
   const Explained reference = explained(kind, seed, DType::float64, methods, false, weights), tested = explained(kind, seed, DType::float32, methods, false, weights);
@@ -196,6 +196,10 @@ void compare_one(Kind kind, std::uint64_t seed, Tally& tally) {
   std::vector<const Setting*> chosen{&all[0], &all[1]};
   // In turns, so that a slice takes each several times.
   for (int i = 0; i < 4; ++i) chosen.push_back(&all[2 + tally.next_setting++ % (all.size() - 2)]);
+
+  // What only transforms take must come up in a slice.
+  if ((kind == Kind::images || kind == Kind::smooth_images) && draw.chance(0.4))
+    chosen.push_back(&*std::ranges::find(all, std::string("fast"), &Setting::name));
 
   struct Batch {
     Inputs inputs;

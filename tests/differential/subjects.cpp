@@ -32,7 +32,7 @@ double Draw::normal() {
 }
 
 std::string name_of(Kind kind) {
-  constexpr const char* names[] = {"dense", "tokens", "images", "signals", "volumes", "decoder", "attention", "recurrent", "smooth images"};
+  constexpr const char* names[] = {"dense", "tokens", "images", "signals", "volumes", "decoder", "attention", "recurrent", "smooth images", "summary"};
   return names[static_cast<std::size_t>(kind)];
 }
 
@@ -147,6 +147,8 @@ class Drawing {
     return x.graph().apply(op("layer_norm"), {x, net_.graph().constant(scale), net_.graph().constant(bias(features))}, LayerNormAttributes{-1, 1e-5});
   }
 
+  [[nodiscard]] bool smooth() const { return smooth_; }
+
   Subject finish(Expr scores) {
     net_.graph().add_name(scores, "scores");
     return {net_.finish(scores), smooth_, text, products};
@@ -244,15 +246,35 @@ Expr classify(Drawing& d, Expr x) {
     d.text += " mean";
     return d.dense(mean(x, axes), d.draw.between(2, 20));
   }
-  if (!d.small && d.draw.chance(0.3)) x = d.pool(x, true);
+  if (!d.small && (d.smooth() || (places & (places - 1)) == 0) && d.draw.chance(0.25)) {
+    Ints whole;
+    for (std::size_t axis = 2; axis < x.shape().rank(); ++axis) whole.push_back(x.shape()[axis].factor);
+    const Ints zero(whole.size(), 0), one(whole.size(), 1);
+    d.text += " global avg_pool";
+    x = avg_pool(x, {.kernel = whole, .strides = one, .pads_begin = zero, .pads_end = zero, .dilations = one});
+  } else if (!d.small && d.draw.chance(0.3)) {
+    x = d.pool(x, true);
+  }
   return d.dense(flatten(x), d.draw.between(2, 20));
 }
 
 Expr image_layers(Drawing& d) {
+  if (!d.small && d.draw.chance(0.3)) {
+    // Wide enough for Winograd's transforms, forwards and back.
+    Expr x = d.activation(d.conv(d.input({B, 3, 16, 16}), 64, {}));
+    x = d.activation(d.conv(x, d.draw.one_of({64, 128}), {}));
+    return classify(d, d.pool(x));
+  }
   const std::int64_t extent = d.small ? d.draw.between(5, 8) : d.draw.one_of({12, 14, 16, 16, 17, 20, 28});
   return classify(d, conv_layers(d, d.input({B, d.draw.one_of({1, 3, 3, 8}), extent, d.draw.chance(0.7) ? extent : extent + 1}), d.small ? 2 : d.draw.between(1, 4)));
 }
 Expr signal_layers(Drawing& d) {
+  if (!d.small && d.draw.chance(0.2)) {
+    // So long that sums over all positions are cut into pieces.
+    Expr x = d.activation(d.conv(d.input({B, d.draw.one_of({1, 2}), 4096}), 16, {.kernel = 5}));
+    for (int i = 0; i < 3; ++i) x = d.pool(x);
+    return classify(d, d.activation(d.conv(x, 16, {})));
+  }
   return classify(d, conv_layers(d, d.input({B, d.draw.one_of({1, 2, 12}), d.small ? 12 : d.draw.between(64, 256)}), d.small ? 2 : d.draw.between(1, 4)));
 }
 Expr volume_layers(Drawing& d) {
@@ -302,7 +324,7 @@ Expr attention_layers(Drawing& d) {
 
 /// A gated cell unrolled over the steps: projections of the input at all steps at once or one by one.
 Expr recurrent_layers(Drawing& d) {
-  const std::int64_t steps = d.draw.between(3, 6), features = d.small ? 4 : d.draw.between(16, 96), hidden = d.small ? 5 : width(d, 64, 256);
+  const std::int64_t steps = d.draw.between(3, 6), features = d.small ? 4 : d.draw.chance(0.3) ? d.draw.between(3, 7) : d.draw.between(16, 96), hidden = d.small ? 5 : width(d, 64, 256);
   const Expr x = d.input({B, steps, features});
   const bool at_once = d.draw.chance(0.5);
   // One set of weights for all steps: drawn once.
@@ -328,10 +350,20 @@ Expr recurrent_layers(Drawing& d) {
   return d.dense(h, d.draw.between(2, 12));
 }
 
+/// Means over long rows or long columns.
+Expr summary_layers(Drawing& d) {
+  const bool rows = d.draw.chance(0.5);
+  const Expr x = rows ? d.input({B, d.small ? 12 : 40000}) : d.input({B, d.small ? 12 : 2500, 8});
+  const Expr t = tanh(x);
+  d.text += " means";
+  const std::vector<Expr> parts{mean(x, {1}, rows), mean(t, {1}, rows), mean(t * t, {1}, rows)};
+  return d.dense(d.activation(d.dense(concat(parts, 1), 16)), 3);
+}
+
 }  // namespace
 
 Subject subject(Kind kind, std::uint64_t seed, DType dtype, bool small) {
-  const bool smooth = kind == Kind::attention || kind == Kind::recurrent || kind == Kind::smooth_images;
+  const bool smooth = kind == Kind::attention || kind == Kind::recurrent || kind == Kind::smooth_images || kind == Kind::summary;
   Drawing d(seed * 16 + static_cast<std::uint64_t>(kind), dtype, smooth, small);
   const auto layers = [&] {
     switch (kind) {
@@ -344,6 +376,7 @@ Subject subject(Kind kind, std::uint64_t seed, DType dtype, bool small) {
       case Kind::decoder: return decoder_layers(d);
       case Kind::attention: return attention_layers(d);
       case Kind::recurrent: return recurrent_layers(d);
+      case Kind::summary: return summary_layers(d);
     }
     return Expr();
   };

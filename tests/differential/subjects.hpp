@@ -29,8 +29,9 @@ class Draw {
   std::uint64_t state_;
 };
 
-enum class Kind : std::uint8_t { dense, tokens, images, signals, volumes, decoder, attention, recurrent, smooth_images };
-inline constexpr Kind kinds[] = {Kind::dense, Kind::tokens, Kind::images, Kind::signals, Kind::volumes, Kind::decoder, Kind::attention, Kind::recurrent, Kind::smooth_images};
+enum class Kind : std::uint8_t { dense, tokens, images, signals, volumes, decoder, attention, recurrent, smooth_images, summary };
+inline constexpr Kind kinds[] = {Kind::dense, Kind::tokens, Kind::images, Kind::signals, Kind::volumes, Kind::decoder, Kind::attention, Kind::recurrent, Kind::smooth_images,
+                                  Kind::summary};
 [[nodiscard]] std::string name_of(Kind kind);
 
 /// A network whose decisions are the same in any arithmetic.
