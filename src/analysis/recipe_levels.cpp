@@ -299,6 +299,8 @@ Expr RecipeRun::node_parameter(std::size_t k, const Parameter& parameter) {
 
 Expr RecipeRun::flattened(Expr output) const {
   const Shape& shape = output.shape();
+  if (!is_floating(output.dtype()))
+    throw Error(ErrorCode::dtype, fmt::format("the output {} holds integers, which change in jumps or not at all, so there is nothing to explain them by; explain the scores that they are chosen by", describe(output)));
   if (shape.rank() == 2) return output;
   if (shape.rank() == 0)
     throw Error(ErrorCode::shape, fmt::format("the output {} has no batch axis; explain an output of shape [B, ...]", describe(output)));

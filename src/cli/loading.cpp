@@ -153,7 +153,12 @@ Loaded load(const ModelOptions& options, const InputOptions& input) {
 }
 
 std::size_t output_index(const ModelOptions& options, const Model& model) {
-  if (options.output_node.empty()) return 0;
+  if (options.output_node.empty()) {
+    // Classifiers of scikit-learn give their answer first, as an integer, and then the scores behind it.
+    const auto& outputs = model.outputs();
+    const auto scores = std::find_if(outputs.begin(), outputs.end(), [](const ModelOutput& output) { return is_floating(output.expr.dtype()); });
+    return scores == outputs.end() ? 0 : static_cast<std::size_t>(scores - outputs.begin());
+  }
   std::vector<std::string> known;
   for (const ModelOutput& output : model.outputs()) known.push_back(output.name);
   const auto found = std::find(known.begin(), known.end(), options.output_node);
@@ -163,9 +168,11 @@ std::size_t output_index(const ModelOptions& options, const Model& model) {
 
 void note_output(const ModelOptions& options, const Model& model) {
   if (!options.output_node.empty() || model.outputs().size() < 2) return;
+  const std::string& taken = model.outputs()[output_index(options, model)].name;
   std::vector<std::string> others;
-  for (const ModelOutput& output : std::span(model.outputs()).subspan(1)) others.push_back("'" + output.name + "'");
-  fmt::print(stderr, "{}", harmless(fmt::format("the output is '{}'; --output-node takes another: {}\n", model.outputs()[0].name, join(others))));
+  for (const ModelOutput& output : model.outputs())
+    if (output.name != taken) others.push_back("'" + output.name + "'");
+  fmt::print(stderr, "{}", harmless(fmt::format("the output is '{}'; --output-node takes another: {}\n", taken, join(others))));
 }
 
 std::string written_recipe(const ModelOptions& options, const Model& model) {
