@@ -8,6 +8,9 @@ class Tensor:
     @property
     def dtype(self) -> str: ...
 
+class Result:
+    """Memory of a run's result; numpy.asarray takes it."""
+
 class Registry:
     names: list[str]
     files: list[str]
@@ -35,7 +38,7 @@ class Values:
     separable: bool
     types: list[tuple[str, tuple]]
     def __init__(self, network: Network, names: Sequence[str], precision: str, check_finite: bool) -> None: ...
-    def run(self, inputs: Mapping[str, Any], threads: int = 0) -> list[Tensor]: ...
+    def run(self, inputs: Mapping[str, Any], threads: int = 0) -> list[Result]: ...
 
 class Derivation:
     def __init__(self, network: Network) -> None: ...
@@ -74,6 +77,9 @@ class Settings:
     precision: str
     rounding: bool
     prove_canonizers: bool
+    keep: list[str]
+    memory: int
+    totals: bool
 
 class Compiled:
     methods: list[str]
@@ -82,9 +88,8 @@ class Compiled:
     separable: bool
     mixing: str
     def __init__(self, network: Network, methods: Iterable, registry: Registry, settings: Settings, log: Callable[[str], None] | None = None) -> None: ...
-    def extents(self, samples: int) -> list[list[int]]: ...
     def stats(self, batch: int) -> dict: ...
-    def run(self, inputs: Mapping[str, Any], results: list, targets: Sequence[int], seed: Any, batch_size: int, threads: int, progress: Callable | None) -> None: ...
+    def run(self, inputs: Mapping[str, Any], targets: Sequence[int], seed: Any, batch_size: int, threads: int, stacked: int, progress: Callable | None) -> dict: ...
 
 class Patterns:
     def __init__(self, network: Network, kind: str) -> None: ...

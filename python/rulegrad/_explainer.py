@@ -12,7 +12,7 @@ from . import _core
 from ._arrays import as_inputs, as_numpy, extent_of, fitted, plain, sample_count
 from ._explanation import Explanation
 from ._rules import Rules, as_calls, labels_of_methods
-from ._targets import as_indices, flat_targets
+from ._targets import as_indices, flat_targets, several_targets
 from .errors import ArgumentError, ShapeError
 
 if TYPE_CHECKING:
@@ -69,12 +69,13 @@ class Explainer:
 
     def __init__(self, model: "Model", methods: Any, *, rules: Rules | None = None, output: int | str = 0, head: str = "logit",
                  at: str | Sequence[str] | None = None, aux: dict | None = None, precision: str = "exact", exact_rounding: bool = False,
-                 check_finite: bool = True, prove_canonizers: bool = True, log: Callable[[str], None] | None = None) -> None:
+                 check_finite: bool = True, prove_canonizers: bool = True, keep: Sequence[str] = (), memory: float = 1024, totals: bool = False,
+                 log: Callable[[str], None] | None = None) -> None:
         self._model = model
         self._asked = methods
         self._rules = rules or model.rules
         self._options = {"output": output, "head": head, "at": at, "aux": aux, "precision": precision, "exact_rounding": exact_rounding,
-                         "check_finite": check_finite, "prove_canonizers": prove_canonizers}
+                         "check_finite": check_finite, "prove_canonizers": prove_canonizers, "keep": list(keep), "memory": memory, "totals": totals}
         self._calls = as_calls(methods)
         self._log = log
         self._lock = threading.Lock()
@@ -82,7 +83,8 @@ class Explainer:
         self._network, index, head = model._question(output, head)
         self._settings = {"output": index, "head": head, "nodes": [at] if isinstance(at, str) else list(at or []),
                           "aux": None if aux is None else {key: plain(as_numpy(value, key)) for key, value in aux.items()},
-                          "check_finite": check_finite, "precision": precision, "rounding": not exact_rounding, "prove_canonizers": prove_canonizers}
+                          "check_finite": check_finite, "precision": precision, "rounding": not exact_rounding, "prove_canonizers": prove_canonizers,
+                          "keep": list(keep), "memory": int(memory * 2**20), "totals": totals}
         self._declared = self._network.inputs
         self._output = self._network.outputs[index]
         first = self._program(False, "own")
@@ -131,13 +133,15 @@ class Explainer:
             raise ShapeError(f"the seed is {list(np.shape(seed))}; it is {list(rest)} or {[samples, *rest]}, a number for each score")
         return "tensor", array.reshape(samples, scores)
 
-    def __call__(self, x: Any, target: Any = None, *, seed: Any = None, batch_size: int | None = None, threads: int = 0, progress: Any = None) -> Explanation:
+    def __call__(self, x: Any, target: Any = None, *, targets: Any = None, seed: Any = None, batch_size: int | None = None, threads: int = 0, progress: Any = None) -> Explanation:
         """Explains samples.
 
         x           the model's input [N, ...]: a NumPy array, or anything with DLPack or `__array__`; a tuple or dict where
                     the model has several. It is read where it lies if it is C-contiguous and of the model's dtype.
         target      which score of each sample: None (the largest), an index, a tuple of indices for outputs of more axes, a
                     label, or an array or list with one of these for each sample
+        targets     several scores of every sample: a list of indices, tuples or labels, or "all". Attributions are
+                    [N, targets, ...] then.
         seed        what is sent back from the score: None (what the method says), "one", "value", or an array of the
                     output's shape
         batch_size  samples computed at once (16; all of them where an operation mixes samples)
@@ -155,28 +159,36 @@ class Explainer:
         wanted = {row["name"] for row in self._declared}
         given = {name: array for name, array in arrays.items() if name in wanted}
         rest = [extent_of(dim, 1) for dim in self._output["shape"][1:]]
-        flat = flat_targets(target, rest, samples, self._model.labels)
+        stacked = 0
+        if targets is not None:
+            if target is not None:
+                raise ArgumentError("give a target for each sample, or targets for all of them, not both")
+            chosen = several_targets(targets, rest, self._model.labels)
+            flat, stacked = chosen * samples, len(chosen)
+        else:
+            flat = flat_targets(target, rest, samples, self._model.labels)
         kind, tensor = self._seed(seed, samples, rest)
         program = self._program(flat is not None, kind)
-        extents = program.extents(samples)
-        types = program.types
-        results = [np.empty(dims, dtype) for dims, (dtype, _) in zip(extents, types)]
-        bar = Progress(progress, samples, "explaining")
+        bar = Progress(progress, samples * max(stacked, 1), "explaining")
         try:
-            program.run(given, results, flat or [], tensor, self._batch(program, batch_size, samples), threads, bar.callback)
+            found = program.run(given, flat or [], tensor, self._batch(program, batch_size, samples), threads, stacked, bar.callback)
         finally:
             bar.close()
-        scores = results[0].reshape(results[0].shape[0], *rest)
-        chosen = np.array(flat, dtype=np.int64) if flat is not None else results[0].argmax(axis=1)
-        maps = {}
-        for m, method in enumerate(self.methods):
+        scores = np.asarray(found["scores"])
+        largest = scores.reshape(scores.shape[0], -1).argmax(axis=1)
+        chosen_flat = np.array(flat, dtype=np.int64) if flat is not None else largest
+        maps: dict[str, dict[str, np.ndarray]] = {}
+        for method, row in zip(self.methods, found["maps"]):
             maps[method] = {}
-            for n, node in enumerate(self.nodes):
-                array, shape = results[1 + m * len(self.nodes) + n], types[1 + m * len(self.nodes) + n][1]
-                # A map for each sample of a loop: the samples' axis goes in front.
-                axis = next((i for i, dim in enumerate(shape) if not isinstance(dim, int)), 0)
-                maps[method][node] = np.moveaxis(array, axis, 0) if axis else array
-        return Explanation(self._model, arrays, self.methods, self.nodes, maps, scores, as_indices(chosen, rest), explainer=self)
+            for node, (array, loops) in zip(self.nodes, row):
+                # A map for each sample of a loop of the method's own: the samples' axis goes in front.
+                values = np.asarray(array)
+                maps[method][node] = np.moveaxis(values, list(range(loops)), list(range(1 + bool(stacked), 1 + bool(stacked) + loops))) if loops else values
+        indices = as_indices(chosen_flat, rest)
+        totals = [{"method": self.methods[row["method"]], "nodes": [self.nodes[k] for k in row["nodes"]], "expected": row["expected"], "reached": row["reached"]} for row in found["totals"]]
+        return Explanation(self._model, arrays, self.methods, self.nodes, maps, scores.reshape(scores.shape[0], *rest),
+                           indices.reshape(samples, stacked, *indices.shape[1:]) if stacked else indices, explainer=self,
+                           explained_scores=np.array(found["explained_scores"]).reshape((samples, stacked) if stacked else (-1,)), totals=totals)
 
     def _batch(self, program: Any, wanted: int | None, samples: int) -> int:
         if not program.separable:

@@ -27,10 +27,14 @@ class Explanation:
     scores        the output that was explained, [N, ...]
     targets       which score of each sample: [N], or [N, k] where an output has k more axes
     inputs        what was given, by name
+    totals        with `totals=True`, what each method's attributions should add up to and do: method, nodes, expected, reached
+
+    Where several targets of every sample were asked for, attributions are [N, targets, ...] and targets [N, targets];
+    `e.of_target(k)` is the explanation of one of them.
     """
 
     def __init__(self, model: "Model", inputs: dict[str, np.ndarray], methods: list[str], nodes: list[str], attributions: dict[str, dict[str, np.ndarray]],
-                 scores: np.ndarray, targets: np.ndarray, explainer: Any = None) -> None:
+                 scores: np.ndarray, targets: np.ndarray, explainer: Any = None, explained_scores: np.ndarray | None = None, totals: Sequence[dict] = ()) -> None:
         self.model = model
         self.inputs = inputs
         self.methods = methods
@@ -39,6 +43,29 @@ class Explanation:
         self.scores = scores
         self.targets = targets
         self.explainer = explainer
+        self.totals = Table(totals)
+        self._explained_scores = explained_scores
+        self._stacked = explained_scores is not None and explained_scores.ndim == 2
+
+    def of_target(self, position: int) -> "Explanation":
+        """Where several targets were asked for: the explanation of one, by its place among them."""
+        if not self._stacked:
+            raise ArgumentError("one target of each sample was explained; `targets=[...]` asks for several")
+        count = self.targets.shape[1]
+        if not 0 <= position < count:
+            raise ArgumentError(f"target {position}: {count} were asked for, 0 to {count - 1}")
+        maps = {method: {node: array[:, position] for node, array in rows.items()} for method, rows in self.attributions.items()}
+        return Explanation(self.model, self.inputs, self.methods, self.nodes, maps, self.scores, self.targets[:, position], self.explainer, self._explained_scores[:, position])
+
+    def _rows(self) -> "Explanation":
+        """A sample for each target, for what is drawn."""
+        if not self._stacked:
+            return self
+        count = self.targets.shape[1]
+        maps = {method: {node: array.reshape(-1, *array.shape[2:]) for node, array in rows.items()} for method, rows in self.attributions.items()}
+        inputs = {name: np.repeat(array, count, axis=0) for name, array in self.inputs.items()}
+        return Explanation(self.model, inputs, self.methods, self.nodes, maps, np.repeat(self.scores, count, axis=0), self.targets.reshape(-1, *self.targets.shape[2:]), self.explainer,
+                           self._explained_scores.reshape(-1))
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -71,7 +98,9 @@ class Explanation:
 
     @property
     def target_scores(self) -> np.ndarray:
-        """The score that was explained of each sample, [N]."""
+        """What was explained of each sample, [N]: its target's score, or with a seed of one's own the product of seed and output."""
+        if self._explained_scores is not None:
+            return self._explained_scores
         flat = self.scores.reshape(len(self), -1)
         rest = self.scores.shape[1:]
         index = self.targets if self.targets.ndim == 1 else np.ravel_multi_index(tuple(self.targets.T), rest)
@@ -80,7 +109,7 @@ class Explanation:
     @property
     def labels(self) -> list[str]:
         """The label of each sample's target."""
-        return [self.model.label(target) for target in self.targets]
+        return [self.model.label(target) for target in (self.targets[:, 0] if self._stacked else self.targets)]
 
     def __repr__(self) -> str:
         shapes = ", ".join(f"{node} {list(array.shape)}" for node, array in self.attributions[self.methods[0]].items())
@@ -90,6 +119,8 @@ class Explanation:
 
     def to_table(self, features: Sequence[str] | None = None) -> Table:
         """A row an element of each sample: sample, label, value given, and each method's attribution. For tables and tokens."""
+        if self._stacked:
+            return self._rows().to_table(features)
         node = self.nodes[0]
         first = self[self.methods[0], node]
         given = self.inputs.get(node)
@@ -133,23 +164,23 @@ class Explanation:
         look  colormap ("rulegrad", "seismic", "gray", "heat"), percentile (99), gamma, limit, reduce ("sum", "mean",
               "max_abs"), layout ("nchw", "nhwc")
         """
-        return _pictures.grid(self, samples, node, title, overlay, look)
+        return _pictures.grid(self._rows(), samples, node, title, overlay, look)
 
     def plot(self, samples: Sequence[int] | None = None, *, node: str | None = None, features: Sequence[str] | None = None, tokens: Sequence | None = None, **look: Any):
         """A matplotlib figure: heat maps of pictures, bars of features, coloured tokens. MissingFeatureError without matplotlib."""
-        return _pictures.figure(self, samples, node, features, tokens, look)
+        return _pictures.figure(self._rows(), samples, node, features, tokens, look)
 
     def _repr_png_(self) -> bytes | None:
-        if not _pictures.is_image(self, self.nodes[0]):
+        shown = self._rows()
+        if not _pictures.is_image(shown, self.nodes[0]):
             return None
-        return _pictures.png(self.image(range(min(len(self), 8))))
+        return _pictures.png(shown.image(range(min(len(shown), 8))))
 
     def _repr_html_(self) -> str | None:
-        if _pictures.is_image(self, self.nodes[0]):
-            return None
         from .report import bars_html
 
-        return bars_html(self, samples=range(min(len(self), 4)))
+        shown = self._rows()
+        return None if _pictures.is_image(shown, self.nodes[0]) else bars_html(shown, samples=range(min(len(shown), 4)))
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes `.npz` (attributions, scores, targets), `.npy` (the only attribution), `.png` (the figure) or `.json`."""
@@ -173,7 +204,7 @@ class Explanation:
         """One self-contained HTML page; see `rulegrad.report.page`. Returns the text, and writes it where `path` is given."""
         from .report import page
 
-        text = page(self, **options)
+        text = page(self._rows(), **options)
         if path is not None:
             pathlib.Path(path).write_text(text, encoding="utf-8")
         return text

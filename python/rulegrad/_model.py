@@ -158,23 +158,27 @@ class Model:
         output            which output (position or name), or a hidden node whose neurons are the scores, or a function of
                           the outputs that gives one number a sample
         head              "logit" (below a final softmax or sigmoid) or "probability"
-        at                names of inner nodes to explain instead of the inputs
+        at                names of inner nodes to explain instead of the inputs; an input of integers, such as token ids, is
+                          explained by the values that look it up, summed over their width
         aux               arrays that belong to nodes, `{"conv1/pattern": array}`
         precision         "exact", "fast" or "automatic" (docs/precision.md)
         exact_rounding    True: no rewriting that rounds otherwise
         check_finite      False lets NaN and infinity pass
         prove_canonizers  False: canonizers are not tried on random inputs
+        keep              names of nodes that canonizers leave as they are
+        memory            megabytes that the samples of a method's loops may take together (1024)
+        totals            True: also what attributions should add up to, where methods declare it: `e.totals`
         log               a function that is told what was done to the network, a line a time
 
         Raises UnknownNameError, UnclaimedError, RuleError, ArgumentError.
         """
         return Explainer(self, methods, **options)
 
-    def explain(self, x: Any, methods: Any, target: Any = None, *, seed: Any = None, batch_size: int | None = None, threads: int = 0,
+    def explain(self, x: Any, methods: Any, target: Any = None, *, targets: Any = None, seed: Any = None, batch_size: int | None = None, threads: int = 0,
                 progress: Any = None, baseline: Any = None, **options: Any) -> Explanation:
         """Explains samples by one or several methods, with one forward pass for all of them.
 
-        `x`, `target`, `seed`, `batch_size`, `threads`, `progress` are those of a call of Explainer; `target` may also be a
+        `x`, `target`, `targets`, `seed`, `batch_size`, `threads`, `progress` are those of a call of Explainer; `target` may also be a
         function of the outputs, `lambda outputs: outputs[:, 3] - outputs[:, 5]`. `baseline`, a number or an array of a
         sample's shape (a dict by input where there are several), is given to every method that has one. All else is what
         `explainer` takes. The latest explainers are kept, so that a second call need not compile again.
@@ -188,7 +192,7 @@ class Model:
                 raise ArgumentError("a target function names the outputs itself; leave `output` out")
             options["output"], target = target, 0
         explainer = self._kept_explainer(calls, options)
-        return explainer(x, target, seed=seed, batch_size=batch_size, threads=threads, progress=progress)
+        return explainer(x, target, targets=targets, seed=seed, batch_size=batch_size, threads=threads, progress=progress)
 
     def _with_baseline(self, call: Any, baseline: Any, rules: Rules):
         name, arguments = (call, {}) if isinstance(call, str) else call

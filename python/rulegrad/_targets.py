@@ -71,6 +71,23 @@ def flat_targets(target: Any, rest: Sequence[int], samples: int, labels: Sequenc
     return [int(flat) for flat in np.ravel_multi_index(tuple(indices.T), extents)]
 
 
+def several_targets(targets: Any, rest: Sequence[int], labels: Sequence[str]) -> list[int]:
+    """Indices into the flattened output: all of them, or those of a list of indices, tuples and labels."""
+    if isinstance(targets, str) and targets == "all":
+        return list(range(int(np.prod(rest, dtype=np.int64))))
+    if isinstance(targets, str) or not hasattr(targets, "__iter__"):
+        raise ArgumentError(f"targets is {targets!r}; it is a list of indices or labels, or \"all\"")
+    found: list[int] = []
+    for item in targets:
+        one = flat_targets(item if not isinstance(item, np.generic) else item.item(), rest, 1, labels)
+        if one is None:
+            raise ArgumentError("each of several targets is named; the largest score is no name")
+        found += one
+    if not found:
+        raise ArgumentError("targets is empty")
+    return found
+
+
 def as_indices(flat: np.ndarray, rest: Sequence[int]) -> np.ndarray:
     """[N] indices of an output [N, classes]; [N, k] for an output of k more axes."""
     if len(rest) <= 1:

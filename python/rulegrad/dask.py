@@ -80,8 +80,8 @@ def explain(explainer: "Explainer", x: Any, target: Any = None, *, method: str |
     if len(model.inputs) != 1:
         raise ArgumentError(f"Dask arrays are of one input; the model has {len(model.inputs)}")
     method, node = method or explainer.methods[0], node or explainer.nodes[0]
-    index = 1 + explainer.methods.index(method) * len(explainer.nodes) + explainer.nodes.index(node)
-    dtype, shape = explainer._program(False, "own").types[index]
+    declared = model.inputs[0]
+    probe = explainer(np.zeros((1, *declared["shape"][1:]), declared["dtype"]))[method, node]  # says what comes out
     if not isinstance(x, da.Array):
         x = da.from_array(x, chunks=(256, *np.shape(x)[1:]))
     x = x.rechunk({axis: -1 for axis in range(1, x.ndim)})
@@ -92,7 +92,7 @@ def explain(explainer: "Explainer", x: Any, target: Any = None, *, method: str |
         given = given.reshape(given.shape[0], *([1] * (x.ndim - 1))) if given.ndim == 1 else given
         arrays.append(given.rechunk((x.chunks[0], *given.shape[1:])))
     options = {"target": None if each else target, "seed": seed, "batch_size": batch_size, "threads": threads}
-    rest = tuple(shape[1:])
+    dtype, rest = probe.dtype, probe.shape[1:]
     return da.map_blocks(_block, *arrays, asked=_Asked(explainer), method=method, node=node, options=options, dtype=dtype,
                          chunks=(x.chunks[0], *((extent,) for extent in rest)), drop_axis=list(range(len(rest) + 1, x.ndim)) if x.ndim > len(rest) + 1 else None,
                          new_axis=list(range(x.ndim, len(rest) + 1)) if len(rest) + 1 > x.ndim else None, meta=np.empty((0,) * (len(rest) + 1), dtype))

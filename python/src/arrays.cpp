@@ -50,6 +50,18 @@ std::shared_ptr<Py_buffer> view_of(const py::handle& array, int flags) {
           }};
 }
 
+py::buffer_info buffer_of(const Tensor& tensor, bool read_only) {
+  std::vector<py::ssize_t> strides(tensor.rank());
+  auto step = static_cast<py::ssize_t>(size_of(tensor.dtype()));
+  for (std::size_t axis = tensor.rank(); axis-- > 0;) {
+    strides[axis] = step;
+    step *= static_cast<py::ssize_t>(tensor.dims()[axis]);
+  }
+  std::vector<py::ssize_t> dims(tensor.dims().begin(), tensor.dims().end());
+  return py::buffer_info(const_cast<std::byte*>(tensor.data()), static_cast<py::ssize_t>(size_of(tensor.dtype())), format_of(tensor.dtype()),
+                         static_cast<py::ssize_t>(tensor.rank()), std::move(dims), std::move(strides), read_only);
+}
+
 Dims dims_of(const Py_buffer& view) { return Dims(view.shape, view.shape + view.ndim); }
 
 }  // namespace
@@ -71,11 +83,6 @@ Inputs inputs_of(const py::dict& arrays) {
   return inputs;
 }
 
-Target::Target(const py::handle& array) : view_(view_of(array, PyBUF_WRITABLE)) {
-  const Dims dims = dims_of(*view_);
-  buffer_ = OutputBuffer(dtype_of_format(view_->format, view_->itemsize), static_cast<std::byte*>(view_->buf), element_count(dims));
-}
-
 py::tuple shape_tuple(const Shape& shape) {
   py::tuple result(shape.rank());
   for (std::size_t axis = 0; axis < shape.rank(); ++axis) {
@@ -95,17 +102,10 @@ void bind_arrays(py::module_& module) {
         return dims;
       })
       .def_property_readonly("dtype", [](const Tensor& tensor) { return numpy_name(tensor.dtype()); })
-      .def_buffer([](Tensor& tensor) {
-        std::vector<py::ssize_t> strides(tensor.rank());
-        auto step = static_cast<py::ssize_t>(size_of(tensor.dtype()));
-        for (std::size_t axis = tensor.rank(); axis-- > 0;) {
-          strides[axis] = step;
-          step *= static_cast<py::ssize_t>(tensor.dims()[axis]);
-        }
-        std::vector<py::ssize_t> dims(tensor.dims().begin(), tensor.dims().end());
-        return py::buffer_info(const_cast<std::byte*>(tensor.data()), static_cast<py::ssize_t>(size_of(tensor.dtype())), format_of(tensor.dtype()),
-                               static_cast<py::ssize_t>(tensor.rank()), std::move(dims), std::move(strides), true);
-      });
+      .def_buffer([](const Tensor& tensor) { return buffer_of(tensor, true); });
+  py::class_<Result>(module, "Result", py::buffer_protocol(), "An array that a run gave; numpy.asarray takes it without a copy, to write to as well.").def_buffer([](const Result& result) {
+    return buffer_of(result.tensor(), false);
+  });
 }
 
 }  // namespace rulegrad::python

@@ -21,16 +21,15 @@ namespace py = pybind11;
 /// Inputs by name, each as `tensor_of`.
 [[nodiscard]] Inputs inputs_of(const py::dict& arrays);
 
-/// Memory of a writable array, and what keeps it.
-class Target {
+/// What a run gave: an array that Python may write to, in the memory that the library wrote it to.
+class Result {
  public:
-  /// Throws as tensor_of does, and Error(invalid_argument) for an array that is read-only.
-  explicit Target(const py::handle& array);
-  [[nodiscard]] const OutputBuffer& buffer() const { return buffer_; }
+  /// Shares the tensor's memory, which nothing else may be using any more once Python sees it.
+  explicit Result(Tensor tensor) : tensor_(std::move(tensor)) {}
+  [[nodiscard]] const Tensor& tensor() const { return tensor_; }
 
  private:
-  std::shared_ptr<Py_buffer> view_;
-  OutputBuffer buffer_;
+  Tensor tensor_;
 };
 
 /// The name NumPy has for a dtype.

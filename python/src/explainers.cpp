@@ -2,7 +2,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
-#include <algorithm>
+#include <optional>
 
 #include "arrays.hpp"
 #include "holder.hpp"
@@ -71,7 +71,6 @@ class Compiled {
   Compiled(std::shared_ptr<Network> network, const py::iterable& methods, const std::shared_ptr<Registry>& registry, const Settings& settings,
            std::function<void(const std::string&)> log)
       : network_(std::move(network)), explainer_(make(*network_, calls_of(methods), registry, settings, std::move(log))), types_(explainer_.program().output_types()) {
-    for (const ModelInput& input : network_->model.inputs()) inputs_.emplace_back(input.name, input.expr.type());
     const Expr output = network_->model.outputs().at(settings.output).expr;
     const std::lock_guard lock(network_->building);
     if (const auto mixing = first_mixing(std::span(&output, 1))) mixing_ = describe(*mixing);
@@ -81,43 +80,46 @@ class Compiled {
   [[nodiscard]] const Explainer& explainer() const { return explainer_; }
   [[nodiscard]] const std::vector<Type>& types() const { return types_; }
 
-  /// Extents of the scores and of each attribution for so many samples, where a model of fixed batch size runs several times.
-  [[nodiscard]] std::vector<Dims> extents(std::int64_t samples) const {
-    std::int64_t turns = 1;
-    for (const auto& [name, type] : inputs_)
-      if (type.shape.rank() > 0) {
-        if (!type.shape[0].batch && type.shape[0].factor > 0) turns = std::max<std::int64_t>(samples / type.shape[0].factor, 1);
-        break;
-      }
-    std::vector<Dims> result;
-    for (const Type& type : types_) {
-      Dims dims = type.shape.at({samples, 1});
-      if (!dims.empty()) dims[0] *= turns;
-      result.push_back(std::move(dims));
-    }
-    return result;
-  }
-
-  void run(const py::dict& arrays, const py::list& results, const std::vector<std::int64_t>& targets, const py::object& seed, std::int64_t batch_size, int threads,
-           const py::object& progress) const {
+  /// Scores, attributions by method and node, and what is known of them.
+  [[nodiscard]] py::dict run(const py::dict& arrays, const std::vector<std::int64_t>& targets, const py::object& seed, std::int64_t batch_size, int threads,
+                             std::int64_t stacked, const py::object& progress) const {
     const Inputs inputs = inputs_of(arrays);
-    std::vector<Target> kept;
-    for (const auto result : results) kept.emplace_back(result);
-    std::vector<OutputBuffer> buffers;
-    for (const Target& target : kept) buffers.push_back(target.buffer());
     std::stop_source stop;
     ExplainChoices choices;
     choices.targets = targets;
     if (!seed.is_none()) choices.seed = tensor_of(seed);
     choices.batch_size = batch_size;
     choices.threads = threads;
+    choices.stacked = stacked;
     choices.stop = stop.get_token();
     if (!progress.is_none())
       choices.progress = [&progress](std::int64_t done, std::int64_t samples) {
         const py::gil_scoped_acquire hold;
         progress(done, samples);
       };
-    run_watched(stop, [&] { explainer_.run_into(inputs, std::span(buffers).subspan(1), buffers[0], choices); });
+    std::optional<Explanation> found;
+    run_watched(stop, [&] { found.emplace(explainer_.run(inputs, choices)); });
+    py::list maps, totals;
+    for (std::size_t method = 0; method < found->methods().size(); ++method) {
+      py::list row;
+      for (std::size_t node = 0; node < found->nodes().size(); ++node) row.append(py::make_tuple(Result(found->attribution(method, node)), found->layout(method, node).loops));
+      maps.append(row);
+    }
+    for (const Explanation::Total& total : found->totals()) {
+      py::dict row;
+      row["method"] = total.method;
+      row["nodes"] = total.nodes;
+      row["expected"] = total.expected;
+      row["reached"] = total.reached;
+      totals.append(row);
+    }
+    py::dict result;
+    result["scores"] = Result(found->scores());
+    result["maps"] = maps;
+    result["targets"] = found->targets();
+    result["explained_scores"] = found->explained_scores();
+    result["totals"] = totals;
+    return result;
   }
 
  private:
@@ -135,6 +137,9 @@ class Compiled {
     options.precision = precision_of(settings.precision);
     options.rounding = settings.rounding;
     options.prove_canonizers = settings.prove_canonizers;
+    options.keep = settings.keep;
+    options.memory = settings.memory;
+    options.totals = settings.totals;
     if (log) options.log = [&log](std::string_view line) {
       const py::gil_scoped_acquire hold;
       log(std::string(line));
@@ -147,7 +152,6 @@ class Compiled {
   std::shared_ptr<Network> network_;
   Explainer explainer_;
   std::vector<Type> types_;
-  std::vector<std::pair<std::string, Type>> inputs_;
   std::string mixing_;  ///< the operation that forbids cutting the batch
 };
 
@@ -165,7 +169,10 @@ void bind_explainers(py::module_& module) {
       .def_readwrite("check_finite", &Settings::check_finite)
       .def_readwrite("precision", &Settings::precision)
       .def_readwrite("rounding", &Settings::rounding)
-      .def_readwrite("prove_canonizers", &Settings::prove_canonizers);
+      .def_readwrite("prove_canonizers", &Settings::prove_canonizers)
+      .def_readwrite("keep", &Settings::keep)
+      .def_readwrite("memory", &Settings::memory)
+      .def_readwrite("totals", &Settings::totals);
 
   py::class_<Compiled>(module, "Compiled", "Methods compiled for a network.")
       .def(py::init<std::shared_ptr<Network>, const py::iterable&, const std::shared_ptr<Registry>&, const Settings&, std::function<void(const std::string&)>>(),
@@ -179,7 +186,6 @@ void bind_explainers(py::module_& module) {
       })
       .def_property_readonly("separable", [](const Compiled& compiled) { return compiled.mixing().empty(); })
       .def_property_readonly("mixing", &Compiled::mixing)
-      .def("extents", &Compiled::extents)
       .def("stats", [](const Compiled& compiled, std::int64_t batch) {
         const ProgramStats stats = compiled.explainer().program().stats({.batch = batch, .samples = 1});
         py::dict row;
@@ -191,7 +197,7 @@ void bind_explainers(py::module_& module) {
         row["samples_at_once"] = stats.samples_at_once;
         return row;
       })
-      .def("run", &Compiled::run, py::arg("inputs"), py::arg("results"), py::arg("targets"), py::arg("seed"), py::arg("batch_size"), py::arg("threads"), py::arg("progress"));
+      .def("run", &Compiled::run, py::arg("inputs"), py::arg("targets"), py::arg("seed"), py::arg("batch_size"), py::arg("threads"), py::arg("stacked"), py::arg("progress"));
 }
 
 }  // namespace rulegrad::python

@@ -36,6 +36,9 @@ struct Settings {
   std::string precision = "exact";
   bool rounding = true;
   bool prove_canonizers = true;
+  std::vector<std::string> keep = {};
+  std::size_t memory = std::size_t{1} << 30;
+  bool totals = false;
 };
 
 [[nodiscard]] HeadKind head_of(const std::string& name);

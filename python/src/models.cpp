@@ -155,7 +155,9 @@ void bind_models(py::module_& module) {
         std::stop_source stop;
         std::vector<Tensor> results;
         run_watched(stop, [&] { results = values.program.run(inputs, {.threads = threads, .stop = stop.get_token()}); });
-        return results;
+        py::list arrays_of_results;
+        for (Tensor& result : results) arrays_of_results.append(py::cast(Result(std::move(result))));
+        return arrays_of_results;
       }, py::arg("inputs"), py::arg("threads") = 0);
 }
 

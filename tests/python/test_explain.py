@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from support import COMMAND, DEMO, Case, dense_pair, fashion, fashion_pictures, rg, shared
+from support import COMMAND, DEMO, Case, dense_pair, fashion, fashion_pictures, network, rg, shared
 
 
 class First(Case):
@@ -78,6 +78,34 @@ class First(Case):
         self.raises(rg.errors.ArgumentError, "integers", self.model.explain, self.x, "gradient", 3.0)
         self.raises(rg.errors.ShapeError, "10 samples", self.model.explain, self.x, "gradient", [1, 2])
         self.raises(rg.errors.UnknownNameError, ["did you mean 'dress'"], self.model.explain, self.x, "gradient", "dres")
+
+    def test_several_targets_of_every_sample(self):
+        e = self.model.explain(self.x, ["gradient", "lrp.epsilon"], targets=[3, "bag"])
+        self.assertEqual((e["gradient"].shape, e.targets.tolist()), ((10, 2, 1, 28, 28), [[3, 8]] * 10))
+        self.close(e["gradient"][:, 1], self.model.explain(self.x, "gradient", 8).attribution)
+        self.close(e.of_target(0)["lrp.epsilon"], self.model.explain(self.x, "lrp.epsilon", 3).attribution)
+        self.close(e.target_scores, e.scores[:, [3, 8]])
+        self.assertEqual(self.model.explain(self.x[:1], "gradient", targets="all")["gradient"].shape, (1, 10, 1, 28, 28))
+        self.assertEqual(e.image([0, 1]).shape[2], 3)
+        self.raises(rg.errors.ArgumentError, "not both", self.model.explain, self.x, "gradient", 3, targets=[3])
+        self.raises(rg.errors.ArgumentError, "out of range", self.model.explain, self.x, "gradient", targets=[3, 10])
+        self.raises(rg.errors.ArgumentError, "a list", self.model.explain, self.x, "gradient", targets=3)
+        self.raises(rg.errors.ArgumentError, "0 to 1", e.of_target, 2)
+
+    def test_what_attributions_should_add_up_to(self):
+        e = self.model.explain(self.x, ["integrated_gradients:steps=256", "gradient"], totals=True)
+        row = e.totals[0]
+        self.assertEqual((row["method"], row["nodes"]), ("integrated_gradients", ["x"]))
+        self.close(row["reached"], e["integrated_gradients"].reshape(10, -1).sum(axis=1))
+        self.close(row["reached"], row["expected"], 2e-2)
+        self.assertNotIn("gradient", e.totals.column("method"))
+
+    def test_results_may_be_written_to(self):
+        e = self.model.explain(self.x, "gradient")
+        e.attribution[0] = 0
+        e.scores += 1
+        self.model.predict(self.x)["y"][:] = 0
+        self.assertEqual(np.abs(self.model.explain(self.x, "gradient").attribution[0]).max() > 0, True)
 
     def test_functions_name_scores(self):
         difference = self.model.explain(self.x, "gradient", lambda outputs: outputs[:, 3] - 2 * outputs[:, 5])
@@ -303,6 +331,27 @@ class SeveralInputs(Case):
         self.raises(rg.errors.UnknownNameError, "no input 'c'", self.model.explain, {"a": self.a, "b": self.b, "c": self.b}, "gradient")
         self.raises(rg.errors.ShapeError, ["'a' 5", "'b' 4"], self.model.explain, (self.a, self.b[:4]), "gradient")
         self.raises(rg.errors.ArgumentError, "output 2", self.model.explain, (self.a, self.b), "gradient", output=2)
+
+
+class Tokens(Case):
+    def test_ids_are_explained_by_what_looks_them_up(self):
+        rng = np.random.default_rng(0)
+        table, w = rng.standard_normal((7, 4)).astype("f"), rng.standard_normal((3, 20)).astype("f")
+        model = network("""%0 = input() {name = "ids", dtype = int64, shape = shape[B, 5]} : int64[B, 5]
+%1 = constant() {value = @table} : float32[7, 4]
+%2 = gather(%1, %0) : float32[B, 5, 4]
+%3 = reshape(%2) {shape = shape[B, 20]} : float32[B, 20]
+%4 = constant() {value = @w} : float32[3, 20]
+%5 = constant() {value = float32[](0)} : float32[]
+%6 = dense(%3, %4, %5) : float32[B, 3]
+return %6
+""", {"table": table, "w": w})
+        ids = rng.integers(0, 7, (2, 5))
+        e = model.explain(ids, "input_times_gradient", 1)
+        self.close(e.attribution, (table[ids] * w[1].reshape(5, 4)).sum(axis=2))
+        self.close(e.token_relevance(), e.attribution, 0)
+        self.raises(rg.errors.DTypeError, "float64", model.explain, ids + 0.5, "gradient")
+        self.assertIn('class="token"', e.report(tokens=[list("abcde"), list("fghij")]))
 
 
 class Typed(Case):
