@@ -36,7 +36,6 @@ std::string refusal(const OnnxBuilder& builder) {
 }
 
 Tensor real(Dims dims, std::vector<double> values) { return Tensor(std::move(dims), std::span<const double>(values)); }
-Tensor whole(Dims dims, std::vector<std::int64_t> values) { return Tensor(std::move(dims), std::span<const std::int64_t>(values)); }
 
 std::vector<double> list(const Tensor& tensor) {
   std::vector<double> values;

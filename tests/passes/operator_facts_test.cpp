@@ -43,11 +43,11 @@ Tensor draw(RandomEngine& random, const SampleOperand& operand, bool at_jumps) {
   return result;
 }
 
-struct Node {
+struct Instance {
   Graph graph{DType::float64};
   Expr expr;
 
-  Node(const OpSchema& op, const std::vector<Type>& operands, const Attributes& attributes) {
+  Instance(const OpSchema& op, const std::vector<Type>& operands, const Attributes& attributes) {
     std::vector<Expr> inputs;
     for (std::size_t k = 0; k < operands.size(); ++k) inputs.push_back(graph.input("x" + std::to_string(k), operands[k]));
     expr = graph.make(op, inputs, attributes);
@@ -60,14 +60,14 @@ std::vector<Type> types_of(const std::vector<Tensor>& operands) {
   return types;
 }
 
-Tensor compute(const Node& node, const std::vector<Tensor>& operands) {
+Tensor compute(const Instance& node, const std::vector<Tensor>& operands) {
   Inputs inputs;
   for (std::size_t k = 0; k < operands.size(); ++k) inputs["x" + std::to_string(k)] = operands[k];
   return Program::compile(std::span(&node.expr, 1), {.check_finite = false, .simplify = false}).run(inputs).at(0);
 }
 
 Tensor compute(const OpSchema& op, const std::vector<Tensor>& operands, const Attributes& attributes) {
-  return compute(Node(op, types_of(operands), attributes), operands);
+  return compute(Instance(op, types_of(operands), attributes), operands);
 }
 
 Interval extremes(const Tensor& values) {
@@ -117,7 +117,7 @@ TEST_CASE("what kernels compute lies in the interval that the operator says") {
           for (Tensor& operand : operands)
             if (operand.dtype() == DType::float64) operand = operand.cast(DType::float32);
         if (narrow && op.attributes->has("dtype")) continue;
-        const Node node(op, types_of(operands), sample.attributes);
+        const Instance node(op, types_of(operands), sample.attributes);
         const Tensor result = compute(node, operands);
         // What is known of operands may be their extremes, or their signs alone.
         std::vector<Interval> exact, signs;
@@ -203,7 +203,7 @@ TEST_CASE("entries of the batch act on those entries of a result that the operat
         const Symbolic symbolic = with_batch(types, subset, axis, extent);
         if (symbolic.operands.empty()) continue;
         for (const Attributes& attributes : readings(sample.attributes, extent)) {
-          std::optional<Node> node;
+          std::optional<Instance> node;
           try {
             node.emplace(op, symbolic.operands, attributes);
           } catch (const Error&) {
@@ -255,7 +255,7 @@ TEST_CASE("where an operator asks nothing of an operand, a small change of it is
     for (int round = 0; round < 4; ++round) {
       const std::vector<Tensor> operands = draw(random, sample, true);
       const Tensor before = compute(op, operands, sample.attributes);
-      const Node node(op, types_of(operands), sample.attributes);
+      const Instance node(op, types_of(operands), sample.attributes);
       std::bernoulli_distribution up;
       for (std::size_t k = 0; k < operands.size(); ++k) {
         if (operands[k].dtype() != DType::float64) continue;
