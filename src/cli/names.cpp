@@ -5,10 +5,11 @@
 #include <algorithm>
 #include <charconv>
 #include <filesystem>
-#include <fstream>
 #include <optional>
+#include <sstream>
 
 #include "rulegrad/error.hpp"
+#include "rulegrad/io/text_file.hpp"
 #include "rulegrad/text.hpp"
 
 namespace rulegrad::cli {
@@ -37,10 +38,13 @@ std::vector<std::int64_t> list_of(const std::string& text) {
 std::vector<std::string> read_lines(const std::string& path, const std::string& what) {
   std::error_code none;
   if (std::filesystem::is_directory(path, none)) throw Error(ErrorCode::io, fmt::format("{} '{}' is a directory; give a text file with one name a line", what, path));
-  if (std::filesystem::exists(path, none) && !std::filesystem::is_regular_file(path, none) && !std::filesystem::is_character_file(path, none))
-    throw Error(ErrorCode::io, fmt::format("{} '{}' is no file that can be read; give a text file with one name a line", what, path));
-  std::ifstream file(path);
-  if (!file) throw Error(ErrorCode::io, fmt::format("cannot read {} '{}'; is the path right?", what, path));
+  std::istringstream file([&] {
+    try {
+      return io::read_text(path);
+    } catch (const Error& error) {
+      throw Error(error.code(), fmt::format("{}: {}; give a text file with one name a line", what, error.what()));
+    }
+  }());
   std::vector<std::string> lines;
   for (std::string line; std::getline(file, line);) {
     if (line.ends_with('\r')) line.pop_back();

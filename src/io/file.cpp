@@ -157,6 +157,8 @@ void write_atomically(const fs::path& path, std::initializer_list<std::span<cons
   if (error != 0) fail(operation, path, "write", error);
 }
 
+std::string read_text(const std::string& path) { return read_text_file(path); }
+
 void write_text(const std::string& path, std::string_view text) { write_atomically(path, {std::as_bytes(std::span(text))}, "write"); }
 
 }  // namespace rulegrad::io

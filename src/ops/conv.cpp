@@ -206,8 +206,9 @@ OpSchema conv_weight_grad_schema() {
     const auto& a = attributes.as<ConvWeightGradAttributes>();
     const Shape &x = operands[0].shape, &g = operands[1].shape;
     const DType dtype = infer::common_dtype("conv_weight_grad", operands);
+    if (g.rank() != x.rank()) infer::fail("conv_weight_grad", fmt::format("x {} and g {} must have as many axes", to_string(x), to_string(g)));
     const std::int64_t in = channels("conv_weight_grad", "x", x, 1), out = channels("conv_weight_grad", "g", g, 1);
-    if (a.kernel.size() + 2 != x.rank() || g.rank() != x.rank() || g[0] != x[0] || in % a.groups != 0 || out % a.groups != 0)
+    if (a.kernel.size() + 2 != x.rank() || g[0] != x[0] || in % a.groups != 0 || out % a.groups != 0)
       infer::fail("conv_weight_grad", fmt::format("x {}, g {}, kernel {} and {} groups do not belong to one convolution", to_string(x), to_string(g),
                                                   to_string(a.kernel), a.groups));
     const Ints expected = windows::extents("conv_weight_grad", x, a.kernel, a.strides, a.pads_begin, a.pads_end, a.dilations);

@@ -56,6 +56,7 @@ const std::map<std::string, std::string> header_layer{
     {"explain.hpp", "analysis"},      {"relevance_flow.hpp", "analysis"}, {"comparison.hpp", "analysis"},
     {"interval.hpp", "expr"},         {"operator_facts.hpp", "expr"},  {"index_attributes.hpp", "ops"},
     {"patterns.hpp", "evaluation"},   {"random_engine.hpp", "expr"},   {"unapplied.hpp", "analysis"},
+    {"memory.hpp", "runtime"},         {"process.hpp", "support"},
 };
 
 std::string layer_of_header(const std::string& path) {

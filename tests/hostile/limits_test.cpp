@@ -1,8 +1,12 @@
 // No operator's inference wraps, hangs or lets a value through that could not be stored, whatever the ranks, extents and attributes.
 #include <doctest/doctest.h>
 
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <array>
 #include <limits>
+#include <optional>
 
 #include "rulegrad/error.hpp"
 #include "rulegrad/expr.hpp"
@@ -53,29 +57,69 @@ Expr any_input(Graph& graph, DType dtype, std::size_t rank, RandomEngine& random
 
 }  // namespace
 
+namespace {
+
+struct Tried {
+  std::int32_t made = 0, refused = 0, wrong = 0;
+};
+
+/// Makes so many nodes of the operator from what comes at random.
+Tried tried(const OpSchema& op, std::uint64_t seed, int rounds) {
+  Tried result;
+  RandomEngine random(seed);
+  const std::vector<OpSample> samples = op.samples ? op.samples(random) : std::vector<OpSample>{{}};
+  for (int round = 0; round < rounds; ++round) {
+    Graph graph;
+    const OpSample& sample = samples[below(random, samples.size())];
+    const Attributes given = &sample.attributes.type() == op.attributes ? sample.attributes : Attributes::make(*op.attributes, {});
+    const std::size_t rank = static_cast<std::size_t>(round) % 7;
+    try {
+      std::vector<Expr> operands;
+      for (const SampleOperand& operand : sample.operands)
+        operands.push_back(any_input(graph, is_floating(operand.dtype) ? DType::float32 : operand.dtype, below(random, 3) == 0 ? below(random, 7) : rank, random));
+      const Expr made = graph.make(op, operands, round % 2 == 0 ? given : disturbed(given, random));
+      ++result.made;
+      limits::require_storable(op, made.type());
+    } catch (const Error& error) {
+      ++(error.code() == ErrorCode::internal ? result.wrong : result.refused);
+    }
+  }
+  return result;
+}
+
+/// The same in a process of its own, so that an operator that crashes is named; nothing if it did.
+std::optional<Tried> tried_apart(const OpSchema& op, std::uint64_t seed, int rounds) {
+  int ends[2];
+  REQUIRE(::pipe(ends) == 0);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const Tried result = tried(op, seed, rounds);
+    const bool sent = ::write(ends[1], &result, sizeof result) == static_cast<ssize_t>(sizeof result);
+    ::_exit(sent ? 0 : 1);
+  }
+  ::close(ends[1]);
+  Tried result;
+  const bool got = ::read(ends[0], &result, sizeof result) == static_cast<ssize_t>(sizeof result);
+  ::close(ends[0]);
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  return got && WIFEXITED(status) && WEXITSTATUS(status) == 0 ? std::optional(result) : std::nullopt;
+}
+
+}  // namespace
+
 TEST_CASE("inference of every operator on ranks 0 to 6 with extreme extents and attributes gives a storable type or an error") {
-  std::size_t made = 0, refused = 0;
-  RandomEngine random(20261129);
+  std::int32_t made = 0, refused = 0;
+  std::uint64_t seed = 20261129;
   for (const auto& op : Operators::builtin().all()) {
     if (op->operands.empty() && !op->variadic()) continue;
-    const std::vector<OpSample> samples = op->samples ? op->samples(random) : std::vector<OpSample>{{}};
-    for (int round = 0; round < 400; ++round) {
-      Graph graph;
-      const OpSample& sample = samples[below(random, samples.size())];
-      const Attributes given = &sample.attributes.type() == op->attributes ? sample.attributes : Attributes::make(*op->attributes, {});
-      std::vector<Expr> operands;
-      const std::size_t rank = static_cast<std::size_t>(round) % 7;
-      for (const SampleOperand& operand : sample.operands) operands.push_back(any_input(graph, is_floating(operand.dtype) ? DType::float32 : operand.dtype, below(random, 3) == 0 ? below(random, 7) : rank, random));
-      try {
-        const Expr result = graph.make(*op, operands, round % 2 == 0 ? given : disturbed(given, random));
-        ++made;
-        CHECK_NOTHROW(limits::require_storable(*op, result.type()));
-      } catch (const Error& error) {
-        ++refused;
-        INFO(error.what());
-        CHECK(error.code() != ErrorCode::internal);
-      }
-    }
+    CAPTURE(op->name);
+    const std::optional<Tried> result = tried_apart(*op, ++seed, 400);
+    CHECK(result);
+    if (!result) continue;
+    CHECK(result->wrong == 0);
+    made += result->made;
+    refused += result->refused;
   }
   MESSAGE(made, " operations made, ", refused, " refused");
   CHECK(made > 3000);
@@ -84,7 +128,7 @@ TEST_CASE("inference of every operator on ranks 0 to 6 with extreme extents and 
 
 TEST_CASE("a value that could not be stored is no value") {
   Graph graph;
-  CHECK_THROWS_WITH_AS((void)graph.input("x", {DType::float32, Shape{std::int64_t{1} << 31}}), "[input] the result would be float32[2147483648], a value with an extent of more than 2147483647, which cannot be computed", Error);
+  CHECK_THROWS_WITH_AS((void)graph.input("x", {DType::float32, Shape{std::int64_t{1} << 31}}), doctest::Contains("[input] attribute 'shape' is shape[2147483648], which is out of range"), Error);
   CHECK_THROWS_AS((void)graph.input("y", {DType::float32, Shape{largest, largest}}), Error);
   CHECK_THROWS_AS((void)graph.input("z", {DType::float32, Shape{largest, 0, largest}}), Error);
   CHECK_THROWS_AS((void)graph.input("n", {DType::float32, Shape{-1}}), Error);

@@ -313,7 +313,7 @@ TEST_CASE("a grid that does not fit together names the row and the method") {
   std::vector<GridRow> rows{{"cat", "0.9", sample_picture(), {sample_attribution()}}};
   CHECK(contains(error_text(ErrorCode::invalid_argument, [&] { (void)grid(methods, rows); }),
                  "row 0 ('cat') has 1 attributions but there are 2 methods"));
-  rows[0].attributions.emplace_back(DType::float32, Dims{7});
+  rows[0].attributions.emplace_back(DType::float32, Dims{2, 3, 4, 5});
   CHECK(contains(error_text(ErrorCode::shape, [&] { (void)grid(methods, rows); }),
                  "row 0 ('cat'), method 'lrp.epsilon'"));
   rows[0].attributions[1] = Tensor(DType::float32, {5, 5});

@@ -238,7 +238,7 @@ TEST_CASE("a file that cannot be read or written is named with the reason") {
     return error_text(ErrorCode::io, [&] { write_npy(path, tensor); });
   };
   CHECK(error_text(ErrorCode::io, [&] { (void)read_npy(directory / "none.npy"); }) ==
-        "[read_npy] cannot open '" + (directory / "none.npy").string() + "': No such file or directory");
+        "[read_npy] cannot read '" + (directory / "none.npy").string() + "': No such file or directory");
   CHECK(contains(error_text(ErrorCode::io, [&] { (void)read_npy(directory.path()); }), "Is a directory"));
   CHECK(refused_at(directory / "no/such.npy") ==
         "[write_npy] cannot write '" + (directory / "no/such.npy").string() + "': No such file or directory");
