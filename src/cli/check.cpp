@@ -3,12 +3,10 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
 #include <map>
 #include <memory>
 #include <optional>
 #include <set>
-#include <sstream>
 
 #include "cli/commands.hpp"
 #include "cli/say.hpp"
@@ -17,6 +15,7 @@
 #include "rulegrad/analyzer.hpp"
 #include "rulegrad/check.hpp"
 #include "rulegrad/error.hpp"
+#include "rulegrad/io/text_file.hpp"
 #include "rulegrad/properties.hpp"
 #include "rulegrad/rule_library.hpp"
 #include "rulegrad/rule_text.hpp"
@@ -33,14 +32,9 @@ struct Options {
 std::string counted(std::size_t count, std::string_view noun) { return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s"); }
 
 std::string read_rules(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  std::error_code none;
-  if (std::filesystem::is_regular_file(path, none) && std::filesystem::is_empty(path, none))
-    throw Error(ErrorCode::rule, fmt::format("the rule file '{}' is empty; rule files begin with `rulegrad 1`", path));
-  if (!file || !(text << file.rdbuf()))
-    throw Error(ErrorCode::io, fmt::format("cannot read the rule file '{}'; is the path right and the file readable?", path));
-  return text.str();
+  std::string text = io::read_text(path);
+  if (text.empty()) throw Error(ErrorCode::rule, fmt::format("the rule file '{}' is empty; rule files begin with `rulegrad 1`", path));
+  return text;
 }
 
 /// What was found, as it is told.
