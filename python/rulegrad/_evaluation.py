@@ -22,13 +22,16 @@ def evaluate(model: "Model", x: Any, methods: Any, labels: Any = None, *, rules:
              randomisation: str | None = None, batch_size: int = 16, threads: int = 0, layout: str | None = None) -> Table:
     """A row a method, and last the floor, `random`: the mean of several random maps.
 
-    aopc, aopc_least  the area over the curve when the most (least) relevant regions are taken away first (Samek et al. 2017)
-    deletion          the mean score on the way, lower is better; insertion: into a blurred input, higher is better (Petsiuk
-                      et al. 2018)
-    gini              of the magnitudes: 0 evenly spread, 1 a single element
-    completeness      what the attributions miss of score - score at the baseline, divided by it
-    precision         with `mask`: the share of the k largest magnitudes in the true mask of k elements
-    curves            fractions, most_relevant_first, least_relevant_first, insertion_curve
+    aopc, aopc_least_relevant_first  the area over the curve when the most (least) relevant regions are taken away first
+                        (Samek et al. 2017); area_between_curves is their difference
+    deletion_auc        the mean score on the way, lower is better; insertion_auc: into a blurred input, higher is better
+                        (Petsiuk et al. 2018)
+    gini                of the magnitudes: 0 evenly spread, 1 a single element
+    completeness_error  what the attributions miss of score - score at the baseline, divided by it
+    precision           with `mask`: the share of the k largest magnitudes in the true mask of k elements
+    curves              fractions, most_relevant_first, least_relevant_first, insertion_curve
+
+    The names are those of the command's `--csv`.
 
     x               samples [N, ...] of a model with one input
     labels          the classes whose scores are followed; the model's own answers unless given
@@ -70,7 +73,7 @@ def evaluate(model: "Model", x: Any, methods: Any, labels: Any = None, *, rules:
     for position, method in enumerate(found.methods):
         row = _core.measures(model._network, samples, found[method], targets, score, away, start, region, steps, until, key, layout, batch_size, threads, truth)
         missed = float(np.sum(_core.completeness(found[method], [float(s) for s in scores], [float(s) for s in there])))
-        row["completeness"] = missed / spread if spread else None
+        row["completeness_error"] = missed / spread if spread else None
         rows.append({"method": names[position] if position < len(names) else "random", **row})
     floor = rows[len(names):]
     mean: dict[str, Any] = {"method": "random"}
@@ -83,6 +86,6 @@ def evaluate(model: "Model", x: Any, methods: Any, labels: Any = None, *, rules:
     if randomisation is not None:
         about["randomisation"] = _core.randomisation(model._network, as_calls(explainer_methods), (rules or model.rules)._registry, samples, targets, randomisation, key, batch_size, threads)
     table = Table(rows[:len(names)] + [mean], about)
-    shown = [key for key in ("method", "aopc", "aopc_least", "deletion", "insertion", "gini", "completeness", "precision") if key in table.columns]
+    shown = [key for key in ("method", "aopc", "area_between_curves", "deletion_auc", "insertion_auc", "gini", "completeness_error", "precision") if key in table.columns]
     table._text = str(Table([{key: row.get(key) for key in shown} for row in table.rows]))
     return table

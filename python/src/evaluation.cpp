@@ -55,10 +55,13 @@ py::dict measures(const std::shared_ptr<Network>& network, const py::object& sam
   row["most_relevant_first"] = most.mean();
   row["least_relevant_first"] = least.mean();
   row["insertion_curve"] = insertion.mean();
-  row["aopc"] = area_over_curve(most.mean());
-  row["aopc_least"] = area_over_curve(least.mean());
-  row["deletion"] = area_under_curve(most.fractions, most.mean());
-  row["insertion"] = area_under_curve(most.fractions, insertion.mean());
+  // Named as in the command's CSV.
+  const double aopc = area_over_curve(most.mean()), of_least = area_over_curve(least.mean());
+  row["aopc"] = aopc;
+  row["aopc_least_relevant_first"] = of_least;
+  row["area_between_curves"] = aopc - of_least;
+  row["deletion_auc"] = area_under_curve(most.fractions, most.mean());
+  row["insertion_auc"] = area_under_curve(most.fractions, insertion.mean());
   row["gini"] = mean_of(gini);
   if (truth.size() > 0) row["precision"] = mean_of(precision);
   return row;
