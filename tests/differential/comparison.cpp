@@ -121,19 +121,24 @@ Tensor targets(const Explained& e, std::int64_t samples, std::uint64_t seed) {
   return target;
 }
 
-/// Sample by sample, the largest difference over the largest value; a value that is none is infinitely far.
-std::vector<double> differences(const Tensor& got, const Tensor& want) {
+/// Sample by sample, the largest difference over the largest value; a value that is none is infinitely far. `together`: over the largest value
+/// of all samples, where that of one may be a sum of which nothing is left.
+std::vector<double> differences(const Tensor& got, const Tensor& want, bool together = false) {
   const std::int64_t samples = want.dims()[0], each = samples == 0 ? 0 : want.size() / samples;
-  std::vector<double> result;
+  std::vector<double> result, largest;
   for (std::int64_t s = 0; s < samples; ++s) {
-    double largest = 0, most = 0;
+    double most = 0, top = 0;
     for (std::int64_t i = s * each; i < (s + 1) * each; ++i) {
       const double distance = std::abs(got.at(i) - want.at(i));
       most = std::isfinite(distance) ? std::max(most, distance) : INFINITY;
-      largest = std::max(largest, std::abs(want.at(i)));
+      top = std::max(top, std::abs(want.at(i)));
     }
-    result.push_back(most == 0 ? 0 : most / largest);
+    result.push_back(most);
+    largest.push_back(top);
   }
+  const double of_all = largest.empty() ? 0 : *std::ranges::max_element(largest);
+  for (std::size_t s = 0; s < result.size(); ++s)
+    if (result[s] != 0) result[s] /= together ? of_all : largest[s];
   return result;
 }
 
@@ -237,9 +242,9 @@ void compare_one(Kind kind, std::uint64_t seed, Tally& tally) {
         // The sum of a residual block may be 0, where transforms decide one way or the other.
         const bool open = !tested.subject.smooth && tested.subject.text.find("[residual") != std::string::npos;
         if (transforms && o > 0 && o <= methods.size() && (open || divides_by_differences(methods[o - 1]))) continue;
-        const std::vector<double> off = differences(got[o], batch.want[o]);
-        if (setting == chosen[0]) batch.plain.push_back(off);
         const bool cancels = o > methods.size() || (o > 0 && methods[o - 1].find("flat") != std::string::npos);
+        const std::vector<double> off = differences(got[o], batch.want[o], cancels);
+        if (setting == chosen[0]) batch.plain.push_back(off);
         std::string worst;
         double worst_share = 0;
         for (std::size_t s = 0; s < off.size(); ++s) {
