@@ -26,6 +26,11 @@ class Result {
  public:
   /// Shares the tensor's memory, which nothing else may be using any more once Python sees it.
   explicit Result(Tensor tensor) : tensor_(std::move(tensor)) {}
+  /// Copies what others hold as well: a network's output may be its input, a weight, or another output.
+  [[nodiscard]] static Result alone(Tensor tensor) {
+    static_cast<void>(tensor.mutable_data());
+    return Result(std::move(tensor));
+  }
   [[nodiscard]] const Tensor& tensor() const { return tensor_; }
 
  private:

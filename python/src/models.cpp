@@ -156,7 +156,7 @@ void bind_models(py::module_& module) {
         std::vector<Tensor> results;
         run_watched(stop, [&] { results = values.program.run(inputs, {.threads = threads, .stop = stop.get_token()}); });
         py::list arrays_of_results;
-        for (Tensor& result : results) arrays_of_results.append(py::cast(Result(std::move(result))));
+        for (Tensor& result : results) arrays_of_results.append(py::cast(Result::alone(std::move(result))));
         return arrays_of_results;
       }, py::arg("inputs"), py::arg("threads") = 0);
 }

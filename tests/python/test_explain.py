@@ -107,6 +107,28 @@ class First(Case):
         self.model.predict(self.x)["y"][:] = 0
         self.assertEqual(np.abs(self.model.explain(self.x, "gradient").attribution[0]).max() > 0, True)
 
+    def test_results_are_nobody_elses(self):
+        """Outputs that are an input, a weight or each other, and a gradient that is a weight."""
+        w, x = np.arange(1, 7, dtype="f").reshape(2, 3), np.ones((4, 3), "f")
+        model = network("""%0 = input() {name = "x", shape = shape[B, 3]} : float32[B, 3]
+%1 = constant() {value = @w} : float32[2, 3]
+%2 = constant() {value = float32[](0)} : float32[]
+%3 = dense(%0, %1, %2) : float32[B, 2]
+return %3, %0, %0, %1
+""", {"w": w}, ["y", "x1", "x2", "w"])
+        given = model.predict(x)
+        for array in given.values():
+            array[:] = 7
+        self.assertEqual((x.max(), given["x1"].max(), w.max()), (1, 7, 6))
+        given["x1"][:] = 8
+        self.assertEqual(given["x2"].max(), 7)
+        e = model.explain(x, ["gradient", "gradient"], 1)
+        for method in e.methods:
+            e[method][:] = 9
+        again = model.explain(x, ["gradient", "input_times_gradient"], 1)
+        self.close(again["gradient"], np.tile(w[1], (4, 1)))
+        self.close(model.predict(x)["y"], x @ w.T)
+
     def test_functions_name_scores(self):
         difference = self.model.explain(self.x, "gradient", lambda outputs: outputs[:, 3] - 2 * outputs[:, 5])
         three, five = (self.model.explain(self.x, "gradient", k).attribution for k in (3, 5))
