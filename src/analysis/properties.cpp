@@ -175,6 +175,11 @@ class Trial {
     other_ = builder_.values({1, scores});
   }
 
+  /// Does what reaches the input come near the score's difference?
+  bool comes_near() {
+    return total_ && std::abs(total_->run({{"x", value_}, {"seed", one_}})[0].at(0) - sum_of(attribution(one_))) <= 0.02 * (size_of(one_) + size_of(attribution(one_)));
+  }
+
   /// What is wrong, or nothing.
   std::optional<std::string> broken(std::string_view property) {
     if (property == "linear") return linear();
@@ -256,22 +261,46 @@ class Trial {
 
 }  // namespace
 
+namespace {
+
+/// The call with 64 times as many values of each loop whose number is a parameter; nothing where none is.
+std::optional<AnalyzerCall> refined(const AnalyzerDefinition& definition, const AnalyzerCall& call) {
+  AnalyzerCall result = call;
+  for (const ForClause& loop : definition.loops)
+    for (const TermId id : definition.terms[static_cast<std::size_t>(loop.sampler)].args) {
+      const Term& count = definition.terms[static_cast<std::size_t>(id)];
+      for (const Parameter& parameter : definition.parameters) {
+        if (count.kind != TermKind::variable || parameter.name != count.name || parameter.fallback == no_term) continue;
+        const Term& fallback = definition.terms[static_cast<std::size_t>(parameter.fallback)];
+        if (fallback.kind == TermKind::number) result.arguments.emplace_back(parameter.name, 64 * fallback.number);
+      }
+    }
+  if (result.arguments.size() == call.arguments.size()) return std::nullopt;
+  return result;
+}
+
+}  // namespace
+
 std::vector<PropertyTrial> try_properties(const RuleLibrary& library, std::string_view analyzer, const Operators& operators, const Samplers& samplers) {
   const AnalyzerDefinition& definition = library.analyzer(analyzer);
   std::vector<PropertyTrial> result;
   for (const std::string& property : definition.properties) result.push_back({.property = property, .holds = true, .networks = 0, .network = {}, .what = {}});
   if (result.empty()) return result;
   const bool with_flow = std::find(definition.properties.begin(), definition.properties.end(), "conserves") != definition.properties.end();
+  const AnalyzerCall call{definition.name, {{"allow_unmatched", 1.0}}};
+  const std::optional<AnalyzerCall> finer = refined(definition, call);
   for (const Net& net : nets())
     for (const bool biases : {false, true})
       for (const std::uint64_t seed : {1, 2, 3, 4, 5}) {
         std::optional<Trial> trial;
         try {
-          trial.emplace(library, AnalyzerCall{definition.name, {{"allow_unmatched", 1.0}}}, net, seed, biases, with_flow, operators, samplers);
+          trial.emplace(library, call, net, seed, biases, with_flow, operators, samplers);
           for (PropertyTrial& told : result) {
             if (!told.holds) continue;
             ++told.networks;
             if (auto what = trial->broken(told.property)) {
+              // A sum over steps comes to an integral, the nearer the more there are.
+              if (told.property == "completes" && finer && Trial(library, *finer, net, seed, biases, false, operators, samplers).comes_near()) continue;
               told.holds = false;
               told.network = net.text(biases);
               told.what = std::move(*what);

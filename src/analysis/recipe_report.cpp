@@ -12,10 +12,26 @@
 #include "support/text.hpp"
 
 namespace rulegrad {
+namespace {
+
+/// The sets of methods that make relevance of what arrives at the input, as `result input * relevance` does: what they hand down is none yet.
+std::vector<std::string> sets_of_slopes(const RuleLibrary& library) {
+  std::vector<std::string> result;
+  for (const std::string& name : library.analyzer_names()) {
+    const AnalyzerDefinition& definition = library.analyzer(name);
+    if (definition.result == no_term || definition.extends != no_term) continue;
+    for (const Use& use : definition.uses) result.push_back(definition.terms[static_cast<std::size_t>(use.set)].name);
+  }
+  return result;
+}
+
+}  // namespace
+
 void RecipeRun::refuse_unclaimed(const Unclaimed& unclaimed, const EvaluationHooks& hooks) {
   const Currency currency = currency_of(rules_);
   const std::string prefix = currency == Currency::relevance ? "lrp." : "deeplift.";
   std::vector<std::string> sets;
+  std::size_t usual_sets = 0;
   const auto offer = [&](const std::string& set) {
     const std::vector<std::string> known = engine_.library.rule_set_names();
     if (std::find(known.begin(), known.end(), set) != known.end() && std::find(sets.begin(), sets.end(), set) == sets.end()) sets.push_back(set);
@@ -23,8 +39,10 @@ void RecipeRun::refuse_unclaimed(const Unclaimed& unclaimed, const EvaluationHoo
   if (currency != Currency::gradient) {
     for (const char* usual : {"lrp.attention", "lrp.epsilon", "lrp.rest", "deeplift.rescale"})
       if (std::string_view(usual).starts_with(prefix)) offer(usual);
+    usual_sets = sets.size();
+    const std::vector<std::string> slopes = currency == Currency::relevance ? sets_of_slopes(engine_.library) : std::vector<std::string>{};
     for (const std::string& set : engine_.library.rule_set_names())
-      if (set.starts_with(prefix)) offer(set);
+      if (set.starts_with(prefix) && std::find(slopes.begin(), slopes.end(), set) == slopes.end()) offer(set);
   }
   const RewriteContext context = rewriting();
   std::map<std::string, std::pair<std::unique_ptr<RuleList>, std::unique_ptr<GradientRules>>> gathered;
@@ -57,7 +75,7 @@ void RecipeRun::refuse_unclaimed(const Unclaimed& unclaimed, const EvaluationHoo
     own = fmt::format("mine_{}", i);
   const std::string& name = levels_[0].definition->name;
   throw Error(ErrorCode::unclaimed,
-              unclaimed.message({.analyzer = name, .name = own, .base = base.empty() ? name : base, .rules = rules_, .facts = *facts_, .sets = std::move(sets), .claims = claims}));
+              unclaimed.message({.analyzer = name, .name = own, .base = base.empty() ? name : base, .rules = rules_, .facts = *facts_, .sets = std::move(sets), .usual = usual_sets, .claims = claims}));
 }
 
 void RecipeRun::refuse_unmatched() const {

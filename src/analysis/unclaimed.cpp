@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <span>
 
 #include "analysis/advice.hpp"
 #include "support/text.hpp"
@@ -45,11 +46,12 @@ std::string Unclaimed::advice(const Setting& setting) const {
   // The set that claims most of what is left, until nothing is left or none claims any of it.
   std::string text;
   std::vector<char> closed(groups_.size(), 0);
+  std::size_t known = std::min(setting.usual, setting.sets.size());
   for (;;) {
     std::size_t most = 0;
     const std::string* best = nullptr;
     std::vector<std::size_t> by_best;
-    for (const std::string& set : setting.sets) {
+    for (const std::string& set : std::span(setting.sets).first(known)) {
       std::vector<std::size_t> claimed;
       for (std::size_t i = 0; i < groups_.size(); ++i) {
         const Group& group = groups_[i];
@@ -62,7 +64,11 @@ std::string Unclaimed::advice(const Setting& setting) const {
       best = &set;
       by_best = std::move(claimed);
     }
-    if (best == nullptr) break;
+    if (best == nullptr && known == setting.sets.size()) break;
+    if (best == nullptr) {
+      known = setting.sets.size();
+      continue;
+    }
     std::vector<std::string> names;
     for (const std::size_t i : by_best) {
       closed[i] = 1;

@@ -21,7 +21,8 @@ class Unclaimed {
     std::string base;  ///< what an analyzer of the person's own can extend: the analyzer, or one below it that needs no arguments
     const RuleList& rules;
     const ForwardFacts& facts;
-    std::vector<std::string> sets;  ///< rule sets that may claim such nodes, those that fit best first
+    std::vector<std::string> sets;  ///< rule sets that may claim such nodes, the usual ones first
+    std::size_t usual;              ///< how many of them are: others are for what these leave
     std::function<bool(const std::string& set, Expr node, std::size_t slot)> claims;
   };
   /// Operator, names and shapes of every node, the nearest rule and why it failed; the rule sets that would claim them, and a file that does.

@@ -41,10 +41,10 @@ void names_of_operators(Checking& checking) {
 }
 
 /// Follows references from item to item; a path that comes back to its start is a circle. Each circle is told once, at its
-/// first item in the file.
+/// first item in the file; items that are `told` of already are in none. Returns these and those of its own circles.
 template <class T, class Next>
-void circles(Checking& checking, const std::vector<T>& items, const Next& next, std::string_view code, std::string_view verb, std::string_view help) {
-  std::vector<std::string> told;
+std::vector<std::string> circles(Checking& checking, const std::vector<T>& items, const Next& next, std::string_view code, std::string_view verb, std::string_view help,
+                                 std::vector<std::string> told = {}) {
   for (const T& start : items) {
     if (std::find(told.begin(), told.end(), start.name) != told.end()) continue;
     std::vector<const T*> path;
@@ -67,6 +67,7 @@ void circles(Checking& checking, const std::vector<T>& items, const Next& next, 
     Diagnostic& finding = checking.report(std::string(code), start.where, fmt::format("`{}` {} itself{}", start.name, verb, through), std::string(help));
     for (std::size_t i = 1; i < path.size(); ++i) finding.notes.push_back({fmt::format("`{}` is defined here", path[i]->name), path[i]->where});
   }
+  return told;
 }
 
 }  // namespace
@@ -117,23 +118,29 @@ void check_circles(Checking& checking) {
         return result;
       },
       "R245", "uses", "take one of the `use`s out");
+  // A parameter may stand for an analyzer: then the caller says which.
+  using Analyzers = std::vector<const AnalyzerDefinition*>;
+  const auto add = [&](Analyzers& to, const AnalyzerDefinition& analyzer, TermId id) {
+    const std::string& name = analyzer.terms[static_cast<std::size_t>(id)].name;
+    const bool chosen = std::ranges::any_of(analyzer.parameters, [&](const Parameter& p) { return p.name == name; });
+    if (const AnalyzerDefinition* asked = chosen ? nullptr : checking.analyzer(name)) to.push_back(asked);
+  };
+  const auto extended = [&](const AnalyzerDefinition& analyzer) {
+    Analyzers result;
+    if (analyzer.extends != no_term) add(result, analyzer, analyzer.extends);
+    return result;
+  };
+  std::vector<std::string> told = circles(checking, checking.file.analyzers, extended, "R245", "extends", "take one of the `extends` out");
   circles(
       checking, checking.file.analyzers,
       [&](const AnalyzerDefinition& analyzer) {
-        std::vector<const AnalyzerDefinition*> result;
-        // A parameter may stand for an analyzer: then the caller says which.
-        const auto add = [&](TermId id) {
-          const std::string& name = analyzer.terms[static_cast<std::size_t>(id)].name;
-          const bool chosen = std::ranges::any_of(analyzer.parameters, [&](const Parameter& p) { return p.name == name; });
-          if (const AnalyzerDefinition* asked = chosen ? nullptr : checking.analyzer(name)) result.push_back(asked);
-        };
-        if (analyzer.extends != no_term) add(analyzer.extends);
+        Analyzers result = extended(analyzer);
         for (const Term& term : analyzer.terms)
           for (const auto& [argument, id] : term.named)
-            if (term.name == "relevance" && argument == "of") add(id);
+            if (term.name == "relevance" && argument == "of") add(result, analyzer, id);
         return result;
       },
-      "R245", "is made of", "take one of the `extends` or `relevance of` out");
+      "R245", "is made of", "take one of the `extends` or `relevance of` out", std::move(told));
 }
 
 }  // namespace checking

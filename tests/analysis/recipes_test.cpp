@@ -251,7 +251,7 @@ TEST_CASE("a sampler of the user's own is used by its name") {
 
 TEST_CASE("mistakes in recipes are told with their place and what was meant") {
   must_refuse("analyzer a { for t in midpiont(4)  result mean over t (input) }", "a", {"mine.rules:2:", "unknown sampler 'midpiont'", "midpoint"});
-  must_refuse("analyzer a { for t in midpoint(0)  result mean over t (input) }", "a", {"mine.rules:2:", "midpoint(n)", "whole number of at least 1", "the number 0"});
+  must_refuse("analyzer a { for t in midpoint(0)  result mean over t (input) }", "a", {"mine.rules:2:", "midpoint(n)", "a whole number from 1", "the number 0"});
   must_refuse("analyzer a { for (t, q, r) in midpoint(4)  result mean over t (input) }", "a", {"mine.rules:2:", "gives 2 (t, q)", "not 3"});
   must_refuse("analyzer a { for t in midpoint(4)  result mean over s (input) }", "a", {"mine.rules:2:", "no `for` names `s`"});
   must_refuse("analyzer a { result mean over s (input) }", "a", {"mine.rules:2:", "`mean over s`", "no `for` names `s`"});
