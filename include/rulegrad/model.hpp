@@ -143,11 +143,16 @@ struct SaveOptions {
   /// Names of the classes, which Model::labels gives back.
   std::vector<std::string> labels = {};
   std::map<std::string, std::string> metadata = {};
+  /// The operator set, 13 to 22. 0: the lowest that the operators need, which is 13 for almost all.
+  std::int64_t opset = 0;
+  /// Arrays of 1 kB and more go to a file of the same name with `.data` behind it, which may be larger than the 2 GB that end an
+  /// ONNX file.
+  bool external_data = false;
 };
 
-/// Writes the expressions as ONNX, operator set 13; the same graph gives the same bytes. Constants become
-/// initializers, inputs keep their names, a batch extent is written as the free axis `N`. Throws Error(model)
-/// that lists the operators that have no counterpart. The file appears whole or not at all.
+/// Writes the expressions as ONNX; the same graph gives the same bytes. Constants become initializers, inputs keep
+/// their names, a batch extent is written as the free axis `N`, sample loops of at most 64 samples are written out. Throws
+/// Error(model) that names the nodes that have no counterpart and says why. The file appears whole or not at all.
 void save_onnx(const std::string& path, std::span<const Expr> outputs,
                const SaveOptions& options = {});
 

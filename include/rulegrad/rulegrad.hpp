@@ -12,6 +12,7 @@
 #include "rulegrad/evaluation/scores.hpp"
 #include "rulegrad/evaluation/xai_tris.hpp"
 #include "rulegrad/explainer.hpp"
+#include "rulegrad/export.hpp"
 #include "rulegrad/gradient.hpp"
 #include "rulegrad/io/chart.hpp"
 #include "rulegrad/io/colormap.hpp"

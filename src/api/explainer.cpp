@@ -7,11 +7,11 @@
 
 #include "api/explained.hpp"
 #include "api/explainer_data.hpp"
+#include "api/labels.hpp"
 #include "rulegrad/error.hpp"
 #include "rulegrad/io/npy.hpp"
 #include "rulegrad/leaves.hpp"
 #include "rulegrad/separable.hpp"
-#include "rulegrad/text.hpp"
 #include "rulegrad/verify.hpp"
 
 #include "runtime/constants.hpp"
@@ -28,32 +28,6 @@ Expr run_input(Graph& graph, const std::string& name, const Type& type) {
     if (found != inputs.end() && found->type() == type) return *found;
     if (found == inputs.end() && graph.find(fresh).empty()) return graph.input(fresh, type);
   }
-}
-
-/// `lrp.epsilon:epsilon=0.1`
-std::string text_of(const AnalyzerCall& call) {
-  std::string text = call.name;
-  for (const auto& [name, value] : call.arguments) {
-    text += text.size() == call.name.size() ? ':' : ',';
-    if (!name.empty()) text += name + "=";
-    if (const auto* number = std::get_if<double>(&value))
-      text += shortest(*number);
-    else if (const auto* word = std::get_if<std::string>(&value))
-      text += *word;
-    else
-      text += "array";
-  }
-  return text;
-}
-
-/// Two calls of one method are told apart by their arguments.
-std::vector<std::string> labels_of(std::span<const AnalyzerCall> calls) {
-  std::vector<std::string> labels;
-  for (const AnalyzerCall& call : calls) {
-    const auto same = std::count_if(calls.begin(), calls.end(), [&](const AnalyzerCall& other) { return other.name == call.name; });
-    labels.push_back(same == 1 ? call.name : text_of(call));
-  }
-  return labels;
 }
 
 /// Where the batch lies in a result that stands for a value; loops of a method's own stand in front.

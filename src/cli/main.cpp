@@ -55,6 +55,7 @@ int main(int argc, char** argv) {
   rulegrad::cli::add_complete(app, run);
   rulegrad::cli::add_explain(app, run);
   rulegrad::cli::add_diff(app, run);
+  rulegrad::cli::add_export(app, run);
   rulegrad::cli::add_patterns(app, run);
   rulegrad::cli::add_evaluate(app, run);
   rulegrad::cli::add_xai_tris(app, run);

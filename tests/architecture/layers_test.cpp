@@ -49,6 +49,7 @@ const std::map<std::string, std::string> header_layer{
     {"version.hpp", "support"},        {"text.hpp", "support"},         {"xtensor.hpp", "tensor"},
     {"define_attributes.hpp", "expr"}, {"rebuild.hpp", "expr"},      {"registry.hpp", "api"},
     {"plugin.hpp", "api"},            {"explainer.hpp", "api"},      {"network.hpp", "api"},
+    {"export.hpp", "api"},
     {"training.hpp", "api"},
     {"kernel.hpp", "runtime"},        {"model.hpp", "io"},            {"rulegrad.hpp", "everything"},
     {"samples.hpp", "ops"},           {"random.hpp", "ops"},          {"sampler.hpp", "analysis"},

@@ -56,13 +56,13 @@ void add_rows(Handlers& handlers) {
     };
 }
 
-void add_rows(std::map<std::string, Form, std::less<>>& forms) {
+void add_rows(Forms& forms) {
   for (const Row& row : rows())
-    if (row.since <= written_opset)
-      forms[row.op] = [&row](Writer& w, Expr e) {
-        NodeWriter node = w.node(row.onnx, e);
-        for (const RowNumber& number : row.numbers) node.set(number.onnx, std::get<double>(e.attributes().get(number.ours)));
-      };
+    forms[row.op] = [&row](Writer& w, Expr e) {
+      w.need(e, row.since);
+      NodeWriter node = w.node(row.onnx, e);
+      for (const RowNumber& number : row.numbers) node.set(number.onnx, std::get<double>(e.attributes().get(number.ours)));
+    };
 }
 
 }  // namespace rulegrad::io
