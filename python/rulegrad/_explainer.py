@@ -185,7 +185,8 @@ class Explainer:
                 values = np.asarray(array)
                 maps[method][node] = np.moveaxis(values, list(range(loops)), list(range(1 + bool(stacked), 1 + bool(stacked) + loops))) if loops else values
         indices = as_indices(chosen_flat, rest)
-        totals = [{"method": self.methods[row["method"]], "nodes": [self.nodes[k] for k in row["nodes"]], "expected": row["expected"], "reached": row["reached"]} for row in found["totals"]]
+        totals = [{"method": self.methods[row["method"]], "nodes": [self.nodes[k] for k in row["nodes"]],
+                   **{key: np.reshape(row[key], (samples, stacked)).tolist() if stacked else row[key] for key in ("expected", "reached")}} for row in found["totals"]]
         return Explanation(self._model, arrays, self.methods, self.nodes, maps, scores.reshape(scores.shape[0], *rest),
                            indices.reshape(samples, stacked, *indices.shape[1:]) if stacked else indices, explainer=self,
                            explained_scores=np.array(found["explained_scores"]).reshape((samples, stacked) if stacked else (-1,)), totals=totals)

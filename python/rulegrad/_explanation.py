@@ -55,7 +55,8 @@ class Explanation:
         if not 0 <= position < count:
             raise ArgumentError(f"target {position}: {count} were asked for, 0 to {count - 1}")
         maps = {method: {node: array[:, position] for node, array in rows.items()} for method, rows in self.attributions.items()}
-        return Explanation(self.model, self.inputs, self.methods, self.nodes, maps, self.scores, self.targets[:, position], self.explainer, self._explained_scores[:, position])
+        totals = [{**row, **{key: [values[position] for values in row[key]] for key in ("expected", "reached")}} for row in self.totals]
+        return Explanation(self.model, self.inputs, self.methods, self.nodes, maps, self.scores, self.targets[:, position], self.explainer, self._explained_scores[:, position], totals)
 
     def _rows(self) -> "Explanation":
         """A sample for each target, for what is drawn."""
@@ -150,11 +151,12 @@ class Explanation:
                 "attributions": {method: {node: array.tolist() for node, array in maps.items()} for method, maps in self.attributions.items()}}
 
     def token_relevance(self, method: str | None = None, node: str | None = None) -> np.ndarray:
-        """[N, T]: the relevance of each token, the sum over what an embedding [N, T, D] holds."""
+        """[N, T], or [N, targets, T]: the relevance of each token, the sum over what an embedding [N, T, D] holds."""
         array = self[method or self.methods[0], node] if node else self[method or self.methods[0]]
-        if array.ndim < 2:
+        axes = 2 + self._stacked
+        if array.ndim < axes:
             raise ShapeError(f"an attribution {list(array.shape)} has no tokens")
-        return array.reshape(*array.shape[:2], -1).sum(axis=2)
+        return array.reshape(*array.shape[:axes], -1).sum(axis=axes)
 
     # Pictures.
 

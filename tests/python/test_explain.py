@@ -99,6 +99,9 @@ class First(Case):
         self.close(row["reached"], e["integrated_gradients"].reshape(10, -1).sum(axis=1))
         self.close(row["reached"], row["expected"], 2e-2)
         self.assertNotIn("gradient", e.totals.column("method"))
+        several = self.model.explain(self.x, "integrated_gradients:steps=8", targets=[3, 8], totals=True)
+        self.close(several.totals[0]["reached"], several.attribution.reshape(10, 2, -1).sum(axis=2))
+        self.close(several.of_target(1).totals[0]["reached"], several.of_target(1).attribution.reshape(10, -1).sum(axis=1))
 
     def test_results_may_be_written_to(self):
         e = self.model.explain(self.x, "gradient")
@@ -371,6 +374,9 @@ return %6
         e = model.explain(ids, "input_times_gradient", 1)
         self.close(e.attribution, (table[ids] * w[1].reshape(5, 4)).sum(axis=2))
         self.close(e.token_relevance(), e.attribution, 0)
+        several = model.explain(ids, "input_times_gradient", targets=[0, 1])
+        self.close(several.token_relevance()[:, 1], e.attribution)
+        self.assertEqual(several.token_relevance().shape, (2, 2, 5))
         self.raises(rg.errors.DTypeError, "float64", model.explain, ids + 0.5, "gradient")
         self.assertIn('class="token"', e.report(tokens=[list("abcde"), list("fghij")]))
 
