@@ -114,7 +114,8 @@ class Parser:
             self.at += 1
             if piece.startswith("///<"):
                 if entries and public and not buffer.strip():
-                    entries[-1].note = (entries[-1].note + " " + piece[4:].strip()).strip()
+                    note = re.sub(r";? *NOLINT\(.*?\)", "", piece[4:])  # which is for clang-tidy
+                    entries[-1].note = (entries[-1].note + " " + note.strip()).strip()
                 continue
             if piece.startswith("///"):
                 if not buffer.strip():

@@ -84,7 +84,7 @@ class AnyFormRecipe {
  public:
   template <FormRecipe R>
     requires(!std::same_as<R, AnyFormRecipe>)
-  AnyFormRecipe(R recipe) : held_(std::make_shared<const Model<R>>(std::move(recipe))) {}  // NOLINT(google-explicit-constructor): any recipe is one
+  AnyFormRecipe(R recipe) : held_(std::make_shared<const Model<R>>(std::move(recipe))) {}  ///< any recipe is one; NOLINT(google-explicit-constructor)
 
   /// The form of this constant, which is row-major unless it says otherwise.
   [[nodiscard]] ConstantForm make(const ConstView& constant) const { return held_->make(constant); }

@@ -30,7 +30,7 @@ struct NumberCheck {
   /// What rounding explains: 1e-4 (1e-3 with Precision::fast and automatic), or, where more, four times what the result in float64 itself
   /// changes by when the input is shaken by 2^-18 of each element: a mask or a sign that float32 may take the other way turns then too.
   double explained = 0;
-  [[nodiscard]] bool within() const { return difference <= explained; }
+  [[nodiscard]] bool within() const { return difference <= explained; }  ///< rounding explains the difference
 };
 
 /// Computes expressions a second time on the plain path: in float64, by the portable kernels, each as it is written, with no optimisation.

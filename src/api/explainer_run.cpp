@@ -68,8 +68,10 @@ class Running {
  public:
   Running(const Explainer::Data& data, const Inputs& given, const ExplainChoices& choices)
       : d_(data), choices_(choices), inputs_(given), batch_(batch_of(data.inputs, given)), passes_(std::max<std::int64_t>(choices.stacked, 1)) {
-    if (choices.batch_size < 0 || choices.stacked < 0)
-      throw Error(ErrorCode::invalid_argument, fmt::format("[explainer] a batch of {} samples and {} stacked targets were asked for; 0 means all at once, and one target", choices.batch_size, choices.stacked));
+    if (choices.batch_size < 0)
+      throw Error(ErrorCode::invalid_argument, fmt::format("[explainer] a batch of {} samples was asked for; 0 means all at once", choices.batch_size));
+    if (choices.stacked < 0)
+      throw Error(ErrorCode::invalid_argument, fmt::format("[explainer] {} stacked targets were asked for; 0 means one", choices.stacked));
     if (batch_.fixed) place_in_fixed_batches();
     decide_cut();
     find_targets();

@@ -95,9 +95,10 @@ void add_extents(std::map<std::string, std::int64_t>& extents, const std::vector
 
 std::string first_line_of(const std::string& path) {
   std::error_code none;
-  std::ifstream file(path);
   std::string line;
-  if (std::filesystem::is_regular_file(path, none)) std::getline(file, line);
+  if (!std::filesystem::is_regular_file(path, none)) return line;  // opening a pipe would wait
+  std::ifstream file(path);
+  std::getline(file, line);
   return line;
 }
 

@@ -112,7 +112,8 @@ TEST_CASE("pictures that cannot be read and outputs that cannot be written") {
   const Files files;
   const std::string broken = files.scratch.file("broken.png");
   std::ofstream(broken, std::ios::binary) << "\x89PNG\r\n";
-  must_fail(files.scratch, {"predict", demo("fashion.onnx"), "--input", broken}, {"broken.png"});
+  must_fail(files.scratch, {"predict", demo("fashion.onnx"), "--input", broken, "--preprocess", "unit"}, {"broken.png"});
+  must_fail(files.scratch, {"predict", demo("fashion.onnx"), "--input", broken}, {"--preprocess"});
   must_fail(files.scratch, {"predict", files.model, "--input", broken}, {"not a batch of images"});
   must_fail(files.scratch, {"analyze", files.model, "--input", files.good, "--method", "gradient", "--output", files.scratch.file("no/such/out.npy")}, {"no/such"});
   must_fail(files.scratch, {"analyze", files.model, "--input", files.good, "--method", "gradient", "--output", files.scratch.file("out.jpg")}, {".npy", ".png"});

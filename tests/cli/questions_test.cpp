@@ -61,7 +61,7 @@ std::string token_model(const ScratchDirectory& scratch) {
   Graph graph;
   const Expr ids = graph.input("ids", {DType::int64, Shape{B, 4}}), table = graph.constant(numbers({6, 3}));
   const Expr embedded = graph.apply(Operators::builtin().at("gather"), {table, ids}, AxisAttributes{0});
-  const Expr y = dense(relu(dense(flatten(embedded), graph.constant(numbers({5, 12}, 0.7)))), graph.constant(numbers({2, 5}, 1.3)));
+  const Expr y = dense(relu(dense(flatten(embedded), graph.constant(numbers({5, 12}, 0.7)))), graph.constant(numbers({2, 5}, 0.9)));
   save_onnx(scratch.file("tokens.onnx"), std::span(&y, 1), {.graph_name = "tokens", .output_names = {"y"}});
   io::write_npy(scratch.file("ids.npy"), Tensor({1, 4}, {std::int64_t{1}, std::int64_t{0}, std::int64_t{5}, std::int64_t{3}}));
   return scratch.file("tokens.onnx");
@@ -161,7 +161,8 @@ TEST_CASE("ids that are looked up in the field") {
     const CommandResult result = run_command({"analyze", folder + "model.onnx", "--input", folder + "ids.npy", "--method", method, "--output", scratch.file("r.npy")});
     INFO(method << ": " << result.err);
     if (result.code == 2) {
-      CHECK(has(result.err, "--at"));
+      // Nothing of guided backpropagation applies to a network without a relu.
+      CHECK(has(result.err, std::string(method) == "guided_backprop" ? "--allow-unmatched" : "--at"));
       continue;
     }
     const Tensor map = io::read_npy(scratch.file("r.npy"));

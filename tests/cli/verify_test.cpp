@@ -128,7 +128,7 @@ TEST_CASE("--verify-numbers says how far each method is off the plain float64 pa
   const CommandResult with = run_command(arguments);
   CHECK(with.code == 0);
   CHECK_MESSAGE(with.err.find("the scores: ") != std::string::npos, with.err);
-  CHECK_MESSAGE(with.err.find("lrp.epsilon of 'features': ") != std::string::npos, with.err);
+  CHECK_MESSAGE(with.err.find("lrp.epsilon of 'x': ") != std::string::npos, with.err);
   CHECK_MESSAGE(with.err.find(" of the largest value off the plain float64 path") != std::string::npos, with.err);
   CHECK(read_text(verified) == read_text(plain));
 }
