@@ -155,6 +155,13 @@ TEST_CASE("the error names the rule sets that have rules for such nodes") {
   CAPTURE(said);
   CHECK(said.find("`use lrp.epsilon` claims dense, conv") != std::string::npos);
   CHECK(said.find("`use lrp.rest` claims reshape, relu") != std::string::npos);
+  // Products are left by the usual sets of layers; sets whose methods make relevance of slopes at the end say nothing of shares.
+  const Expr b = graph.input("b", {DType::float64, Shape{B, 2}});
+  const std::string product = error_of([&] { (void)analyze(strict(), AnalyzerCall::parse("relevance"), question_about(y * b, {x, b})); });
+  CAPTURE(product);
+  CHECK(product.find("`use lrp.rest` claims mul") != std::string::npos);
+  CHECK(product.find("lrp.mamba") == std::string::npos);
+  CHECK(product.find("slopes") == std::string::npos);
 }
 
 TEST_CASE("methods are found however they are written, and suggestions do not hang on case") {

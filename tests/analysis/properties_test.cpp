@@ -58,6 +58,12 @@ TEST_CASE("properties that do not hold are found on the smallest network that sh
   CHECK(trial.holds);
 }
 
+TEST_CASE("a sum over steps completes if more steps bring it there") {
+  const std::string path = "for (t, q) in right(steps)  at input = baseline + t * (input - baseline)  ";
+  CHECK(one_of("analyzer a(steps = 20, baseline = 0) { extends gradient  " + path + "result (sum over t (q * relevance)) * (input - baseline)  declare completes }\n", "a").holds);
+  CHECK_FALSE(one_of("analyzer a(steps = 20, baseline = 0) { extends gradient  " + path + "result 1.5 * (sum over t (q * relevance)) * (input - baseline)  declare completes }\n", "a").holds);
+}
+
 TEST_CASE("properties that hold pass, whatever biases and stabilisers take") {
   CHECK(one_of("analyzer a { use lrp.epsilon(0.5)  use lrp.rest  declare conserves }\n", "a").holds);
   CHECK(one_of("analyzer a { use { grad(y: affine(x), r) => vjp(y(w = max(y.w, 0)), r) }  use { grad(activation(x), r) => r }  default gradient  declare positive }\n", "a").holds);

@@ -6,9 +6,12 @@
 #include "analysis/recipe_helpers.hpp"
 #include "io/onnx_builder.hpp"
 #include "oracle/recurrent_lrp.hpp"
+#include "rulegrad/build.hpp"
 #include "rulegrad/error.hpp"
 #include "rulegrad/io/npy.hpp"
 #include "rulegrad/model.hpp"
+#include "rulegrad/op_attributes.hpp"
+#include "rulegrad/operators.hpp"
 #include "shared_data.hpp"
 
 using namespace rulegrad;
@@ -115,6 +118,29 @@ TEST_CASE("LRP of an LSTM is what the papers' equations give unit by unit, in ev
 
 TEST_CASE("LRP of a GRU is what sums, products and layers give unit by unit") {
   CHECK(against_loops("GRU", "lrp.gru", "all", net_of(3, 6, true), 1e-3) < 1e-11);
+}
+
+TEST_CASE("1 less a gate is a gate, of sigmoids and hard sigmoids: the signal takes all") {
+  for (const bool hard : {false, true}) {
+    CAPTURE(hard);
+    Graph graph(DType::float64);
+    const auto weight = [&](Dims dims, unsigned seed) { return graph.constant(Tensor(dims, std::span<const double>(numbers(static_cast<std::size_t>(dims[0] * dims[1]), seed)))); };
+    const Expr a = graph.input("a", {DType::float64, Shape{B, 3}}), b = graph.input("b", {DType::float64, Shape{B, 3}});
+    const Expr z = dense(a, weight({4, 3}, 1));
+    const Expr gate = hard ? graph.apply(op("hardsigmoid"), {z}, HardsigmoidAttributes{0.2, 0.4}) : sigmoid(z);
+    const Expr y = dense((1 - gate) * dense(b, weight({4, 3}, 2)), weight({2, 4}, 3));
+    const Inputs inputs{{"a", Tensor({2, 3}, std::span<const double>(numbers(6, 4)))}, {"b", Tensor({2, 3}, std::span<const double>(numbers(6, 5)))}};
+    const Analysis analysis = analyze(RuleLibrary::builtin(), AnalyzerCall::parse("lrp.gru:epsilon=1e-12"), question_for(y, {a, b}, fixed_target(graph, 1)));
+    const std::vector<Tensor> maps = evaluate(std::vector<Expr>{analysis.attributions[0], analysis.attributions[1], y}, inputs);
+    for (std::int64_t n = 0; n < 2; ++n) {
+      double sum = 0;
+      for (std::int64_t i = 0; i < 3; ++i) {
+        CHECK(maps[0].at(3 * n + i) == 0);
+        sum += maps[1].at(3 * n + i);
+      }
+      CHECK(sum == doctest::Approx(maps[2].at(2 * n + 1)).epsilon(1e-9));
+    }
+  }
 }
 
 TEST_CASE("relevance is conserved over 50 steps where no bias takes a share") {
