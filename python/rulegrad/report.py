@@ -51,7 +51,7 @@ function draw(){const p=+document.getElementById('percentile').value,o=+document
       pixels.data[4*i+3]=255}
     c.putImageData(pixels,0,0)}}
 if(drawn.length){for(const id of['percentile','overlay'])document.getElementById(id).addEventListener('input',draw);
-  Promise.all([...document.images].map(i=>i.decode().catch(()=>0))).then(draw);document.documentElement.dataset.ready='1'}
+  draw();Promise.all([...document.images].map(i=>i.decode().catch(()=>0))).then(()=>{draw();document.documentElement.dataset.ready='1'})}
 """
 
 

@@ -102,11 +102,12 @@ return %4
         if browser is None:
             self.skipTest("Chromium is not installed")
         probe = """<script>
-addEventListener('load',()=>setTimeout(()=>{
+addEventListener('load',function begin(){
+  if(!document.documentElement.dataset.ready){setTimeout(begin,20);return}
   const c=document.querySelector('canvas'),look=()=>{const d=c.getContext('2d').getImageData(0,0,c.width,c.height).data;let s=0,n=0;for(let i=0;i<d.length;i+=4){s+=d[i]+2*d[i+1]+3*d[i+2];if(d[i]!=255||d[i+1]!=255||d[i+2]!=255)n++}return s+':'+n};
   const move=(id,v)=>{const e=document.getElementById(id);e.value=v;e.dispatchEvent(new Event('input'))};
   const a=look();move('percentile',60);const b=look();move('percentile',99);const again=look();move('overlay',1);const o=look();
-  document.body.insertAdjacentHTML('beforeend','<p id="found">'+[a,b,again,o].join(' ')+'</p>')},300))</script>"""
+  document.body.insertAdjacentHTML('beforeend','<p id="found">'+[a,b,again,o].join(' ')+'</p>')})</script>"""
         with tempfile.TemporaryDirectory() as folder:
             page = Path(folder, "page.html")
             page.write_text(self.e.report().replace("</body>", probe + "</body>"))
