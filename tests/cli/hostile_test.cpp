@@ -138,6 +138,13 @@ TEST_CASE("pipes, devices and directories are no inputs") {
     CHECK(run_command({"analyze", demo("mlp.onnx"), "--input", files.good, "--method", "gradient", "--rules", path}).code == 2);
   }
   CHECK(run_command(analyze(pipe, files.output)).code == 2);
+  // Nor is one a recipe for pictures beside a model.
+  const std::string model = files.scratch.file("model.onnx"), beside = model + ".preprocess";
+  std::filesystem::copy_file(demo("fashion.onnx"), model);
+  REQUIRE(::mkfifo(beside.c_str(), 0600) == 0);
+  const auto asked = run_command({"predict", model, "--input", demo("pictures/bag_18.png")});
+  CHECK(asked.code == 2);
+  CHECK(asked.err.find("--preprocess") != std::string::npos);
 }
 
 TEST_CASE("rules read nothing from outside of their folder") {
