@@ -508,6 +508,7 @@ def table(results, path):
         loaded = [s for s in of if s.get("loads")]
         right = [s for s in loaded if verdict(s) == "right"]
         lines.append(f"- {exporter}: {len(of)} exported, {len(loaded)} load ({100 * len(loaded) / max(1, len(of)):.1f} %), {len(right)} of these are right.")
+    lines += ["", "Operators were added while these models were tried, so the shares say what loads now, not what share of other models would."]
     lines += ["", "| model | " + " | ".join(exporters) + " |", "|---|" + "---|" * len(exporters)]
     for name in sorted({n for n, _ in results}):
         lines.append(f"| {name} | " + " | ".join(verdict(results[name, e]) if (name, e) in results else "" for e in exporters) + " |")
