@@ -49,9 +49,14 @@ std::span<const Value> spanned(const Small& values) {
   return {values.data(), values.size()};
 }
 
-Shape without_batch(const Shape& shape) {
+/// One entry stands for all where the value is the same for all: also where steps are merged with the batch.
+Shape without_batch(const Shape& shape, const Shape& value) {
   std::vector<Dim> dims;
-  for (const Dim dim : shape.dims()) dims.emplace_back(dim.factor);
+  for (std::size_t axis = 0; axis < shape.rank(); ++axis) {
+    const std::size_t from_back = shape.rank() - axis;
+    const bool differs = from_back <= value.rank() && !value[value.rank() - from_back].is(1);
+    dims.emplace_back(shape[axis].batch && !differs ? 1 : shape[axis].factor);
+  }
   return Shape(std::move(dims), false);
 }
 
@@ -410,7 +415,7 @@ Value Evaluator::replace(const Terms& terms, const Term& term, Scope& scope) {
     // Absent operands have one form, the scalar 0; others take the shape of their role, free of the batch where
     // the value is, so that what depends on constants alone is folded once.
     const bool keeps = op.operand(*position).optional;
-    operand = keeps ? value : expand_to(value, value.shape().has_batch() ? operand.shape() : without_batch(operand.shape()));
+    operand = keeps ? value : expand_to(value, value.shape().has_batch() ? operand.shape() : without_batch(operand.shape(), value.shape()));
   }
   try {
     return graph_.make(op, std::move(operands), operation->attributes());

@@ -231,3 +231,23 @@ TEST_CASE("the gradient of an attention whose fully masked rows are chosen away 
   const Explainer explainer(model, "gradient", {.targets = Targets::given, .nodes = {"/m/model/embeddings/tok_embeddings/Gather_output_0"}, .check_finite = false});
   CHECK(distance(explainer.run(inputs, choices).attribution(), expected) < 1e-6 * largest(expected));
 }
+
+TEST_CASE("layers over steps that are merged with the batch get the relevance of layers over steps") {
+  const auto model = [](bool merged) {
+    Network net;
+    Expr x = net.input("x", {B, 3, 4});
+    if (merged) x = reshape(x, Shape{Dim(3, true), 4});
+    Expr hidden = relu(net.dense(x, 5));
+    hidden = reshape(hidden, Shape{B, 15});
+    return net.finish(net.dense(hidden, 2));
+  };
+  std::vector<double> numbers;
+  for (int i = 0; i < 24; ++i) numbers.push_back(std::sin(1.7 * i));
+  const Tensor input = Tensor({2, 3, 4}, std::span<const double>(numbers)).cast(DType::float32);
+  for (const char* const method : {"lrp.epsilon_plus_flat", "lrp.w_square", "lrp.flat", "lrp.z_plus"}) {
+    CAPTURE(method);
+    const Tensor plain = Explainer(model(false), method).run(input).attribution(), merged = Explainer(model(true), method).run(input).attribution();
+    REQUIRE(merged.dims() == plain.dims());
+    for (std::int64_t i = 0; i < plain.size(); ++i) CHECK(merged.at(i) == doctest::Approx(plain.at(i)).epsilon(1e-5));
+  }
+}
