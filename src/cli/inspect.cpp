@@ -7,6 +7,7 @@
 #include "cli/json.hpp"
 #include "cli/loading.hpp"
 #include "cli/say.hpp"
+#include "rulegrad/error.hpp"
 #include "rulegrad/model.hpp"
 #include "rulegrad/text.hpp"
 
@@ -17,6 +18,21 @@ struct Options {
   std::string path;
   bool json = false;
 };
+
+/// Why the file is refused although every operator is known, or nothing: an operator may be asked for what it cannot do. Free axes get
+/// an extent that most networks take.
+std::string refusal(const std::string& path, const ModelSummary& summary) {
+  if (!summary.unmapped.empty()) return {};
+  LoadOptions options;
+  const std::vector<FreeAxis> free = free_axes(summary);
+  for (const FreeAxis& axis : free) options.extents[axis.key] = axis.axis >= 2 ? 224 : 16;
+  try {
+    (void)load_onnx(path, options);
+    return {};
+  } catch (const Error& error) {
+    return free.empty() ? error.what() : fmt::format("with 16 and 224 for the free axes, where others may do: {}", error.what());
+  }
+}
 
 void print_json(const std::string& path, const ModelSummary& summary) {
   Json json;
@@ -37,7 +53,7 @@ void print_json(const std::string& path, const ModelSummary& summary) {
     for (const std::string& node : nodes) json.text(node);
     json.close(']');
   }
-  json.close('}').close('}').print();
+  json.close('}').key("refused").text(refusal(path, summary)).close('}').print();
 }
 
 void inspect(const Options& options) {
@@ -51,7 +67,9 @@ void inspect(const Options& options) {
     text += fmt::format("  free    {}, axis {} of '{}': as long as the array that is given, or as --dim {}=EXTENT says\n", free.key, free.axis, free.input, free.key);
   text += fmt::format("  {} parameters, {:.2f} MB\n  operators:\n", summary.parameters, static_cast<double>(summary.parameter_bytes) / 1e6);
   for (const auto& [name, count] : summary.operators) text += fmt::format("    {:>5}  {}\n", count, name);
-  if (summary.unmapped.empty()) {
+  if (const std::string why = refusal(path, summary); !why.empty()) {
+    text += fmt::format("  refused: {}\n", why);
+  } else if (summary.unmapped.empty()) {
     text += "  everything can be mapped\n";
   } else {
     text += "  not mapped:\n";
