@@ -38,7 +38,7 @@ Tensor value_of(Expr constant_or_fill) {
   return Tensor::full(fill.dtype, *fill.shape.static_dims(), fill.value);
 }
 
-/// An operation on constants. A program of its own would cost a hundred times as much as most of them.
+/// An operation on constants. Compiling a program for it would cost more than most of them do.
 Tensor computed(Expr expr) {
   const auto kernel = Kernels::best().find(expr.op().name);
   if (kernel == nullptr) {
