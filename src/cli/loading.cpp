@@ -5,12 +5,12 @@
 #include <algorithm>
 #include <charconv>
 #include <filesystem>
-#include <fstream>
 #include <optional>
 #include <sstream>
 
 #include "cli/say.hpp"
 #include "rulegrad/error.hpp"
+#include "rulegrad/io/text_file.hpp"
 #include "rulegrad/text.hpp"
 
 namespace rulegrad::cli {
@@ -95,11 +95,9 @@ void add_extents(std::map<std::string, std::int64_t>& extents, const std::vector
 
 std::string first_line_of(const std::string& path) {
   std::error_code none;
-  std::string line;
-  if (!std::filesystem::is_regular_file(path, none)) return line;  // opening a pipe would wait
-  std::ifstream file(path);
-  std::getline(file, line);
-  return line;
+  if (!std::filesystem::is_regular_file(path, none)) return {};
+  const std::string text = io::read_text(path);
+  return text.substr(0, text.find('\n'));
 }
 
 }  // namespace

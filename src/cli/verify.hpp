@@ -1,14 +1,10 @@
 #pragma once
 
-#include <span>
 #include <string>
-#include <utility>
-#include <vector>
 
 #include "cli/options.hpp"
 #include "rulegrad/analyzer.hpp"
 #include "rulegrad/model.hpp"
-#include "rulegrad/verify.hpp"
 
 namespace rulegrad::cli {
 

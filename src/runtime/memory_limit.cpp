@@ -47,7 +47,6 @@ void MemoryBudget::add(std::size_t bytes, const std::string& label) {
   if (bytes > memory_limit())
     throw Error(ErrorCode::invalid_argument, fmt::format("{} would take {}, and a program may use {} (set_memory_limit, on the command line --max-memory); take fewer samples at once, or a smaller input",
                                                          label, megabytes(bytes), megabytes(memory_limit())));
-  total_ += bytes;
 }
 
 void MemoryBudget::require(std::size_t together) const {

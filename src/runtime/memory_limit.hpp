@@ -5,18 +5,16 @@
 
 namespace rulegrad {
 
-/// Adds up what a program is going to allocate, and refuses before anything is.
+/// Looks at what a program is going to allocate, and refuses before anything is.
 class MemoryBudget {
  public:
   /// A value of so many bytes; Error(invalid_argument) that names it when it alone is beyond the limit.
   void add(std::size_t bytes, const std::string& label);
   /// Error(invalid_argument) that names the largest value when all are beyond it.
   void require(std::size_t together) const;
-  /// As `require`, for the sum of what was added.
-  void require() const { require(total_); }
 
  private:
-  std::size_t total_ = 0, largest_ = 0;
+  std::size_t largest_ = 0;
   std::string label_;
 };
 

@@ -19,11 +19,4 @@ namespace rulegrad::checked {
   return result;
 }
 
-/// a + b; Error(shape) that says `what` when it does not fit.
-[[nodiscard]] inline std::int64_t sum(std::int64_t a, std::int64_t b, const char* what = "an extent") {
-  std::int64_t result = 0;
-  if (__builtin_add_overflow(a, b, &result)) refuse(what);
-  return result;
-}
-
 }  // namespace rulegrad::checked
