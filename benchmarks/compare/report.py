@@ -57,12 +57,18 @@ def shares(result):
     return ", ".join(f"{name} {100 * share:.0f} %" for share, name in parts[:4] if share > 0.02)
 
 
+def difference_cell(result, key):
+    """A difference, and beside one that is more than rounding how much of it the decisions at kinks explain."""
+    explained = result.get(key + "_explained")
+    return f"{result[key]:.0e}" + (f" (kinks: {explained:.0e})" if explained is not None else "")
+
+
 def fast_cell(result, peer):
     if "rulegrad fast" not in result["ms"]:
         return ""
     ms = middle(result, "rulegrad fast")
     against = f", {middle(result, peer) / ms:.1f}x" if peer else ""
-    return f"{number(ms)}{against}, {result['fast_difference']:.0e} off"
+    return f"{number(ms)}{against}, {difference_cell(result, 'fast_difference')} off"
 
 
 def row(result, fast):
@@ -74,7 +80,7 @@ def row(result, fast):
     cells += [f"{NAMES[peer]} {timing(result, peer)}", f"{middle(result, peer) / ours:.1f}x"] if peer else ["none", ""]
     cells += [number(middle(result, "floor")), f"{100 * middle(result, 'floor') / ours:.0f} %"] if "floor" in result["ms"] else ["", ""]
     cells.append(" / ".join(f"{result['peak_kb'][name] / 1e3:.0f}" for name in ("rulegrad", peer) if name))
-    cells.append(f"{result['difference']:.0e}" if "difference" in result else "")
+    cells.append(difference_cell(result, "difference") if "difference" in result else "")
     cells.append(shares(result))
     return "| " + " | ".join(cells) + " |"
 
@@ -97,7 +103,8 @@ def markdown(results, failures, peers, build, repeat, load):
         lines.append("Floor: rulegrad was built without oneDNN, so there is none.")
     lines = ["\n".join(lines[:2]), "\n".join("- " + word for word in lines[2:]), ""]
     lines.append(f"Milliseconds: median of {repeat} (minimum), in turns. Peaks in MB, rulegrad / peer. "
-                 "Differences are the largest between the two results, relative to the largest value.")
+                 "Differences are the largest between the two results, relative to the largest value; beside one above "
+                 f"{MOST_ROUNDING:.0e} stands what float32 may change in that sample by deciding a ReLU, a clip or a maximum at a kink the other way.")
     fast = any("rulegrad fast" in r["ms"] for r in results)
     if fast:
         lines[-1] += " For `--precision fast`: median, times as fast as the peer, and the largest difference from the exact result."
