@@ -21,11 +21,11 @@
 #include <string>
 
 #include "contractions.hpp"
-#include "rulegrad/error.hpp"
-#include "rulegrad/explainer.hpp"
-#include "rulegrad/io/npy.hpp"
-#include "rulegrad/model.hpp"
-#include "rulegrad/verify.hpp"
+#include "rulegrad/support/error.hpp"
+#include "rulegrad/api/explainer.hpp"
+#include "rulegrad/files/npy.hpp"
+#include "rulegrad/onnx/model.hpp"
+#include "rulegrad/prove/verify.hpp"
 #include "rulegrad/version.hpp"
 
 using namespace rulegrad;

@@ -9,8 +9,8 @@
 #include <memory>
 #include <mutex>
 
-#include "rulegrad/error.hpp"
-#include "rulegrad/op_attributes.hpp"
+#include "rulegrad/support/error.hpp"
+#include "rulegrad/ops/op_attributes.hpp"
 
 namespace rulegrad::benchmarks {
 namespace {

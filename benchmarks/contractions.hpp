@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "rulegrad/kernel.hpp"
-#include "rulegrad/program.hpp"
+#include "rulegrad/kernels/kernel.hpp"
+#include "rulegrad/run/program.hpp"
 
 /// What a run of a program multiplies: its convolutions and matrix products, without the work.
 namespace rulegrad::benchmarks {

@@ -9,9 +9,9 @@
 #include <memory>
 #include <set>
 
-#include "analysis/shared_models.hpp"
-#include "rulegrad/analyzer.hpp"
-#include "rulegrad/program.hpp"
+#include "recipe/shared_models.hpp"
+#include "rulegrad/recipe/analyzer.hpp"
+#include "rulegrad/run/program.hpp"
 #include "shared_data.hpp"
 
 using namespace rulegrad;

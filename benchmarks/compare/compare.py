@@ -100,7 +100,7 @@ class Comparison:
 
     def explained(self, case, model, sample, fast):
         """The largest difference that rounding explains at one sample of the input: what masks and signs that float32 may take the other way
-        change there (rulegrad/verify.hpp). Where rulegrad itself is further off the plain float64 path, nothing is explained."""
+        change there (rulegrad/prove/verify.hpp). Where rulegrad itself is further off the plain float64 path, nothing is explained."""
         import numpy
 
         whole = numpy.load(os.path.join(self.directory, f"{case.network}-{case.batch}.npy"))

@@ -2,7 +2,7 @@
 #include <string>
 
 #include "networks.hpp"
-#include "rulegrad/explainer.hpp"
+#include "rulegrad/api/explainer.hpp"
 #include "suite.hpp"
 
 namespace rulegrad::benchmarks {

@@ -1,7 +1,7 @@
 #include <string>
 
-#include "rulegrad/build.hpp"
-#include "rulegrad/program.hpp"
+#include "rulegrad/ops/build.hpp"
+#include "rulegrad/run/program.hpp"
 #include "networks.hpp"
 #include "suite.hpp"
 

@@ -3,8 +3,8 @@
 #include <string>
 #include <vector>
 
-#include "rulegrad/build.hpp"
-#include "rulegrad/program.hpp"
+#include "rulegrad/ops/build.hpp"
+#include "rulegrad/run/program.hpp"
 #include "networks.hpp"
 #include "suite.hpp"
 

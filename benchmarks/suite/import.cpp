@@ -4,10 +4,10 @@
 #include <string>
 
 #include "networks.hpp"
-#include "rulegrad/model.hpp"
-#include "rulegrad/program.hpp"
-#include "rulegrad/rule_library.hpp"
-#include "rulegrad/rule_text.hpp"
+#include "rulegrad/onnx/model.hpp"
+#include "rulegrad/run/program.hpp"
+#include "rulegrad/recipe/rule_library.hpp"
+#include "rulegrad/rule/rule_text.hpp"
 #include "suite.hpp"
 
 namespace rulegrad::benchmarks {

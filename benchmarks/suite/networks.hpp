@@ -2,7 +2,7 @@
 
 #include <string>
 
-#include "rulegrad/network.hpp"
+#include "rulegrad/api/network.hpp"
 
 /// Networks with random weights, to time.
 namespace rulegrad::benchmarks {

@@ -1,12 +1,12 @@
-#include "rulegrad/operators.hpp"
+#include "rulegrad/ops/operators.hpp"
 
 #include <cmath>
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "rulegrad/program.hpp"
-#include "rulegrad/random_engine.hpp"
+#include "rulegrad/run/program.hpp"
+#include "rulegrad/expr/random_engine.hpp"
 #include "suite.hpp"
 
 namespace rulegrad::benchmarks {

@@ -3,9 +3,9 @@
 #include <vector>
 
 #include "networks.hpp"
-#include "rulegrad/analyzer.hpp"
-#include "rulegrad/program.hpp"
-#include "rulegrad/separable.hpp"
+#include "rulegrad/recipe/analyzer.hpp"
+#include "rulegrad/run/program.hpp"
+#include "rulegrad/passes/separable.hpp"
 #include "suite.hpp"
 
 namespace rulegrad::benchmarks {

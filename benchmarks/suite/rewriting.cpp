@@ -2,8 +2,8 @@
 #include <string>
 
 #include "networks.hpp"
-#include "rulegrad/analyzer.hpp"
-#include "rulegrad/build.hpp"
+#include "rulegrad/recipe/analyzer.hpp"
+#include "rulegrad/ops/build.hpp"
 #include "suite.hpp"
 
 namespace rulegrad::benchmarks {

@@ -4,7 +4,7 @@
 #include <string>
 
 #include "networks.hpp"
-#include "rulegrad/error.hpp"
+#include "rulegrad/support/error.hpp"
 
 using namespace rulegrad;
 

@@ -89,7 +89,7 @@ class Rules:
         return self
 
     def load_plugin(self, path: str | os.PathLike) -> "Rules":
-        """Adds the operators, kernels, rules and samplers of a plugin, a shared library (rulegrad/plugin.hpp)."""
+        """Adds the operators, kernels, rules and samplers of a plugin, a shared library (rulegrad/api/plugin.hpp)."""
         self._registry.load_plugin(os.fspath(path))
         self._parts.append(("plugin", os.fspath(path), ""))
         return self

@@ -2,7 +2,7 @@
 
 #include <string_view>
 
-#include "rulegrad/error.hpp"
+#include "rulegrad/support/error.hpp"
 
 namespace rulegrad::python {
 namespace {

@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "rulegrad/program.hpp"
-#include "rulegrad/tensor.hpp"
+#include "rulegrad/run/program.hpp"
+#include "rulegrad/tensor/tensor.hpp"
 
 /// Arrays cross the border by Python's buffer protocol and nothing else, so that the extension knows no version of NumPy.
 namespace rulegrad::python {

@@ -3,8 +3,8 @@
 
 #include "arrays.hpp"
 #include "holder.hpp"
-#include "rulegrad/diagnostic.hpp"
-#include "rulegrad/error.hpp"
+#include "rulegrad/rule/diagnostic.hpp"
+#include "rulegrad/support/error.hpp"
 #include "rulegrad/version.hpp"
 
 namespace py = pybind11;

@@ -3,13 +3,13 @@
 
 #include "arrays.hpp"
 #include "holder.hpp"
-#include "rulegrad/error.hpp"
+#include "rulegrad/support/error.hpp"
 #include "rulegrad/evaluation/fill.hpp"
 #include "rulegrad/evaluation/measures.hpp"
 #include "rulegrad/evaluation/perturbation.hpp"
 #include "rulegrad/evaluation/randomisation.hpp"
 #include "rulegrad/evaluation/scores.hpp"
-#include "rulegrad/patterns.hpp"
+#include "rulegrad/evaluation/patterns.hpp"
 #include "watched.hpp"
 
 namespace rulegrad::python {

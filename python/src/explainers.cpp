@@ -6,9 +6,9 @@
 
 #include "arrays.hpp"
 #include "holder.hpp"
-#include "rulegrad/error.hpp"
-#include "rulegrad/separable.hpp"
-#include "rulegrad/text.hpp"
+#include "rulegrad/support/error.hpp"
+#include "rulegrad/passes/separable.hpp"
+#include "rulegrad/support/text.hpp"
 #include "watched.hpp"
 
 namespace rulegrad::python {

@@ -6,11 +6,11 @@
 
 #include "arrays.hpp"
 #include "holder.hpp"
-#include "rulegrad/build.hpp"
-#include "rulegrad/error.hpp"
-#include "rulegrad/leaves.hpp"
-#include "rulegrad/parse_graph.hpp"
-#include "rulegrad/rebuild.hpp"
+#include "rulegrad/ops/build.hpp"
+#include "rulegrad/support/error.hpp"
+#include "rulegrad/expr/leaves.hpp"
+#include "rulegrad/ops/parse_graph.hpp"
+#include "rulegrad/expr/rebuild.hpp"
 
 namespace rulegrad::python {
 namespace {

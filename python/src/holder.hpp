@@ -8,10 +8,10 @@
 #include <utility>
 #include <vector>
 
-#include "rulegrad/analyzer.hpp"
-#include "rulegrad/explainer.hpp"
-#include "rulegrad/model.hpp"
-#include "rulegrad/registry.hpp"
+#include "rulegrad/recipe/analyzer.hpp"
+#include "rulegrad/api/explainer.hpp"
+#include "rulegrad/onnx/model.hpp"
+#include "rulegrad/api/registry.hpp"
 
 namespace rulegrad::python {
 

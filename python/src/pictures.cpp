@@ -3,11 +3,11 @@
 
 #include "arrays.hpp"
 #include "holder.hpp"
-#include "rulegrad/error.hpp"
-#include "rulegrad/io/grid.hpp"
-#include "rulegrad/io/heatmap.hpp"
-#include "rulegrad/io/preprocess.hpp"
-#include "rulegrad/text.hpp"
+#include "rulegrad/support/error.hpp"
+#include "rulegrad/draw/grid.hpp"
+#include "rulegrad/draw/heatmap.hpp"
+#include "rulegrad/files/preprocess.hpp"
+#include "rulegrad/support/text.hpp"
 
 namespace rulegrad::python {
 namespace {

@@ -5,12 +5,12 @@
 
 #include "arrays.hpp"
 #include "holder.hpp"
-#include "rulegrad/comparison.hpp"
-#include "rulegrad/error.hpp"
-#include "rulegrad/explain.hpp"
-#include "rulegrad/leaves.hpp"
-#include "rulegrad/io/npy.hpp"
-#include "rulegrad/relevance_flow.hpp"
+#include "rulegrad/explain/comparison.hpp"
+#include "rulegrad/support/error.hpp"
+#include "rulegrad/explain/explain.hpp"
+#include "rulegrad/expr/leaves.hpp"
+#include "rulegrad/files/npy.hpp"
+#include "rulegrad/explain/relevance_flow.hpp"
 #include "watched.hpp"
 
 namespace rulegrad::python {

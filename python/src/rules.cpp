@@ -3,11 +3,11 @@
 
 #include "arrays.hpp"
 #include "holder.hpp"
-#include "rulegrad/check.hpp"
-#include "rulegrad/method_page.hpp"
-#include "rulegrad/plugin.hpp"
-#include "rulegrad/properties.hpp"
-#include "rulegrad/rule_text.hpp"
+#include "rulegrad/check/check.hpp"
+#include "rulegrad/explain/method_page.hpp"
+#include "rulegrad/api/plugin.hpp"
+#include "rulegrad/prove/properties.hpp"
+#include "rulegrad/rule/rule_text.hpp"
 
 namespace rulegrad::python {
 namespace {

@@ -6,12 +6,12 @@
 #include <optional>
 #include <unordered_map>
 
-#include "rulegrad/build.hpp"
-#include "rulegrad/error.hpp"
-#include "rulegrad/explainer.hpp"
-#include "rulegrad/gradient.hpp"
-#include "rulegrad/leaves.hpp"
-#include "rulegrad/text.hpp"
+#include "rulegrad/ops/build.hpp"
+#include "rulegrad/support/error.hpp"
+#include "rulegrad/api/explainer.hpp"
+#include "rulegrad/autodiff/gradient.hpp"
+#include "rulegrad/expr/leaves.hpp"
+#include "rulegrad/support/text.hpp"
 
 namespace rulegrad {
 namespace {

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "rulegrad/model.hpp"
+#include "rulegrad/onnx/model.hpp"
 
 /// What an explainer explains: nodes as they are, and inputs of integers by the values that look them up.
 namespace rulegrad {

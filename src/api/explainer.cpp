@@ -1,4 +1,4 @@
-#include "rulegrad/explainer.hpp"
+#include "rulegrad/api/explainer.hpp"
 
 #include <fmt/format.h>
 
@@ -8,13 +8,13 @@
 #include "api/explained.hpp"
 #include "api/explainer_data.hpp"
 #include "api/labels.hpp"
-#include "rulegrad/error.hpp"
-#include "rulegrad/io/npy.hpp"
-#include "rulegrad/leaves.hpp"
-#include "rulegrad/separable.hpp"
-#include "rulegrad/verify.hpp"
+#include "rulegrad/support/error.hpp"
+#include "rulegrad/files/npy.hpp"
+#include "rulegrad/expr/leaves.hpp"
+#include "rulegrad/passes/separable.hpp"
+#include "rulegrad/prove/verify.hpp"
 
-#include "runtime/constants.hpp"
+#include "compile/constants.hpp"
 
 namespace rulegrad {
 namespace {

@@ -7,8 +7,8 @@
 #include <utility>
 #include <vector>
 
-#include "rulegrad/explainer.hpp"
-#include "rulegrad/verify.hpp"
+#include "rulegrad/api/explainer.hpp"
+#include "rulegrad/prove/verify.hpp"
 
 namespace rulegrad {
 

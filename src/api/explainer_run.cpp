@@ -5,8 +5,8 @@
 #include <optional>
 
 #include "api/explainer_data.hpp"
-#include "rulegrad/error.hpp"
-#include "rulegrad/text.hpp"
+#include "rulegrad/support/error.hpp"
+#include "rulegrad/support/text.hpp"
 
 namespace rulegrad {
 namespace {

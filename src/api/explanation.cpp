@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <cstring>
 
-#include "rulegrad/error.hpp"
-#include "rulegrad/explainer.hpp"
-#include "rulegrad/text.hpp"
+#include "rulegrad/support/error.hpp"
+#include "rulegrad/api/explainer.hpp"
+#include "rulegrad/support/text.hpp"
 
 namespace rulegrad {
 

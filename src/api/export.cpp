@@ -1,4 +1,4 @@
-#include "rulegrad/export.hpp"
+#include "rulegrad/api/export.hpp"
 
 #include <fmt/format.h>
 
@@ -11,14 +11,14 @@
 #include "api/labels.hpp"
 #include "expr/rebuild.hpp"
 #include "passes/unroll.hpp"
-#include "rulegrad/error.hpp"
-#include "rulegrad/io/npy.hpp"
-#include "rulegrad/leaves.hpp"
-#include "rulegrad/op_attributes.hpp"
-#include "rulegrad/simplify.hpp"
-#include "rulegrad/verify.hpp"
+#include "rulegrad/support/error.hpp"
+#include "rulegrad/files/npy.hpp"
+#include "rulegrad/expr/leaves.hpp"
+#include "rulegrad/ops/op_attributes.hpp"
+#include "rulegrad/passes/simplify.hpp"
+#include "rulegrad/prove/verify.hpp"
 #include "rulegrad/version.hpp"
-#include "runtime/constants.hpp"
+#include "compile/constants.hpp"
 #include "support/hash.hpp"
 #include "support/text.hpp"
 

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "rulegrad/text.hpp"
+#include "rulegrad/support/text.hpp"
 
 namespace rulegrad {
 

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "rulegrad/analyzer.hpp"
+#include "rulegrad/recipe/analyzer.hpp"
 
 namespace rulegrad {
 

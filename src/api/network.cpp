@@ -1,4 +1,4 @@
-#include "rulegrad/network.hpp"
+#include "rulegrad/api/network.hpp"
 
 #include <fmt/format.h>
 
@@ -6,8 +6,8 @@
 #include <map>
 #include <random>
 
-#include "rulegrad/error.hpp"
-#include "rulegrad/leaves.hpp"
+#include "rulegrad/support/error.hpp"
+#include "rulegrad/expr/leaves.hpp"
 
 namespace rulegrad {
 

@@ -1,11 +1,11 @@
-#include "rulegrad/plugin.hpp"
+#include "rulegrad/api/plugin.hpp"
 
 #include <dlfcn.h>
 #include <fmt/format.h>
 
 #include <filesystem>
 
-#include "rulegrad/error.hpp"
+#include "rulegrad/support/error.hpp"
 
 namespace rulegrad {
 namespace {
@@ -24,7 +24,7 @@ void load_plugin(Registry& registry, const std::string& file) {
   const auto* const interface = static_cast<const std::uint32_t*>(dlsym(library, "rulegrad_plugin_interface"));
   const auto enter = reinterpret_cast<void (*)(Registry&)>(dlsym(library, "rulegrad_plugin"));
   if (interface == nullptr || enter == nullptr)
-    fail(ErrorCode::invalid_argument, file, fmt::format("it defines no '{}', so it is no plugin of rulegrad; rulegrad/plugin.hpp says what one defines",
+    fail(ErrorCode::invalid_argument, file, fmt::format("it defines no '{}', so it is no plugin of rulegrad; rulegrad/api/plugin.hpp says what one defines",
                                                         interface == nullptr ? "rulegrad_plugin_interface" : "rulegrad_plugin"));
   if (*interface != plugin_interface)
     fail(ErrorCode::invalid_argument, file,

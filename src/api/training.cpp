@@ -1,4 +1,4 @@
-#include "rulegrad/training.hpp"
+#include "rulegrad/api/training.hpp"
 
 #include <fmt/format.h>
 
@@ -6,11 +6,11 @@
 #include <cmath>
 #include <unordered_map>
 
-#include "rulegrad/error.hpp"
-#include "rulegrad/gradient.hpp"
-#include "rulegrad/leaves.hpp"
-#include "rulegrad/rebuild.hpp"
-#include "rulegrad/text.hpp"
+#include "rulegrad/support/error.hpp"
+#include "rulegrad/autodiff/gradient.hpp"
+#include "rulegrad/expr/leaves.hpp"
+#include "rulegrad/expr/rebuild.hpp"
+#include "rulegrad/support/text.hpp"
 
 namespace rulegrad {
 

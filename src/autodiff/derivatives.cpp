@@ -7,8 +7,8 @@
 #include "autodiff/reverse_walk.hpp"
 #include "expr/rebuild.hpp"
 #include "ops/families.hpp"
-#include "rulegrad/error.hpp"
-#include "rulegrad/op_attributes.hpp"
+#include "rulegrad/support/error.hpp"
+#include "rulegrad/ops/op_attributes.hpp"
 
 namespace rulegrad {
 namespace {

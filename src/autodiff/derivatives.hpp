@@ -10,7 +10,7 @@
 #include "expr/node_map.hpp"
 #include "rewrite/composite.hpp"
 #include "rewrite/rule_list.hpp"
-#include "rulegrad/op_attributes.hpp"
+#include "rulegrad/ops/op_attributes.hpp"
 
 namespace rulegrad {
 

@@ -1,10 +1,10 @@
-#include "rulegrad/gradient.hpp"
+#include "rulegrad/autodiff/gradient.hpp"
 
 #include "autodiff/derivatives.hpp"
 #include "autodiff/reverse_walk.hpp"
 #include "ops/families.hpp"
-#include "rulegrad/error.hpp"
-#include "rulegrad/op_attributes.hpp"
+#include "rulegrad/support/error.hpp"
+#include "rulegrad/ops/op_attributes.hpp"
 
 namespace rulegrad {
 namespace {

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "rulegrad/leaves.hpp"
-#include "rulegrad/op_attributes.hpp"
+#include "rulegrad/expr/leaves.hpp"
+#include "rulegrad/ops/op_attributes.hpp"
 
 namespace rulegrad {
 namespace {

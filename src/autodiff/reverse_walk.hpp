@@ -7,7 +7,7 @@
 
 #include "expr/node_map.hpp"
 #include "rewrite/forward_facts.hpp"
-#include "rulegrad/operators.hpp"
+#include "rulegrad/ops/operators.hpp"
 
 namespace rulegrad {
 

@@ -13,10 +13,10 @@
 #include "cli/say.hpp"
 #include "cli/session.hpp"
 #include "cli/verify.hpp"
-#include "rulegrad/error.hpp"
-#include "rulegrad/explainer.hpp"
-#include "rulegrad/text.hpp"
-#include "rulegrad/unapplied.hpp"
+#include "rulegrad/support/error.hpp"
+#include "rulegrad/api/explainer.hpp"
+#include "rulegrad/support/text.hpp"
+#include "rulegrad/explain/unapplied.hpp"
 
 namespace rulegrad::cli {
 namespace {

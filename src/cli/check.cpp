@@ -12,14 +12,14 @@
 #include "cli/say.hpp"
 #include "cli/question.hpp"
 #include "cli/loading.hpp"
-#include "rulegrad/analyzer.hpp"
-#include "rulegrad/check.hpp"
-#include "rulegrad/error.hpp"
-#include "rulegrad/io/text_file.hpp"
-#include "rulegrad/properties.hpp"
-#include "rulegrad/rule_library.hpp"
-#include "rulegrad/rule_text.hpp"
-#include "rulegrad/unapplied.hpp"
+#include "rulegrad/recipe/analyzer.hpp"
+#include "rulegrad/check/check.hpp"
+#include "rulegrad/support/error.hpp"
+#include "rulegrad/files/text_file.hpp"
+#include "rulegrad/prove/properties.hpp"
+#include "rulegrad/recipe/rule_library.hpp"
+#include "rulegrad/rule/rule_text.hpp"
+#include "rulegrad/explain/unapplied.hpp"
 
 namespace rulegrad::cli {
 namespace {

@@ -5,9 +5,9 @@
 #include <memory>
 
 #include "cli/commands.hpp"
-#include "rulegrad/io/colormap.hpp"
-#include "rulegrad/io/preprocess.hpp"
-#include "rulegrad/rule_library.hpp"
+#include "rulegrad/draw/colormap.hpp"
+#include "rulegrad/files/preprocess.hpp"
+#include "rulegrad/recipe/rule_library.hpp"
 
 namespace rulegrad::cli {
 namespace {

@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "rulegrad/analyzer.hpp"
-#include "rulegrad/explainer.hpp"
+#include "rulegrad/recipe/analyzer.hpp"
+#include "rulegrad/api/explainer.hpp"
 
 namespace rulegrad::cli {
 

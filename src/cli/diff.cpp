@@ -8,8 +8,8 @@
 #include "cli/options.hpp"
 #include "cli/sample_case.hpp"
 #include "cli/verify.hpp"
-#include "rulegrad/comparison.hpp"
-#include "rulegrad/error.hpp"
+#include "rulegrad/explain/comparison.hpp"
+#include "rulegrad/support/error.hpp"
 
 namespace rulegrad::cli {
 namespace {

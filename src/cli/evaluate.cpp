@@ -14,16 +14,16 @@
 #include "cli/loading.hpp"
 #include "cli/say.hpp"
 #include "cli/session.hpp"
-#include "rulegrad/error.hpp"
+#include "rulegrad/support/error.hpp"
 #include "rulegrad/evaluation/fill.hpp"
 #include "rulegrad/evaluation/measures.hpp"
 #include "rulegrad/evaluation/perturbation.hpp"
 #include "rulegrad/evaluation/randomisation.hpp"
 #include "rulegrad/evaluation/scores.hpp"
-#include "rulegrad/explainer.hpp"
-#include "rulegrad/io/npy.hpp"
-#include "rulegrad/io/text_file.hpp"
-#include "rulegrad/text.hpp"
+#include "rulegrad/api/explainer.hpp"
+#include "rulegrad/files/npy.hpp"
+#include "rulegrad/files/text_file.hpp"
+#include "rulegrad/support/text.hpp"
 
 namespace rulegrad::cli {
 namespace {

@@ -6,8 +6,8 @@
 #include <cmath>
 #include <functional>
 
-#include "rulegrad/io/line_chart.hpp"
-#include "rulegrad/text.hpp"
+#include "rulegrad/draw/line_chart.hpp"
+#include "rulegrad/support/text.hpp"
 
 namespace rulegrad::cli {
 namespace {

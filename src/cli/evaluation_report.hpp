@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "rulegrad/io/picture.hpp"
+#include "rulegrad/files/picture.hpp"
 
 /// What `rulegrad evaluate` found, and how it is shown: a table, a CSV file, a chart.
 namespace rulegrad::cli {

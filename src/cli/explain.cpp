@@ -1,4 +1,4 @@
-#include "rulegrad/explain.hpp"
+#include "rulegrad/explain/explain.hpp"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -11,8 +11,8 @@
 #include "cli/question.hpp"
 #include "cli/sample_case.hpp"
 #include "cli/verify.hpp"
-#include "rulegrad/io/text_file.hpp"
-#include "rulegrad/relevance_flow.hpp"
+#include "rulegrad/files/text_file.hpp"
+#include "rulegrad/explain/relevance_flow.hpp"
 
 namespace rulegrad::cli {
 namespace {

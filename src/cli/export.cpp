@@ -1,4 +1,4 @@
-#include "rulegrad/export.hpp"
+#include "rulegrad/api/export.hpp"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -10,7 +10,7 @@
 #include "cli/loading.hpp"
 #include "cli/question.hpp"
 #include "cli/say.hpp"
-#include "rulegrad/error.hpp"
+#include "rulegrad/support/error.hpp"
 
 namespace rulegrad::cli {
 namespace {

@@ -7,9 +7,9 @@
 #include <filesystem>
 
 #include "cli/loading.hpp"
-#include "rulegrad/error.hpp"
-#include "rulegrad/io/npy.hpp"
-#include "rulegrad/text.hpp"
+#include "rulegrad/support/error.hpp"
+#include "rulegrad/files/npy.hpp"
+#include "rulegrad/support/text.hpp"
 
 namespace rulegrad::cli {
 namespace {

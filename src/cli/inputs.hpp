@@ -5,9 +5,9 @@
 #include <vector>
 
 #include "cli/options.hpp"
-#include "rulegrad/io/picture.hpp"
-#include "rulegrad/model.hpp"
-#include "rulegrad/program.hpp"
+#include "rulegrad/files/picture.hpp"
+#include "rulegrad/onnx/model.hpp"
+#include "rulegrad/run/program.hpp"
 
 /// What the person shows the network: files, which input each is for, and the samples that they make together.
 namespace rulegrad::cli {

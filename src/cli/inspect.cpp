@@ -7,9 +7,9 @@
 #include "cli/json.hpp"
 #include "cli/loading.hpp"
 #include "cli/say.hpp"
-#include "rulegrad/error.hpp"
-#include "rulegrad/model.hpp"
-#include "rulegrad/text.hpp"
+#include "rulegrad/support/error.hpp"
+#include "rulegrad/onnx/model.hpp"
+#include "rulegrad/support/text.hpp"
 
 namespace rulegrad::cli {
 namespace {

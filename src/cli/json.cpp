@@ -5,7 +5,7 @@
 
 #include <cmath>
 
-#include "rulegrad/text.hpp"
+#include "rulegrad/support/text.hpp"
 
 namespace rulegrad::cli {
 namespace {

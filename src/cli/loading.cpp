@@ -9,9 +9,9 @@
 #include <sstream>
 
 #include "cli/say.hpp"
-#include "rulegrad/error.hpp"
-#include "rulegrad/io/text_file.hpp"
-#include "rulegrad/text.hpp"
+#include "rulegrad/support/error.hpp"
+#include "rulegrad/files/text_file.hpp"
+#include "rulegrad/support/text.hpp"
 
 namespace rulegrad::cli {
 namespace {

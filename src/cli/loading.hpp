@@ -5,7 +5,7 @@
 
 #include "cli/inputs.hpp"
 #include "cli/options.hpp"
-#include "rulegrad/model.hpp"
+#include "rulegrad/onnx/model.hpp"
 
 namespace rulegrad::cli {
 

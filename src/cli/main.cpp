@@ -9,8 +9,8 @@
 
 #include "cli/commands.hpp"
 #include "cli/say.hpp"
-#include "rulegrad/error.hpp"
-#include "rulegrad/process.hpp"
+#include "rulegrad/support/error.hpp"
+#include "rulegrad/support/process.hpp"
 #include "rulegrad/version.hpp"
 
 namespace {

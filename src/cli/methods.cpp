@@ -8,10 +8,10 @@
 #include "cli/json.hpp"
 #include "cli/options.hpp"
 #include "cli/question.hpp"
-#include "rulegrad/analyzer.hpp"
-#include "rulegrad/method_page.hpp"
-#include "rulegrad/rule_library.hpp"
-#include "rulegrad/rule_text.hpp"
+#include "rulegrad/recipe/analyzer.hpp"
+#include "rulegrad/explain/method_page.hpp"
+#include "rulegrad/recipe/rule_library.hpp"
+#include "rulegrad/rule/rule_text.hpp"
 
 namespace rulegrad::cli {
 namespace {

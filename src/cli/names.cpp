@@ -8,9 +8,9 @@
 #include <optional>
 #include <sstream>
 
-#include "rulegrad/error.hpp"
-#include "rulegrad/io/text_file.hpp"
-#include "rulegrad/text.hpp"
+#include "rulegrad/support/error.hpp"
+#include "rulegrad/files/text_file.hpp"
+#include "rulegrad/support/text.hpp"
 
 namespace rulegrad::cli {
 namespace {

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "rulegrad/model.hpp"
+#include "rulegrad/onnx/model.hpp"
 
 /// What people call scores, features and tokens: text files of one name a line.
 namespace rulegrad::cli {

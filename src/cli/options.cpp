@@ -9,10 +9,10 @@
 
 #include <fmt/format.h>
 
-#include "rulegrad/error.hpp"
-#include "rulegrad/memory.hpp"
-#include "rulegrad/plugin.hpp"
-#include "rulegrad/text.hpp"
+#include "rulegrad/support/error.hpp"
+#include "rulegrad/compile/memory_limit.hpp"
+#include "rulegrad/api/plugin.hpp"
+#include "rulegrad/support/text.hpp"
 
 namespace rulegrad::cli {
 
@@ -31,7 +31,7 @@ void add_shape_options(CLI::App& command, ModelOptions& options) {
 }
 
 void add_plugin_option(CLI::App& command, ModelOptions& options) {
-  command.add_option("--plugin", options.plugins, "Shared libraries with operators and rules of your own (rulegrad/plugin.hpp)")->type_name("FILE.so");
+  command.add_option("--plugin", options.plugins, "Shared libraries with operators and rules of your own (rulegrad/api/plugin.hpp)")->type_name("FILE.so");
 }
 
 const Registry& ModelOptions::registry() const {

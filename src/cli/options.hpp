@@ -5,10 +5,10 @@
 #include <string>
 #include <vector>
 
-#include "rulegrad/dtype.hpp"
-#include "rulegrad/io/preprocess.hpp"
-#include "rulegrad/program.hpp"
-#include "rulegrad/registry.hpp"
+#include "rulegrad/tensor/dtype.hpp"
+#include "rulegrad/files/preprocess.hpp"
+#include "rulegrad/run/program.hpp"
+#include "rulegrad/api/registry.hpp"
 
 namespace CLI {
 class App;

@@ -1,4 +1,4 @@
-#include "rulegrad/patterns.hpp"
+#include "rulegrad/evaluation/patterns.hpp"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -11,8 +11,8 @@
 #include "cli/say.hpp"
 #include "cli/loading.hpp"
 #include "cli/session.hpp"
-#include "rulegrad/error.hpp"
-#include "rulegrad/io/npy.hpp"
+#include "rulegrad/support/error.hpp"
+#include "rulegrad/files/npy.hpp"
 
 namespace rulegrad::cli {
 namespace {

@@ -11,9 +11,9 @@
 #include "cli/names.hpp"
 #include "cli/say.hpp"
 #include "cli/session.hpp"
-#include "rulegrad/error.hpp"
-#include "rulegrad/expr.hpp"
-#include "rulegrad/separable.hpp"
+#include "rulegrad/support/error.hpp"
+#include "rulegrad/expr/expr.hpp"
+#include "rulegrad/passes/separable.hpp"
 
 namespace rulegrad::cli {
 namespace {

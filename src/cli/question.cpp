@@ -6,9 +6,9 @@
 #include <algorithm>
 #include <filesystem>
 
-#include "rulegrad/error.hpp"
-#include "rulegrad/io/npy.hpp"
-#include "rulegrad/text.hpp"
+#include "rulegrad/support/error.hpp"
+#include "rulegrad/files/npy.hpp"
+#include "rulegrad/support/text.hpp"
 
 namespace rulegrad::cli {
 

@@ -5,10 +5,10 @@
 #include <vector>
 
 #include "cli/names.hpp"
-#include "rulegrad/analyzer.hpp"
-#include "rulegrad/explainer.hpp"
-#include "rulegrad/model.hpp"
-#include "rulegrad/registry.hpp"
+#include "rulegrad/recipe/analyzer.hpp"
+#include "rulegrad/api/explainer.hpp"
+#include "rulegrad/onnx/model.hpp"
+#include "rulegrad/api/registry.hpp"
 
 namespace CLI {
 class App;

@@ -11,13 +11,13 @@
 #include <numeric>
 
 #include "cli/say.hpp"
-#include "rulegrad/error.hpp"
-#include "rulegrad/io/chart.hpp"
-#include "rulegrad/io/colormap.hpp"
-#include "rulegrad/io/npy.hpp"
-#include "rulegrad/io/series.hpp"
-#include "rulegrad/io/text_file.hpp"
-#include "rulegrad/text.hpp"
+#include "rulegrad/support/error.hpp"
+#include "rulegrad/draw/chart.hpp"
+#include "rulegrad/draw/colormap.hpp"
+#include "rulegrad/files/npy.hpp"
+#include "rulegrad/draw/series.hpp"
+#include "rulegrad/files/text_file.hpp"
+#include "rulegrad/support/text.hpp"
 
 namespace rulegrad::cli {
 namespace {

@@ -6,10 +6,10 @@
 
 #include "cli/inputs.hpp"
 #include "cli/names.hpp"
-#include "rulegrad/explainer.hpp"
-#include "rulegrad/io/grid.hpp"
-#include "rulegrad/io/heatmap.hpp"
-#include "rulegrad/io/tokens.hpp"
+#include "rulegrad/api/explainer.hpp"
+#include "rulegrad/draw/grid.hpp"
+#include "rulegrad/draw/heatmap.hpp"
+#include "rulegrad/draw/tokens.hpp"
 
 namespace CLI {
 class App;

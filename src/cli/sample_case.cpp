@@ -6,8 +6,8 @@
 #include <algorithm>
 
 #include "cli/loading.hpp"
-#include "rulegrad/error.hpp"
-#include "rulegrad/io/npy.hpp"
+#include "rulegrad/support/error.hpp"
+#include "rulegrad/files/npy.hpp"
 
 namespace rulegrad::cli {
 namespace {

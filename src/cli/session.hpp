@@ -3,7 +3,7 @@
 #include <string>
 
 #include "cli/options.hpp"
-#include "rulegrad/model.hpp"
+#include "rulegrad/onnx/model.hpp"
 
 namespace rulegrad::cli {
 

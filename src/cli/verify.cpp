@@ -10,8 +10,8 @@
 #include <filesystem>
 #include <fstream>
 
-#include "rulegrad/rule_text.hpp"
-#include "rulegrad/verify.hpp"
+#include "rulegrad/rule/rule_text.hpp"
+#include "rulegrad/prove/verify.hpp"
 #include "rulegrad/version.hpp"
 
 namespace rulegrad::cli {

@@ -3,14 +3,14 @@
 #include <string>
 
 #include "cli/options.hpp"
-#include "rulegrad/analyzer.hpp"
-#include "rulegrad/model.hpp"
+#include "rulegrad/recipe/analyzer.hpp"
+#include "rulegrad/onnx/model.hpp"
 
 namespace rulegrad::cli {
 
 void add_verify_option(CLI::App& command, bool& verify);
 
-/// Proves that the canonizers of an analysis are harmless (rulegrad/verify.hpp), once for each model and what rewrote it:
+/// Proves that the canonizers of an analysis are harmless (rulegrad/prove/verify.hpp), once for each model and what rewrote it:
 /// proofs are remembered in $XDG_CACHE_HOME/rulegrad, or ~/.cache/rulegrad, by the model's files and the rules. `force`
 /// proves it again and says how large the difference was. Where nothing can be written it is proved each time.
 void verify_canonizers(const ModelOptions& options, const Model& model, const RuleLibrary& library, const std::string& method, Expr output,

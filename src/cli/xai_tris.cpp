@@ -7,14 +7,14 @@
 #include "cli/commands.hpp"
 #include "cli/evaluation_report.hpp"
 #include "cli/options.hpp"
-#include "rulegrad/error.hpp"
+#include "rulegrad/support/error.hpp"
 #include "rulegrad/evaluation/measures.hpp"
 #include "rulegrad/evaluation/scores.hpp"
 #include "rulegrad/evaluation/xai_tris.hpp"
-#include "rulegrad/explainer.hpp"
-#include "rulegrad/io/npy.hpp"
-#include "rulegrad/network.hpp"
-#include "rulegrad/training.hpp"
+#include "rulegrad/api/explainer.hpp"
+#include "rulegrad/files/npy.hpp"
+#include "rulegrad/api/network.hpp"
+#include "rulegrad/api/training.hpp"
 
 namespace rulegrad::cli {
 namespace {

@@ -4,8 +4,8 @@
 #include <optional>
 #include <vector>
 
-#include "rulegrad/io/preprocess.hpp"
-#include "rulegrad/tensor.hpp"
+#include "rulegrad/files/preprocess.hpp"
+#include "rulegrad/tensor/tensor.hpp"
 
 namespace rulegrad {
 

@@ -8,9 +8,9 @@
 #include <vector>
 
 #include "evaluation/axes.hpp"
-#include "rulegrad/error.hpp"
-#include "rulegrad/random.hpp"
-#include "rulegrad/text.hpp"
+#include "rulegrad/support/error.hpp"
+#include "rulegrad/ops/random.hpp"
+#include "rulegrad/support/text.hpp"
 
 namespace rulegrad {
 namespace {

@@ -7,8 +7,8 @@
 #include <limits>
 #include <numeric>
 
-#include "rulegrad/error.hpp"
-#include "rulegrad/random.hpp"
+#include "rulegrad/support/error.hpp"
+#include "rulegrad/ops/random.hpp"
 
 namespace rulegrad {
 namespace {

@@ -1,4 +1,4 @@
-#include "rulegrad/patterns.hpp"
+#include "rulegrad/evaluation/patterns.hpp"
 
 #include <fmt/format.h>
 
@@ -6,10 +6,10 @@
 #include <map>
 
 #include "autodiff/derivatives.hpp"
-#include "rulegrad/build.hpp"
-#include "rulegrad/error.hpp"
-#include "rulegrad/leaves.hpp"
-#include "rulegrad/separable.hpp"
+#include "rulegrad/ops/build.hpp"
+#include "rulegrad/support/error.hpp"
+#include "rulegrad/expr/leaves.hpp"
+#include "rulegrad/passes/separable.hpp"
 #include "support/text.hpp"
 
 namespace rulegrad {

@@ -8,7 +8,7 @@
 #include <numeric>
 
 #include "evaluation/axes.hpp"
-#include "rulegrad/error.hpp"
+#include "rulegrad/support/error.hpp"
 
 namespace rulegrad {
 namespace {

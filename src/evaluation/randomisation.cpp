@@ -6,13 +6,13 @@
 #include <cmath>
 #include <unordered_map>
 
-#include "rulegrad/error.hpp"
+#include "rulegrad/support/error.hpp"
 #include "rulegrad/evaluation/measures.hpp"
-#include "rulegrad/leaves.hpp"
-#include "rulegrad/op_attributes.hpp"
-#include "rulegrad/random.hpp"
-#include "rulegrad/rebuild.hpp"
-#include "rulegrad/text.hpp"
+#include "rulegrad/expr/leaves.hpp"
+#include "rulegrad/ops/op_attributes.hpp"
+#include "rulegrad/ops/random.hpp"
+#include "rulegrad/expr/rebuild.hpp"
+#include "rulegrad/support/text.hpp"
 
 namespace rulegrad {
 namespace {

@@ -7,11 +7,11 @@
 #include <memory>
 #include <string>
 
-#include "rulegrad/build.hpp"
-#include "rulegrad/error.hpp"
-#include "rulegrad/program.hpp"
-#include "rulegrad/separable.hpp"
-#include "rulegrad/text.hpp"
+#include "rulegrad/ops/build.hpp"
+#include "rulegrad/support/error.hpp"
+#include "rulegrad/run/program.hpp"
+#include "rulegrad/passes/separable.hpp"
+#include "rulegrad/support/text.hpp"
 
 namespace rulegrad {
 namespace {

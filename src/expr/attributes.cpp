@@ -1,4 +1,4 @@
-#include "rulegrad/attributes.hpp"
+#include "rulegrad/expr/attributes.hpp"
 
 #include <fmt/format.h>
 

@@ -10,7 +10,7 @@
 #include <boost/hana/string.hpp>
 #include <boost/hana/tuple.hpp>
 
-#include "rulegrad/define_attributes.hpp"
+#include "rulegrad/expr/define_attributes.hpp"
 
 /// The operations of an attribute struct that BOOST_HANA_ADAPT_STRUCT lists the members of.
 namespace rulegrad {

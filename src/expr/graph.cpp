@@ -7,9 +7,9 @@
 #include "expr/limits.hpp"
 #include "expr/node_map.hpp"
 #include "expr/rebuild.hpp"
-#include "rulegrad/error.hpp"
-#include "rulegrad/expr.hpp"
-#include "rulegrad/leaves.hpp"
+#include "rulegrad/support/error.hpp"
+#include "rulegrad/expr/expr.hpp"
+#include "rulegrad/expr/leaves.hpp"
 #include "support/hash.hpp"
 #include "support/text.hpp"
 

@@ -1,10 +1,10 @@
-#include "rulegrad/leaves.hpp"
+#include "rulegrad/expr/leaves.hpp"
 
 #include <cmath>
 
 #include "expr/derive_attributes.hpp"
-#include "rulegrad/expr.hpp"
-#include "rulegrad/operator_facts.hpp"
+#include "rulegrad/expr/expr.hpp"
+#include "rulegrad/expr/operator_facts.hpp"
 
 BOOST_HANA_ADAPT_STRUCT(rulegrad::InputAttributes, name, dtype, shape);
 BOOST_HANA_ADAPT_STRUCT(rulegrad::ConstantAttributes, value);

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <string_view>
 
-#include "rulegrad/error.hpp"
+#include "rulegrad/support/error.hpp"
 
 namespace rulegrad::limits {
 namespace {

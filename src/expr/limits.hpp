@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <limits>
 
-#include "rulegrad/schema.hpp"
+#include "rulegrad/expr/schema.hpp"
 
 /// How large anything in a graph may be. Inference and planning rely on it: a product of two extents, or of an extent and an
 /// attribute, fits into 64 bits, and so does the number of bytes of any value.

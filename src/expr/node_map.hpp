@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "rulegrad/expr.hpp"
+#include "rulegrad/expr/expr.hpp"
 
 namespace rulegrad {
 

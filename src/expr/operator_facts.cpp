@@ -1,9 +1,9 @@
-#include "rulegrad/operator_facts.hpp"
+#include "rulegrad/expr/operator_facts.hpp"
 
 #include <algorithm>
 #include <cmath>
 
-#include "rulegrad/expr.hpp"
+#include "rulegrad/expr/expr.hpp"
 
 namespace rulegrad {
 

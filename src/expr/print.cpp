@@ -1,7 +1,7 @@
 #include <fmt/format.h>
 
-#include "rulegrad/expr.hpp"
-#include "rulegrad/leaves.hpp"
+#include "rulegrad/expr/expr.hpp"
+#include "rulegrad/expr/leaves.hpp"
 
 #include "support/text.hpp"
 

@@ -1,10 +1,10 @@
-#include "rulegrad/rebuild.hpp"
+#include "rulegrad/expr/rebuild.hpp"
 
 #include <fmt/format.h>
 
 #include "expr/rebuild.hpp"
-#include "rulegrad/error.hpp"
-#include "rulegrad/leaves.hpp"
+#include "rulegrad/support/error.hpp"
+#include "rulegrad/expr/leaves.hpp"
 
 namespace rulegrad {
 namespace {

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "expr/walk.hpp"
-#include "rulegrad/expr.hpp"
+#include "rulegrad/expr/expr.hpp"
 
 namespace rulegrad {
 

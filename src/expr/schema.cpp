@@ -1,4 +1,4 @@
-#include "rulegrad/schema.hpp"
+#include "rulegrad/expr/schema.hpp"
 
 #include <algorithm>
 

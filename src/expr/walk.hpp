@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "expr/node_map.hpp"
-#include "rulegrad/expr.hpp"
+#include "rulegrad/expr/expr.hpp"
 
 namespace rulegrad {
 

@@ -2,9 +2,9 @@
 #include <cmath>
 #include <fmt/format.h>
 
-#include "rulegrad/error.hpp"
-#include "rulegrad/expr.hpp"
-#include "rulegrad/operator_facts.hpp"
+#include "rulegrad/support/error.hpp"
+#include "rulegrad/expr/expr.hpp"
+#include "rulegrad/expr/operator_facts.hpp"
 
 #include "ops/checks.hpp"
 #include "ops/derivatives.hpp"

@@ -1,9 +1,9 @@
-#include "rulegrad/build.hpp"
+#include "rulegrad/ops/build.hpp"
 
 #include <numeric>
 
-#include "rulegrad/error.hpp"
-#include "rulegrad/operators.hpp"
+#include "rulegrad/support/error.hpp"
+#include "rulegrad/ops/operators.hpp"
 
 namespace rulegrad {
 namespace {

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <fmt/format.h>
 
-#include "rulegrad/error.hpp"
+#include "rulegrad/support/error.hpp"
 
 #include "ops/infer.hpp"
 

@@ -3,7 +3,7 @@
 #include <utility>
 
 #include "rulegrad/dsl.hpp"
-#include "rulegrad/schema.hpp"
+#include "rulegrad/expr/schema.hpp"
 
 namespace rulegrad {
 

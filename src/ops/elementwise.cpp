@@ -2,9 +2,9 @@
 #include <cmath>
 #include <numbers>
 
-#include "rulegrad/expr.hpp"
-#include "rulegrad/op_attributes.hpp"
-#include "rulegrad/operator_facts.hpp"
+#include "rulegrad/expr/expr.hpp"
+#include "rulegrad/ops/op_attributes.hpp"
+#include "rulegrad/expr/operator_facts.hpp"
 
 #include "expr/derive_attributes.hpp"
 #include "ops/checks.hpp"

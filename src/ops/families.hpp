@@ -2,7 +2,7 @@
 
 #include <vector>
 
-#include "rulegrad/schema.hpp"
+#include "rulegrad/expr/schema.hpp"
 
 /// One function a family of operators; the registry calls each of them once.
 namespace rulegrad {

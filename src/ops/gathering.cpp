@@ -1,11 +1,11 @@
 #include <algorithm>
 #include <fmt/format.h>
 
-#include "rulegrad/expr.hpp"
-#include "rulegrad/index_attributes.hpp"
-#include "rulegrad/op_attributes.hpp"
-#include "rulegrad/operator_facts.hpp"
-#include "rulegrad/operators.hpp"
+#include "rulegrad/expr/expr.hpp"
+#include "rulegrad/ops/index_attributes.hpp"
+#include "rulegrad/ops/op_attributes.hpp"
+#include "rulegrad/expr/operator_facts.hpp"
+#include "rulegrad/ops/operators.hpp"
 
 #include "expr/derive_attributes.hpp"
 #include "ops/checks.hpp"

@@ -3,8 +3,8 @@
 #include "expr/derive_attributes.hpp"
 #include "ops/families.hpp"
 #include "ops/infer.hpp"
-#include "rulegrad/op_attributes.hpp"
-#include "rulegrad/operator_facts.hpp"
+#include "rulegrad/ops/op_attributes.hpp"
+#include "rulegrad/expr/operator_facts.hpp"
 
 BOOST_HANA_ADAPT_STRUCT(rulegrad::SlotAttributes, slot, dtype, shape);
 

@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "rulegrad/error.hpp"
+#include "rulegrad/support/error.hpp"
 #include "support/text.hpp"
 
 namespace rulegrad::infer {

@@ -4,7 +4,7 @@
 #include <span>
 #include <string>
 
-#include "rulegrad/schema.hpp"
+#include "rulegrad/expr/schema.hpp"
 
 /// Shape and dtype inference that operators share, and the wording of its errors.
 namespace rulegrad::infer {

@@ -3,7 +3,7 @@
 #include <array>
 #include <utility>
 
-#include "rulegrad/op_attributes.hpp"
+#include "rulegrad/ops/op_attributes.hpp"
 
 namespace rulegrad {
 namespace {

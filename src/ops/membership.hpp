@@ -1,6 +1,6 @@
 #pragma once
 
-#include "rulegrad/schema.hpp"
+#include "rulegrad/expr/schema.hpp"
 
 /// Which classes the nodes of an operator belong to. An operator lists in its schema those that it can belong to; where its
 /// attributes decide (a resize moves numbers when it takes the nearest, and averages when it is linear), the type of

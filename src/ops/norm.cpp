@@ -4,9 +4,9 @@
 #include "ops/families.hpp"
 #include "ops/infer.hpp"
 #include "rulegrad/dsl.hpp"
-#include "rulegrad/expr.hpp"
-#include "rulegrad/op_attributes.hpp"
-#include "rulegrad/operator_facts.hpp"
+#include "rulegrad/expr/expr.hpp"
+#include "rulegrad/ops/op_attributes.hpp"
+#include "rulegrad/expr/operator_facts.hpp"
 
 BOOST_HANA_ADAPT_STRUCT(rulegrad::BatchNormAttributes, epsilon, axis);
 BOOST_HANA_ADAPT_STRUCT(rulegrad::LayerNormAttributes, axis, epsilon);

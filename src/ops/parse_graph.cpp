@@ -1,4 +1,4 @@
-#include "rulegrad/parse_graph.hpp"
+#include "rulegrad/ops/parse_graph.hpp"
 
 #include <algorithm>
 #include <cctype>
@@ -6,8 +6,8 @@
 #include <fmt/format.h>
 #include <unordered_map>
 
-#include "rulegrad/error.hpp"
-#include "rulegrad/leaves.hpp"
+#include "rulegrad/support/error.hpp"
+#include "rulegrad/expr/leaves.hpp"
 
 namespace rulegrad {
 namespace {

@@ -5,8 +5,8 @@
 #include "ops/infer.hpp"
 #include "ops/windows.hpp"
 #include "rulegrad/dsl.hpp"
-#include "rulegrad/op_attributes.hpp"
-#include "rulegrad/operator_facts.hpp"
+#include "rulegrad/ops/op_attributes.hpp"
+#include "rulegrad/expr/operator_facts.hpp"
 
 BOOST_HANA_ADAPT_STRUCT(rulegrad::PoolAttributes, kernel, strides, pads_begin, pads_end, dilations, ceil);
 BOOST_HANA_ADAPT_STRUCT(rulegrad::AvgPoolAttributes, kernel, strides, pads_begin, pads_end, dilations, ceil, count_padding);

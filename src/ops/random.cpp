@@ -1,11 +1,11 @@
-#include "rulegrad/random.hpp"
+#include "rulegrad/ops/random.hpp"
 
 #include <cmath>
 #include <fmt/format.h>
 #include <numbers>
 
-#include "rulegrad/op_attributes.hpp"
-#include "rulegrad/operator_facts.hpp"
+#include "rulegrad/ops/op_attributes.hpp"
+#include "rulegrad/expr/operator_facts.hpp"
 
 #include "expr/derive_attributes.hpp"
 #include "ops/checks.hpp"

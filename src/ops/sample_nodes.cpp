@@ -1,10 +1,10 @@
 #include <fmt/format.h>
 
-#include "rulegrad/error.hpp"
-#include "rulegrad/expr.hpp"
-#include "rulegrad/op_attributes.hpp"
-#include "rulegrad/operator_facts.hpp"
-#include "rulegrad/samples.hpp"
+#include "rulegrad/support/error.hpp"
+#include "rulegrad/expr/expr.hpp"
+#include "rulegrad/ops/op_attributes.hpp"
+#include "rulegrad/expr/operator_facts.hpp"
+#include "rulegrad/ops/samples.hpp"
 
 #include "expr/derive_attributes.hpp"
 #include "ops/infer.hpp"

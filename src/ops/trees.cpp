@@ -1,7 +1,7 @@
 #include <fmt/format.h>
 
-#include "rulegrad/expr.hpp"
-#include "rulegrad/operator_facts.hpp"
+#include "rulegrad/expr/expr.hpp"
+#include "rulegrad/expr/operator_facts.hpp"
 
 #include "ops/checks.hpp"
 #include "ops/families.hpp"

@@ -4,8 +4,8 @@
 #include <span>
 #include <string>
 
-#include "rulegrad/op_attributes.hpp"
-#include "rulegrad/schema.hpp"
+#include "rulegrad/ops/op_attributes.hpp"
+#include "rulegrad/expr/schema.hpp"
 
 /// The arithmetic of sliding windows, shared by convolution and pooling.
 namespace rulegrad::windows {

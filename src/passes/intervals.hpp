@@ -3,7 +3,7 @@
 #include <vector>
 
 #include "expr/node_map.hpp"
-#include "rulegrad/interval.hpp"
+#include "rulegrad/expr/interval.hpp"
 
 namespace rulegrad {
 

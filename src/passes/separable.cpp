@@ -1,4 +1,4 @@
-#include "rulegrad/separable.hpp"
+#include "rulegrad/passes/separable.hpp"
 
 #include <algorithm>
 #include <utility>

@@ -1,4 +1,4 @@
-#include "rulegrad/simplify.hpp"
+#include "rulegrad/passes/simplify.hpp"
 
 #include <unordered_map>
 
@@ -7,9 +7,9 @@
 #include "passes/simplifier_rules.hpp"
 #include "passes/support.hpp"
 #include "rewrite/canonize.hpp"
-#include "rewrite/words.hpp"
-#include "rulegrad/error.hpp"
-#include "rulegrad/rule_text.hpp"
+#include "rewrite/language_words.hpp"
+#include "rulegrad/support/error.hpp"
+#include "rulegrad/rule/rule_text.hpp"
 
 namespace rulegrad {
 namespace {

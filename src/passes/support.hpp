@@ -2,7 +2,7 @@
 
 #include <functional>
 
-#include "rulegrad/expr.hpp"
+#include "rulegrad/expr/expr.hpp"
 
 namespace rulegrad {
 

@@ -4,10 +4,10 @@
 #include <map>
 #include <unordered_map>
 
-#include "rulegrad/error.hpp"
-#include "rulegrad/op_attributes.hpp"
-#include "rulegrad/operators.hpp"
-#include "rulegrad/samples.hpp"
+#include "rulegrad/support/error.hpp"
+#include "rulegrad/ops/op_attributes.hpp"
+#include "rulegrad/ops/operators.hpp"
+#include "rulegrad/ops/samples.hpp"
 
 #include "expr/rebuild.hpp"
 

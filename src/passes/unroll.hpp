@@ -4,7 +4,7 @@
 #include <span>
 #include <vector>
 
-#include "rulegrad/expr.hpp"
+#include "rulegrad/expr/expr.hpp"
 
 namespace rulegrad {
 

@@ -3,9 +3,9 @@
 #include <fmt/format.h>
 
 #include "expr/rebuild.hpp"
-#include "rewrite/words.hpp"
-#include "rulegrad/error.hpp"
-#include "rulegrad/op_attributes.hpp"
+#include "rewrite/language_words.hpp"
+#include "rulegrad/support/error.hpp"
+#include "rulegrad/ops/op_attributes.hpp"
 
 namespace rulegrad {
 namespace {

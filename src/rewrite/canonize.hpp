@@ -6,7 +6,7 @@
 
 #include "expr/node_map.hpp"
 #include "rewrite/rule_list.hpp"
-#include "rulegrad/provenance.hpp"
+#include "rulegrad/rewrite/provenance.hpp"
 
 namespace rulegrad {
 

@@ -2,7 +2,7 @@
 
 #include <string_view>
 
-#include "rulegrad/expr.hpp"
+#include "rulegrad/expr/expr.hpp"
 
 namespace rulegrad {
 

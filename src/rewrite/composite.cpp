@@ -10,9 +10,9 @@
 
 #include "expr/rebuild.hpp"
 #include "rewrite/match.hpp"
-#include "rulegrad/error.hpp"
-#include "rulegrad/leaves.hpp"
-#include "rulegrad/random_engine.hpp"
+#include "rulegrad/support/error.hpp"
+#include "rulegrad/expr/leaves.hpp"
+#include "rulegrad/expr/random_engine.hpp"
 #include "support/text.hpp"
 
 namespace rulegrad {

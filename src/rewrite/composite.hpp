@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "rewrite/evaluate.hpp"
-#include "rulegrad/operators.hpp"
-#include "rulegrad/rule.hpp"
+#include "rulegrad/ops/operators.hpp"
+#include "rulegrad/rule/rule.hpp"
 
 /// Operators that rule files define by an expression: `op silu(x): activation = x * sigmoid(x)`. The expression is what
 /// they compute, what they are differentiated by, where their shapes come from, and the pattern by which they are found

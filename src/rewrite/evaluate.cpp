@@ -6,9 +6,9 @@
 
 #include "rewrite/classes.hpp"
 #include "rewrite/match.hpp"
-#include "rewrite/words.hpp"
-#include "rulegrad/error.hpp"
-#include "rulegrad/op_attributes.hpp"
+#include "rewrite/language_words.hpp"
+#include "rulegrad/support/error.hpp"
+#include "rulegrad/ops/op_attributes.hpp"
 #include "support/text.hpp"
 
 namespace rulegrad {

@@ -8,9 +8,9 @@
 
 #include "rewrite/value.hpp"
 #include "rewrite/vocabulary.hpp"
-#include "rulegrad/error.hpp"
-#include "rulegrad/operators.hpp"
-#include "rulegrad/rule.hpp"
+#include "rulegrad/support/error.hpp"
+#include "rulegrad/ops/operators.hpp"
+#include "rulegrad/rule/rule.hpp"
 
 namespace rulegrad {
 

@@ -7,8 +7,8 @@
 #include "ops/membership.hpp"
 #include "rewrite/classes.hpp"
 #include "rewrite/match.hpp"
-#include "rewrite/words.hpp"
-#include "rulegrad/error.hpp"
+#include "rewrite/language_words.hpp"
+#include "rulegrad/support/error.hpp"
 #include "support/text.hpp"
 
 namespace rulegrad {

@@ -11,8 +11,8 @@
 #include "rewrite/node_ranks.hpp"
 #include "rewrite/value.hpp"
 #include "rewrite/vocabulary.hpp"
-#include "rulegrad/operators.hpp"
-#include "rulegrad/rule.hpp"
+#include "rulegrad/ops/operators.hpp"
+#include "rulegrad/rule/rule.hpp"
 
 namespace rulegrad {
 

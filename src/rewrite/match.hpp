@@ -5,8 +5,8 @@
 
 #include "rewrite/value.hpp"
 #include "rewrite/vocabulary.hpp"
-#include "rulegrad/operators.hpp"
-#include "rulegrad/rule.hpp"
+#include "rulegrad/ops/operators.hpp"
+#include "rulegrad/rule/rule.hpp"
 
 namespace rulegrad {
 

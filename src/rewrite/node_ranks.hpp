@@ -7,7 +7,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "rulegrad/expr.hpp"
+#include "rulegrad/expr/expr.hpp"
 
 namespace rulegrad {
 

@@ -4,8 +4,8 @@
 
 #include <algorithm>
 
-#include "rulegrad/error.hpp"
-#include "rulegrad/op_attributes.hpp"
+#include "rulegrad/support/error.hpp"
+#include "rulegrad/ops/op_attributes.hpp"
 
 namespace rulegrad {
 

@@ -10,7 +10,7 @@
 #include "rewrite/evaluate.hpp"
 #include "rewrite/forward_facts.hpp"
 #include "rewrite/match.hpp"
-#include "rulegrad/provenance.hpp"
+#include "rulegrad/rewrite/provenance.hpp"
 
 namespace rulegrad {
 

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 
-#include "rewrite/words.hpp"
-#include "rulegrad/error.hpp"
-#include "rulegrad/op_attributes.hpp"
+#include "rewrite/language_words.hpp"
+#include "rulegrad/support/error.hpp"
+#include "rulegrad/ops/op_attributes.hpp"
 
 /// Words of rules that are answered from shapes and attributes while a rule is applied.
 namespace rulegrad {

@@ -7,7 +7,7 @@
 #include <variant>
 #include <vector>
 
-#include "rulegrad/expr.hpp"
+#include "rulegrad/expr/expr.hpp"
 
 /// What terms of rules evaluate to, and the names they can refer to.
 namespace rulegrad {

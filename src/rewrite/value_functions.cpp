@@ -7,7 +7,7 @@
 #include <set>
 #include <unordered_map>
 
-#include "rulegrad/op_attributes.hpp"
+#include "rulegrad/ops/op_attributes.hpp"
 
 namespace rulegrad {
 namespace {

@@ -1,7 +1,7 @@
 #include "rewrite/vocabulary.hpp"
 
 #include "rewrite/match.hpp"
-#include "rewrite/words.hpp"
+#include "rewrite/language_words.hpp"
 
 namespace rulegrad {
 namespace {

@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "rewrite/value.hpp"
-#include "rulegrad/operators.hpp"
-#include "rulegrad/rule.hpp"
+#include "rulegrad/ops/operators.hpp"
+#include "rulegrad/rule/rule.hpp"
 
 namespace rulegrad {
 

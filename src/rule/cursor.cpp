@@ -4,7 +4,7 @@
 #include <fmt/format.h>
 #include <tuple>
 
-#include "rule/words.hpp"
+#include "rule/syntax_words.hpp"
 
 namespace rulegrad::syntax {
 

@@ -1,7 +1,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "rulegrad/rule_text.hpp"
+#include "rulegrad/rule/rule_text.hpp"
 
 namespace rulegrad {
 namespace {

@@ -4,7 +4,7 @@
 #include <string_view>
 #include <vector>
 
-#include "rulegrad/diagnostic.hpp"
+#include "rulegrad/rule/diagnostic.hpp"
 
 namespace rulegrad::syntax {
 

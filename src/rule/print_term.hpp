@@ -2,9 +2,9 @@
 
 #include <string>
 
-#include "rulegrad/rule.hpp"
+#include "rulegrad/rule/rule.hpp"
 
-#include "rule/words.hpp"
+#include "rule/syntax_words.hpp"
 
 namespace rulegrad::syntax {
 

@@ -5,10 +5,10 @@
 #include <utility>
 #include <vector>
 
-#include "rulegrad/rule.hpp"
+#include "rulegrad/rule/rule.hpp"
 
 #include "rule/cursor.hpp"
-#include "rule/words.hpp"
+#include "rule/syntax_words.hpp"
 
 namespace rulegrad::syntax {
 

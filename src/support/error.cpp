@@ -1,4 +1,4 @@
-#include "rulegrad/error.hpp"
+#include "rulegrad/support/error.hpp"
 
 namespace rulegrad {
 

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "rulegrad/error.hpp"
+#include "rulegrad/support/error.hpp"
 #include "rulegrad/version.hpp"
 
 namespace rulegrad {

@@ -1,4 +1,4 @@
-#include "rulegrad/process.hpp"
+#include "rulegrad/support/process.hpp"
 
 #include <csignal>
 #include <cstring>

@@ -9,7 +9,7 @@
 #include <cerrno>
 #include <system_error>
 
-#include "rulegrad/error.hpp"
+#include "rulegrad/support/error.hpp"
 
 namespace rulegrad {
 namespace {

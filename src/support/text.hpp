@@ -1,4 +1,4 @@
 #pragma once
 
-#include "rulegrad/error.hpp"
-#include "rulegrad/text.hpp"
+#include "rulegrad/support/error.hpp"
+#include "rulegrad/support/text.hpp"

@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <string>
 
-#include "rulegrad/error.hpp"
+#include "rulegrad/support/error.hpp"
 
 /// Arithmetic on extents, counts and bytes that refuses to wrap: a wrapped count would let a kernel write beyond its memory.
 namespace rulegrad::checked {

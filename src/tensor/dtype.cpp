@@ -1,4 +1,4 @@
-#include "rulegrad/dtype.hpp"
+#include "rulegrad/tensor/dtype.hpp"
 
 #include <array>
 #include <utility>

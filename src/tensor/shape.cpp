@@ -1,10 +1,10 @@
-#include "rulegrad/shape.hpp"
+#include "rulegrad/tensor/shape.hpp"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 
-#include "rulegrad/error.hpp"
+#include "rulegrad/support/error.hpp"
 #include "support/hash.hpp"
 #include "tensor/checked.hpp"
 

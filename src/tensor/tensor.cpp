@@ -1,4 +1,4 @@
-#include "rulegrad/tensor.hpp"
+#include "rulegrad/tensor/tensor.hpp"
 
 #include <fmt/format.h>
 
@@ -6,7 +6,7 @@
 #include <cstring>
 #include <new>
 
-#include "rulegrad/error.hpp"
+#include "rulegrad/support/error.hpp"
 
 namespace rulegrad {
 namespace {

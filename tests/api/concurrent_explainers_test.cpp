@@ -7,8 +7,8 @@
 #include <thread>
 #include <vector>
 
-#include "rulegrad/explainer.hpp"
-#include "rulegrad/network.hpp"
+#include "rulegrad/api/explainer.hpp"
+#include "rulegrad/api/network.hpp"
 
 using namespace rulegrad;
 

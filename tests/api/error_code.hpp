@@ -5,7 +5,7 @@
 #include <functional>
 #include <string>
 
-#include "rulegrad/error.hpp"
+#include "rulegrad/support/error.hpp"
 
 namespace rulegrad::testing {
 

@@ -1,4 +1,4 @@
-#include "rulegrad/explainer.hpp"
+#include "rulegrad/api/explainer.hpp"
 
 #include <doctest/doctest.h>
 
@@ -10,8 +10,8 @@
 #include <thread>
 
 #include "rulegrad/dsl.hpp"
-#include "rulegrad/error.hpp"
-#include "rulegrad/network.hpp"
+#include "rulegrad/support/error.hpp"
+#include "rulegrad/api/network.hpp"
 #include "rulegrad/version.hpp"
 
 #include "api/error_code.hpp"

@@ -1,10 +1,10 @@
 #include <doctest/doctest.h>
 
-#include "rulegrad/error.hpp"
-#include "rulegrad/explainer.hpp"
-#include "rulegrad/io/heatmap.hpp"
-#include "rulegrad/network.hpp"
-#include "rulegrad/plugin.hpp"
+#include "rulegrad/support/error.hpp"
+#include "rulegrad/api/explainer.hpp"
+#include "rulegrad/draw/heatmap.hpp"
+#include "rulegrad/api/network.hpp"
+#include "rulegrad/api/plugin.hpp"
 
 using namespace rulegrad;
 

@@ -1,12 +1,12 @@
-#include "rulegrad/network.hpp"
+#include "rulegrad/api/network.hpp"
 
 #include <doctest/doctest.h>
 
 #include <cmath>
 
-#include "rulegrad/error.hpp"
-#include "rulegrad/program.hpp"
-#include "rulegrad/training.hpp"
+#include "rulegrad/support/error.hpp"
+#include "rulegrad/run/program.hpp"
+#include "rulegrad/api/training.hpp"
 
 using namespace rulegrad;
 

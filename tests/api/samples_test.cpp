@@ -7,11 +7,11 @@
 #include <thread>
 
 #include "api/error_code.hpp"
-#include "rulegrad/build.hpp"
-#include "rulegrad/error.hpp"
-#include "rulegrad/explainer.hpp"
-#include "rulegrad/network.hpp"
-#include "rulegrad/operators.hpp"
+#include "rulegrad/ops/build.hpp"
+#include "rulegrad/support/error.hpp"
+#include "rulegrad/api/explainer.hpp"
+#include "rulegrad/api/network.hpp"
+#include "rulegrad/ops/operators.hpp"
 
 using namespace rulegrad;
 using testing::code_of;

@@ -3,9 +3,9 @@
 #include <string>
 #include <vector>
 
-#include "rulegrad/gradient.hpp"
-#include "rulegrad/op_attributes.hpp"
-#include "rulegrad/program.hpp"
+#include "rulegrad/autodiff/gradient.hpp"
+#include "rulegrad/ops/op_attributes.hpp"
+#include "rulegrad/run/program.hpp"
 
 using namespace rulegrad;
 

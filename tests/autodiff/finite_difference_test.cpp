@@ -6,10 +6,10 @@
 #include <set>
 #include <string>
 
-#include "rulegrad/error.hpp"
-#include "rulegrad/gradient.hpp"
-#include "rulegrad/program.hpp"
-#include "rulegrad/random_engine.hpp"
+#include "rulegrad/support/error.hpp"
+#include "rulegrad/autodiff/gradient.hpp"
+#include "rulegrad/run/program.hpp"
+#include "rulegrad/expr/random_engine.hpp"
 #include "support/samples.hpp"
 
 using namespace rulegrad;

@@ -5,8 +5,8 @@
 #include <cmath>
 
 #include "cli/command.hpp"
-#include "rulegrad/io/npy.hpp"
-#include "rulegrad/io/picture.hpp"
+#include "rulegrad/files/npy.hpp"
+#include "rulegrad/files/picture.hpp"
 
 using namespace rulegrad;
 using testing::demo;

@@ -5,7 +5,7 @@
 #include <limits>
 
 #include "cli/command.hpp"
-#include "rulegrad/io/npy.hpp"
+#include "rulegrad/files/npy.hpp"
 
 using namespace rulegrad;
 using testing::demo;

@@ -7,10 +7,10 @@
 #include <sstream>
 
 #include "cli/command.hpp"
-#include "rulegrad/explainer.hpp"
-#include "rulegrad/io/npy.hpp"
-#include "rulegrad/io/picture.hpp"
-#include "rulegrad/io/preprocess.hpp"
+#include "rulegrad/api/explainer.hpp"
+#include "rulegrad/files/npy.hpp"
+#include "rulegrad/files/picture.hpp"
+#include "rulegrad/files/preprocess.hpp"
 
 using namespace rulegrad;
 using testing::CommandResult;

@@ -4,9 +4,9 @@
 #include <cmath>
 
 #include "cli/command.hpp"
-#include "rulegrad/io/npy.hpp"
-#include "rulegrad/model.hpp"
-#include "rulegrad/program.hpp"
+#include "rulegrad/files/npy.hpp"
+#include "rulegrad/onnx/model.hpp"
+#include "rulegrad/run/program.hpp"
 
 using namespace rulegrad;
 using testing::demo;

@@ -9,7 +9,7 @@
 #include <thread>
 
 #include "cli/command.hpp"
-#include "rulegrad/io/npy.hpp"
+#include "rulegrad/files/npy.hpp"
 #include "shared_data.hpp"
 
 using namespace rulegrad;

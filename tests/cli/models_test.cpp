@@ -5,10 +5,10 @@
 #include <doctest/doctest.h>
 #include <limits>
 
-#include "rulegrad/build.hpp"
-#include "rulegrad/io/npy.hpp"
-#include "rulegrad/io/picture.hpp"
-#include "rulegrad/model.hpp"
+#include "rulegrad/ops/build.hpp"
+#include "rulegrad/files/npy.hpp"
+#include "rulegrad/files/picture.hpp"
+#include "rulegrad/onnx/model.hpp"
 
 #include "cli/command.hpp"
 #include "shared_data.hpp"

@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "cli/command.hpp"
-#include "rulegrad/io/npy.hpp"
+#include "rulegrad/files/npy.hpp"
 
 using namespace rulegrad;
 using testing::demo;

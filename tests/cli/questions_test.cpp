@@ -6,11 +6,11 @@
 #include <cmath>
 
 #include "cli/command.hpp"
-#include "rulegrad/build.hpp"
-#include "rulegrad/io/npy.hpp"
-#include "rulegrad/io/picture.hpp"
-#include "rulegrad/model.hpp"
-#include "rulegrad/operators.hpp"
+#include "rulegrad/ops/build.hpp"
+#include "rulegrad/files/npy.hpp"
+#include "rulegrad/files/picture.hpp"
+#include "rulegrad/onnx/model.hpp"
+#include "rulegrad/ops/operators.hpp"
 #include "shared_data.hpp"
 
 using namespace rulegrad;

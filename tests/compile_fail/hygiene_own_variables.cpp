@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "rulegrad/dsl.hpp"
-#include "rulegrad/operators.hpp"
+#include "rulegrad/ops/operators.hpp"
 
 namespace rulegrad {
 namespace {

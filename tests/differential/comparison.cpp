@@ -7,9 +7,9 @@
 #include <memory>
 
 #include "oracle/interpreter.hpp"
-#include "rulegrad/analyzer.hpp"
-#include "rulegrad/op_attributes.hpp"
-#include "runtime/kernel_paths.hpp"
+#include "rulegrad/recipe/analyzer.hpp"
+#include "rulegrad/ops/op_attributes.hpp"
+#include "kernels/kernel_paths.hpp"
 
 namespace differential {
 namespace {

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "differential/subjects.hpp"
-#include "rulegrad/program.hpp"
+#include "rulegrad/run/program.hpp"
 
 namespace differential {
 

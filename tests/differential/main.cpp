@@ -14,8 +14,8 @@
 #include <string_view>
 
 #include "differential/comparison.hpp"
-#include "rulegrad/kernel.hpp"
-#include "runtime/kernel_paths.hpp"
+#include "rulegrad/kernels/kernel.hpp"
+#include "kernels/kernel_paths.hpp"
 
 using namespace differential;
 

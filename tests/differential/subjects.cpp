@@ -4,9 +4,9 @@
 #include <cmath>
 #include <numeric>
 
-#include "rulegrad/build.hpp"
-#include "rulegrad/network.hpp"
-#include "rulegrad/operators.hpp"
+#include "rulegrad/ops/build.hpp"
+#include "rulegrad/api/network.hpp"
+#include "rulegrad/ops/operators.hpp"
 
 namespace differential {
 

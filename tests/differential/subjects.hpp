@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "rulegrad/model.hpp"
-#include "rulegrad/tensor.hpp"
+#include "rulegrad/onnx/model.hpp"
+#include "rulegrad/tensor/tensor.hpp"
 
 /// Networks of real sizes, drawn from a seed, of the same numbers in float32 and float64.
 namespace differential {

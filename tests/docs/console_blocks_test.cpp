@@ -9,8 +9,8 @@
 #include <sstream>
 
 #include "cli/command.hpp"
-#include "rulegrad/method_page.hpp"
-#include "rulegrad/rule_library.hpp"
+#include "rulegrad/explain/method_page.hpp"
+#include "rulegrad/recipe/rule_library.hpp"
 
 using namespace rulegrad;
 using testing::CommandResult;

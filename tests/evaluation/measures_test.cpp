@@ -6,7 +6,7 @@
 #include <limits>
 #include <string>
 
-#include "rulegrad/error.hpp"
+#include "rulegrad/support/error.hpp"
 #include "rulegrad/evaluation/measures.hpp"
 
 using namespace rulegrad;

@@ -5,10 +5,10 @@
 #include <functional>
 #include <random>
 
-#include "rulegrad/build.hpp"
-#include "rulegrad/error.hpp"
-#include "rulegrad/network.hpp"
-#include "rulegrad/patterns.hpp"
+#include "rulegrad/ops/build.hpp"
+#include "rulegrad/support/error.hpp"
+#include "rulegrad/api/network.hpp"
+#include "rulegrad/evaluation/patterns.hpp"
 
 using namespace rulegrad;
 

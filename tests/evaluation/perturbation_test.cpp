@@ -5,10 +5,10 @@
 #include <cmath>
 #include <random>
 
-#include "rulegrad/error.hpp"
+#include "rulegrad/support/error.hpp"
 #include "rulegrad/evaluation/fill.hpp"
 #include "rulegrad/evaluation/perturbation.hpp"
-#include "rulegrad/network.hpp"
+#include "rulegrad/api/network.hpp"
 
 using namespace rulegrad;
 

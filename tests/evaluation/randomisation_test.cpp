@@ -5,11 +5,11 @@
 #include <cmath>
 
 #include "places.hpp"
-#include "rulegrad/error.hpp"
+#include "rulegrad/support/error.hpp"
 #include "rulegrad/evaluation/measures.hpp"
 #include "rulegrad/evaluation/randomisation.hpp"
-#include "rulegrad/leaves.hpp"
-#include "rulegrad/network.hpp"
+#include "rulegrad/expr/leaves.hpp"
+#include "rulegrad/api/network.hpp"
 #include "rulegrad/version.hpp"
 
 using namespace rulegrad;

@@ -4,12 +4,12 @@
 #include <algorithm>
 #include <cmath>
 
-#include "rulegrad/error.hpp"
+#include "rulegrad/support/error.hpp"
 #include "rulegrad/evaluation/measures.hpp"
 #include "rulegrad/evaluation/xai_tris.hpp"
-#include "rulegrad/explainer.hpp"
-#include "rulegrad/network.hpp"
-#include "rulegrad/training.hpp"
+#include "rulegrad/api/explainer.hpp"
+#include "rulegrad/api/network.hpp"
+#include "rulegrad/api/training.hpp"
 
 using namespace rulegrad;
 

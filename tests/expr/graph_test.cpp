@@ -1,10 +1,10 @@
 #include <doctest/doctest.h>
 
-#include "rulegrad/error.hpp"
-#include "rulegrad/expr.hpp"
-#include "rulegrad/leaves.hpp"
-#include "rulegrad/op_attributes.hpp"
-#include "rulegrad/operators.hpp"
+#include "rulegrad/support/error.hpp"
+#include "rulegrad/expr/expr.hpp"
+#include "rulegrad/expr/leaves.hpp"
+#include "rulegrad/ops/op_attributes.hpp"
+#include "rulegrad/ops/operators.hpp"
 
 using namespace rulegrad;
 

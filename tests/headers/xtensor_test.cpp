@@ -1,8 +1,8 @@
-#include "rulegrad/xtensor.hpp"
+#include "rulegrad/tensor/xtensor.hpp"
 
 #include <doctest/doctest.h>
 
-#include "rulegrad/error.hpp"
+#include "rulegrad/support/error.hpp"
 
 using namespace rulegrad;
 

@@ -8,11 +8,11 @@
 #include <limits>
 #include <optional>
 
-#include "rulegrad/error.hpp"
-#include "rulegrad/expr.hpp"
-#include "rulegrad/leaves.hpp"
-#include "rulegrad/operators.hpp"
-#include "rulegrad/random_engine.hpp"
+#include "rulegrad/support/error.hpp"
+#include "rulegrad/expr/expr.hpp"
+#include "rulegrad/expr/leaves.hpp"
+#include "rulegrad/ops/operators.hpp"
+#include "rulegrad/expr/random_engine.hpp"
 
 #include "expr/limits.hpp"
 

@@ -9,11 +9,11 @@
 #include <string>
 
 #include "ops/membership.hpp"
-#include "rulegrad/expr.hpp"
-#include "rulegrad/op_attributes.hpp"
-#include "rulegrad/operators.hpp"
-#include "rulegrad/program.hpp"
-#include "rulegrad/random_engine.hpp"
+#include "rulegrad/expr/expr.hpp"
+#include "rulegrad/ops/op_attributes.hpp"
+#include "rulegrad/ops/operators.hpp"
+#include "rulegrad/run/program.hpp"
+#include "rulegrad/expr/random_engine.hpp"
 
 using namespace rulegrad;
 

@@ -1,16 +1,16 @@
 // Printed graphs read back as themselves, and texts that do not are refused with a place.
-#include "rulegrad/parse_graph.hpp"
+#include "rulegrad/ops/parse_graph.hpp"
 
 #include <cmath>
 #include <doctest/doctest.h>
 #include <limits>
 #include <string>
 
-#include "rulegrad/error.hpp"
-#include "rulegrad/leaves.hpp"
-#include "rulegrad/op_attributes.hpp"
+#include "rulegrad/support/error.hpp"
+#include "rulegrad/expr/leaves.hpp"
+#include "rulegrad/ops/op_attributes.hpp"
 
-#include "rulegrad/random_engine.hpp"
+#include "rulegrad/expr/random_engine.hpp"
 #include "support/samples.hpp"
 
 using namespace rulegrad;

@@ -6,11 +6,11 @@
 #include <set>
 #include <string>
 
-#include "rulegrad/error.hpp"
-#include "rulegrad/expr.hpp"
-#include "rulegrad/op_attributes.hpp"
-#include "rulegrad/operators.hpp"
-#include "rulegrad/random_engine.hpp"
+#include "rulegrad/support/error.hpp"
+#include "rulegrad/expr/expr.hpp"
+#include "rulegrad/ops/op_attributes.hpp"
+#include "rulegrad/ops/operators.hpp"
+#include "rulegrad/expr/random_engine.hpp"
 
 using namespace rulegrad;
 

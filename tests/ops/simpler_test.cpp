@@ -1,9 +1,9 @@
 // What Graph::apply leaves out because the bits stay the same, and what it must not.
 #include <doctest/doctest.h>
 
-#include "rulegrad/expr.hpp"
-#include "rulegrad/op_attributes.hpp"
-#include "rulegrad/operators.hpp"
+#include "rulegrad/expr/expr.hpp"
+#include "rulegrad/ops/op_attributes.hpp"
+#include "rulegrad/ops/operators.hpp"
 
 using namespace rulegrad;
 

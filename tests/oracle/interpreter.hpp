@@ -10,8 +10,8 @@
 
 #include "oracle/conv.hpp"
 #include "oracle/pool.hpp"
-#include "rulegrad/leaves.hpp"
-#include "rulegrad/op_attributes.hpp"
+#include "rulegrad/expr/leaves.hpp"
+#include "rulegrad/ops/op_attributes.hpp"
 
 /// Expressions computed node by node, by plain float64 loops, with how far a float32 program may be off: each operation adds
 /// half a unit in the last place of the magnitudes it adds up, and hands on what its operands are off.

@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "oracle/lrp.hpp"
-#include "rulegrad/op_attributes.hpp"
-#include "rulegrad/operators.hpp"
+#include "rulegrad/ops/op_attributes.hpp"
+#include "rulegrad/ops/operators.hpp"
 
 /// One random network in two forms: the graph that is tested, and the oracle's list of connections.
 namespace rulegrad::oracle {

@@ -9,17 +9,17 @@
 #include <string>
 #include <vector>
 
-#include "rulegrad/define_attributes.hpp"
+#include "rulegrad/expr/define_attributes.hpp"
 #include "rulegrad/dsl.hpp"
-#include "rulegrad/error.hpp"
-#include "rulegrad/kernel.hpp"
-#include "rulegrad/op_attributes.hpp"
-#include "rulegrad/operator_facts.hpp"
-#include "rulegrad/operators.hpp"
-#include "rulegrad/program.hpp"
-#include "rulegrad/random_engine.hpp"
-#include "rulegrad/separable.hpp"
-#include "rulegrad/simplify.hpp"
+#include "rulegrad/support/error.hpp"
+#include "rulegrad/kernels/kernel.hpp"
+#include "rulegrad/ops/op_attributes.hpp"
+#include "rulegrad/expr/operator_facts.hpp"
+#include "rulegrad/ops/operators.hpp"
+#include "rulegrad/run/program.hpp"
+#include "rulegrad/expr/random_engine.hpp"
+#include "rulegrad/passes/separable.hpp"
+#include "rulegrad/passes/simplify.hpp"
 
 using namespace rulegrad;
 
@@ -103,7 +103,7 @@ TEST_CASE("every operator that ships says what others ask of it") {
     if (without_kernel.contains(op->name)) std::erase(unsaid, "samples");
     for (const std::string& what : unsaid)
       FAIL_CHECK("the operator '", op->name, "' says nothing of `", what, "`: set it in its schema (src/ops); ",
-                 "rulegrad/operator_facts.hpp has the usual answers, such as intervals::anything, batches::mixing and decisions::none");
+                 "rulegrad/expr/operator_facts.hpp has the usual answers, such as intervals::anything, batches::mixing and decisions::none");
   }
 }
 

@@ -6,13 +6,13 @@
 #include <map>
 #include <optional>
 
-#include "analysis/recipe_helpers.hpp"
+#include "recipe/recipe_helpers.hpp"
 #include "passes/intervals.hpp"
 #include "passes/simplifier_rules.hpp"
-#include "rulegrad/build.hpp"
-#include "rulegrad/check.hpp"
-#include "rulegrad/rule_text.hpp"
-#include "rulegrad/simplify.hpp"
+#include "rulegrad/ops/build.hpp"
+#include "rulegrad/check/check.hpp"
+#include "rulegrad/rule/rule_text.hpp"
+#include "rulegrad/passes/simplify.hpp"
 
 using namespace rulegrad;
 using namespace rulegrad::testing;

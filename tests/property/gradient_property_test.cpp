@@ -5,8 +5,8 @@
 #include <cmath>
 
 #include "property/networks.hpp"
-#include "rulegrad/gradient.hpp"
-#include "rulegrad/program.hpp"
+#include "rulegrad/autodiff/gradient.hpp"
+#include "rulegrad/run/program.hpp"
 
 using namespace rulegrad;
 

@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "rulegrad/op_attributes.hpp"
-#include "rulegrad/operators.hpp"
+#include "rulegrad/ops/op_attributes.hpp"
+#include "rulegrad/ops/operators.hpp"
 
 /// Small random networks for property tests: dense and convolutional, with branches, shared weights and fan-out.
 namespace rulegrad::testing {

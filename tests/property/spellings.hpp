@@ -4,8 +4,8 @@
 #include <random>
 #include <vector>
 
-#include "rulegrad/build.hpp"
-#include "rulegrad/operators.hpp"
+#include "rulegrad/ops/build.hpp"
+#include "rulegrad/ops/operators.hpp"
 
 /// One function in the many ways in which exporters and people write it: operands exchanged, products and sums put together in another
 /// order, constants split or rounded to float32, reciprocals for divisions. Spelling 0 is that of the operators that ship.

@@ -6,10 +6,10 @@
 #include <cstdlib>
 #include <map>
 
-#include "analysis/recipe_helpers.hpp"
-#include "io/raise.hpp"
+#include "recipe/recipe_helpers.hpp"
+#include "onnx/raise.hpp"
 #include "property/spellings.hpp"
-#include "rulegrad/error.hpp"
+#include "rulegrad/support/error.hpp"
 
 using namespace rulegrad;
 using namespace rulegrad::testing;

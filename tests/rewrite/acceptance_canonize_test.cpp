@@ -2,7 +2,7 @@
 #include <doctest/doctest.h>
 
 #include "rewrite/bench.hpp"
-#include "rulegrad/op_attributes.hpp"
+#include "rulegrad/ops/op_attributes.hpp"
 
 using namespace rulegrad;
 using namespace rulegrad::testing;

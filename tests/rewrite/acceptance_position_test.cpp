@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "rewrite/bench.hpp"
-#include "rulegrad/op_attributes.hpp"
+#include "rulegrad/ops/op_attributes.hpp"
 
 using namespace rulegrad;
 using namespace rulegrad::testing;

@@ -5,11 +5,11 @@
 #include <string>
 #include <vector>
 
-#include "rulegrad/analyzer.hpp"
-#include "rulegrad/build.hpp"
-#include "rulegrad/error.hpp"
-#include "rulegrad/operators.hpp"
-#include "rulegrad/program.hpp"
+#include "rulegrad/recipe/analyzer.hpp"
+#include "rulegrad/ops/build.hpp"
+#include "rulegrad/support/error.hpp"
+#include "rulegrad/ops/operators.hpp"
+#include "rulegrad/run/program.hpp"
 
 /// What the tests of the rule language share: random numbers, small networks, analyzers written in place.
 namespace rulegrad::testing {

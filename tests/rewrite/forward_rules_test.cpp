@@ -6,10 +6,10 @@
 #include <chrono>
 
 #include "rewrite/bench.hpp"
-#include "rulegrad/check.hpp"
-#include "rulegrad/op_attributes.hpp"
-#include "rulegrad/rule_text.hpp"
-#include "rulegrad/verify.hpp"
+#include "rulegrad/check/check.hpp"
+#include "rulegrad/ops/op_attributes.hpp"
+#include "rulegrad/rule/rule_text.hpp"
+#include "rulegrad/prove/verify.hpp"
 
 using namespace rulegrad;
 using namespace rulegrad::testing;

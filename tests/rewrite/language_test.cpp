@@ -4,8 +4,8 @@
 #include <algorithm>
 
 #include "rewrite/bench.hpp"
-#include "rulegrad/op_attributes.hpp"
-#include "rulegrad/rule_text.hpp"
+#include "rulegrad/ops/op_attributes.hpp"
+#include "rulegrad/rule/rule_text.hpp"
 
 using namespace rulegrad;
 using namespace rulegrad::testing;

@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
-#include "rulegrad/analyzer.hpp"
-#include "rulegrad/op_attributes.hpp"
-#include "rulegrad/operators.hpp"
+#include "rulegrad/recipe/analyzer.hpp"
+#include "rulegrad/ops/op_attributes.hpp"
+#include "rulegrad/ops/operators.hpp"
 
 /// A deep residual network and a file of two hundred rules, to see how rewriting grows.
 namespace rulegrad::testing {

@@ -5,7 +5,7 @@
 
 #include "rewrite/bench.hpp"
 #include "rewrite/forward_facts.hpp"
-#include "rulegrad/op_attributes.hpp"
+#include "rulegrad/ops/op_attributes.hpp"
 
 using namespace rulegrad;
 using namespace rulegrad::testing;

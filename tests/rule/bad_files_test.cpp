@@ -2,7 +2,7 @@
 #include <doctest/doctest.h>
 #include <fstream>
 
-#include "rulegrad/rule_text.hpp"
+#include "rulegrad/rule/rule_text.hpp"
 
 #include "rule/rule_files.hpp"
 

@@ -1,4 +1,4 @@
-#include "rulegrad/diagnostic.hpp"
+#include "rulegrad/rule/diagnostic.hpp"
 
 #include <doctest/doctest.h>
 

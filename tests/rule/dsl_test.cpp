@@ -5,7 +5,7 @@
 #include <limits>
 #include <string_view>
 
-#include "rulegrad/rule_text.hpp"
+#include "rulegrad/rule/rule_text.hpp"
 
 using namespace rulegrad;
 using namespace rulegrad::dsl;

@@ -1,7 +1,7 @@
 #include <doctest/doctest.h>
 #include <random>
 
-#include "rulegrad/rule_text.hpp"
+#include "rulegrad/rule/rule_text.hpp"
 
 #include "rule/random_rules.hpp"
 #include "rule/rule_files.hpp"

@@ -2,11 +2,11 @@
 #include <doctest/doctest.h>
 #include <regex>
 
-#include "rulegrad/rule_text.hpp"
+#include "rulegrad/rule/rule_text.hpp"
 
 #include "rule/ebnf.hpp"
 #include "rule/rule_files.hpp"
-#include "rule/words.hpp"
+#include "rule/syntax_words.hpp"
 
 using namespace rulegrad;
 

@@ -1,6 +1,6 @@
 #include <doctest/doctest.h>
 
-#include "rulegrad/rule_text.hpp"
+#include "rulegrad/rule/rule_text.hpp"
 
 using namespace rulegrad;
 

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "rulegrad/rule.hpp"
+#include "rulegrad/rule/rule.hpp"
 
 namespace rulegrad::test {
 

@@ -1,6 +1,6 @@
 #include <doctest/doctest.h>
 
-#include "rulegrad/rule_text.hpp"
+#include "rulegrad/rule/rule_text.hpp"
 
 #include "rule/random_rules.hpp"
 #include "rule/rule_files.hpp"

@@ -4,10 +4,10 @@
 #include <cmath>
 #include <vector>
 
-#include "rulegrad/expr.hpp"
-#include "rulegrad/random_engine.hpp"
-#include "rulegrad/schema.hpp"
-#include "rulegrad/tensor.hpp"
+#include "rulegrad/expr/expr.hpp"
+#include "rulegrad/expr/random_engine.hpp"
+#include "rulegrad/expr/schema.hpp"
+#include "rulegrad/tensor/tensor.hpp"
 
 /// Makes values and graphs from the samples that operators carry.
 namespace rulegrad::testing {

@@ -1,8 +1,8 @@
-#include "rulegrad/shape.hpp"
+#include "rulegrad/tensor/shape.hpp"
 
 #include <doctest/doctest.h>
 
-#include "rulegrad/error.hpp"
+#include "rulegrad/support/error.hpp"
 
 using namespace rulegrad;
 

@@ -1,4 +1,4 @@
-#include "rulegrad/tensor.hpp"
+#include "rulegrad/tensor/tensor.hpp"
 
 #include <doctest/doctest.h>
 
@@ -8,7 +8,7 @@
 #include <memory>
 #include <vector>
 
-#include "rulegrad/error.hpp"
+#include "rulegrad/support/error.hpp"
 
 using namespace rulegrad;
 

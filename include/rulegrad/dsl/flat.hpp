@@ -9,7 +9,7 @@
 #include <source_location>
 #endif
 
-#include "rulegrad/rule.hpp"
+#include "rulegrad/rule/rule.hpp"
 
 /// The flat constexpr form of rules: what the types of the DSL are lowered to at compile time, and what is
 /// copied into `rulegrad::Rule` at run time. Structure is computed once per rule type; literals are data of

@@ -6,8 +6,8 @@
 #include <string_view>
 #include <utility>
 
-#include "rulegrad/io/preprocess.hpp"
-#include "rulegrad/tensor.hpp"
+#include "rulegrad/files/preprocess.hpp"
+#include "rulegrad/tensor/tensor.hpp"
 
 namespace [[gnu::visibility("default")]] rulegrad {
 

@@ -6,7 +6,7 @@
 #include <span>
 #include <vector>
 
-#include "rulegrad/tensor.hpp"
+#include "rulegrad/tensor/tensor.hpp"
 
 /// Numbers about attributions, a value for each sample. Attributions are [N, ...]; throw Error(non_finite) where one is not.
 namespace [[gnu::visibility("default")]] rulegrad {

@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "rulegrad/evaluation/scores.hpp"
-#include "rulegrad/io/preprocess.hpp"
-#include "rulegrad/tensor.hpp"
+#include "rulegrad/files/preprocess.hpp"
+#include "rulegrad/tensor/tensor.hpp"
 
 /// How the score falls when what an explanation calls relevant is taken away: pixel flipping (Bach et al. 2015, "On
 /// pixel-wise explanations for non-linear classifier decisions by layer-wise relevance propagation"), region perturbation

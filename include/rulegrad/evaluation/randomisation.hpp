@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "rulegrad/explainer.hpp"
+#include "rulegrad/api/explainer.hpp"
 
 /// Does an explanation depend on what the network has learned? The model-randomisation check (Adebayo et al. 2018, "Sanity
 /// checks for saliency maps", arXiv 1810.03292, section 3): layers forget what they learned, and the attributions should

@@ -8,9 +8,9 @@
 #include <string_view>
 #include <vector>
 
-#include "rulegrad/model.hpp"
-#include "rulegrad/program.hpp"
-#include "rulegrad/tensor.hpp"
+#include "rulegrad/onnx/model.hpp"
+#include "rulegrad/run/program.hpp"
+#include "rulegrad/tensor/tensor.hpp"
 
 namespace [[gnu::visibility("default")]] rulegrad {
 

@@ -4,7 +4,7 @@
 #include <optional>
 #include <string_view>
 
-#include "rulegrad/tensor.hpp"
+#include "rulegrad/tensor/tensor.hpp"
 
 namespace [[gnu::visibility("default")]] rulegrad {
 

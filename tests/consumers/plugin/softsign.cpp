@@ -1,11 +1,11 @@
 // A plugin: the operator softsign(x) = x / (1 + |x|), with a kernel, a derivative, and an LRP rule.
-#include <rulegrad/plugin.hpp>
+#include <rulegrad/api/plugin.hpp>
 
 #include <cmath>
 
-#include <rulegrad/define_attributes.hpp>
-#include <rulegrad/operator_facts.hpp>
-#include <rulegrad/rule_text.hpp>
+#include <rulegrad/expr/define_attributes.hpp>
+#include <rulegrad/expr/operator_facts.hpp>
+#include <rulegrad/rule/rule_text.hpp>
 
 namespace {
 

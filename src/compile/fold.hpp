@@ -1,0 +1,43 @@
+#pragma once
+
+#include <memory>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "rulegrad/kernels/kernel.hpp"
+
+#include "compile/constants.hpp"
+
+namespace rulegrad {
+
+/// What a kernel that broadcasts reads instead of an operand: an expanded value before it was expanded, one
+/// number instead of a fill. The expression itself for other kernels.
+struct ReadThrough {
+  Expr expr;
+  bool as_scalar = false;  ///< the number of the fill `expr`
+};
+[[nodiscard]] ReadThrough read_through(const Kernel& user, Expr operand);
+
+/// True if the kernel leaves the elements of operand 0 as they are, so that no work is needed.
+[[nodiscard]] bool keeps_elements(const Kernel& kernel, Expr expr);
+
+/// The number of a fill.
+[[nodiscard]] Tensor fill_scalar(Expr fill);
+
+/// How constants are computed: those that differ in it are different ones.
+struct FoldOptions {
+  bool check_finite = true, flush_denormals = true;
+};
+
+/// `wanted`, which depend on constants and fills of static shape only, as constants of the store; nothing is computed.
+/// `order` is topological and holds all that is needed.
+[[nodiscard]] std::unordered_map<Expr, std::shared_ptr<Constant>> fold_constants(const std::vector<Expr>& order,
+                                                                                const std::unordered_set<Expr>& wanted, const Kernels& kernels,
+                                                                                const FoldOptions& how, ConstantStore& store);
+
+/// Computes those of `wanted` that nobody has computed yet, so that what fails does so early; intermediate results go as soon as
+/// their last user is done.
+[[nodiscard]] std::vector<std::shared_ptr<const Tensor>> compute_fresh(std::span<const std::shared_ptr<Constant>> wanted);
+
+}  // namespace rulegrad

@@ -1,0 +1,342 @@
+#include "compile/fuse.hpp"
+
+#include <algorithm>
+#include <map>
+#include <numeric>
+#include <optional>
+#include <span>
+#include <utility>
+
+#include "compile/fused_call.hpp"
+
+namespace rulegrad {
+namespace {
+
+/// So many operations and operands stay in the nearest cache together.
+constexpr std::size_t most_operations = 24, most_operands = 12;
+
+/// So many readers of a value are asked whether one more may join them.
+constexpr std::ptrdiff_t most_readers = 64;
+
+constexpr std::size_t none = ~std::size_t{0};
+
+/// What the members of a group compute: values of these extents and, where some of them work on rows, values with one element for
+/// each row, of the same extents up to that axis and 1 behind it.
+struct Frame {
+  Shape shape;
+  std::int64_t block = 0;
+  std::optional<std::size_t> row_axis = {};
+
+  [[nodiscard]] bool has_value_per_row(const Shape& value) const {
+    if (!row_axis || value == shape || value.sampled() != shape.sampled() || value.rank() < *row_axis || value.rank() > shape.rank()) return false;
+    for (std::size_t i = 0; i < value.rank(); ++i)
+      if (i < *row_axis ? value[i] != shape[i] : !value[i].is(1)) return false;
+    return true;
+  }
+  [[nodiscard]] FusedGroup::Place place_of(const Shape& value) const {
+    return value == shape ? FusedGroup::Place{} : FusedGroup::Place{true, value.rank()};
+  }
+
+  /// The frame of two groups that become one, if there is one.
+  [[nodiscard]] static std::optional<Frame> of(const Frame& a, const Frame& b) {
+    if (a.block != b.block) return std::nullopt;
+    const auto holds = [](const Frame& frame, const Frame& other) {
+      if (frame.shape == other.shape) return !other.row_axis || other.row_axis == frame.row_axis;
+      return !other.row_axis && frame.has_value_per_row(other.shape);
+    };
+    return holds(a, b) ? std::optional(a) : holds(b, a) ? std::optional(b) : std::nullopt;
+  }
+};
+
+/// Finds which instructions become one. A group runs in place of one of its members, which it is numbered by; everything else stays
+/// where it was.
+class Grouping {
+ public:
+  explicit Grouping(const Flow& flow) : flow_(flow), users_(flow.values.size()), group_of_(flow.instructions.size()) {
+    std::iota(group_of_.begin(), group_of_.end(), std::size_t{0});
+    for (std::size_t i = 0; i < flow.instructions.size(); ++i) {
+      for (const ValueId operand : flow.instructions[i].operands) users_[flow.root(operand)].push_back({i, operand});
+      row_axis_.push_back(row_axis(flow.instructions[i]));
+      groups_.push_back({{i}, fusible(i), frame_of(i)});
+    }
+    last_contraction_.resize(flow.instructions.size() + 1, none);
+    for (std::size_t i = 0; i < flow.instructions.size(); ++i)
+      last_contraction_[i + 1] = flow.instructions[i].kernel->contraction ? i : last_contraction_[i];
+  }
+
+  struct Group {
+    std::vector<std::size_t> members;  ///< in the order of the flow
+    bool fusible;
+    Frame frame;
+  };
+
+  /// Groups by the instruction that they take the place of; those of other members are empty.
+  std::vector<Group> run() {
+    for (std::size_t i = 0; i < groups_.size(); ++i)
+      if (groups_[i].fusible) join(i);
+    return std::move(groups_);
+  }
+
+ private:
+  struct Use {
+    std::size_t user;
+    ValueId as;  ///< the value itself, or one that shares its elements
+  };
+
+  static bool simple_dtype(DType dtype) { return is_floating(dtype) || dtype == DType::boolean; }
+
+  bool fusible(std::size_t i) const {
+    const Instruction& instruction = flow_.instructions[i];
+    const Kernel& kernel = *instruction.kernel;
+    return (kernel.access != Access::any || row_axis_[i]) && !kernel.prepare && !kernel.scratch && instruction.results.size() == 1 &&
+           simple_dtype(result_of(i).type.dtype) &&
+           std::all_of(instruction.operands.begin(), instruction.operands.end(),
+                       [&](ValueId operand) { return simple_dtype(flow_.values[operand].type.dtype); });
+  }
+
+  /// Where the rows of an instruction begin that works on each for itself, if they are known and short.
+  std::optional<std::size_t> row_axis(const Instruction& instruction) const {
+    if (!instruction.kernel->row_axis || instruction.results.size() != 1) return std::nullopt;
+    const Value& operand = flow_.values[instruction.operands[0]];
+    const Value& result = flow_.values[instruction.result()];
+    const auto axis = instruction.kernel->row_axis(std::span(&operand.type, 1), result.type, instruction.attributes);
+    if (!axis || operand.block != 0 || result.block != 0) return std::nullopt;
+    std::int64_t length = 1;
+    for (std::size_t i = *axis; i < operand.type.shape.rank(); ++i) {
+      if (operand.type.shape[i].batch) return std::nullopt;
+      length *= operand.type.shape[i].factor;
+    }
+    const Frame frame{operand.type.shape, 0, axis};
+    const bool by_rows = result.type.shape == frame.shape || frame.has_value_per_row(result.type.shape);
+    return by_rows && length > 0 && length <= kLongestFusedRow ? axis : std::nullopt;
+  }
+
+  const Value& result_of(std::size_t i) const { return flow_.values[flow_.instructions[i].result()]; }
+  Frame frame_of(std::size_t i) const {
+    const Value& value = row_axis_[i] ? flow_.values[flow_.instructions[i].operands[0]] : result_of(i);
+    return {value.type.shape, value.block, row_axis_[i]};
+  }
+
+  /// The instruction that computes a value; none for inputs and constants.
+  std::size_t producer(ValueId value) const {
+    value = flow_.root(value);
+    return flow_.values[value].source == Source::instruction ? flow_.values[value].index : none;
+  }
+
+  /// Lets what i reads wait for it; where nothing can, i itself joins what runs shortly before.
+  void join(std::size_t i) {
+    for (const ValueId operand : flow_.instructions[i].operands)
+      if (const std::size_t p = producer(operand); p != none)
+        if (const std::size_t g = group_of_[p]; g != i && may_merge(g, i) && nobody_else_waits(g, i)) merge(g, i);
+    if (groups_[i].members.size() > 1) return;
+    for (const std::size_t g : neighbours(i))
+      if (may_merge(g, i) && ready_at(i, g)) return merge(i, g);
+  }
+
+  bool may_merge(std::size_t g, std::size_t i) const {
+    if (!groups_[g].fusible || groups_[g].members.empty() || groups_[g].members.size() + groups_[i].members.size() > most_operations) return false;
+    const auto frame = Frame::of(groups_[g].frame, groups_[i].frame);
+    return frame && reads_align(*frame, g, i) && operands_of(g, i) <= most_operands;
+  }
+
+  /// True if all that members of one of the groups read of the other lies over the same rows as what they compute.
+  bool reads_align(const Frame& frame, std::size_t g, std::size_t i) const {
+    if (!frame.row_axis) return true;
+    for (const std::size_t group : {g, i})
+      for (const std::size_t member : groups_[group].members)
+        for (const ValueId operand : flow_.instructions[member].operands) {
+          const std::size_t p = producer(operand);
+          if (p == none || (group_of_[p] != g && group_of_[p] != i)) continue;
+          const Shape &read = result_of(p).type.shape, &made = result_of(member).type.shape;
+          if (read == frame.shape) continue;
+          // A value for each row: what computes for rows reads it as it is, what computes for elements sees it spread over the row.
+          const bool spread = !row_axis_[member] && made == frame.shape && (read.rank() == frame.shape.rank() || read.rank() == 0);
+          const bool as_it_is = !row_axis_[member] && made == read;
+          if (!spread && !as_it_is) return false;
+        }
+    return true;
+  }
+
+  /// How many values two groups read that neither computes.
+  std::size_t operands_of(std::size_t g, std::size_t i) const {
+    std::vector<ValueId> read;
+    for (const std::size_t group : {g, i})
+      for (const std::size_t member : groups_[group].members)
+        for (const ValueId operand : flow_.instructions[member].operands) {
+          const std::size_t p = producer(operand);
+          if (p == none || (group_of_[p] != g && group_of_[p] != i)) read.push_back(operand);
+        }
+    std::sort(read.begin(), read.end());
+    return static_cast<std::size_t>(std::unique(read.begin(), read.end()) - read.begin());
+  }
+
+  /// True if no one needs a result of g before i runs but i's own group.
+  bool nobody_else_waits(std::size_t g, std::size_t i) const {
+    for (const std::size_t member : groups_[g].members) {
+      const ValueId result = flow_.instructions[member].result();
+      for (const Use& use : users_[result]) {
+        const bool within = group_of_[use.user] == g || group_of_[use.user] == i;
+        if (within ? use.as != result : group_of_[use.user] <= i) return false;
+      }
+    }
+    return true;
+  }
+
+  /// Groups that compute or read what i reads, with no contraction between them and i: results of i live longer there.
+  std::vector<std::size_t> neighbours(std::size_t i) const {
+    std::vector<std::size_t> result;
+    const auto add = [&](std::size_t g) {
+      const std::size_t contraction = last_contraction_[i];
+      if (g < i && (contraction == none || contraction < g)) result.push_back(g);
+    };
+    for (const ValueId operand : flow_.instructions[i].operands) {
+      if (const std::size_t p = producer(operand); p != none && flow_.root(operand) == operand) add(group_of_[p]);
+      if (flow_.values[operand].type.shape != result_of(i).type.shape) continue;
+      // In the order of the flow. Of a number that everything reads, the nearest readers will do.
+      const auto& uses = users_[flow_.root(operand)];
+      const auto end = std::ranges::lower_bound(uses, i, {}, &Use::user);
+      for (auto use = end - std::min<std::ptrdiff_t>(end - uses.begin(), most_readers); use != end; ++use)
+        if (use->as == operand) add(group_of_[use->user]);
+    }
+    return result;
+  }
+
+  /// True if all that i reads is there when g runs, or made by g.
+  bool ready_at(std::size_t i, std::size_t g) const {
+    const auto& operands = flow_.instructions[i].operands;
+    return std::all_of(operands.begin(), operands.end(), [&](ValueId operand) {
+      const std::size_t p = producer(operand);
+      if (p == none) return true;
+      return group_of_[p] < g || (group_of_[p] == g && flow_.root(operand) == operand);
+    });
+  }
+
+  void merge(std::size_t from, std::size_t to) {
+    auto& members = groups_[to].members;
+    for (const std::size_t member : groups_[from].members) group_of_[member] = to;
+    members.insert(members.end(), groups_[from].members.begin(), groups_[from].members.end());
+    std::sort(members.begin(), members.end());
+    groups_[to].frame = *Frame::of(groups_[from].frame, groups_[to].frame);
+    groups_[from].members.clear();
+  }
+
+  const Flow& flow_;
+  std::vector<std::vector<Use>> users_;  // by root value
+  std::vector<std::size_t> group_of_;    // by instruction
+  std::vector<Group> groups_;            // by the instruction whose place they take
+  std::vector<std::optional<std::size_t>> row_axis_;
+  std::vector<std::size_t> last_contraction_;
+};
+
+/// The flow with one instruction for each group.
+class Fusing {
+ public:
+  Fusing(Flow flow, std::vector<Grouping::Group> groups, bool check_finite)
+      : flow_(std::move(flow)), groups_(std::move(groups)), check_finite_(check_finite), readers_(flow_.values.size()), leaves_(flow_.values.size()) {}
+
+  Flow run() {
+    for (const Value& value : flow_.values) old_index_.push_back(value.index);
+    for (const ValueId output : flow_.outputs) leaves_[flow_.root(output)] = true;
+    for (std::size_t g = 0; g < groups_.size(); ++g)
+      for (const std::size_t member : groups_[g].members)
+        for (const ValueId operand : flow_.instructions[member].operands) readers_[flow_.root(operand)].push_back(g);
+    std::vector<Instruction> instructions;
+    for (std::size_t g = 0; g < groups_.size(); ++g) {
+      if (groups_[g].members.empty()) continue;
+      Instruction made = instruction_of(g);
+      for (const std::size_t member : groups_[g].members)
+        flow_.values[flow_.instructions[member].result()].index = static_cast<std::uint32_t>(instructions.size());
+      instructions.push_back(std::move(made));
+      flow_.fused += groups_[g].members.size() - 1;
+    }
+    for (const ValueId value : looked_through_) instructions[flow_.values[value].index].checked_by_reader = true;
+    flow_.instructions = std::move(instructions);
+    return std::move(flow_);
+  }
+
+ private:
+  /// A contraction's result, whole and as it is: its reader can look through it.
+  bool can_look_through(std::size_t g, ValueId operand) const {
+    const Value& value = flow_.values[operand];
+    if (!check_finite_ || value.source != Source::instruction) return false;
+    const Instruction& producer = flow_.instructions[old_index_[operand]];
+    const Frame& frame = groups_[g].frame;
+    return producer.kernel->contraction && producer.results.size() == 1 && value.block == frame.block && value.type.shape == frame.shape;
+  }
+
+  Instruction instruction_of(std::size_t g) {
+    const auto& members = groups_[g].members;
+    Instruction& last = flow_.instructions[members.back()];
+    const auto reads_contraction = [&] {
+      return std::any_of(last.operands.begin(), last.operands.end(), [&](ValueId operand) { return can_look_through(g, operand); });
+    };
+    if (members.size() == 1 && (!groups_[g].fusible || !reads_contraction())) return last;
+
+    Instruction made{{}, last.label, nullptr, {}, {}, {}};
+    const Frame& frame = groups_[g].frame;
+    FusedGroup group;
+    if (frame.row_axis) {
+      group.rows = {*frame.row_axis, {}};
+      for (std::size_t i = *frame.row_axis; i < frame.shape.rank(); ++i) group.rows->extents.push_back(frame.shape[i].factor);
+    }
+    // An operand that both elements and rows are computed from is two.
+    std::map<std::pair<ValueId, FusedGroup::Place>, std::uint32_t> operands;
+    std::map<ValueId, std::uint32_t> computed;
+    const auto place_of = [&](ValueId value) { return frame.place_of(flow_.values[value].type.shape); };
+    const auto place_for = [&](const Instruction& instruction) {
+      return instruction.kernel->access == Access::any ? FusedGroup::Place{} : place_of(instruction.result());
+    };
+    for (const std::size_t member : members)
+      computed.emplace(flow_.instructions[member].result(), static_cast<std::uint32_t>(computed.size()));
+    for (const std::size_t member : members) {
+      const Instruction& instruction = flow_.instructions[member];
+      for (const ValueId operand : instruction.operands)
+        if (!computed.contains(operand) && operands.emplace(std::pair(operand, place_for(instruction)), static_cast<std::uint32_t>(operands.size())).second) {
+          made.operands.push_back(operand);
+          group.operands.push_back(place_for(instruction));
+        }
+    }
+    for (const std::size_t member : members) {
+      const Instruction& instruction = flow_.instructions[member];
+      FusedGroup::Reads reads;
+      for (const ValueId operand : instruction.operands) {
+        const auto inside = computed.find(operand);
+        reads.push_back(inside == computed.end() ? operands.at({operand, place_for(instruction)})
+                                                 : static_cast<std::uint32_t>(operands.size()) + inside->second);
+      }
+      const ValueId result = instruction.result();
+      group.operations.push_back({instruction.kernel, instruction.attributes, flow_.values[result].type.dtype, std::move(reads), place_of(result)});
+      made.op += (made.op.empty() ? "" : "+") + instruction.op;
+      const auto& readers = readers_[result];
+      if (leaves_[result] || std::any_of(readers.begin(), readers.end(), [&](std::size_t reader) { return reader != g; })) {
+        group.results.push_back(static_cast<std::uint32_t>(group.operations.size() - 1));
+        made.results.push_back(result);
+        made.result_labels.push_back(instruction.label);
+      }
+    }
+    for (std::uint32_t k = 0; k < made.operands.size(); ++k)
+      if (can_look_through(g, made.operands[k]) && std::find(looked_through_.begin(), looked_through_.end(), made.operands[k]) == looked_through_.end()) {
+        group.looked_through.push_back(k);
+        looked_through_.push_back(made.operands[k]);
+      }
+    made.kernel = std::make_shared<const Kernel>(fused_kernel(std::move(group)));
+    return made;
+  }
+
+  Flow flow_;
+  std::vector<Grouping::Group> groups_;
+  bool check_finite_;
+  std::vector<std::vector<std::size_t>> readers_;  // by root value: groups
+  std::vector<bool> leaves_;                       // by root value: is an output
+  std::vector<std::uint32_t> old_index_;           // by value: of the instruction that computes it, before fusion
+  std::vector<ValueId> looked_through_;
+};
+
+}  // namespace
+
+Flow with_fusion(Flow flow, bool check_finite) {
+  std::vector<Grouping::Group> groups = Grouping(flow).run();
+  return Fusing(std::move(flow), std::move(groups), check_finite).run();
+}
+
+}  // namespace rulegrad

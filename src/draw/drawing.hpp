@@ -1,0 +1,26 @@
+#pragma once
+
+#include <fmt/format.h>
+#include <string>
+
+#include "rulegrad/draw/colormap.hpp"
+
+/// What charts and grids share, so that they look as if made by one hand.
+namespace rulegrad::io::look {
+
+inline constexpr Rgb page{0xf7, 0xf8, 0xfa};
+inline constexpr Rgb panel{0xff, 0xff, 0xff};
+inline constexpr Rgb ink{0x22, 0x26, 0x2e};
+inline constexpr Rgb faint_ink{0x6b, 0x72, 0x80};
+inline constexpr Rgb line{0xd4, 0xd7, 0xdc};
+inline constexpr Rgb faint_line{0xe8, 0xea, 0xee};
+
+/// Three significant digits, with a proper minus sign.
+inline std::string number(double value) {
+  std::string text = fmt::format("{:.3g}", value == 0.0 ? 0.0 : value);
+  for (std::size_t at = text.find('-'); at != std::string::npos; at = text.find('-', at + 3))
+    text.replace(at, 1, "\xe2\x88\x92");
+  return text;
+}
+
+}  // namespace rulegrad::io::look

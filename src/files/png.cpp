@@ -1,0 +1,164 @@
+#include <fmt/format.h>
+
+#include "rulegrad/support/error.hpp"
+
+#include "files/codec.hpp"
+#include "support/missing_feature.hpp"
+
+#ifdef RULEGRAD_HAVE_PNG
+#include <csetjmp>
+#include <cstdio>
+#include <cstring>
+#include <png.h>
+#endif
+
+namespace rulegrad::io {
+
+#ifdef RULEGRAD_HAVE_PNG
+
+namespace {
+
+// libpng leaves through longjmp. Whatever owns memory therefore lives in one of these, outside the function
+// that calls setjmp, and nothing with a destructor lives inside it.
+struct Reading {
+  std::span<const std::byte> rest;
+  png_structp png = nullptr;
+  png_infop info = nullptr;
+  char message[200] = "";
+  std::int64_t width = 0, height = 0, channels = 0;
+  std::vector<std::uint8_t> pixels;
+  std::vector<png_bytep> rows;
+
+  Reading() = default;
+  Reading(const Reading&) = delete;
+  Reading& operator=(const Reading&) = delete;
+  ~Reading() { png_destroy_read_struct(&png, &info, nullptr); }
+};
+
+struct Writing {
+  png_structp png = nullptr;
+  png_infop info = nullptr;
+  char message[200] = "";
+  std::vector<std::byte> bytes;
+
+  Writing() = default;
+  Writing(const Writing&) = delete;
+  Writing& operator=(const Writing&) = delete;
+  ~Writing() { png_destroy_write_struct(&png, &info); }
+};
+
+template <class State>
+[[noreturn]] void on_error(png_structp png, png_const_charp message) {
+  auto& state = *static_cast<State*>(png_get_error_ptr(png));
+  std::snprintf(state.message, sizeof state.message, "%s", message);
+  png_longjmp(png, 1);
+}
+
+void on_warning(png_structp, png_const_charp) {}
+
+void on_read(png_structp png, png_bytep out, std::size_t size) {
+  auto& state = *static_cast<Reading*>(png_get_io_ptr(png));
+  if (size > state.rest.size()) png_error(png, "the file ends early");
+  std::memcpy(out, state.rest.data(), size);
+  state.rest = state.rest.subspan(size);
+}
+
+void on_write(png_structp png, png_bytep data, std::size_t size) {
+  auto& bytes = static_cast<Writing*>(png_get_io_ptr(png))->bytes;
+  const auto* begin = reinterpret_cast<const std::byte*>(data);
+  bytes.insert(bytes.end(), begin, begin + size);
+}
+
+bool decode(Reading& state) {
+  if (setjmp(png_jmpbuf(state.png)) != 0) return false;
+  png_set_read_fn(state.png, &state, on_read);
+  png_read_info(state.png, state.info);
+  state.width = png_get_image_width(state.png, state.info);
+  state.height = png_get_image_height(state.png, state.info);
+  if (state.height > most_pixels / state.width) png_error(state.png, "more than 2^27 pixels");
+  png_set_expand(state.png);
+  png_set_scale_16(state.png);
+  png_set_interlace_handling(state.png);
+  png_read_update_info(state.png, state.info);
+  state.channels = png_get_channels(state.png, state.info);
+  const std::size_t row = static_cast<std::size_t>(state.width * state.channels);
+  if (png_get_rowbytes(state.png, state.info) != row) png_error(state.png, "rows of an unexpected size");
+  state.pixels.resize(row * static_cast<std::size_t>(state.height));
+  state.rows.resize(static_cast<std::size_t>(state.height));
+  for (std::size_t y = 0; y < state.rows.size(); ++y) state.rows[y] = state.pixels.data() + y * row;
+  png_read_image(state.png, state.rows.data());
+  png_read_end(state.png, nullptr);
+  return true;
+}
+
+bool encode(Writing& state, const Picture& picture) {
+  if (setjmp(png_jmpbuf(state.png)) != 0) return false;
+  png_set_write_fn(state.png, &state, on_write, nullptr);
+  png_set_compression_level(state.png, 9);
+  png_set_IHDR(state.png, state.info, static_cast<png_uint_32>(picture.width),
+               static_cast<png_uint_32>(picture.height), 8,
+               picture.channels == 1 ? PNG_COLOR_TYPE_GRAY : PNG_COLOR_TYPE_RGB, PNG_INTERLACE_NONE,
+               PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+  png_write_info(state.png, state.info);
+  const std::size_t row = static_cast<std::size_t>(picture.width * picture.channels);
+  for (std::size_t y = 0; y < static_cast<std::size_t>(picture.height); ++y)
+    png_write_row(state.png, picture.pixels.data() + y * row);
+  png_write_end(state.png, nullptr);
+  return true;
+}
+
+/// Lays gray-alpha or RGBA over white.
+Picture flatten(const Reading& state) {
+  const bool alpha = state.channels % 2 == 0;
+  Picture result(state.width, state.height, alpha ? state.channels - 1 : state.channels);
+  if (!alpha) {
+    result.pixels = state.pixels;
+    return result;
+  }
+  const std::size_t colors = static_cast<std::size_t>(result.channels);
+  const std::size_t count = static_cast<std::size_t>(state.width * state.height);
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::uint8_t* from = &state.pixels[i * (colors + 1)];
+    const unsigned opacity = from[colors];
+    for (std::size_t c = 0; c < colors; ++c)
+      result.pixels[i * colors + c] =
+          static_cast<std::uint8_t>((opacity * from[c] + (255U - opacity) * 255U + 127U) / 255U);
+  }
+  return result;
+}
+
+}  // namespace
+
+Picture decode_png(std::span<const std::byte> file, std::string_view where) {
+  Reading state;
+  state.rest = file;
+  state.png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &state, on_error<Reading>, on_warning);
+  if (state.png != nullptr) state.info = png_create_info_struct(state.png);
+  if (state.info == nullptr || !decode(state))
+    throw Error(ErrorCode::io, fmt::format("[read_picture] '{}' is not a whole PNG file: libpng says \"{}\"",
+                                           where, state.message));
+  return flatten(state);
+}
+
+std::vector<std::byte> encode_png(const Picture& picture, std::string_view where) {
+  Writing state;
+  state.png = png_create_write_struct(PNG_LIBPNG_VER_STRING, &state, on_error<Writing>, on_warning);
+  if (state.png != nullptr) state.info = png_create_info_struct(state.png);
+  if (state.info == nullptr || !encode(state, picture))
+    throw Error(ErrorCode::io, fmt::format("[write_png] cannot write '{}' ({} x {}): libpng says \"{}\"",
+                                           where, picture.width, picture.height, state.message));
+  return std::move(state.bytes);
+}
+
+#else
+
+Picture decode_png(std::span<const std::byte>, std::string_view where) {
+  fail_missing_feature(fmt::format("read_picture '{}'", where), "png");
+}
+std::vector<std::byte> encode_png(const Picture&, std::string_view where) {
+  fail_missing_feature(fmt::format("write_png '{}'", where), "png");
+}
+
+#endif
+
+}  // namespace rulegrad::io

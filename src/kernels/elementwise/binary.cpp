@@ -1,0 +1,77 @@
+#include <cmath>
+#include <concepts>
+
+#include "kernels/elementwise/arithmetic.hpp"
+#include "kernels/elementwise/elementwise.hpp"
+
+namespace rulegrad::kernels {
+namespace {
+
+constexpr auto sum = []<class T>(T a, T b) { return static_cast<T>(a + b); };
+constexpr auto product = []<class T>(T a, T b) { return static_cast<T>(a * b); };
+// NaN if either is.
+constexpr auto maximum = []<class T>(T a, T b) { return a > b || a != a ? a : b; };
+constexpr auto minimum = []<class T>(T a, T b) { return a < b || a != a ? a : b; };
+
+}  // namespace
+
+/// A row for each function of two values, which broadcast as NumPy has it. The result may lie over an operand of its dims.
+void bind_binary(Kernels& all) {
+  all.set("add", number_pairs(sum));
+  all.set("sub", number_pairs([]<class T>(T a, T b) { return static_cast<T>(a - b); }));
+  all.set("mul", number_pairs(product));
+  // Of integers: truncated.
+  all.set("div", dividing_pairs([]<class T>(T a, T b) {
+            if constexpr (std::integral<T>)
+              if (b == T(-1)) return static_cast<T>(T(0) - a);  // the smallest integer has no positive twin: do not trap
+            return static_cast<T>(a / b);
+          }));
+  all.set("pow", number_pairs([]<class T>(T a, T b) { return static_cast<T>(std::pow(a, b)); }));
+  all.set("max", number_pairs(maximum));
+  all.set("min", number_pairs(minimum));
+  // The remainder with the sign of the divisor, as Python has it.
+  all.set("mod", dividing_pairs([]<class T>(T a, T b) {
+            T rest;
+            if constexpr (std::integral<T>) {
+              if (b == T(-1)) return T(0);
+              rest = static_cast<T>(a % b);
+            } else {
+              rest = std::fmod(a, b);
+            }
+            return rest != 0 && (rest < 0) != (b < 0) ? static_cast<T>(rest + b) : rest;
+          }));
+  // a / b, and 0 where b is exactly 0.
+  all.set("over", real_pairs([]<class T>(T a, T b) { return b == T(0) ? T(0) : a / (b == T(0) ? T(1) : b); }));
+  // x > 0 ? x : slope x.
+  all.set("prelu", real_pairs([]<class T>(T x, T slope) { return x < T(0) ? slope * x : x; }));
+  // z away from 0 by eps: sgn(0) = sgn(-0) = +1.
+  all.set("stabilize", real_pairs([]<class T>(T z, T eps) { return z + (z < T(0) ? -eps : eps); }));
+}
+
+template <class T>
+void add(DimsView a_dims, const T* a, DimsView b_dims, const T* b, DimsView y_dims, T* y) {
+  map_broadcast(sum, a_dims, a, b_dims, b, y_dims, y);
+}
+template <class T>
+void multiply(DimsView a_dims, const T* a, DimsView b_dims, const T* b, DimsView y_dims, T* y) {
+  map_broadcast(product, a_dims, a, b_dims, b, y_dims, y);
+}
+template <class T>
+void larger(DimsView a_dims, const T* a, DimsView b_dims, const T* b, DimsView y_dims, T* y) {
+  map_broadcast(maximum, a_dims, a, b_dims, b, y_dims, y);
+}
+template <class T>
+void smaller(DimsView a_dims, const T* a, DimsView b_dims, const T* b, DimsView y_dims, T* y) {
+  map_broadcast(minimum, a_dims, a, b_dims, b, y_dims, y);
+}
+
+#define RULEGRAD_FOR_TYPE(T)                                                        \
+  template void add(DimsView, const T*, DimsView, const T*, DimsView, T*);      \
+  template void multiply(DimsView, const T*, DimsView, const T*, DimsView, T*); \
+  template void larger(DimsView, const T*, DimsView, const T*, DimsView, T*);   \
+  template void smaller(DimsView, const T*, DimsView, const T*, DimsView, T*);
+RULEGRAD_FOR_TYPE(float)
+RULEGRAD_FOR_TYPE(double)
+#undef RULEGRAD_FOR_TYPE
+
+}  // namespace rulegrad::kernels

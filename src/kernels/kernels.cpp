@@ -1,0 +1,56 @@
+#include "rulegrad/support/error.hpp"
+#include "rulegrad/kernels/kernel.hpp"
+
+#include "kernels/common/bind.hpp"
+#include "support/text.hpp"
+#ifdef RULEGRAD_HAVE_ONEDNN
+#include "kernels/onednn/bind.hpp"
+#endif
+
+namespace rulegrad {
+
+const Kernels& Kernels::portable() {
+  static const Kernels kernels = [] {
+    Kernels all;
+    kernels::bind_all(all);
+    return all;
+  }();
+  return kernels;
+}
+
+const Kernels& Kernels::best() {
+#ifdef RULEGRAD_HAVE_ONEDNN
+  static const Kernels kernels = [] {
+    Kernels all = portable();
+    kernels::onednn::bind_all(all);
+    return all;
+  }();
+  return kernels;
+#else
+  return portable();
+#endif
+}
+
+void Kernels::set(std::string operator_name, Kernel kernel) {
+  by_name_.insert_or_assign(std::move(operator_name), std::make_shared<const Kernel>(std::move(kernel)));
+}
+
+std::shared_ptr<const Kernel> Kernels::find(std::string_view operator_name) const {
+  const auto found = by_name_.find(operator_name);
+  return found == by_name_.end() ? nullptr : found->second;
+}
+
+std::shared_ptr<const Kernel> Kernels::at(std::string_view operator_name) const {
+  if (auto kernel = find(operator_name)) return kernel;
+  throw Error(ErrorCode::unknown_name,
+              unknown_name_message("kernel", operator_name, names()) +
+                  "; an operator needs a kernel to be run: Kernels::set gives it one");
+}
+
+std::vector<std::string> Kernels::names() const {
+  std::vector<std::string> result;
+  for (const auto& entry : by_name_) result.push_back(entry.first);
+  return result;
+}
+
+}  // namespace rulegrad

@@ -1,0 +1,194 @@
+#include "kernels/product/matmul.hpp"
+
+#include <algorithm>
+#include <array>
+#include <vector>
+
+#include "rulegrad/support/error.hpp"
+
+#include "kernels/kernel_paths.hpp"
+#include "kernels/product/blas.hpp"
+#include "kernels/common/isa.hpp"
+#include "kernels/common/parallel.hpp"
+#include "kernels/product/tiled_product.hpp"
+#include "kernels/common/walk.hpp"
+
+namespace rulegrad::kernels {
+namespace {
+
+const KernelPath blas_path("matmul: BLAS");
+const KernelPath tiles_path("matmul: tiles");
+const KernelPath function_path("matmul: tiles of a function of the weight");
+const KernelPath thin_left_path("matmul: the right operand swept past thin rows");
+const KernelPath thin_right_path("matmul: the left operand swept past few columns");
+
+constexpr std::int64_t kSmall = 1 << 20;  // values of a thin operand that stay near
+
+/// Products op(a) op(b) [m, n] over a depth of k, one for each pair of offsets of its operands.
+template <class T>
+struct Products {
+  bool transpose_a, transpose_b;
+  std::int64_t m, n, k;
+  const T* a;
+  const T* b;
+  T* c;
+  std::vector<std::int64_t> a_offset{0}, b_offset{0};
+  const ElementFunction<T>* function = nullptr;  ///< of b
+
+  [[nodiscard]] std::int64_t count() const { return static_cast<std::int64_t>(a_offset.size()); }
+};
+
+/// Tiles of c, each by BLAS in one thread. The tiles depend on the extents alone, so the bits do not depend
+/// on threads.
+template <class T>
+void by_blas(const Products<T>& p) {
+  blas_path.taken();
+  const std::int64_t tile_m = p.m <= 384 ? 192 : 256, tile_n = p.n <= 768 ? 256 : 384;
+  const std::int64_t tiles_m = (p.m + tile_m - 1) / tile_m, tiles_n = (p.n + tile_n - 1) / tile_n;
+  const SingleThreadedBlas single;
+  parallel_each(p.count() * tiles_m * tiles_n, std::min(tile_m, p.m) * std::min(tile_n, p.n) / 8 * p.k / 8,
+                [&](std::int64_t task) {
+                  const std::int64_t product = task / (tiles_m * tiles_n);
+                  const std::int64_t i = task / tiles_n % tiles_m * tile_m, j = task % tiles_n * tile_n;
+                  const T* const a =
+                      p.a + p.a_offset[static_cast<std::size_t>(product)] + (p.transpose_a ? i : i * p.k);
+                  const T* const b =
+                      p.b + p.b_offset[static_cast<std::size_t>(product)] + (p.transpose_b ? j * p.k : j);
+                  blas_gemm(p.transpose_a, p.transpose_b, std::min(tile_m, p.m - i),
+                            std::min(tile_n, p.n - j), p.k, a, p.transpose_a ? p.m : p.k, b,
+                            p.transpose_b ? p.k : p.n, T(0),
+                            p.c + product * p.m * p.n + i * p.n + j, p.n);
+                });
+}
+
+/// Rows [p0, p1) x columns [c0, c1) of op(b), as tiled_product asks for them.
+template <class T>
+void pack(const T* b, bool transposed, std::int64_t n, std::int64_t k, std::int64_t p0, std::int64_t p1,
+          std::int64_t c0, std::int64_t c1, std::int64_t width, T* panel) {
+  const std::int64_t used = c1 - c0;
+  vectorised([&] {
+    if (!transposed) {
+      for (std::int64_t p = p0; p < p1; ++p, panel += width) {
+        const T* const row = b + p * n + c0;
+        for (std::int64_t c = 0; c < used; ++c) panel[c] = row[c];
+        for (std::int64_t c = used; c < width; ++c) panel[c] = T(0);
+      }
+      return;
+    }
+    // A cache line of each row of b at a time.
+    constexpr std::int64_t line = 16;
+    for (std::int64_t q = p0; q < p1; q += line)
+      for (std::int64_t p = q; p < std::min(p1, q + line); ++p, panel += width) {
+        const T* const column = b + c0 * k + p;
+        for (std::int64_t c = 0; c < used; ++c) panel[c] = column[c * k];
+        for (std::int64_t c = used; c < width; ++c) panel[c] = T(0);
+      }
+  });
+}
+
+template <class T>
+void by_tiles(const Products<T>& p) {
+  (p.function == nullptr ? tiles_path : function_path).taken();
+  const auto b_of = [&](std::int64_t product) { return p.b + p.b_offset[static_cast<std::size_t>(product)]; };
+  tiled_product<T>(
+      ProductExtents{p.count(), p.m, p.n, p.k, 1}, p.k,
+      [&](std::int64_t product, std::int64_t) { return p.a + p.a_offset[static_cast<std::size_t>(product)]; },
+      [&](std::int64_t product, std::int64_t, std::int64_t p0, std::int64_t p1, std::int64_t c0,
+          std::int64_t c1, std::int64_t width, T* panel) {
+        pack(b_of(product), p.transpose_b, p.n, p.k, p0, p1, c0, c1, width, panel);
+        if (p.function != nullptr) (*p.function)((p1 - p0) * width, panel, panel);
+      },
+      [&](std::int64_t product, std::int64_t r0, std::int64_t r1, std::int64_t c0, std::int64_t c1,
+          const T* tile, std::int64_t stride) {
+        for (std::int64_t r = r0; r < r1; ++r) {
+          const T* const from = tile + (r - r0) * stride;
+          T* const to = p.c + (product * p.m + r) * p.n + c0;
+          std::copy_n(from, c1 - c0, to);
+        }
+      });
+}
+
+/// A product whose cost is reading one operand: true when that was swept past the other.
+template <class T>
+bool by_streaming(const Products<T>& p) {
+  if (p.count() != 1 || p.transpose_a) return false;
+  const T* const a = p.a + p.a_offset[0];
+  const T* const b = p.b + p.b_offset[0];
+  if (p.m <= kThin && p.n > p.m) {
+    thin_left_path.taken();
+    const SweptForm<T> form{nullptr, {{p.m, a, p.k, 1, p.c, p.n, 1}}};
+    sweep<T>(p.transpose_b, p.n, p.k, b, {&form, 1});
+    return true;
+  }
+  if (p.n > kThin || p.n * p.k > kSmall) return false;
+  thin_right_path.taken();
+  // The same product the other way: columns of b and c are the rows that a is swept past.
+  const SweptForm<T> form{nullptr, {{p.n, b, p.transpose_b ? p.k : 1, p.transpose_b ? 1 : p.n, p.c, 1, p.n}}};
+  sweep<T>(true, p.m, p.k, a, {&form, 1});
+  return true;
+}
+
+/// The left operand of our own tiles is read where it lies, row by row; one that is transposed is left to
+/// BLAS, which copies it anyway.
+template <class T>
+void run(const Products<T>& p) {
+  if (p.count() * p.m * p.n == 0) return;
+  if (p.k == 0) {
+    std::fill_n(p.c, p.count() * p.m * p.n, T(0));
+  } else if (!by_streaming(p)) {
+    if (p.transpose_a)
+      by_blas(p);
+    else
+      by_tiles(p);
+  }
+}
+
+}  // namespace
+
+template <class T>
+void product_of_function(bool transpose_b, std::int64_t m, std::int64_t n, std::int64_t k, const T* a, const T* b, const ElementFunction<T>* f, T* c) {
+  Products<T> p{false, transpose_b, m, n, k, a, b, c};
+  p.function = f;
+  if (f == nullptr)
+    run(p);
+  else
+    by_tiles(p);
+}
+
+template <class T>
+void matmul(DimsView a_dims, const T* a, bool transpose_a, DimsView b_dims, const T* b, bool transpose_b,
+            DimsView y_dims, T* y) {
+  if (a_dims.empty() || b_dims.empty()) throw Error(ErrorCode::shape, "[matmul] an operand has no axes");
+  const bool row = a_dims.size() == 1, column = b_dims.size() == 1;
+  const std::size_t ra = a_dims.size(), rb = b_dims.size();
+  Products<T> p{!row && transpose_a, !column && transpose_b, 1, 1, a_dims[ra - 1], a, b, y, {}, {}};
+  if (!row) {
+    p.m = a_dims[p.transpose_a ? ra - 1 : ra - 2];
+    p.k = a_dims[p.transpose_a ? ra - 2 : ra - 1];
+  }
+  if (!column) p.n = b_dims[p.transpose_b ? rb - 2 : rb - 1];
+  const DimsView a_batch = a_dims.first(row ? 0 : ra - 2), b_batch = b_dims.first(column ? 0 : rb - 2);
+  const std::int64_t a_count = count_of(a_batch);
+  if (count_of(b_batch) == 1 && !p.transpose_a && a_count * p.m * p.n == count_of(y_dims)) {
+    p.m *= a_count;  // one matrix on the right: the rows of all on the left are one matrix too
+    p.a_offset = p.b_offset = {0};
+    return run(p);
+  }
+  const DimsView y_batch = y_dims.first(y_dims.size() - (row ? 0 : 1) - (column ? 0 : 1));
+  const auto walk = broadcast_walk<2>(y_batch, {a_batch, b_batch});
+  for_each_row(walk, 0, count_of(y_batch),
+               [&](std::int64_t, std::int64_t length, const std::array<std::int64_t, 2>& offset) {
+                 for (std::int64_t i = 0; i < length; ++i) {
+                   p.a_offset.push_back((offset[0] + i * walk.stride[0][walk.rank - 1]) * p.m * p.k);
+                   p.b_offset.push_back((offset[1] + i * walk.stride[1][walk.rank - 1]) * p.k * p.n);
+                 }
+               });
+  run(p);
+}
+
+template void product_of_function(bool, std::int64_t, std::int64_t, std::int64_t, const float*, const float*, const ElementFunction<float>*, float*);
+template void product_of_function(bool, std::int64_t, std::int64_t, std::int64_t, const double*, const double*, const ElementFunction<double>*, double*);
+template void matmul(DimsView, const float*, bool, DimsView, const float*, bool, DimsView, float*);
+template void matmul(DimsView, const double*, bool, DimsView, const double*, bool, DimsView, double*);
+
+}  // namespace rulegrad::kernels

@@ -1,0 +1,80 @@
+#include <algorithm>
+#include <set>
+
+#include "onnx/model_file.hpp"
+#include "onnx/node_context.hpp"
+#include "onnx/small_numbers.hpp"
+#include "support/text.hpp"
+
+namespace rulegrad::io {
+namespace {
+
+std::int64_t bits_of(int type) {
+  using onnx::TensorProto;
+  switch (type) {
+    case TensorProto::DOUBLE:
+    case TensorProto::INT64:
+    case TensorProto::UINT64:
+      return 64;
+    case TensorProto::FLOAT16:
+    case TensorProto::BFLOAT16:
+    case TensorProto::INT16:
+    case TensorProto::UINT16:
+      return 16;
+    case TensorProto::INT8:
+    case TensorProto::UINT8:
+    case TensorProto::BOOL:
+      return 8;
+    default:
+      if (const auto small = small_type(type)) return small->bits;
+      return 32;
+  }
+}
+
+/// What a graph and the bodies of its control flow are made of.
+void count_operators(const onnx::GraphProto& graph, const std::vector<std::string>& mapped, ModelSummary& summary) {
+  for (const auto& node : graph.node()) {
+    const std::string name = qualified_name(node);
+    ++summary.operators[name];
+    for (const auto& attribute : node.attribute())
+      if (attribute.has_g()) count_operators(attribute.g(), mapped, summary);
+    if (handlers().contains(name)) continue;
+    if (summary.unmapped[name].empty())
+      if (const std::string near = nearest_name(node.op_type(), mapped); !near.empty() && node.op_type().size() > 3)
+        summary.nearest[name] = near;
+    summary.unmapped[name].push_back(name_of_node(node));
+  }
+}
+
+}  // namespace
+
+ModelSummary describe_model(const ModelFile& file) {
+  ModelSummary summary;
+  const onnx::GraphProto& graph = file.graph();
+  summary.producer = file.proto.producer_name();
+  if (!file.proto.producer_version().empty()) summary.producer += " " + file.proto.producer_version();
+  summary.graph_name = graph.name();
+  summary.opset = file.opset();
+  for (const auto& import : file.proto.opset_import())
+    if (!import.domain().empty() && import.domain() != "ai.onnx")
+      summary.other_opsets[import.domain()] = import.version();
+  std::set<std::string> weights;
+  for (const auto& tensor : graph.initializer()) {
+    weights.insert(tensor.name());
+    double count = 1;
+    for (const std::int64_t extent : tensor.dims()) count *= static_cast<double>(extent);
+    if (!(count >= 0 && count < 0x1p48)) continue;  // damaged; loading says so
+    summary.parameters += static_cast<std::int64_t>(count);
+    summary.parameter_bytes += static_cast<std::int64_t>(count) * bits_of(tensor.data_type()) / 8;
+  }
+  for (const auto& input : graph.input())
+    if (!weights.contains(input.name())) summary.inputs.push_back({input.name(), declared_type(input)});
+  for (const auto& output : graph.output()) summary.outputs.push_back({output.name(), declared_type(output)});
+  for (const auto& entry : file.proto.metadata_props()) summary.metadata[entry.key()] = entry.value();
+  std::vector<std::string> mapped;
+  for (const auto& [name, handler] : handlers()) mapped.push_back(name);
+  count_operators(graph, mapped, summary);
+  return summary;
+}
+
+}  // namespace rulegrad::io

@@ -1,0 +1,151 @@
+#include <fmt/format.h>
+#include <utility>
+
+#include "rulegrad/expr/leaves.hpp"
+
+#include "onnx/node_context.hpp"
+
+namespace rulegrad::io {
+namespace {
+
+/// Opset 6 lets the second operand's axes begin at `axis` of the first one's.
+Expr aligned(NodeContext& c, Expr a, Expr b) {
+  const bool legacy = c.opset() < 7 && c.has_attribute("broadcast");
+  (void)c.integer("broadcast", 0);
+  if (!legacy || !c.has_attribute("axis")) return b;
+  const std::size_t axis = checked_axis(c, c.integer("axis", 0), a.shape().rank());
+  if (axis + b.shape().rank() > a.shape().rank())
+    c.fail("the axes of the second operand reach beyond those of the first");
+  std::vector<Dim> dims = b.shape().dims();
+  dims.resize(a.shape().rank() - axis, Dim{1});
+  return reshaped(c, b, std::move(dims));
+}
+
+Handler binary(const char* op_name) {
+  return [op_name](NodeContext& c) {
+    const Expr a = c.operand(0);
+    c.ignore({"consumed_inputs"});
+    c.result(c.apply(op_name, {a, aligned(c, a, c.operand(1))}));
+  };
+}
+
+/// One or more operands, from the left.
+Expr chain(NodeContext& c, const char* op_name) {
+  Expr total = c.operand(0);
+  for (std::size_t i = 1; i < c.input_count(); ++i) total = c.apply(op_name, {total, c.operand(i)});
+  return total;
+}
+
+Handler variadic(const char* op_name) {
+  return [op_name](NodeContext& c) { c.result(chain(c, op_name)); };
+}
+
+/// max(x, 0), as exporters write clamp(min=0), is a ReLU: methods that have rules for one find it.
+void maximum(NodeContext& c) {
+  const Expr whole = chain(c, "max");
+  if (c.input_count() != 2 || !is_floating(whole.dtype())) return c.result(whole);
+  for (const std::size_t zero : {0u, 1u})
+    if (constant_value(c.operand(zero)) == 0.0 && c.operand(1 - zero).shape() == whole.shape())
+      return c.result(c.apply("relu", {c.operand(1 - zero)}));
+  c.result(whole);
+}
+
+void mean_of(NodeContext& c) {
+  const Expr total = chain(c, "add");
+  c.result(c.apply("div", {total, c.scalar(static_cast<double>(c.input_count()), total)}));
+}
+
+/// Base and exponent may have different types; the result has that of the base.
+void power(NodeContext& c) {
+  Expr a = c.operand(0), b = c.operand(1);
+  const DType dtype = a.dtype();
+  if (!is_floating(dtype) && is_floating(b.dtype())) a = c.apply("cast", {a}, CastAttributes{b.dtype()});
+  if (a.dtype() != b.dtype()) b = c.apply("cast", {b}, CastAttributes{a.dtype()});
+  // A square root is one, with its derivative at 0 (norms of zeros).
+  const bool root = constant_value(b) == 0.5 && b.shape().count().is(1) && b.shape().rank() <= a.shape().rank();
+  b = aligned(c, a, b);
+  c.result(c.apply("cast", {root ? c.apply("sqrt", {a}) : c.apply("pow", {a, b})}, CastAttributes{dtype}));
+}
+
+void modulus(NodeContext& c) {
+  const Expr a = c.operand(0), b = c.operand(1);
+  if (c.integer("fmod", 0) == 0) return c.result(c.apply("mod", {a, b}));
+  // The sign of a: a - trunc(a / b) b.
+  const Expr quotient = c.apply("div", {a, b});
+  const Expr whole =
+      is_floating(a.dtype())
+          ? c.apply("mul", {c.apply("sign", {quotient}), c.apply("floor", {c.apply("abs", {quotient})})})
+          : quotient;
+  c.result(c.apply("sub", {a, c.apply("mul", {whole, b})}));
+}
+
+/// Booleans are compared as numbers.
+Handler comparison(const char* op_name) {
+  return [op_name](NodeContext& c) {
+    const Expr a = c.operand(0);
+    c.result(c.apply(op_name, {a, aligned(c, a, c.operand(1))}));
+  };
+}
+
+void clip(NodeContext& c) {
+  Expr x = c.operand(0);
+  std::optional<Expr> low = c.optional_operand(1), high = c.optional_operand(2);
+  if (c.has_attribute("min")) low = c.scalar(c.real("min", 0), x);
+  if (c.has_attribute("max")) high = c.scalar(c.real("max", 0), x);
+  c.ignore({"consumed_inputs"});
+  const auto number = [](const std::optional<Expr>& bound) {
+    return bound ? constant_value(*bound) : std::nullopt;
+  };
+  const auto l = number(low), h = number(high);
+  if (l && h && *l <= *h) return c.result(c.apply("clip", {x}, ClipAttributes{*l, *h}));
+  if (low) x = l == 0.0 && !high ? c.apply("relu", {x}) : c.apply("max", {x, *low});
+  if (high) x = c.apply("min", {x, *high});
+  c.result(x);
+}
+
+void cast(NodeContext& c) {
+  c.ignore({"saturate"});
+  DType dtype = DType::float32;
+  if (c.op_type() == "CastLike")
+    dtype = c.operand(1).dtype();
+  else
+    dtype = mapped_dtype(static_cast<int>(c.integer("to", 0)), c.importer().real(), "attribute 'to'");
+  c.result(c.apply("cast", {c.operand(0)}, CastAttributes{dtype}));
+}
+
+void identity(NodeContext& c) {
+  c.result(c.operand(0));
+}
+
+void dropout(NodeContext& c) {
+  const Expr x = c.operand(0);
+  c.ignore({"ratio", "seed", "consumed_inputs"});
+  if (c.integer("is_test", 1) == 0) c.fail("training mode is not supported; export the model for inference");
+  if (c.has(2) && c.required_constant(2, "training_mode").at(0) != 0)
+    c.fail("training mode is not supported; export the model for inference");
+  c.result(x);
+  if (c.wanted(1)) c.result(c.apply("fill", {}, FillAttributes{1, DType::boolean, x.shape()}), 1);
+}
+
+}  // namespace
+
+void add_elementwise(Handlers& h) {
+  const std::pair<const char*, const char*> binaries[] = {
+      {"Sub", "sub"}, {"Mul", "mul"}, {"Div", "div"}, {"And", "logical_and"}, {"Or", "logical_or"}};
+  for (const auto& [name, op_name] : binaries) h[name] = binary(op_name);
+  const std::pair<const char*, const char*> comparisons[] = {
+      {"Equal", "equal"},     {"Less", "less"},     {"LessOrEqual", "less_equal"},
+      {"Greater", "greater"}, {"Xor", "not_equal"}, {"GreaterOrEqual", "greater_equal"}};
+  for (const auto& [name, op_name] : comparisons) h[name] = comparison(op_name);
+  h["Max"] = maximum;
+  h["Min"] = variadic("min");
+  h["Mean"] = mean_of;
+  h["Pow"] = power;
+  h["Mod"] = modulus;
+  h["Clip"] = clip;
+  h["Cast"] = h["CastLike"] = cast;
+  h["Identity"] = identity;
+  h["Dropout"] = dropout;
+}
+
+}  // namespace rulegrad::io

@@ -1,0 +1,307 @@
+#include "onnx/raise.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+
+#include "rulegrad/ops/op_attributes.hpp"
+#include "rulegrad/run/program.hpp"
+#include "rulegrad/rule/rule_text.hpp"
+
+#include "rewrite/canonize.hpp"
+#include "rewrite/composite.hpp"
+#include "rewrite/value_functions.hpp"
+
+namespace rulegrad::io {
+namespace {
+
+/// The rules as they are read once: operators of their own, the functions one by one, the forms in order.
+struct RaisingRules {
+  std::shared_ptr<const RuleFile> file;
+  Operators operators;
+  std::vector<const Rule*> functions;
+  std::unique_ptr<RuleList> forms;
+};
+
+constexpr std::string_view function_rules = "raise.functions", step_rules = "raise.forms";
+
+RaisingRules read_rules() {
+  RaisingRules result;
+  const auto& [path, text] = raising_rules()[0];
+  result.file = std::make_shared<const RuleFile>(parse_rules(text, std::string(path)));
+  result.operators = Operators::builtin();
+  for (const CompositeOp* definition : simplest_first(*result.file)) {
+    auto scope = std::make_shared<CompositeScope>();
+    scope->operators = result.operators;
+    result.operators.add(make_composite(*definition, std::move(scope)));
+  }
+  return result;
+}
+
+const RaisingRules& rules() {
+  static const RaisingRules known = [] {
+    RaisingRules result = read_rules();
+    for (const RuleSet& set : result.file->rule_sets)
+      if (set.name == function_rules)
+        for (const Rule& rule : set.rules) result.functions.push_back(&rule);
+    return result;
+  }();
+  return known;
+}
+
+/// What is more special stands first: a whole normalisation before the steps on the way to it.
+const RuleList& forms() {
+  static const RuleList list = [] {
+    RuleList result(rules().operators);
+    const auto no_parameters = std::make_shared<const Scope>();
+    for (const bool steps : {false, true})
+      for (const RuleSet& set : rules().file->rule_sets)
+        if (set.name != function_rules && (set.name == step_rules) == steps)
+          for (const Rule& rule : set.rules) result.add({std::shared_ptr<const Rule>(rules().file, &rule), set.name, no_parameters, {}});
+    return result;
+  }();
+  return list;
+}
+
+/// Where functions are compared: closely around 0, where they bend, and far away, where they saturate.
+std::vector<double> places() {
+  std::vector<double> result;
+  for (int i = -160; i <= 160; ++i) result.push_back(i * 0.05);
+  for (int i = 0; i <= 12; ++i)
+    for (const double sign : {-1.0, 1.0}) result.push_back(sign * std::pow(10.0, -i / 2.0));
+  for (const double far : {-30.0, -20.0, -12.0, -10.0, 10.0, 12.0, 20.0, 30.0}) result.push_back(far);
+  return result;
+}
+
+/// To what the rounding of constants to float32 changes.
+bool same_function(std::span<const double> x, std::span<const double> f, std::span<const double> g) {
+  for (std::size_t i = 0; i < x.size(); ++i)
+    if (!(std::abs(f[i] - g[i]) <= 3e-7 * (std::abs(x[i]) + std::abs(g[i])) + 1e-9)) return false;
+  return true;
+}
+
+/// The number that a constant is everywhere.
+std::optional<double> number_of(Expr expr) {
+  if (expr.is("fill")) return expr.attributes<FillAttributes>().value;
+  return constant_value(expr);
+}
+
+/// The function over another value, in float64; nothing where it takes something that is not one number.
+std::optional<Expr> rewritten_over(const ValueFunction& function, Expr x) {
+  Graph& graph = x.graph();
+  NodeMap<Expr> image;
+  image.emplace(function.source, x);
+  for (const Expr node : function.inside) {
+    if (node.is("cast") && is_floating(node.dtype())) {
+      image.emplace(node, image.at(node.operand(0)));
+      continue;
+    }
+    std::vector<Expr> operands;
+    for (const Expr operand : node.operands()) {
+      if (const auto made = image.find(operand); made != image.end()) {
+        operands.push_back(made->second);
+        continue;
+      }
+      const auto number = number_of(operand);
+      if (!number) return std::nullopt;
+      operands.push_back(graph.scalar(*number, is_floating(operand.dtype()) ? DType::float64 : operand.dtype()));
+    }
+    image.emplace(node, graph.apply(node.op(), std::move(operands), node.attributes()));
+  }
+  const Expr result = image.at(function.root);
+  return result.type() == x.type() ? std::optional(result) : std::nullopt;
+}
+
+/// A part of a chain that might be an operator.
+struct Candidate {
+  std::size_t chain, begin, end;
+  Expr function;
+};
+
+class KnownFunctions {
+ public:
+  explicit KnownFunctions(std::span<const Expr> outputs) {
+    std::vector<Expr> inputs;
+    for (const Expr node : topological_order(outputs))
+      if (node.is("input")) inputs.push_back(node);
+    chains_ = value_chains(ForwardFacts(outputs, inputs));
+  }
+
+  /// What each root of a function that is known becomes: a rule, and the value it starts from.
+  std::vector<std::pair<ValueFunction, const Rule*>> found() {
+    std::vector<std::pair<ValueFunction, const Rule*>> result;
+    collect();
+    if (candidates_.empty()) return result;
+    const std::vector<std::vector<double>> values = computed();
+    const std::span<const double> x = values.back();
+    const std::size_t known = rules().functions.size();
+    for (std::size_t i = 0; i < candidates_.size();) {
+      const Candidate& candidate = candidates_[i];
+      std::size_t match = 0;
+      while (match < known && !same_function(x, values[known + i], values[match])) ++match;
+      ++i;
+      if (match == known) continue;
+      result.emplace_back(chains_[candidate.chain].part(candidate.begin, candidate.end), rules().functions[match]);
+      while (i < candidates_.size() && candidates_[i].chain == candidate.chain && candidates_[i].begin < candidate.end) ++i;
+    }
+    return result;
+  }
+
+ private:
+  /// Longer parts before shorter ones, from the end of the chain on.
+  void collect() {
+    for (std::size_t c = 0; c < chains_.size(); ++c) {
+      const auto& steps = chains_[c].steps;
+      for (std::size_t begin = 0; begin < steps.size(); ++begin)
+        for (std::size_t end = std::min(steps.size(), begin + longest); end > begin; --end) {
+          const auto bends = [](const auto& step) { return step.kind == StepKind::nonlinear || step.kind == StepKind::activation || step.kind == StepKind::exponential; };
+          const bool one_activation = end == begin + 1 && steps[begin].kind != StepKind::nonlinear;
+          if (one_activation || std::none_of(steps.begin() + static_cast<std::ptrdiff_t>(begin), steps.begin() + static_cast<std::ptrdiff_t>(end), bends)) continue;
+          if (const auto function = rewritten_over(chains_[c].part(begin, end), x_)) candidates_.push_back({c, begin, end, *function});
+        }
+    }
+  }
+
+  /// The functions of the rules, those of the candidates, and where.
+  [[nodiscard]] std::vector<std::vector<double>> computed() {
+    std::vector<Expr> expressions;
+    const EvaluationHooks no_hooks;
+    static const Functions no_functions;
+    const Vocabulary vocabulary(rules().operators, no_functions);
+    Evaluator evaluator(scratch_, vocabulary, no_hooks);
+    for (const Rule* rule : rules().functions) {
+      Scope scope;
+      scope.bind("x", x_);
+      expressions.push_back(evaluator.as_expr(evaluator.evaluate(rule->terms, rule->pattern, scope)));
+    }
+    for (const Candidate& candidate : candidates_) expressions.push_back(candidate.function);
+    expressions.push_back(x_);
+    CompileOptions options;
+    options.check_finite = false;
+    const Tensor at({static_cast<std::int64_t>(places_.size())}, std::span<const double>(places_));
+    std::vector<std::vector<double>> result;
+    for (const Tensor& values : Program::compile(expressions, options).run({{"x", at}}))
+      result.emplace_back(values.values<double>().begin(), values.values<double>().end());
+    return result;
+  }
+
+  static constexpr std::size_t longest = 12;
+  std::vector<ValueChain> chains_;
+  std::vector<double> places_ = places();
+  Graph scratch_{DType::float64};
+  Expr x_ = scratch_.input("x", {DType::float64, Shape{static_cast<std::int64_t>(places_.size())}});
+  std::vector<Candidate> candidates_;
+};
+
+void copy_names(Expr from, Expr to) {
+  if (from == to) return;
+  for (const std::string& name : from.graph().names(from)) from.graph().add_name(to, name);
+}
+
+/// The graph with other operations in the place of some.
+class Exchange {
+ public:
+  /// `other` gives what takes the place of a node, from the node over its new operands; nothing: it stays.
+  using Other = std::function<std::optional<Expr>(Expr node, const NodeMap<Expr>& image)>;
+
+  static std::vector<Expr> run(std::span<const Expr> outputs, const Other& other) {
+    NodeMap<Expr> image;
+    for (const Expr node : topological_order(outputs)) {
+      std::vector<Expr> operands;
+      bool changed = false;
+      for (const Expr operand : node.operands()) {
+        operands.push_back(image.at(operand));
+        changed = changed || operands.back() != operand;
+      }
+      const auto exchanged = other(node, image);
+      const Expr renewed = exchanged ? *exchanged : changed ? node.graph().apply(node.op(), std::move(operands), node.attributes()) : node;
+      copy_names(node, renewed);
+      image.emplace(node, renewed);
+    }
+    std::vector<Expr> result;
+    for (const Expr output : outputs) result.push_back(image.at(output));
+    return result;
+  }
+};
+
+void raise_functions(Raised& raised) {
+  NodeMap<std::pair<Expr, const Rule*>> by_root;
+  for (auto& [function, rule] : KnownFunctions(raised.outputs).found()) by_root.emplace(function.root, std::pair(function.source, rule));
+  if (by_root.size() == 0) return;
+  Graph& graph = raised.outputs[0].graph();
+  const EvaluationHooks no_hooks;
+  static const Functions no_functions;
+  const Vocabulary vocabulary(rules().operators, no_functions);
+  Evaluator evaluator(graph, vocabulary, no_hooks);
+  raised.outputs = Exchange::run(raised.outputs, [&](Expr node, const NodeMap<Expr>& image) -> std::optional<Expr> {
+    const auto known = by_root.find(node);
+    if (known == by_root.end()) return std::nullopt;
+    const auto& [source, rule] = known->second;
+    Scope scope;
+    scope.bind("x", image.at(source));
+    const Expr result = evaluator.as_expr(evaluator.evaluate(rule->terms, rule->result, scope));
+    raised.rewrites.push_back({node, result, std::string(function_rules), rule->where});
+    return result;
+  });
+}
+
+/// Takes back the steps that no normalisation came of.
+std::vector<Expr> undone(const Canonized& canonized) {
+  NodeMap<Expr> before;
+  for (const ForwardRewrite& rewrite : canonized.rewrites)
+    if (rewrite.rule_set == step_rules) before.emplace(rewrite.after, rewrite.before);
+  // What stood there before may be made of such steps itself, so all of it is walked.
+  std::vector<Expr> roots = canonized.outputs;
+  NodeMap<Expr> image;
+  std::vector<Expr> open(roots.begin(), roots.end());
+  while (!open.empty()) {
+    const Expr node = open.back();
+    if (image.contains(node)) {
+      open.pop_back();
+      continue;
+    }
+    const auto found = before.find(node);
+    const Expr taken = found == before.end() ? node : found->second;
+    const std::size_t depth = open.size();
+    if (taken != node && !image.contains(taken)) {
+      open.push_back(taken);
+      continue;
+    }
+    for (const Expr operand : taken.operands())
+      if (!image.contains(operand)) open.push_back(operand);
+    if (open.size() != depth) continue;
+    open.pop_back();
+    if (taken != node) {
+      image.emplace(node, image.at(taken));
+      continue;
+    }
+    std::vector<Expr> operands;
+    for (const Expr operand : node.operands()) operands.push_back(image.at(operand));
+    const bool changed = !std::equal(operands.begin(), operands.end(), node.operands().begin());
+    const Expr renewed = changed ? node.graph().apply(node.op(), std::move(operands), node.attributes()) : node;
+    copy_names(node, renewed);
+    image.emplace(node, renewed);
+  }
+  for (Expr& root : roots) root = image.at(root);
+  return roots;
+}
+
+}  // namespace
+
+Raised raise(std::span<const Expr> outputs) {
+  Raised raised{{outputs.begin(), outputs.end()}, {}};
+  if (outputs.empty()) return raised;
+  raise_functions(raised);
+  static const Functions no_functions;
+  Graph& graph = outputs[0].graph();
+  ForwardRewriting how;
+  how.move_label_names = false;  // what is labelled has another value
+  Canonized done = canonize(graph, raised.outputs, forms(), rules().operators, no_functions, how);
+  if (done.rewrites.empty()) return raised;
+  raised.outputs = undone(done);
+  for (ForwardRewrite& rewrite : done.rewrites)
+    if (rewrite.rule_set != step_rules) raised.rewrites.push_back(std::move(rewrite));
+  return raised;
+}
+
+}  // namespace rulegrad::io

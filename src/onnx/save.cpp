@@ -1,0 +1,255 @@
+#include <algorithm>
+#include <filesystem>
+#include <map>
+#include <set>
+
+#include "rulegrad/expr/leaves.hpp"
+
+#include "files/file.hpp"
+#include "onnx/writer.hpp"
+#include "passes/unroll.hpp"
+#include "support/text.hpp"
+
+namespace rulegrad::io {
+
+int onnx_type(DType dtype) {
+  switch (dtype) {
+    case DType::float32:
+      return onnx::TensorProto::FLOAT;
+    case DType::float64:
+      return onnx::TensorProto::DOUBLE;
+    case DType::int32:
+      return onnx::TensorProto::INT32;
+    case DType::int64:
+      return onnx::TensorProto::INT64;
+    case DType::uint8:
+      return onnx::TensorProto::UINT8;
+    case DType::int8:
+      return onnx::TensorProto::INT8;
+    case DType::boolean:
+      break;
+  }
+  return onnx::TensorProto::BOOL;
+}
+
+NodeWriter& NodeWriter::input(const char* suffix, const Tensor& value) {
+  const std::string name = node_.output(0) + "." + suffix;
+  writer_.add_tensor(name, value);
+  node_.add_input(name);
+  return *this;
+}
+
+/// The name a node was given, if no other node of the file has it.
+void Writer::name_all(std::span<const Expr> order) {
+  std::set<std::string> taken;
+  const auto claim = [&](Expr expr, const std::string& name) {
+    return taken.insert(name).second && names_.emplace(expr, name).second;
+  };
+  for (const Expr expr : order)
+    if (expr.is("input")) claim(expr, expr.attributes<InputAttributes>().name);
+  for (std::size_t i = 0; i < outputs_.size(); ++i) {
+    const std::string name = i < options_.output_names.size() ? options_.output_names[i]
+                             : i == 0                         ? "y"
+                                                              : fmt::format("y_{}", i);
+    output_names_.push_back(name);
+    // An input, or an output once more, is handed on under the name.
+    const bool named = names_.contains(outputs_[i]);
+    if (named ? !taken.insert(name).second : !claim(outputs_[i], name))
+      throw Error(ErrorCode::model, fmt::format("the output name '{}' is taken", name));
+  }
+  std::size_t index = 0;
+  for (const Expr expr : order) {
+    ++index;
+    if (names_.contains(expr)) continue;
+    for (const std::string& name : expr.graph().names(expr))
+      if (!names_.contains(expr) && !taken.contains(name)) claim(expr, name);
+    for (std::string name = fmt::format("v{}", index); !names_.contains(expr); name += "_")
+      if (!taken.contains(name)) claim(expr, name);
+  }
+}
+
+void Writer::describe_value(onnx::ValueInfoProto& info, const std::string& name, const Type& type) const {
+  info.set_name(name);
+  auto& tensor = *info.mutable_type()->mutable_tensor_type();
+  tensor.set_elem_type(onnx_type(type.dtype));
+  auto& shape = *tensor.mutable_shape();
+  for (const Dim dim : type.shape.dims()) {
+    auto& extent = *shape.add_dim();
+    if (!dim.batch)
+      extent.set_dim_value(dim.factor);
+    else
+      extent.set_dim_param(dim.factor == 1 ? "N" : fmt::format("{}*N", dim.factor));
+  }
+}
+
+void Writer::require_forms(std::span<const Expr> order) const {
+  std::map<std::string, std::string> unknown;
+  for (const Expr expr : order)
+    if (!expr.is("input") && !expr.is("constant") && !is_custom(expr.op()) && !forms().contains(expr.op().name))
+      unknown.emplace(expr.op().name, describe(expr) + why_unwritten(expr.op()));
+  if (unknown.empty()) return;
+  std::vector<std::string> list;
+  for (const auto& [name, text] : unknown) list.push_back(text);
+  throw Error(ErrorCode::model, fmt::format("the network uses operators that are not written as ONNX: {}", join(list, "; ")));
+}
+
+std::string Writer::shared(const Tensor& value) {
+  std::string key = fmt::format("{}{}:", name_of(value.dtype()), to_string(value.dims()));
+  key.append(reinterpret_cast<const char*>(value.data()), value.bytes());
+  const auto [found, fresh] = shared_.try_emplace(std::move(key), fmt::format("shared.{}", shared_.size()));
+  if (fresh) add_tensor(found->second, value);
+  return found->second;
+}
+
+/// Where a mapped file has it aligned.
+void Writer::store_outside(onnx::TensorProto& tensor, const Tensor& value) {
+  constexpr std::size_t alignment = 64;
+  outside_.resize((outside_.size() + alignment - 1) / alignment * alignment);
+  tensor.set_data_location(onnx::TensorProto::EXTERNAL);
+  const std::pair<const char*, std::string> entries[] = {
+      {"location", location_}, {"offset", std::to_string(outside_.size())}, {"length", std::to_string(value.bytes())}};
+  for (const auto& [key, text] : entries) {
+    auto& entry = *tensor.add_external_data();
+    entry.set_key(key);
+    entry.set_value(text);
+  }
+  outside_.append(reinterpret_cast<const char*>(value.data()), value.bytes());
+}
+
+/// An input that has the batch says how large it is.
+const std::string& Writer::batch(Expr user) {
+  if (!batch_.empty()) return batch_;
+  for (const Expr input : inputs_)
+    for (std::size_t axis = 0; axis < input.shape().rank(); ++axis) {
+      const Dim dim = input.shape()[axis];
+      if (!dim.batch) continue;
+      node("Shape", {name(input)}, "batch.shape");
+      const std::string extent = dim.factor == 1 ? "batch.extent" : "batch.entries";
+      node("Gather", {"batch.shape", ints({static_cast<std::int64_t>(axis)})}, extent).set("axis", std::int64_t{0});
+      if (dim.factor != 1) node("Div", {extent, ints({dim.factor})}, "batch.extent");
+      return batch_ = "batch.extent";
+    }
+  refuse(user, "its shape holds the batch, of which no input that is needed says how large it is");
+}
+
+std::string Writer::extents(Expr user, const Shape& shape) {
+  if (const auto dims = shape.static_dims()) return ints(*dims);
+  const auto [found, fresh] = extents_.try_emplace(to_string(shape), fmt::format("extents.{}", extents_.size()));
+  if (!fresh) return found->second;
+  std::vector<std::string> parts;
+  for (const Dim dim : shape.dims()) {
+    if (!dim.batch) {
+      parts.push_back(ints({dim.factor}));
+    } else if (dim.factor == 1) {
+      parts.push_back(batch(user));
+    } else {
+      parts.push_back(found->second + ".batch");
+      node("Mul", {batch(user), ints({dim.factor})}, parts.back());
+    }
+  }
+  node("Concat", std::move(parts), found->second).set("axis", std::int64_t{0});
+  return found->second;
+}
+
+void Writer::write_output(std::size_t index) {
+  const Expr output = outputs_[index];
+  if (name(output) != output_names_[index]) node("Identity", {name(output)}, output_names_[index]);
+  describe_value(*model_.mutable_graph()->add_output(), output_names_[index], output.type());
+}
+
+namespace {
+
+/// The version of the format in which an operator set came out.
+std::int64_t ir_version(std::int64_t opset) { return opset <= 14 ? 7 : opset <= 18 ? 8 : opset <= 20 ? 9 : 10; }
+
+}  // namespace
+
+onnx::ModelProto Writer::write() {
+  const std::vector<Expr> order = topological_order(outputs_);
+  require_forms(order);
+  name_all(order);
+  model_.set_ir_version(ir_version(opset_));
+  model_.set_producer_name("rulegrad");
+  auto& opset = *model_.add_opset_import();
+  opset.set_domain("");
+  opset.set_version(opset_);
+  if (std::any_of(order.begin(), order.end(), [](Expr expr) { return is_custom(expr.op()); })) {
+    auto& custom = *model_.add_opset_import();
+    custom.set_domain(custom_domain);
+    custom.set_version(1);
+  }
+  auto& graph = *model_.mutable_graph();
+  graph.set_name(options_.graph_name);
+  std::set<Expr, bool (*)(Expr, Expr)> read([](Expr a, Expr b) { return a->id < b->id; });
+  for (const Expr expr : order)
+    for (std::size_t i = 0; i < expr.operands().size(); ++i)
+      if (!absent(expr, i)) read.insert(expr.operand(i));
+  for (const Expr output : outputs_) read.insert(output);
+  for (const Expr expr : order)
+    if (expr.is("input")) {
+      describe_value(*graph.add_input(), name(expr), expr.type());
+      inputs_.push_back(expr);
+    }
+  for (const Expr expr : order) {
+    if (expr.is("input"))
+      continue;
+    else if (is_custom(expr.op()))
+      write_custom(*this, expr);
+    else if (!expr.is("constant"))
+      forms().at(expr.op().name)(*this, expr);
+    else if (read.contains(expr))
+      add_tensor(name(expr), expr.attributes<ConstantAttributes>().value);
+  }
+  for (std::size_t i = 0; i < outputs_.size(); ++i) write_output(i);
+  auto metadata = options_.metadata;
+  if (!options_.labels.empty()) metadata["labels"] = join(options_.labels, "\n");
+  for (const auto& [key, value] : metadata) {
+    auto& entry = *model_.add_metadata_props();
+    entry.set_key(key);
+    entry.set_value(value);
+  }
+  return std::move(model_);
+}
+
+namespace {
+
+struct Written {
+  onnx::ModelProto model;
+  std::string outside;
+};
+
+/// In the operator set asked for, or the least one that is enough.
+Written written(std::span<const Expr> outputs, const SaveOptions& options, const std::string& location) {
+  for (std::int64_t opset = options.opset != 0 ? options.opset : least_opset;;) {
+    Writer writer(outputs, options, opset, location);
+    Written file{writer.write(), writer.outside()};
+    if (writer.needed() <= opset) return file;
+    if (options.opset != 0)
+      throw Error(ErrorCode::model, fmt::format("{} needs operator set {}, but {} was asked for", writer.needs_it(), writer.needed(), opset));
+    opset = writer.needed();
+  }
+}
+
+}  // namespace
+}  // namespace rulegrad::io
+
+namespace rulegrad {
+
+void save_onnx(const std::string& path, std::span<const Expr> outputs, const SaveOptions& options) {
+  if (outputs.empty()) throw Error(ErrorCode::model, "there is no output to save");
+  if (options.opset != 0 && (options.opset < io::least_opset || options.opset > io::latest_opset))
+    throw Error(ErrorCode::invalid_argument, fmt::format("operator set {} is not written; those from {} to {} are", options.opset,
+                                                         io::least_opset, io::latest_opset));
+  const std::vector<Expr> flat = unrolled(outputs);
+  const std::string beside = path + ".data";
+  const io::Written file = io::written(flat, options, std::filesystem::path(beside).filename().string());
+  std::string bytes;
+  if (!file.model.SerializeToString(&bytes))
+    throw Error(ErrorCode::model, fmt::format("'{}' would be larger than the 2 GB that an ONNX file can have; weights may lie in a file beside it "
+                                              "(SaveOptions::external_data)",
+                                              path));
+  if (options.external_data) io::write_atomically(beside, {std::as_bytes(std::span(file.outside))}, "write the weights");
+  io::write_atomically(path, {std::as_bytes(std::span(bytes))}, "write the model");
+}
+
+}  // namespace rulegrad

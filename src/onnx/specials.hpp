@@ -1,0 +1,41 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <unordered_map>
+
+#include "rulegrad/expr/expr.hpp"
+
+namespace rulegrad::io {
+
+/// Which values that are no numbers a value may hold when the inputs are finite.
+struct Specials {
+  /// Bits of what constants bring along, and of what an operation may make of finite numbers (a division by 0, a softmax of nothing
+  /// but -inf).
+  enum Bit : std::uint8_t { low = 1, high = 2, nan = 4, any = 7 };
+  std::uint8_t stored = 0, made = 0;
+
+  [[nodiscard]] bool may_be_nan() const { return ((stored | made) & nan) != 0; }
+};
+
+/// Follows NaN and infinities from constants to where something absorbs them: -inf in a mask ends in the softmax behind it. Contractions
+/// are taken to be finite where no constant makes them otherwise, because programs look through their results.
+class SpecialValues {
+ public:
+  /// `finite_inputs`: runs refuse others, and look through the results of contractions.
+  explicit SpecialValues(bool finite_inputs) : finite_inputs_(finite_inputs) {}
+  [[nodiscard]] Specials of(Expr expr);
+  /// The constant was looked through: it holds numbers only.
+  void note_finite(Expr constant) { known_.emplace(constant, Specials{}); }
+  /// May all values along `axis` be -inf at once?
+  [[nodiscard]] bool may_be_all_low(Expr expr, std::size_t axis);
+  /// Of a constant that reaches the value: the first one in the order in which values are computed.
+  [[nodiscard]] std::optional<Expr> source(Expr expr);
+
+ private:
+  [[nodiscard]] Specials work_out(Expr expr);
+  bool finite_inputs_;
+  std::unordered_map<Expr, Specials> known_;
+};
+
+}  // namespace rulegrad::io

@@ -1,0 +1,313 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <set>
+
+#include "recipe/feature_map.hpp"
+#include "recipe/node_lists.hpp"
+#include "recipe/recipe_run.hpp"
+#include "recipe/rule_gathering.hpp"
+#include "rewrite/match.hpp"
+#include "rewrite/value_functions.hpp"
+#include "rulegrad/support/error.hpp"
+#include "rulegrad/ops/op_attributes.hpp"
+#include "rulegrad/rule/rule_text.hpp"
+#include "support/read_file.hpp"
+#include "support/text.hpp"
+
+namespace rulegrad {
+namespace {
+
+constexpr std::size_t most_levels = 16;
+
+const std::string* word_of(const Value& value) {
+  const auto* attribute = attribute_in(value);
+  return attribute == nullptr ? nullptr : std::get_if<std::string>(attribute);
+}
+
+/// Gives arguments the names of the parameters they are for.
+LazyArguments named(const AnalyzerDefinition& definition, LazyArguments given) {
+  std::vector<std::string> names;
+  for (const auto& [name, value] : given) names.push_back(name);
+  names = names_of_arguments(definition.name, definition.parameters, names);
+  for (std::size_t i = 0; i < given.size(); ++i) given[i].first = names[i];
+  return given;
+}
+
+const Parameter* parameter_named(const AnalyzerDefinition& definition, std::string_view name) {
+  for (const Parameter& parameter : definition.parameters)
+    if (parameter.name == name) return &parameter;
+  return nullptr;
+}
+
+}  // namespace
+
+LazyArguments lazy_arguments(Graph& graph, const AnalyzerCall& call) {
+  LazyArguments result;
+  for (const auto& [name, argument] : call.arguments)
+    result.emplace_back(name, [&graph, argument]() -> Value {
+      return std::visit(
+          [&]<class T>(const T& value) -> Value {
+            if constexpr (std::is_same_v<T, Tensor>) return graph.constant(is_floating(value.dtype()) ? value.cast(graph.real()) : value);
+            else if constexpr (std::is_same_v<T, std::string>) return AttrValue(value);
+            else return value;
+          },
+          argument);
+    });
+  return result;
+}
+
+void RecipeRun::build_chain(const std::string& method, LazyArguments given) {
+  std::string name = method;
+  // Every method takes this beside its own.
+  std::erase_if(given, [&](const auto& argument) {
+    if (argument.first != "allow_unmatched") return false;
+    const Value value = argument.second();
+    const double* flag = std::get_if<double>(&value);
+    if (flag == nullptr || (*flag != 0 && *flag != 1))
+      throw Error(ErrorCode::invalid_argument, fmt::format("{}: allow_unmatched takes 0 or 1, not {}", method, describe(value)));
+    task_.allow_unmatched = *flag == 1;
+    return true;
+  });
+  for (;;) {
+    const AnalyzerDefinition& definition = engine_.library.analyzer(name);
+    if (levels_.size() == most_levels) throw Error(ErrorCode::rule, at_place(definition.where) + "analyzers extend each other in a circle");
+    Level& level = levels_.emplace_back();
+    level.definition = &definition;
+    level.given = named(definition, std::move(given));
+    for (const Parameter& parameter : definition.parameters)
+      if (parameter.type == "analyzer" || parameter.type == "rules") level.methods.emplace(parameter.name, method_text(level, parameter));
+    if (definition.extends == no_term) break;
+
+    const Term& base = definition.terms[static_cast<std::size_t>(definition.extends)];
+    const std::size_t here = levels_.size() - 1;
+    if (const auto chosen = level.methods.find(base.name); chosen != level.methods.end()) {
+      const AnalyzerCall call = AnalyzerCall::parse(chosen->second);
+      name = call.name;
+      given = lazy_arguments(graph_, call);
+    } else {
+      if (parameter_named(definition, base.name) != nullptr)
+        throw Error(ErrorCode::rule, fmt::format("{}'{}' is no analyzer; declare the parameter as `{}: analyzer`", at_place(base.where), base.name, base.name));
+      name = base.name;
+      given.clear();
+      for (const TermId id : base.args) given.emplace_back(std::string(), [this, here, id] { return evaluate({.level = here, .original = {}, .focus = {}}, id); });
+      for (const auto& [parameter, id] : base.named)
+        given.emplace_back(parameter, [this, here, id = id] { return evaluate({.level = here, .original = {}, .focus = {}}, id); });
+    }
+  }
+  for (const Level& level : levels_)
+    if (level.definition->fallback) {
+      fallback_ = *level.definition->fallback;
+      break;
+    }
+}
+
+std::string RecipeRun::method_text(const Level& level, const Parameter& parameter) {
+  for (const auto& [name, value] : level.given) {
+    if (name != parameter.name) continue;
+    const Value given = value();
+    if (const std::string* text = word_of(given)) return *text;
+    throw Error(ErrorCode::invalid_argument, fmt::format("{}: parameter '{}' takes the name of {}, not {}", level.definition->name, parameter.name,
+                                                         parameter.type == "rules" ? "a rule set" : "an analyzer", describe(given)));
+  }
+  if (parameter.fallback == no_term) fail_missing(level.definition->name, parameter);
+  return print_term(level.definition->terms, parameter.fallback);
+}
+
+/// Are there rules for the class `activation`? Then a function of one value is one, however the model writes it out.
+bool RecipeRun::speaks_of_activations() const {
+  std::set<std::string> seen;
+  const std::function<bool(const std::string&)> speaks = [&](const std::string& name) {
+    if (!seen.insert(name).second) return false;
+    const RuleSet& set = engine_.library.rule_set(name);
+    return std::any_of(set.rules.begin(), set.rules.end(), [](const Rule& rule) { return rule.level == RuleLevel::grad && root_name(rule.terms, rule.pattern) == "activation"; }) ||
+           std::any_of(set.uses.begin(), set.uses.end(), [&](TermId used) { return speaks(set.terms[static_cast<std::size_t>(used)].name); });
+  };
+  for (std::size_t k = 0; k < levels_.size(); ++k)
+    for (const Use& use : levels_[k].definition->uses) {
+      const std::string& name = term(k, use.set).name;
+      const auto chosen = levels_[k].methods.find(name);
+      if (speaks(chosen == levels_[k].methods.end() ? name : engine_.library.rule_set_near(AnalyzerCall::parse(chosen->second).name, levels_[k].definition->name))) return true;
+    }
+  return false;
+}
+
+void RecipeRun::canonize_output() {
+  // What the analyzer's files define by `op` is found before anything else is rewritten.
+  const auto no_parameters = std::make_shared<const Scope>();
+  for (const Level& level : levels_)
+    for (auto& rule : engine_.library.raising_rules(*level.definition)) {
+      const std::string& op_name = rule->terms[static_cast<std::size_t>(rule->result)].name;
+      canonizers_.add({rule, "op " + op_name, no_parameters, {}});
+    }
+  for (std::size_t k = levels_.size(); k-- > 0;)
+    for (const TermId set : levels_[k].definition->canonizers)
+      gather_rules(graph_, engine_.operators, engine_.library, terms(k), set,
+                   [&](TermId id) { return evaluate({.level = k, .original = {}, .focus = {}}, id); }, {}, true, canonizers_);
+  std::vector<Expr> outputs{task_.output};
+  outputs.insert(outputs.end(), task_.keep.begin(), task_.keep.end());
+  canonized_ = canonize(graph_, outputs, canonizers_, engine_.operators, engine_.library.functions());
+  if (speaks_of_activations()) {
+    std::vector<Expr> explained, kept;
+    for (const auto* nodes : {&task_.explained, &task_.inputs})
+      for (const Expr node : *nodes)
+        if (const auto found = canonized_.image.find(node); found != canonized_.image.end()) explained.push_back(found->second);
+    for (const Expr node : task_.keep) kept.push_back(canonized_.image.at(node));
+    join_value_functions(graph_, canonized_, explained, kept);
+  }
+  output_ = flattened(canonized_.outputs[0]);
+  analysis_.rewrites = canonized_.rewrites;
+  std::vector<Expr> based;
+  for (const Expr node : task_.explained)
+    if (const auto found = canonized_.image.find(node); found != canonized_.image.end()) based.push_back(found->second);
+  user_facts_ = std::make_unique<ForwardFacts>(std::span(&output_, 1), based);  // what `image` asks
+  for (const Expr node : task_.explained) explained_.push_back(image(node));
+  analysis_.explained = explained_;
+  for (Expr& node : task_.inputs) node = image(node);
+  if (task_.inputs.empty()) return;
+  based.insert(based.end(), task_.inputs.begin(), task_.inputs.end());
+  user_facts_ = std::make_unique<ForwardFacts>(std::span(&output_, 1), based);
+}
+
+/// The node after canonizing; throws if it is not there any more.
+Expr RecipeRun::image(Expr node) const {
+  const auto found = canonized_.image.find(node);
+  if (found == canonized_.image.end())
+    throw Error(ErrorCode::invalid_argument, fmt::format("{} is not below the explained output", describe(node)));
+  if (node.operands().empty() || user_facts_->contains(found->second)) return found->second;
+  const std::vector<std::string> names = graph_.names(node);
+  for (const auto& rewrite : canonized_.rewrites) {
+    const std::vector<std::string> taken = graph_.names(rewrite.after);
+    const auto same = std::find_if(names.begin(), names.end(), [&](const auto& name) { return std::find(taken.begin(), taken.end(), name) != taken.end(); });
+    if (same == names.end()) continue;
+    const std::vector<std::string> kept = graph_.names(rewrite.before);
+    throw Error(ErrorCode::invalid_argument,
+                fmt::format("{} is folded into {} by {}: {}keep it apart with --keep {}", describe(node), describe(rewrite.before), rewrite.rule_set,
+                            kept.empty() ? "" : fmt::format("explain '{}', or ", kept.front()), *same));
+  }
+  throw Error(ErrorCode::invalid_argument, fmt::format("{} is gone after the canonizers of {}", describe(node), levels_[0].definition->name));
+}
+
+void RecipeRun::bind_parameters(std::size_t k) {
+  Level& level = levels_[k];
+  for (const Parameter& parameter : level.definition->parameters) {
+    if (parameter.type == "analyzer") continue;
+    if (parameter.type == "rules") {
+      level.scope.bind_copied(parameter.name, AttrValue(level.methods.at(parameter.name)));
+      continue;
+    }
+    if (parameter.type == "node") {
+      const Expr node = node_parameter(k, parameter);
+      level.nodes.emplace(parameter.name, node);
+      analysis_.notes.push_back(fmt::format("{} = {}", parameter.name, describe(node)));
+    } else {
+      level.scope.bind_copied(parameter.name, parameter_value(k, parameter));
+    }
+  }
+}
+
+Value RecipeRun::parameter_value(std::size_t k, const Parameter& parameter) {
+  const Level& level = levels_[k];
+  Value value;
+  const auto given = std::find_if(level.given.begin(), level.given.end(), [&](const auto& a) { return a.first == parameter.name; });
+  if (given != level.given.end()) {
+    value = converted(level, parameter, given->second());
+  } else {
+    if (parameter.fallback == no_term) fail_missing(level.definition->name, parameter);
+    const Term& fallback = term(k, parameter.fallback);
+    value = parameter.type == "sampler" && fallback.kind == TermKind::variable ? Value(AttrValue(fallback.name))
+                                                                              : evaluate({.level = k, .original = {}, .focus = {}}, parameter.fallback);
+  }
+  check_range(level.definition->name, parameter, value);
+  return value;
+}
+
+Value RecipeRun::converted(const Level& level, const Parameter& parameter, Value value) {
+  const auto refuse = [&](const std::string& wanted) {
+    throw Error(ErrorCode::invalid_argument,
+                fmt::format("{}: parameter '{}' takes {}, not {}", level.definition->name, parameter.name, wanted, describe(value)));
+  };
+  const std::string* word = word_of(value);
+  if (parameter.type == "sampler") {
+    if (word == nullptr) refuse("the name of a sampler");
+    (void)engine_.samplers.at(*word);
+    return value;
+  }
+  if (word == nullptr) {
+    if (parameter.type == "number" && !std::holds_alternative<double>(value)) refuse("a number");
+    return value;
+  }
+  if (word->ends_with(".npy") && parameter.type != "number") return read_array(*word);
+  if (const auto list = list_from(*word); list && parameter.type.empty()) return *list;
+  if (*word == "true" || *word == "false") return *word == "true" ? 1.0 : 0.0;
+  const bool takes_words = parameter.fallback != no_term &&
+                           level.definition->terms[static_cast<std::size_t>(parameter.fallback)].kind == TermKind::text;
+  if (!takes_words) refuse(parameter.type == "number" ? "a number" : "a number or an array (a .npy file)");
+  return value;
+}
+
+Value RecipeRun::read_array(const std::string& named, const SourceRange* named_at) {
+  std::string path = named;
+  if (named_at != nullptr)
+    path = path_inside(std::filesystem::path(named_at->file).parent_path(), named, at_place(*named_at) + "a rule reads the array").string();
+  if (!task_.read_array)
+    throw Error(ErrorCode::invalid_argument, fmt::format("'{}' names a file, but this question does not say how arrays are read (Question::read_array)", path));
+  const Tensor values = task_.read_array(path);
+  return graph_.constant(is_floating(values.dtype()) ? values.cast(graph_.real()) : values);
+}
+
+/// `last(conv)`, unless a node is given.
+bool RecipeRun::means_feature_map(const Level& level, const Parameter& parameter) {
+  if (parameter.type != "node" || parameter.fallback == no_term) return false;
+  if (std::any_of(level.given.begin(), level.given.end(), [&](const auto& given) { return given.first == parameter.name; })) return false;
+  const Terms& terms = level.definition->terms;
+  const Term& fallback = terms[static_cast<std::size_t>(parameter.fallback)];
+  return fallback.kind == TermKind::call && fallback.name == "last" && fallback.args.size() == 1 && terms[static_cast<std::size_t>(fallback.args[0])].name == "conv";
+}
+
+bool RecipeRun::chooses_feature_map() const {
+  return std::any_of(levels_.begin(), levels_.end(), [](const Level& level) {
+    return std::any_of(level.definition->parameters.begin(), level.definition->parameters.end(), [&](const Parameter& parameter) { return means_feature_map(level, parameter); });
+  });
+}
+
+Expr RecipeRun::node_parameter(std::size_t k, const Parameter& parameter) {
+  const Level& level = levels_[k];
+  const std::string what = fmt::format("node for '{}' of {}", parameter.name, level.definition->name);
+  const auto given = std::find_if(level.given.begin(), level.given.end(), [&](const auto& a) { return a.first == parameter.name; });
+  if (given != level.given.end()) {
+    const Value value = given->second();
+    if (const std::string* name = word_of(value)) return node_named(*user_facts_, *name, what);
+    const auto* node = std::get_if<Expr>(&value);
+    if (node == nullptr) throw Error(ErrorCode::invalid_argument, fmt::format("{} takes the name of a node, not {}", what, describe(value)));
+    if (user_facts_->contains(*node)) return *node;
+    if (const auto found = canonized_.image.find(*node); found != canonized_.image.end() && user_facts_->contains(found->second)) return found->second;
+    const std::vector<std::string> names = graph_.names(*node);
+    return node_named(*user_facts_, names.empty() ? describe(*node) : names.front(), what);
+  }
+  if (parameter.fallback == no_term) fail_missing(level.definition->name, parameter);
+  const Term& fallback = term(k, parameter.fallback);
+  if (fallback.kind == TermKind::call && fallback.name == "last" && fallback.args.size() == 1) {
+    const std::string default_of = fmt::format("'{}' of {}", parameter.name, level.definition->name);
+    if (means_feature_map(level, parameter)) return last_feature_map(*user_facts_, output_, explained_[0], default_of);
+    return end_of_last(*user_facts_, term(k, fallback.args[0]).name, default_of);
+  }
+  if (fallback.kind == TermKind::variable && fallback.name == "input") return explained_[0];
+  return node_named(*user_facts_, fallback.name, what);
+}
+
+Expr RecipeRun::flattened(Expr output) const {
+  const Shape& shape = output.shape();
+  if (!is_floating(output.dtype()))
+    throw Error(ErrorCode::dtype, fmt::format("the output {} holds integers, which change in jumps or not at all, so there is nothing to explain them by; explain the scores that they are chosen by", describe(output)));
+  if (shape.rank() == 2) return output;
+  if (shape.rank() == 0)
+    throw Error(ErrorCode::shape, fmt::format("the output {} has no batch axis; explain an output of shape [B, ...]", describe(output)));
+  Dim scores{1};
+  for (std::size_t axis = 1; axis < shape.rank(); ++axis) scores = Dim(scores.factor * shape[axis].factor, scores.batch || shape[axis].batch);
+  if (scores.batch) throw Error(ErrorCode::shape, fmt::format("the output {} holds the batch outside its first axis", describe(output)));
+  return graph_.apply(engine_.operators.at("reshape"), {output}, ShapeAttributes{Shape{shape[0], scores}});
+}
+
+}  // namespace rulegrad

@@ -1,0 +1,52 @@
+// Large graphs: what reading them costs.
+#include <algorithm>
+#include <cmath>
+#include <ctime>
+#include <doctest/doctest.h>
+#include <string>
+
+#include "rulegrad/onnx/model.hpp"
+#include "rulegrad/run/program.hpp"
+
+#include "onnx/onnx_builder.hpp"
+
+using namespace rulegrad;
+using namespace rulegrad::testing;
+
+namespace {
+
+/// x [N, 2] through so many nodes.
+OnnxBuilder chain(int nodes) {
+  OnnxBuilder b;
+  b.input("x", {-1, 2});
+  std::string last = "x";
+  for (int k = 0; k < nodes; ++k) {
+    const std::string next = k + 1 == nodes ? "y" : "h" + std::to_string(k);
+    b.node(k % 2 == 0 ? "Sigmoid" : "Tanh", {last}, {next}, "n" + std::to_string(k));
+    last = next;
+  }
+  b.output("y");
+  return b;
+}
+
+/// Seconds of processor time to read and compile a chain: the least of several.
+double cost(int nodes) {
+  const ScratchFile file("chain.onnx", chain(nodes).bytes());
+  double best = INFINITY;
+  for (int run = 0; run < 3; ++run) {
+    const std::clock_t start = std::clock();
+    const Model model = load_onnx(file.path());
+    const Expr y = model.outputs()[0].expr;
+    const Program program = Program::compile({&y, 1});
+    best = std::min(best, static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC);
+    REQUIRE(program.stats({}).instructions + program.stats({}).fused == static_cast<std::size_t>(nodes));
+  }
+  return best;
+}
+
+}  // namespace
+
+TEST_CASE("reading and compiling a graph grows with its nodes, not with their square") {
+  // 10 if it grows with them, 100 with their square.
+  CHECK(cost(10000) < 35 * cost(1000));
+}

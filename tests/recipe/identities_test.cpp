@@ -1,0 +1,198 @@
+// What must hold between methods, on random networks with branches, sums, concatenations, shared weights and pooling.
+#include <doctest/doctest.h>
+
+#include <cmath>
+
+#include "recipe/recipe_helpers.hpp"
+
+using namespace rulegrad;
+using namespace rulegrad::testing;
+
+namespace {
+
+/// A random network with an input, and what methods make of it.
+struct Case {
+  Graph graph;
+  Network net;
+  Tensor x;
+
+  Case(std::uint64_t seed, NetworkOptions options, DType dtype = DType::float64) : graph(dtype) {
+    NetworkMaker maker(graph, seed, options);
+    net = seed % 2 == 0 ? maker.mlp() : maker.cnn();
+    x = maker.values(net.input_dims);
+  }
+  Tensor map(const std::string& method, Question::Seed seed = Question::Seed::own) {
+    Question question = question_for(net.output, {net.input}, fixed_target(graph, 1));
+    question.seed = seed;
+    return explain(method, question, {{"x", x}});
+  }
+  Tensor scores() { return Program::compile(std::span(&net.output, 1)).run({{"x", x}})[0]; }
+};
+
+constexpr NetworkOptions plain{.bias = false, .relu_only = true, .max_pool = true, .strictly_positive_input = false};
+constexpr NetworkOptions averaging{.bias = false, .relu_only = true, .max_pool = false, .strictly_positive_input = false};
+constexpr NetworkOptions positive{.bias = false, .relu_only = true, .max_pool = true, .strictly_positive_input = true};
+
+template <class Check>
+void on_networks(NetworkOptions options, Check&& check, std::uint64_t count = 24) {
+  for (std::uint64_t seed = 0; seed < count; ++seed) {
+    INFO("network ", seed);
+    Case c(seed, options);
+    check(c);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("LRP-0 is input times gradient on bias-free networks of ReLUs") {
+  on_networks(plain, [](Case& c) { CHECK(distance(c.map("lrp.z", Question::Seed::value), c.map("input_times_gradient")) < 1e-9); });
+}
+
+TEST_CASE("the epsilon rule goes to LRP-0 as epsilon goes to 0, on networks with biases and any activations") {
+  on_networks({}, [](Case& c) {
+    const Tensor limit = c.map("lrp.z");
+    double before = INFINITY;
+    for (const char* epsilon : {"1e-3", "1e-6", "1e-9", "1e-12"}) {
+      const double now = distance(c.map(std::string("lrp.epsilon:epsilon=") + epsilon), limit);
+      CHECK(now <= std::max(0.5 * before, 1e-11));
+      before = now;
+    }
+    CHECK(before < 1e-6);
+  });
+}
+
+TEST_CASE("alpha-beta with 1 and 0 is z+ for inputs that are not negative") {
+  on_networks(positive, [](Case& c) {
+    CHECK(distance(c.map("lrp.alpha_beta:alpha=1,beta=0,epsilon=1e-6,fill_empty=0"), c.map("lrp.z_plus:epsilon=1e-6")) < 1e-12);
+    CHECK(distance(c.map("lrp.alpha_1_beta_0:epsilon=1e-6,fill_empty=0"), c.map("lrp.z_plus")) < 1e-12);
+  }, 10);
+}
+
+TEST_CASE("DeepLIFT from a baseline of zeros is the epsilon rule on bias-free networks of ReLUs without max-pooling") {
+  on_networks(averaging, [](Case& c) {
+    CHECK(distance(c.map("lrp.epsilon:epsilon=1e-12", Question::Seed::value), c.map("deeplift.rescale", Question::Seed::one)) < 1e-6);
+  });
+}
+
+TEST_CASE("DeepLIFT is complete to rounding and integrated gradients at the rate of their quadrature") {
+  double midpoint_16 = 0, midpoint_64 = 0;
+  for (std::uint64_t seed = 0; seed < 24; ++seed) {
+    INFO("network ", seed);
+    Case c(seed, {});
+    const Tensor scores = c.scores();
+    Case origin(seed, {});
+    for (double& v : origin.x.mutable_values<double>()) v = 0;
+    const Tensor base = origin.scores();
+    const Tensor deeplift = c.map("deeplift.rescale"), coarse = c.map("integrated_gradients:steps=16"), fine = c.map("integrated_gradients:steps=64");
+    for (std::int64_t row = 0; row < 2; ++row) {
+      const double difference = scores.at(row * 3 + 1) - base.at(row * 3 + 1), scale = std::max(1.0, std::abs(difference));
+      CHECK(std::abs(sum_of(row_of(deeplift, row)) - difference) < 1e-9 * scale);
+      midpoint_16 += std::abs(sum_of(row_of(coarse, row)) - difference);
+      midpoint_64 += std::abs(sum_of(row_of(fine, row)) - difference);
+    }
+  }
+  // Four times the steps: a sixteenth of the error on smooth stretches, a quarter at the kinks of ReLUs.
+  CHECK(midpoint_64 < midpoint_16 / 3);
+}
+
+TEST_CASE("rules conserve relevance where there are no biases") {
+  for (const std::string method : {"lrp.z", "lrp.epsilon:epsilon=1e-13", "lrp.gamma:epsilon=1e-13", "lrp.generalized_gamma:epsilon=1e-13", "lrp.alpha_beta:epsilon=1e-13",
+                             "lrp.alpha_beta:alpha=3,epsilon=1e-13", "lrp.alpha_1_beta_0:epsilon=1e-13", "lrp.w_square:epsilon=1e-13", "lrp.flat:epsilon=1e-13",
+                             "lrp.z_box:low=-6,high=6,epsilon=1e-13", "lrp.epsilon_alpha2_beta1:epsilon=1e-13", "lrp.norm:epsilon=1e-13"}) {
+    INFO(method);
+    int checked = 0;
+    on_networks(plain, [&](Case& c) {
+      const Tensor map = c.map(method), scores = c.scores();
+      for (std::int64_t row = 0; row < 2; ++row) {
+        // Where every unit is off there is nothing to share out by.
+        if (scores.at(row * 3 + 1) == 0) continue;
+        // These send relevance to silent units, and an average over silent units keeps it.
+        if (c.x.dims().size() > 2 && (method.starts_with("lrp.w_square") || method.starts_with("lrp.flat"))) continue;
+        ++checked;
+        double size = 1;
+        const Tensor one = row_of(map, row);
+        for (std::int64_t i = 0; i < one.size(); ++i) size = std::max(size, std::abs(one.at(i)));
+        CHECK(std::abs(sum_of(one) - 1) < 1e-6 * size);
+      }
+    });
+    CHECK(checked > 15);
+  }
+}
+
+TEST_CASE("the peers' methods are the canonical ones where their quirks do not bite") {
+  const std::vector<std::pair<std::string, std::string>> always{
+      {"zennit.gradient", "gradient"},
+      {"zennit.guided_backprop", "guided_backprop"},
+      {"zennit.epsilon:epsilon=1e-6", "lrp.epsilon:epsilon=1e-6"},
+      {"zennit.z_plus", "lrp.z_plus"},
+      {"zennit.gamma", "lrp.generalized_gamma"},
+      {"zennit.alpha_beta", "lrp.alpha_beta:epsilon=1e-6,fill_empty=0"},
+      {"zennit.w_square", "lrp.w_square"},
+      {"zennit.flat", "lrp.flat"},
+      {"zennit.z_box:low=-5,high=5", "zennit.composite:first_rule=z_box(-5,5),conv_rule=z_box(-5,5),dense_rule=z_box(-5,5)"},
+      {"zennit.epsilon_plus", "lrp.epsilon_plus"},
+      {"zennit.epsilon_plus_flat", "lrp.epsilon_plus_flat"},
+      {"captum.input_x_gradient", "input_times_gradient"},
+      {"captum.integrated_gradients:n_steps=8", "integrated_gradients:steps=8,rule=gauss_legendre"},
+      {"innvestigate.integrated_gradients:steps=8", "integrated_gradients:steps=8,rule=left"}};
+  // Started from the value of the score, as these do.
+  const std::vector<std::pair<std::string, std::string>> from_value{
+      {"innvestigate.deconvnet", "deconvnet"},
+      {"innvestigate.guided_backprop", "guided_backprop"},
+      {"innvestigate.lrp.z", "lrp.z"},
+      {"innvestigate.lrp.z_IB", "lrp.z"},
+      {"innvestigate.lrp.epsilon:epsilon=1e-9", "lrp.epsilon:epsilon=1e-9"},
+      {"innvestigate.lrp.w_square", "lrp.w_square:epsilon=1e-12"},
+      {"innvestigate.lrp.flat", "lrp.flat:epsilon=1e-12"},
+      {"innvestigate.lrp.z_plus", "lrp.z_plus:epsilon=1e-12"},
+      {"innvestigate.lrp.alpha_1_beta_0", "lrp.alpha_1_beta_0:epsilon=1e-12,fill_empty=0"},
+      {"innvestigate.lrp.alpha_2_beta_1", "lrp.alpha_2_beta_1:epsilon=1e-12,fill_empty=0"},
+      {"innvestigate.lrp:rule=epsilon(1e-9)", "lrp.epsilon:epsilon=1e-9"}};
+  on_networks(
+      positive,
+      [&](Case& c) {
+        for (const auto& [peer, canonical] : always) {
+          INFO(peer, " and ", canonical);
+          CHECK(distance(c.map(peer), c.map(canonical)) < 1e-9);
+        }
+        // The convolutional networks have a branch without an activation, whose negative values set these apart.
+        if (c.x.dims().size() > 2) return;
+        for (const auto& [peer, canonical] : from_value) {
+          INFO(peer, " and ", canonical);
+          CHECK(distance(c.map(peer), c.map(canonical, Question::Seed::value)) < 1e-4);
+        }
+      },
+      5);
+}
+
+TEST_CASE("float32 and float64 agree") {
+  for (const std::string method : {"gradient", "lrp.epsilon_plus_flat", "lrp.z_plus", "lrp.flat", "deeplift.rescale", "guided_backprop", "zennit.epsilon_plus", "innvestigate.lrp.w_square"})
+    for (std::uint64_t seed = 0; seed < 4; ++seed) {
+      INFO(method, ", network ", seed);
+      Case wide(seed, positive), narrow(seed, positive, DType::float32);
+      CHECK(distance(narrow.map(method), wide.map(method), 1e-3) < 2e-3);
+    }
+}
+
+TEST_CASE("patterns that equal the weights make PatternNet the gradient from the score's value") {
+  on_networks(
+      plain,
+      [](Case& c) {
+        AuxiliaryArrays arrays("test");
+        int count = 0;
+        for (const Expr e : topological_order(std::span(&c.net.output, 1)))
+          if (e.op().is(OpClass::affine)) {
+            const std::string name = "layer" + std::to_string(count++);
+            c.graph.add_name(e, name);
+            arrays.add(name + "/pattern", evaluate(std::vector<Expr>{e.operand(1)}, {}).at(0));
+          }
+        Question question = question_for(c.net.output, {c.net.input}, fixed_target(c.graph, 1));
+        question.aux = std::make_shared<AuxiliaryArrays>(arrays);
+        const Tensor net = explain("pattern.net", question, {{"x", c.x}});
+        CHECK(distance(net, c.map("gradient", Question::Seed::value)) < 1e-12);
+        // Squares of the weights for weight times pattern.
+        const Tensor attribution = explain("pattern.attribution", question, {{"x", c.x}});
+        CHECK(distance(attribution, net) > 1e-3);
+      },
+      6);
+}

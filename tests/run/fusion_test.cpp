@@ -1,0 +1,169 @@
+// Which operations run as one call, and what such a call does.
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <limits>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "rulegrad/ops/build.hpp"
+#include "rulegrad/support/error.hpp"
+#include "rulegrad/ops/operators.hpp"
+#include "rulegrad/run/program.hpp"
+
+using namespace rulegrad;
+
+namespace {
+
+Expr input(Graph& graph, const char* name, std::int64_t width = 6) { return graph.input(name, {DType::float64, Shape{B, width}}); }
+
+Expr matrix(Graph& graph, std::int64_t rows, std::int64_t columns) {
+  Tensor values(DType::float64, {rows, columns});
+  double next = 0.25;
+  for (double& value : values.mutable_values<double>()) value = (next = next > 1 ? next - 1.9 : next + 0.37);
+  return graph.constant(values);
+}
+
+Tensor ramp(std::int64_t rows, std::int64_t width = 6) {
+  Tensor values(DType::float64, {rows, width});
+  double next = -1;
+  for (double& value : values.mutable_values<double>()) value = (next = next > 1 ? next - 2.03 : next + 0.11);
+  return values;
+}
+
+/// Kernel calls of a run.
+std::size_t calls(const std::vector<Expr>& outputs) { return Program::compile(outputs).stats({}).instructions; }
+
+void check_same(const std::vector<Expr>& outputs, const Inputs& inputs) {
+  const auto together = Program::compile(outputs, {.poison = true}).run(inputs);
+  const auto apart = Program::compile(outputs, {.fuse = false}).run(inputs);
+  for (std::size_t i = 0; i < outputs.size(); ++i) CHECK(identical(together[i], apart[i]));
+}
+
+}  // namespace
+
+TEST_CASE("a chain over the same extents is one call, whatever is broadcast into it") {
+  Graph graph(DType::float64);
+  const Expr x = input(graph, "x"), row = graph.input("row", {DType::float64, Shape{6}}), column = graph.input("c", {DType::float64, Shape{B, 1}});
+  const Expr y = relu(x * row + column) / 3.0 - exp(x);
+  CHECK(calls({y}) == 1);
+  CHECK(Program::compile(std::vector{y}).stats({}).fused == 5);
+  for (const std::int64_t batch : {1, 5, 341, 342, 3000}) {
+    const Inputs inputs{{"x", ramp(batch)}, {"row", Tensor({6}, {1.0, -2.0, 0.5, 3.0, 0.0, 1.5})}, {"c", ramp(batch, 1)}};
+    check_same({y}, inputs);
+    const double want = std::max(inputs.at("x").at(8 % (batch * 6)) * inputs.at("row").at(2) + inputs.at("c").at(8 % (batch * 6) / 6), 0.0) / 3 -
+                        std::exp(inputs.at("x").at(8 % (batch * 6)));
+    CHECK(Program::compile(std::vector{y}).run(inputs)[0].at(8 % (batch * 6)) == doctest::Approx(want));
+  }
+}
+
+TEST_CASE("comparisons and selections join the chain; booleans that others read are written") {
+  Graph graph(DType::float64);
+  const Expr x = input(graph, "x"), g = input(graph, "g");
+  const Expr positive = graph.apply(op("greater"), {x, graph.scalar(0)});
+  const Expr kept = graph.apply(op("where"), {positive, g * 2.0, graph.scalar(0)});
+  CHECK(calls({kept}) == 1);
+  CHECK(calls({kept, positive}) == 1);
+  check_same({kept, positive, relu(x)}, {{"x", ramp(700)}, {"g", ramp(700)}});
+}
+
+TEST_CASE("what a contraction needs does not wait for what comes behind it") {
+  Graph graph(DType::float64);
+  const Expr x = input(graph, "x"), w = matrix(graph, 6, 6);
+  const Expr y = relu(x);
+  const Expr z = dense(y, w);
+  const Expr back = y * z;  // reads y, but y may not wait for z
+  CHECK(calls({back}) == 3);
+  check_same({back}, {{"x", ramp(9)}});
+  // Two sums that each need the other's product: no order lets them be one.
+  const Expr a = x + 1.0, b = dense(a, w) + a, c = dense(b, w) + b;
+  CHECK(calls({c}) == 5);
+  check_same({c}, {{"x", ramp(9)}});
+}
+
+TEST_CASE("other extents are calls of their own, and so is what sees the elements in another shape") {
+  Graph graph(DType::float64);
+  const Expr x = input(graph, "x"), row = graph.input("row", {DType::float64, Shape{6}});
+  CHECK(calls({(row * 2.0 + 1.0) * x + x}) == 2);
+  const Expr turned = reshape(x * 2.0, Shape{B, 2, 3}) + 1.0;
+  CHECK(calls({turned}) == 2);
+  check_same({turned}, {{"x", ramp(9)}, {"row", ramp(1).reshaped({6})}});
+}
+
+TEST_CASE("operations beside each other read their operand once") {
+  Graph graph(DType::float64);
+  const Expr x = input(graph, "x"), w = matrix(graph, 6, 6);
+  const std::vector<Expr> outputs{max(x, 0.0), min(x, 0.0)};
+  CHECK(calls(outputs) == 1);
+  // Behind a contraction the second would lie in memory for longer than it has to.
+  const std::vector<Expr> products{dense(outputs[0], w), dense(outputs[1], w)};
+  CHECK(calls(products) == 4);
+  check_same(products, {{"x", ramp(50)}});
+}
+
+TEST_CASE("a result over an operand that the group reads again is written when all have read") {
+  Graph graph(DType::float64);
+  const Expr x = input(graph, "x"), w = matrix(graph, 6, 6);
+  const Expr z = dense(x, w);  // dies in the group: one of its results takes its memory
+  const Expr a = z * 2.0, b = a * z, c = b - z;
+  check_same({dense(a, w), dense(b, w), dense(c, w)}, {{"x", ramp(900)}});
+}
+
+TEST_CASE("long chains are cut, and stay right") {
+  Graph graph(DType::float64);
+  const Expr x = input(graph, "x");
+  Expr y = x;
+  for (int i = 0; i < 200; ++i) y = y + x * (0.001 * i);
+  CHECK(calls({y}) > 1);
+  CHECK(calls({y}) < 40);
+  check_same({y}, {{"x", ramp(500)}});
+}
+
+TEST_CASE("a contraction whose result its reader looks through is named when it is not finite") {
+  Graph graph(DType::float64);
+  const Expr x = input(graph, "x"), w = matrix(graph, 6, 6);
+  const Expr z = dense(x, w);
+  graph.add_name(z, "logits");
+  const Expr y = relu(z) * 2.0;
+  const Program program = Program::compile(std::vector{y});
+  Tensor values = ramp(400);
+  CHECK_NOTHROW((void)program.run({{"x", values}}));
+  values.mutable_values<double>()[200 * 6] = std::numeric_limits<double>::max();
+  for (std::size_t k = 1; k < 6; ++k) values.mutable_values<double>()[200 * 6 + k] = std::numeric_limits<double>::max();
+  try {
+    (void)program.run({{"x", values}});
+    FAIL("infinity passed");
+  } catch (const Error& error) {
+    CHECK(error.code() == ErrorCode::non_finite);
+    CHECK(std::string(error.what()).find("'logits'") != std::string::npos);
+    CHECK(std::string(error.what()).find("at [200, ") != std::string::npos);
+  }
+  CHECK_NOTHROW((void)Program::compile(std::vector{y}, {.check_finite = false}).run({{"x", values}}));
+}
+
+TEST_CASE("what a kernel throws within a group reaches the caller, with the node") {
+  Graph graph(DType::float64);
+  const Expr x = input(graph, "x");
+  Kernels kernels = Kernels::portable();
+  Kernel angry = *kernels.at("exp");
+  angry.run = [](const KernelCall&) { throw Error(ErrorCode::invalid_argument, "[exp] not today"); };
+  kernels.set("exp", std::move(angry));
+  const Program program = Program::compile(std::vector{exp(x) + 1.0}, {.kernels = &kernels});
+  CHECK_THROWS_WITH_AS((void)program.run({{"x", ramp(9000)}}), doctest::Contains("[exp] not today (while computing"), Error);
+}
+
+TEST_CASE("a run tells each call and its time") {
+  Graph graph(DType::float64);
+  const Expr x = input(graph, "x"), w = matrix(graph, 6, 6);
+  std::vector<std::string> seen;
+  (void)Program::compile(std::vector{relu(dense(x, w)) + 1.0})
+      .run({{"x", ramp(3)}}, {.observe = [&](const KernelReport& call) {
+             CHECK(call.milliseconds >= 0);
+             CHECK(call.contraction == (call.operation == "dense"));
+             CHECK(call.bytes == (call.contraction ? 18 + 36 + 1 + 18 : 18 + 1 + 18) * sizeof(double));
+             CHECK(call.label.find("float64[B, 6]") != std::string_view::npos);
+             seen.emplace_back(call.operation);
+           }});
+  CHECK(seen == std::vector<std::string>{"dense", "relu+add"});
+}
