@@ -1,18 +1,19 @@
 // Times one analysis of an ONNX model within this process:
 //   analyze MODEL METHOD [--batch N] [--threads N] [--repeat N] [--input FILE.npy] [--precision exact|fast]
 //           [--samples N] [--serve | --shapes | --overhead | --calls | --print | --verify]
-// METHOD is `forward` or an analyzer as the command takes it; several, with `;` between them, are one program; so many samples of a
-// loop run at once as --samples says. One JSON object a line: what was prepared and how long it took, each
-// timing (the mean of N runs), the peak of memory. With --serve it answers `run N` and `write FILE.npy` from standard input, one line each, until it ends,
-// so that several programs can take turns. With --shapes it prints the contractions of a run and the bytes of its other calls, for `floor`. With --overhead each timing is
-// split into what kernels take and what the rest does (binding inputs, memory, the order of calls), and the last line says what each kernel
-// took in the mean; with --calls each call, the longest first. With --print it prints the program before it runs. With --verify it runs once and
-// says how far the result is off the plain float64 path, and how much of that rounding explains (verify.hpp).
-#include <fmt/format.h>
-#include <fmt/ranges.h>
-
+// METHOD is `forward` or an analyzer as the command takes it; several, with `;` between them, are one
+// program; so many samples of a loop run at once as --samples says. One JSON object a line: what was prepared
+// and how long it took, each timing (the mean of N runs), the peak of memory. With --serve it answers `run N`
+// and `write FILE.npy` from standard input, one line each, until it ends, so that several programs can take
+// turns. With --shapes it prints the contractions of a run and the bytes of its other calls, for `floor`.
+// With --overhead each timing is split into what kernels take and what the rest does (binding inputs, memory,
+// the order of calls), and the last line says what each kernel took in the mean; with --calls each call, the
+// longest first. With --print it prints the program before it runs. With --verify it runs once and says how
+// far the result is off the plain float64 path, and how much of that rounding explains (verify.hpp).
 #include <algorithm>
 #include <chrono>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <fstream>
 #include <iostream>
 #include <map>
@@ -20,13 +21,14 @@
 #include <sstream>
 #include <string>
 
-#include "contractions.hpp"
-#include "rulegrad/support/error.hpp"
 #include "rulegrad/api/explainer.hpp"
 #include "rulegrad/files/npy.hpp"
 #include "rulegrad/onnx/model.hpp"
 #include "rulegrad/prove/verify.hpp"
+#include "rulegrad/support/error.hpp"
 #include "rulegrad/version.hpp"
+
+#include "contractions.hpp"
 
 using namespace rulegrad;
 
@@ -58,24 +60,40 @@ Options read_options(int argc, char** argv) {
       if (i + 1 == argc) throw Error(ErrorCode::invalid_argument, word + " needs a value");
       return argv[++i];
     };
-    if (word == "--batch") options.batch = std::stoll(value());
-    else if (word == "--samples") options.samples = std::stoll(value());
-    else if (word == "--threads") options.threads = std::stoi(value());
-    else if (word == "--repeat") options.repeat = std::stoi(value());
-    else if (word == "--input") options.input = value();
-    else if (word == "--precision") options.precision = value();
-    else if (word == "--serve") options.serve = true;
-    else if (word == "--shapes") options.shapes = true;
-    else if (word == "--overhead") options.overhead = true;
-    else if (word == "--calls") options.calls = true;
-    else if (word == "--print") options.print = true;
-    else if (word == "--verify") options.verify = true;
-    else if (word.starts_with("--")) throw Error(ErrorCode::invalid_argument, "there is no option " + word);
-    else words.push_back(word);
+    if (word == "--batch")
+      options.batch = std::stoll(value());
+    else if (word == "--samples")
+      options.samples = std::stoll(value());
+    else if (word == "--threads")
+      options.threads = std::stoi(value());
+    else if (word == "--repeat")
+      options.repeat = std::stoi(value());
+    else if (word == "--input")
+      options.input = value();
+    else if (word == "--precision")
+      options.precision = value();
+    else if (word == "--serve")
+      options.serve = true;
+    else if (word == "--shapes")
+      options.shapes = true;
+    else if (word == "--overhead")
+      options.overhead = true;
+    else if (word == "--calls")
+      options.calls = true;
+    else if (word == "--print")
+      options.print = true;
+    else if (word == "--verify")
+      options.verify = true;
+    else if (word.starts_with("--"))
+      throw Error(ErrorCode::invalid_argument, "there is no option " + word);
+    else
+      words.push_back(word);
   }
   if (words.size() != 2)
-    throw Error(ErrorCode::invalid_argument, "usage: analyze MODEL METHOD [--batch N] [--threads N] [--repeat N] [--input FILE.npy] [--precision exact|fast] [--samples N] "
-                                            "[--serve | --shapes | --overhead | --calls | --print | --verify]");
+    throw Error(ErrorCode::invalid_argument,
+                "usage: analyze MODEL METHOD [--batch N] [--threads N] [--repeat N] [--input FILE.npy] "
+                "[--precision exact|fast] [--samples N] "
+                "[--serve | --shapes | --overhead | --calls | --print | --verify]");
   options.model = words[0];
   options.method = words[1];
   return options;
@@ -101,8 +119,10 @@ long status_kb(const std::string& key) {
 using KernelTimes = std::map<std::string, double>;
 
 void set_precision(CompileOptions& options, const std::string& word) {
-  if (word == "fast") options.precision = Precision::fast;
-  else if (word != "exact") throw Error(ErrorCode::invalid_argument, "there is no precision " + word + " here");
+  if (word == "fast")
+    options.precision = Precision::fast;
+  else if (word != "exact")
+    throw Error(ErrorCode::invalid_argument, "there is no precision " + word + " here");
 }
 
 double sum(const KernelTimes& times) {
@@ -128,12 +148,15 @@ class Session {
     const Model model = load_onnx(options.model);
     const double load = since(start);
     const Expr x = model.inputs().at(0).expr;
-    inputs_ = {{model.inputs()[0].name, options.input.empty() ? random_input(x.shape(), options.batch) : io::read_npy(options.input)}};
+    inputs_ = {{model.inputs()[0].name, options.input.empty() ? random_input(x.shape(), options.batch)
+                                                              : io::read_npy(options.input)}};
     batch_ = inputs_.begin()->second.dims()[0];
 
     start = std::chrono::steady_clock::now();
     std::vector<Expr> outputs{model.head(HeadKind::logit)};
-    if (options.method != "forward") outputs = explained(options.method, {.output = outputs[0], .explained = {x}, .target = {}, .seed_tensor = {}});
+    if (options.method != "forward")
+      outputs = explained(options.method,
+                          {.output = outputs[0], .explained = {x}, .target = {}, .seed_tensor = {}});
     const double rewrite = since(start);
     if (options.shapes) {
       for (const std::string& line : benchmarks::contractions_of(outputs, inputs_)) fmt::print("{}\n", line);
@@ -152,12 +175,20 @@ class Session {
       program_.reset();
       return;
     }
-    if (options.overhead || options.calls) run_options_.observe = [this](const KernelReport& call) { kernel_ms_[std::string(call.operation) + (options_.calls ? fmt::format(" {}", call.label) : "")] += call.milliseconds; };
+    if (options.overhead || options.calls)
+      run_options_.observe = [this](const KernelReport& call) {
+        kernel_ms_[std::string(call.operation) + (options_.calls ? fmt::format(" {}", call.label) : "")] +=
+            call.milliseconds;
+      };
     if (options.print) fmt::print("{}", program_->print({.batch = batch_, .samples = 1}));
     const ProgramStats stats = program_->stats({.batch = batch_, .samples = 1});
-    fmt::print("{{\"ready\": true, \"version\": \"{}\", \"compiler\": \"{}\", \"load_ms\": {:.3f}, \"rewrite_ms\": {:.3f}, \"compile_ms\": {:.3f}, \"instructions\": {}, "
-               "\"contractions\": {}, \"folded_bytes\": {}, \"packed_bytes\": {}, \"arena_bytes\": {}, \"idle_kb\": {}}}\n",
-               version(), compiler, load, rewrite, compile, stats.instructions, stats.contractions, stats.folded_bytes, stats.packed_bytes, stats.arena_bytes, status_kb("VmRSS"));
+    fmt::print(
+        "{{\"ready\": true, \"version\": \"{}\", \"compiler\": \"{}\", \"load_ms\": {:.3f}, \"rewrite_ms\": "
+        "{:.3f}, \"compile_ms\": {:.3f}, \"instructions\": {}, "
+        "\"contractions\": {}, \"folded_bytes\": {}, \"packed_bytes\": {}, \"arena_bytes\": {}, \"idle_kb\": "
+        "{}}}\n",
+        version(), compiler, load, rewrite, compile, stats.instructions, stats.contractions,
+        stats.folded_bytes, stats.packed_bytes, stats.arena_bytes, status_kb("VmRSS"));
     std::fflush(stdout);
   }
 
@@ -187,23 +218,29 @@ class Session {
 
   void serve() {
     for (std::string line; std::getline(std::cin, line);) {
-      if (line.starts_with("run ")) run(std::stoi(line.substr(4)));
+      if (line.starts_with("run "))
+        run(std::stoi(line.substr(4)));
       else if (line.starts_with("write ")) {
         io::write_npy(line.substr(6), program_->run(inputs_, run_options_)[0]);
         answer("{\"written\": true}");
-      } else if (line == "peak") answer(memory());
-      else throw Error(ErrorCode::invalid_argument, fmt::format("'{}' is no request; there are: run N, write FILE.npy, peak", line));
+      } else if (line == "peak")
+        answer(memory());
+      else
+        throw Error(ErrorCode::invalid_argument,
+                    fmt::format("'{}' is no request; there are: run N, write FILE.npy, peak", line));
     }
   }
 
  private:
-  /// One JSON object: the largest difference of a run from the plain float64 path, and what rounding explains.
+  /// One JSON object: the largest difference of a run from the plain float64 path, and what rounding
+  /// explains.
   void hold(std::span<const Expr> outputs, Precision precision) {
     std::vector<std::int64_t> samples;
     for (std::int64_t s = 0; s < batch_; ++s) samples.push_back(s);
     const std::vector<Tensor> results = program_->run(inputs_, run_options_);
     const NumberCheck check = NumberVerifier(outputs, precision).check(inputs_, results, samples).front();
-    answer(fmt::format("{{\"difference\": {:.3e}, \"explained\": {:.3e}}}", check.difference, check.explained));
+    answer(
+        fmt::format("{{\"difference\": {:.3e}, \"explained\": {:.3e}}}", check.difference, check.explained));
   }
 
   void run(int count) {
@@ -211,13 +248,16 @@ class Session {
     const auto start = std::chrono::steady_clock::now();
     for (int i = 0; i < count; ++i) (void)program_->run(inputs_, run_options_);
     const double ms = since(start) / count;
-    if (options_.overhead) answer(fmt::format("{{\"ms\": {:.4f}, \"overhead_ms\": {:.4f}}}", ms, ms - sum(kernel_ms_) / count));
-    else answer(fmt::format("{{\"ms\": {:.4f}}}", ms));
+    if (options_.overhead)
+      answer(fmt::format("{{\"ms\": {:.4f}, \"overhead_ms\": {:.4f}}}", ms, ms - sum(kernel_ms_) / count));
+    else
+      answer(fmt::format("{{\"ms\": {:.4f}}}", ms));
   }
 
   /// Of the whole process, and what is its own beyond mapped files and what it began with.
   [[nodiscard]] std::string memory() const {
-    return fmt::format("{{\"peak_kb\": {}, \"own_kb\": {}}}", status_kb("VmHWM"), status_kb("RssAnon") - began_kb_);
+    return fmt::format("{{\"peak_kb\": {}, \"own_kb\": {}}}", status_kb("VmHWM"),
+                       status_kb("RssAnon") - began_kb_);
   }
 
   static void answer(const std::string& line) {
@@ -241,8 +281,10 @@ int main(int argc, char** argv) {
     const Options options = read_options(argc, argv);
     Session session(options);
     if (!session.ready()) return 0;
-    if (options.serve) session.serve();
-    else session.repeat();
+    if (options.serve)
+      session.serve();
+    else
+      session.repeat();
   } catch (const std::exception& error) {
     fmt::print(stderr, "analyze: error: {}\n", error.what());
     return 2;

@@ -1,16 +1,15 @@
 #include "contractions.hpp"
 
-#include <fmt/format.h>
-#include <fmt/ranges.h>
-
 #include <algorithm>
 #include <cstring>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <map>
 #include <memory>
 #include <mutex>
 
-#include "rulegrad/support/error.hpp"
 #include "rulegrad/ops/op_attributes.hpp"
+#include "rulegrad/support/error.hpp"
 
 namespace rulegrad::benchmarks {
 namespace {
@@ -25,13 +24,18 @@ struct Record {
 
   void add(const std::string& line) {
     const std::lock_guard lock(mutex);
-    const auto found = std::find_if(lines.begin(), lines.end(), [&](const auto& entry) { return entry.first == line; });
-    if (found == lines.end()) lines.emplace_back(line, 1);
-    else ++found->second;
+    const auto found =
+        std::find_if(lines.begin(), lines.end(), [&](const auto& entry) { return entry.first == line; });
+    if (found == lines.end())
+      lines.emplace_back(line, 1);
+    else
+      ++found->second;
   }
 };
 
-std::string joined(Span values) { return fmt::format("{}", fmt::join(values, ",")); }
+std::string joined(Span values) {
+  return fmt::format("{}", fmt::join(values, ","));
+}
 
 /// One value an axis: attributes may leave them out.
 std::string each(Span values, std::size_t axes, std::int64_t otherwise) {
@@ -43,14 +47,19 @@ std::string each(Span values, std::size_t axes, std::int64_t otherwise) {
 template <class A>
 std::string convolution(const A& a, Span x, Span w, Span y) {
   const std::size_t axes = x.size() - 2;
-  return fmt::format("x={} w={} y={} strides={} begin={} end={} dilations={} groups={}", joined(x), joined(w), joined(y),
-                     each(a.strides, axes, 1), each(a.pads_begin, axes, 0), each(a.pads_end, axes, 0), each(a.dilations, axes, 1), a.groups);
+  return fmt::format("x={} w={} y={} strides={} begin={} end={} dilations={} groups={}", joined(x), joined(w),
+                     joined(y), each(a.strides, axes, 1), each(a.pads_begin, axes, 0),
+                     each(a.pads_end, axes, 0), each(a.dilations, axes, 1), a.groups);
 }
 
-std::int64_t product(Span dims) { return element_count(dims); }
+std::int64_t product(Span dims) {
+  return element_count(dims);
+}
 
-std::string matrices(std::int64_t batch, std::int64_t m, std::int64_t k, std::int64_t n, bool transpose_a, bool transpose_b) {
-  return fmt::format("batch={} m={} k={} n={} transpose_a={:d} transpose_b={:d}", batch, m, k, n, transpose_a, transpose_b);
+std::string matrices(std::int64_t batch, std::int64_t m, std::int64_t k, std::int64_t n, bool transpose_a,
+                     bool transpose_b) {
+  return fmt::format("batch={} m={} k={} n={} transpose_a={:d} transpose_b={:d}", batch, m, k, n, transpose_a,
+                     transpose_b);
 }
 
 std::string matmul(const KernelCall& call) {
@@ -67,15 +76,20 @@ std::string matmul(const KernelCall& call) {
 
 std::string words_of(const std::string& op, const KernelCall& call) {
   const auto dims = [&](std::size_t k) { return Span(call.operands[k].dims); };
-  if (op == "conv") return "conv|" + convolution(call.attributes.as<ConvAttributes>(), dims(0), dims(1), call.result.dims);
+  if (op == "conv")
+    return "conv|" + convolution(call.attributes.as<ConvAttributes>(), dims(0), dims(1), call.result.dims);
   if (op == "conv_transpose")
-    return "conv_transpose|" + convolution(call.attributes.as<ConvTransposeAttributes>(), dims(0), dims(1), call.result.dims);
+    return "conv_transpose|" +
+           convolution(call.attributes.as<ConvTransposeAttributes>(), dims(0), dims(1), call.result.dims);
   if (op == "dense") {
     const std::int64_t k = dims(1)[1];
     return "matmul|" + matrices(1, product(dims(0)) / k, k, dims(1)[0], false, true);
   }
   if (op == "matmul") return "matmul|" + matmul(call);
-  throw Error(ErrorCode::invalid_argument, fmt::format("[floor] {} has no bare primitive to be measured against; leave the method out of the floor", op));
+  throw Error(
+      ErrorCode::invalid_argument,
+      fmt::format(
+          "[floor] {} has no bare primitive to be measured against; leave the method out of the floor", op));
 }
 
 Kernels recording_kernels(const std::shared_ptr<Record>& record) {
@@ -86,7 +100,8 @@ Kernels recording_kernels(const std::shared_ptr<Record>& record) {
     kernel.run = [record, name, compute = kernel.run](const KernelCall& call) {
       if (!record->on) return compute(call);  // constants that are folded
       record->add(words_of(name, call));
-      std::memset(call.result.data, 0, static_cast<std::size_t>(call.result.count()) * size_of(call.result.dtype));
+      std::memset(call.result.data, 0,
+                  static_cast<std::size_t>(call.result.count()) * size_of(call.result.dtype));
     };
     kernels.set(name, std::move(kernel));
   }
@@ -113,10 +128,11 @@ std::vector<std::string> streams_of(std::span<const Expr> outputs, const Inputs&
   const Program program = Program::compile(outputs);
   std::map<std::size_t, std::int64_t> calls;  // by bytes
   (void)program.run(inputs, {.observe = [&](const KernelReport& call) {
-                       if (!call.contraction) ++calls[call.bytes];
-                     }});
+                      if (!call.contraction) ++calls[call.bytes];
+                    }});
   std::vector<std::string> lines;
-  for (const auto& [bytes, count] : calls) lines.push_back(fmt::format("stream count={} bytes={}", count, bytes));
+  for (const auto& [bytes, count] : calls)
+    lines.push_back(fmt::format("stream count={} bytes={}", count, bytes));
   return lines;
 }
 

@@ -1,24 +1,25 @@
 // The least time that the contractions of a program can take on this machine, with bare oneDNN primitives:
-//   analyze MODEL METHOD --batch N --shapes > shapes.txt;  floor shapes.txt [--threads N] [--repeat N] [--serve]
-// For each contraction, max(time of the primitive in the layouts that oneDNN chooses, bytes / memory bandwidth), times its count;
-// for each `stream`, which is what other calls read and write, the time of reading so many bytes once, from one buffer that all share, so
-// that it lies in the cache that it fits into. Bytes of contractions are those of calls whose operands do not fit into the last-level
-// cache together. One JSON object a line; with
+//   analyze MODEL METHOD --batch N --shapes > shapes.txt
+//   floor shapes.txt [--threads N] [--repeat N] [--serve]
+// For each contraction, max(time of the primitive in the layouts that oneDNN chooses, bytes / memory
+// bandwidth), times its count; for each `stream`, which is what other calls read and write, the time of
+// reading so many bytes once, from one buffer that all share, so that it lies in the cache that it fits into.
+// Bytes of contractions are those of calls whose operands do not fit into the last-level cache together. One
+// JSON object a line; with
 // --serve it answers `run N` from standard input, with the mean of N.
-#include <fmt/format.h>
-#include <omp.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <fmt/format.h>
 #include <fstream>
 #include <iostream>
 #include <map>
 #include <memory>
+#include <omp.h>
 #include <oneapi/dnnl/dnnl.hpp>
 #include <sstream>
 #include <string>
+#include <unistd.h>
 #include <vector>
 
 namespace {
@@ -28,7 +29,9 @@ using Dims = memory::dims;
 using Words = std::map<std::string, std::string>;
 using Clock = std::chrono::steady_clock;
 
-double since(Clock::time_point start) { return std::chrono::duration<double, std::milli>(Clock::now() - start).count(); }
+double since(Clock::time_point start) {
+  return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+}
 
 Dims numbers(const std::string& text) {
   Dims result;
@@ -45,7 +48,9 @@ std::string name_of(const Words& words) {
 }
 
 /// The layout that oneDNN prefers.
-memory::desc any(const Dims& dims) { return {dims, memory::data_type::f32, memory::format_tag::any}; }
+memory::desc any(const Dims& dims) {
+  return {dims, memory::data_type::f32, memory::format_tag::any};
+}
 
 /// oneDNN counts dilations from 0.
 Dims less_one(Dims dims) {
@@ -145,9 +150,15 @@ class Floor {
     bandwidth_ = static_cast<double>(count * sizeof(float)) / best;
   }
 
-  [[nodiscard]] double gigabytes_a_second() const { return bandwidth_ / 1e6; }
-  [[nodiscard]] const std::vector<Contraction>& all() const { return all_; }
-  [[nodiscard]] double traffic(const Contraction& c) const { return c.bytes > cache() ? c.bytes / bandwidth_ : 0; }
+  [[nodiscard]] double gigabytes_a_second() const {
+    return bandwidth_ / 1e6;
+  }
+  [[nodiscard]] const std::vector<Contraction>& all() const {
+    return all_;
+  }
+  [[nodiscard]] double traffic(const Contraction& c) const {
+    return c.bytes > cache() ? c.bytes / bandwidth_ : 0;
+  }
 
  private:
   static double cache() {
@@ -179,12 +190,15 @@ class Floor {
     Words words;
     std::stringstream text(line);
     text >> words["op"];
-    for (std::string word; text >> word;) words[word.substr(0, word.find('='))] = word.substr(word.find('=') + 1);
+    for (std::string word; text >> word;)
+      words[word.substr(0, word.find('='))] = word.substr(word.find('=') + 1);
     if (words.at("op") == "stream") {
-      streams_.push_back({std::stoll(words.at("count")), static_cast<std::size_t>(std::stoull(words.at("bytes")))});
+      streams_.push_back(
+          {std::stoll(words.at("count")), static_cast<std::size_t>(std::stoull(words.at("bytes")))});
       return;
     }
-    Contraction c = words.at("op") == "matmul" ? product(words) : convolution(words, words.at("op") == "conv_transpose");
+    Contraction c =
+        words.at("op") == "matmul" ? product(words) : convolution(words, words.at("op") == "conv_transpose");
     c.name = name_of(words);
     c.count = std::stoll(words.at("count"));
     c.bytes = static_cast<double>(c.source.get_size() + c.weights.get_size() + c.result.get_size());
@@ -208,8 +222,9 @@ class Floor {
     for (std::size_t axis = 1; axis < w.size(); ++axis) macs *= w[axis];
     for (const memory::dim extent : out) macs *= extent;
     c.flops = 2.0 * static_cast<double>(macs);
-    const auto forward = dnnl::convolution_forward::desc(dnnl::prop_kind::forward_inference, dnnl::algorithm::convolution_direct, any(data),
-                                                         any(grouped(w, groups)), any(out), strides, dilations, begin, end);
+    const auto forward = dnnl::convolution_forward::desc(
+        dnnl::prop_kind::forward_inference, dnnl::algorithm::convolution_direct, any(data),
+        any(grouped(w, groups)), any(out), strides, dilations, begin, end);
     const dnnl::convolution_forward::primitive_desc hint(forward, engine_);
     if (!transposed) {
       c.primitive = dnnl::convolution_forward(hint);
@@ -219,7 +234,8 @@ class Floor {
       c.implementation = hint.impl_info_str();
       return c;
     }
-    const auto backward = dnnl::convolution_backward_data::desc(dnnl::algorithm::convolution_direct, any(data), any(grouped(w, groups)), any(out),
+    const auto backward = dnnl::convolution_backward_data::desc(dnnl::algorithm::convolution_direct,
+                                                                any(data), any(grouped(w, groups)), any(out),
                                                                 strides, dilations, begin, end);
     const dnnl::convolution_backward_data::primitive_desc primitive(backward, engine_, hint);
     c.primitive = dnnl::convolution_backward_data(primitive);
@@ -236,12 +252,17 @@ class Floor {
     const auto number = [&](const char* key) { return static_cast<memory::dim>(std::stoll(words.at(key))); };
     const memory::dim batch = number("batch"), m = number("m"), k = number("k"), n = number("n");
     const bool one = batch == 1;
-    const auto dims = [&](memory::dim rows, memory::dim columns) { return one ? Dims{rows, columns} : Dims{batch, rows, columns}; };
-    const auto weights = one ? any(dims(k, n)) : memory::desc(dims(k, n), memory::data_type::f32, memory::format_tag::abc);
-    const auto plain = [&](memory::dim rows, memory::dim columns) {
-      return memory::desc(dims(rows, columns), memory::data_type::f32, one ? memory::format_tag::ab : memory::format_tag::abc);
+    const auto dims = [&](memory::dim rows, memory::dim columns) {
+      return one ? Dims{rows, columns} : Dims{batch, rows, columns};
     };
-    const dnnl::matmul::primitive_desc primitive(dnnl::matmul::desc(plain(m, k), weights, plain(m, n)), engine_);
+    const auto weights =
+        one ? any(dims(k, n)) : memory::desc(dims(k, n), memory::data_type::f32, memory::format_tag::abc);
+    const auto plain = [&](memory::dim rows, memory::dim columns) {
+      return memory::desc(dims(rows, columns), memory::data_type::f32,
+                          one ? memory::format_tag::ab : memory::format_tag::abc);
+    };
+    const dnnl::matmul::primitive_desc primitive(dnnl::matmul::desc(plain(m, k), weights, plain(m, n)),
+                                                 engine_);
     Contraction c;
     c.flops = 2.0 * static_cast<double>(batch * m * k * n);
     c.primitive = dnnl::matmul(primitive);
@@ -259,7 +280,7 @@ class Floor {
   std::vector<Stream> streams_;
   std::vector<float> streamed_;
   volatile float read_ = 0;  // so that reading is not left out
-  double bandwidth_ = 1;  ///< bytes a millisecond
+  double bandwidth_ = 1;     ///< bytes a millisecond
 };
 
 void answer(const std::string& line) {
@@ -274,11 +295,14 @@ int run(const std::string& path, int repeat, bool serve) {
   floor.measure_bandwidth();
   (void)floor.run();
   const dnnl_version_t* const version = dnnl_version();
-  answer(fmt::format("{{\"ready\": true, \"version\": \"oneDNN {}.{}.{}\", \"gigabytes_a_second\": {:.1f}, \"contractions\": {}}}", version->major,
-                     version->minor, version->patch, floor.gigabytes_a_second(), floor.all().size()));
+  answer(fmt::format(
+      "{{\"ready\": true, \"version\": \"oneDNN {}.{}.{}\", \"gigabytes_a_second\": {:.1f}, "
+      "\"contractions\": {}}}",
+      version->major, version->minor, version->patch, floor.gigabytes_a_second(), floor.all().size()));
   if (serve) {
     for (std::string line; std::getline(std::cin, line);) {
-      if (!line.starts_with("run ")) throw std::runtime_error("'" + line + "' is no request; there is: run N");
+      if (!line.starts_with("run "))
+        throw std::runtime_error("'" + line + "' is no request; there is: run N");
       const int count = std::stoi(line.substr(4));
       double total = 0;
       for (int i = 0; i < count; ++i) total += floor.run();
@@ -288,8 +312,10 @@ int run(const std::string& path, int repeat, bool serve) {
   }
   for (int i = 0; i < repeat; ++i) answer(fmt::format("{{\"ms\": {:.4f}}}", floor.run()));
   for (const Contraction& c : floor.all())
-    answer(fmt::format("{{\"contraction\": \"{}\", \"count\": {}, \"ms\": {:.4f}, \"gflops\": {:.1f}, \"traffic_ms\": {:.4f}, \"implementation\": \"{}\"}}", c.name,
-                       c.count, c.best, c.flops / c.best / 1e6, floor.traffic(c), c.implementation));
+    answer(
+        fmt::format("{{\"contraction\": \"{}\", \"count\": {}, \"ms\": {:.4f}, \"gflops\": {:.1f}, "
+                    "\"traffic_ms\": {:.4f}, \"implementation\": \"{}\"}}",
+                    c.name, c.count, c.best, c.flops / c.best / 1e6, floor.traffic(c), c.implementation));
   return 0;
 }
 
@@ -302,13 +328,17 @@ int main(int argc, char** argv) {
     bool serve = false;
     for (int i = 1; i < argc; ++i) {
       const std::string word = argv[i];
-      if (word == "--serve") serve = true;
+      if (word == "--serve")
+        serve = true;
       else if (word == "--threads" && i + 1 < argc) {
         const int threads = std::stoi(argv[++i]);
         if (threads > 0) omp_set_num_threads(threads);
-      } else if (word == "--repeat" && i + 1 < argc) repeat = std::stoi(argv[++i]);
-      else if (word.starts_with("--") || !path.empty()) throw std::runtime_error("usage: floor SHAPES [--threads N] [--repeat N] [--serve]");
-      else path = word;
+      } else if (word == "--repeat" && i + 1 < argc)
+        repeat = std::stoi(argv[++i]);
+      else if (word.starts_with("--") || !path.empty())
+        throw std::runtime_error("usage: floor SHAPES [--threads N] [--repeat N] [--serve]");
+      else
+        path = word;
     }
     if (path.empty()) throw std::runtime_error("usage: floor SHAPES [--threads N] [--repeat N] [--serve]");
     return run(path, repeat, serve);

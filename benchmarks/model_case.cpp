@@ -43,7 +43,8 @@ void run(const std::string& path, const std::string& folder) {
   }
   for (const Expr g : gradient(y, xs, seed)) wanted.push_back(g);
   Inputs inputs{{"rulegrad.seed", given.at("seed").cast(DType::float64)}};
-  for (const ModelInput& input : model.inputs()) inputs[input.name] = given.at(input.name).cast(input.expr.dtype());
+  for (const ModelInput& input : model.inputs())
+    inputs[input.name] = given.at(input.name).cast(input.expr.dtype());
   CompileOptions compile;
   compile.check_outputs = false;
   const std::vector<Tensor> results = Program::compile(wanted, compile).run(inputs);

@@ -1,6 +1,7 @@
-// How far single precision is from double, with and without Winograd's transforms, method by method: the table of
-// docs/precision.md. `benchmarks/precision [vgg16] [samples]`: by default networks like VGG-16 and ResNet of 64 to 128 channels on
-// images of 64 x 64; with `vgg16` that network itself, 224 x 224. All weights are random, He's.
+// How far single precision is from double, with and without Winograd's transforms, method by method: the
+// table of docs/precision.md. `benchmarks/precision [vgg16] [samples]`: by default networks like VGG-16 and
+// ResNet of 64 to 128 channels on images of 64 x 64; with `vgg16` that network itself, 224 x 224. All weights
+// are random, He's.
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -18,12 +19,15 @@ namespace {
 /// The same network in either precision: float64 weights are the float32 ones.
 class Builder {
  public:
-  explicit Builder(Graph& graph, std::int64_t size) : graph_(graph) { y = x = graph.input("x", {graph.real(), Shape{B, 3, size, size}}); }
+  explicit Builder(Graph& graph, std::int64_t size) : graph_(graph) {
+    y = x = graph.input("x", {graph.real(), Shape{B, 3, size, size}});
+  }
 
   Builder& conv(std::int64_t out, std::int64_t kernel = 3, std::int64_t stride = 1) {
     const std::int64_t in = y.shape()[1].factor, pad = kernel / 2;
     const double he = std::sqrt(2.0 / static_cast<double>(in * kernel * kernel));
-    y = graph_.apply(op("conv"), {y, values({out, in, kernel, kernel}, he), values({out}, 0.05)}, ConvAttributes{{stride, stride}, {pad, pad}, {pad, pad}, {1, 1}, 1});
+    y = graph_.apply(op("conv"), {y, values({out, in, kernel, kernel}, he), values({out}, 0.05)},
+                     ConvAttributes{{stride, stride}, {pad, pad}, {pad, pad}, {1, 1}, 1});
     return *this;
   }
   Builder& relu() {
@@ -50,7 +54,8 @@ class Builder {
   Builder& dense(std::int64_t out) {
     const std::int64_t features = element_count(y.shape().at({1, 1}));
     if (y.shape().rank() > 2) y = graph_.apply(op("reshape"), {y}, ShapeAttributes{Shape{B, features}});
-    y = graph_.apply(op("dense"), {y, values({out, features}, std::sqrt(2.0 / static_cast<double>(features))), values({out}, 0.05)});
+    y = graph_.apply(op("dense"), {y, values({out, features}, std::sqrt(2.0 / static_cast<double>(features))),
+                                   values({out}, 0.05)});
     return *this;
   }
 
@@ -68,11 +73,42 @@ class Builder {
   std::mt19937_64 random_{1};
 };
 
-Builder vgg_like(Graph& g) { return Builder(g, 64).conv(64).relu().conv(64).relu().pool().conv(128).relu().conv(128).relu().pool().conv(128).relu().conv(128).relu().pool().dense(256).relu().dense(10); }
-Builder resnet_like(Graph& g) { return Builder(g, 64).conv(64, 7, 2).relu().residual(64, 1).residual(64, 1).residual(128, 2).residual(128, 1).mean().dense(10); }
+Builder vgg_like(Graph& g) {
+  return Builder(g, 64)
+      .conv(64)
+      .relu()
+      .conv(64)
+      .relu()
+      .pool()
+      .conv(128)
+      .relu()
+      .conv(128)
+      .relu()
+      .pool()
+      .conv(128)
+      .relu()
+      .conv(128)
+      .relu()
+      .pool()
+      .dense(256)
+      .relu()
+      .dense(10);
+}
+Builder resnet_like(Graph& g) {
+  return Builder(g, 64)
+      .conv(64, 7, 2)
+      .relu()
+      .residual(64, 1)
+      .residual(64, 1)
+      .residual(128, 2)
+      .residual(128, 1)
+      .mean()
+      .dense(10);
+}
 Builder vgg16(Graph& g) {
   Builder net(g, 224);
-  for (const std::vector<std::int64_t>& block : {std::vector<std::int64_t>{64, 64}, {128, 128}, {256, 256, 256}, {512, 512, 512}, {512, 512, 512}}) {
+  for (const std::vector<std::int64_t>& block :
+       {std::vector<std::int64_t>{64, 64}, {128, 128}, {256, 256, 256}, {512, 512, 512}, {512, 512, 512}}) {
     for (const std::int64_t width : block) net.conv(width).relu();
     net.pool();
   }
@@ -95,8 +131,12 @@ Error error_of(const Tensor& got, const Tensor& want) {
   return {most / largest, sum / all};
 }
 
-constexpr const char* methods[] = {"(scores)",       "gradient",           "guided_backprop", "lrp.epsilon",         "lrp.z_plus",
-                                   "lrp.epsilon_plus_flat", "lrp.gamma",  "lrp.epsilon_gamma_box",  "lrp.alpha_2_beta_1", "deep_taylor", "deeplift.rescale"};
+constexpr const char* methods[] = {"(scores)",           "gradient",
+                                   "guided_backprop",    "lrp.epsilon",
+                                   "lrp.z_plus",         "lrp.epsilon_plus_flat",
+                                   "lrp.gamma",          "lrp.epsilon_gamma_box",
+                                   "lrp.alpha_2_beta_1", "deep_taylor",
+                                   "deeplift.rescale"};
 
 Expr explained(const Builder& net, const std::string& method) {
   if (method == "(scores)") return net.y;
@@ -108,7 +148,10 @@ Expr explained(const Builder& net, const std::string& method) {
 }
 
 void table(const char* title, Builder (*make)(Graph&), std::int64_t samples) {
-  std::printf("**%s**\n\n| method | by Winograd | exact: largest, mean | fast: largest, mean | auto |\n|---|---|---|---|---|\n", title);
+  std::printf(
+      "**%s**\n\n| method | by Winograd | exact: largest, mean | fast: largest, mean | auto "
+      "|\n|---|---|---|---|---|\n",
+      title);
   for (const char* method : methods) {
     Graph single(DType::float32), twice(DType::float64);
     const Builder in_single = make(single), in_double = make(twice);
@@ -118,13 +161,19 @@ void table(const char* title, Builder (*make)(Graph&), std::int64_t samples) {
     std::normal_distribution<float> normal;
     for (float& value : x.mutable_values<float>()) value = normal(random);
     const Tensor want = Program::compile(std::span(&d, 1)).run({{"x", x.cast(DType::float64)}})[0];
-    const auto in = [&](Precision precision) { return Program::compile(std::span(&s, 1), {.precision = precision}); };
+    const auto in = [&](Precision precision) {
+      return Program::compile(std::span(&s, 1), {.precision = precision});
+    };
     const Program fast = in(Precision::fast);
-    const Error e = error_of(in(Precision::exact).run({{"x", x}})[0], want), f = error_of(fast.run({{"x", x}})[0], want);
+    const Error e = error_of(in(Precision::exact).run({{"x", x}})[0], want),
+                f = error_of(fast.run({{"x", x}})[0], want);
     const bool chosen = in(Precision::automatic).stats({samples, 1}).winograd != 0;
     const ProgramStats stats = fast.stats({samples, 1});
-    std::printf("| %s | %zu of %zu | %.0e, %.0e | %.0e, %.0e | %s |\n", method, stats.winograd, stats.contractions, e.most, e.mean, f.most, f.mean,
-                stats.winograd == 0 ? "the same" : chosen ? "fast" : "exact");
+    std::printf("| %s | %zu of %zu | %.0e, %.0e | %.0e, %.0e | %s |\n", method, stats.winograd,
+                stats.contractions, e.most, e.mean, f.most, f.mean,
+                stats.winograd == 0 ? "the same"
+                : chosen            ? "fast"
+                                    : "exact");
     std::fflush(stdout);
   }
   std::printf("\n");

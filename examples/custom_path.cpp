@@ -1,9 +1,10 @@
-// Integrated gradients (Sundararajan et al. 2017, arXiv 1703.01365, section 3) along a path of one's own: the gradient
-// is compiled once, and its values are summed over the steps of the path. Their sum is the change of the score.
-#include <rulegrad/rulegrad.hpp>
-
+// Integrated gradients (Sundararajan et al. 2017, arXiv 1703.01365, section 3) along a path of one's own: the
+// gradient is compiled once, and its values are summed over the steps of the path. Their sum is the change of
+// the score.
 #include <cmath>
 #include <cstdio>
+
+#include <rulegrad/rulegrad.hpp>
 
 using namespace rulegrad;
 
@@ -17,14 +18,16 @@ int main() {
   Tensor path(DType::float64, {steps + 1, 4});
   for (std::size_t k = 0; k <= steps; ++k)
     for (std::size_t i = 0; i < 4; ++i)
-      path.mutable_values<double>()[k * 4 + i] = input[i] * std::pow(static_cast<double>(k) / steps, static_cast<double>(i + 1));
+      path.mutable_values<double>()[k * 4 + i] =
+          input[i] * std::pow(static_cast<double>(k) / steps, static_cast<double>(i + 1));
   const Explanation along = gradient.run(path, {.targets = {1}});  // all points are one batch
 
   double total = 0;
   for (std::int64_t i = 0; i < 4; ++i) {
     double sum = 0;  // trapezoids of gradient dx
     for (std::int64_t k = 0; k < steps; ++k)
-      sum += (along.attribution().at(k * 4 + i) + along.attribution().at((k + 1) * 4 + i)) / 2 * (path.at((k + 1) * 4 + i) - path.at(k * 4 + i));
+      sum += (along.attribution().at(k * 4 + i) + along.attribution().at((k + 1) * 4 + i)) / 2 *
+             (path.at((k + 1) * 4 + i) - path.at(k * 4 + i));
     std::printf("feature %lld: %8.5f\n", static_cast<long long>(i), sum);
     total += sum;
   }

@@ -1,12 +1,13 @@
 // Explains a picture: explain_picture MODEL.onnx PICTURE.png HEATMAP.png
-#include <rulegrad/rulegrad.hpp>
-
 #include <cstdio>
+
+#include <rulegrad/rulegrad.hpp>
 
 using namespace rulegrad;
 
 int main(int argc, char** argv) try {
-  if (argc != 4) return std::fprintf(stderr, "usage: explain_picture MODEL.onnx PICTURE.png HEATMAP.png\n"), 2;
+  if (argc != 4)
+    return std::fprintf(stderr, "usage: explain_picture MODEL.onnx PICTURE.png HEATMAP.png\n"), 2;
   const Model model = load_onnx(argv[1]);
   const io::Picture picture = io::read_picture(argv[2]);
   const Shape& shape = model.inputs()[0].expr.shape();  // [B, channels, height, width]

@@ -1,8 +1,9 @@
-// Reads the relevance at hidden layers. Epsilon-LRP keeps its sum from layer to layer where there are no biases.
-#include <rulegrad/rulegrad.hpp>
-
+// Reads the relevance at hidden layers. Epsilon-LRP keeps its sum from layer to layer where there are no
+// biases.
 #include <cmath>
 #include <cstdio>
+
+#include <rulegrad/rulegrad.hpp>
 
 using namespace rulegrad;
 
@@ -14,7 +15,8 @@ int main() {
   const Model model = net.finish(net.dense(flatten(c2), 5, "answer"));
 
   Tensor picture(DType::float64, {1, 1, 8, 8});
-  for (std::size_t i = 0; i < 64; ++i) picture.mutable_values<double>()[i] = std::cos(0.3 * static_cast<double>(i));
+  for (std::size_t i = 0; i < 64; ++i)
+    picture.mutable_values<double>()[i] = std::cos(0.3 * static_cast<double>(i));
   const Explainer explainer(model, "lrp.epsilon:epsilon=1e-12", {.nodes = {"pixels", "first", "second"}});
   const Explanation got = explainer.run(picture);
 

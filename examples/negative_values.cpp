@@ -10,9 +10,7 @@
 namespace own {
 using namespace rulegrad::dsl;
 using namespace rulegrad::dsl::vars;
-
 constexpr auto guided_tanh = rules("own.guided_tanh", rewrite(grad(y = tanh(x), g), vjp(y, max(g, 0))));
-
 }  // namespace own
 
 int main(int argc, char** argv) {
@@ -24,14 +22,16 @@ int main(int argc, char** argv) {
   try {
     Registry registry;
     registry.rules.add(dsl::lower(own::guided_tanh));
-    registry.rules.add_text("rulegrad 1\nanalyzer own.guided_tanh { use own.guided_tanh  default gradient }\n", "negative_values.cpp");
+    const char* analyzer = "rulegrad 1\nanalyzer own.guided_tanh { use own.guided_tanh  default gradient }\n";
+    registry.rules.add_text(analyzer, "negative_values.cpp");
     registry.rules.add_file(argv[3]);
     const Model model = load_onnx(argv[1]);
-    const Explanation got = Explainer(model, {"own.guided_tanh", argv[4]}, {.registry = &registry}).run(io::read_npy(argv[2]).cast(DType::float32));
-    const auto values = got.attribution(0).values<float>();
-    const auto [least, largest] = std::minmax_element(values.begin(), values.end());
-    std::printf("the rule in C++: %.4f to %.4f\n", static_cast<double>(*least), static_cast<double>(*largest));
-    std::printf("%s from %s: %s\n", argv[4], argv[3], identical(got.attribution(0), got.attribution(1)) ? "the same, bit for bit" : "different");
+    const Explainer explainer(model, {"own.guided_tanh", argv[4]}, {.registry = &registry});
+    const Explanation got = explainer.run(io::read_npy(argv[2]).cast(DType::float32));
+    const auto [least, largest] = std::ranges::minmax(got.attribution(0).values<float>());
+    std::printf("the rule in C++: %.4f to %.4f\n", double{least}, double{largest});
+    std::printf("%s from %s: %s\n", argv[4], argv[3],
+                identical(got.attribution(0), got.attribution(1)) ? "the same, bit for bit" : "different");
   } catch (const std::exception& error) {
     std::fprintf(stderr, "negative_values: error: %s\n", error.what());
     return 2;

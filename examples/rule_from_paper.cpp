@@ -1,10 +1,10 @@
 // A rule from a paper, typed in: the z+ rule of Montavon et al. 2017 (arXiv 1512.02479), eq. 12,
 //   R_i = sum over j of (x_i w_ij+) / (sum over i' of x_i' w_i'j+) R_j.
 // On a network of dense layers and ReLUs it keeps the sum of the relevance.
-#include <rulegrad/rulegrad.hpp>
-
 #include <cmath>
 #include <cstdio>
+
+#include <rulegrad/rulegrad.hpp>
 
 using namespace rulegrad;
 
@@ -24,9 +24,8 @@ analyzer deep_taylor_by_hand {
 }
 rules pass_relu {
   grad(relu(x), r) => r
-}
-)", "paper.rules");
-
+})",
+                          "paper.rules");
   const Model model = Sequential({B, 8}, DType::float64).dense(16).relu().dense(16).relu().dense(3).finish();
   Tensor x(DType::float64, {1, 8});
   for (std::size_t i = 0; i < 8; ++i) x.mutable_values<double>()[i] = 0.5 + 0.1 * static_cast<double>(i);

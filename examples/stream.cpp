@@ -1,9 +1,10 @@
-// Explains a stream of samples: the explainer is compiled once, memory is reused, and nothing is allocated for results.
-#include <rulegrad/rulegrad.hpp>
-
+// Explains a stream of samples: the explainer is compiled once, memory is reused, and nothing is allocated
+// for results.
 #include <chrono>
 #include <cmath>
 #include <cstdio>
+
+#include <rulegrad/rulegrad.hpp>
 
 using namespace rulegrad;
 
@@ -26,5 +27,6 @@ int main() {
     seen += relevance[0];
   }
   const std::chrono::duration<double, std::micro> took = std::chrono::steady_clock::now() - start;
-  std::printf("%.0f microseconds a sample; mean relevance of the first feature %.4f\n", took.count() / 1000, seen / 1000);
+  std::printf("%.0f microseconds a sample; mean relevance of the first feature %.4f\n", took.count() / 1000,
+              seen / 1000);
 }

@@ -1,9 +1,10 @@
-// A network Dense 30, Dense 3, Dense 1 with tanh between, explained by a rule for tanh: what reaches it passes where it
-// is positive. One value is worked out by hand, from the gradient, to see what the rule changed.
+// A network Dense 30, Dense 3, Dense 1 with tanh between, explained by a rule for tanh: what reaches it
+// passes where it is positive. One value is worked out by hand, from the gradient, to see what the rule
+// changed.
+#include <cstdio>
+
 #include <rulegrad/dsl.hpp>
 #include <rulegrad/rulegrad.hpp>
-
-#include <cstdio>
 
 namespace mine {
 using namespace rulegrad::dsl;
@@ -17,14 +18,17 @@ int main() {
 
   Registry registry;
   registry.rules.add(lower(mine::guided_tanh));
-  registry.rules.add_text("rulegrad 1\nanalyzer guided {\n  use guided_tanh\n  default gradient\n}\n", "guided.rules");
+  registry.rules.add_text("rulegrad 1\nanalyzer guided {\n  use guided_tanh\n  default gradient\n}\n",
+                          "guided.rules");
 
   Tensor x(DType::float64, {1, 22});
-  for (std::size_t i = 0; i < 22; ++i) x.mutable_values<double>()[i] = (i % 3 == 0 ? -0.1 : 0.1) * static_cast<double>(i);
+  for (std::size_t i = 0; i < 22; ++i)
+    x.mutable_values<double>()[i] = (i % 3 == 0 ? -0.1 : 0.1) * static_cast<double>(i);
   const Explanation got = Explainer(model, {"guided", "gradient"}, {.registry = &registry}).run(x);
 
   std::printf("feature   guided  gradient\n");
   for (std::int64_t i = 0; i < 22; ++i)
-    std::printf("%7lld %8.4f  %8.4f\n", static_cast<long long>(i), got.attribution("guided").at(i), got.attribution("gradient").at(i));
+    std::printf("%7lld %8.4f  %8.4f\n", static_cast<long long>(i), got.attribution("guided").at(i),
+                got.attribution("gradient").at(i));
   return identical(got.attribution("guided"), got.attribution("gradient")) ? 1 : 0;
 }

@@ -3,16 +3,15 @@
 //   train accuracy DATASET_DIRECTORY MODEL.onnx   how many test pictures it names
 //   train mlp OUTPUT.onnx                         Dense 30 relu, Dense 3 relu, Dense 1 on 22 made-up features
 //   train mlp_tanh OUTPUT.onnx                    the same with tanh
-#include <rulegrad/rulegrad.hpp>
-
-#include <zlib.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
 #include <numeric>
 #include <random>
 #include <string>
+#include <zlib.h>
+
+#include <rulegrad/rulegrad.hpp>
 
 using namespace rulegrad;
 
@@ -21,7 +20,9 @@ namespace {
 /// A gzipped IDX file (the format of MNIST): big-endian extents, then bytes.
 Tensor read_idx(const std::string& path) {
   const gzFile file = gzopen(path.c_str(), "rb");
-  if (file == nullptr) throw Error(ErrorCode::io, "cannot open " + path + "; on Debian the package dataset-fashion-mnist has it");
+  if (file == nullptr)
+    throw Error(ErrorCode::io,
+                "cannot open " + path + "; on Debian the package dataset-fashion-mnist has it");
   const auto read = [&](void* to, unsigned bytes) {
     if (gzread(file, to, bytes) != static_cast<int>(bytes)) throw Error(ErrorCode::io, path + " is cut off");
   };
@@ -47,7 +48,8 @@ Model fashion_network() {
   };
   const auto block = [&](Expr h, const std::string& number, std::int64_t channels) {
     h = net.conv(h, channels, {3, 3}, {.pads_begin = {1, 1}, .pads_end = {1, 1}});
-    return named(max_pool(named(relu(h), "relu" + number), {.kernel = {2, 2}, .strides = {2, 2}}), "pool" + number);
+    return named(max_pool(named(relu(h), "relu" + number), {.kernel = {2, 2}, .strides = {2, 2}}),
+                 "pool" + number);
   };
   const Expr x = net.input("x", {B, 1, 28, 28});
   const Expr h = named(flatten(block(block(x, "1", 16), "2", 32)), "flatten");
@@ -80,7 +82,8 @@ Tensor gather_rows(const Tensor& data, std::span<const std::int64_t> rows) {
 }
 
 /// Minimises the loss over batches of 128, at a rate that falls to 0.
-Model train(const Model& untrained, const Trainer::Loss& loss, const Tensor& questions, const Tensor& answers, int epochs, double rate) {
+Model train(const Model& untrained, const Trainer::Loss& loss, const Tensor& questions, const Tensor& answers,
+            int epochs, double rate) {
   std::vector<Dim> shape{B};
   shape.insert(shape.end(), answers.dims().begin() + 1, answers.dims().end());
   Trainer trainer(untrained, loss, {answers.dtype(), Shape(shape)});
@@ -93,7 +96,8 @@ Model train(const Model& untrained, const Trainer::Loss& loss, const Tensor& que
     int batches = 0;
     for (std::size_t first = 0; first + 128 <= order.size(); first += 128, ++batches) {
       const std::span rows(order.data() + first, 128);
-      sum += trainer.step(gather_rows(questions, rows), gather_rows(answers, rows), rate * (1 - static_cast<double>(epoch) / epochs));
+      sum += trainer.step(gather_rows(questions, rows), gather_rows(answers, rows),
+                          rate * (1 - static_cast<double>(epoch) / epochs));
     }
     std::printf("epoch %d: mean loss %.4f\n", epoch + 1, sum / batches);
     std::fflush(stdout);
@@ -119,7 +123,8 @@ double accuracy(Expr scores, const std::string& directory) {
     const Tensor found = program.run({{"x", gather_rows(test, rows)}})[0];
     for (std::int64_t i = 0; i < 500; ++i) {
       const auto row = found.values<float>().subspan(static_cast<std::size_t>(i) * 10, 10);
-      right += std::max_element(row.begin(), row.end()) - row.begin() == static_cast<std::int64_t>(truth.at(first + i));
+      right += std::max_element(row.begin(), row.end()) - row.begin() ==
+               static_cast<std::int64_t>(truth.at(first + i));
     }
   }
   return static_cast<double>(right) / 100;
@@ -138,7 +143,8 @@ void train_mlp(const std::string& output, Expr (*activation)(Expr), const std::s
   // A made-up quantity of 22 features: a few linear effects, a product and a threshold.
   std::mt19937 random(7);
   std::normal_distribution<float> normal;
-  Tensor x = Tensor::uninitialized(DType::float32, {4096, 22}), t = Tensor::uninitialized(DType::float32, {4096, 1});
+  Tensor x = Tensor::uninitialized(DType::float32, {4096, 22}),
+         t = Tensor::uninitialized(DType::float32, {4096, 1});
   const auto xs = x.mutable_values<float>(), ts = t.mutable_values<float>();
   for (float& v : xs) v = normal(random);
   for (std::size_t i = 0; i < 4096; ++i) {
@@ -165,10 +171,11 @@ int main(int argc, char** argv) {
       const Model model = load_onnx(argv[3]);
       std::printf("test accuracy %.2f %%\n", accuracy(model.outputs()[0].expr, argv[2]));
     } else {
-      std::fprintf(stderr, "usage: train fashion DATASET_DIRECTORY OUTPUT.onnx\n"
-                           "       train accuracy DATASET_DIRECTORY MODEL.onnx\n"
-                           "       train mlp OUTPUT.onnx\n"
-                           "       train mlp_tanh OUTPUT.onnx\n");
+      std::fprintf(stderr,
+                   "usage: train fashion DATASET_DIRECTORY OUTPUT.onnx\n"
+                   "       train accuracy DATASET_DIRECTORY MODEL.onnx\n"
+                   "       train mlp OUTPUT.onnx\n"
+                   "       train mlp_tanh OUTPUT.onnx\n");
       return 2;
     }
   } catch (const std::exception& error) {

@@ -1,8 +1,8 @@
 // Trains a small network on two interleaved moons and explains one of its answers.
-#include <rulegrad/rulegrad.hpp>
-
 #include <cmath>
 #include <cstdio>
+
+#include <rulegrad/rulegrad.hpp>
 
 using namespace rulegrad;
 
@@ -19,13 +19,14 @@ int main() {
   const Model untrained = Sequential({B, 2}).dense(16).relu().dense(16).relu().dense(2).softmax().finish();
   Trainer trainer(untrained, cross_entropy, {DType::int64, {B}});
   for (int step = 0; step <= 400; ++step)
-    if (const double loss = trainer.step(x, moon, 1e-2); step % 100 == 0) std::printf("step %3d: loss %.4f\n", step, loss);
+    if (const double loss = trainer.step(x, moon, 1e-2); step % 100 == 0)
+      std::printf("step %3d: loss %.4f\n", step, loss);
   const Model model = trainer.trained();
 
   const Explanation got = Explainer(model, "input_times_gradient").run(x);
   int right = 0;
   for (std::size_t i = 0; i < points; ++i) right += got.predictions()[i] == static_cast<std::int64_t>(i % 2);
-  std::printf("%d of %lld right; for the first point x counts %.3f, y counts %.3f\n", right, static_cast<long long>(points),
-              got.attribution().at(0), got.attribution().at(1));
+  std::printf("%d of %lld right; for the first point x counts %.3f, y counts %.3f\n", right,
+              static_cast<long long>(points), got.attribution().at(0), got.attribution().at(1));
   return right > 190 ? 0 : 1;
 }

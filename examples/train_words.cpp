@@ -1,8 +1,6 @@
-// Trains the classifier of sentences that ships as examples/demo/words.onnx with rulegrad's own gradients, on reviews that it
-// makes up itself, and says what each word of one of them counted for:
+// Trains the classifier of sentences that ships as examples/demo/words.onnx with rulegrad's own gradients, on
+// reviews that it makes up itself, and says what each word of one of them counted for:
 //   train_words OUTPUT.onnx VOCABULARY.txt
-#include <rulegrad/rulegrad.hpp>
-
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -11,6 +9,8 @@
 #include <sstream>
 #include <string>
 #include <vector>
+
+#include <rulegrad/rulegrad.hpp>
 
 using namespace rulegrad;
 
@@ -21,14 +21,16 @@ constexpr std::int64_t length = 13, width = 12, units = 16;
 using Words = std::vector<std::string>;
 const Words things{"film", "plot", "story", "acting", "music", "ending", "cast", "camera", "script", "sound"};
 const Words degrees{"very", "quite", "really", "so", "too", "rather"};
-const Words good{"good", "nice", "fine", "clever", "funny"}, splendid{"great", "brilliant", "superb", "moving"};
+const Words good{"good", "nice", "fine", "clever", "funny"},
+    splendid{"great", "brilliant", "superb", "moving"};
 const Words bad{"bad", "dull", "weak", "silly", "stale"}, dreadful{"awful", "terrible", "horrible", "boring"};
 const Words small{"<none>", "the", "this", "was", "is", "not", "and", "but"};
 
 /// Numbers of words; 0 stands before a sentence that is shorter than `length`.
 Words vocabulary() {
   Words all = small;
-  for (const Words& list : {things, degrees, good, splendid, bad, dreadful}) all.insert(all.end(), list.begin(), list.end());
+  for (const Words& list : {things, degrees, good, splendid, bad, dreadful})
+    all.insert(all.end(), list.begin(), list.end());
   return all;
 }
 
@@ -45,7 +47,8 @@ std::vector<std::int64_t> row_of(const Words& all, const std::string& sentence) 
   return row;
 }
 
-/// "the plot was not very good but this cast is brilliant": words count 1 or 2, "not" turns them around, and the sum decides.
+/// "the plot was not very good but this cast is brilliant": words count 1 or 2, "not" turns them around, and
+/// the sum decides.
 class Reviewer {
  public:
   explicit Reviewer(unsigned seed) : random_(seed) {}
@@ -96,8 +99,8 @@ Expr part(Expr x, std::int64_t axis, std::int64_t from, std::int64_t to) {
   return x.graph().apply(op("slice"), {x}, SliceAttributes{{axis}, {from}, {to}, {1}});
 }
 
-/// An LSTM over the vectors of the words [B, length, width] and a layer on its last state: two scores. `value` gives the
-/// parameters by their names.
+/// An LSTM over the vectors of the words [B, length, width] and a layer on its last state: two scores.
+/// `value` gives the parameters by their names.
 template <class Value>
 Expr scores_of(Network& net, Expr vectors, const Value& value) {
   const Expr w = net.parameter("lstm.w", value("lstm.w", Dims{4 * units, width}));
@@ -114,11 +117,13 @@ Expr scores_of(Network& net, Expr vectors, const Value& value) {
     if (h) sum = sum + dense(h, r);
     const auto gate = [&](std::int64_t i) { return part(sum, 1, i * units, (i + 1) * units); };
     const Expr in = named(t, "input", sigmoid(gate(0))), out = named(t, "output", sigmoid(gate(1)));
-    const Expr forget = named(t, "forget", sigmoid(gate(2))), candidate = named(t, "candidate", tanh(gate(3)));
+    const Expr forget = named(t, "forget", sigmoid(gate(2))),
+               candidate = named(t, "candidate", tanh(gate(3)));
     memory = named(t, "cell", memory ? forget * memory + in * candidate : in * candidate);
     h = named(t, "hidden", out * tanh(memory));
   }
-  return dense(h, net.parameter("scores.w", value("scores.w", Dims{2, units})), net.parameter("scores.b", value("scores.b", Dims{2})));
+  return dense(h, net.parameter("scores.w", value("scores.w", Dims{2, units})),
+               net.parameter("scores.b", value("scores.b", Dims{2})));
 }
 
 /// Row i of the result is column i of the matrix.
@@ -127,12 +132,13 @@ Tensor turned(const Tensor& matrix) {
   Tensor result(DType::float32, {columns, rows});
   for (std::int64_t i = 0; i < rows; ++i)
     for (std::int64_t j = 0; j < columns; ++j)
-      result.mutable_values<float>()[static_cast<std::size_t>(j * rows + i)] = matrix.values<float>()[static_cast<std::size_t>(i * columns + j)];
+      result.mutable_values<float>()[static_cast<std::size_t>(j * rows + i)] =
+          matrix.values<float>()[static_cast<std::size_t>(i * columns + j)];
   return result;
 }
 
-/// Trains a network that takes the words as rows of 0 and a 1, whose first layer is the table of vectors; the one that is kept looks
-/// the vectors up.
+/// Trains a network that takes the words as rows of 0 and a 1, whose first layer is the table of vectors; the
+/// one that is kept looks the vectors up.
 Model train(const Words& all) {
   std::mt19937 random(3);
   const auto begin = [&](const std::string& name, Dims dims) {
@@ -146,7 +152,8 @@ Model train(const Words& all) {
   Network net;
   const Expr words = net.input("words", {B, length}, DType::int64);
   const Expr table = net.parameter("table", begin("table", {width, count}));
-  Trainer trainer(net.finish(scores_of(net, dense(one_hot(words, count, DType::float32), table), begin)), cross_entropy, {DType::int64, {B}});
+  Trainer trainer(net.finish(scores_of(net, dense(one_hot(words, count, DType::float32), table), begin)),
+                  cross_entropy, {DType::int64, {B}});
   constexpr int steps = 600;
   for (int step = 0; step <= steps; ++step) {
     const Reviews batch = reviews(all, 128, static_cast<unsigned>(1000 + step));
@@ -156,7 +163,9 @@ Model train(const Words& all) {
   const auto trained = [&](const std::string& name, const Dims&) { return trainer.parameters().at(name); };
   Network kept;
   const Expr numbers = kept.input("words", {B, length}, DType::int64);
-  const Expr vectors = kept.graph().apply(op("gather"), {kept.parameter("table", turned(trainer.parameters().at("table"))), numbers}, AxisAttributes{0});
+  const Expr vectors = kept.graph().apply(
+      op("gather"), {kept.parameter("table", turned(trainer.parameters().at("table"))), numbers},
+      AxisAttributes{0});
   kept.graph().add_name(vectors, "vectors");
   return kept.finish(scores_of(kept, vectors, trained));
 }
@@ -175,20 +184,26 @@ int main(int argc, char** argv) {
     const Reviews fresh = reviews(all, 2000, 7);
     const Explanation told = Explainer(model, "gradient", {.nodes = {"vectors"}}).run(fresh.words);
     int right = 0;
-    for (std::size_t i = 0; i < 2000; ++i) right += told.predictions()[i] == fresh.moods.values<std::int64_t>()[i];
+    for (std::size_t i = 0; i < 2000; ++i)
+      right += told.predictions()[i] == fresh.moods.values<std::int64_t>()[i];
     std::printf("%d of 2000 new reviews are judged right\n", right);
 
     const std::vector<std::int64_t> row = row_of(all, "the plot was good but the cast is not very brilliant");
-    const Explanation got = Explainer(model, "lrp.lstm", {.nodes = {"vectors"}}).run(Tensor({1, length}, std::span<const std::int64_t>(row)));
-    std::printf("score of '%s': %.2f\n", got.predictions()[0] == 1 ? "good" : "bad", got.scores().at(got.predictions()[0]));
+    const Explanation got = Explainer(model, "lrp.lstm", {.nodes = {"vectors"}})
+                                .run(Tensor({1, length}, std::span<const std::int64_t>(row)));
+    std::printf("score of '%s': %.2f\n", got.predictions()[0] == 1 ? "good" : "bad",
+                got.scores().at(got.predictions()[0]));
     for (std::int64_t t = 0; t < length; ++t) {
       double relevance = 0;
       for (std::int64_t i = 0; i < width; ++i) relevance += got.attribution().at(t * width + i);
-      if (row[static_cast<std::size_t>(t)] != 0) std::printf("  %-6s %6.2f\n", all[static_cast<std::size_t>(row[static_cast<std::size_t>(t)])].c_str(), relevance);
+      if (row[static_cast<std::size_t>(t)] != 0)
+        std::printf("  %-6s %6.2f\n", all[static_cast<std::size_t>(row[static_cast<std::size_t>(t)])].c_str(),
+                    relevance);
     }
 
     const Expr y = model.outputs()[0].expr;
-    save_onnx(argv[1], std::span(&y, 1), {.graph_name = "words", .output_names = {"scores"}, .labels = {"bad", "good"}});
+    save_onnx(argv[1], std::span(&y, 1),
+              {.graph_name = "words", .output_names = {"scores"}, .labels = {"bad", "good"}});
     std::ofstream list(argv[2]);
     for (const std::string& word : all) list << word << '\n';
     return right > 1900 && list.flush() ? 0 : 1;

@@ -1,17 +1,18 @@
-// Every method on every real model of the shared data: a Markdown table for the eye, and the reasons of all refusals. Ends with 1 if a
-// map has another shape than what it explains; `overflow` is the error of one that leaves the range of float32.
+// Every method on every real model of the shared data: a Markdown table for the eye, and the reasons of all
+// refusals. Ends with 1 if a map has another shape than what it explains; `overflow` is the error of one that
+// leaves the range of float32.
 //   method_table [--models=PART] [--methods=PART]
+#include <cstdio>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-
-#include <cstdio>
 #include <iostream>
 #include <memory>
 #include <set>
 
-#include "recipe/shared_models.hpp"
 #include "rulegrad/recipe/analyzer.hpp"
 #include "rulegrad/run/program.hpp"
+
+#include "recipe/shared_models.hpp"
 #include "shared_data.hpp"
 
 using namespace rulegrad;
@@ -25,12 +26,18 @@ const std::set<std::string> counts{"n", "steps", "n_iter", "n_steps", "augment_b
 AnalyzerCall call_of(const std::string& name, const Tensor& baselines) {
   AnalyzerCall call{.name = name, .arguments = {}};
   for (const Parameter& parameter : RuleLibrary::builtin().analyzer(name).parameters) {
-    if (counts.contains(parameter.name)) call.arguments.emplace_back(parameter.name, 2.0);
-    else if (parameter.name == "window" || parameter.name == "stride") call.arguments.emplace_back(parameter.name, 64.0);
-    else if (parameter.fallback != no_term) continue;
-    else if (parameter.type == "tensor") call.arguments.emplace_back(parameter.name, baselines);
-    else if (parameter.type == "rules") call.arguments.emplace_back(parameter.name, std::string("z"));
-    else call.arguments.emplace_back(parameter.name, parameter.name == "low" ? 0.0 : 1.0);
+    if (counts.contains(parameter.name))
+      call.arguments.emplace_back(parameter.name, 2.0);
+    else if (parameter.name == "window" || parameter.name == "stride")
+      call.arguments.emplace_back(parameter.name, 64.0);
+    else if (parameter.fallback != no_term)
+      continue;
+    else if (parameter.type == "tensor")
+      call.arguments.emplace_back(parameter.name, baselines);
+    else if (parameter.type == "rules")
+      call.arguments.emplace_back(parameter.name, std::string("z"));
+    else
+      call.arguments.emplace_back(parameter.name, parameter.name == "low" ? 0.0 : 1.0);
   }
   return call;
 }
@@ -39,7 +46,9 @@ AnalyzerCall call_of(const std::string& name, const Tensor& baselines) {
 class Column {
  public:
   Column(const std::filesystem::path& file, std::map<std::string, std::set<std::string>>& reasons)
-      : name(file.stem().string()), reasons_(reasons), model_(load_onnx(file.string(), load_options_of(file))) {
+      : name(file.stem().string()),
+        reasons_(reasons),
+        model_(load_onnx(file.string(), load_options_of(file))) {
     const Expr output = model_.head(HeadKind::logit);
     question_.output = output;
     question_.explained = {explained_of(model_, output)};
@@ -50,7 +59,8 @@ class Column {
     AuxiliaryArrays patterns("the weights themselves");
     for (const Expr e : topological_order(std::span(&output, 1)))
       if (e.op().is(OpClass::affine) && !e.graph().names(e).empty() && e.operand(1).is("constant"))
-        patterns.add(e.graph().names(e).at(0) + "/pattern", Program::compile(std::vector<Expr>{e.operand(1)}).run({}).at(0));
+        patterns.add(e.graph().names(e).at(0) + "/pattern",
+                     Program::compile(std::vector<Expr>{e.operand(1)}).run({}).at(0));
     question_.aux = std::make_shared<AuxiliaryArrays>(patterns);
   }
 
@@ -99,7 +109,9 @@ int main(int argc, char** argv) {
   std::vector<std::vector<std::string>> rows(names.size());
   std::size_t wrong = 0, yes = 0, refused = 0;
   for (const std::filesystem::path& file : models_of(*data)) {
-    if (refused_models.contains(file.filename().string()) || file.string().find(option(argc, argv, "--models")) == std::string::npos) continue;
+    if (refused_models.contains(file.filename().string()) ||
+        file.string().find(option(argc, argv, "--models")) == std::string::npos)
+      continue;
     Column column(file, reasons);
     header.push_back(column.name);
     std::cerr << column.name << std::endl;
@@ -110,8 +122,10 @@ int main(int argc, char** argv) {
   }
   const std::vector<std::string> dashes(header.size(), "---");
   fmt::print("| method | {} |\n|---|{}|\n", fmt::join(header, " | "), fmt::join(dashes, "|"));
-  for (std::size_t m = 0; m < names.size(); ++m) fmt::print("| `{}` | {} |\n", names[m], fmt::join(rows[m], " | "));
+  for (std::size_t m = 0; m < names.size(); ++m)
+    fmt::print("| `{}` | {} |\n", names[m], fmt::join(rows[m], " | "));
   fmt::print("\n{} explained, {} refused, {} wrong\n", yes, refused, wrong);
-  for (const auto& [reason, where] : reasons) fmt::print("\n- {} ({}: {} ...)\n", reason, where.size(), *where.begin());
+  for (const auto& [reason, where] : reasons)
+    fmt::print("\n- {} ({}: {} ...)\n", reason, where.size(), *where.begin());
   return wrong == 0 ? 0 : 1;
 }

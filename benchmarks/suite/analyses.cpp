@@ -1,8 +1,9 @@
 #include <functional>
 #include <string>
 
-#include "networks.hpp"
 #include "rulegrad/api/explainer.hpp"
+
+#include "networks.hpp"
 #include "suite.hpp"
 
 namespace rulegrad::benchmarks {
@@ -10,7 +11,8 @@ namespace {
 
 using Make = Model (*)();
 
-void run_analysis(benchmark::State& state, Make make, const std::string& method, std::int64_t batch, int threads) {
+void run_analysis(benchmark::State& state, Make make, const std::string& method, std::int64_t batch,
+                  int threads) {
   const Model model = make();
   const Explainer explainer(model, method);
   const Tensor input = random_input(model, batch);
@@ -33,15 +35,18 @@ void run_overhead(benchmark::State& state) {
 }  // namespace
 
 void add_analyses() {
-  const auto add = [](const std::string& name, Make make, const char* method, std::int64_t batch, int threads) {
-    const std::string title =
-        "analyses/" + name + "/" + method + "/batch:" + std::to_string(batch) + (threads == 1 ? "/one_thread" : "/all_threads");
-    benchmark::RegisterBenchmark(title.c_str(), [=](benchmark::State& state) { run_analysis(state, make, method, batch, threads); })
+  const auto add = [](const std::string& name, Make make, const char* method, std::int64_t batch,
+                      int threads) {
+    const std::string title = "analyses/" + name + "/" + method + "/batch:" + std::to_string(batch) +
+                              (threads == 1 ? "/one_thread" : "/all_threads");
+    benchmark::RegisterBenchmark(
+        title.c_str(), [=](benchmark::State& state) { run_analysis(state, make, method, batch, threads); })
         ->Unit(benchmark::kMillisecond)
         ->UseRealTime();
   };
-  for (const char* method : {"gradient", "guided_backprop", "lrp.epsilon", "lrp.epsilon_plus", "lrp.epsilon_alpha2_beta1_flat", "lrp.epsilon_gamma_box",
-                             "deeplift.rescale", "integrated_gradients"}) {
+  for (const char* method :
+       {"gradient", "guided_backprop", "lrp.epsilon", "lrp.epsilon_plus", "lrp.epsilon_alpha2_beta1_flat",
+        "lrp.epsilon_gamma_box", "deeplift.rescale", "integrated_gradients"}) {
     for (const std::int64_t batch : {1, 32})
       for (const int threads : {1, 0}) {
         add("lenet", lenet, method, batch, threads);

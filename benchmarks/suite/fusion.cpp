@@ -5,6 +5,7 @@
 
 #include "rulegrad/ops/build.hpp"
 #include "rulegrad/run/program.hpp"
+
 #include "networks.hpp"
 #include "suite.hpp"
 
@@ -24,10 +25,14 @@ Expr normalised(Expr x) {
 
 const std::vector<Chain>& chains() {
   static const std::vector<Chain> all{
-      {"elementwise", Shape{B, 64, 56, 56}, [](Expr x) { return relu(x * 0.5 + 1.0) * x - max(x, 0.0) / 3.0; }},
+      {"elementwise", Shape{B, 64, 56, 56},
+       [](Expr x) { return relu(x * 0.5 + 1.0) * x - max(x, 0.0) / 3.0; }},
       {"layer_norm", Shape{B, 197, 768}, [](Expr x) { return normalised(x) * 1.5 + 0.25; }},
       {"attention_scores", Shape{B, 12, 197, 197}, [](Expr x) { return softmax(x * 0.125 + 0.5, 3) * x; }},
-      {"global_mean", Shape{B, 512, 14, 14}, [](Expr x) { return mean(relu(x) * x, {2, 3}); }},
+      {"global_mean", Shape{B, 512, 14, 14},
+       [](Expr x) {
+         return mean(relu(x) * x, {2, 3});
+       }},
   };
   return all;
 }
@@ -47,7 +52,8 @@ void add_fusion() {
   for (const Chain& chain : chains())
     for (const bool fuse : {true, false}) {
       const std::string title = std::string("fusion/") + chain.name + (fuse ? "/fused" : "/apart");
-      benchmark::RegisterBenchmark(title.c_str(), [&chain, fuse](benchmark::State& state) { run_chain(state, chain, fuse); })
+      benchmark::RegisterBenchmark(title.c_str(),
+                                   [&chain, fuse](benchmark::State& state) { run_chain(state, chain, fuse); })
           ->UseRealTime()
           ->Unit(benchmark::kMillisecond);
     }

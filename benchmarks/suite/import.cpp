@@ -1,13 +1,13 @@
-#include <stdlib.h>
-
 #include <filesystem>
+#include <stdlib.h>
 #include <string>
 
-#include "networks.hpp"
 #include "rulegrad/onnx/model.hpp"
-#include "rulegrad/run/program.hpp"
 #include "rulegrad/recipe/rule_library.hpp"
 #include "rulegrad/rule/rule_text.hpp"
+#include "rulegrad/run/program.hpp"
+
+#include "networks.hpp"
 #include "suite.hpp"
 
 namespace rulegrad::benchmarks {
@@ -49,7 +49,8 @@ void run_load_and_compile(benchmark::State& state) {
 /// The shipped rules, as a program that starts reads them.
 void run_rules(benchmark::State& state) {
   std::string text = "rulegrad 1\n";
-  for (const std::string& name : RuleLibrary::builtin().rule_set_names()) text += print(RuleLibrary::builtin().rule_set(name)) + "\n";
+  for (const std::string& name : RuleLibrary::builtin().rule_set_names())
+    text += print(RuleLibrary::builtin().rule_set(name)) + "\n";
   for (auto _ : state) benchmark::DoNotOptimize(parse_rules(text, "shipped.rules"));
   state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(text.size()));
 }
@@ -59,7 +60,10 @@ void run_rules(benchmark::State& state) {
 void add_import() {
   benchmark::RegisterBenchmark("import/load/lenet", run_load, lenet)->Unit(benchmark::kMillisecond);
   benchmark::RegisterBenchmark("import/load/mlp", run_load, mlp)->Unit(benchmark::kMillisecond);
-  benchmark::RegisterBenchmark("import/load_and_compile/nodes", run_load_and_compile)->Arg(1000)->Arg(10000)->Unit(benchmark::kMillisecond);
+  benchmark::RegisterBenchmark("import/load_and_compile/nodes", run_load_and_compile)
+      ->Arg(1000)
+      ->Arg(10000)
+      ->Unit(benchmark::kMillisecond);
   benchmark::RegisterBenchmark("import/rules", run_rules)->Unit(benchmark::kMillisecond);
 }
 

@@ -4,7 +4,9 @@
 
 namespace rulegrad::benchmarks {
 
-Model mlp() { return Sequential({B, 784}).dense(512).relu().dense(512).relu().dense(10).finish(); }
+Model mlp() {
+  return Sequential({B, 784}).dense(512).relu().dense(512).relu().dense(10).finish();
+}
 
 Model lenet() {
   return Sequential({B, 1, 28, 28})
@@ -26,8 +28,10 @@ Model lenet() {
 Model vgg16() {
   Sequential network({B, 3, 224, 224});
   for (const int width : {64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512, 0}) {
-    if (width == 0) network.max_pool({2, 2});
-    else network.conv(width, {3, 3}, {.pads_begin = {1, 1}, .pads_end = {1, 1}}).relu();
+    if (width == 0)
+      network.max_pool({2, 2});
+    else
+      network.conv(width, {3, 3}, {.pads_begin = {1, 1}, .pads_end = {1, 1}}).relu();
   }
   return network.flatten().dense(4096).relu().dense(4096).relu().dense(1000).finish();
 }
@@ -50,7 +54,8 @@ Tensor random_tensor(Dims dims) {
 Tensor random_input(const Model& model, std::int64_t batch) {
   std::minstd_rand random(2);
   std::normal_distribution<float> normal;
-  Tensor values = Tensor::uninitialized(DType::float32, model.inputs().at(0).expr.shape().at({.batch = batch, .samples = 1}));
+  Tensor values = Tensor::uninitialized(DType::float32,
+                                        model.inputs().at(0).expr.shape().at({.batch = batch, .samples = 1}));
   for (float& v : values.mutable_values<float>()) v = normal(random);
   return values;
 }

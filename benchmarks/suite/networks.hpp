@@ -13,7 +13,8 @@ namespace rulegrad::benchmarks {
 [[nodiscard]] Model lenet();
 /// Simonyan and Zisserman 2014, arXiv 1409.1556, configuration D, at 224x224.
 [[nodiscard]] Model vgg16();
-/// Blocks of a dense layer of 8 units with weights of its own, a ReLU, a tanh, a sigmoid and a sum; `nodes` operations.
+/// Blocks of a dense layer of 8 units with weights of its own, a ReLU, a tanh, a sigmoid and a sum; `nodes`
+/// operations.
 [[nodiscard]] Model deep(std::size_t nodes);
 
 /// Values between -1 and 1.

@@ -5,8 +5,9 @@
 #include <string>
 #include <vector>
 
-#include "rulegrad/run/program.hpp"
 #include "rulegrad/expr/random_engine.hpp"
+#include "rulegrad/run/program.hpp"
+
 #include "suite.hpp"
 
 namespace rulegrad::benchmarks {
@@ -54,8 +55,11 @@ void add_operators() {
     for (const OpSample& sample : op.samples(random)) {
       if (sample.operands.empty()) continue;
       for (const std::int64_t samples : {std::int64_t{1}, many}) {
-        const std::string title = "operators/" + name + "/" + std::to_string(number) + "/samples:" + std::to_string(samples);
-        benchmark::RegisterBenchmark(title.c_str(), [&op, sample, samples](benchmark::State& state) { run_operator(state, op, sample, samples); });
+        const std::string title =
+            "operators/" + name + "/" + std::to_string(number) + "/samples:" + std::to_string(samples);
+        benchmark::RegisterBenchmark(title.c_str(), [&op, sample, samples](benchmark::State& state) {
+          run_operator(state, op, sample, samples);
+        });
       }
       ++number;
     }

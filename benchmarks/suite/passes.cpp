@@ -2,10 +2,11 @@
 #include <string>
 #include <vector>
 
-#include "networks.hpp"
+#include "rulegrad/passes/separable.hpp"
 #include "rulegrad/recipe/analyzer.hpp"
 #include "rulegrad/run/program.hpp"
-#include "rulegrad/passes/separable.hpp"
+
+#include "networks.hpp"
 #include "suite.hpp"
 
 namespace rulegrad::benchmarks {
@@ -20,7 +21,10 @@ struct Explained {
 
   Explained(Model of, const std::string& method) : model(std::move(of)) {
     attributions = analyze(RuleLibrary::builtin(), AnalyzerCall::parse(method),
-                           {.output = model.outputs()[0].expr, .explained = {model.inputs()[0].expr}, .target = {}, .seed_tensor = {}})
+                           {.output = model.outputs()[0].expr,
+                            .explained = {model.inputs()[0].expr},
+                            .target = {},
+                            .seed_tensor = {}})
                        .attributions;
   }
 };
@@ -46,9 +50,12 @@ void add_passes() {
   for (const char* method : methods) {
     const auto add = [&](const std::string& pass, auto run) {
       const std::string end = std::string("/") + method;
-      benchmark::RegisterBenchmark(("passes/" + pass + "/lenet" + end).c_str(), [=](benchmark::State& state) { run(state, Explained(lenet(), method)); })
-          ->Unit(benchmark::kMicrosecond);
-      benchmark::RegisterBenchmark(("passes/" + pass + "/deep1000" + end).c_str(), [=](benchmark::State& state) { run(state, Explained(deep(1000), method)); })
+      benchmark::RegisterBenchmark(("passes/" + pass + "/lenet" + end).c_str(), [=](benchmark::State& state) {
+        run(state, Explained(lenet(), method));
+      })->Unit(benchmark::kMicrosecond);
+      benchmark::RegisterBenchmark(
+          ("passes/" + pass + "/deep1000" + end).c_str(),
+          [=](benchmark::State& state) { run(state, Explained(deep(1000), method)); })
           ->Unit(benchmark::kMicrosecond);
     };
     add("compile", run_compile);

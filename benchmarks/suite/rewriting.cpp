@@ -1,28 +1,33 @@
 #include <memory>
 #include <string>
 
-#include "networks.hpp"
-#include "rulegrad/recipe/analyzer.hpp"
 #include "rulegrad/ops/build.hpp"
+#include "rulegrad/recipe/analyzer.hpp"
+
+#include "networks.hpp"
 #include "suite.hpp"
 
 namespace rulegrad::benchmarks {
 namespace {
 
-/// 200 rules, five for each of forty operators: one by name, one by attribute or producer, one by operand, one by
-/// position, and one for what is left.
+/// 200 rules, five for each of forty operators: one by name, one by attribute or producer, one by operand,
+/// one by position, and one for what is left.
 std::string rule_text() {
   std::string text = "rulegrad 1\nrules scale {\n";
-  const auto five = [&](const std::string& pattern, const std::string& inner, const std::string& wrt, const std::string& general) {
+  const auto five = [&](const std::string& pattern, const std::string& inner, const std::string& wrt,
+                        const std::string& general) {
     text += "  grad(y: " + pattern + ", r)" + wrt + " when name(\"head.*\") => vjp(y, r)\n";
     text += "  grad(y: " + inner + ", r)" + wrt + " => vjp(y, r / 2)\n";
     text += "  grad(y: " + pattern + ", r)" + wrt + " when last(conv) => vjp(y, r / 3)\n";
     text += "  grad(y: " + pattern + ", r)" + wrt + " when not depends(y) => vjp(y, r / 4)\n";
     text += "  grad(y: " + pattern + ", r)" + wrt + " => " + general + "\n";
   };
-  for (const char* name : {"relu", "tanh", "sigmoid", "softplus", "elu", "selu", "gelu", "silu", "hardswish", "hardsigmoid", "leaky_relu", "erf", "exp", "log", "sqrt",
-                           "abs", "neg", "sign", "clip", "softmax", "log_softmax", "cast", "reshape", "transpose", "slice", "pad", "expand", "sum", "mean", "amax",
-                           "max_pool", "avg_pool", "batch_norm", "layer_norm", "resize"})
+  for (const char* name :
+       {"relu", "tanh",      "sigmoid",     "softplus",   "elu",        "selu",       "gelu",
+        "silu", "hardswish", "hardsigmoid", "leaky_relu", "erf",        "exp",        "log",
+        "sqrt", "abs",       "neg",         "sign",       "clip",       "softmax",    "log_softmax",
+        "cast", "reshape",   "transpose",   "slice",      "pad",        "expand",     "sum",
+        "mean", "amax",      "max_pool",    "avg_pool",   "batch_norm", "layer_norm", "resize"})
     five(std::string(name) + "(x)", std::string(name) + "(batch_norm(_))", "", "vjp(y, max(r, 0))");
   for (const char* name : {"dense", "conv", "conv_transpose"})
     five(std::string(name) + "(x)", std::string(name) + "(pad(_))", "", "x * vjp(y, r / stabilize(y, 1e-6))");
@@ -80,7 +85,10 @@ void run_method(benchmark::State& state, const std::string& method) {
     auto model = std::make_unique<Model>(lenet());
     state.ResumeTiming();
     benchmark::DoNotOptimize(analyze(RuleLibrary::builtin(), AnalyzerCall::parse(method),
-                                     {.output = model->outputs()[0].expr, .explained = {model->inputs()[0].expr}, .target = {}, .seed_tensor = {}}));
+                                     {.output = model->outputs()[0].expr,
+                                      .explained = {model->inputs()[0].expr},
+                                      .target = {},
+                                      .seed_tensor = {}}));
     state.PauseTiming();
     model.reset();
     state.ResumeTiming();
@@ -90,9 +98,16 @@ void run_method(benchmark::State& state, const std::string& method) {
 }  // namespace
 
 void add_rewriting() {
-  benchmark::RegisterBenchmark("rewriting/200rules/nodes", run_scale)->Arg(1000)->Arg(10000)->Arg(100000)->Unit(benchmark::kMillisecond);
-  for (const char* method : {"gradient", "lrp.epsilon_plus_flat", "lrp.epsilon_gamma_box", "deeplift.rescale", "integrated_gradients", "zennit.epsilon_plus_flat"})
-    benchmark::RegisterBenchmark((std::string("rewriting/lenet/") + method).c_str(), [method = std::string(method)](benchmark::State& state) { run_method(state, method); })
+  benchmark::RegisterBenchmark("rewriting/200rules/nodes", run_scale)
+      ->Arg(1000)
+      ->Arg(10000)
+      ->Arg(100000)
+      ->Unit(benchmark::kMillisecond);
+  for (const char* method : {"gradient", "lrp.epsilon_plus_flat", "lrp.epsilon_gamma_box", "deeplift.rescale",
+                             "integrated_gradients", "zennit.epsilon_plus_flat"})
+    benchmark::RegisterBenchmark(
+        (std::string("rewriting/lenet/") + method).c_str(),
+        [method = std::string(method)](benchmark::State& state) { run_method(state, method); })
         ->Unit(benchmark::kMicrosecond);
 }
 

@@ -3,8 +3,9 @@
 #include <cstdio>
 #include <string>
 
-#include "networks.hpp"
 #include "rulegrad/support/error.hpp"
+
+#include "networks.hpp"
 
 using namespace rulegrad;
 
@@ -15,7 +16,8 @@ Model network(const std::string& name) {
   if (name == "lenet") return benchmarks::lenet();
   if (name == "vgg16") return benchmarks::vgg16();
   if (name == "deep") return benchmarks::deep(10000);
-  throw Error(ErrorCode::unknown_name, "there is no network " + name + " here; there are mlp, lenet, vgg16 and deep");
+  throw Error(ErrorCode::unknown_name,
+              "there is no network " + name + " here; there are mlp, lenet, vgg16 and deep");
 }
 
 }  // namespace

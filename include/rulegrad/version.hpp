@@ -10,9 +10,9 @@ namespace [[gnu::visibility("default")]] rulegrad {
 
 /// What a build of the library may go without.
 struct Feature {
-  std::string_view name;    ///< `onnx`: also the name of the Meson option
-  std::string_view gives;   ///< `ONNX files`
-  std::string_view needs;   ///< packages of Debian that turn it on
+  std::string_view name;   ///< `onnx`: also the name of the Meson option
+  std::string_view gives;  ///< `ONNX files`
+  std::string_view needs;  ///< packages of Debian that turn it on
   bool available = false;
 };
 

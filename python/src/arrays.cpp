@@ -22,13 +22,20 @@ DType dtype_of_format(std::string_view format, Py_ssize_t size) {
 
 std::string format_of(DType dtype) {
   switch (dtype) {
-    case DType::float32: return "f";
-    case DType::float64: return "d";
-    case DType::int32: return "i";
-    case DType::int64: return "q";
-    case DType::uint8: return "B";
-    case DType::int8: return "b";
-    case DType::boolean: return "?";
+    case DType::float32:
+      return "f";
+    case DType::float64:
+      return "d";
+    case DType::int32:
+      return "i";
+    case DType::int64:
+      return "q";
+    case DType::uint8:
+      return "B";
+    case DType::int8:
+      return "b";
+    case DType::boolean:
+      return "?";
   }
   return "?";
 }
@@ -38,7 +45,8 @@ std::shared_ptr<Py_buffer> view_of(const py::handle& array, int flags) {
   if (PyObject_GetBuffer(array.ptr(), raw, flags | PyBUF_C_CONTIGUOUS | PyBUF_FORMAT) != 0) {
     delete raw;
     py::error_already_set problem;
-    throw Error(ErrorCode::invalid_argument, std::string("[array] a C-contiguous array is needed: ") + problem.what());
+    throw Error(ErrorCode::invalid_argument,
+                std::string("[array] a C-contiguous array is needed: ") + problem.what());
   }
   // Runs let go of arrays on whatever thread they end, and after the interpreter they cannot.
   return {raw, [](Py_buffer* view) {
@@ -58,17 +66,25 @@ py::buffer_info buffer_of(const Tensor& tensor, bool read_only) {
     step *= static_cast<py::ssize_t>(tensor.dims()[axis]);
   }
   std::vector<py::ssize_t> dims(tensor.dims().begin(), tensor.dims().end());
-  return py::buffer_info(const_cast<std::byte*>(tensor.data()), static_cast<py::ssize_t>(size_of(tensor.dtype())), format_of(tensor.dtype()),
-                         static_cast<py::ssize_t>(tensor.rank()), std::move(dims), std::move(strides), read_only);
+  return py::buffer_info(const_cast<std::byte*>(tensor.data()),
+                         static_cast<py::ssize_t>(size_of(tensor.dtype())), format_of(tensor.dtype()),
+                         static_cast<py::ssize_t>(tensor.rank()), std::move(dims), std::move(strides),
+                         read_only);
 }
 
-Dims dims_of(const Py_buffer& view) { return Dims(view.shape, view.shape + view.ndim); }
+Dims dims_of(const Py_buffer& view) {
+  return Dims(view.shape, view.shape + view.ndim);
+}
 
 }  // namespace
 
-std::string numpy_name(DType dtype) { return dtype == DType::boolean ? "bool" : std::string(name_of(dtype)); }
+std::string numpy_name(DType dtype) {
+  return dtype == DType::boolean ? "bool" : std::string(name_of(dtype));
+}
 
-DType dtype_of_numpy(const std::string& name) { return name == "bool" ? DType::boolean : dtype_from_name(name); }
+DType dtype_of_numpy(const std::string& name) {
+  return name == "bool" ? DType::boolean : dtype_from_name(name);
+}
 
 Tensor tensor_of(const py::handle& array) {
   if (py::isinstance<Tensor>(array)) return array.cast<Tensor>();
@@ -87,25 +103,30 @@ py::tuple shape_tuple(const Shape& shape) {
   py::tuple result(shape.rank());
   for (std::size_t axis = 0; axis < shape.rank(); ++axis) {
     const Dim dim = shape[axis];
-    if (dim.batch) result[axis] = py::str(to_string(dim));
-    else result[axis] = py::int_(dim.factor);
+    if (dim.batch)
+      result[axis] = py::str(to_string(dim));
+    else
+      result[axis] = py::int_(dim.factor);
   }
   return result;
 }
 
 void bind_arrays(py::module_& module) {
-  py::class_<Tensor>(module, "Tensor", py::buffer_protocol(), "An array of the library; numpy.asarray takes it without a copy.")
+  py::class_<Tensor>(module, "Tensor", py::buffer_protocol(),
+                     "An array of the library; numpy.asarray takes it without a copy.")
       .def(py::init([](const py::handle& array) { return tensor_of(array); }))
-      .def_property_readonly("shape", [](const Tensor& tensor) {
-        py::tuple dims(tensor.rank());
-        for (std::size_t axis = 0; axis < tensor.rank(); ++axis) dims[axis] = tensor.dims()[axis];
-        return dims;
-      })
+      .def_property_readonly("shape",
+                             [](const Tensor& tensor) {
+                               py::tuple dims(tensor.rank());
+                               for (std::size_t axis = 0; axis < tensor.rank(); ++axis)
+                                 dims[axis] = tensor.dims()[axis];
+                               return dims;
+                             })
       .def_property_readonly("dtype", [](const Tensor& tensor) { return numpy_name(tensor.dtype()); })
       .def_buffer([](const Tensor& tensor) { return buffer_of(tensor, true); });
-  py::class_<Result>(module, "Result", py::buffer_protocol(), "An array that a run gave; numpy.asarray takes it without a copy, to write to as well.").def_buffer([](const Result& result) {
-    return buffer_of(result.tensor(), false);
-  });
+  py::class_<Result>(module, "Result", py::buffer_protocol(),
+                     "An array that a run gave; numpy.asarray takes it without a copy, to write to as well.")
+      .def_buffer([](const Result& result) { return buffer_of(result.tensor(), false); });
 }
 
 }  // namespace rulegrad::python

@@ -1,21 +1,21 @@
 #pragma once
 
-#include <pybind11/pybind11.h>
-
 #include <map>
+#include <pybind11/pybind11.h>
 #include <string>
 #include <vector>
 
 #include "rulegrad/run/program.hpp"
 #include "rulegrad/tensor/tensor.hpp"
 
-/// Arrays cross the border by Python's buffer protocol and nothing else, so that the extension knows no version of NumPy.
+/// Arrays cross the border by Python's buffer protocol and nothing else, so that the extension knows no
+/// version of NumPy.
 namespace rulegrad::python {
 
 namespace py = pybind11;
 
-/// The memory of a C-contiguous array as a tensor, without a copy; the tensor keeps the array. Throws Error(dtype) for elements
-/// that rulegrad does not have and Error(invalid_argument) for what is no buffer.
+/// The memory of a C-contiguous array as a tensor, without a copy; the tensor keeps the array. Throws
+/// Error(dtype) for elements that rulegrad does not have and Error(invalid_argument) for what is no buffer.
 [[nodiscard]] Tensor tensor_of(const py::handle& array);
 
 /// Inputs by name, each as `tensor_of`.

@@ -1,11 +1,12 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
-#include "arrays.hpp"
-#include "holder.hpp"
 #include "rulegrad/rule/diagnostic.hpp"
 #include "rulegrad/support/error.hpp"
 #include "rulegrad/version.hpp"
+
+#include "arrays.hpp"
+#include "holder.hpp"
 
 namespace py = pybind11;
 
@@ -46,7 +47,8 @@ PYBIND11_MODULE(_core, module) {
   module.def("version", [] { return std::string(rulegrad::version()); });
   module.def("features", [] {
     py::dict found;
-    for (const rulegrad::Feature& feature : rulegrad::features()) found[py::str(std::string(feature.name))] = feature.available;
+    for (const rulegrad::Feature& feature : rulegrad::features())
+      found[py::str(std::string(feature.name))] = feature.available;
     return found;
   });
   rulegrad::python::bind_arrays(module);

@@ -1,15 +1,16 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
-#include "arrays.hpp"
-#include "holder.hpp"
-#include "rulegrad/support/error.hpp"
 #include "rulegrad/evaluation/fill.hpp"
 #include "rulegrad/evaluation/measures.hpp"
+#include "rulegrad/evaluation/patterns.hpp"
 #include "rulegrad/evaluation/perturbation.hpp"
 #include "rulegrad/evaluation/randomisation.hpp"
 #include "rulegrad/evaluation/scores.hpp"
-#include "rulegrad/evaluation/patterns.hpp"
+#include "rulegrad/support/error.hpp"
+
+#include "arrays.hpp"
+#include "holder.hpp"
 #include "watched.hpp"
 
 namespace rulegrad::python {
@@ -22,10 +23,13 @@ io::Layout layout_of(const std::string& name) {
 }
 
 /// Curves and measures of one method's maps.
-py::dict measures(const std::shared_ptr<Network>& network, const py::object& samples, const py::object& maps, const std::vector<std::int64_t>& targets, const std::string& score,
-                  const std::string& fill, const std::string& start, std::int64_t region, std::int64_t steps, double until, std::int64_t key, const std::string& layout_name,
-                  std::int64_t batch_size, int threads, const py::object& mask) {
-  const Tensor x = tensor_of(samples), map = tensor_of(maps), truth = mask.is_none() ? Tensor() : tensor_of(mask);
+py::dict measures(const std::shared_ptr<Network>& network, const py::object& samples, const py::object& maps,
+                  const std::vector<std::int64_t>& targets, const std::string& score, const std::string& fill,
+                  const std::string& start, std::int64_t region, std::int64_t steps, double until,
+                  std::int64_t key, const std::string& layout_name, std::int64_t batch_size, int threads,
+                  const py::object& mask) {
+  const Tensor x = tensor_of(samples), map = tensor_of(maps),
+               truth = mask.is_none() ? Tensor() : tensor_of(mask);
   const io::Layout layout = layout_of(layout_name);
   Fill away = Fill::parse(fill), from = Fill::parse(start);
   away.key = from.key = key;
@@ -34,11 +38,14 @@ py::dict measures(const std::shared_ptr<Network>& network, const py::object& sam
   std::vector<double> gini, precision;
   std::stop_source stop;
   run_watched(stop, [&] {
-    const ScoreKind kind = score.empty() ? (has_probability(network->model) ? ScoreKind::probability : ScoreKind::logit) : score_kind_from_name(score);
+    const ScoreKind kind = score.empty()
+                               ? (has_probability(network->model) ? ScoreKind::probability : ScoreKind::logit)
+                               : score_kind_from_name(score);
     ScoreFunction scores;
     {
       const std::lock_guard lock(network->building);
-      scores = scores_of(network->model, kind, {.batch_size = batch_size, .threads = threads, .stop = stop.get_token()});
+      scores = scores_of(network->model, kind,
+                         {.batch_size = batch_size, .threads = threads, .stop = stop.get_token()});
     }
     const Regions regions(sample, region, layout);
     const Tensor gone = filled(x, away, layout), begin = filled(x, from, layout);
@@ -67,8 +74,10 @@ py::dict measures(const std::shared_ptr<Network>& network, const py::object& sam
   return row;
 }
 
-py::dict randomisation(const std::shared_ptr<Network>& network, const py::iterable& methods, const std::shared_ptr<Registry>& registry, const py::object& samples,
-                       const std::vector<std::int64_t>& targets, const std::string& kind, std::int64_t key, std::int64_t batch_size, int threads) {
+py::dict randomisation(const std::shared_ptr<Network>& network, const py::iterable& methods,
+                       const std::shared_ptr<Registry>& registry, const py::object& samples,
+                       const std::vector<std::int64_t>& targets, const std::string& kind, std::int64_t key,
+                       std::int64_t batch_size, int threads) {
   const std::vector<AnalyzerCall> calls = calls_of(methods);
   const Tensor x = tensor_of(samples);
   RandomisationOptions options;
@@ -94,7 +103,8 @@ py::dict randomisation(const std::shared_ptr<Network>& network, const py::iterab
 /// Patterns of PatternNet and PatternAttribution, batch by batch.
 class Patterns {
  public:
-  Patterns(std::shared_ptr<Network> network, const std::string& type) : network_(std::move(network)), computation_(make(*network_, type)) {}
+  Patterns(std::shared_ptr<Network> network, const std::string& type)
+      : network_(std::move(network)), computation_(make(*network_, type)) {}
   void add(const py::dict& arrays, int threads) {
     const Inputs inputs = inputs_of(arrays);
     std::stop_source stop;
@@ -119,18 +129,25 @@ class Patterns {
 }  // namespace
 
 void bind_evaluation(py::module_& module) {
-  module.def("measures", &measures, py::arg("network"), py::arg("samples"), py::arg("maps"), py::arg("targets"), py::arg("score"), py::arg("fill"), py::arg("start"),
-             py::arg("region"), py::arg("steps"), py::arg("until"), py::arg("key"), py::arg("layout"), py::arg("batch_size"), py::arg("threads"), py::arg("mask"));
-  module.def("randomisation", &randomisation, py::arg("network"), py::arg("methods"), py::arg("registry"), py::arg("samples"), py::arg("targets"), py::arg("kind"),
-             py::arg("key"), py::arg("batch_size"), py::arg("threads"));
-  module.def("completeness", [](const py::object& maps, const std::vector<double>& scores, const std::vector<double>& baseline) {
+  module.def("measures", &measures, py::arg("network"), py::arg("samples"), py::arg("maps"),
+             py::arg("targets"), py::arg("score"), py::arg("fill"), py::arg("start"), py::arg("region"),
+             py::arg("steps"), py::arg("until"), py::arg("key"), py::arg("layout"), py::arg("batch_size"),
+             py::arg("threads"), py::arg("mask"));
+  module.def("randomisation", &randomisation, py::arg("network"), py::arg("methods"), py::arg("registry"),
+             py::arg("samples"), py::arg("targets"), py::arg("kind"), py::arg("key"), py::arg("batch_size"),
+             py::arg("threads"));
+  module.def("completeness", [](const py::object& maps, const std::vector<double>& scores,
+                                const std::vector<double>& baseline) {
     return completeness_error(tensor_of(maps), scores, baseline);
   });
   module.def("learned_layers", [](Network& network) {
     const std::lock_guard lock(network.building);
     return learned_layers(network.model);
   });
-  py::class_<Patterns>(module, "Patterns").def(py::init<std::shared_ptr<Network>, const std::string&>()).def("add", &Patterns::add).def("result", &Patterns::result);
+  py::class_<Patterns>(module, "Patterns")
+      .def(py::init<std::shared_ptr<Network>, const std::string&>())
+      .def("add", &Patterns::add)
+      .def("result", &Patterns::result);
 }
 
 }  // namespace rulegrad::python

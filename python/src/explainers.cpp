@@ -1,14 +1,14 @@
+#include <optional>
 #include <pybind11/functional.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
-#include <optional>
+#include "rulegrad/passes/separable.hpp"
+#include "rulegrad/support/error.hpp"
+#include "rulegrad/support/text.hpp"
 
 #include "arrays.hpp"
 #include "holder.hpp"
-#include "rulegrad/support/error.hpp"
-#include "rulegrad/passes/separable.hpp"
-#include "rulegrad/support/text.hpp"
 #include "watched.hpp"
 
 namespace rulegrad::python {
@@ -38,7 +38,8 @@ Question::Seed seed_of(const std::string& name) {
 std::shared_ptr<const AuxiliaryArrays> aux_of(const py::object& arrays) {
   if (arrays.is_none()) return nullptr;
   auto result = std::make_shared<AuxiliaryArrays>("aux");
-  for (const auto& [key, array] : arrays.cast<py::dict>()) result->add(key.cast<std::string>(), tensor_of(array));
+  for (const auto& [key, array] : arrays.cast<py::dict>())
+    result->add(key.cast<std::string>(), tensor_of(array));
   return result;
 }
 
@@ -53,9 +54,12 @@ std::vector<AnalyzerCall> calls_of(const py::iterable& methods) {
     AnalyzerCall call = AnalyzerCall::parse(pair[0].cast<std::string>());
     for (const auto& [name, value] : pair[1].cast<py::dict>()) {
       AnalyzerCall::Argument argument;
-      if (py::isinstance<py::str>(value)) argument = value.cast<std::string>();
-      else if (py::isinstance<py::float_>(value) || py::isinstance<py::int_>(value)) argument = value.cast<double>();
-      else argument = tensor_of(value);
+      if (py::isinstance<py::str>(value))
+        argument = value.cast<std::string>();
+      else if (py::isinstance<py::float_>(value) || py::isinstance<py::int_>(value))
+        argument = value.cast<double>();
+      else
+        argument = tensor_of(value);
       call.arguments.emplace_back(name.cast<std::string>(), std::move(argument));
     }
     calls.push_back(std::move(call));
@@ -68,9 +72,12 @@ namespace {
 /// An explainer beside what it was made for.
 class Compiled {
  public:
-  Compiled(std::shared_ptr<Network> network, const py::iterable& methods, const std::shared_ptr<Registry>& registry, const Settings& settings,
+  Compiled(std::shared_ptr<Network> network, const py::iterable& methods,
+           const std::shared_ptr<Registry>& registry, const Settings& settings,
            std::function<void(const std::string&)> log)
-      : network_(std::move(network)), explainer_(make(*network_, calls_of(methods), registry, settings, std::move(log))), types_(explainer_.program().output_types()) {
+      : network_(std::move(network)),
+        explainer_(make(*network_, calls_of(methods), registry, settings, std::move(log))),
+        types_(explainer_.program().output_types()) {
     const Expr output = network_->model.outputs().at(settings.output).expr;
     const std::lock_guard lock(network_->building);
     if (const auto mixing = first_mixing(std::span(&output, 1))) mixing_ = describe(*mixing);
@@ -81,7 +88,8 @@ class Compiled {
   [[nodiscard]] const std::vector<Type>& types() const { return types_; }
 
   /// Scores, attributions by method and node, and what is known of them.
-  [[nodiscard]] py::dict run(const py::dict& arrays, const std::vector<std::int64_t>& targets, const py::object& seed, std::int64_t batch_size, int threads,
+  [[nodiscard]] py::dict run(const py::dict& arrays, const std::vector<std::int64_t>& targets,
+                             const py::object& seed, std::int64_t batch_size, int threads,
                              std::int64_t stacked, const py::object& progress) const {
     const Inputs inputs = inputs_of(arrays);
     std::stop_source stop;
@@ -102,7 +110,9 @@ class Compiled {
     py::list maps, totals;
     for (std::size_t method = 0; method < found->methods().size(); ++method) {
       py::list row;
-      for (std::size_t node = 0; node < found->nodes().size(); ++node) row.append(py::make_tuple(Result(found->attribution(method, node)), found->layout(method, node).loops));
+      for (std::size_t node = 0; node < found->nodes().size(); ++node)
+        row.append(
+            py::make_tuple(Result(found->attribution(method, node)), found->layout(method, node).loops));
       maps.append(row);
     }
     for (const Explanation::Total& total : found->totals()) {
@@ -123,7 +133,8 @@ class Compiled {
   }
 
  private:
-  static Explainer make(Network& network, const std::vector<AnalyzerCall>& calls, const std::shared_ptr<Registry>& registry, const Settings& settings,
+  static Explainer make(Network& network, const std::vector<AnalyzerCall>& calls,
+                        const std::shared_ptr<Registry>& registry, const Settings& settings,
                         std::function<void(const std::string&)> log) {
     ExplainerOptions options;
     options.registry = registry.get();
@@ -140,10 +151,11 @@ class Compiled {
     options.keep = settings.keep;
     options.memory = settings.memory;
     options.totals = settings.totals;
-    if (log) options.log = [&log](std::string_view line) {
-      const py::gil_scoped_acquire hold;
-      log(std::string(line));
-    };
+    if (log)
+      options.log = [&log](std::string_view line) {
+        const py::gil_scoped_acquire hold;
+        log(std::string(line));
+      };
     const py::gil_scoped_release free;
     const std::lock_guard lock(network.building);
     return Explainer(network.model, calls, options);
@@ -175,29 +187,36 @@ void bind_explainers(py::module_& module) {
       .def_readwrite("totals", &Settings::totals);
 
   py::class_<Compiled>(module, "Compiled", "Methods compiled for a network.")
-      .def(py::init<std::shared_ptr<Network>, const py::iterable&, const std::shared_ptr<Registry>&, const Settings&, std::function<void(const std::string&)>>(),
-           py::arg("network"), py::arg("methods"), py::arg("registry"), py::arg("settings"), py::arg("log") = nullptr)
-      .def_property_readonly("methods", [](const Compiled& compiled) { return compiled.explainer().methods(); })
+      .def(py::init<std::shared_ptr<Network>, const py::iterable&, const std::shared_ptr<Registry>&,
+                    const Settings&, std::function<void(const std::string&)>>(),
+           py::arg("network"), py::arg("methods"), py::arg("registry"), py::arg("settings"),
+           py::arg("log") = nullptr)
+      .def_property_readonly("methods",
+                             [](const Compiled& compiled) { return compiled.explainer().methods(); })
       .def_property_readonly("nodes", [](const Compiled& compiled) { return compiled.explainer().nodes(); })
-      .def_property_readonly("types", [](const Compiled& compiled) {
-        py::list rows;
-        for (const Type& type : compiled.types()) rows.append(py::make_tuple(numpy_name(type.dtype), shape_tuple(type.shape)));
-        return rows;
-      })
+      .def_property_readonly("types",
+                             [](const Compiled& compiled) {
+                               py::list rows;
+                               for (const Type& type : compiled.types())
+                                 rows.append(py::make_tuple(numpy_name(type.dtype), shape_tuple(type.shape)));
+                               return rows;
+                             })
       .def_property_readonly("separable", [](const Compiled& compiled) { return compiled.mixing().empty(); })
       .def_property_readonly("mixing", &Compiled::mixing)
-      .def("stats", [](const Compiled& compiled, std::int64_t batch) {
-        const ProgramStats stats = compiled.explainer().program().stats({.batch = batch, .samples = 1});
-        py::dict row;
-        row["kernel_calls"] = stats.instructions;
-        row["contractions"] = stats.contractions;
-        row["folded_constants"] = stats.folded_constants;
-        row["constant_bytes"] = stats.folded_bytes + stats.packed_bytes;
-        row["working_bytes"] = stats.arena_bytes;
-        row["samples_at_once"] = stats.samples_at_once;
-        return row;
-      })
-      .def("run", &Compiled::run, py::arg("inputs"), py::arg("targets"), py::arg("seed"), py::arg("batch_size"), py::arg("threads"), py::arg("stacked"), py::arg("progress"));
+      .def("stats",
+           [](const Compiled& compiled, std::int64_t batch) {
+             const ProgramStats stats = compiled.explainer().program().stats({.batch = batch, .samples = 1});
+             py::dict row;
+             row["kernel_calls"] = stats.instructions;
+             row["contractions"] = stats.contractions;
+             row["folded_constants"] = stats.folded_constants;
+             row["constant_bytes"] = stats.folded_bytes + stats.packed_bytes;
+             row["working_bytes"] = stats.arena_bytes;
+             row["samples_at_once"] = stats.samples_at_once;
+             return row;
+           })
+      .def("run", &Compiled::run, py::arg("inputs"), py::arg("targets"), py::arg("seed"),
+           py::arg("batch_size"), py::arg("threads"), py::arg("stacked"), py::arg("progress"));
 }
 
 }  // namespace rulegrad::python

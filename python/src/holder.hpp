@@ -1,23 +1,23 @@
 #pragma once
 
-#include <pybind11/pybind11.h>
-
 #include <memory>
 #include <mutex>
+#include <pybind11/pybind11.h>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "rulegrad/recipe/analyzer.hpp"
 #include "rulegrad/api/explainer.hpp"
-#include "rulegrad/onnx/model.hpp"
 #include "rulegrad/api/registry.hpp"
+#include "rulegrad/onnx/model.hpp"
+#include "rulegrad/recipe/analyzer.hpp"
 
 namespace rulegrad::python {
 
 namespace py = pybind11;
 
-/// A model that several Python threads may hold: whoever adds nodes to its graph takes the lock, without the GIL.
+/// A model that several Python threads may hold: whoever adds nodes to its graph takes the lock, without the
+/// GIL.
 struct Network {
   explicit Network(Model loaded) : model(std::move(loaded)) {}
   Model model;

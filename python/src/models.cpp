@@ -1,14 +1,14 @@
+#include <map>
+#include <optional>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
-#include <map>
-#include <optional>
+#include "rulegrad/passes/separable.hpp"
+#include "rulegrad/run/program.hpp"
+#include "rulegrad/support/error.hpp"
 
 #include "arrays.hpp"
 #include "holder.hpp"
-#include "rulegrad/support/error.hpp"
-#include "rulegrad/run/program.hpp"
-#include "rulegrad/passes/separable.hpp"
 #include "watched.hpp"
 
 namespace rulegrad::python {
@@ -49,11 +49,14 @@ py::dict summary_of(const ModelSummary& summary) {
   return row;
 }
 
-std::shared_ptr<Network> load(const std::string& path, const std::string& dtype, const std::string& batch, const std::map<std::string, std::int64_t>& extents,
-                              bool allow_non_finite, const std::shared_ptr<Registry>& registry) {
+std::shared_ptr<Network> load(const std::string& path, const std::string& dtype, const std::string& batch,
+                              const std::map<std::string, std::int64_t>& extents, bool allow_non_finite,
+                              const std::shared_ptr<Registry>& registry) {
   LoadOptions options;
   options.dtype = dtype_of_numpy(dtype);
-  options.batch = batch == "symbolic" ? BatchPolicy::symbolic : batch == "fixed" ? BatchPolicy::fixed : BatchPolicy::automatic;
+  options.batch = batch == "symbolic" ? BatchPolicy::symbolic
+                  : batch == "fixed"  ? BatchPolicy::fixed
+                                      : BatchPolicy::automatic;
   options.extents = extents;
   options.allow_non_finite = allow_non_finite;
   if (registry != nullptr) options.operators = &registry->operators;
@@ -69,7 +72,8 @@ struct Values {
   bool separable = true;
 };
 
-Values values_of(const std::shared_ptr<Network>& network, const std::vector<std::string>& names, const std::string& precision, bool check_finite) {
+Values values_of(const std::shared_ptr<Network>& network, const std::vector<std::string>& names,
+                 const std::string& precision, bool check_finite) {
   CompileOptions options;
   options.precision = precision_of(precision);
   options.check_finite = check_finite;
@@ -103,37 +107,43 @@ Values values_of(const std::shared_ptr<Network>& network, const std::vector<std:
 }  // namespace
 
 void bind_models(py::module_& module) {
-  module.def("load", &load, py::arg("path"), py::arg("dtype"), py::arg("batch"), py::arg("extents"), py::arg("allow_non_finite"), py::arg("registry"));
+  module.def("load", &load, py::arg("path"), py::arg("dtype"), py::arg("batch"), py::arg("extents"),
+             py::arg("allow_non_finite"), py::arg("registry"));
   module.def("inspect", [](const std::string& path) { return summary_of(inspect_onnx(path)); });
 
   py::class_<Network, std::shared_ptr<Network>>(module, "Network", "A loaded model.")
-      .def_property_readonly("inputs", [](const Network& network) {
-        py::list rows;
-        for (const ModelInput& input : network.model.inputs()) {
-          rows.append(value_row(input.name, input.expr));
-          rows[rows.size() - 1]["declared"] = input.declared;
-        }
-        return rows;
-      })
-      .def_property_readonly("outputs", [](const Network& network) {
-        py::list rows;
-        for (const ModelOutput& output : network.model.outputs()) rows.append(value_row(output.name, output.expr));
-        return rows;
-      })
-      .def("nodes", [](Network& network) {
-        const std::lock_guard lock(network.building);
-        py::list rows;
-        for (const Expr node : topological_order(outputs_of(network.model))) {
-          const auto& names = network.model.graph().names(node);
-          if (names.empty() || node.is("constant")) continue;
-          py::dict row = value_row(names.front(), node);
-          row["operator"] = std::string(node.op().name);
-          row["names"] = names;
-          rows.append(row);
-        }
-        return rows;
-      })
-      .def_property_readonly("summary", [](const Network& network) { return summary_of(network.model.summary()); })
+      .def_property_readonly("inputs",
+                             [](const Network& network) {
+                               py::list rows;
+                               for (const ModelInput& input : network.model.inputs()) {
+                                 rows.append(value_row(input.name, input.expr));
+                                 rows[rows.size() - 1]["declared"] = input.declared;
+                               }
+                               return rows;
+                             })
+      .def_property_readonly("outputs",
+                             [](const Network& network) {
+                               py::list rows;
+                               for (const ModelOutput& output : network.model.outputs())
+                                 rows.append(value_row(output.name, output.expr));
+                               return rows;
+                             })
+      .def("nodes",
+           [](Network& network) {
+             const std::lock_guard lock(network.building);
+             py::list rows;
+             for (const Expr node : topological_order(outputs_of(network.model))) {
+               const auto& names = network.model.graph().names(node);
+               if (names.empty() || node.is("constant")) continue;
+               py::dict row = value_row(names.front(), node);
+               row["operator"] = std::string(node.op().name);
+               row["names"] = names;
+               rows.append(row);
+             }
+             return rows;
+           })
+      .def_property_readonly("summary",
+                             [](const Network& network) { return summary_of(network.model.summary()); })
       .def_property_readonly("labels", [](const Network& network) { return network.model.labels(); })
       .def_property_readonly("notes", [](const Network& network) { return network.model.notes(); })
       .def_property_readonly("files", [](const Network& network) { return network.model.files(); })
@@ -143,22 +153,31 @@ void bind_models(py::module_& module) {
       });
 
   py::class_<Values>(module, "Values", "A compiled run of a network to its outputs or to other nodes.")
-      .def(py::init(&values_of), py::arg("network"), py::arg("names"), py::arg("precision"), py::arg("check_finite"))
+      .def(py::init(&values_of), py::arg("network"), py::arg("names"), py::arg("precision"),
+           py::arg("check_finite"))
       .def_readonly("separable", &Values::separable)
-      .def_property_readonly("types", [](const Values& values) {
-        py::list rows;
-        for (const Type& type : values.types) rows.append(py::make_tuple(numpy_name(type.dtype), shape_tuple(type.shape)));
-        return rows;
-      })
-      .def("run", [](const Values& values, const py::dict& arrays, int threads) {
-        const Inputs inputs = inputs_of(arrays);
-        std::stop_source stop;
-        std::vector<Tensor> results;
-        run_watched(stop, [&] { results = values.program.run(inputs, {.threads = threads, .stop = stop.get_token()}); });
-        py::list arrays_of_results;
-        for (Tensor& result : results) arrays_of_results.append(py::cast(Result::alone(std::move(result))));
-        return arrays_of_results;
-      }, py::arg("inputs"), py::arg("threads") = 0);
+      .def_property_readonly("types",
+                             [](const Values& values) {
+                               py::list rows;
+                               for (const Type& type : values.types)
+                                 rows.append(py::make_tuple(numpy_name(type.dtype), shape_tuple(type.shape)));
+                               return rows;
+                             })
+      .def(
+          "run",
+          [](const Values& values, const py::dict& arrays, int threads) {
+            const Inputs inputs = inputs_of(arrays);
+            std::stop_source stop;
+            std::vector<Tensor> results;
+            run_watched(stop, [&] {
+              results = values.program.run(inputs, {.threads = threads, .stop = stop.get_token()});
+            });
+            py::list arrays_of_results;
+            for (Tensor& result : results)
+              arrays_of_results.append(py::cast(Result::alone(std::move(result))));
+            return arrays_of_results;
+          },
+          py::arg("inputs"), py::arg("threads") = 0);
 }
 
 }  // namespace rulegrad::python

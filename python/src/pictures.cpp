@@ -1,25 +1,28 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
-#include "arrays.hpp"
-#include "holder.hpp"
-#include "rulegrad/support/error.hpp"
 #include "rulegrad/draw/grid.hpp"
 #include "rulegrad/draw/heatmap.hpp"
 #include "rulegrad/files/preprocess.hpp"
+#include "rulegrad/support/error.hpp"
 #include "rulegrad/support/text.hpp"
+
+#include "arrays.hpp"
+#include "holder.hpp"
 
 namespace rulegrad::python {
 namespace {
 
 /// Height, width, channels of 8 bits.
 Tensor tensor_of_picture(const io::Picture& picture) {
-  return Tensor({picture.height, picture.width, picture.channels}, std::span<const std::uint8_t>(picture.pixels));
+  return Tensor({picture.height, picture.width, picture.channels},
+                std::span<const std::uint8_t>(picture.pixels));
 }
 
 io::Picture picture_of(const py::handle& array) {
   const Tensor pixels = tensor_of(array);
-  if (pixels.dtype() != DType::uint8 || pixels.rank() != 3) throw Error(ErrorCode::shape, "[picture] pixels are uint8 [height, width, channels]");
+  if (pixels.dtype() != DType::uint8 || pixels.rank() != 3)
+    throw Error(ErrorCode::shape, "[picture] pixels are uint8 [height, width, channels]");
   io::Picture picture(pixels.dims()[1], pixels.dims()[0], pixels.dims()[2]);
   const auto values = pixels.values<std::uint8_t>();
   picture.pixels.assign(values.begin(), values.end());
@@ -31,8 +34,10 @@ io::Preprocessing recipe_of(const py::dict& recipe) {
   if (recipe.contains("scale")) result.scale = recipe["scale"].cast<double>();
   if (recipe.contains("mean")) result.mean = recipe["mean"].cast<std::vector<double>>();
   if (recipe.contains("std")) result.std = recipe["std"].cast<std::vector<double>>();
-  if (recipe.contains("layout")) result.layout = recipe["layout"].cast<std::string>() == "nhwc" ? io::Layout::nhwc : io::Layout::nchw;
-  if (recipe.contains("color")) result.color = recipe["color"].cast<std::string>() == "bgr" ? io::ColorOrder::bgr : io::ColorOrder::rgb;
+  if (recipe.contains("layout"))
+    result.layout = recipe["layout"].cast<std::string>() == "nhwc" ? io::Layout::nhwc : io::Layout::nchw;
+  if (recipe.contains("color"))
+    result.color = recipe["color"].cast<std::string>() == "bgr" ? io::ColorOrder::bgr : io::ColorOrder::rgb;
   if (recipe.contains("short_side")) result.short_side = recipe["short_side"].cast<std::int64_t>();
   return result;
 }
@@ -43,19 +48,22 @@ io::HeatmapOptions heatmap_of(const py::dict& look) {
   if (look.contains("percentile")) options.percentile = look["percentile"].cast<double>();
   if (look.contains("gamma")) options.gamma = look["gamma"].cast<double>();
   if (look.contains("limit") && !look["limit"].is_none()) options.limit = look["limit"].cast<double>();
-  if (look.contains("layout")) options.layout = look["layout"].cast<std::string>() == "nhwc" ? io::Layout::nhwc : io::Layout::nchw;
+  if (look.contains("layout"))
+    options.layout = look["layout"].cast<std::string>() == "nhwc" ? io::Layout::nhwc : io::Layout::nchw;
   if (look.contains("upscale")) options.upscale = look["upscale"].cast<std::int64_t>();
   if (look.contains("reduce")) {
     const std::vector<std::string> known{"sum", "mean", "max_abs", "none"};
     const auto name = look["reduce"].cast<std::string>();
     const auto found = std::find(known.begin(), known.end(), name);
-    if (found == known.end()) throw Error(ErrorCode::unknown_name, unknown_name_message("reduce", name, known));
+    if (found == known.end())
+      throw Error(ErrorCode::unknown_name, unknown_name_message("reduce", name, known));
     options.reduce = static_cast<io::ChannelReduction>(found - known.begin());
   }
   return options;
 }
 
-Tensor grid(const std::vector<std::string>& methods, const py::list& given, const py::dict& look, const std::string& title, bool overlay) {
+Tensor grid(const std::vector<std::string>& methods, const py::list& given, const py::dict& look,
+            const std::string& title, bool overlay) {
   std::vector<io::GridRow> rows;
   for (const auto item : given) {
     const auto row = item.cast<py::dict>();
@@ -76,19 +84,29 @@ Tensor grid(const std::vector<std::string>& methods, const py::list& given, cons
 }  // namespace
 
 void bind_pictures(py::module_& module) {
-  module.def("render", [](const py::object& map, const py::dict& look) { return tensor_of_picture(io::render(tensor_of(map), heatmap_of(look))); });
-  module.def("overlay", [](const py::object& picture, const py::object& map, const py::dict& look) { return tensor_of_picture(io::overlay(picture_of(picture), tensor_of(map), heatmap_of(look))); });
+  module.def("render", [](const py::object& map, const py::dict& look) {
+    return tensor_of_picture(io::render(tensor_of(map), heatmap_of(look)));
+  });
+  module.def("overlay", [](const py::object& picture, const py::object& map, const py::dict& look) {
+    return tensor_of_picture(io::overlay(picture_of(picture), tensor_of(map), heatmap_of(look)));
+  });
   module.def("grid", &grid);
-  module.def("symmetric_limit", [](const py::object& map, double percentile) { return io::symmetric_limit(tensor_of(map), percentile); });
-  module.def("read_picture", [](const std::string& path) { return tensor_of_picture(io::read_picture(path)); });
+  module.def("symmetric_limit", [](const py::object& map, double percentile) {
+    return io::symmetric_limit(tensor_of(map), percentile);
+  });
+  module.def("read_picture",
+             [](const std::string& path) { return tensor_of_picture(io::read_picture(path)); });
   module.def("recipes", [] { return io::preprocessing_names(); });
-  module.def("to_input", [](const std::string& path, const py::dict& recipe, std::int64_t height, std::int64_t width, std::int64_t channels, const std::string& dtype) {
+  module.def("to_input", [](const std::string& path, const py::dict& recipe, std::int64_t height,
+                            std::int64_t width, std::int64_t channels, const std::string& dtype) {
     const io::Preprocessing how = recipe_of(recipe);
     const DType real = dtype_of_numpy(dtype);
     const py::gil_scoped_release free;
     return io::to_input(io::read_picture(path), how, height, width, channels, real);
   });
-  module.def("from_input", [](const py::object& input, const py::dict& recipe, std::int64_t entry) { return tensor_of_picture(io::from_input(tensor_of(input), recipe_of(recipe), entry)); });
+  module.def("from_input", [](const py::object& input, const py::dict& recipe, std::int64_t entry) {
+    return tensor_of_picture(io::from_input(tensor_of(input), recipe_of(recipe), entry));
+  });
   module.def("color_table", [](const std::string& name) {
     const io::ColorMap map = io::ColorMap::named(name);
     std::vector<std::uint8_t> table;

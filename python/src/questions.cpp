@@ -1,16 +1,16 @@
+#include <array>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
-#include <array>
+#include "rulegrad/explain/comparison.hpp"
+#include "rulegrad/explain/explain.hpp"
+#include "rulegrad/explain/relevance_flow.hpp"
+#include "rulegrad/expr/leaves.hpp"
+#include "rulegrad/files/npy.hpp"
+#include "rulegrad/support/error.hpp"
 
 #include "arrays.hpp"
 #include "holder.hpp"
-#include "rulegrad/explain/comparison.hpp"
-#include "rulegrad/support/error.hpp"
-#include "rulegrad/explain/explain.hpp"
-#include "rulegrad/expr/leaves.hpp"
-#include "rulegrad/files/npy.hpp"
-#include "rulegrad/explain/relevance_flow.hpp"
 #include "watched.hpp"
 
 namespace rulegrad::python {
@@ -19,17 +19,20 @@ namespace {
 /// Analyses of one question, and how their expressions are computed for one sample.
 class Asked {
  public:
-  Asked(std::shared_ptr<Network> network, const std::shared_ptr<Registry>& registry, const Settings& settings) : network_(std::move(network)), registry_(registry), settings_(settings) {
+  Asked(std::shared_ptr<Network> network, const std::shared_ptr<Registry>& registry, const Settings& settings)
+      : network_(std::move(network)), registry_(registry), settings_(settings) {
     const Model& model = network_->model;
     Graph& graph = model.graph();
     question_.output = model.head(head_of(settings.head), settings.output);
-    for (const std::string& name : settings.nodes) question_.explained.push_back(find_node(question_.output, name));
+    for (const std::string& name : settings.nodes)
+      question_.explained.push_back(find_node(question_.output, name));
     if (settings.nodes.empty())
       for (const ModelInput& input : model.inputs())
         if (is_floating(input.expr.dtype())) question_.explained.push_back(input.expr);
     question_.keep = settings.nodes.empty() ? std::vector<Expr>{} : question_.explained;
     question_.seed = seed_of(settings.seed);
-    if (question_.seed == Question::Seed::tensor) throw Error(ErrorCode::invalid_argument, "[question] a seed here is \"one\" or \"value\"");
+    if (question_.seed == Question::Seed::tensor)
+      throw Error(ErrorCode::invalid_argument, "[question] a seed here is \"one\" or \"value\"");
     question_.aux = aux_of(settings.aux);
     question_.read_array = [](const std::string& path) { return io::read_npy(path); };
     if (settings.targets_given) {
@@ -38,10 +41,16 @@ class Asked {
     }
   }
 
-  [[nodiscard]] Analysis analysis(const AnalyzerCall& call) const { return analyze(registry_->rules, call, question_, registry_->operators, registry_->samplers); }
+  [[nodiscard]] Analysis analysis(const AnalyzerCall& call) const {
+    return analyze(registry_->rules, call, question_, registry_->operators, registry_->samplers);
+  }
 
-  [[nodiscard]] std::vector<Tensor> values(std::span<const Expr> expressions, Inputs inputs, const std::vector<std::int64_t>& targets, std::stop_token stop) const {
-    if (settings_.targets_given) inputs[target_name] = Tensor({static_cast<std::int64_t>(targets.size())}, std::span<const std::int64_t>(targets));
+  [[nodiscard]] std::vector<Tensor> values(std::span<const Expr> expressions, Inputs inputs,
+                                           const std::vector<std::int64_t>& targets,
+                                           std::stop_token stop) const {
+    if (settings_.targets_given)
+      inputs[target_name] =
+          Tensor({static_cast<std::int64_t>(targets.size())}, std::span<const std::int64_t>(targets));
     CompileOptions options;
     options.kernels = &registry_->kernels;
     options.check_finite = settings_.check_finite;
@@ -64,8 +73,10 @@ class Asked {
   Question question_;
 };
 
-py::dict explain_rules(const std::shared_ptr<Network>& network, const py::object& method, const std::shared_ptr<Registry>& registry, const Settings& settings,
-                       const py::object& arrays, const std::vector<std::int64_t>& targets, const std::string& node, std::size_t width) {
+py::dict explain_rules(const std::shared_ptr<Network>& network, const py::object& method,
+                       const std::shared_ptr<Registry>& registry, const Settings& settings,
+                       const py::object& arrays, const std::vector<std::int64_t>& targets,
+                       const std::string& node, std::size_t width) {
   const AnalyzerCall call = calls_of(py::make_tuple(method)).front();
   const Inputs inputs = arrays.is_none() ? Inputs{} : inputs_of(arrays.cast<py::dict>());
   const bool has_values = !arrays.is_none();
@@ -138,8 +149,9 @@ py::dict explain_rules(const std::shared_ptr<Network>& network, const py::object
   return result;
 }
 
-py::dict diff(const std::shared_ptr<Network>& network, const py::object& a, const py::object& b, const std::shared_ptr<Registry>& registry, const Settings& settings,
-              const py::object& arrays, const std::vector<std::int64_t>& targets, std::size_t width) {
+py::dict diff(const std::shared_ptr<Network>& network, const py::object& a, const py::object& b,
+              const std::shared_ptr<Registry>& registry, const Settings& settings, const py::object& arrays,
+              const std::vector<std::int64_t>& targets, std::size_t width) {
   const std::vector<AnalyzerCall> calls = calls_of(py::make_tuple(a, b));
   const Inputs inputs = arrays.is_none() ? Inputs{} : inputs_of(arrays.cast<py::dict>());
   const bool has_values = !arrays.is_none();
@@ -153,7 +165,8 @@ py::dict diff(const std::shared_ptr<Network>& network, const py::object& a, cons
       const std::lock_guard lock(network->building);
       const Analysis first = asked.analysis(calls[0]), second = asked.analysis(calls[1]);
       Comparison comparison(first, second);
-      if (has_values) comparison.read(asked.values(comparison.expressions(), inputs, targets, stop.get_token()));
+      if (has_values)
+        comparison.read(asked.values(comparison.expressions(), inputs, targets, stop.get_token()));
       differences = comparison.differences();
       common = comparison.common();
       text = comparison.table(calls[0].name, calls[1].name, width);
@@ -186,9 +199,10 @@ py::dict diff(const std::shared_ptr<Network>& network, const py::object& a, cons
 }  // namespace
 
 void bind_questions(py::module_& module) {
-  module.def("explain_rules", &explain_rules, py::arg("network"), py::arg("method"), py::arg("registry"), py::arg("settings"), py::arg("inputs"), py::arg("targets"),
-             py::arg("node"), py::arg("width"));
-  module.def("diff", &diff, py::arg("network"), py::arg("a"), py::arg("b"), py::arg("registry"), py::arg("settings"), py::arg("inputs"), py::arg("targets"), py::arg("width"));
+  module.def("explain_rules", &explain_rules, py::arg("network"), py::arg("method"), py::arg("registry"),
+             py::arg("settings"), py::arg("inputs"), py::arg("targets"), py::arg("node"), py::arg("width"));
+  module.def("diff", &diff, py::arg("network"), py::arg("a"), py::arg("b"), py::arg("registry"),
+             py::arg("settings"), py::arg("inputs"), py::arg("targets"), py::arg("width"));
 }
 
 }  // namespace rulegrad::python

@@ -1,19 +1,22 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
-#include "arrays.hpp"
-#include "holder.hpp"
+#include "rulegrad/api/plugin.hpp"
 #include "rulegrad/check/check.hpp"
 #include "rulegrad/explain/method_page.hpp"
-#include "rulegrad/api/plugin.hpp"
 #include "rulegrad/prove/properties.hpp"
 #include "rulegrad/rule/rule_text.hpp"
+
+#include "arrays.hpp"
+#include "holder.hpp"
 
 namespace rulegrad::python {
 namespace {
 
 py::dict row_of(const Diagnostic& finding, const std::string& text) {
-  const char* severity = finding.severity == Severity::error ? "error" : finding.severity == Severity::warning ? "warning" : "note";
+  const char* severity = finding.severity == Severity::error     ? "error"
+                         : finding.severity == Severity::warning ? "warning"
+                                                                 : "note";
   py::dict row;
   row["severity"] = severity;
   row["code"] = finding.code;
@@ -48,7 +51,8 @@ py::dict method_row(const RuleLibrary& library, const std::string& name) {
     py::dict row;
     row["name"] = parameter.name;
     row["type"] = parameter.type.empty() ? "number" : parameter.type;
-    row["default"] = parameter.fallback == no_term ? py::object(py::none()) : py::str(print_term(analyzer.terms, parameter.fallback));
+    row["default"] = parameter.fallback == no_term ? py::object(py::none())
+                                                   : py::str(print_term(analyzer.terms, parameter.fallback));
     row["low"] = parameter.range ? py::object(py::float_(parameter.range->low)) : py::object(py::none());
     row["high"] = parameter.range ? py::object(py::float_(parameter.range->high)) : py::object(py::none());
     parameters.append(row);
@@ -66,24 +70,31 @@ py::dict method_row(const RuleLibrary& library, const std::string& name) {
 }  // namespace
 
 void bind_rules(py::module_& module) {
-  py::class_<Registry, std::shared_ptr<Registry>>(module, "Registry", "Methods, operators and kernels by name.")
+  py::class_<Registry, std::shared_ptr<Registry>>(module, "Registry",
+                                                  "Methods, operators and kernels by name.")
       .def(py::init([] {
         auto registry = std::make_shared<Registry>();
         return registry;
       }))
       .def("copy", [](const Registry& registry) { return std::make_shared<Registry>(registry); })
-      .def("add_text", [](Registry& registry, const std::string& text, const std::string& path) { registry.rules.add_text(text, path); })
+      .def("add_text", [](Registry& registry, const std::string& text,
+                          const std::string& path) { registry.rules.add_text(text, path); })
       .def("add_file", [](Registry& registry, const std::string& path) { registry.rules.add_file(path); })
-      .def("load_plugin", [](Registry& registry, const std::string& path) {
-        load_plugin(registry, path);
-        registry.rules.add_operators(registry.operators);
-        registry.rules.add_samplers(registry.samplers);
-      })
-      .def_property_readonly("names", [](const Registry& registry) { return registry.rules.analyzer_names(); })
+      .def("load_plugin",
+           [](Registry& registry, const std::string& path) {
+             load_plugin(registry, path);
+             registry.rules.add_operators(registry.operators);
+             registry.rules.add_samplers(registry.samplers);
+           })
+      .def_property_readonly("names",
+                             [](const Registry& registry) { return registry.rules.analyzer_names(); })
       .def_property_readonly("files", [](const Registry& registry) { return registry.rules.files(); })
-      .def("method", [](const Registry& registry, const std::string& name) { return method_row(registry.rules, name); })
-      .def("show", [](const Registry& registry, const std::string& name) { return show_method(registry.rules, name); })
-      .def("page", [](const Registry& registry, const std::string& name) { return method_page(registry.rules, name); })
+      .def("method",
+           [](const Registry& registry, const std::string& name) { return method_row(registry.rules, name); })
+      .def("show", [](const Registry& registry,
+                      const std::string& name) { return show_method(registry.rules, name); })
+      .def("page", [](const Registry& registry,
+                      const std::string& name) { return method_page(registry.rules, name); })
       .def("check", &check_text, py::arg("text"), py::arg("path"))
       .def("properties", [](const Registry& registry, const std::string& name) {
         std::vector<PropertyTrial> trials;

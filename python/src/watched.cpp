@@ -1,14 +1,13 @@
 #include "watched.hpp"
 
-#include <pybind11/pybind11.h>
-#include <unistd.h>
-
 #include <chrono>
 #include <condition_variable>
 #include <exception>
 #include <mutex>
 #include <optional>
+#include <pybind11/pybind11.h>
 #include <thread>
+#include <unistd.h>
 
 namespace py = pybind11;
 

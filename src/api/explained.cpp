@@ -1,16 +1,15 @@
 #include "api/explained.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
+#include <fmt/format.h>
 #include <optional>
 #include <unordered_map>
 
-#include "rulegrad/ops/build.hpp"
-#include "rulegrad/support/error.hpp"
 #include "rulegrad/api/explainer.hpp"
 #include "rulegrad/autodiff/gradient.hpp"
 #include "rulegrad/expr/leaves.hpp"
+#include "rulegrad/ops/build.hpp"
+#include "rulegrad/support/error.hpp"
 #include "rulegrad/support/text.hpp"
 
 namespace rulegrad {
@@ -19,8 +18,7 @@ namespace {
 /// Follows an input of integers through the graph, as positions: what its elements become the index of.
 class Positions {
  public:
-  explicit Positions(const ModelInput& input)
-      : input_(input.expr), leaf_(placeholder(input)) {
+  explicit Positions(const ModelInput& input) : input_(input.expr), leaf_(placeholder(input)) {
     twins_.emplace(input_, leaf_);
   }
 
@@ -51,8 +49,8 @@ class Positions {
   }
 
   static bool is_lookup(Expr e) {
-    return e.is("gather") && is_floating(e.dtype()) && e.operand(0).is("constant") && e.operand(0).shape().rank() == 2 &&
-           e.attributes<AxisAttributes>().axis == 0;
+    return e.is("gather") && is_floating(e.dtype()) && e.operand(0).is("constant") &&
+           e.operand(0).shape().rank() == 2 && e.attributes<AxisAttributes>().axis == 0;
   }
 
   /// The same positions, moved as the numbers are; nothing where they are more than moved.
@@ -102,13 +100,15 @@ Expr node_named(const Model& model, const std::string& name, Expr output) {
       known.push_back(other);
     }
   if (found) return found;
-  if (const std::vector<Expr> elsewhere = model.graph().find(name); !elsewhere.empty()) return elsewhere.front();
+  if (const std::vector<Expr> elsewhere = model.graph().find(name); !elsewhere.empty())
+    return elsewhere.front();
   throw Error(ErrorCode::unknown_name, "[explainer] " + unknown_name_message("node", name, known));
 }
 
 }  // namespace
 
-std::vector<ExplainedValue> explained_values(const Model& model, const std::vector<std::string>& names, std::size_t output) {
+std::vector<ExplainedValue> explained_values(const Model& model, const std::vector<std::string>& names,
+                                             std::size_t output) {
   const Expr y = model.outputs().at(output).expr;
   std::vector<ExplainedValue> result;
   for (const std::string& name : names) {
@@ -117,25 +117,32 @@ std::vector<ExplainedValue> explained_values(const Model& model, const std::vect
       result.push_back(looked_up(*input, y));
       if (result.back().nodes.empty())
         throw Error(ErrorCode::invalid_argument,
-                    fmt::format("[explainer] '{}' holds integers that no table is asked for, which have no attribution; name a value of floating dtype that they lead to", name));
+                    fmt::format("[explainer] '{}' holds integers that no table is asked for, which have no "
+                                "attribution; name a value of floating dtype that they lead to",
+                                name));
       continue;
     }
     const Expr node = input != nullptr ? input->expr : node_named(model, name, y);
     if (!is_floating(node.dtype()))
-      throw Error(ErrorCode::dtype, fmt::format("[explainer] '{}' is {} and holds integers, which have no attribution; name a value of floating dtype", name, to_string(node.type())));
+      throw Error(ErrorCode::dtype, fmt::format("[explainer] '{}' is {} and holds integers, which have no "
+                                                "attribution; name a value of floating dtype",
+                                                name, to_string(node.type())));
     result.push_back({name, node, {node}, {}, {}});
   }
   if (!names.empty()) return result;
-  const std::vector<Expr> needed = topological_order(std::span(&y, 1));  // other outputs may have inputs of their own
+  const std::vector<Expr> needed =
+      topological_order(std::span(&y, 1));  // other outputs may have inputs of their own
   for (const ModelInput& input : model.inputs())
-    if (is_floating(input.expr.dtype()) && std::find(needed.begin(), needed.end(), input.expr) != needed.end())
+    if (is_floating(input.expr.dtype()) &&
+        std::find(needed.begin(), needed.end(), input.expr) != needed.end())
       result.push_back({input.name, input.expr, {input.expr}, {}, {}});
   if (!result.empty()) return result;
   for (const ModelInput& input : model.inputs())
     if (ExplainedValue value = looked_up(input, y); !value.nodes.empty()) result.push_back(std::move(value));
   if (result.empty())
     throw Error(ErrorCode::invalid_argument,
-                "[explainer] the model's inputs are integers, which have no relevance, and no table is found that looks them up; name nodes to explain, such "
+                "[explainer] the model's inputs are integers, which have no relevance, and no table is found "
+                "that looks them up; name nodes to explain, such "
                 "as the output of its embedding, in ExplainerOptions::nodes");
   return result;
 }
@@ -146,8 +153,13 @@ Expr attribution_of(const ExplainedValue& value, std::span<const Expr> attributi
   for (std::size_t i = 0; i < attributions.size(); ++i) {
     Expr at_index = sum(attributions[i], {static_cast<std::int64_t>(attributions[i].shape().rank()) - 1});
     if (at_index.shape() != value.ways[i].shape())
-      throw Error(ErrorCode::shape, fmt::format("[explainer] attributions of '{}' for each sample of a loop cannot be summed to its own shape; name the value that looks it up", value.name));
-    if (at_index.dtype() != value.leaf.dtype()) at_index = at_index.graph().apply(Operators::builtin().at("cast"), {at_index}, CastAttributes{value.leaf.dtype()});
+      throw Error(ErrorCode::shape,
+                  fmt::format("[explainer] attributions of '{}' for each sample of a loop cannot be summed "
+                              "to its own shape; name the value that looks it up",
+                              value.name));
+    if (at_index.dtype() != value.leaf.dtype())
+      at_index = at_index.graph().apply(Operators::builtin().at("cast"), {at_index},
+                                        CastAttributes{value.leaf.dtype()});
     const Expr moved = gradient(value.ways[i], std::span(&value.leaf, 1), at_index)[0];
     total = total ? total + moved : moved;
   }

@@ -19,8 +19,11 @@ struct ExplainedValue {
 };
 
 /// Values of these names, or the inputs of the model where there are none (ExplainerOptions::nodes). Throws
-/// Error(unknown_name) with the nearest name, Error(invalid_argument) for integers that no table is asked for.
-[[nodiscard]] std::vector<ExplainedValue> explained_values(const Model& model, const std::vector<std::string>& names, std::size_t output);
+/// Error(unknown_name) with the nearest name, Error(invalid_argument) for integers that no table is asked
+/// for.
+[[nodiscard]] std::vector<ExplainedValue> explained_values(const Model& model,
+                                                           const std::vector<std::string>& names,
+                                                           std::size_t output);
 
 /// The attribution of a value from those of its nodes.
 [[nodiscard]] Expr attribution_of(const ExplainedValue& value, std::span<const Expr> attributions);

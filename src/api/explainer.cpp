@@ -1,19 +1,18 @@
 #include "rulegrad/api/explainer.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
+#include <fmt/format.h>
 #include <optional>
+
+#include "rulegrad/expr/leaves.hpp"
+#include "rulegrad/files/npy.hpp"
+#include "rulegrad/passes/separable.hpp"
+#include "rulegrad/prove/verify.hpp"
+#include "rulegrad/support/error.hpp"
 
 #include "api/explained.hpp"
 #include "api/explainer_data.hpp"
 #include "api/labels.hpp"
-#include "rulegrad/support/error.hpp"
-#include "rulegrad/files/npy.hpp"
-#include "rulegrad/expr/leaves.hpp"
-#include "rulegrad/passes/separable.hpp"
-#include "rulegrad/prove/verify.hpp"
-
 #include "compile/constants.hpp"
 
 namespace rulegrad {
@@ -24,7 +23,9 @@ Expr run_input(Graph& graph, const std::string& name, const Type& type) {
   std::string fresh = name;
   for (;; fresh += "'") {  // outputs of one model may differ in their number of scores
     const auto inputs = graph.inputs();
-    const auto found = std::find_if(inputs.begin(), inputs.end(), [&](Expr input) { return input.attributes<InputAttributes>().name == fresh; });
+    const auto found = std::find_if(inputs.begin(), inputs.end(), [&](Expr input) {
+      return input.attributes<InputAttributes>().name == fresh;
+    });
     if (found != inputs.end() && found->type() == type) return *found;
     if (found == inputs.end() && graph.find(fresh).empty()) return graph.input(fresh, type);
   }
@@ -53,8 +54,14 @@ ExplainedResult result_of(Expr result, Expr value, const std::optional<BatchPlac
 /// Makes the expressions of all methods.
 class Making {
  public:
-  Making(const Model& model, std::span<const AnalyzerCall> calls, const ExplainerOptions& options, const Registry& registry)
-      : model_(model), calls_(calls), options_(options), registry_(registry), graph_(model.graph()), labels_(labels_of(calls)) {
+  Making(const Model& model, std::span<const AnalyzerCall> calls, const ExplainerOptions& options,
+         const Registry& registry)
+      : model_(model),
+        calls_(calls),
+        options_(options),
+        registry_(registry),
+        graph_(model.graph()),
+        labels_(labels_of(calls)) {
     if (calls.empty()) throw Error(ErrorCode::invalid_argument, "[explainer] it needs at least one method");
     question_.output = model.head(options.head, options.output);
     values_ = explained_values(model, options.nodes, options.output);
@@ -89,7 +96,8 @@ class Making {
 };
 
 void Making::ask() {
-  for (const ExplainedValue& value : values_) question_.explained.insert(question_.explained.end(), value.nodes.begin(), value.nodes.end());
+  for (const ExplainedValue& value : values_)
+    question_.explained.insert(question_.explained.end(), value.nodes.begin(), value.nodes.end());
   question_.seed = options_.seed;
   if (options_.keep_explained) question_.keep = question_.explained;
   for (const std::string& name : options_.keep) question_.keep.push_back(find_node(question_.output, name));
@@ -103,7 +111,8 @@ void Making::ask() {
     target_input_ = question_.target.attributes<InputAttributes>().name;
   }
   if (options_.seed == Question::Seed::tensor) {
-    question_.seed_tensor = run_input(graph_, "rulegrad.seed", {question_.output.dtype(), Shape{batch, scores}});
+    question_.seed_tensor =
+        run_input(graph_, "rulegrad.seed", {question_.output.dtype(), Shape{batch, scores}});
     seed_input_ = question_.seed_tensor.attributes<InputAttributes>().name;
   }
   std::vector<Expr> exprs;
@@ -115,10 +124,13 @@ void Making::tell(std::size_t method, const Analysis& analysis) const {
   if (options_.on_analysis) options_.on_analysis(method, analysis);
   for (const std::string& line : analysis.notes) log(fmt::format("{}: {}", labels_[method], line));
   for (const ForwardRewrite& rewrite : analysis.rewrites)
-    log(fmt::format("{}: {} -> {}  ({})", labels_[method], describe(rewrite.before), describe(rewrite.after), rewrite.rule_set));
+    log(fmt::format("{}: {} -> {}  ({})", labels_[method], describe(rewrite.before), describe(rewrite.after),
+                    rewrite.rule_set));
   if (!options_.prove_canonizers || analysis.rewrites.empty()) return;
   const CanonizerProof proof = prove_canonizers(question_.output, analysis, {.kernels = &registry_.kernels});
-  log(fmt::format("{}: {} rewrites by canonizers change the output by {:.3g} at most, where it is as large as {:.3g}", labels_[method], proof.rewrites, proof.difference, proof.largest));
+  log(fmt::format(
+      "{}: {} rewrites by canonizers change the output by {:.3g} at most, where it is as large as {:.3g}",
+      labels_[method], proof.rewrites, proof.difference, proof.largest));
 }
 
 std::size_t Making::value_of(std::size_t node) const {
@@ -130,11 +142,13 @@ std::size_t Making::value_of(std::size_t node) const {
 void Making::add(std::size_t method, const Analysis& analysis) {
   if (outputs_.empty()) {
     outputs_.push_back(analysis.output);
-    results_.push_back(result_of(analysis.output, analysis.output, batch_places(std::span(&analysis.output, 1))[0]));
+    results_.push_back(
+        result_of(analysis.output, analysis.output, batch_places(std::span(&analysis.output, 1))[0]));
   }
   std::size_t first = 0;
   for (std::size_t v = 0; v < values_.size(); ++v) {
-    const Expr attribution = attribution_of(values_[v], std::span(analysis.attributions).subspan(first, values_[v].nodes.size()));
+    const Expr attribution =
+        attribution_of(values_[v], std::span(analysis.attributions).subspan(first, values_[v].nodes.size()));
     first += values_[v].nodes.size();
     outputs_.push_back(attribution);
     results_.push_back(result_of(attribution, values_[v].value, places_[v]));
@@ -159,14 +173,19 @@ void Making::add(std::size_t method, const Analysis& analysis) {
 void Making::add_totals() {
   for (const Expr total : totals_) {
     outputs_.push_back(total);
-    results_.push_back({.type = total.type(), .has_batch = total.shape().rank() > 0 && total.shape()[0].batch, .axis = 0, .outer = 1, .inner = 1});
+    results_.push_back({.type = total.type(),
+                        .has_batch = total.shape().rank() > 0 && total.shape()[0].batch,
+                        .axis = 0,
+                        .outer = 1,
+                        .inner = 1});
   }
 }
 
 Explainer::Data Making::make() {
   ask();
   for (std::size_t i = 0; i < calls_.size(); ++i) {
-    const Analysis analysis = analyze(registry_.rules, calls_[i], question_, registry_.operators, registry_.samplers);
+    const Analysis analysis =
+        analyze(registry_.rules, calls_[i], question_, registry_.operators, registry_.samplers);
     tell(i, analysis);
     add(i, analysis);
   }
@@ -176,13 +195,17 @@ Explainer::Data Making::make() {
   for (std::size_t i = 0; i < outputs_.size(); ++i)
     if (results_[i].has_batch) by_sample.push_back(outputs_[i]);
   const std::optional<Expr> mixing = first_mixing(by_sample);
-  const Program program = Program::compile(outputs_, {.check_finite = options_.check_finite, .kernels = &registry_.kernels, .rounding = options_.rounding,
-                                                      .precision = options_.precision, .memory = options_.memory});
+  const Program program = Program::compile(outputs_, {.check_finite = options_.check_finite,
+                                                      .kernels = &registry_.kernels,
+                                                      .rounding = options_.rounding,
+                                                      .precision = options_.precision,
+                                                      .memory = options_.memory});
   const std::vector<Type> types = program.output_types();
   for (std::size_t i = 0; i < types.size(); ++i) results_[i].type = types[i];
   if (options_.log) {
     const ProgramStats stats = program.stats({});
-    log(fmt::format("compiled {} kernel calls, {} constants folded, {:.1f} MB of constants kept", stats.instructions, stats.folded_constants,
+    log(fmt::format("compiled {} kernel calls, {} constants folded, {:.1f} MB of constants kept",
+                    stats.instructions, stats.folded_constants,
                     static_cast<double>(stats.folded_bytes + stats.packed_bytes) / 1e6));
     for (const std::string& fold : stats.large_folds) log("a large constant was folded: " + fold);
   }
@@ -190,8 +213,10 @@ Explainer::Data Making::make() {
   for (const ExplainedValue& value : values_) nodes.push_back(value.name);
   std::vector<std::pair<std::string, Type>> inputs;
   for (const ModelInput& input : model_.inputs()) inputs.emplace_back(input.name, input.expr.type());
-  Explainer::Data data{std::move(labels_), std::move(nodes), std::move(inputs), options_.targets, options_.seed, program, std::move(results_), std::move(sums_),
-                       mixing ? describe(*mixing) : std::string(), target_input_, seed_input_};
+  Explainer::Data data{std::move(labels_),  std::move(nodes), std::move(inputs),
+                       options_.targets,    options_.seed,    program,
+                       std::move(results_), std::move(sums_), mixing ? describe(*mixing) : std::string(),
+                       target_input_,       seed_input_};
   if (options_.verify_numbers > 0) {
     data.verified = options_.verify_numbers;
     data.verifier.emplace(outputs_, options_.precision, &registry_.kernels);
@@ -200,7 +225,8 @@ Explainer::Data Making::make() {
   return data;
 }
 
-Explainer compile_texts(const Model& model, std::span<const std::string_view> methods, const ExplainerOptions& options) {
+Explainer compile_texts(const Model& model, std::span<const std::string_view> methods,
+                        const ExplainerOptions& options) {
   std::vector<AnalyzerCall> calls;
   for (const std::string_view method : methods) calls.push_back(AnalyzerCall::parse(method));
   return Explainer(model, calls, options);
@@ -211,13 +237,17 @@ Explainer compile_texts(const Model& model, std::span<const std::string_view> me
 Explainer::Explainer(const Model& model, std::string_view method, const ExplainerOptions& options)
     : Explainer(compile_texts(model, std::span(&method, 1), options)) {}
 
-Explainer::Explainer(const Model& model, std::initializer_list<std::string_view> methods, const ExplainerOptions& options)
+Explainer::Explainer(const Model& model, std::initializer_list<std::string_view> methods,
+                     const ExplainerOptions& options)
     : Explainer(compile_texts(model, std::span(methods.begin(), methods.size()), options)) {}
 
-Explainer::Explainer(const Model& model, std::span<const std::string> methods, const ExplainerOptions& options)
-    : Explainer(compile_texts(model, std::vector<std::string_view>(methods.begin(), methods.end()), options)) {}
+Explainer::Explainer(const Model& model, std::span<const std::string> methods,
+                     const ExplainerOptions& options)
+    : Explainer(
+          compile_texts(model, std::vector<std::string_view>(methods.begin(), methods.end()), options)) {}
 
-Explainer::Explainer(const Model& model, std::span<const AnalyzerCall> methods, const ExplainerOptions& options) {
+Explainer::Explainer(const Model& model, std::span<const AnalyzerCall> methods,
+                     const ExplainerOptions& options) {
   const Registry shipped = options.registry == nullptr ? Registry{} : *options.registry;
   // Explainers add nodes to the model's graph.
   const std::shared_ptr<ConstantStore> store = store_of(model.graph());
@@ -227,12 +257,20 @@ Explainer::Explainer(const Model& model, std::span<const AnalyzerCall> methods, 
 
 const Explainer::Data& Explainer::data() const {
   if (data_ == nullptr)
-    throw Error(ErrorCode::invalid_argument, "[explainer] it was moved from; run the explainer it was moved to, or copy instead: copies share everything");
+    throw Error(ErrorCode::invalid_argument,
+                "[explainer] it was moved from; run the explainer it was moved to, or copy instead: copies "
+                "share everything");
   return *data_;
 }
 
-const std::vector<std::string>& Explainer::methods() const { return data().methods; }
-const std::vector<std::string>& Explainer::nodes() const { return data().nodes; }
-const Program& Explainer::program() const { return data().program; }
+const std::vector<std::string>& Explainer::methods() const {
+  return data().methods;
+}
+const std::vector<std::string>& Explainer::nodes() const {
+  return data().nodes;
+}
+const Program& Explainer::program() const {
+  return data().program;
+}
 
 }  // namespace rulegrad

@@ -35,7 +35,7 @@ struct Explainer::Data {
   std::vector<Sum> sums;                 ///< what the totals are of
   std::string mixing;                    ///< the operation that mixes samples, if one does
   std::string target_input, seed_input;  ///< graph inputs for what a run chooses beside the samples
-  std::int64_t verified = 0;             ///< so many samples of each run are held against the plain float64 path
+  std::int64_t verified = 0;  ///< so many samples of each run are held against the plain float64 path
   std::optional<NumberVerifier> verifier = {};
   std::function<void(std::string_view line)> log = {};  ///< is told the differences
 

@@ -1,24 +1,24 @@
 #include "rulegrad/api/export.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
+#include <fmt/format.h>
 #include <set>
 #include <unordered_map>
 #include <unordered_set>
 
-#include "api/explained.hpp"
-#include "api/labels.hpp"
-#include "expr/rebuild.hpp"
-#include "passes/unroll.hpp"
-#include "rulegrad/support/error.hpp"
-#include "rulegrad/files/npy.hpp"
 #include "rulegrad/expr/leaves.hpp"
+#include "rulegrad/files/npy.hpp"
 #include "rulegrad/ops/op_attributes.hpp"
 #include "rulegrad/passes/simplify.hpp"
 #include "rulegrad/prove/verify.hpp"
+#include "rulegrad/support/error.hpp"
 #include "rulegrad/version.hpp"
+
+#include "api/explained.hpp"
+#include "api/labels.hpp"
 #include "compile/constants.hpp"
+#include "expr/rebuild.hpp"
+#include "passes/unroll.hpp"
 #include "support/hash.hpp"
 #include "support/text.hpp"
 
@@ -30,15 +30,19 @@ Expr target_input(Graph& graph, const Model& model, Dim batch) {
   const Type type{DType::int64, Shape{batch}};
   for (std::string name = "target";; name += "_") {
     const auto owned = [&](const ModelInput& input) { return input.name == name; };
-    if (std::any_of(model.inputs().begin(), model.inputs().end(), owned) || !graph.find(name).empty()) continue;
+    if (std::any_of(model.inputs().begin(), model.inputs().end(), owned) || !graph.find(name).empty())
+      continue;
     const auto& inputs = graph.inputs();
-    const auto found = std::find_if(inputs.begin(), inputs.end(), [&](Expr input) { return input.attributes<InputAttributes>().name == name; });
+    const auto found = std::find_if(inputs.begin(), inputs.end(), [&](Expr input) {
+      return input.attributes<InputAttributes>().name == name;
+    });
     if (found == inputs.end()) return graph.input(name, type);
     if (found->type() == type) return *found;
   }
 }
 
-/// Larger values that depend on constants alone are left to those who load the file, which need not be larger for them.
+/// Larger values that depend on constants alone are left to those who load the file, which need not be larger
+/// for them.
 constexpr std::int64_t largest_fold = std::int64_t{16} << 20;
 
 /// Values that depend on constants alone, computed; broadcasts of them stay as they are.
@@ -47,12 +51,15 @@ std::vector<Expr> folded(std::span<const Expr> outputs, const Kernels& kernels) 
   std::unordered_set<Expr> known, wanted;
   const auto want = [&](Expr e) {
     const bool as_it_is = e.is("constant") || e.is("fill") || e.is("expand");
-    if (!as_it_is && known.contains(e) && e.shape().count().factor * static_cast<std::int64_t>(size_of(e.dtype())) <= largest_fold) wanted.insert(e);
+    if (!as_it_is && known.contains(e) &&
+        e.shape().count().factor * static_cast<std::int64_t>(size_of(e.dtype())) <= largest_fold)
+      wanted.insert(e);
   };
   for (const Expr e : order) {
     const bool leaf = e.is("constant") || (e.is("fill") && e.shape().static_dims());
     const auto operands = e.operands();
-    if (leaf || (!operands.empty() && !e.shape().has_batch() && std::all_of(operands.begin(), operands.end(), [&](Expr o) { return known.contains(o); })))
+    if (leaf || (!operands.empty() && !e.shape().has_batch() &&
+                 std::all_of(operands.begin(), operands.end(), [&](Expr o) { return known.contains(o); })))
       known.insert(e);
     else
       for (const Expr operand : operands) want(operand);
@@ -62,10 +69,13 @@ std::vector<Expr> folded(std::span<const Expr> outputs, const Kernels& kernels) 
   for (const Expr e : order)
     if (wanted.contains(e)) roots.push_back(e);
   if (roots.empty()) return {outputs.begin(), outputs.end()};
-  const std::vector<Tensor> values = Program::compile(roots, {.check_finite = false, .kernels = &kernels, .simplify = false}).run({});
+  const std::vector<Tensor> values =
+      Program::compile(roots, {.check_finite = false, .kernels = &kernels, .simplify = false}).run({});
   std::unordered_map<Expr, Expr> images;
-  for (std::size_t i = 0; i < roots.size(); ++i) images.emplace(roots[i], roots[i].graph().constant(values[i]));
-  const Rebuild rebuild{no_boundary, [](Expr e, std::span<const Expr> operands) { return again(e, operands); }};
+  for (std::size_t i = 0; i < roots.size(); ++i)
+    images.emplace(roots[i], roots[i].graph().constant(values[i]));
+  const Rebuild rebuild{no_boundary,
+                        [](Expr e, std::span<const Expr> operands) { return again(e, operands); }};
   std::vector<Expr> result;
   for (const Expr output : outputs) result.push_back(rebuild(output, images));
   return result;
@@ -73,21 +83,28 @@ std::vector<Expr> folded(std::span<const Expr> outputs, const Kernels& kernels) 
 
 class Exporting {
  public:
-  Exporting(const Model& model, std::span<const AnalyzerCall> calls, const ExportOptions& options, const Registry& registry)
+  Exporting(const Model& model, std::span<const AnalyzerCall> calls, const ExportOptions& options,
+            const Registry& registry)
       : model_(model), calls_(calls), options_(options), registry_(registry), labels_(labels_of(calls)) {
     if (calls.empty()) throw Error(ErrorCode::invalid_argument, "[export] it needs at least one method");
     if (options.seed == Question::Seed::tensor)
-      throw Error(ErrorCode::invalid_argument, "[export] a seed of one's own is no part of a file; take the method's own, one or value");
+      throw Error(ErrorCode::invalid_argument,
+                  "[export] a seed of one's own is no part of a file; take the method's own, one or value");
     values_ = explained_values(model, options.nodes, options.output);
   }
 
   ExportedFile write(const std::string& path) {
     ask();
-    for (std::size_t i = 0; i < calls_.size(); ++i) add(i, analyze(registry_.rules, calls_[i], question_, registry_.operators, registry_.samplers));
+    for (std::size_t i = 0; i < calls_.size(); ++i)
+      add(i, analyze(registry_.rules, calls_[i], question_, registry_.operators, registry_.samplers));
     // Loops first become less, then many.
     const std::vector<Expr> small = unrolled(simplify(written_out(outputs_)).outputs, options_.most_samples);
     const std::vector<Expr> outputs = folded(small, registry_.kernels);
-    SaveOptions save{.graph_name = "explanation", .output_names = names_, .labels = model_.labels(), .metadata = metadata_, .opset = options_.opset,
+    SaveOptions save{.graph_name = "explanation",
+                     .output_names = names_,
+                     .labels = model_.labels(),
+                     .metadata = metadata_,
+                     .opset = options_.opset,
                      .external_data = options_.external_data};
     describe_file(save.metadata);
     save_onnx(path, outputs, save);
@@ -100,7 +117,8 @@ class Exporting {
  private:
   void ask() {
     question_.output = model_.head(options_.head, options_.output);
-    for (const ExplainedValue& value : values_) question_.explained.insert(question_.explained.end(), value.nodes.begin(), value.nodes.end());
+    for (const ExplainedValue& value : values_)
+      question_.explained.insert(question_.explained.end(), value.nodes.begin(), value.nodes.end());
     question_.seed = options_.seed;
     question_.keep = question_.explained;
     for (const std::string& name : options_.keep) question_.keep.push_back(find_node(question_.output, name));
@@ -112,19 +130,23 @@ class Exporting {
   }
 
   void add(std::size_t method, const Analysis& analysis) {
-    if (!analysis.rewrites.empty()) (void)prove_canonizers(question_.output, analysis, {.kernels = &registry_.kernels});
+    if (!analysis.rewrites.empty())
+      (void)prove_canonizers(question_.output, analysis, {.kernels = &registry_.kernels});
     if (outputs_.empty()) {
       outputs_.push_back(analysis.output);
       names_.emplace_back("scores");
     }
     std::size_t first = 0;
     for (const ExplainedValue& value : values_) {
-      const Expr attribution = attribution_of(value, std::span(analysis.attributions).subspan(first, value.nodes.size()));
+      const Expr attribution =
+          attribution_of(value, std::span(analysis.attributions).subspan(first, value.nodes.size()));
       first += value.nodes.size();
       if (question_.output.shape().has_batch() && !attribution.shape().has_batch())
-        throw Error(ErrorCode::model, fmt::format("[export] the attribution that {} gives '{}', {}, has no batch: a file would add up what belongs to "
-                                                  "each sample",
-                                                  labels_[method], value.name, to_string(attribution.type())));
+        throw Error(ErrorCode::model,
+                    fmt::format("[export] the attribution that {} gives '{}', {}, has no batch: a file would "
+                                "add up what belongs to "
+                                "each sample",
+                                labels_[method], value.name, to_string(attribution.type())));
       outputs_.push_back(attribution);
       names_.push_back(values_.size() == 1 ? labels_[method] : labels_[method] + "/" + value.name);
     }
@@ -132,8 +154,8 @@ class Exporting {
     for (const Step& step : analysis.steps)
       if (step.by != nullptr) sets.insert(step.by->rule_set);
     const std::string text = show_method(registry_.rules, calls_[method].name);
-    metadata_["rulegrad.rules." + labels_[method]] =
-        fmt::format("{} ({:016x})", join(std::vector<std::string>(sets.begin(), sets.end())), hash_bytes(text));
+    metadata_["rulegrad.rules." + labels_[method]] = fmt::format(
+        "{} ({:016x})", join(std::vector<std::string>(sets.begin(), sets.end())), hash_bytes(text));
   }
 
   void describe_file(std::map<std::string, std::string>& metadata) const {
@@ -161,14 +183,16 @@ class Exporting {
 
 }  // namespace
 
-ExportedFile export_explanation(const Model& model, std::span<const AnalyzerCall> methods, const std::string& path, const ExportOptions& options) {
+ExportedFile export_explanation(const Model& model, std::span<const AnalyzerCall> methods,
+                                const std::string& path, const ExportOptions& options) {
   const Registry registry = options.registry == nullptr ? Registry{} : *options.registry;
   const std::shared_ptr<ConstantStore> store = store_of(model.graph());
   const auto building = store->building();
   return Exporting(model, methods, options, registry).write(path);
 }
 
-ExportedFile export_explanation(const Model& model, std::span<const std::string> methods, const std::string& path, const ExportOptions& options) {
+ExportedFile export_explanation(const Model& model, std::span<const std::string> methods,
+                                const std::string& path, const ExportOptions& options) {
   std::vector<AnalyzerCall> calls;
   for (const std::string& method : methods) calls.push_back(AnalyzerCall::parse(method));
   return export_explanation(model, calls, path, options);

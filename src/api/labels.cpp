@@ -24,7 +24,8 @@ std::string text_of(const AnalyzerCall& call) {
 std::vector<std::string> labels_of(std::span<const AnalyzerCall> calls) {
   std::vector<std::string> labels;
   for (const AnalyzerCall& call : calls) {
-    const auto same = std::count_if(calls.begin(), calls.end(), [&](const AnalyzerCall& other) { return other.name == call.name; });
+    const auto same = std::count_if(calls.begin(), calls.end(),
+                                    [&](const AnalyzerCall& other) { return other.name == call.name; });
     labels.push_back(same == 1 ? call.name : text_of(call));
   }
   return labels;

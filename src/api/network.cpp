@@ -1,13 +1,12 @@
 #include "rulegrad/api/network.hpp"
 
-#include <fmt/format.h>
-
 #include <cmath>
+#include <fmt/format.h>
 #include <map>
 #include <random>
 
-#include "rulegrad/support/error.hpp"
 #include "rulegrad/expr/leaves.hpp"
+#include "rulegrad/support/error.hpp"
 
 namespace rulegrad {
 
@@ -18,26 +17,37 @@ struct Network::Data {
   std::map<std::string, int> layers = {};
 };
 
-Network::Network(DType dtype, std::uint32_t seed) : data_(new Data{dtype, std::mt19937(seed), std::make_unique<Graph>(dtype)}) {}
+Network::Network(DType dtype, std::uint32_t seed)
+    : data_(new Data{dtype, std::mt19937(seed), std::make_unique<Graph>(dtype)}) {}
 Network::Network(Network&& other) noexcept = default;
 Network& Network::operator=(Network&& other) noexcept = default;
 Network::~Network() = default;
 
 Network::Data& Network::data() const {
-  if (data_ == nullptr) throw Error(ErrorCode::invalid_argument, "[network] it was moved from and holds no layers; use the network it was moved to");
+  if (data_ == nullptr)
+    throw Error(ErrorCode::invalid_argument,
+                "[network] it was moved from and holds no layers; use the network it was moved to");
   return *data_;
 }
 
 Graph& Network::graph() const {
-  if (data().graph == nullptr) throw Error(ErrorCode::invalid_argument, "[network] it is finished: its layers belong to the model that `finish` gave");
+  if (data().graph == nullptr)
+    throw Error(ErrorCode::invalid_argument,
+                "[network] it is finished: its layers belong to the model that `finish` gave");
   return *data_->graph;
 }
 
-Expr Network::input(const std::string& name, Shape shape) { return input(name, std::move(shape), data().dtype); }
-Expr Network::input(const std::string& name, Shape shape, DType dtype) { return graph().input(name, {dtype, std::move(shape)}); }
+Expr Network::input(const std::string& name, Shape shape) {
+  return input(name, std::move(shape), data().dtype);
+}
+Expr Network::input(const std::string& name, Shape shape, DType dtype) {
+  return graph().input(name, {dtype, std::move(shape)});
+}
 
 Expr Network::parameter(const std::string& name, Tensor value) {
-  if (!graph().find(name).empty()) throw Error(ErrorCode::invalid_argument, fmt::format("[network] there is a '{}' already; give the parameter another name", name));
+  if (!graph().find(name).empty())
+    throw Error(ErrorCode::invalid_argument,
+                fmt::format("[network] there is a '{}' already; give the parameter another name", name));
   const Expr constant = graph().constant(std::move(value));
   graph().add_name(constant, name);
   return constant;
@@ -57,7 +67,9 @@ Tensor Network::random_weight(Dims dims, std::int64_t fan_in) {
 Expr Network::dense(Expr x, std::int64_t units, const std::string& name) {
   const Shape& shape = x.shape();
   if (shape.rank() < 2 || shape.dims().back().batch || units < 1)
-    throw Error(ErrorCode::shape, fmt::format("[dense] makes {} units from the last axis, but x is {}; flatten it first", units, to_string(x.type())));
+    throw Error(ErrorCode::shape,
+                fmt::format("[dense] makes {} units from the last axis, but x is {}; flatten it first", units,
+                            to_string(x.type())));
   const std::int64_t width = shape.dims().back().factor;
   return dense(x, random_weight({units, width}, width), Tensor(data().dtype, {units}), name);
 }
@@ -65,22 +77,28 @@ Expr Network::dense(Expr x, std::int64_t units, const std::string& name) {
 Expr Network::dense(Expr x, Tensor weight, Tensor bias, const std::string& name) {
   const std::string layer = layer_name("dense", name);
   const Expr w = parameter(layer + ".w", std::move(weight));
-  const Expr result = bias.size() == 0 ? rulegrad::dense(x, w) : rulegrad::dense(x, w, parameter(layer + ".b", std::move(bias)));
+  const Expr result = bias.size() == 0 ? rulegrad::dense(x, w)
+                                       : rulegrad::dense(x, w, parameter(layer + ".b", std::move(bias)));
   graph().add_name(result, layer);
   return result;
 }
 
-Expr Network::conv(Expr x, std::int64_t channels, Ints kernel, ConvAttributes attributes, const std::string& name) {
+Expr Network::conv(Expr x, std::int64_t channels, Ints kernel, ConvAttributes attributes,
+                   const std::string& name) {
   const Shape& shape = x.shape();
   if (shape.rank() != kernel.size() + 2 || shape[1].batch || channels < 1)
-    throw Error(ErrorCode::shape, fmt::format("[conv] a kernel of {} needs x [N, C, {} spatial axes], but x is {}", to_string(std::span<const std::int64_t>(kernel)),
-                                              kernel.size(), to_string(x.type())));
+    throw Error(
+        ErrorCode::shape,
+        fmt::format("[conv] a kernel of {} needs x [N, C, {} spatial axes], but x is {}",
+                    to_string(std::span<const std::int64_t>(kernel)), kernel.size(), to_string(x.type())));
   if (attributes.groups < 1 || shape[1].factor % attributes.groups != 0)
-    throw Error(ErrorCode::shape, fmt::format("[conv] {} groups do not divide the {} channels of x {}", attributes.groups, shape[1].factor, to_string(x.type())));
+    throw Error(ErrorCode::shape, fmt::format("[conv] {} groups do not divide the {} channels of x {}",
+                                              attributes.groups, shape[1].factor, to_string(x.type())));
   Dims dims{channels, shape[1].factor / attributes.groups};
   dims.insert(dims.end(), kernel.begin(), kernel.end());
   const std::int64_t fan_in = element_count(dims) / channels;
-  return conv(x, random_weight(std::move(dims), fan_in), Tensor(data().dtype, {channels}), std::move(attributes), name);
+  return conv(x, random_weight(std::move(dims), fan_in), Tensor(data().dtype, {channels}),
+              std::move(attributes), name);
 }
 
 Expr Network::conv(Expr x, Tensor weight, Tensor bias, ConvAttributes attributes, const std::string& name) {
@@ -92,16 +110,21 @@ Expr Network::conv(Expr x, Tensor weight, Tensor bias, ConvAttributes attributes
   return result;
 }
 
-Model Network::finish(Expr output) { return finish(std::span(&output, 1)); }
+Model Network::finish(Expr output) {
+  return finish(std::span(&output, 1));
+}
 
 Model Network::finish(std::span<const Expr> outputs) {
   if (outputs.empty()) throw Error(ErrorCode::invalid_argument, "[network] a model needs an output");
   Model::Parts parts;
-  for (const Expr input : graph().inputs()) parts.inputs.push_back({input.attributes<InputAttributes>().name, input, to_string(input.type())});
-  for (std::size_t i = 0; i < outputs.size(); ++i) parts.outputs.push_back({i == 0 ? "y" : fmt::format("y_{}", i), outputs[i]});
+  for (const Expr input : graph().inputs())
+    parts.inputs.push_back({input.attributes<InputAttributes>().name, input, to_string(input.type())});
+  for (std::size_t i = 0; i < outputs.size(); ++i)
+    parts.outputs.push_back({i == 0 ? "y" : fmt::format("y_{}", i), outputs[i]});
   parts.summary.producer = "rulegrad";
   for (const auto& input : parts.inputs) parts.summary.inputs.push_back({input.name, input.declared});
-  for (const auto& output : parts.outputs) parts.summary.outputs.push_back({output.name, to_string(output.expr.type())});
+  for (const auto& output : parts.outputs)
+    parts.summary.outputs.push_back({output.name, to_string(output.expr.type())});
   for (const Expr node : topological_order(outputs)) {
     if (node.is("constant")) {
       const Tensor& value = node.attributes<ConstantAttributes>().value;
@@ -116,7 +139,9 @@ Model Network::finish(std::span<const Expr> outputs) {
   return Model(std::move(parts));
 }
 
-Sequential::Sequential(Shape input, DType dtype, std::uint32_t seed) : network_(dtype, seed) { last_ = network_.input("x", std::move(input)); }
+Sequential::Sequential(Shape input, DType dtype, std::uint32_t seed) : network_(dtype, seed) {
+  last_ = network_.input("x", std::move(input));
+}
 
 Sequential& Sequential::set(Expr expr) {
   last_ = expr;
@@ -134,15 +159,21 @@ PoolAttributes pool(Ints kernel, Ints strides) {
 
 }  // namespace
 
-Sequential& Sequential::dense(std::int64_t units) { return set(network_.dense(last_, units)); }
-Sequential& Sequential::dense(Tensor weight, Tensor bias) { return set(network_.dense(last_, std::move(weight), std::move(bias))); }
+Sequential& Sequential::dense(std::int64_t units) {
+  return set(network_.dense(last_, units));
+}
+Sequential& Sequential::dense(Tensor weight, Tensor bias) {
+  return set(network_.dense(last_, std::move(weight), std::move(bias)));
+}
 Sequential& Sequential::conv(std::int64_t channels, Ints kernel, ConvAttributes attributes) {
   return set(network_.conv(last_, channels, std::move(kernel), std::move(attributes)));
 }
 Sequential& Sequential::conv(Tensor weight, Tensor bias, ConvAttributes attributes) {
   return set(network_.conv(last_, std::move(weight), std::move(bias), std::move(attributes)));
 }
-Sequential& Sequential::max_pool(Ints kernel, Ints strides) { return set(rulegrad::max_pool(last_, pool(std::move(kernel), std::move(strides)))); }
+Sequential& Sequential::max_pool(Ints kernel, Ints strides) {
+  return set(rulegrad::max_pool(last_, pool(std::move(kernel), std::move(strides))));
+}
 Sequential& Sequential::avg_pool(Ints kernel, Ints strides) {
   PoolAttributes windows = pool(std::move(kernel), std::move(strides));
   AvgPoolAttributes attributes;
@@ -150,11 +181,23 @@ Sequential& Sequential::avg_pool(Ints kernel, Ints strides) {
   attributes.strides = std::move(windows.strides);
   return set(rulegrad::avg_pool(last_, std::move(attributes)));
 }
-Sequential& Sequential::relu() { return set(rulegrad::relu(last_)); }
-Sequential& Sequential::sigmoid() { return set(rulegrad::sigmoid(last_)); }
-Sequential& Sequential::tanh() { return set(rulegrad::tanh(last_)); }
-Sequential& Sequential::softmax() { return set(rulegrad::softmax(last_, 1)); }
-Sequential& Sequential::flatten() { return set(rulegrad::flatten(last_)); }
-Model Sequential::finish() { return network_.finish(last_); }
+Sequential& Sequential::relu() {
+  return set(rulegrad::relu(last_));
+}
+Sequential& Sequential::sigmoid() {
+  return set(rulegrad::sigmoid(last_));
+}
+Sequential& Sequential::tanh() {
+  return set(rulegrad::tanh(last_));
+}
+Sequential& Sequential::softmax() {
+  return set(rulegrad::softmax(last_, 1));
+}
+Sequential& Sequential::flatten() {
+  return set(rulegrad::flatten(last_));
+}
+Model Sequential::finish() {
+  return network_.finish(last_);
+}
 
 }  // namespace rulegrad

@@ -1,28 +1,30 @@
 #include "rulegrad/api/training.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cmath>
+#include <fmt/format.h>
 #include <unordered_map>
 
-#include "rulegrad/support/error.hpp"
 #include "rulegrad/autodiff/gradient.hpp"
 #include "rulegrad/expr/leaves.hpp"
 #include "rulegrad/expr/rebuild.hpp"
+#include "rulegrad/support/error.hpp"
 #include "rulegrad/support/text.hpp"
 
 namespace rulegrad {
 
 Expr cross_entropy(Expr scores, Expr answers) {
   if (scores.shape().rank() != 2)
-    throw Error(ErrorCode::shape, fmt::format("[cross_entropy] scores must be [B, n] but are {}", to_string(scores.type())));
-  return -mean(sum(one_hot(answers, scores.shape()[1].factor, scores.dtype()) * log_softmax(scores, 1), {1}), {0});
+    throw Error(ErrorCode::shape,
+                fmt::format("[cross_entropy] scores must be [B, n] but are {}", to_string(scores.type())));
+  return -mean(sum(one_hot(answers, scores.shape()[1].factor, scores.dtype()) * log_softmax(scores, 1), {1}),
+               {0});
 }
 
 Expr mean_squared_error(Expr y, Expr answers) {
   if (y.shape() != answers.shape())
-    throw Error(ErrorCode::shape, fmt::format("[mean_squared_error] y is {} but the answers are {}", to_string(y.type()), to_string(answers.type())));
+    throw Error(ErrorCode::shape, fmt::format("[mean_squared_error] y is {} but the answers are {}",
+                                              to_string(y.type()), to_string(answers.type())));
   return mean((y - answers) * (y - answers));
 }
 
@@ -42,9 +44,12 @@ void Adam::step(Inputs& parameters, const Inputs& gradients, double rate) {
   ++steps_;
   const double unbias1 = 1 - std::pow(beta1_, steps_), unbias2 = 1 - std::pow(beta2_, steps_);
   for (const auto& [name, gradient] : gradients) {
-    if (named(parameters, name).dims() != gradient.dims() || named(parameters, name).dtype() != gradient.dtype())
-      throw Error(ErrorCode::shape, fmt::format("[training] parameter '{}' is {}{} but its gradient is {}{}", name, name_of(parameters.at(name).dtype()),
-                                                to_string(parameters.at(name).dims()), name_of(gradient.dtype()), to_string(gradient.dims())));
+    if (named(parameters, name).dims() != gradient.dims() ||
+        named(parameters, name).dtype() != gradient.dtype())
+      throw Error(ErrorCode::shape,
+                  fmt::format("[training] parameter '{}' is {}{} but its gradient is {}{}", name,
+                              name_of(parameters.at(name).dtype()), to_string(parameters.at(name).dims()),
+                              name_of(gradient.dtype()), to_string(gradient.dims())));
     auto& [first, second] = moments_[name];
     first.resize(static_cast<std::size_t>(gradient.size()));
     second.resize(first.size());
@@ -55,7 +60,8 @@ void Adam::step(Inputs& parameters, const Inputs& gradients, double rate) {
         const double slope = static_cast<double>(g[i]);
         first[i] = beta1_ * first[i] + (1 - beta1_) * slope;
         second[i] = beta2_ * second[i] + (1 - beta2_) * slope * slope;
-        values[i] -= static_cast<T>(rate * (first[i] / unbias1) / (std::sqrt(second[i] / unbias2) + epsilon_));
+        values[i] -=
+            static_cast<T>(rate * (first[i] / unbias1) / (std::sqrt(second[i] / unbias2) + epsilon_));
       }
     };
     if (gradient.dtype() == DType::float64)
@@ -83,7 +89,9 @@ std::vector<Expr> parameters_of(std::span<const Expr> outputs) {
 }  // namespace
 
 Trainer::Trainer(const Model& model, const Loss& loss, const Type& answers, HeadKind head)
-    : graph_(std::make_shared<Graph>(model.graph().real())), operators_(model.operators()), summary_(model.summary()) {
+    : graph_(std::make_shared<Graph>(model.graph().real())),
+      operators_(model.operators()),
+      summary_(model.summary()) {
   const Expr seen = model.head(head);
   std::vector<Expr> roots{seen};
   for (const ModelOutput& output : model.outputs()) roots.push_back(output.expr);
@@ -95,16 +103,20 @@ Trainer::Trainer(const Model& model, const Loss& loss, const Type& answers, Head
     parameters_[names_.back()] = constant.attributes<ConstantAttributes>().value;
     variables.push_back(images[constant] = graph_->input(names_.back(), constant.type()));
   }
-  if (names_.empty()) throw Error(ErrorCode::invalid_argument, "[trainer] the model has no parameters that could be trained");
+  if (names_.empty())
+    throw Error(ErrorCode::invalid_argument, "[trainer] the model has no parameters that could be trained");
   const std::vector<Expr> rebuilt = rebuild(*graph_, roots, images);
   for (const ModelInput& input : model.inputs())
-    if (const auto image = images.find(input.expr); image != images.end()) inputs_.push_back({input.name, image->second, input.declared});
-  for (std::size_t i = 0; i < model.outputs().size(); ++i) outputs_.push_back({model.outputs()[i].name, rebuilt[i + 1]});
+    if (const auto image = images.find(input.expr); image != images.end())
+      inputs_.push_back({input.name, image->second, input.declared});
+  for (std::size_t i = 0; i < model.outputs().size(); ++i)
+    outputs_.push_back({model.outputs()[i].name, rebuilt[i + 1]});
   answers_ = "answers";
   while (!graph_->find(answers_).empty()) answers_ += "'";
   const Expr value = loss(rebuilt[0], graph_->input(answers_, answers));
   if (value.shape().rank() != 0)
-    throw Error(ErrorCode::shape, fmt::format("[trainer] the loss must be a scalar but is {}; take its mean", to_string(value.type())));
+    throw Error(ErrorCode::shape, fmt::format("[trainer] the loss must be a scalar but is {}; take its mean",
+                                              to_string(value.type())));
   std::vector<Expr> outputs{value};
   for (const Expr g : gradient(value, variables, graph_->scalar(1, value.dtype()))) outputs.push_back(g);
   program_ = std::make_shared<const Program>(Program::compile(outputs));
@@ -113,7 +125,9 @@ Trainer::Trainer(const Model& model, const Loss& loss, const Type& answers, Head
 LossGradients Trainer::gradients(const Inputs& inputs, const Tensor& answers) const {
   Inputs all = parameters_;
   for (const auto& [name, tensor] : inputs) {
-    if (parameters_.contains(name)) throw Error(ErrorCode::invalid_argument, fmt::format("[trainer] '{}' is a parameter; set_parameter changes it", name));
+    if (parameters_.contains(name))
+      throw Error(ErrorCode::invalid_argument,
+                  fmt::format("[trainer] '{}' is a parameter; set_parameter changes it", name));
     all[name] = tensor;
   }
   all[answers_] = answers;
@@ -125,7 +139,10 @@ LossGradients Trainer::gradients(const Inputs& inputs, const Tensor& answers) co
 
 LossGradients Trainer::gradients(const Tensor& input, const Tensor& answers) const {
   if (inputs_.size() != 1)
-    throw Error(ErrorCode::invalid_argument, fmt::format("[trainer] the model has {} inputs and one value was given; give each by its name", inputs_.size()));
+    throw Error(
+        ErrorCode::invalid_argument,
+        fmt::format("[trainer] the model has {} inputs and one value was given; give each by its name",
+                    inputs_.size()));
   return gradients(Inputs{{inputs_[0].name, input}}, answers);
 }
 
@@ -138,9 +155,10 @@ double Trainer::step(const Tensor& input, const Tensor& answers, double rate) {
 void Trainer::set_parameter(const std::string& name, Tensor value) {
   const Tensor& now = named(parameters_, name);
   if (now.dims() != value.dims() || now.dtype() != value.dtype())
-    throw Error(now.dtype() == value.dtype() ? ErrorCode::shape : ErrorCode::dtype,
-                fmt::format("[trainer] parameter '{}' is {}{} and cannot become {}{}", name, name_of(now.dtype()), to_string(now.dims()),
-                            name_of(value.dtype()), to_string(value.dims())));
+    throw Error(
+        now.dtype() == value.dtype() ? ErrorCode::shape : ErrorCode::dtype,
+        fmt::format("[trainer] parameter '{}' is {}{} and cannot become {}{}", name, name_of(now.dtype()),
+                    to_string(now.dims()), name_of(value.dtype()), to_string(value.dims())));
   parameters_[name] = std::move(value);
 }
 
@@ -149,12 +167,14 @@ Model Trainer::trained() const {
   parts.graph = std::make_unique<Graph>(graph_->real());
   std::unordered_map<Expr, Expr> images;
   for (const Expr input : graph_->inputs())
-    if (const auto value = parameters_.find(input.attributes<InputAttributes>().name); value != parameters_.end())
+    if (const auto value = parameters_.find(input.attributes<InputAttributes>().name);
+        value != parameters_.end())
       images[input] = parts.graph->constant(value->second);
   std::vector<Expr> roots;
   for (const ModelOutput& output : outputs_) roots.push_back(output.expr);
   const std::vector<Expr> rebuilt = rebuild(*parts.graph, roots, images);
-  for (const ModelInput& input : inputs_) parts.inputs.push_back({input.name, images.at(input.expr), input.declared});
+  for (const ModelInput& input : inputs_)
+    parts.inputs.push_back({input.name, images.at(input.expr), input.declared});
   for (std::size_t i = 0; i < outputs_.size(); ++i) parts.outputs.push_back({outputs_[i].name, rebuilt[i]});
   parts.operators = operators_;
   parts.summary = summary_;

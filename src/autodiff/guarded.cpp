@@ -9,7 +9,9 @@
 namespace rulegrad {
 namespace {
 
-bool is_any(Expr node, std::initializer_list<std::string_view> names) { return std::find(names.begin(), names.end(), node.op().name) != names.end(); }
+bool is_any(Expr node, std::initializer_list<std::string_view> names) {
+  return std::find(names.begin(), names.end(), node.op().name) != names.end();
+}
 
 /// What is known of a constant's elements.
 struct Elements {
@@ -49,7 +51,8 @@ class Looking {
     for (const Expr node : facts_.order()) {
       if (!node.is("where") || !facts_.depends(node)) continue;
       for (const std::size_t branch : {1, 2})
-        if (const Expr value = node.operand(branch); facts_.depends(value) && may_be_infinite(value)) stack.push_back(value);
+        if (const Expr value = node.operand(branch); facts_.depends(value) && may_be_infinite(value))
+          stack.push_back(value);
     }
     while (!stack.empty()) {
       const Expr node = stack.back();
@@ -68,7 +71,8 @@ class Looking {
     return elements_.at(constant);
   }
 
-  /// May an element be infinite or no number where a choice above does not take it? Operands are known before their users.
+  /// May an element be infinite or no number where a choice above does not take it? Operands are known before
+  /// their users.
   bool may_be_infinite(Expr root) {
     if (!ready_) {
       ready_ = true;
@@ -92,11 +96,13 @@ class Looking {
     if (is_any(node, {"log", "reciprocal"})) return !positive(node.operand(0), 0);
     if (is_any(node, {"sqrt"})) return !not_negative(node.operand(0), 0);
     if (is_any(node, {"exp"})) return !not_positive(node.operand(0));
-    if (is_any(node, {"div", "mod"})) return !positive(node.operand(1), 0) && !(constant(node.operand(1)) && nonzero(node.operand(1)));
+    if (is_any(node, {"div", "mod"}))
+      return !positive(node.operand(1), 0) && !(constant(node.operand(1)) && nonzero(node.operand(1)));
     if (is_any(node, {"pow"})) {
       const auto exponent = constant_value(node.operand(1));
       const bool whole = exponent && *exponent >= 0 && *exponent == std::floor(*exponent);
-      return !whole && !positive(node.operand(0), 0) && !(exponent && *exponent >= 0 && not_negative(node.operand(0), 0));
+      return !whole && !positive(node.operand(0), 0) &&
+             !(exponent && *exponent >= 0 && not_negative(node.operand(0), 0));
     }
     return false;
   }
@@ -105,7 +111,9 @@ class Looking {
     if (constant.is("fill")) return constant.attributes<FillAttributes>().value != 0;
     const Tensor& value = constant.attributes<ConstantAttributes>().value;
     bool all = true;
-    dispatch(value.dtype(), [&]<class T>(T) { all = std::none_of(value.values<T>().begin(), value.values<T>().end(), [](T e) { return e == T(0); }); });
+    dispatch(value.dtype(), [&]<class T>(T) {
+      all = std::none_of(value.values<T>().begin(), value.values<T>().end(), [](T e) { return e == T(0); });
+    });
     return all;
   }
 
@@ -119,9 +127,13 @@ class Looking {
     if (e.is("clip")) return e.attributes<ClipAttributes>().low > 0;
     if (e.is("max")) return positive(e.operand(0), depth + 1) || positive(e.operand(1), depth + 1);
     if (e.is("add"))
-      return (positive(e.operand(0), depth + 1) && not_negative(e.operand(1), depth + 1)) || (positive(e.operand(1), depth + 1) && not_negative(e.operand(0), depth + 1));
-    if (is_any(e, {"mul", "div"})) return positive(e.operand(0), depth + 1) && positive(e.operand(1), depth + 1);
-    if (is_any(e, {"sqrt", "sum", "mean", "reshape", "transpose", "expand", "cast", "slice", "identity", "amax", "amin"})) return positive(e.operand(0), depth + 1);
+      return (positive(e.operand(0), depth + 1) && not_negative(e.operand(1), depth + 1)) ||
+             (positive(e.operand(1), depth + 1) && not_negative(e.operand(0), depth + 1));
+    if (is_any(e, {"mul", "div"}))
+      return positive(e.operand(0), depth + 1) && positive(e.operand(1), depth + 1);
+    if (is_any(e, {"sqrt", "sum", "mean", "reshape", "transpose", "expand", "cast", "slice", "identity",
+                   "amax", "amin"}))
+      return positive(e.operand(0), depth + 1);
     return false;
   }
 
@@ -131,11 +143,16 @@ class Looking {
     if (e.is("constant")) {
       const Tensor& value = e.attributes<ConstantAttributes>().value;
       bool all = is_floating(value.dtype());
-      dispatch(value.dtype(), [&]<class T>(T) { all = all && std::none_of(value.values<T>().begin(), value.values<T>().end(), [](T v) { return v < T(0); }); });
+      dispatch(value.dtype(), [&]<class T>(T) {
+        all = all &&
+              std::none_of(value.values<T>().begin(), value.values<T>().end(), [](T v) { return v < T(0); });
+      });
       return all;
     }
     if (e.is("fill")) return e.attributes<FillAttributes>().value >= 0;
-    if (e.is("mul")) return e.operand(0) == e.operand(1) || (not_negative(e.operand(0), depth + 1) && not_negative(e.operand(1), depth + 1));
+    if (e.is("mul"))
+      return e.operand(0) == e.operand(1) ||
+             (not_negative(e.operand(0), depth + 1) && not_negative(e.operand(1), depth + 1));
     if (e.is("pow")) {
       const auto exponent = constant_value(e.operand(1));
       return exponent && std::fmod(*exponent, 2.0) == 0;
@@ -144,7 +161,9 @@ class Looking {
     if (e.is("max")) return not_negative(e.operand(0), depth + 1) || not_negative(e.operand(1), depth + 1);
     if (e.is("add")) return not_negative(e.operand(0), depth + 1) && not_negative(e.operand(1), depth + 1);
     if (e.is("div")) return not_negative(e.operand(0), depth + 1) && positive(e.operand(1), depth + 1);
-    if (is_any(e, {"sum", "mean", "reshape", "transpose", "expand", "cast", "slice", "identity", "amax", "amin"})) return not_negative(e.operand(0), depth + 1);
+    if (is_any(e, {"sum", "mean", "reshape", "transpose", "expand", "cast", "slice", "identity", "amax",
+                   "amin"}))
+      return not_negative(e.operand(0), depth + 1);
     return false;
   }
 
@@ -163,13 +182,18 @@ class Looking {
 
 }  // namespace
 
-NodeMap<char> guarded_nodes(const ForwardFacts& facts) { return Looking(facts).guarded(); }
+NodeMap<char> guarded_nodes(const ForwardFacts& facts) {
+  return Looking(facts).guarded();
+}
 
 std::optional<std::vector<std::int64_t>> coupled_axes(Expr operation) {
-  if (is_any(operation, {"softmax", "log_softmax"})) return std::vector<std::int64_t>{operation.attributes<AxisAttributes>().axis};
+  if (is_any(operation, {"softmax", "log_softmax"}))
+    return std::vector<std::int64_t>{operation.attributes<AxisAttributes>().axis};
   if (operation.is("layer_norm")) {
     std::vector<std::int64_t> axes;
-    for (auto axis = operation.attributes<LayerNormAttributes>().axis; axis < static_cast<std::int64_t>(operation.shape().rank()); ++axis) axes.push_back(axis);
+    for (auto axis = operation.attributes<LayerNormAttributes>().axis;
+         axis < static_cast<std::int64_t>(operation.shape().rank()); ++axis)
+      axes.push_back(axis);
     return axes;
   }
   // A choice multiplies with nothing.

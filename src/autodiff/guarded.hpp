@@ -9,14 +9,16 @@
 
 namespace rulegrad {
 
-/// The nodes below a branch of a `where` whose values need not be finite where the other branch is taken, as the root in
-/// `where(x > 0, sqrt(x), 0)` or the softmax of a row that is masked as a whole. There the cotangent is 0 and the derivative of such a node
-/// is not a number, but their product counts as 0: nothing comes back from what was not taken. Told from what stands in the graph
-/// (logarithms, quotients by what may be 0, constants with infinities, ...), so that the nodes of ordinary networks are not among them.
+/// The nodes below a branch of a `where` whose values need not be finite where the other branch is taken, as
+/// the root in `where(x > 0, sqrt(x), 0)` or the softmax of a row that is masked as a whole. There the
+/// cotangent is 0 and the derivative of such a node is not a number, but their product counts as 0: nothing
+/// comes back from what was not taken. Told from what stands in the graph (logarithms, quotients by what may
+/// be 0, constants with infinities, ...), so that the nodes of ordinary networks are not among them.
 [[nodiscard]] NodeMap<char> guarded_nodes(const ForwardFacts& facts);
 
-/// Over which axes the elements of a result depend on each other, for operators whose derivative is 0 wherever the cotangents of all of
-/// these are: none for elementwise operators, the rows of a softmax or a normalisation; nothing for other operators.
+/// Over which axes the elements of a result depend on each other, for operators whose derivative is 0
+/// wherever the cotangents of all of these are: none for elementwise operators, the rows of a softmax or a
+/// normalisation; nothing for other operators.
 [[nodiscard]] std::optional<std::vector<std::int64_t>> coupled_axes(Expr operation);
 
 }  // namespace rulegrad

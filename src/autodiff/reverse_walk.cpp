@@ -11,8 +11,10 @@ NodeMap<Expr> reverse_walk(const ForwardFacts& facts, const Operators& operators
     Expr first;
     std::vector<Expr> more;
     void add(Expr part) {
-      if (!first) first = part;
-      else more.push_back(part);
+      if (!first)
+        first = part;
+      else
+        more.push_back(part);
     }
   };
   NodeMap<Arriving> arriving;

@@ -1,13 +1,13 @@
 #include "rulegrad/check/check.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
+#include <fmt/format.h>
 #include <functional>
 #include <set>
 
-#include "check/items.hpp"
 #include "rulegrad/rule/rule_text.hpp"
+
+#include "check/items.hpp"
 #include "support/text.hpp"
 
 namespace rulegrad {
@@ -15,15 +15,20 @@ namespace checking {
 namespace {
 
 template <class T>
-void duplicates(Checking& checking, std::string_view kind, const std::vector<T>& items, const CheckContext::ByName<T>& others) {
+void duplicates(Checking& checking, std::string_view kind, const std::vector<T>& items,
+                const CheckContext::ByName<T>& others) {
   for (std::size_t i = 0; i < items.size(); ++i) {
     const T* first = nullptr;
     for (std::size_t j = 0; j < i && first == nullptr; ++j)
       if (items[j].name == items[i].name) first = &items[j];
     if (first == nullptr)
-      if (const auto found = others.find(items[i].name); found != others.end() && !equal(*found->second, items[i])) first = found->second;
+      if (const auto found = others.find(items[i].name);
+          found != others.end() && !equal(*found->second, items[i]))
+        first = found->second;
     if (first == nullptr) continue;
-    checking.report("R243", items[i].where, fmt::format("there is another {} named `{}`", kind, items[i].name), "give this one a name of its own, such as `my." + items[i].name + "`")
+    checking
+        .report("R243", items[i].where, fmt::format("there is another {} named `{}`", kind, items[i].name),
+                "give this one a name of its own, such as `my." + items[i].name + "`")
         .notes.push_back({"it is defined here", first->where});
   }
 }
@@ -31,19 +36,26 @@ void duplicates(Checking& checking, std::string_view kind, const std::vector<T>&
 void names_of_operators(Checking& checking) {
   for (const CompositeOp& op : checking.file.operators)
     if (checking.op(op.name) != nullptr && !checking.context.composites.contains(op.name))
-      checking.report("R243", op.where, fmt::format("there is an operator named `{}`", op.name), "built-in operators cannot be defined again; give this one another name");
+      checking.report("R243", op.where, fmt::format("there is an operator named `{}`", op.name),
+                      "built-in operators cannot be defined again; give this one another name");
   for (const Function& function : checking.file.functions) {
     if (checking.op(function.name) != nullptr)
-      checking.report("R243", function.where, fmt::format("there is an operator named `{}`, which the fn would hide", function.name), "give the fn another name");
+      checking.report("R243", function.where,
+                      fmt::format("there is an operator named `{}`, which the fn would hide", function.name),
+                      "give the fn another name");
     else if (find_word(function.name) != nullptr)
-      checking.report("R243", function.where, fmt::format("`{}` is a word of the language, so it cannot name a fn", function.name), "give the fn another name");
+      checking.report("R243", function.where,
+                      fmt::format("`{}` is a word of the language, so it cannot name a fn", function.name),
+                      "give the fn another name");
   }
 }
 
-/// Follows references from item to item; a path that comes back to its start is a circle. Each circle is told once, at its
-/// first item in the file; items that are `told` of already are in none. Returns these and those of its own circles.
+/// Follows references from item to item; a path that comes back to its start is a circle. Each circle is told
+/// once, at its first item in the file; items that are `told` of already are in none. Returns these and those
+/// of its own circles.
 template <class T, class Next>
-std::vector<std::string> circles(Checking& checking, const std::vector<T>& items, const Next& next, std::string_view code, std::string_view verb, std::string_view help,
+std::vector<std::string> circles(Checking& checking, const std::vector<T>& items, const Next& next,
+                                 std::string_view code, std::string_view verb, std::string_view help,
                                  std::vector<std::string> told = {}) {
   for (const T& start : items) {
     if (std::find(told.begin(), told.end(), start.name) != told.end()) continue;
@@ -63,9 +75,13 @@ std::vector<std::string> circles(Checking& checking, const std::vector<T>& items
     if (!walk(walk, start)) continue;
     for (const T* item : path) told.push_back(item->name);
     std::string through;
-    for (std::size_t i = 1; i < path.size(); ++i) through += fmt::format("{}`{}`", i == 1 ? ", through " : " and ", path[i]->name);
-    Diagnostic& finding = checking.report(std::string(code), start.where, fmt::format("`{}` {} itself{}", start.name, verb, through), std::string(help));
-    for (std::size_t i = 1; i < path.size(); ++i) finding.notes.push_back({fmt::format("`{}` is defined here", path[i]->name), path[i]->where});
+    for (std::size_t i = 1; i < path.size(); ++i)
+      through += fmt::format("{}`{}`", i == 1 ? ", through " : " and ", path[i]->name);
+    Diagnostic& finding =
+        checking.report(std::string(code), start.where,
+                        fmt::format("`{}` {} itself{}", start.name, verb, through), std::string(help));
+    for (std::size_t i = 1; i < path.size(); ++i)
+      finding.notes.push_back({fmt::format("`{}` is defined here", path[i]->name), path[i]->where});
   }
   return told;
 }
@@ -92,7 +108,8 @@ void check_circles(Checking& checking) {
             if (const Function* called = checking.function(term.name)) result.push_back(called);
         return result;
       },
-      "R244", "calls", "fns are written out where they stand, so they cannot repeat: the rule language has no loops");
+      "R244", "calls",
+      "fns are written out where they stand, so they cannot repeat: the rule language has no loops");
   circles(
       checking, checking.file.operators,
       [&](const CompositeOp& op) {
@@ -102,7 +119,9 @@ void check_circles(Checking& checking) {
           for (const Term& term : terms) {
             if (term.kind != TermKind::call) continue;
             if (const CompositeOp* called = checking.composite(term.name)) result.push_back(called);
-            if (const Function* function = checking.function(term.name); function != nullptr && seen.insert(function).second) visit(function->terms);
+            if (const Function* function = checking.function(term.name);
+                function != nullptr && seen.insert(function).second)
+              visit(function->terms);
           }
         };
         visit(op.terms);
@@ -114,7 +133,8 @@ void check_circles(Checking& checking) {
       [&](const RuleSet& set) {
         std::vector<const RuleSet*> result;
         for (const TermId id : set.uses)
-          if (const RuleSet* used = checking.rule_set(set.terms[static_cast<std::size_t>(id)].name)) result.push_back(used);
+          if (const RuleSet* used = checking.rule_set(set.terms[static_cast<std::size_t>(id)].name))
+            result.push_back(used);
         return result;
       },
       "R245", "uses", "take one of the `use`s out");
@@ -122,7 +142,8 @@ void check_circles(Checking& checking) {
   using Analyzers = std::vector<const AnalyzerDefinition*>;
   const auto add = [&](Analyzers& to, const AnalyzerDefinition& analyzer, TermId id) {
     const std::string& name = analyzer.terms[static_cast<std::size_t>(id)].name;
-    const bool chosen = std::ranges::any_of(analyzer.parameters, [&](const Parameter& p) { return p.name == name; });
+    const bool chosen =
+        std::ranges::any_of(analyzer.parameters, [&](const Parameter& p) { return p.name == name; });
     if (const AnalyzerDefinition* asked = chosen ? nullptr : checking.analyzer(name)) to.push_back(asked);
   };
   const auto extended = [&](const AnalyzerDefinition& analyzer) {
@@ -130,7 +151,8 @@ void check_circles(Checking& checking) {
     if (analyzer.extends != no_term) add(result, analyzer, analyzer.extends);
     return result;
   };
-  std::vector<std::string> told = circles(checking, checking.file.analyzers, extended, "R245", "extends", "take one of the `extends` out");
+  std::vector<std::string> told = circles(checking, checking.file.analyzers, extended, "R245", "extends",
+                                          "take one of the `extends` out");
   circles(
       checking, checking.file.analyzers,
       [&](const AnalyzerDefinition& analyzer) {
@@ -164,7 +186,8 @@ std::vector<Diagnostic> check(const RuleFile& file, const CheckContext& context)
 
 void require_no_errors(const std::vector<Diagnostic>& findings, std::string_view source) {
   std::vector<Diagnostic> errors;
-  std::copy_if(findings.begin(), findings.end(), std::back_inserter(errors), [](const Diagnostic& d) { return d.severity == Severity::error; });
+  std::copy_if(findings.begin(), findings.end(), std::back_inserter(errors),
+               [](const Diagnostic& d) { return d.severity == Severity::error; });
   if (!errors.empty()) throw RuleError(std::move(errors), source);
 }
 

@@ -1,13 +1,13 @@
 #include "check/checking.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
+#include <fmt/format.h>
 #include <tuple>
+
+#include "rulegrad/support/error.hpp"
 
 #include "rewrite/composite.hpp"
 #include "rewrite/match.hpp"
-#include "rulegrad/support/error.hpp"
 #include "support/text.hpp"
 
 namespace rulegrad::checking {
@@ -48,7 +48,8 @@ std::vector<std::string> Names::all() const {
   return names;
 }
 
-Diagnostic& Checking::report(std::string code, const SourceRange& where, std::string message, std::string help, Severity severity) {
+Diagnostic& Checking::report(std::string code, const SourceRange& where, std::string message,
+                             std::string help, Severity severity) {
   // What nobody reads does no harm.
   if (code == "R211" || code == "R212" || code == "R213") severity = Severity::warning;
   if (severity == Severity::error) ++errors_;
@@ -76,9 +77,15 @@ std::vector<Diagnostic> Checking::take() {
   return result;
 }
 
-const CompositeOp* Checking::composite(std::string_view name) const { return find_item(file.operators, context.composites, name); }
-const Function* Checking::function(std::string_view name) const { return find_item(file.functions, context.functions, name); }
-const RuleSet* Checking::rule_set(std::string_view name) const { return find_item(file.rule_sets, context.rule_sets, name); }
+const CompositeOp* Checking::composite(std::string_view name) const {
+  return find_item(file.operators, context.composites, name);
+}
+const Function* Checking::function(std::string_view name) const {
+  return find_item(file.functions, context.functions, name);
+}
+const RuleSet* Checking::rule_set(std::string_view name) const {
+  return find_item(file.rule_sets, context.rule_sets, name);
+}
 const RuleSet* Checking::rule_set_near(const std::string& name, std::string_view owner) const {
   while (!owner.empty()) {
     if (const RuleSet* inner = rule_set(fmt::format("{}.{}", owner, name))) return inner;
@@ -123,8 +130,12 @@ std::vector<std::string> Checking::callable_names() const {
   return names;
 }
 
-std::vector<std::string> Checking::rule_set_names() const { return item_names(file.rule_sets, context.rule_sets); }
-std::vector<std::string> Checking::analyzer_names() const { return item_names(file.analyzers, context.analyzers); }
+std::vector<std::string> Checking::rule_set_names() const {
+  return item_names(file.rule_sets, context.rule_sets);
+}
+std::vector<std::string> Checking::analyzer_names() const {
+  return item_names(file.analyzers, context.analyzers);
+}
 
 const std::set<const Word*>& Checking::words_of(const Function& asked) {
   const auto [entry, fresh] = words_.try_emplace(&asked);
@@ -160,7 +171,9 @@ const Operators& Checking::trial_operators() {
   return *trial_operators_;
 }
 
-std::string quoted(std::string_view name) { return fmt::format("`{}`", name); }
+std::string quoted(std::string_view name) {
+  return fmt::format("`{}`", name);
+}
 
 std::string counted(std::size_t count, std::string_view noun) {
   return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");

@@ -9,8 +9,9 @@
 #include <string_view>
 #include <vector>
 
-#include "rewrite/language_words.hpp"
 #include "rulegrad/check/check.hpp"
+
+#include "rewrite/language_words.hpp"
 
 /// What the parts of the checker share: the names a file may refer to, and the findings.
 namespace rulegrad::checking {
@@ -19,7 +20,17 @@ namespace rulegrad::checking {
 enum class Sort : std::uint8_t { unknown, number, fixed, tensor };
 
 /// Who gave a name its meaning.
-enum class BoundBy : std::uint8_t { variable, label, cotangent, slot, let, parameter, callable, recipe, sample };
+enum class BoundBy : std::uint8_t {
+  variable,
+  label,
+  cotangent,
+  slot,
+  let,
+  parameter,
+  callable,
+  recipe,
+  sample
+};
 
 struct Binding {
   std::string name;
@@ -50,11 +61,22 @@ class Names {
 };
 
 /// Where a term stands: it decides which words it may hold.
-enum class Place : std::uint8_t { guard, gradient, derivative, forward, function, composite, selector, recipe, argument };
+enum class Place : std::uint8_t {
+  guard,
+  gradient,
+  derivative,
+  forward,
+  function,
+  composite,
+  selector,
+  recipe,
+  argument
+};
 
 class Checking {
  public:
-  Checking(const RuleFile& checked_file, const CheckContext& check_context) : file(checked_file), context(check_context) {}
+  Checking(const RuleFile& checked_file, const CheckContext& check_context)
+      : file(checked_file), context(check_context) {}
 
   const RuleFile& file;
   const CheckContext& context;
@@ -90,7 +112,8 @@ class Checking {
   /// Reports a name that is no sampler.
   void check_sampler(const Term& term);
 
-  /// The operators of the context and those that the file defines, as far as they can be made: what trials run on.
+  /// The operators of the context and those that the file defines, as far as they can be made: what trials
+  /// run on.
   [[nodiscard]] const Operators& trial_operators();
 
   /// The words that a fn says, itself or through the fns it calls.

@@ -11,7 +11,8 @@ void check_rule_set(Checking& checking, const RuleSet& set);
 void check_analyzer(Checking& checking, const AnalyzerDefinition& analyzer);
 
 /// Parameters as names that the item's terms can read.
-void bind_parameters(Checking& checking, const Terms& terms, const std::vector<Parameter>& parameters, Names& names, std::string_view owner);
+void bind_parameters(Checking& checking, const Terms& terms, const std::vector<Parameter>& parameters,
+                     Names& names, std::string_view owner);
 /// An error for each name that was bound and never read.
 void report_unread_parameters(Checking& checking, const Names& names, std::string_view owner);
 

@@ -3,9 +3,10 @@
 #include <algorithm>
 #include <optional>
 
-#include "rewrite/match.hpp"
-#include "rulegrad/support/error.hpp"
 #include "rulegrad/expr/random_engine.hpp"
+#include "rulegrad/support/error.hpp"
+
+#include "rewrite/match.hpp"
 
 namespace rulegrad {
 namespace {
@@ -45,13 +46,18 @@ std::optional<std::map<std::int64_t, std::int64_t>> extents_between(const Shape&
 
 }  // namespace
 
-Type RuleSamples::usual_type() const { return {graph_.real(), Shape{2, 3}}; }
+Type RuleSamples::usual_type() const {
+  return {graph_.real(), Shape{2, 3}};
+}
 
-Expr RuleSamples::input(const Type& type) { return graph_.input("sample" + std::to_string(inputs_++), type); }
+Expr RuleSamples::input(const Type& type) {
+  return graph_.input("sample" + std::to_string(inputs_++), type);
+}
 
 bool RuleSamples::is_operation(const Term& term) const {
   return term.kind == TermKind::call ||
-         (term.kind == TermKind::variable && (operators_.find(term.name) != nullptr || op_class_from_name(term.name)));
+         (term.kind == TermKind::variable &&
+          (operators_.find(term.name) != nullptr || op_class_from_name(term.name)));
 }
 
 std::vector<Expr> RuleSamples::of(const OpSchema& root) {
@@ -63,14 +69,16 @@ std::vector<Expr> RuleSamples::of(const OpSchema& root) {
   return result;
 }
 
-std::vector<RuleSamples::Grown> RuleSamples::grow(TermId pattern, const Type* type, const Bound& bound, int depth) {
+std::vector<RuleSamples::Grown> RuleSamples::grow(TermId pattern, const Type* type, const Bound& bound,
+                                                  int depth) {
   const Term& term = at(pattern);
   if (depth > deepest) return {};
   if (is_operation(term)) {
     std::vector<Grown> result;
     for (const auto& op : operators_.all()) {
       if (!covers(term.name, *op) || !is_forward(*op)) continue;
-      for (Grown& grown : grow_operation(*op, term.kind == TermKind::call ? &term : nullptr, type, bound, depth + 1)) {
+      for (Grown& grown :
+           grow_operation(*op, term.kind == TermKind::call ? &term : nullptr, type, bound, depth + 1)) {
         result.push_back(std::move(grown));
         if (result.size() >= most_results) return result;
       }
@@ -89,7 +97,11 @@ std::vector<RuleSamples::Grown> RuleSamples::grow(TermId pattern, const Type* ty
       std::vector<double> values(static_cast<std::size_t>(type->shape.count().factor), term.number);
       Dims dims;
       for (const Dim dim : type->shape.dims()) dims.push_back(dim.factor);
-      return {{graph_.constant(Tensor({static_cast<std::int64_t>(values.size())}, std::span<const double>(values)).cast(type->dtype).reshaped(dims)), bound}};
+      return {
+          {graph_.constant(Tensor({static_cast<std::int64_t>(values.size())}, std::span<const double>(values))
+                               .cast(type->dtype)
+                               .reshaped(dims)),
+           bound}};
     }
     case TermKind::variable:
       if (const auto found = bound.find(term.name); found != bound.end()) {
@@ -101,23 +113,27 @@ std::vector<RuleSamples::Grown> RuleSamples::grow(TermId pattern, const Type* ty
         grown.bound.emplace(term.name, leaf);
         return {std::move(grown)};
       }
-    default: return {{input(type != nullptr ? *type : usual_type()), bound}};
+    default:
+      return {{input(type != nullptr ? *type : usual_type()), bound}};
   }
 }
 
-Attributes RuleSamples::with_pattern(const OpSchema& op, const Term* call, const Attributes& attributes) const {
+Attributes RuleSamples::with_pattern(const OpSchema& op, const Term* call,
+                                     const Attributes& attributes) const {
   Attributes plain = &attributes.type() == op.attributes ? attributes : Attributes::make(*op.attributes, {});
   if (call == nullptr || call->named.empty()) return plain;
   std::vector<NamedValue> values = plain.values();
   for (const auto& [name, id] : call->named) {
     const Term& wanted = at(id);
     for (auto& [field, value] : values)
-      if (field == name) value = wanted.kind == TermKind::text ? AttrValue(wanted.name) : AttrValue(wanted.number);
+      if (field == name)
+        value = wanted.kind == TermKind::text ? AttrValue(wanted.name) : AttrValue(wanted.number);
   }
   return Attributes::make(*op.attributes, values);
 }
 
-std::vector<RuleSamples::Grown> RuleSamples::grow_operation(const OpSchema& op, const Term* call, const Type* type, const Bound& bound, int depth) {
+std::vector<RuleSamples::Grown> RuleSamples::grow_operation(const OpSchema& op, const Term* call,
+                                                            const Type* type, const Bound& bound, int depth) {
   RandomEngine random(7);
   std::vector<Grown> result;
   const auto keep = [&](std::vector<Grown> more) {
@@ -141,13 +157,16 @@ std::vector<RuleSamples::Grown> RuleSamples::grow_operation(const OpSchema& op, 
   return result;
 }
 
-std::vector<RuleSamples::Grown> RuleSamples::assemble(const OpSchema& op, const Term* call, std::vector<Type> types, const Attributes& attributes,
+std::vector<RuleSamples::Grown> RuleSamples::assemble(const OpSchema& op, const Term* call,
+                                                      std::vector<Type> types, const Attributes& attributes,
                                                       const Bound& bound, int depth) {
   if (++assembled_ > most_assembled) return {};
-  const bool named = call != nullptr && !(call->args.size() == 1 && at(call->args[0]).kind == TermKind::ellipsis);
+  const bool named =
+      call != nullptr && !(call->args.size() == 1 && at(call->args[0]).kind == TermKind::ellipsis);
   const std::size_t patterns = named ? call->args.size() : 0;
   // A pattern may name an operand that the sample leaves out.
-  while (types.size() < patterns && types.size() < op.operands.size()) types.push_back({graph_.real(), Shape()});
+  while (types.size() < patterns && types.size() < op.operands.size())
+    types.push_back({graph_.real(), Shape()});
   if (patterns > types.size()) return {};
 
   // Operands that are operations themselves first, in the shapes of the sample, or the sample in theirs.
@@ -167,8 +186,10 @@ std::vector<RuleSamples::Grown> RuleSamples::assemble(const OpSchema& op, const 
       std::vector<Partial> next;
       for (const Partial& partial : partials) {
         // Exporters write a number beside an operation as one number.
-        const bool scalar = at(below_labels(call->args[i])).kind == TermKind::number && op.is(OpClass::elementwise);
-        std::vector<Grown> fitting = grow(call->args[i], scalar ? nullptr : &partial.types[i], partial.bound, depth);
+        const bool scalar =
+            at(below_labels(call->args[i])).kind == TermKind::number && op.is(OpClass::elementwise);
+        std::vector<Grown> fitting =
+            grow(call->args[i], scalar ? nullptr : &partial.types[i], partial.bound, depth);
         const bool adapt = fitting.empty() && operations;
         if (adapt) fitting = grow(call->args[i], nullptr, partial.bound, depth);
         for (Grown& grown : fitting) {
@@ -180,7 +201,8 @@ std::vector<RuleSamples::Grown> RuleSamples::assemble(const OpSchema& op, const 
               if (other == i || extended.operands[other]) continue;
               std::vector<Dim> dims = extended.types[other].shape.dims();
               for (Dim& dim : dims)
-                if (const auto found = extents->find(dim.factor); found != extents->end()) dim = Dim(found->second);
+                if (const auto found = extents->find(dim.factor); found != extents->end())
+                  dim = Dim(found->second);
               extended.types[other].shape = Shape(std::move(dims));
             }
           }

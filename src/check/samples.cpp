@@ -1,21 +1,22 @@
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cmath>
+#include <fmt/format.h>
 #include <optional>
 
-#include "ops/families.hpp"
-#include "check/items.hpp"
-#include "rewrite/evaluate.hpp"
-#include "rewrite/classes.hpp"
-#include "rewrite/match.hpp"
-#include "rewrite/rule_list.hpp"
-#include "check/rule_samples.hpp"
-#include "rulegrad/support/error.hpp"
 #include "rulegrad/ops/op_attributes.hpp"
 #include "rulegrad/rule/rule_text.hpp"
+#include "rulegrad/support/error.hpp"
 
-/// Every rule is applied to samples of the operators that it matches: what it gives must fit the operand it is for.
+#include "check/items.hpp"
+#include "check/rule_samples.hpp"
+#include "ops/families.hpp"
+#include "rewrite/classes.hpp"
+#include "rewrite/evaluate.hpp"
+#include "rewrite/match.hpp"
+#include "rewrite/rule_list.hpp"
+
+/// Every rule is applied to samples of the operators that it matches: what it gives must fit the operand it
+/// is for.
 namespace rulegrad::checking {
 namespace {
 
@@ -36,7 +37,8 @@ std::string text_of(Expr node) {
   for (std::size_t i = 0; i < node.operands().size(); ++i) {
     const Expr operand = node.operand(i);
     const bool leaf = operand.operands().empty();
-    text += fmt::format("{}{}{} {}", i == 0 ? "" : ", ", node.op().operand(i).name, leaf ? "" : fmt::format(" = {}(...)", operand.op().name), to_string(operand.shape()));
+    text += fmt::format("{}{}{} {}", i == 0 ? "" : ", ", node.op().operand(i).name,
+                        leaf ? "" : fmt::format(" = {}(...)", operand.op().name), to_string(operand.shape()));
   }
   const std::string attributes = to_string(node.attributes());
   return fmt::format("{}){} {}", text, attributes.empty() ? "" : " " + attributes, to_string(node.shape()));
@@ -53,7 +55,8 @@ std::string without_sample_names(std::string text) {
 
 class SampleChecker {
  public:
-  SampleChecker(Checking& checking, const RuleSet& set, const Rule& rule) : checking_(checking), set_(set), rule_(rule), vocabulary_(checking.trial_operators(), functions_) {
+  SampleChecker(Checking& checking, const RuleSet& set, const Rule& rule)
+      : checking_(checking), set_(set), rule_(rule), vocabulary_(checking.trial_operators(), functions_) {
     functions_ = checking.context.functions;
     for (const Function& function : checking.file.functions) functions_[function.name] = &function;
   }
@@ -66,13 +69,20 @@ class SampleChecker {
     if (failures.empty()) return;
     const Failure& first = failures.front().second;
     // A rule may be meant for some of the shapes only, above all where it writes extents down.
-    const bool broadcast_only = first.code == "R260" && rule_.level == RuleLevel::forward && fitting_ > 0 && failures.front().first->is(OpClass::elementwise);
-    const bool special = broadcast_only || (first.code == "R262" && (fitting_ > 0 || asked_ || std::any_of(rule_.terms.begin(), rule_.terms.end(), [](const Term& term) { return term.kind == TermKind::list; })));
-    Diagnostic& finding = checking_.report(first.code, first.where.line == 0 ? rule_.where : first.where, first.message, first.help,
-                                           special ? Severity::warning : Severity::error);
+    const bool broadcast_only = first.code == "R260" && rule_.level == RuleLevel::forward && fitting_ > 0 &&
+                                failures.front().first->is(OpClass::elementwise);
+    const bool special =
+        broadcast_only ||
+        (first.code == "R262" && (fitting_ > 0 || asked_ ||
+                                  std::any_of(rule_.terms.begin(), rule_.terms.end(),
+                                              [](const Term& term) { return term.kind == TermKind::list; })));
+    Diagnostic& finding =
+        checking_.report(first.code, first.where.line == 0 ? rule_.where : first.where, first.message,
+                         first.help, special ? Severity::warning : Severity::error);
     finding.notes.push_back({fmt::format("tried on {}", first.sample), {}});
     std::string others;
-    for (std::size_t i = 1; i < failures.size(); ++i) others += (i == 1 ? "" : ", ") + failures[i].first->name;
+    for (std::size_t i = 1; i < failures.size(); ++i)
+      others += (i == 1 ? "" : ", ") + failures[i].first->name;
     if (!others.empty()) finding.notes.push_back({"it fails for " + others + " too", {}});
   }
 
@@ -82,12 +92,17 @@ class SampleChecker {
     const auto needs_more = [](const Word& word) { return word.kind == WordKind::recipe; };
     for (const Term& term : rule_.terms) {
       if (term.kind != TermKind::call && term.kind != TermKind::variable) continue;
-      if (const Word* word = find_word(term.name); word != nullptr && term.kind == TermKind::call && needs_more(*word)) return false;
-      if (const Function* function = checking_.function(term.name); function != nullptr && term.kind == TermKind::call)
+      if (const Word* word = find_word(term.name);
+          word != nullptr && term.kind == TermKind::call && needs_more(*word))
+        return false;
+      if (const Function* function = checking_.function(term.name);
+          function != nullptr && term.kind == TermKind::call)
         for (const Word* word : checking_.words_of(*function))
           if (needs_more(*word)) return false;
     }
-    return std::none_of(set_.parameters.begin(), set_.parameters.end(), [](const Parameter& p) { return p.type == "node" || p.type == "analyzer" || p.type == "sampler"; });
+    return std::none_of(set_.parameters.begin(), set_.parameters.end(), [](const Parameter& p) {
+      return p.type == "node" || p.type == "analyzer" || p.type == "sampler";
+    });
   }
 
   [[nodiscard]] std::vector<const OpSchema*> operators() const {
@@ -133,7 +148,10 @@ class SampleChecker {
       } else if (parameter.range) {
         const NumberRange& range = *parameter.range;
         const bool low = std::isfinite(range.low), high = std::isfinite(range.high);
-        value = low && high ? (range.low + range.high) / 2 : low ? range.low + 1 : high ? range.high - 1 : 1.0;
+        value = low && high ? (range.low + range.high) / 2
+                : low       ? range.low + 1
+                : high      ? range.high - 1
+                            : 1.0;
       }
       values.bind(parameter.name, value);
       scope.bind(parameter.name, value);
@@ -143,19 +161,22 @@ class SampleChecker {
   /// Does the rule's pattern match here? Binds what it names, and the parameters of the set.
   bool match(const Rule& rule, Graph& graph, Expr node, std::size_t slot, Scope& scope) {
     Matcher matcher(vocabulary_, rule.terms, scope);
-    if (rule.level == RuleLevel::forward ? !matcher.match(rule.pattern, node) : !matcher.match_slot(rule.pattern, node, rule.wrt, slot)) return false;
+    if (rule.level == RuleLevel::forward ? !matcher.match(rule.pattern, node)
+                                         : !matcher.match_slot(rule.pattern, node, rule.wrt, slot))
+      return false;
     bind_parameters(graph, scope);
     return true;
   }
 
-  /// The guard with this answer to every question about the graph around the sample: only what the sample itself says
-  /// counts.
+  /// The guard with this answer to every question about the graph around the sample: only what the sample
+  /// itself says counts.
   bool guard_holds(const Rule& rule, Graph& graph, Expr node, std::size_t slot, Scope scope, double fact) {
     if (rule.guard == no_term) return true;
     EvaluationHooks hooks;
     bool asked = false;
     hooks.fact = [&](const Term& term, const Meaning&, std::span<const Value>) -> std::optional<Value> {
-      if (term.kind == TermKind::variable && checking_.names_operation(term.name)) return covers_node(term.name, node) ? 1.0 : 0.0;
+      if (term.kind == TermKind::variable && checking_.names_operation(term.name))
+        return covers_node(term.name, node) ? 1.0 : 0.0;
       asked = asked_ = true;
       return fact;
     };
@@ -177,7 +198,9 @@ class SampleChecker {
       if (earlier.level != rule_.level) continue;
       try {
         Scope scope;
-        if (match(earlier, graph, node, slot, scope) && guard_holds(earlier, graph, node, slot, scope, 1) && guard_holds(earlier, graph, node, slot, scope, 0)) return true;
+        if (match(earlier, graph, node, slot, scope) && guard_holds(earlier, graph, node, slot, scope, 1) &&
+            guard_holds(earlier, graph, node, slot, scope, 0))
+          return true;
       } catch (const Error&) {
         // That rule is told about where it stands.
       }
@@ -188,10 +211,13 @@ class SampleChecker {
   std::optional<Failure> try_slot(Graph& graph, Expr node, std::size_t slot) {
     EvaluationHooks hooks;
     const Type& operand = rule_.level == RuleLevel::forward ? node.type() : node.operand(slot).type();
-    const auto leaf = [&](const Type& type) { return graph.input(fmt::format("sample_{}", leaves_++), type); };
+    const auto leaf = [&](const Type& type) {
+      return graph.input(fmt::format("sample_{}", leaves_++), type);
+    };
     hooks.vjp = [&](Expr operation, std::size_t at, Expr cotangent) {
       const Type& type = operation.operand(at).type();
-      return graph.make(vjp_schema(), {operation, cotangent}, SlotAttributes{static_cast<std::int64_t>(at), type.dtype, type.shape});
+      return graph.make(vjp_schema(), {operation, cotangent},
+                        SlotAttributes{static_cast<std::int64_t>(at), type.dtype, type.shape});
     };
     hooks.aux = [&](Expr, const std::string&, Expr like) { return leaf(like.type()); };
     // Another world has the same operations.
@@ -206,42 +232,75 @@ class SampleChecker {
       Scope scope;
       if (!match(rule_, graph, node, slot, scope) || claimed_above(graph, node, slot)) return std::nullopt;
       if (rule_.guard != no_term) where = rule_.terms[static_cast<std::size_t>(rule_.guard)].where;
-      if (!guard_holds(rule_, graph, node, slot, scope, 1) && !guard_holds(rule_, graph, node, slot, scope, 0)) return std::nullopt;
+      if (!guard_holds(rule_, graph, node, slot, scope, 1) &&
+          !guard_holds(rule_, graph, node, slot, scope, 0))
+        return std::nullopt;
       where = result_where;
-      if (rule_.level != RuleLevel::forward && rule_.cotangent != "_") scope.bind(rule_.cotangent, leaf(node.type()));
+      if (rule_.level != RuleLevel::forward && rule_.cotangent != "_")
+        scope.bind(rule_.cotangent, leaf(node.type()));
       const Value value = evaluator.evaluate_body(rule_.terms, rule_.lets, rule_.result, scope);
       auto failure = judge(value, node, slot, operand, result_where);
       fitting_ += failure ? 0 : 1;
       return failure;
     } catch (const TermError& error) {
       if (error.refused()) return std::nullopt;
-      return Failure{"R262", error.where(), fmt::format("this cannot be computed: {}", without_sample_names(error.message())), {}, text_of(node)};
+      return Failure{"R262",
+                     error.where(),
+                     fmt::format("this cannot be computed: {}", without_sample_names(error.message())),
+                     {},
+                     text_of(node)};
     } catch (const Error& error) {
-      return Failure{"R262", where, fmt::format("this cannot be computed: {}", without_sample_names(error.what())), {}, text_of(node)};
+      return Failure{"R262",
+                     where,
+                     fmt::format("this cannot be computed: {}", without_sample_names(error.what())),
+                     {},
+                     text_of(node)};
     }
   }
 
-  std::optional<Failure> judge(const Value& value, Expr node, std::size_t slot, const Type& wanted, const SourceRange& where) const {
+  std::optional<Failure> judge(const Value& value, Expr node, std::size_t slot, const Type& wanted,
+                               const SourceRange& where) const {
     const bool forward = rule_.level == RuleLevel::forward;
     const std::string target = forward ? fmt::format("{}, which it replaces, is", node.op().name)
-                                       : fmt::format("the operand `{}` of {}, which it is for, is", node.op().operand(slot).name, node.op().name);
+                                       : fmt::format("the operand `{}` of {}, which it is for, is",
+                                                     node.op().operand(slot).name, node.op().name);
     if (std::holds_alternative<double>(value)) return std::nullopt;
     const auto* expr = std::get_if<Expr>(&value);
-    if (expr == nullptr) return Failure{"R262", where, fmt::format("the result is {}, which is no value of the network", describe(value)), {}, text_of(node)};
+    if (expr == nullptr)
+      return Failure{"R262",
+                     where,
+                     fmt::format("the result is {}, which is no value of the network", describe(value)),
+                     {},
+                     text_of(node)};
     if (constant_value(*expr) == 0.0) return std::nullopt;
     if (expr->dtype() != wanted.dtype)
-      return Failure{"R261", where, fmt::format("the result is {} but {} {}", to_string(expr->type()), target, to_string(wanted)),
-                     expr->dtype() == DType::boolean ? "choose by a condition with `where(condition, a, b)`" : std::string(), text_of(node)};
+      return Failure{
+          "R261", where,
+          fmt::format("the result is {} but {} {}", to_string(expr->type()), target, to_string(wanted)),
+          expr->dtype() == DType::boolean ? "choose by a condition with `where(condition, a, b)`"
+                                          : std::string(),
+          text_of(node)};
     const auto wide = broadcast(expr->shape(), wanted.shape);
-    if (forward ? expr->shape() == wanted.shape : wide && wide->dims() == wanted.shape.dims()) return std::nullopt;
-    if (!forward && rule_.level == RuleLevel::grad && spread_by(node, wanted.shape, expr->shape())) return std::nullopt;
+    if (forward ? expr->shape() == wanted.shape : wide && wide->dims() == wanted.shape.dims())
+      return std::nullopt;
+    if (!forward && rule_.level == RuleLevel::grad && spread_by(node, wanted.shape, expr->shape()))
+      return std::nullopt;
     std::string help;
     if (forward && node.op().is(OpClass::elementwise))
-      help = "guard it by `when shape(x) == shape(y)`, with `y:` before the pattern, if it is meant for operands that are not spread";
+      help =
+          "guard it by `when shape(x) == shape(y)`, with `y:` before the pattern, if it is meant for "
+          "operands that are not spread";
     if (!forward)
-      help = expr->shape() == node.shape() ? fmt::format("this is the shape of the operation itself: `vjp(y, ...)`, with `y:` before the pattern, takes it back to `{}`", node.op().operand(slot).name)
-                                           : "what a gradient rule gives must have the shape of the operand, or spread to it";
-    return Failure{"R260", where, fmt::format("the result has the shape {} but {} {}", to_string(expr->shape()), target, to_string(wanted.shape)), std::move(help), text_of(node)};
+      help = expr->shape() == node.shape()
+                 ? fmt::format(
+                       "this is the shape of the operation itself: `vjp(y, ...)`, with `y:` before the "
+                       "pattern, takes it back to `{}`",
+                       node.op().operand(slot).name)
+                 : "what a gradient rule gives must have the shape of the operand, or spread to it";
+    return Failure{"R260", where,
+                   fmt::format("the result has the shape {} but {} {}", to_string(expr->shape()), target,
+                               to_string(wanted.shape)),
+                   std::move(help), text_of(node)};
   }
 
   Checking& checking_;
@@ -251,11 +310,13 @@ class SampleChecker {
   Vocabulary vocabulary_;
   int leaves_ = 0;
   bool asked_ = false;  ///< does its guard ask for facts about the graph?
-  int fitting_ = 0;  ///< samples on which the rule gave what it must
+  int fitting_ = 0;     ///< samples on which the rule gave what it must
 };
 
 }  // namespace
 
-void check_on_samples(Checking& checking, const RuleSet& set, const Rule& rule) { SampleChecker(checking, set, rule).run(); }
+void check_on_samples(Checking& checking, const RuleSet& set, const Rule& rule) {
+  SampleChecker(checking, set, rule).run();
+}
 
 }  // namespace rulegrad::checking

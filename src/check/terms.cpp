@@ -1,11 +1,11 @@
 #include "check/terms.hpp"
 
+#include <algorithm>
 #include <fmt/format.h>
 
-#include <algorithm>
+#include "rulegrad/rule/rule_text.hpp"
 
 #include "rewrite/match.hpp"
-#include "rulegrad/rule/rule_text.hpp"
 #include "support/text.hpp"
 
 namespace rulegrad::checking {
@@ -13,13 +13,15 @@ namespace {
 
 std::vector<std::string> operand_names(const OpSchema& op) {
   std::vector<std::string> names;
-  for (const OperandSpec& spec : op.operands) names.push_back(spec.optional ? "[" + spec.name + "]" : spec.name);
+  for (const OperandSpec& spec : op.operands)
+    names.push_back(spec.optional ? "[" + spec.name + "]" : spec.name);
   return names;
 }
 
 /// `mean(x, spatial)`: sets of axes stand behind the operand of a reduction.
 bool is_axis_set(const Term& term) {
-  return term.kind == TermKind::variable && (term.name == "per_sample" || term.name == "spatial" || term.name == "channels");
+  return term.kind == TermKind::variable &&
+         (term.name == "per_sample" || term.name == "spatial" || term.name == "channels");
 }
 
 Sort joined(Sort a, Sort b) {
@@ -32,28 +34,43 @@ Sort joined(Sort a, Sort b) {
 Sort TermChecker::check(TermId id) {
   const Term& term = at(id);
   switch (term.kind) {
-    case TermKind::number: return Sort::number;
-    case TermKind::text: return Sort::fixed;
-    case TermKind::variable: return variable(term);
+    case TermKind::number:
+      return Sort::number;
+    case TermKind::text:
+      return Sort::fixed;
+    case TermKind::variable:
+      return variable(term);
     case TermKind::list: {
       for (const TermId arg : term.args)
         if (check(arg) == Sort::tensor)
-          checking_.report("R235", at(arg).where, "a list holds numbers that are known when the rule is applied, and this is the value of a tensor",
+          checking_.report("R235", at(arg).where,
+                           "a list holds numbers that are known when the rule is applied, and this is the "
+                           "value of a tensor",
                            "lists are for attributes: `[2, 3]`");
       return Sort::fixed;
     }
-    case TermKind::call: return call(term);
-    case TermKind::replace: return replace(term);
-    case TermKind::member: return member(term);
-    case TermKind::spread: require_operation(term.name, term, ".." + term.name); return Sort::fixed;
+    case TermKind::call:
+      return call(term);
+    case TermKind::replace:
+      return replace(term);
+    case TermKind::member:
+      return member(term);
+    case TermKind::spread:
+      require_operation(term.name, term, ".." + term.name);
+      return Sort::fixed;
     case TermKind::world:
       (void)check(term.args[0]);
       if (place_ != Place::gradient && place_ != Place::function && place_ != Place::recipe)
-        checking_.report("R234", term.where, fmt::format("there is no other world here for `@{}` to look into", term.name),
-                         "worlds are set up by analyzers (`point base: input = 0`), for the results of their gradient rules");
+        checking_.report("R234", term.where,
+                         fmt::format("there is no other world here for `@{}` to look into", term.name),
+                         "worlds are set up by analyzers (`point base: input = 0`), for the results of their "
+                         "gradient rules");
       return Sort::tensor;
-    case TermKind::reduce: reduce(term); return Sort::tensor;
-    default: return Sort::unknown;  // the parser lets patterns alone hold the rest
+    case TermKind::reduce:
+      reduce(term);
+      return Sort::tensor;
+    default:
+      return Sort::unknown;  // the parser lets patterns alone hold the rest
   }
 }
 
@@ -66,13 +83,17 @@ void TermChecker::check_condition(TermId id) {
   const Sort sort = check(id);
   const std::string_view asks = place_ == Place::guard ? "a guard" : "a selector";
   if (sort == Sort::tensor)
-    checking_.report("R233", term.where,
-                     fmt::format("{} is decided before any value is known, but `{}` asks for the values of a tensor", asks, print_term(terms_, id)),
-                     fmt::format("choose by value in the result, with `where({}, ..., 0)`; {} asks for operators, attributes, shapes, names and positions",
-                                 print_term(terms_, id), asks));
+    checking_.report(
+        "R233", term.where,
+        fmt::format("{} is decided before any value is known, but `{}` asks for the values of a tensor", asks,
+                    print_term(terms_, id)),
+        fmt::format("choose by value in the result, with `where({}, ..., 0)`; {} asks for operators, "
+                    "attributes, shapes, names and positions",
+                    print_term(terms_, id), asks));
   else if (sort == Sort::fixed)
     checking_.report("R233", term.where, fmt::format("`{}` is no condition", print_term(terms_, id)),
-                     "a condition compares (`y.axis == 1`), names an operator or a class, or asks for a fact (`name(\"conv*\")`)");
+                     "a condition compares (`y.axis == 1`), names an operator or a class, or asks for a fact "
+                     "(`name(\"conv*\")`)");
 }
 
 Sort TermChecker::variable(const Term& term) {
@@ -83,36 +104,46 @@ Sort TermChecker::variable(const Term& term) {
   const bool condition = place_ == Place::guard || place_ == Place::selector;
   if (condition && checking_.names_operation(term.name)) return Sort::number;
   if (is_axis_set(term)) return Sort::fixed;
-  if (const Word* word = find_word(term.name); word != nullptr && word->least_arguments() == 0) return call_word(*word, term);
+  if (const Word* word = find_word(term.name); word != nullptr && word->least_arguments() == 0)
+    return call_word(*word, term);
   unknown_name(term);
   return Sort::unknown;
 }
 
 void TermChecker::unknown_name(const Term& term) {
-  if (const auto matched = names_.matched_operators.find(term.name); matched != names_.matched_operators.end()) {
+  if (const auto matched = names_.matched_operators.find(term.name);
+      matched != names_.matched_operators.end()) {
     checking_
-        .report("R214", term.where, fmt::format("`{}` is not bound: it is the name of an operator, and in the pattern it stands for that operator", term.name),
-                fmt::format("give the operand another name, such as `{}_`, in the pattern and here", term.name))
+        .report(
+            "R214", term.where,
+            fmt::format("`{}` is not bound: it is the name of an operator, and in the pattern it stands for "
+                        "that operator",
+                        term.name),
+            fmt::format("give the operand another name, such as `{}_`, in the pattern and here", term.name))
         .notes.push_back({fmt::format("here only an operation `{}` matches", term.name), matched->second});
     return;
   }
   if (op_class_from_name(term.name)) {
-    checking_.report("R210", term.where, fmt::format("`{}` is a class of operators, which has no value", term.name),
+    checking_.report("R210", term.where,
+                     fmt::format("`{}` is a class of operators, which has no value", term.name),
                      "name an operator, or label the matched operation and replace its operands: `y(w = 1)`");
     return;
   }
   if (checking_.op(term.name) != nullptr || checking_.composite(term.name) != nullptr) {
-    checking_.report("R210", term.where, fmt::format("`{}` is an operator, which has a value only with its operands", term.name),
+    checking_.report("R210", term.where,
+                     fmt::format("`{}` is an operator, which has a value only with its operands", term.name),
                      fmt::format("write `{}(...)`, or bind the name in the pattern", term.name));
     return;
   }
   if (const Function* function = checking_.function(term.name)) {
-    checking_.report("R210", term.where, fmt::format("`{}` is a fn, which has a value only with its arguments", term.name),
+    checking_.report("R210", term.where,
+                     fmt::format("`{}` is a fn, which has a value only with its arguments", term.name),
                      fmt::format("write `{}({})`", term.name, join(function->parameters)));
     return;
   }
   if (const Word* word = find_word(term.name)) {
-    checking_.report("R210", term.where, fmt::format("`{}` needs arguments", term.name), fmt::format("write `{}`", word->usage()));
+    checking_.report("R210", term.where, fmt::format("`{}` needs arguments", term.name),
+                     fmt::format("write `{}`", word->usage()));
     return;
   }
   std::vector<std::string> known = names_.all();
@@ -126,17 +157,26 @@ void TermChecker::unknown_name(const Term& term) {
     case Place::gradient:
     case Place::derivative:
     case Place::forward:
-      help = fmt::format("the names of a rule come from its pattern, its `let`s above and the parameters of its set: bind `{}` there", term.name);
+      help = fmt::format(
+          "the names of a rule come from its pattern, its `let`s above and the parameters of its set: bind "
+          "`{}` there",
+          term.name);
       break;
     case Place::function:
-    case Place::composite: help = "only its own parameters can be named here: add one"; break;
-    default: help = fmt::format("add `{}` to the parameters, or bind it with `let`", term.name);
+    case Place::composite:
+      help = "only its own parameters can be named here: add one";
+      break;
+    default:
+      help = fmt::format("add `{}` to the parameters, or bind it with `let`", term.name);
   }
   std::vector<std::string> bound = names_.all();
   std::sort(bound.begin(), bound.end());
   bound.erase(std::unique(bound.begin(), bound.end()), bound.end());
-  Diagnostic& finding = checking_.report(
-      "R210", term.where, fmt::format("`{}` is not bound here{}", term.name, near.empty() ? "" : fmt::format("; did you mean `{}`?", near)), std::move(help));
+  Diagnostic& finding =
+      checking_.report("R210", term.where,
+                       fmt::format("`{}` is not bound here{}", term.name,
+                                   near.empty() ? "" : fmt::format("; did you mean `{}`?", near)),
+                       std::move(help));
   if (!bound.empty()) finding.notes.push_back({fmt::format("what is bound: {}", join(bound)), {}});
 }
 
@@ -158,8 +198,12 @@ Sort TermChecker::call(const Term& term) {
       if (const Word* word = find_word(term.name)) return call_word(*word, term);
     (void)arguments(term);
     if (bound->by != BoundBy::callable)
-      checking_.report("R223", term.where, fmt::format("`{}` is bound to a value here, so it cannot be called", term.name),
-                       fmt::format("to replace operands of an operation, name them: `{}(w = ...)`; to call an operator or fn of that name, rename the binding", term.name))
+      checking_
+          .report("R223", term.where,
+                  fmt::format("`{}` is bound to a value here, so it cannot be called", term.name),
+                  fmt::format("to replace operands of an operation, name them: `{}(w = ...)`; to call an "
+                              "operator or fn of that name, rename the binding",
+                              term.name))
           .notes.push_back({"it is bound here", bound->where});
     return Sort::unknown;
   }
@@ -174,11 +218,14 @@ Sort TermChecker::call(const Term& term) {
 
 void TermChecker::unknown_call(const Term& term) {
   if (op_class_from_name(term.name)) {
-    checking_.report("R201", term.where, fmt::format("`{}` is a class of operators, which cannot be called", term.name),
-                     "name an operator, or label the matched operation in the pattern and replace its operands: `y(w = 1)`");
+    checking_.report("R201", term.where,
+                     fmt::format("`{}` is a class of operators, which cannot be called", term.name),
+                     "name an operator, or label the matched operation in the pattern and replace its "
+                     "operands: `y(w = 1)`");
     return;
   }
-  checking_.report("R201", term.where, unknown_name_message("operator or function", term.name, checking_.callable_names()));
+  checking_.report("R201", term.where,
+                   unknown_name_message("operator or function", term.name, checking_.callable_names()));
 }
 
 Sort TermChecker::call_operator(const OpSchema& op, const Term& term) {
@@ -187,28 +234,38 @@ Sort TermChecker::call_operator(const OpSchema& op, const Term& term) {
     if (at(arg).kind != TermKind::spread) positional.push_back(arg);
   const std::size_t least = op.required_operands(), most = op.operands.size();
   // Behind the operands stand attributes, in their order.
-  const std::size_t attributes = op.variadic() ? 0 : op.attributes->fields.size() + (op.name == "quantile" ? 1 : 0);
+  const std::size_t attributes =
+      op.variadic() ? 0 : op.attributes->fields.size() + (op.name == "quantile" ? 1 : 0);
   const auto is_operand = [&](TermId arg) {
-    const auto place = static_cast<std::size_t>(std::find(positional.begin(), positional.end(), arg) - positional.begin());
+    const auto place =
+        static_cast<std::size_t>(std::find(positional.begin(), positional.end(), arg) - positional.begin());
     return place < positional.size() && (op.variadic() || place < most || place >= most + attributes);
   };
   const auto given = static_cast<std::size_t>(std::count_if(term.args.begin(), term.args.end(), is_operand));
   if (given < least || (given > most && !op.variadic())) {
-    const std::string wanted = op.variadic() ? fmt::format("at least {}", least) : least == most ? fmt::format("{}", most) : fmt::format("{} to {}", least, most);
-    checking_.report("R221", term.where,
-                     fmt::format("`{}` takes {} operand{} ({}) but {} {} given", op.name, wanted, wanted == "1" ? "" : "s",
-                                 join(operand_names(op)), given, given == 1 ? "is" : "are"),
-                     fmt::format("{}: {}", op.name, op.doc));
+    const std::string wanted = op.variadic()   ? fmt::format("at least {}", least)
+                               : least == most ? fmt::format("{}", most)
+                                               : fmt::format("{} to {}", least, most);
+    checking_.report(
+        "R221", term.where,
+        fmt::format("`{}` takes {} operand{} ({}) but {} {} given", op.name, wanted, wanted == "1" ? "" : "s",
+                    join(operand_names(op)), given, given == 1 ? "is" : "are"),
+        fmt::format("{}: {}", op.name, op.doc));
   }
   Sort sort = Sort::number;
   if (given == 0) sort = Sort::tensor;
   for (const TermId arg : term.args) {
     const bool operand = is_operand(arg);
-    if (!operand && at(arg).kind == TermKind::variable && names_.find(at(arg).name) == nullptr && op.attributes->has(at(arg).name)) continue;
+    if (!operand && at(arg).kind == TermKind::variable && names_.find(at(arg).name) == nullptr &&
+        op.attributes->has(at(arg).name))
+      continue;
     const Sort argument = check(arg);
     if (!operand) {
       if (argument == Sort::tensor && at(arg).kind != TermKind::spread)
-        checking_.report("R235", at(arg).where, fmt::format("behind its operands `{}` takes attributes, which must be known when the rule is applied, and this is the value of a tensor", op.name),
+        checking_.report("R235", at(arg).where,
+                         fmt::format("behind its operands `{}` takes attributes, which must be known when "
+                                     "the rule is applied, and this is the value of a tensor",
+                                     op.name),
                          fmt::format("{}: {}", op.name, op.doc));
       continue;
     }
@@ -216,25 +273,33 @@ Sort TermChecker::call_operator(const OpSchema& op, const Term& term) {
     // Lists are compared as lists: `y.axes == [1, 2]`.
     const bool compared = (op.name == "equal" || op.name == "not_equal") && kind == TermKind::list;
     if ((kind == TermKind::list && !compared) || kind == TermKind::text || is_axis_set(at(arg)))
-      checking_.report("R235", at(arg).where, fmt::format("an operand of `{}` is a value of the network, and this is {}", op.name, kind == TermKind::list ? "a list" : kind == TermKind::text ? "a text" : "a set of axes"),
+      checking_.report("R235", at(arg).where,
+                       fmt::format("an operand of `{}` is a value of the network, and this is {}", op.name,
+                                   kind == TermKind::list   ? "a list"
+                                   : kind == TermKind::text ? "a text"
+                                                            : "a set of axes"),
                        fmt::format("{}: {}", op.name, op.doc));
     sort = joined(sort, argument);
   }
   for (const auto& [name, value] : term.named) {
     if (!op.attributes->has(name)) {
       std::vector<std::string> known = op.attributes->fields;
-      checking_.report("R203", at(value).where,
-                       known.empty() ? fmt::format("`{}` has no attributes, but `{}` is given", op.name, name)
-                                     : unknown_name_message("attribute of " + op.name, name, known),
-                       op.position_of(name) ? fmt::format("`{}` is an operand of {}: operands are given by position", name, op.name)
-                                            : std::string());
+      checking_.report(
+          "R203", at(value).where,
+          known.empty() ? fmt::format("`{}` has no attributes, but `{}` is given", op.name, name)
+                        : unknown_name_message("attribute of " + op.name, name, known),
+          op.position_of(name)
+              ? fmt::format("`{}` is an operand of {}: operands are given by position", name, op.name)
+              : std::string());
     }
     // A forward rule applies where what its pattern bound is a constant of one value.
     const Binding* bound = at(value).kind == TermKind::variable ? names_.find(at(value).name) : nullptr;
     const bool constant = place_ == Place::forward && bound != nullptr && bound->by == BoundBy::variable;
     if (check(value) == Sort::tensor && !constant)
       checking_.report("R235", at(value).where,
-                       fmt::format("the attribute `{}` of {} must be known when the rule is applied, and this is the value of a tensor", name, op.name),
+                       fmt::format("the attribute `{}` of {} must be known when the rule is applied, and "
+                                   "this is the value of a tensor",
+                                   name, op.name),
                        "attributes are numbers, lists and shapes: `axis = 1`, `shape = shape(x)`");
   }
   return sort == Sort::fixed ? Sort::unknown : sort;
@@ -242,8 +307,11 @@ Sort TermChecker::call_operator(const OpSchema& op, const Term& term) {
 
 Sort TermChecker::call_composite(const CompositeOp& op, const Term& term) {
   if (term.args.size() != op.parameters.size())
-    checking_.report("R221", term.where, fmt::format("`{}` takes {} ({}) but {} {} given", op.name, counted(op.parameters.size(), "operand"),
-                                                     join(op.parameters), term.args.size(), term.args.size() == 1 ? "is" : "are"))
+    checking_
+        .report("R221", term.where,
+                fmt::format("`{}` takes {} ({}) but {} {} given", op.name,
+                            counted(op.parameters.size(), "operand"), join(op.parameters), term.args.size(),
+                            term.args.size() == 1 ? "is" : "are"))
         .notes.push_back({"it is defined here", op.where});
   (void)arguments(term);
   return Sort::tensor;
@@ -251,11 +319,16 @@ Sort TermChecker::call_composite(const CompositeOp& op, const Term& term) {
 
 Sort TermChecker::call_function(const Function& function, const Term& term) {
   if (term.args.size() != function.parameters.size())
-    checking_.report("R221", term.where, fmt::format("`{}` takes {} ({}) but {} {} given", function.name, counted(function.parameters.size(), "argument"),
-                                                     join(function.parameters), term.args.size(), term.args.size() == 1 ? "is" : "are"))
+    checking_
+        .report("R221", term.where,
+                fmt::format("`{}` takes {} ({}) but {} {} given", function.name,
+                            counted(function.parameters.size(), "argument"), join(function.parameters),
+                            term.args.size(), term.args.size() == 1 ? "is" : "are"))
         .notes.push_back({"it is defined here", function.where});
   for (const auto& [name, value] : term.named)
-    checking_.report("R221", at(value).where, fmt::format("`{}` is a fn, whose arguments are given by position, not as `{} = ...`", function.name, name),
+    checking_.report("R221", at(value).where,
+                     fmt::format("`{}` is a fn, whose arguments are given by position, not as `{} = ...`",
+                                 function.name, name),
                      fmt::format("write `{}({})`", function.name, join(function.parameters)));
   for (const Word* word : checking_.words_of(function)) check_word_place(*word, term.where, &function);
   const Sort sort = arguments(term);
@@ -265,11 +338,15 @@ Sort TermChecker::call_function(const Function& function, const Term& term) {
 Sort TermChecker::replace(const Term& term) {
   require_operation(term.name, term, term.name + "(...)");
   const Binding* bound = names_.find(term.name);
-  const std::vector<std::string> roles = bound == nullptr ? std::vector<std::string>() : roles_of(bound->operation);
+  const std::vector<std::string> roles =
+      bound == nullptr ? std::vector<std::string>() : roles_of(bound->operation);
   for (const auto& [role, value] : term.named) {
     if (!roles.empty() && std::find(roles.begin(), roles.end(), role) == roles.end())
-      checking_.report("R222", at(value).where, unknown_name_message("operand of " + bound->operation, role, roles),
-                       fmt::format("`{}(...)` is the matched operation with some operands replaced, by the names they have in {}", term.name, bound->operation));
+      checking_.report(
+          "R222", at(value).where, unknown_name_message("operand of " + bound->operation, role, roles),
+          fmt::format(
+              "`{}(...)` is the matched operation with some operands replaced, by the names they have in {}",
+              term.name, bound->operation));
     (void)check(value);
   }
   return Sort::tensor;
@@ -280,17 +357,23 @@ Sort TermChecker::member(const Term& term) {
   const Term& owner = at(term.args[0]);
   const Binding* bound = owner.kind == TermKind::variable ? names_.find(owner.name) : nullptr;
   if (owner_sort == Sort::number) {
-    checking_.report("R223", term.where, fmt::format("a number has no `{}`", term.name), "attributes belong to operations that the pattern labels: `grad(y: softmax(x), g) => ... y.axis`");
+    checking_.report(
+        "R223", term.where, fmt::format("a number has no `{}`", term.name),
+        "attributes belong to operations that the pattern labels: `grad(y: softmax(x), g) => ... y.axis`");
     return Sort::unknown;
   }
   if (bound == nullptr || bound->operation.empty()) return Sort::unknown;
-  const std::vector<std::string> attributes = attributes_of(bound->operation), roles = roles_of(bound->operation);
+  const std::vector<std::string> attributes = attributes_of(bound->operation),
+                                 roles = roles_of(bound->operation);
   if (std::find(roles.begin(), roles.end(), term.name) != roles.end()) return Sort::tensor;
   if (std::find(attributes.begin(), attributes.end(), term.name) == attributes.end()) {
     std::vector<std::string> known = attributes;
     known.insert(known.end(), roles.begin(), roles.end());
-    checking_.report("R203", term.where, unknown_name_message("attribute or operand of " + bound->operation, term.name, known))
-        .notes.push_back({fmt::format("`{}` names the operation that this pattern matches", bound->name), bound->where});
+    checking_
+        .report("R203", term.where,
+                unknown_name_message("attribute or operand of " + bound->operation, term.name, known))
+        .notes.push_back(
+            {fmt::format("`{}` names the operation that this pattern matches", bound->name), bound->where});
   }
   return Sort::unknown;
 }
@@ -298,14 +381,18 @@ Sort TermChecker::member(const Term& term) {
 void TermChecker::reduce(const Term& term) {
   (void)check(term.args[0]);
   if (place_ != Place::recipe) {
-    checking_.report("R234", term.where, fmt::format("`{} over {}` reduces over samples, which only analyzers draw", term.name, term.key),
-                     fmt::format("over axes, `{}(v, axes = [1])` does it", term.name == "stack" ? "sum" : term.name));
+    checking_.report(
+        "R234", term.where,
+        fmt::format("`{} over {}` reduces over samples, which only analyzers draw", term.name, term.key),
+        fmt::format("over axes, `{}(v, axes = [1])` does it", term.name == "stack" ? "sum" : term.name));
     return;
   }
   Binding* bound = names_.find(term.key);
   if (bound != nullptr) bound->read = true;
   if (bound == nullptr || bound->by != BoundBy::sample)
-    checking_.report("R255", term.where, fmt::format("`{} over {}` reduces over samples, but no `for` names `{}`", term.name, term.key, term.key),
+    checking_.report("R255", term.where,
+                     fmt::format("`{} over {}` reduces over samples, but no `for` names `{}`", term.name,
+                                 term.key, term.key),
                      fmt::format("write `for {} in samples(50)` in the analyzer", term.key));
 }
 
@@ -317,8 +404,11 @@ void TermChecker::require_operation(const std::string& name, const Term& term, s
   }
   bound->read = true;
   if (bound->sort != Sort::number && bound->by != BoundBy::cotangent) return;
-  checking_.report("R223", term.where, fmt::format("`{}` needs an operation, and `{}` is {}", spelling, name, bound->by == BoundBy::cotangent ? "the cotangent" : "a number"),
-                   "label the operation in the pattern, as in `grad(y: affine(x), r)`, and write `y`")
+  checking_
+      .report("R223", term.where,
+              fmt::format("`{}` needs an operation, and `{}` is {}", spelling, name,
+                          bound->by == BoundBy::cotangent ? "the cotangent" : "a number"),
+              "label the operation in the pattern, as in `grad(y: affine(x), r)`, and write `y`")
       .notes.push_back({"it is bound here", bound->where});
 }
 

@@ -15,9 +15,11 @@ class TermChecker {
   /// As check, for what a guard or selector asks: it must be known when the rule is applied.
   void check_condition(TermId id);
   /// Arguments of a rule set or analyzer that takes these parameters.
-  void check_arguments(const Term& reference, std::string_view kind, const std::vector<Parameter>& parameters);
+  void check_arguments(const Term& reference, std::string_view kind,
+                       const std::vector<Parameter>& parameters);
   /// A default of the parameter, or an argument for it; `owner` is the item that the parameter belongs to.
-  void check_parameter_value(const Parameter& parameter, TermId value, bool is_default, std::string_view owner);
+  void check_parameter_value(const Parameter& parameter, TermId value, bool is_default,
+                             std::string_view owner);
 
  private:
   [[nodiscard]] const Term& at(TermId id) const { return terms_[static_cast<std::size_t>(id)]; }

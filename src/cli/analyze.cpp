@@ -1,9 +1,13 @@
 #include <CLI/CLI.hpp>
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cmath>
+#include <fmt/format.h>
 #include <memory>
+
+#include "rulegrad/api/explainer.hpp"
+#include "rulegrad/explain/unapplied.hpp"
+#include "rulegrad/support/error.hpp"
+#include "rulegrad/support/text.hpp"
 
 #include "cli/commands.hpp"
 #include "cli/completeness.hpp"
@@ -13,10 +17,6 @@
 #include "cli/say.hpp"
 #include "cli/session.hpp"
 #include "cli/verify.hpp"
-#include "rulegrad/support/error.hpp"
-#include "rulegrad/api/explainer.hpp"
-#include "rulegrad/support/text.hpp"
-#include "rulegrad/explain/unapplied.hpp"
 
 namespace rulegrad::cli {
 namespace {
@@ -38,15 +38,19 @@ struct Options {
 void print_stats(const Program& program, std::int64_t batch) {
   const ProgramStats stats = program.stats({.batch = batch, .samples = 1});
   const auto megabytes = [](std::size_t bytes) { return static_cast<double>(bytes) / 1e6; };
-  fmt::print(stderr, "kernel calls: {}, of which {} convolutions and matrix products; {} results take over the memory of an operand\n", stats.instructions,
-             stats.contractions, stats.in_place);
+  fmt::print(stderr,
+             "kernel calls: {}, of which {} convolutions and matrix products; {} results take over the "
+             "memory of an operand\n",
+             stats.instructions, stats.contractions, stats.in_place);
   if (stats.winograd != 0) fmt::print(stderr, "convolutions by Winograd's transforms: {}\n", stats.winograd);
-  fmt::print(stderr, "computed once and kept: {} constants, {:.1f} MB\n", stats.folded_constants, megabytes(stats.folded_bytes));
+  fmt::print(stderr, "computed once and kept: {} constants, {:.1f} MB\n", stats.folded_constants,
+             megabytes(stats.folded_bytes));
   for (const std::string& fold : stats.large_folds) fmt::print(stderr, "  {}\n", fold);
   fmt::print(stderr, "constants in the forms that kernels read: {:.1f} MB\n", megabytes(stats.packed_bytes));
-  fmt::print(stderr, "working memory for {} sample{}: {:.1f} MB ({:.1f} MB if nothing were used twice)\n", batch, batch == 1 ? "" : "s",
-             megabytes(stats.arena_bytes), megabytes(stats.unplanned_bytes));
-  for (const std::int64_t samples : stats.samples_at_once) fmt::print(stderr, "a loop takes {} of its samples at once\n", samples);
+  fmt::print(stderr, "working memory for {} sample{}: {:.1f} MB ({:.1f} MB if nothing were used twice)\n",
+             batch, batch == 1 ? "" : "s", megabytes(stats.arena_bytes), megabytes(stats.unplanned_bytes));
+  for (const std::int64_t samples : stats.samples_at_once)
+    fmt::print(stderr, "a loop takes {} of its samples at once\n", samples);
 }
 
 class Analyzing {
@@ -67,16 +71,21 @@ class Analyzing {
     check_output_choice(options_.report, calls_.size() * explainer.nodes().size(), chosen.each);
     for (const std::string& node : explainer.nodes()) note_other_inputs(explainer.nodes(), node);
 
-    ExplainChoices choices{.targets = chosen.targets, .batch_size = batch_size_for(options_.run, loaded_.model, samples.count()), .threads = options_.run.threads};
+    ExplainChoices choices{.targets = chosen.targets,
+                           .batch_size = batch_size_for(options_.run, loaded_.model, samples.count()),
+                           .threads = options_.run.threads};
     if (chosen.each > 1) choices.stacked = chosen.each;
     if (seed_ == Question::Seed::tensor) {
       const Expr y = loaded_.model.outputs()[output_].expr;
       choices.seed = read_seed(options_.question.seed, samples.count(), scores_.count(), y.dtype());
     }
     Progress progress("analyzing", samples.count() * chosen.each);
-    choices.progress = [&, before = std::int64_t{0}](std::int64_t done, std::int64_t) mutable { progress.advance(done - std::exchange(before, done)); };
+    choices.progress = [&, before = std::int64_t{0}](std::int64_t done, std::int64_t) mutable {
+      progress.advance(done - std::exchange(before, done));
+    };
     const Explanation found = explainer.run(samples.inputs, choices);
-    Report(options_.report, samples, found, {scores_, seed_name(choices.seed), tokens_of(explainer.nodes())}).write();
+    Report(options_.report, samples, found, {scores_, seed_name(choices.seed), tokens_of(explainer.nodes())})
+        .write();
     warn_of_lost_parts(found, calls_, registry_.rules, samples.names, options_.model.path);
     if (options_.stats) print_stats(explainer.program(), std::min(choices.batch_size, samples.count()));
   }
@@ -92,7 +101,8 @@ class Analyzing {
     std::vector<AnalyzerCall> calls;
     for (const std::string& method : options_.methods) {
       calls.push_back(parse_method(method, options_.question));
-      (void)registry_.rules.analyzer(calls.back().name);  // an unknown method is told before a model is loaded
+      (void)registry_.rules.analyzer(
+          calls.back().name);  // an unknown method is told before a model is loaded
     }
     return calls;
   }
@@ -119,13 +129,18 @@ class Analyzing {
     if (options_.verify_numbers) {
       how.verify_numbers = 2;
       how.log = [](std::string_view line) {
-        if (line.find("plain float64 path") != std::string_view::npos) fmt::print(stderr, "{}", harmless(fmt::format("{}\n", line)));
+        if (line.find("plain float64 path") != std::string_view::npos)
+          fmt::print(stderr, "{}", harmless(fmt::format("{}\n", line)));
       };
     }
-    how.on_analysis = [this, &model, question_output = model.head(how.head, output_)](std::size_t method, const Analysis& analysis) {
-      verify_canonizers(options_.model, model, registry_.rules, options_.methods[method], question_output, analysis, options_.verify);
-      for (const std::string& note : analysis.notes) fmt::print(stderr, "{}", harmless(fmt::format("{}: {}\n", calls_[method].name, note)));
-      for (const UnappliedRule& rule : unapplied_rules(registry_.rules, calls_[method], analysis)) fmt::print(stderr, "{}", harmless(fmt::format("warning: {}\n", to_string(rule))));
+    how.on_analysis = [this, &model, question_output = model.head(how.head, output_)](
+                          std::size_t method, const Analysis& analysis) {
+      verify_canonizers(options_.model, model, registry_.rules, options_.methods[method], question_output,
+                        analysis, options_.verify);
+      for (const std::string& note : analysis.notes)
+        fmt::print(stderr, "{}", harmless(fmt::format("{}: {}\n", calls_[method].name, note)));
+      for (const UnappliedRule& rule : unapplied_rules(registry_.rules, calls_[method], analysis))
+        fmt::print(stderr, "{}", harmless(fmt::format("warning: {}\n", to_string(rule))));
     };
     return how;
   }
@@ -134,8 +149,12 @@ class Analyzing {
   void note_other_inputs(const std::vector<std::string>& explained, const std::string& node) const {
     if (!options_.nodes.empty() || node != explained.front()) return;
     for (const ModelInput& input : loaded_.model.inputs())
-      if (std::find(explained.begin(), explained.end(), input.name) == explained.end() && !lookups_of(loaded_.model, input.name, output_).empty())
-        fmt::print(stderr, "{}", harmless(fmt::format("the input '{}' holds integers that are looked up; --at {} explains it too\n", input.name, input.name)));
+      if (std::find(explained.begin(), explained.end(), input.name) == explained.end() &&
+          !lookups_of(loaded_.model, input.name, output_).empty())
+        fmt::print(stderr, "{}",
+                   harmless(fmt::format(
+                       "the input '{}' holds integers that are looked up; --at {} explains it too\n",
+                       input.name, input.name)));
   }
 
   /// What a seed of the person's own asks for, in few words where it has few parts: `cat - dog`.
@@ -160,9 +179,11 @@ class Analyzing {
   [[nodiscard]] std::map<std::string, TokenInput> tokens_of(const std::vector<std::string>& nodes) const {
     std::map<std::string, TokenInput> result;
     for (const ModelInput& input : loaded_.model.inputs()) {
-      if (is_floating(input.expr.dtype()) || std::find(nodes.begin(), nodes.end(), input.name) == nodes.end()) continue;
+      if (is_floating(input.expr.dtype()) || std::find(nodes.begin(), nodes.end(), input.name) == nodes.end())
+        continue;
       std::int64_t rows = 0;
-      for (const Expr lookup : lookups_of(loaded_.model, input.name, output_)) rows = std::max(rows, lookup.operand(0).shape()[0].factor);
+      for (const Expr lookup : lookups_of(loaded_.model, input.name, output_))
+        rows = std::max(rows, lookup.operand(0).shape()[0].factor);
       result[input.name] = {loaded_.samples.inputs.at(input.name), rows};
     }
     return result;
@@ -181,27 +202,39 @@ class Analyzing {
 
 void add_analyze(CLI::App& app, Run& run) {
   auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("analyze", "Explain the model's answers: arrays and heat maps of what counted");
+  CLI::App* command =
+      app.add_subcommand("analyze", "Explain the model's answers: arrays and heat maps of what counted");
   add_model_options(*command, options->model);
   add_input_options(*command, options->input);
-  command->add_option("--method,-m", options->methods, "A method, as name or name:key=value,key=value; may be given several times")
+  command
+      ->add_option("--method,-m", options->methods,
+                   "A method, as name or name:key=value,key=value; may be given several times")
       ->required()
       ->type_name("NAME");
   add_question_options(*command, options->question);
-  command->add_option("--at", options->nodes, "Explain these inputs or inner nodes instead of every input; an input of token ids by the values that\nlook them up; may be given several times")->type_name("NODE");
-  command->add_option("--keep", options->keep, "Nodes that canonizers leave as they are, so that --at finds them")->type_name("NODE");
-  command->add_option("--memory", options->memory, "Megabytes that the samples of a method may take together (default 1024)")
+  command
+      ->add_option("--at", options->nodes,
+                   "Explain these inputs or inner nodes instead of every input; an input of token ids by the "
+                   "values that\nlook them up; may be given several times")
+      ->type_name("NODE");
+  command
+      ->add_option("--keep", options->keep,
+                   "Nodes that canonizers leave as they are, so that --at finds them")
+      ->type_name("NODE");
+  command
+      ->add_option("--memory", options->memory,
+                   "Megabytes that the samples of a method may take together (default 1024)")
       ->type_name("MB")
       ->check(CLI::PositiveNumber);
-  command->add_option("--labels", options->labels, "A text file with one class name a line")->type_name("FILE");
+  command->add_option("--labels", options->labels, "A text file with one class name a line")
+      ->type_name("FILE");
   add_verify_option(*command, options->verify);
   add_verify_numbers_option(*command, options->verify_numbers);
-  command->add_flag("--stats", options->stats, "Say how much the compiled analysis computes, and how much memory it takes");
+  command->add_flag("--stats", options->stats,
+                    "Say how much the compiled analysis computes, and how much memory it takes");
   add_report_options(*command, options->report);
   add_run_choices(*command, options->run);
-  command->callback([options, &run] {
-    run = [options] { Analyzing(*options).run(); };
-  });
+  command->callback([options, &run] { run = [options] { Analyzing(*options).run(); }; });
 }
 
 }  // namespace rulegrad::cli

@@ -1,25 +1,26 @@
-#include <CLI/CLI.hpp>
-#include <fmt/format.h>
+#include "rulegrad/check/check.hpp"
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <filesystem>
+#include <fmt/format.h>
 #include <map>
 #include <memory>
 #include <optional>
 #include <set>
 
-#include "cli/commands.hpp"
-#include "cli/say.hpp"
-#include "cli/question.hpp"
-#include "cli/loading.hpp"
-#include "rulegrad/recipe/analyzer.hpp"
-#include "rulegrad/check/check.hpp"
-#include "rulegrad/support/error.hpp"
+#include "rulegrad/explain/unapplied.hpp"
 #include "rulegrad/files/text_file.hpp"
 #include "rulegrad/prove/properties.hpp"
+#include "rulegrad/recipe/analyzer.hpp"
 #include "rulegrad/recipe/rule_library.hpp"
 #include "rulegrad/rule/rule_text.hpp"
-#include "rulegrad/explain/unapplied.hpp"
+#include "rulegrad/support/error.hpp"
+
+#include "cli/commands.hpp"
+#include "cli/loading.hpp"
+#include "cli/question.hpp"
+#include "cli/say.hpp"
 
 namespace rulegrad::cli {
 namespace {
@@ -29,11 +30,15 @@ struct Options {
   ModelOptions model;
 };
 
-std::string counted(std::size_t count, std::string_view noun) { return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s"); }
+std::string counted(std::size_t count, std::string_view noun) {
+  return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
+}
 
 std::string read_rules(const std::string& path) {
   std::string text = io::read_text(path);
-  if (text.empty()) throw Error(ErrorCode::rule, fmt::format("the rule file '{}' is empty; rule files begin with `rulegrad 1`", path));
+  if (text.empty())
+    throw Error(ErrorCode::rule,
+                fmt::format("the rule file '{}' is empty; rule files begin with `rulegrad 1`", path));
   return text;
 }
 
@@ -52,7 +57,8 @@ struct Report {
   }
 };
 
-/// What of a rule file had no part in any analysis of a model. What the analyzers use that could not be tried is left out.
+/// What of a rule file had no part in any analysis of a model. What the analyzers use that could not be tried
+/// is left out.
 class Unreached {
  public:
   explicit Unreached(const RuleFile& file) : file_(file) {}
@@ -101,22 +107,26 @@ class Unreached {
   static Place place(const SourceRange& where) { return {where.line, where.column}; }
 
   /// The sets of this file that the analyzer uses, but for `use`s that never apply.
-  [[nodiscard]] std::set<const RuleSet*> sets_of(const AnalyzerDefinition& analyzer, const std::set<Place>& idle) const {
+  [[nodiscard]] std::set<const RuleSet*> sets_of(const AnalyzerDefinition& analyzer,
+                                                 const std::set<Place>& idle) const {
     std::set<const RuleSet*> result;
     // With those of the analyzers that it extends, as far as this file defines them.
     const AnalyzerDefinition* level = &analyzer;
     for (int depth = 0; level != nullptr && depth < 16; ++depth) {
       for (const Use& use : level->uses)
-        if (!idle.contains(place(use.where))) add_set(level->terms[static_cast<std::size_t>(use.set)].name, result);
+        if (!idle.contains(place(use.where)))
+          add_set(level->terms[static_cast<std::size_t>(use.set)].name, result);
       if (level->extends == no_term) break;
       const std::string& base = level->terms[static_cast<std::size_t>(level->extends)].name;
-      const auto found = std::find_if(file_.analyzers.begin(), file_.analyzers.end(), [&](const AnalyzerDefinition& other) { return other.name == base; });
+      const auto found = std::find_if(file_.analyzers.begin(), file_.analyzers.end(),
+                                      [&](const AnalyzerDefinition& other) { return other.name == base; });
       level = found == file_.analyzers.end() ? nullptr : &*found;
     }
     return result;
   }
   void add_set(const std::string& name, std::set<const RuleSet*>& into) const {
-    const auto own = std::find_if(file_.rule_sets.begin(), file_.rule_sets.end(), [&](const RuleSet& set) { return set.name == name; });
+    const auto own = std::find_if(file_.rule_sets.begin(), file_.rule_sets.end(),
+                                  [&](const RuleSet& set) { return set.name == name; });
     if (own == file_.rule_sets.end() || !into.insert(&*own).second) return;
     for (const TermId id : own->uses) add_set(own->terms[static_cast<std::size_t>(id)].name, into);
   }
@@ -128,14 +138,18 @@ class Unreached {
 
 class Checking {
  public:
-  explicit Checking(const Options& options) : options_(options), library_(library_with(options.model.registry(), {})) {}
+  explicit Checking(const Options& options)
+      : options_(options), library_(library_with(options.model.registry(), {})) {}
 
   void run() {
     for (const std::string& path : options_.files) check_file(path);
     if (report_.errors > 0)
-      throw Error(ErrorCode::rule, fmt::format("{}{}", counted(report_.errors, "error"), report_.warnings > 0 ? " and " + counted(report_.warnings, "warning") : ""));
-    say(fmt::format("{} in {}, {}: {}\n", counted(rules_, "rule"), counted(sets_, "set"), counted(analyzers_, "analyzer"),
-               report_.warnings > 0 ? counted(report_.warnings, "warning") : "no problems"));
+      throw Error(ErrorCode::rule,
+                  fmt::format("{}{}", counted(report_.errors, "error"),
+                              report_.warnings > 0 ? " and " + counted(report_.warnings, "warning") : ""));
+    say(fmt::format("{} in {}, {}: {}\n", counted(rules_, "rule"), counted(sets_, "set"),
+                    counted(analyzers_, "analyzer"),
+                    report_.warnings > 0 ? counted(report_.warnings, "warning") : "no problems"));
   }
 
  private:
@@ -171,7 +185,8 @@ class Checking {
 
   /// What the analyzer declares of itself, on layers and random networks.
   void try_declared(const AnalyzerDefinition& analyzer, const std::string& text) {
-    const std::vector<PropertyTrial> trials = try_properties(library_, analyzer.name, options_.model.registry().operators, options_.model.registry().samplers);
+    const std::vector<PropertyTrial> trials = try_properties(
+        library_, analyzer.name, options_.model.registry().operators, options_.model.registry().samplers);
     for (std::size_t i = 0; i < trials.size(); ++i) {
       const PropertyTrial& trial = trials[i];
       if (trial.holds && trial.networks > 0) continue;
@@ -180,11 +195,16 @@ class Checking {
       if (trial.holds) {
         finding.code = "R281";
         finding.severity = Severity::warning;
-        finding.message = fmt::format("`{}` declares `{}`, which could not be tried: it runs on none of the networks that it would be tried on", analyzer.name, trial.property);
+        finding.message = fmt::format(
+            "`{}` declares `{}`, which could not be tried: it runs on none of the networks that it would be "
+            "tried on",
+            analyzer.name, trial.property);
       } else {
         finding.code = "R280";
-        finding.message = fmt::format("`{}` declares `{}`, which does not hold", analyzer.name, trial.property);
-        finding.notes.push_back({fmt::format("the smallest network on which it fails is {}", trial.network), {}});
+        finding.message =
+            fmt::format("`{}` declares `{}`, which does not hold", analyzer.name, trial.property);
+        finding.notes.push_back(
+            {fmt::format("the smallest network on which it fails is {}", trial.network), {}});
         finding.notes.push_back({trial.what, {}});
         finding.help = fmt::format("leave `{}` out of `declare`, or change the rules", trial.property);
       }
@@ -201,23 +221,31 @@ class Checking {
     question.explained = explained_by_default(*model_, output);
     Unreached unreached(file);
     for (const AnalyzerDefinition& analyzer : file.analyzers) {
-      if (const auto missing = std::find_if(analyzer.parameters.begin(), analyzer.parameters.end(), [](const Parameter& p) { return p.fallback == no_term; });
+      if (const auto missing = std::find_if(analyzer.parameters.begin(), analyzer.parameters.end(),
+                                            [](const Parameter& p) { return p.fallback == no_term; });
           missing != analyzer.parameters.end()) {
-        say(fmt::format("`{}` is not tried on the model: its parameter `{}` has no default\n\n", analyzer.name, missing->name));
+        say(fmt::format("`{}` is not tried on the model: its parameter `{}` has no default\n\n",
+                        analyzer.name, missing->name));
         unreached.add_untried(analyzer);
         continue;
       }
       try {
         // Where no rule at all applies is told below, rule by rule.
         const AnalyzerCall call{analyzer.name, {{"allow_unmatched", 1.0}}};
-        unreached.add_tried(analyzer, unapplied_rules(library_, call, analyze(library_, call, question, options_.model.registry().operators, options_.model.registry().samplers)));
+        unreached.add_tried(
+            analyzer, unapplied_rules(library_, call,
+                                      analyze(library_, call, question, options_.model.registry().operators,
+                                              options_.model.registry().samplers)));
       } catch (const Error& error) {
         unreached.add_untried(analyzer);
         if (error.code() == ErrorCode::unclaimed)
-          report_.add_error(fmt::format("{}:{}:{}: error[R270]: on {} {}", analyzer.where.file, analyzer.where.line, analyzer.where.column, options_.model.path, error.what()));
+          report_.add_error(fmt::format("{}:{}:{}: error[R270]: on {} {}", analyzer.where.file,
+                                        analyzer.where.line, analyzer.where.column, options_.model.path,
+                                        error.what()));
         else
-          report_.add_error(fmt::format("{}:{}:{}: error[R272]: `{}` cannot run on {}: {}", analyzer.where.file, analyzer.where.line, analyzer.where.column, analyzer.name,
-                                        options_.model.path, error.what()));
+          report_.add_error(fmt::format("{}:{}:{}: error[R272]: `{}` cannot run on {}: {}",
+                                        analyzer.where.file, analyzer.where.line, analyzer.where.column,
+                                        analyzer.name, options_.model.path, error.what()));
       }
     }
     for (const Diagnostic& finding : unreached.findings()) report_.add(finding, text);
@@ -234,14 +262,17 @@ class Checking {
 
 void add_check(CLI::App& app, Run& run) {
   auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("check", "Find what is wrong in rule files before they run, on their own or on a model");
+  CLI::App* command = app.add_subcommand(
+      "check", "Find what is wrong in rule files before they run, on their own or on a model");
   command->add_option("file", options->files, "Rule files")->required()->type_name("FILE.rules");
-  command->add_option("--model", options->model.path, "A network, an ONNX file: which of its operations no rule claims, and which rules never apply")->type_name("MODEL");
+  command
+      ->add_option(
+          "--model", options->model.path,
+          "A network, an ONNX file: which of its operations no rule claims, and which rules never apply")
+      ->type_name("MODEL");
   add_plugin_option(*command, options->model);
   add_shape_options(*command, options->model);
-  command->callback([options, &run] {
-    run = [options] { Checking(*options).run(); };
-  });
+  command->callback([options, &run] { run = [options] { Checking(*options).run(); }; });
 }
 
 }  // namespace rulegrad::cli

@@ -1,13 +1,13 @@
 #include <CLI/CLI.hpp>
-#include <fmt/format.h>
-
 #include <algorithm>
+#include <fmt/format.h>
 #include <memory>
 
-#include "cli/commands.hpp"
 #include "rulegrad/draw/colormap.hpp"
 #include "rulegrad/files/preprocess.hpp"
 #include "rulegrad/recipe/rule_library.hpp"
+
+#include "cli/commands.hpp"
 
 namespace rulegrad::cli {
 namespace {
@@ -28,7 +28,8 @@ std::vector<Candidate> words_of_type(const std::string& type) {
   std::vector<Candidate> result;
   if (type.find('|') == std::string::npos) return result;
   for (const std::string& word : CLI::detail::split(type, '|'))
-    if (std::all_of(word.begin(), word.end(), [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_'; }))
+    if (std::all_of(word.begin(), word.end(),
+                    [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_'; }))
       result.push_back({word});
   return result;
 }
@@ -43,7 +44,8 @@ std::vector<Candidate> methods(const std::vector<std::string>& words) {
     }
   }
   std::vector<Candidate> result;
-  for (const std::string& name : library.analyzer_names()) result.push_back({name, first_line(library.analyzer(name).doc)});
+  for (const std::string& name : library.analyzer_names())
+    result.push_back({name, first_line(library.analyzer(name).doc)});
   return result;
 }
 
@@ -63,7 +65,8 @@ std::vector<Candidate> values_of(const CLI::Option& option, const std::vector<st
 std::vector<Candidate> candidates(const CLI::App& app, const std::vector<std::string>& words) {
   std::vector<Candidate> result;
   if (words.size() < 2) {
-    for (const CLI::App* command : app.get_subcommands([](const CLI::App* c) { return !c->get_group().empty(); }))
+    for (const CLI::App* command :
+         app.get_subcommands([](const CLI::App* c) { return !c->get_group().empty(); }))
       result.push_back({command->get_name(), first_line(command->get_description())});
     return result;
   }
@@ -72,11 +75,13 @@ std::vector<Candidate> candidates(const CLI::App& app, const std::vector<std::st
   const CLI::App& command = *commands[0];
   if (const std::string& before = words[words.size() - 2]; before.starts_with('-')) {
     const CLI::Option* option = command.get_option_no_throw(before);
-    if (option != nullptr && option->get_expected_max() > 0 && option->get_items_expected_max() > 0) return values_of(*option, words);
+    if (option != nullptr && option->get_expected_max() > 0 && option->get_items_expected_max() > 0)
+      return values_of(*option, words);
   }
   if (words.back().starts_with('-')) {
     for (const CLI::Option* option : command.get_options())
-      for (const std::string& name : option->get_lnames()) result.push_back({"--" + name, first_line(option->get_description())});
+      for (const std::string& name : option->get_lnames())
+        result.push_back({"--" + name, first_line(option->get_description())});
     return result;
   }
   for (const CLI::Option* option : command.get_options())
@@ -88,13 +93,18 @@ std::vector<Candidate> candidates(const CLI::App& app, const std::vector<std::st
 
 void add_complete(CLI::App& app, Run& run) {
   auto words = std::make_shared<std::vector<std::string>>();
-  CLI::App* command = app.add_subcommand("complete", "What may stand where the last of the given words stands; shells ask for it")->group("");
-  command->add_option("words", *words, "The words after `rulegrad`, the last of them unfinished")->type_name("WORD");
+  CLI::App* command =
+      app.add_subcommand("complete",
+                         "What may stand where the last of the given words stands; shells ask for it")
+          ->group("");
+  command->add_option("words", *words, "The words after `rulegrad`, the last of them unfinished")
+      ->type_name("WORD");
   command->callback([words, &app, &run] {
     run = [words, &app] {
       if (words->empty()) words->emplace_back();
       for (const Candidate& candidate : candidates(app, *words))
-        if (candidate.word.starts_with(words->back())) fmt::print("{}{}{}\n", candidate.word, candidate.about.empty() ? "" : "\t", candidate.about);
+        if (candidate.word.starts_with(words->back()))
+          fmt::print("{}{}{}\n", candidate.word, candidate.about.empty() ? "" : "\t", candidate.about);
     };
   });
 }

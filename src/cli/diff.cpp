@@ -1,15 +1,15 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
-
 #include <memory>
 
-#include "cli/commands.hpp"
-#include "cli/say.hpp"
-#include "cli/options.hpp"
-#include "cli/sample_case.hpp"
-#include "cli/verify.hpp"
 #include "rulegrad/explain/comparison.hpp"
 #include "rulegrad/support/error.hpp"
+
+#include "cli/commands.hpp"
+#include "cli/options.hpp"
+#include "cli/sample_case.hpp"
+#include "cli/say.hpp"
+#include "cli/verify.hpp"
 
 namespace rulegrad::cli {
 namespace {
@@ -27,8 +27,9 @@ struct Options {
 
 void compare(const Options& options) {
   if (options.methods.size() != 2)
-    throw Error(ErrorCode::invalid_argument, fmt::format("diff compares two methods but {} {} given: --method A --method B", options.methods.size(),
-                                                         options.methods.size() == 1 ? "is" : "are"));
+    throw Error(ErrorCode::invalid_argument,
+                fmt::format("diff compares two methods but {} {} given: --method A --method B",
+                            options.methods.size(), options.methods.size() == 1 ? "is" : "are"));
   const RuleLibrary library = library_with(options.model.registry(), options.question.rule_files);
   std::vector<AnalyzerCall> calls;
   for (const std::string& method : options.methods) {
@@ -39,31 +40,35 @@ void compare(const Options& options) {
   const Registry& registry = options.model.registry();
   const auto analysis_by = [&](const AnalyzerCall& call) {
     Analysis analysis = analyze(library, call, subject.question(), registry.operators, registry.samplers);
-    verify_canonizers(options.model, subject.model(), library, call.name, subject.question().output, analysis, options.verify);
+    verify_canonizers(options.model, subject.model(), library, call.name, subject.question().output, analysis,
+                      options.verify);
     return analysis;
   };
   const Analysis a = analysis_by(calls[0]), b = analysis_by(calls[1]);
   Comparison comparison(a, b);
   if (subject.has_sample()) comparison.read(subject.evaluate(comparison.expressions(), options.run));
   say(fmt::format("{}{}\n\n{}", options.model.path, subject.has_sample() ? ", " + subject.sample_name() : "",
-             comparison.table(options.methods[0], options.methods[1], text_width(options.width))));
+                  comparison.table(options.methods[0], options.methods[1], text_width(options.width))));
 }
 
 }  // namespace
 
 void add_diff(CLI::App& app, Run& run) {
   auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("diff", "Tell at which layers two methods differ, by which rules, and with an input by how much");
+  CLI::App* command = app.add_subcommand(
+      "diff", "Tell at which layers two methods differ, by which rules, and with an input by how much");
   add_model_options(*command, options->model);
-  command->add_option("--method,-m", options->methods, "A method, as name or name:key=value,key=value; given twice")->required()->type_name("NAME");
+  command
+      ->add_option("--method,-m", options->methods,
+                   "A method, as name or name:key=value,key=value; given twice")
+      ->required()
+      ->type_name("NAME");
   add_sample_options(*command, options->input, options->sample);
   add_question_options(*command, options->question);
   add_run_choices(*command, options->run);
   add_width_option(*command, options->width);
   add_verify_option(*command, options->verify);
-  command->callback([options, &run] {
-    run = [options] { compare(*options); };
-  });
+  command->callback([options, &run] { run = [options] { compare(*options); }; });
 }
 
 }  // namespace rulegrad::cli

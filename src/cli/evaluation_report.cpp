@@ -1,9 +1,8 @@
 #include "cli/evaluation_report.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cmath>
+#include <fmt/format.h>
 #include <functional>
 
 #include "rulegrad/draw/line_chart.hpp"
@@ -15,7 +14,8 @@ namespace {
 /// Rounded, without the sign of a zero.
 std::string shown(double value, int digits = 3) {
   const std::string text = fmt::format("{:.{}f}", value, digits);
-  return text.find_first_of("123456789ni") == std::string::npos && text.starts_with('-') ? text.substr(1) : text;
+  return text.find_first_of("123456789ni") == std::string::npos && text.starts_with('-') ? text.substr(1)
+                                                                                         : text;
 }
 
 struct Column {
@@ -57,7 +57,8 @@ std::string aligned(std::span<const std::vector<std::string>> rows) {
   std::string text;
   for (const auto& row : rows) {
     std::string line;
-    for (std::size_t k = 0; k < row.size(); ++k) line += k == 0 ? fmt::format("{:<{}}", row[k], widths[k]) : fmt::format("  {:>{}}", row[k], widths[k]);
+    for (std::size_t k = 0; k < row.size(); ++k)
+      line += k == 0 ? fmt::format("{:<{}}", row[k], widths[k]) : fmt::format("  {:>{}}", row[k], widths[k]);
     text += line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
   }
   return text;
@@ -69,7 +70,8 @@ std::string measures_table(const EvaluationResult& result) {
   for (const Column& column : columns()) {
     if (!column.value(result.methods.front().measures)) continue;
     rows[0].push_back(column.title);
-    for (std::size_t m = 0; m < result.methods.size(); ++m) rows[m + 1].push_back(shown(*column.value(result.methods[m].measures)));
+    for (std::size_t m = 0; m < result.methods.size(); ++m)
+      rows[m + 1].push_back(shown(*column.value(result.methods[m].measures)));
   }
   return aligned(rows);
 }
@@ -81,10 +83,13 @@ std::string compared_with_floor(const EvaluationResult& result) {
     if (column.title != "AOPC" && column.title != "between" && column.title != "insertion") continue;
     std::vector<std::string> below;
     for (const MethodResult& method : result.methods)
-      if (!method.floor && !(*column.value(method.measures) > *column.value(floor->measures))) below.push_back(method.name);
+      if (!method.floor && !(*column.value(method.measures) > *column.value(floor->measures)))
+        below.push_back(method.name);
     const std::size_t others = result.methods.size() - 1;
     text += fmt::format("{:<9} above {}'s: {}\n", column.title, floor->name,
-                        below.empty() ? std::string(others == 1 ? "yes" : "all methods") : below.size() == others ? std::string(others == 1 ? "no" : "no method") : "all but " + join(below));
+                        below.empty()            ? std::string(others == 1 ? "yes" : "all methods")
+                        : below.size() == others ? std::string(others == 1 ? "no" : "no method")
+                                                 : "all but " + join(below));
   }
   return text;
 }
@@ -95,7 +100,9 @@ std::string randomisation_table(const EvaluationResult& result, std::size_t kind
   for (const MethodResult& method : result.methods) {
     rows[0].push_back(method.name);
     const LayerCorrelations& found = method.randomisation[kind];
-    for (std::size_t k = 0; k < found.correlation.size(); ++k) rows[k + 1].push_back(fmt::format("{} |{}|", shown(found.correlation[k], 2), shown(found.of_magnitudes[k], 2)));
+    for (std::size_t k = 0; k < found.correlation.size(); ++k)
+      rows[k + 1].push_back(
+          fmt::format("{} |{}|", shown(found.correlation[k], 2), shown(found.of_magnitudes[k], 2)));
   }
   return aligned(rows);
 }
@@ -104,11 +111,16 @@ std::string as_csv(const EvaluationResult& result) {
   std::string text = "method,measure,at,value\n";
   for (const MethodResult& method : result.methods) {
     const std::string name = csv_field(method.name);
-    const auto add = [&](const std::string& measure, const std::string& at, double value) { text += fmt::format("{},{},{},{}\n", name, measure, csv_field(at), shortest(value)); };
+    const auto add = [&](const std::string& measure, const std::string& at, double value) {
+      text += fmt::format("{},{},{},{}\n", name, measure, csv_field(at), shortest(value));
+    };
     for (const Column& column : columns())
       if (const auto value = column.value(method.measures)) add(column.csv_name, "", *value);
-    for (const auto& [curve, values] : {std::pair("most_relevant_first", &method.most), std::pair("least_relevant_first", &method.least), std::pair("insertion", &method.insertion)})
-      for (std::size_t k = 0; k < values->size(); ++k) add(curve, shortest(result.fractions[k]), (*values)[k]);
+    for (const auto& [curve, values] :
+         {std::pair("most_relevant_first", &method.most), std::pair("least_relevant_first", &method.least),
+          std::pair("insertion", &method.insertion)})
+      for (std::size_t k = 0; k < values->size(); ++k)
+        add(curve, shortest(result.fractions[k]), (*values)[k]);
     for (const LayerCorrelations& found : method.randomisation)
       for (std::size_t k = 0; k < found.correlation.size(); ++k) {
         add(found.kind + "_rank_correlation", result.layers[k], found.correlation[k]);
@@ -118,10 +130,12 @@ std::string as_csv(const EvaluationResult& result) {
   return text;
 }
 
-io::Picture as_chart(const EvaluationResult& result, const std::string& title, const std::string& replaced, const std::string& inserted) {
-  std::vector<io::LinePanel> panels{{"most relevant first: falls early", "fraction replaced by " + replaced, {}},
-                                    {"least relevant first: stays up", "fraction replaced by " + replaced, {}},
-                                    {"insertion: rises early", "fraction inserted into " + inserted, {}}};
+io::Picture as_chart(const EvaluationResult& result, const std::string& title, const std::string& replaced,
+                     const std::string& inserted) {
+  std::vector<io::LinePanel> panels{
+      {"most relevant first: falls early", "fraction replaced by " + replaced, {}},
+      {"least relevant first: stays up", "fraction replaced by " + replaced, {}},
+      {"insertion: rises early", "fraction inserted into " + inserted, {}}};
   for (const MethodResult& method : result.methods) {
     panels[0].series.push_back({method.name, result.fractions, method.most, method.floor});
     panels[1].series.push_back({method.name, result.fractions, method.least, method.floor});

@@ -13,7 +13,8 @@ namespace rulegrad::cli {
 /// A measure of the table; what was not asked for is absent.
 struct Measures {
   double aopc = 0, aopc_least = 0, deletion = 0, insertion = 0, gini = 0;
-  std::optional<double> completeness;  ///< the error, over the difference that is explained; absent where there is none
+  std::optional<double>
+      completeness;  ///< the error, over the difference that is explained; absent where there is none
   std::optional<double> sensitivity, precision;
 };
 
@@ -25,8 +26,8 @@ struct LayerCorrelations {
 
 struct MethodResult {
   std::string name;
-  bool floor = false;                                ///< what the others are compared with
-  std::vector<double> most, least, insertion;        ///< mean scores on the way
+  bool floor = false;                          ///< what the others are compared with
+  std::vector<double> most, least, insertion;  ///< mean scores on the way
   Measures measures;
   std::vector<LayerCorrelations> randomisation;
 };
@@ -37,7 +38,8 @@ struct EvaluationResult {
   std::vector<MethodResult> methods;
 };
 
-/// Columns as wide as their widest cell, two spaces apart; the first is aligned to the left, the others to the right.
+/// Columns as wide as their widest cell, two spaces apart; the first is aligned to the left, the others to
+/// the right.
 [[nodiscard]] std::string aligned(std::span<const std::vector<std::string>> rows);
 
 [[nodiscard]] std::string measures_table(const EvaluationResult& result);
@@ -46,6 +48,7 @@ struct EvaluationResult {
 [[nodiscard]] std::string randomisation_table(const EvaluationResult& result, std::size_t kind);
 /// `method,measure,at,value`: curves at fractions, correlations at layers, other measures at nothing.
 [[nodiscard]] std::string as_csv(const EvaluationResult& result);
-[[nodiscard]] io::Picture as_chart(const EvaluationResult& result, const std::string& title, const std::string& replaced, const std::string& inserted);
+[[nodiscard]] io::Picture as_chart(const EvaluationResult& result, const std::string& title,
+                                   const std::string& replaced, const std::string& inserted);
 
 }  // namespace rulegrad::cli

@@ -1,16 +1,16 @@
 #include "rulegrad/api/export.hpp"
 
 #include <CLI/CLI.hpp>
-#include <fmt/format.h>
-
 #include <filesystem>
+#include <fmt/format.h>
 #include <memory>
+
+#include "rulegrad/support/error.hpp"
 
 #include "cli/commands.hpp"
 #include "cli/loading.hpp"
 #include "cli/question.hpp"
 #include "cli/say.hpp"
-#include "rulegrad/support/error.hpp"
 
 namespace rulegrad::cli {
 namespace {
@@ -27,14 +27,18 @@ struct Options {
 Targets target_from_name(const std::string& name) {
   if (name == "largest") return Targets::largest;
   if (name == "given") return Targets::given;
-  throw Error(ErrorCode::invalid_argument, fmt::format("--target '{}': a file explains the largest score of each sample, or has an input `target` for "
-                                                       "the one that is given; write largest or given",
-                                                       name));
+  throw Error(
+      ErrorCode::invalid_argument,
+      fmt::format(
+          "--target '{}': a file explains the largest score of each sample, or has an input `target` for "
+          "the one that is given; write largest or given",
+          name));
 }
 
 void export_file(const Options& options) {
   if (std::filesystem::path(options.output).extension() != ".onnx")
-    throw Error(ErrorCode::invalid_argument, fmt::format("--output '{}': the name of the file must end in .onnx", options.output));
+    throw Error(ErrorCode::invalid_argument,
+                fmt::format("--output '{}': the name of the file must end in .onnx", options.output));
   Registry registry = options.model.registry();
   registry.rules = library_with(registry, options.question.rule_files);
   ExportOptions how;
@@ -59,8 +63,10 @@ void export_file(const Options& options) {
   if (how.nodes.empty()) (void)explained_by_default(model, how.output);  // its message knows of --at
   (void)export_explanation(model, calls, options.output, how);
   const ModelSummary file = inspect_onnx(options.output);
-  for (const ModelSummary::Value& input : file.inputs) say(fmt::format("input   {}  {}\n", input.name, input.type));
-  for (const ModelSummary::Value& output : file.outputs) say(fmt::format("output  {}  {}\n", output.name, output.type));
+  for (const ModelSummary::Value& input : file.inputs)
+    say(fmt::format("input   {}  {}\n", input.name, input.type));
+  for (const ModelSummary::Value& output : file.outputs)
+    say(fmt::format("output  {}  {}\n", output.name, output.type));
   say(fmt::format("wrote {}, operator set {}\n", options.output, file.opset));
 }
 
@@ -68,25 +74,43 @@ void export_file(const Options& options) {
 
 void add_export(CLI::App& app, Run& run) {
   auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("export", "Write prediction and explanation as one ONNX file that other runtimes compute");
+  CLI::App* command = app.add_subcommand(
+      "export", "Write prediction and explanation as one ONNX file that other runtimes compute");
   add_model_options(*command, options->model);
-  command->add_option("--method,-m", options->methods, "A method, as name or name:key=value,key=value; may be given several times")
+  command
+      ->add_option("--method,-m", options->methods,
+                   "A method, as name or name:key=value,key=value; may be given several times")
       ->required()
       ->type_name("NAME");
-  command->add_option("--output,-o", options->output, "Where the file goes")->required()->type_name("FILE.onnx");
-  command->add_option("--target", options->target, "Explain the largest score of each sample (default), or let an input `target` say which")
+  command->add_option("--output,-o", options->output, "Where the file goes")
+      ->required()
+      ->type_name("FILE.onnx");
+  command
+      ->add_option("--target", options->target,
+                   "Explain the largest score of each sample (default), or let an input `target` say which")
       ->type_name("largest|given");
-  command->add_option("--opset", options->opset, "The operator set, 13 to 22; the lowest that the operators need unless given")->type_name("N");
-  command->add_option("--most-samples", options->most_samples, "Write out loops of so many samples (default 64): each is a copy of the network in the file")
+  command
+      ->add_option("--opset", options->opset,
+                   "The operator set, 13 to 22; the lowest that the operators need unless given")
+      ->type_name("N");
+  command
+      ->add_option(
+          "--most-samples", options->most_samples,
+          "Write out loops of so many samples (default 64): each is a copy of the network in the file")
       ->type_name("N")
       ->check(CLI::PositiveNumber);
-  command->add_flag("--external-data", options->external_data, "Put weights into a file beside it, FILE.onnx.data, which may be larger than 2 GB");
-  command->add_option("--at", options->nodes, "Explain these inputs or inner nodes instead of every input; may be given several times")->type_name("NODE");
-  command->add_option("--keep", options->keep, "Nodes that canonizers leave as they are, so that --at finds them")->type_name("NODE");
+  command->add_flag("--external-data", options->external_data,
+                    "Put weights into a file beside it, FILE.onnx.data, which may be larger than 2 GB");
+  command
+      ->add_option("--at", options->nodes,
+                   "Explain these inputs or inner nodes instead of every input; may be given several times")
+      ->type_name("NODE");
+  command
+      ->add_option("--keep", options->keep,
+                   "Nodes that canonizers leave as they are, so that --at finds them")
+      ->type_name("NODE");
   add_method_options(*command, options->question);
-  command->callback([options, &run] {
-    run = [options] { export_file(*options); };
-  });
+  command->callback([options, &run] { run = [options] { export_file(*options); }; });
 }
 
 }  // namespace rulegrad::cli

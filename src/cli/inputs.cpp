@@ -1,22 +1,24 @@
 #include "cli/inputs.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cstring>
 #include <filesystem>
+#include <fmt/format.h>
+
+#include "rulegrad/files/npy.hpp"
+#include "rulegrad/support/error.hpp"
+#include "rulegrad/support/text.hpp"
 
 #include "cli/loading.hpp"
-#include "rulegrad/support/error.hpp"
-#include "rulegrad/files/npy.hpp"
-#include "rulegrad/support/text.hpp"
 
 namespace rulegrad::cli {
 namespace {
 
 namespace fs = std::filesystem;
 
-std::string extension_of(const std::string& file) { return fs::path(file).extension().string(); }
+std::string extension_of(const std::string& file) {
+  return fs::path(file).extension().string();
+}
 
 /// `NAME=FILE`, unless there is a file of that whole name.
 std::pair<std::string, std::string> name_and_file(const std::string& text) {
@@ -24,7 +26,8 @@ std::pair<std::string, std::string> name_and_file(const std::string& text) {
   std::error_code none;
   if (equals == std::string::npos || fs::exists(text, none)) return {"", text};
   if (equals == 0 || equals + 1 == text.size())
-    throw Error(ErrorCode::invalid_argument, fmt::format("--input '{}': write NAME=FILE, or FILE for a model with one input", text));
+    throw Error(ErrorCode::invalid_argument,
+                fmt::format("--input '{}': write NAME=FILE, or FILE for a model with one input", text));
   return {text.substr(0, equals), text.substr(equals + 1)};
 }
 
@@ -34,13 +37,17 @@ std::string names_of(const Model& model) {
   return join(names);
 }
 
-bool holds_batch(const ModelInput& input) { return input.expr.shape().rank() > 0 && input.expr.shape()[0].batch; }
-
-bool any_batch(const Model& model) {
-  return std::any_of(model.inputs().begin(), model.inputs().end(), [](const ModelInput& input) { return holds_batch(input); });
+bool holds_batch(const ModelInput& input) {
+  return input.expr.shape().rank() > 0 && input.expr.shape()[0].batch;
 }
 
-/// A .npy array as a batch; one sample without its batch axis gets one. What every sample shares is given as it is.
+bool any_batch(const Model& model) {
+  return std::any_of(model.inputs().begin(), model.inputs().end(),
+                     [](const ModelInput& input) { return holds_batch(input); });
+}
+
+/// A .npy array as a batch; one sample without its batch axis gets one. What every sample shares is given as
+/// it is.
 Tensor fitted(const GivenInput& given, const ModelInput& input, bool shared) {
   Tensor values = given.values;
   const Shape& shape = input.expr.shape();
@@ -56,16 +63,26 @@ Tensor fitted(const GivenInput& given, const ModelInput& input, bool shared) {
     return shared || (shape.rank() > 0 && values.dims()[0] % std::max<std::int64_t>(shape[0].factor, 1) == 0);
   };
   if (!fits())
-    throw Error(ErrorCode::shape,
-                shared ? fmt::format("{} holds {}{} but the model's input '{}' is {}", given.file, name_of(values.dtype()), to_string(values.dims()), input.name, to_string(input.expr.type()))
-                       : fmt::format("{} holds {}{} but the model's input '{}' is {} (B samples, each {})", given.file, name_of(values.dtype()), to_string(values.dims()), input.name,
-                                     to_string(input.expr.type()),
-                                     shape.rank() == 0 ? "[]" : to_string(Shape(std::vector<Dim>(shape.dims().begin() + 1, shape.dims().end())))));
+    throw Error(
+        ErrorCode::shape,
+        shared
+            ? fmt::format("{} holds {}{} but the model's input '{}' is {}", given.file,
+                          name_of(values.dtype()), to_string(values.dims()), input.name,
+                          to_string(input.expr.type()))
+            : fmt::format(
+                  "{} holds {}{} but the model's input '{}' is {} (B samples, each {})", given.file,
+                  name_of(values.dtype()), to_string(values.dims()), input.name, to_string(input.expr.type()),
+                  shape.rank() == 0
+                      ? "[]"
+                      : to_string(Shape(std::vector<Dim>(shape.dims().begin() + 1, shape.dims().end())))));
   const DType dtype = input.expr.dtype();
   if (is_floating(dtype) && values.dtype() == DType::boolean)
-    throw Error(ErrorCode::dtype, fmt::format("{} holds boolean values but the model's input '{}' is {}", given.file, input.name, to_string(input.expr.type())));
+    throw Error(ErrorCode::dtype, fmt::format("{} holds boolean values but the model's input '{}' is {}",
+                                              given.file, input.name, to_string(input.expr.type())));
   if (!is_floating(dtype) && is_floating(values.dtype()))
-    throw Error(ErrorCode::dtype, fmt::format("{} holds {} values but the model's input '{}' is {}; save it as integers", given.file, name_of(values.dtype()), input.name, to_string(input.expr.type())));
+    throw Error(ErrorCode::dtype,
+                fmt::format("{} holds {} values but the model's input '{}' is {}; save it as integers",
+                            given.file, name_of(values.dtype()), input.name, to_string(input.expr.type())));
   return values.cast(dtype);
 }
 
@@ -85,7 +102,9 @@ Tensor concatenate(const std::vector<Tensor>& parts) {
 
 class Fitting {
  public:
-  Fitting(const InputOptions& options, const ModelOptions& how, const Model& model, std::span<const GivenInput> given) : model_(model), given_(given), output_(output_index(how, model)), symbolic_(any_batch(model)) {
+  Fitting(const InputOptions& options, const ModelOptions& how, const Model& model,
+          std::span<const GivenInput> given)
+      : model_(model), given_(given), output_(output_index(how, model)), symbolic_(any_batch(model)) {
     samples_.preprocessing = options.preprocessing(written_recipe(how, model));
     has_recipe_ = options.has_recipe() || !written_recipe(how, model).empty();
     recipe_file_ = how.path + ".preprocess";
@@ -98,8 +117,11 @@ class Fitting {
     if (counted_.empty()) samples_.samples = 1;
     if (samples_.samples == 0) throw Error(ErrorCode::shape, "the input holds no samples");
     if (const std::int64_t at_once = fixed_batch(model_); at_once > 0 && samples_.samples % at_once != 0)
-      throw Error(ErrorCode::shape, fmt::format("the model takes {} samples at once, which {} is no multiple of", at_once, samples_.samples));
-    while (static_cast<std::int64_t>(samples_.names.size()) < samples_.samples) samples_.names.push_back(fmt::format("sample_{}", samples_.names.size()));
+      throw Error(ErrorCode::shape,
+                  fmt::format("the model takes {} samples at once, which {} is no multiple of", at_once,
+                              samples_.samples));
+    while (static_cast<std::int64_t>(samples_.names.size()) < samples_.samples)
+      samples_.names.push_back(fmt::format("sample_{}", samples_.names.size()));
     return std::move(samples_);
   }
 
@@ -107,13 +129,16 @@ class Fitting {
   void check_name(const GivenInput& one) const {
     if (one.name.empty()) {
       if (model_.inputs().size() != 1)
-        throw Error(ErrorCode::model, fmt::format("this model has {} inputs ({}); say which one {} is for, as in --input {}={}", model_.inputs().size(), names_of(model_), one.file,
-                                                  model_.inputs().empty() ? "NAME" : model_.inputs()[0].name, one.file));
+        throw Error(ErrorCode::model,
+                    fmt::format("this model has {} inputs ({}); say which one {} is for, as in --input {}={}",
+                                model_.inputs().size(), names_of(model_), one.file,
+                                model_.inputs().empty() ? "NAME" : model_.inputs()[0].name, one.file));
       return;
     }
     std::vector<std::string> known;
     for (const ModelInput& input : model_.inputs()) known.push_back(input.name);
-    if (std::find(known.begin(), known.end(), one.name) == known.end()) throw Error(ErrorCode::unknown_name, "--input: " + unknown_name_message("input", one.name, known));
+    if (std::find(known.begin(), known.end(), one.name) == known.end())
+      throw Error(ErrorCode::unknown_name, "--input: " + unknown_name_message("input", one.name, known));
   }
 
   void add(const ModelInput& input) {
@@ -122,7 +147,10 @@ class Fitting {
       if (one.name == input.name || one.name.empty()) files.push_back(&one);
     if (files.empty()) return;
     const bool shared = input.expr.shape().rank() == 0 || (symbolic_ && !holds_batch(input));
-    if (shared && files.size() > 1) throw Error(ErrorCode::invalid_argument, fmt::format("--input {} is given {} times, but the model's input is {} for all samples", input.name, files.size(), to_string(input.expr.type())));
+    if (shared && files.size() > 1)
+      throw Error(ErrorCode::invalid_argument,
+                  fmt::format("--input {} is given {} times, but the model's input is {} for all samples",
+                              input.name, files.size(), to_string(input.expr.type())));
     std::vector<Tensor> parts;
     std::vector<std::string> names;
     std::vector<io::Picture> pictures;
@@ -135,19 +163,26 @@ class Fitting {
         continue;
       }
       parts.push_back(fitted(*file, input, shared));
-      const std::int64_t count = shared ? 0 : parts.back().dims()[0] / std::max<std::int64_t>(symbolic_ ? input.expr.shape()[0].factor : 1, 1);
-      for (std::int64_t i = 0; i < count; ++i) names.push_back(count == 1 ? stem : fmt::format("{}_{}", stem, i));
+      const std::int64_t count =
+          shared ? 0
+                 : parts.back().dims()[0] /
+                       std::max<std::int64_t>(symbolic_ ? input.expr.shape()[0].factor : 1, 1);
+      for (std::int64_t i = 0; i < count; ++i)
+        names.push_back(count == 1 ? stem : fmt::format("{}_{}", stem, i));
     }
     Tensor& values = samples_.inputs[input.name] = concatenate(parts);
     if (shared) return;
     count(input.name, static_cast<std::int64_t>(names.size()));
     if (samples_.names.empty()) samples_.names = std::move(names);
-    if (samples_.pictures.empty()) samples_.pictures = pictures.size() == parts.size() ? std::move(pictures) : seen(values);
+    if (samples_.pictures.empty())
+      samples_.pictures = pictures.size() == parts.size() ? std::move(pictures) : seen(values);
   }
 
   void count(const std::string& name, std::int64_t samples) {
     if (!counted_.empty() && samples != samples_.samples)
-      throw Error(ErrorCode::shape, fmt::format("'{}' holds {} samples but '{}' holds {}; inputs go together sample by sample", counted_, samples_.samples, name, samples));
+      throw Error(ErrorCode::shape,
+                  fmt::format("'{}' holds {} samples but '{}' holds {}; inputs go together sample by sample",
+                              counted_, samples_.samples, name, samples));
     if (counted_.empty()) counted_ = name;
     samples_.samples = samples;
   }
@@ -155,17 +190,25 @@ class Fitting {
   Tensor from_picture(const GivenInput& given, const ModelInput& input) {
     const Shape& shape = input.expr.shape();
     if (shape.rank() != 4)
-      throw Error(ErrorCode::shape, fmt::format("{} is a picture, but the model's input '{}' is {}, which is not a batch of images; give a .npy array", given.file, input.name, to_string(input.expr.type())));
+      throw Error(ErrorCode::shape, fmt::format("{} is a picture, but the model's input '{}' is {}, which is "
+                                                "not a batch of images; give a .npy array",
+                                                given.file, input.name, to_string(input.expr.type())));
     const bool first = samples_.preprocessing.layout == io::Layout::nchw;
     const std::int64_t channels = shape[first ? 1 : 3].factor;
     height_ = shape[first ? 2 : 1].factor;
     width_ = shape[first ? 3 : 2].factor;
     if (channels != 1 && channels != 3)
-      throw Error(ErrorCode::shape, fmt::format("the model's input '{}' is {}: with --layout {} that is {} channels, and a picture has 1 or 3", input.name, to_string(input.expr.type()), first ? "nchw" : "nhwc", channels));
+      throw Error(
+          ErrorCode::shape,
+          fmt::format(
+              "the model's input '{}' is {}: with --layout {} that is {} channels, and a picture has 1 or 3",
+              input.name, to_string(input.expr.type()), first ? "nchw" : "nhwc", channels));
     if (!has_recipe_)
-      throw Error(ErrorCode::invalid_argument,
-                  fmt::format("how does the model want its pictures? Say it with --preprocess {} (or --scale, --mean and --std); once for all in the model's metadata entry 'preprocess', or in a file {}",
-                              join(io::preprocessing_names(), "|"), recipe_file_));
+      throw Error(
+          ErrorCode::invalid_argument,
+          fmt::format("how does the model want its pictures? Say it with --preprocess {} (or --scale, --mean "
+                      "and --std); once for all in the model's metadata entry 'preprocess', or in a file {}",
+                      join(io::preprocessing_names(), "|"), recipe_file_));
     picture_ = io::read_picture(given.file);
     return io::to_input(picture_, samples_.preprocessing, height_, width_, channels, input.expr.dtype());
   }
@@ -177,7 +220,8 @@ class Fitting {
     if (dims.size() != 4 || !is_floating(values.dtype())) return pictures;
     const std::int64_t channels = dims[samples_.preprocessing.layout == io::Layout::nchw ? 1 : 3];
     if (channels == 1 || channels == 3)
-      for (std::int64_t i = 0; i < dims[0]; ++i) pictures.push_back(io::from_input(values, samples_.preprocessing, i));
+      for (std::int64_t i = 0; i < dims[0]; ++i)
+        pictures.push_back(io::from_input(values, samples_.preprocessing, i));
     return pictures;
   }
 
@@ -186,7 +230,9 @@ class Fitting {
     const Expr y = model_.outputs()[output_].expr;
     const std::vector<Expr> needed = topological_order(std::span(&y, 1));
     if (std::find(needed.begin(), needed.end(), input.expr) == needed.end()) return;
-    throw Error(ErrorCode::invalid_argument, fmt::format("the model's input '{}' {} is missing; give it with --input {}=FILE", input.name, to_string(input.expr.type()), input.name));
+    throw Error(ErrorCode::invalid_argument,
+                fmt::format("the model's input '{}' {} is missing; give it with --input {}=FILE", input.name,
+                            to_string(input.expr.type()), input.name));
   }
 
   const Model& model_;
@@ -207,8 +253,13 @@ std::vector<GivenInput> read_inputs(const InputOptions& options) {
     const auto [name, file] = name_and_file(text);
     const std::string extension = extension_of(file);
     if (extension == ".npz") {
-      if (!name.empty()) throw Error(ErrorCode::invalid_argument, fmt::format("--input '{}': an archive holds the arrays of several inputs by their names; give it as --input {}", text, file));
-      for (auto& [key, array] : io::read_npz(file)) result.push_back({key, fmt::format("{}/{}", file, key), false, std::move(array)});
+      if (!name.empty())
+        throw Error(ErrorCode::invalid_argument,
+                    fmt::format("--input '{}': an archive holds the arrays of several inputs by their names; "
+                                "give it as --input {}",
+                                text, file));
+      for (auto& [key, array] : io::read_npz(file))
+        result.push_back({key, fmt::format("{}/{}", file, key), false, std::move(array)});
     } else if (extension == ".npy") {
       result.push_back({name, file, false, io::read_npy(file)});
     } else {
@@ -218,7 +269,10 @@ std::vector<GivenInput> read_inputs(const InputOptions& options) {
   return result;
 }
 
-Samples fit_samples(const InputOptions& options, const ModelOptions& how, const Model& model, std::span<const GivenInput> given) { return Fitting(options, how, model, given).run(); }
+Samples fit_samples(const InputOptions& options, const ModelOptions& how, const Model& model,
+                    std::span<const GivenInput> given) {
+  return Fitting(options, how, model, given).run();
+}
 
 Inputs Samples::part(const Model& model, std::int64_t first, std::int64_t count) const {
   Inputs result = inputs;
@@ -229,13 +283,16 @@ Inputs Samples::part(const Model& model, std::int64_t first, std::int64_t count)
     const Dim extent = input.expr.shape()[0];
     if (symbolic && !extent.batch) continue;
     const std::int64_t factor = symbolic ? extent.factor : 1;
-    if (found->second.dims()[0] == samples * factor) found->second = rows(found->second, first * factor, count * factor);
+    if (found->second.dims()[0] == samples * factor)
+      found->second = rows(found->second, first * factor, count * factor);
   }
   return result;
 }
 
 const Tensor& Samples::only(const Model& model, const std::string& what) const {
-  if (model.inputs().size() != 1) throw Error(ErrorCode::model, fmt::format("this model has {} inputs ({}); {} takes models with one", model.inputs().size(), names_of(model), what));
+  if (model.inputs().size() != 1)
+    throw Error(ErrorCode::model, fmt::format("this model has {} inputs ({}); {} takes models with one",
+                                              model.inputs().size(), names_of(model), what));
   return inputs.at(model.inputs()[0].name);
 }
 

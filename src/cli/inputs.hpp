@@ -4,15 +4,18 @@
 #include <string>
 #include <vector>
 
-#include "cli/options.hpp"
 #include "rulegrad/files/picture.hpp"
 #include "rulegrad/onnx/model.hpp"
 #include "rulegrad/run/program.hpp"
 
-/// What the person shows the network: files, which input each is for, and the samples that they make together.
+#include "cli/options.hpp"
+
+/// What the person shows the network: files, which input each is for, and the samples that they make
+/// together.
 namespace rulegrad::cli {
 
-/// One file behind --input, not yet fitted to a model. Pictures are read when the model is known to take them.
+/// One file behind --input, not yet fitted to a model. Pictures are read when the model is known to take
+/// them.
 struct GivenInput {
   std::string name;  ///< of the model's input; empty: the only one
   std::string file;  ///< as messages call it
@@ -24,10 +27,11 @@ struct GivenInput {
 [[nodiscard]] std::vector<GivenInput> read_inputs(const InputOptions& options);
 
 struct Samples {
-  Inputs inputs;                      ///< of each input the whole batch
+  Inputs inputs;  ///< of each input the whole batch
   std::int64_t samples = 0;
-  std::vector<io::Picture> pictures;  ///< what the model sees, one a sample; empty for arrays that are no images
-  std::vector<std::string> names;     ///< one a sample: file stems, or file stem and index
+  std::vector<io::Picture>
+      pictures;                    ///< what the model sees, one a sample; empty for arrays that are no images
+  std::vector<std::string> names;  ///< one a sample: file stems, or file stem and index
   io::Preprocessing preprocessing;
 
   [[nodiscard]] std::int64_t count() const { return samples; }
@@ -37,9 +41,10 @@ struct Samples {
   [[nodiscard]] const Tensor& only(const Model& model, const std::string& what) const;
 };
 
-/// Brings what was given to the shapes and dtypes of the model's inputs. Throws Error where an input that the output
-/// needs is missing, and where samples do not go together.
-[[nodiscard]] Samples fit_samples(const InputOptions& options, const ModelOptions& how, const Model& model, std::span<const GivenInput> given);
+/// Brings what was given to the shapes and dtypes of the model's inputs. Throws Error where an input that the
+/// output needs is missing, and where samples do not go together.
+[[nodiscard]] Samples fit_samples(const InputOptions& options, const ModelOptions& how, const Model& model,
+                                  std::span<const GivenInput> given);
 
 /// How many samples the model computes at once whatever is asked for; 0: any number.
 [[nodiscard]] std::int64_t fixed_batch(const Model& model);

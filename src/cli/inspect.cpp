@@ -1,15 +1,15 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
-
 #include <memory>
+
+#include "rulegrad/onnx/model.hpp"
+#include "rulegrad/support/error.hpp"
+#include "rulegrad/support/text.hpp"
 
 #include "cli/commands.hpp"
 #include "cli/json.hpp"
 #include "cli/loading.hpp"
 #include "cli/say.hpp"
-#include "rulegrad/support/error.hpp"
-#include "rulegrad/onnx/model.hpp"
-#include "rulegrad/support/text.hpp"
 
 namespace rulegrad::cli {
 namespace {
@@ -19,8 +19,8 @@ struct Options {
   bool json = false;
 };
 
-/// Why the file is refused although every operator is known, or nothing: an operator may be asked for what it cannot do. Free axes get
-/// an extent that most networks take.
+/// Why the file is refused although every operator is known, or nothing: an operator may be asked for what it
+/// cannot do. Free axes get an extent that most networks take.
 std::string refusal(const std::string& path, const ModelSummary& summary) {
   if (!summary.unmapped.empty()) return {};
   LoadOptions options;
@@ -30,22 +30,45 @@ std::string refusal(const std::string& path, const ModelSummary& summary) {
     (void)load_onnx(path, options);
     return {};
   } catch (const Error& error) {
-    return free.empty() ? error.what() : fmt::format("with 16 and 224 for the free axes, where others may do: {}", error.what());
+    return free.empty()
+               ? error.what()
+               : fmt::format("with 16 and 224 for the free axes, where others may do: {}", error.what());
   }
 }
 
 void print_json(const std::string& path, const ModelSummary& summary) {
   Json json;
-  json.open('{').key("model").text(path).key("opset").number(summary.opset).key("producer").text(summary.producer);
-  for (const auto& [kind, values] : {std::pair{"inputs", &summary.inputs}, std::pair{"outputs", &summary.outputs}}) {
+  json.open('{')
+      .key("model")
+      .text(path)
+      .key("opset")
+      .number(summary.opset)
+      .key("producer")
+      .text(summary.producer);
+  for (const auto& [kind, values] :
+       {std::pair{"inputs", &summary.inputs}, std::pair{"outputs", &summary.outputs}}) {
     json.key(kind).open('[');
-    for (const auto& value : *values) json.open('{').key("name").text(value.name).key("type").text(value.type).close('}');
+    for (const auto& value : *values)
+      json.open('{').key("name").text(value.name).key("type").text(value.type).close('}');
     json.close(']');
   }
   json.key("free_axes").open('[');
   for (const FreeAxis& free : free_axes(summary))
-    json.open('{').key("dim").text(free.key).key("input").text(free.input).key("axis").number(static_cast<std::int64_t>(free.axis)).close('}');
-  json.close(']').key("parameters").number(summary.parameters).key("parameter_bytes").number(summary.parameter_bytes).key("operators").open('{');
+    json.open('{')
+        .key("dim")
+        .text(free.key)
+        .key("input")
+        .text(free.input)
+        .key("axis")
+        .number(static_cast<std::int64_t>(free.axis))
+        .close('}');
+  json.close(']')
+      .key("parameters")
+      .number(summary.parameters)
+      .key("parameter_bytes")
+      .number(summary.parameter_bytes)
+      .key("operators")
+      .open('{');
   for (const auto& [name, count] : summary.operators) json.key(name).number(static_cast<std::int64_t>(count));
   json.close('}').key("unmapped").open('{');
   for (const auto& [name, nodes] : summary.unmapped) {
@@ -60,12 +83,17 @@ void inspect(const Options& options) {
   const std::string& path = options.path;
   const ModelSummary summary = inspect_onnx(path);
   if (options.json) return print_json(path, summary);
-  std::string text = fmt::format("{}\n  opset {}{}\n", path, summary.opset, summary.producer.empty() ? "" : ", written by " + summary.producer);
+  std::string text = fmt::format("{}\n  opset {}{}\n", path, summary.opset,
+                                 summary.producer.empty() ? "" : ", written by " + summary.producer);
   for (const auto& input : summary.inputs) text += fmt::format("  input   {}  {}\n", input.name, input.type);
-  for (const auto& output : summary.outputs) text += fmt::format("  output  {}  {}\n", output.name, output.type);
+  for (const auto& output : summary.outputs)
+    text += fmt::format("  output  {}  {}\n", output.name, output.type);
   for (const FreeAxis& free : free_axes(summary))
-    text += fmt::format("  free    {}, axis {} of '{}': as long as the array that is given, or as --dim {}=EXTENT says\n", free.key, free.axis, free.input, free.key);
-  text += fmt::format("  {} parameters, {:.2f} MB\n  operators:\n", summary.parameters, static_cast<double>(summary.parameter_bytes) / 1e6);
+    text += fmt::format(
+        "  free    {}, axis {} of '{}': as long as the array that is given, or as --dim {}=EXTENT says\n",
+        free.key, free.axis, free.input, free.key);
+  text += fmt::format("  {} parameters, {:.2f} MB\n  operators:\n", summary.parameters,
+                      static_cast<double>(summary.parameter_bytes) / 1e6);
   for (const auto& [name, count] : summary.operators) text += fmt::format("    {:>5}  {}\n", count, name);
   if (const std::string why = refusal(path, summary); !why.empty()) {
     text += fmt::format("  refused: {}\n", why);
@@ -73,7 +101,8 @@ void inspect(const Options& options) {
     text += "  everything can be mapped\n";
   } else {
     text += "  not mapped:\n";
-    for (const auto& [name, nodes] : summary.unmapped) text += fmt::format("    {} at {}\n", name, join(nodes));
+    for (const auto& [name, nodes] : summary.unmapped)
+      text += fmt::format("    {} at {}\n", name, join(nodes));
   }
   say(text);
 }
@@ -82,12 +111,11 @@ void inspect(const Options& options) {
 
 void add_inspect(CLI::App& app, Run& run) {
   auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("inspect", "Show a model's inputs, outputs, operators and parameters, and what cannot be mapped");
+  CLI::App* command = app.add_subcommand(
+      "inspect", "Show a model's inputs, outputs, operators and parameters, and what cannot be mapped");
   command->add_option("model", options->path, "The network, an ONNX file")->required()->type_name("MODEL");
   add_json_option(*command, options->json);
-  command->callback([options, &run] {
-    run = [options] { inspect(*options); };
-  });
+  command->callback([options, &run] { run = [options] { inspect(*options); }; });
 }
 
 }  // namespace rulegrad::cli

@@ -1,9 +1,8 @@
 #include "cli/json.hpp"
 
 #include <CLI/CLI.hpp>
-#include <fmt/format.h>
-
 #include <cmath>
+#include <fmt/format.h>
 
 #include "rulegrad/support/text.hpp"
 
@@ -25,7 +24,8 @@ std::string escaped(std::string_view text) {
     } else {
       const std::size_t more = c >= 0xf0 && c < 0xf5 ? 3 : c >= 0xe0 ? 2 : c >= 0xc2 && c < 0xe0 ? 1 : 0;
       bool whole = more > 0 && c < 0xf5 && i + more < text.size();
-      for (std::size_t k = 1; whole && k <= more; ++k) whole = (static_cast<unsigned char>(text[i + k]) & 0xc0) == 0x80;
+      for (std::size_t k = 1; whole && k <= more; ++k)
+        whole = (static_cast<unsigned char>(text[i + k]) & 0xc0) == 0x80;
       result += whole ? std::string(text.substr(i, more + 1)) : "\\ufffd";
       if (whole) i += more;
     }
@@ -94,8 +94,12 @@ Json& Json::null() {
   return *this;
 }
 
-void Json::print() const { fmt::print("{}\n", whole_); }
+void Json::print() const {
+  fmt::print("{}\n", whole_);
+}
 
-void add_json_option(CLI::App& command, bool& json) { command.add_flag("--json", json, "Print the answer as JSON"); }
+void add_json_option(CLI::App& command, bool& json) {
+  command.add_flag("--json", json, "Print the answer as JSON");
+}
 
 }  // namespace rulegrad::cli

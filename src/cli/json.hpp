@@ -10,7 +10,8 @@ class App;
 
 namespace rulegrad::cli {
 
-/// JSON (RFC 8259), written from left to right: `{"key": value, ...}`. Numbers that JSON does not have are null.
+/// JSON (RFC 8259), written from left to right: `{"key": value, ...}`. Numbers that JSON does not have are
+/// null.
 class Json {
  public:
   Json& open(char bracket);

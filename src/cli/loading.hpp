@@ -3,15 +3,17 @@
 #include <span>
 #include <string>
 
+#include "rulegrad/onnx/model.hpp"
+
 #include "cli/inputs.hpp"
 #include "cli/options.hpp"
-#include "rulegrad/onnx/model.hpp"
 
 namespace rulegrad::cli {
 
-/// Free axes of a model's inputs get the extents of --dim, or of what is given for them. `preprocessing` says where pictures
-/// have their sides.
-[[nodiscard]] Model load_model(const ModelOptions& options, std::span<const GivenInput> given = {}, const io::Preprocessing& preprocessing = {});
+/// Free axes of a model's inputs get the extents of --dim, or of what is given for them. `preprocessing` says
+/// where pictures have their sides.
+[[nodiscard]] Model load_model(const ModelOptions& options, std::span<const GivenInput> given = {},
+                               const io::Preprocessing& preprocessing = {});
 
 /// A model and the samples that were given for it.
 struct Loaded {
@@ -25,8 +27,8 @@ struct Loaded {
 /// Says which output is taken where there are several and none was named.
 void note_output(const ModelOptions& options, const Model& model);
 
-/// How the model wants its pictures, where somebody has written it down: the metadata entry `preprocess`, or the file
-/// MODEL.preprocess. In the words of InputOptions::preprocessing.
+/// How the model wants its pictures, where somebody has written it down: the metadata entry `preprocess`, or
+/// the file MODEL.preprocess. In the words of InputOptions::preprocessing.
 [[nodiscard]] std::string written_recipe(const ModelOptions& options, const Model& model);
 
 /// A free axis of an input that is not the batch.

@@ -1,5 +1,4 @@
 #include <CLI/CLI.hpp>
-
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
@@ -7,16 +6,19 @@
 #include <exception>
 #include <unistd.h>
 
-#include "cli/commands.hpp"
-#include "cli/say.hpp"
 #include "rulegrad/support/error.hpp"
 #include "rulegrad/support/process.hpp"
 #include "rulegrad/version.hpp"
 
+#include "cli/commands.hpp"
+#include "cli/say.hpp"
+
 namespace {
 
 /// What is complete has its name, and what is not has none: there is nothing to clean up.
-void end_at_once(int signal) { ::_exit(128 + signal); }
+void end_at_once(int signal) {
+  ::_exit(128 + signal);
+}
 
 void prepare_signals() {
   std::signal(SIGINT, end_at_once);
@@ -29,7 +31,8 @@ void prepare_signals() {
 /// What was printed has to arrive: a full disk behind standard output is an error like any other.
 int flushed(int code) {
   if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return code;
-  std::fprintf(stderr, "rulegrad: error: cannot write to standard output: %s\n", std::strerror(errno != 0 ? errno : EIO));
+  std::fprintf(stderr, "rulegrad: error: cannot write to standard output: %s\n",
+               std::strerror(errno != 0 ? errno : EIO));
   return code == 0 ? 2 : code;
 }
 
@@ -38,10 +41,13 @@ int flushed(int code) {
 int main(int argc, char** argv) {
   prepare_signals();
   CLI::App app{
-      "rulegrad explains what a trained neural network answered: how much each pixel, feature or token counted.\n\n"
+      "rulegrad explains what a trained neural network answered: how much each pixel, feature or token "
+      "counted.\n\n"
       "  rulegrad predict model.onnx --input cat.png --preprocess imagenet --labels labels.txt\n"
-      "  rulegrad analyze model.onnx --input cat.png --preprocess imagenet --method lrp.epsilon_plus_flat --output cat_heat.png\n\n"
-      "`rulegrad methods` lists the methods, `rulegrad show METHOD` prints the rules of one, `rulegrad check FILE.rules` tells what is wrong\nwith rules of your own.",
+      "  rulegrad analyze model.onnx --input cat.png --preprocess imagenet --method lrp.epsilon_plus_flat "
+      "--output cat_heat.png\n\n"
+      "`rulegrad methods` lists the methods, `rulegrad show METHOD` prints the rules of one, `rulegrad check "
+      "FILE.rules` tells what is wrong\nwith rules of your own.",
       "rulegrad"};
   app.require_subcommand(1);
   app.set_version_flag("--version", std::string(rulegrad::version()));
@@ -70,7 +76,8 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "rulegrad: error: %s\n", rulegrad::cli::harmless(error.what()).c_str());
     return 2;
   } catch (...) {
-    std::fprintf(stderr, "rulegrad: error: something that is no exception was thrown, by a plugin as it seems\n");
+    std::fprintf(stderr,
+                 "rulegrad: error: something that is no exception was thrown, by a plugin as it seems\n");
     return 2;
   }
   return flushed(0);

@@ -1,17 +1,17 @@
 #include <CLI/CLI.hpp>
-#include <fmt/format.h>
-
 #include <algorithm>
+#include <fmt/format.h>
 #include <memory>
+
+#include "rulegrad/explain/method_page.hpp"
+#include "rulegrad/recipe/analyzer.hpp"
+#include "rulegrad/recipe/rule_library.hpp"
+#include "rulegrad/rule/rule_text.hpp"
 
 #include "cli/commands.hpp"
 #include "cli/json.hpp"
 #include "cli/options.hpp"
 #include "cli/question.hpp"
-#include "rulegrad/recipe/analyzer.hpp"
-#include "rulegrad/explain/method_page.hpp"
-#include "rulegrad/recipe/rule_library.hpp"
-#include "rulegrad/rule/rule_text.hpp"
 
 namespace rulegrad::cli {
 namespace {
@@ -22,18 +22,22 @@ struct Sources {
 };
 
 void add_sources(CLI::App& command, Sources& sources) {
-  command.add_option("--rules", sources.files, "Rule files to read beside the shipped ones")->type_name("FILE.rules");
+  command.add_option("--rules", sources.files, "Rule files to read beside the shipped ones")
+      ->type_name("FILE.rules");
   add_plugin_option(command, sources.plugins);
 }
 
-RuleLibrary library_with(const Sources& sources) { return cli::library_with(sources.plugins.registry(), sources.files); }
+RuleLibrary library_with(const Sources& sources) {
+  return cli::library_with(sources.plugins.registry(), sources.files);
+}
 
 std::string first_sentence(const std::string& doc) {
   std::string line = doc;
   std::replace(line.begin(), line.end(), '\n', ' ');
   // A sentence ends where the next begins with a capital; "et al." and "e.g." go on.
   std::size_t end = line.find(". ");
-  while (end != std::string::npos && (line[end + 2] < 'A' || line[end + 2] > 'Z')) end = line.find(". ", end + 1);
+  while (end != std::string::npos && (line[end + 2] < 'A' || line[end + 2] > 'Z'))
+    end = line.find(". ", end + 1);
   return end == std::string::npos ? line : line.substr(0, end + 1);
 }
 
@@ -41,8 +45,9 @@ std::string parameters_text(const AnalyzerDefinition& analyzer) {
   std::string text;
   for (const Parameter& parameter : analyzer.parameters) {
     text += text.empty() ? "" : ", ";
-    text += parameter.fallback == no_term ? parameter.name
-                                          : fmt::format("{}={}", parameter.name, print_term(analyzer.terms, parameter.fallback));
+    text += parameter.fallback == no_term
+                ? parameter.name
+                : fmt::format("{}={}", parameter.name, print_term(analyzer.terms, parameter.fallback));
   }
   return text;
 }
@@ -52,11 +57,19 @@ void print_json(const RuleLibrary& library) {
   json.open('[');
   for (const std::string& name : library.analyzer_names()) {
     const AnalyzerDefinition& analyzer = library.analyzer(name);
-    json.open('{').key("name").text(name).key("summary").text(first_sentence(analyzer.doc)).key("parameters").open('[');
+    json.open('{')
+        .key("name")
+        .text(name)
+        .key("summary")
+        .text(first_sentence(analyzer.doc))
+        .key("parameters")
+        .open('[');
     for (const Parameter& parameter : analyzer.parameters) {
       json.open('{').key("name").text(parameter.name).key("default");
-      if (parameter.fallback == no_term) json.null();
-      else json.text(print_term(analyzer.terms, parameter.fallback));
+      if (parameter.fallback == no_term)
+        json.null();
+      else
+        json.text(print_term(analyzer.terms, parameter.fallback));
       json.close('}');
     }
     json.close(']').key("declares").open('[');
@@ -71,7 +84,8 @@ void print_json(const RuleLibrary& library) {
 void add_methods(CLI::App& app, Run& run) {
   auto sources = std::make_shared<Sources>();
   auto as_page = std::make_shared<bool>(false), as_json = std::make_shared<bool>(false);
-  CLI::App* command = app.add_subcommand("methods", "List every method with a line of description and its parameters");
+  CLI::App* command =
+      app.add_subcommand("methods", "List every method with a line of description and its parameters");
   command->add_flag("--markdown", *as_page, "As a page of the documentation");
   add_json_option(*command, *as_json);
   add_sources(*command, *sources);
@@ -86,7 +100,8 @@ void add_methods(CLI::App& app, Run& run) {
       for (const std::string& name : library.analyzer_names()) {
         const AnalyzerDefinition& analyzer = library.analyzer(name);
         const std::string parameters = parameters_text(analyzer);
-        fmt::print("{}{}\n    {}\n", name, parameters.empty() ? "" : "  (" + parameters + ")", first_sentence(analyzer.doc));
+        fmt::print("{}{}\n    {}\n", name, parameters.empty() ? "" : "  (" + parameters + ")",
+                   first_sentence(analyzer.doc));
       }
     };
   });
@@ -99,14 +114,18 @@ void add_show(CLI::App& app, Run& run) {
     bool markdown = false;
   };
   auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("show", "Print the rules of a method as text that can be copied and changed");
-  command->add_option("method", options->method, "A method, as `rulegrad methods` lists them")->required()->type_name("METHOD");
+  CLI::App* command =
+      app.add_subcommand("show", "Print the rules of a method as text that can be copied and changed");
+  command->add_option("method", options->method, "A method, as `rulegrad methods` lists them")
+      ->required()
+      ->type_name("METHOD");
   add_sources(*command, options->sources);
   command->add_flag("--markdown", options->markdown, "As a page of the documentation");
   command->callback([options, &run] {
     run = [options] {
       const RuleLibrary library = library_with(options->sources);
-      fmt::print("{}", options->markdown ? method_page(library, options->method) : show_method(library, options->method));
+      fmt::print("{}", options->markdown ? method_page(library, options->method)
+                                         : show_method(library, options->method));
     };
   });
 }
@@ -116,7 +135,8 @@ void add_reference(CLI::App& app, Run& run) {
   language->callback([&run] { run = [] { fmt::print("{}", words_table()); }; });
   CLI::App* operators = app.add_subcommand("operators", "Print the operators that rules may name as a table");
   operators->callback([&run] { run = [] { fmt::print("{}", operators_table()); }; });
-  CLI::App* samplers = app.add_subcommand("samplers", "Print the samplers that `for` loops of recipes run over as a table");
+  CLI::App* samplers =
+      app.add_subcommand("samplers", "Print the samplers that `for` loops of recipes run over as a table");
   samplers->callback([&run] { run = [] { fmt::print("{}", samplers_table()); }; });
 }
 

@@ -9,14 +9,15 @@
 /// What people call scores, features and tokens: text files of one name a line.
 namespace rulegrad::cli {
 
-/// The lines of a file, empty ones at its end left out. Throws Error(io) that names `what` for what is no readable file.
+/// The lines of a file, empty ones at its end left out. Throws Error(io) that names `what` for what is no
+/// readable file.
 [[nodiscard]] std::vector<std::string> read_lines(const std::string& path, const std::string& what);
 
 /// The scores of an output, flattened, and what they are called.
 class ScoreNames {
  public:
-  /// Labels of --labels, or those of the model if they fit. Throws Error(shape) unless there is one for each score, or for
-  /// each index along the last axis of an output of several axes.
+  /// Labels of --labels, or those of the model if they fit. Throws Error(shape) unless there is one for each
+  /// score, or for each index along the last axis of an output of several axes.
   ScoreNames(const Model& model, std::size_t output, const std::string& labels_file);
 
   [[nodiscard]] std::int64_t count() const { return count_; }
@@ -39,9 +40,10 @@ class TokenNames {
   TokenNames() = default;
   explicit TokenNames(const std::string& file);
 
-  /// Of a sample's ids, where there are so many samples and the table that looks ids up has so many rows. Throws Error(shape)
-  /// where the file has another number of lines.
-  [[nodiscard]] std::vector<std::string> of(const Tensor& ids, std::int64_t sample, std::int64_t samples, std::int64_t rows) const;
+  /// Of a sample's ids, where there are so many samples and the table that looks ids up has so many rows.
+  /// Throws Error(shape) where the file has another number of lines.
+  [[nodiscard]] std::vector<std::string> of(const Tensor& ids, std::int64_t sample, std::int64_t samples,
+                                            std::int64_t rows) const;
 
  private:
   std::string file_;

@@ -5,10 +5,10 @@
 #include <string>
 #include <vector>
 
-#include "rulegrad/tensor/dtype.hpp"
+#include "rulegrad/api/registry.hpp"
 #include "rulegrad/files/preprocess.hpp"
 #include "rulegrad/run/program.hpp"
-#include "rulegrad/api/registry.hpp"
+#include "rulegrad/tensor/dtype.hpp"
 
 namespace CLI {
 class App;
@@ -43,7 +43,9 @@ struct InputOptions {
   std::int64_t short_side = 0;
 
   /// Does anything that was typed say how pixels become numbers?
-  [[nodiscard]] bool has_recipe() const { return !recipe.empty() || !mean.empty() || !std.empty() || scale.has_value(); }
+  [[nodiscard]] bool has_recipe() const {
+    return !recipe.empty() || !mean.empty() || !std.empty() || scale.has_value();
+  }
   /// The recipe with what was typed over it, or over `written`: a recipe's name and what differs from it, as
   /// `imagenet short_side=256 layout=nhwc`. Error(unknown_name) for unknown words.
   [[nodiscard]] io::Preprocessing preprocessing(const std::string& written) const;

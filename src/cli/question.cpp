@@ -1,30 +1,43 @@
 #include "cli/question.hpp"
 
 #include <CLI/CLI.hpp>
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <filesystem>
+#include <fmt/format.h>
 
-#include "rulegrad/support/error.hpp"
 #include "rulegrad/files/npy.hpp"
+#include "rulegrad/support/error.hpp"
 #include "rulegrad/support/text.hpp"
 
 namespace rulegrad::cli {
 
 void add_question_options(CLI::App& command, QuestionOptions& options) {
-  command.add_option("--target", options.target, "Which score is explained: argmax (each sample's largest, the default), an index (5,1 for outputs of\nseveral axes), a label, all, or a .npy file with one index a sample")
+  command
+      .add_option("--target", options.target,
+                  "Which score is explained: argmax (each sample's largest, the default), an index (5,1 for "
+                  "outputs of\nseveral axes), a label, all, or a .npy file with one index a sample")
       ->type_name("N|LABEL|argmax|all|FILE");
   add_method_options(command, options);
 }
 
 void add_method_options(CLI::App& command, QuestionOptions& options) {
-  command.add_option("--seed", options.seed, "What is sent back from the score: one, value (the score itself) or a .npy file;\nthe method's own unless given")
+  command
+      .add_option("--seed", options.seed,
+                  "What is sent back from the score: one, value (the score itself) or a .npy file;\nthe "
+                  "method's own unless given")
       ->type_name("one|value|FILE");
-  command.add_option("--head", options.head, "Explain the logit below a final softmax or sigmoid (default), or the probability")->type_name("logit|probability");
-  command.add_option("--aux", options.aux, "Arrays that belong to nodes, for rules that ask for them: NODE/NAME, as in conv1/pattern")->type_name("FILE.npz");
-  command.add_option("--rules", options.rule_files, "Rule files with methods of your own")->type_name("FILE.rules");
-  command.add_flag("--allow-unmatched", options.allow_unmatched, "Go on with a method none of whose rules matches anything in the model");
+  command
+      .add_option("--head", options.head,
+                  "Explain the logit below a final softmax or sigmoid (default), or the probability")
+      ->type_name("logit|probability");
+  command
+      .add_option("--aux", options.aux,
+                  "Arrays that belong to nodes, for rules that ask for them: NODE/NAME, as in conv1/pattern")
+      ->type_name("FILE.npz");
+  command.add_option("--rules", options.rule_files, "Rule files with methods of your own")
+      ->type_name("FILE.rules");
+  command.add_flag("--allow-unmatched", options.allow_unmatched,
+                   "Go on with a method none of whose rules matches anything in the model");
 }
 
 AnalyzerCall parse_method(const std::string& text, const QuestionOptions& options) {
@@ -46,9 +59,11 @@ Chosen resolve_targets(const std::string& text, std::int64_t samples, const Scor
   if (std::filesystem::path(text).extension() == ".npy") {
     const Tensor file = io::read_npy(text);
     if (is_floating(file.dtype()) || file.size() != samples)
-      throw Error(ErrorCode::shape, fmt::format("{} holds {}{} but --target needs one integer for each of the {} samples", text,
-                                                name_of(file.dtype()), to_string(std::span(file.dims())), samples));
-    for (std::int64_t i = 0; i < samples; ++i) chosen.targets.push_back(scores.find(fmt::format("{}", static_cast<std::int64_t>(file.at(i)))));
+      throw Error(ErrorCode::shape,
+                  fmt::format("{} holds {}{} but --target needs one integer for each of the {} samples", text,
+                              name_of(file.dtype()), to_string(std::span(file.dims())), samples));
+    for (std::int64_t i = 0; i < samples; ++i)
+      chosen.targets.push_back(scores.find(fmt::format("{}", static_cast<std::int64_t>(file.at(i)))));
     return chosen;
   }
   chosen.targets.assign(static_cast<std::size_t>(samples), scores.find(text));
@@ -90,12 +105,16 @@ std::vector<Expr> explained_by_default(const Model& model, std::size_t output) {
   const Expr y = model.outputs().at(output).expr;
   const std::vector<Expr> needed = topological_order(std::span(&y, 1));
   for (const ModelInput& input : model.inputs())
-    if (is_floating(input.expr.dtype()) && std::find(needed.begin(), needed.end(), input.expr) != needed.end()) result.push_back(input.expr);
+    if (is_floating(input.expr.dtype()) &&
+        std::find(needed.begin(), needed.end(), input.expr) != needed.end())
+      result.push_back(input.expr);
   if (!result.empty()) return result;
   for (const ModelInput& input : model.inputs())
     for (const Expr lookup : lookups_of(model, input.name, output)) result.push_back(lookup);
   if (result.empty())
-    throw Error(ErrorCode::dtype, "the model's inputs hold integers, which have no relevance, and no table is found that looks them up; explain the value that does (--at NAME)");
+    throw Error(ErrorCode::dtype,
+                "the model's inputs hold integers, which have no relevance, and no table is found that looks "
+                "them up; explain the value that does (--at NAME)");
   return result;
 }
 
@@ -103,11 +122,13 @@ Tensor read_seed(const std::string& file, std::int64_t samples, std::int64_t sco
   const Tensor seed = io::read_npy(file).cast(dtype);
   if (seed.size() == samples * scores) return seed.reshaped({samples, scores});
   if (seed.size() != scores)
-    throw Error(ErrorCode::shape, fmt::format("{} has shape {} but --seed needs [{}] or [{}, {}]: a number for each score", file,
-                                              to_string(std::span(seed.dims())), scores, samples, scores));
+    throw Error(ErrorCode::shape,
+                fmt::format("{} has shape {} but --seed needs [{}] or [{}, {}]: a number for each score",
+                            file, to_string(std::span(seed.dims())), scores, samples, scores));
   Tensor repeated = Tensor::uninitialized(dtype, {samples, scores});
   for (std::int64_t i = 0; i < samples; ++i)
-    std::copy_n(seed.data(), seed.bytes(), repeated.mutable_data() + static_cast<std::size_t>(i) * seed.bytes());
+    std::copy_n(seed.data(), seed.bytes(),
+                repeated.mutable_data() + static_cast<std::size_t>(i) * seed.bytes());
   return repeated;
 }
 

@@ -4,11 +4,12 @@
 #include <string>
 #include <vector>
 
-#include "cli/names.hpp"
-#include "rulegrad/recipe/analyzer.hpp"
 #include "rulegrad/api/explainer.hpp"
-#include "rulegrad/onnx/model.hpp"
 #include "rulegrad/api/registry.hpp"
+#include "rulegrad/onnx/model.hpp"
+#include "rulegrad/recipe/analyzer.hpp"
+
+#include "cli/names.hpp"
 
 namespace CLI {
 class App;
@@ -50,10 +51,12 @@ struct Chosen {
 /// The rules of a registry and those of the files beside them.
 [[nodiscard]] RuleLibrary library_with(const Registry& registry, const std::vector<std::string>& files);
 
-/// What is explained unless nodes are named: inputs of a floating dtype, or else the values that look up those of integers.
+/// What is explained unless nodes are named: inputs of a floating dtype, or else the values that look up
+/// those of integers.
 [[nodiscard]] std::vector<Expr> explained_by_default(const Model& model, std::size_t output);
 
 /// The seed array of --seed FILE.npy, one row of scores a sample.
-[[nodiscard]] Tensor read_seed(const std::string& file, std::int64_t samples, std::int64_t scores, DType dtype);
+[[nodiscard]] Tensor read_seed(const std::string& file, std::int64_t samples, std::int64_t scores,
+                               DType dtype);
 
 }  // namespace rulegrad::cli

@@ -4,12 +4,13 @@
 #include <string>
 #include <vector>
 
-#include "cli/inputs.hpp"
-#include "cli/names.hpp"
 #include "rulegrad/api/explainer.hpp"
 #include "rulegrad/draw/grid.hpp"
 #include "rulegrad/draw/heatmap.hpp"
 #include "rulegrad/draw/tokens.hpp"
+
+#include "cli/inputs.hpp"
+#include "cli/names.hpp"
 
 namespace CLI {
 class App;
@@ -35,16 +36,17 @@ void check_output_choice(const ReportOptions& options, std::size_t maps, std::in
 
 /// An input of integers whose attribution is shown token by token.
 struct TokenInput {
-  Tensor ids;              ///< of all samples
-  std::int64_t rows = 0;   ///< of the table that looks them up
+  Tensor ids;             ///< of all samples
+  std::int64_t rows = 0;  ///< of the table that looks them up
 };
 
-/// Shows what an explanation found, and writes it: raw arrays, heat maps, bars, plots, coloured tokens, or all of them.
+/// Shows what an explanation found, and writes it: raw arrays, heat maps, bars, plots, coloured tokens, or
+/// all of them.
 class Report {
  public:
   struct Parts {
     const ScoreNames& scores;
-    std::string seed;                         ///< the file of a seed of the person's own
+    std::string seed;                          ///< the file of a seed of the person's own
     std::map<std::string, TokenInput> tokens;  ///< by the node's name
   };
   Report(const ReportOptions& options, const Samples& samples, const Explanation& found, Parts parts);
@@ -65,7 +67,8 @@ class Report {
   [[nodiscard]] std::string explained_name(std::int64_t sample, std::int64_t target) const;
   [[nodiscard]] double explained_score(std::int64_t sample, std::int64_t target) const;
   [[nodiscard]] Tensor series_of(const Map& map, const Tensor& values, std::int64_t sample) const;
-  [[nodiscard]] std::vector<std::string> features_of(const Map& map, std::int64_t sample, std::int64_t count) const;
+  [[nodiscard]] std::vector<std::string> features_of(const Map& map, std::int64_t sample,
+                                                     std::int64_t count) const;
   [[nodiscard]] io::TokenMap tokens_of(const Map& map, std::int64_t sample, std::int64_t target) const;
   [[nodiscard]] io::Picture drawn(const Map& map, std::int64_t sample, std::int64_t target) const;
   [[nodiscard]] io::Picture grid(std::int64_t target) const;

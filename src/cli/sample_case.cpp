@@ -1,13 +1,13 @@
 #include "cli/sample_case.hpp"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <fmt/format.h>
 
-#include <algorithm>
+#include "rulegrad/files/npy.hpp"
+#include "rulegrad/support/error.hpp"
 
 #include "cli/loading.hpp"
-#include "rulegrad/support/error.hpp"
-#include "rulegrad/files/npy.hpp"
 
 namespace rulegrad::cli {
 namespace {
@@ -26,10 +26,13 @@ Model loaded(const ModelOptions& model, const InputOptions& input, std::vector<G
 void add_sample_options(CLI::App& command, InputOptions& input, std::int64_t& sample) {
   add_input_options(command, input);
   command.get_option("--input")->required(false);
-  command.add_option("--sample", sample, "Which sample of the input is shown (default: 0, the first)")->type_name("N")->check(CLI::NonNegativeNumber);
+  command.add_option("--sample", sample, "Which sample of the input is shown (default: 0, the first)")
+      ->type_name("N")
+      ->check(CLI::NonNegativeNumber);
 }
 
-SampleCase::SampleCase(const ModelOptions& model, const QuestionOptions& question, const InputOptions& input, std::int64_t sample)
+SampleCase::SampleCase(const ModelOptions& model, const QuestionOptions& question, const InputOptions& input,
+                       std::int64_t sample)
     : options_(model), model_(loaded(model, input, given_)) {
   const std::size_t output = output_index(model, model_);
   note_output(model, model_);
@@ -39,16 +42,24 @@ SampleCase::SampleCase(const ModelOptions& model, const QuestionOptions& questio
   samples_ = fit_samples(input, model, model_, given_);
   const std::int64_t count = samples_->count();
   if (sample >= count)
-    throw Error(ErrorCode::invalid_argument, fmt::format("--sample {} is out of range: the input holds {} samples, 0 to {}", sample, count, count - 1));
+    throw Error(ErrorCode::invalid_argument,
+                fmt::format("--sample {} is out of range: the input holds {} samples, 0 to {}", sample, count,
+                            count - 1));
   const std::int64_t fixed = fixed_batch(model_);
   count_ = std::max<std::int64_t>(fixed, 1);
   first_ = std::min(sample, std::max<std::int64_t>(count - count_, 0));
   inputs_ = samples_->part(model_, first_, count_);
   const Chosen chosen = resolve_targets(question.target, count, ScoreNames(model_, output, ""));
-  if (chosen.each > 1) throw Error(ErrorCode::invalid_argument, "--target all: name one score, or leave it to argmax");
-  if (!chosen.largest) inputs_[target_input] = Tensor({count_}, std::span(chosen.targets).subspan(static_cast<std::size_t>(first_), static_cast<std::size_t>(count_)));
+  if (chosen.each > 1)
+    throw Error(ErrorCode::invalid_argument, "--target all: name one score, or leave it to argmax");
+  if (!chosen.largest)
+    inputs_[target_input] =
+        Tensor({count_}, std::span(chosen.targets)
+                             .subspan(static_cast<std::size_t>(first_), static_cast<std::size_t>(count_)));
   if (question_.seed == Question::Seed::tensor)
-    inputs_[seed_input] = rows(read_seed(question.seed, count, question_.seed_tensor.shape()[1].factor, question_.seed_tensor.dtype()), first_, count_);
+    inputs_[seed_input] = rows(read_seed(question.seed, count, question_.seed_tensor.shape()[1].factor,
+                                         question_.seed_tensor.dtype()),
+                               first_, count_);
 }
 
 void SampleCase::ask(const QuestionOptions& question, std::size_t output) {
@@ -62,15 +73,20 @@ void SampleCase::ask(const QuestionOptions& question, std::size_t output) {
   const Dim batch = shape.rank() == 0 ? Dim(1) : shape[0];
   const Dim scores(shape.count().factor / std::max<std::int64_t>(batch.factor, 1));
   if (question.target != "argmax") question_.target = graph.input(target_input, {DType::int64, Shape{batch}});
-  if (question_.seed == Question::Seed::tensor) question_.seed_tensor = graph.input(seed_input, {question_.output.dtype(), Shape{batch, scores}});
+  if (question_.seed == Question::Seed::tensor)
+    question_.seed_tensor = graph.input(seed_input, {question_.output.dtype(), Shape{batch, scores}});
 }
 
 std::string SampleCase::sample_name() const {
-  return count_ == 1 ? samples_->names[static_cast<std::size_t>(first_)] : fmt::format("the batch of {} from {} on", count_, samples_->names[static_cast<std::size_t>(first_)]);
+  return count_ == 1 ? samples_->names[static_cast<std::size_t>(first_)]
+                     : fmt::format("the batch of {} from {} on", count_,
+                                   samples_->names[static_cast<std::size_t>(first_)]);
 }
 
-std::vector<Tensor> SampleCase::evaluate(const std::vector<Expr>& expressions, const RunChoices& choices) const {
-  return Program::compile(expressions, compile_options(options_, choices)).run(inputs_, {.threads = choices.threads});
+std::vector<Tensor> SampleCase::evaluate(const std::vector<Expr>& expressions,
+                                         const RunChoices& choices) const {
+  return Program::compile(expressions, compile_options(options_, choices))
+      .run(inputs_, {.threads = choices.threads});
 }
 
 }  // namespace rulegrad::cli

@@ -2,13 +2,15 @@
 
 #include <string>
 
-#include "cli/options.hpp"
 #include "rulegrad/onnx/model.hpp"
+
+#include "cli/options.hpp"
 
 namespace rulegrad::cli {
 
 /// How many samples go into one run.
-[[nodiscard]] std::int64_t batch_size_for(const RunChoices& choices, const Model& model, std::int64_t samples);
+[[nodiscard]] std::int64_t batch_size_for(const RunChoices& choices, const Model& model,
+                                          std::int64_t samples);
 
 /// `12 / 50` on a terminal, rewritten in place; silent elsewhere and for short work.
 class Progress {

@@ -1,17 +1,16 @@
 #include "cli/verify.hpp"
 
 #include <CLI/CLI.hpp>
-#include <fmt/format.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
+#include <fmt/format.h>
 #include <fstream>
+#include <sys/stat.h>
+#include <unistd.h>
 
-#include "rulegrad/rule/rule_text.hpp"
 #include "rulegrad/prove/verify.hpp"
+#include "rulegrad/rule/rule_text.hpp"
 #include "rulegrad/version.hpp"
 
 namespace rulegrad::cli {
@@ -26,14 +25,15 @@ class Digest {
     for (const char c : text) step(static_cast<unsigned char>(c));
     step(0);
   }
-  /// Which file it is and when it was last changed in any way, its name and times included, which copies and archives set back: reading a
-  /// large one again would cost what the cache saves.
+  /// Which file it is and when it was last changed in any way, its name and times included, which copies and
+  /// archives set back: reading a large one again would cost what the cache saves.
   void add_file(const fs::path& path) {
     std::error_code none;
     add(fs::weakly_canonical(path, none).string());
     struct ::stat state = {};
     if (::stat(path.c_str(), &state) != 0) return add("missing");
-    add(fmt::format("{} {} {} {}.{} {}.{}", state.st_dev, state.st_ino, state.st_size, state.st_mtim.tv_sec, state.st_mtim.tv_nsec, state.st_ctim.tv_sec, state.st_ctim.tv_nsec));
+    add(fmt::format("{} {} {} {}.{} {}.{}", state.st_dev, state.st_ino, state.st_size, state.st_mtim.tv_sec,
+                    state.st_mtim.tv_nsec, state.st_ctim.tv_sec, state.st_ctim.tv_nsec));
   }
   [[nodiscard]] std::string text() const { return fmt::format("{:016x}", hash_); }
 
@@ -51,7 +51,8 @@ fs::path proofs() {
   return {};
 }
 
-std::string key_of(const ModelOptions& options, const Model& model, const RuleLibrary& library, const Analysis& analysis) {
+std::string key_of(const ModelOptions& options, const Model& model, const RuleLibrary& library,
+                   const Analysis& analysis) {
   Digest digest;
   digest.add(version());
   for (const std::string& file : model.files()) digest.add_file(file);
@@ -61,8 +62,10 @@ std::string key_of(const ModelOptions& options, const Model& model, const RuleLi
   const std::vector<std::string> sets = library.rule_set_names();
   std::string last;
   for (const ForwardRewrite& rewrite : analysis.rewrites) {
-    digest.add(fmt::format("{} {}:{}:{} {} {}", rewrite.rule_set, rewrite.where.file, rewrite.where.line, rewrite.where.column, describe(rewrite.before), describe(rewrite.after)));
-    if (rewrite.rule_set != last && std::find(sets.begin(), sets.end(), rewrite.rule_set) != sets.end()) digest.add(print(library.rule_set(rewrite.rule_set)));
+    digest.add(fmt::format("{} {}:{}:{} {} {}", rewrite.rule_set, rewrite.where.file, rewrite.where.line,
+                           rewrite.where.column, describe(rewrite.before), describe(rewrite.after)));
+    if (rewrite.rule_set != last && std::find(sets.begin(), sets.end(), rewrite.rule_set) != sets.end())
+      digest.add(print(library.rule_set(rewrite.rule_set)));
     last = rewrite.rule_set;
   }
   return digest.text();
@@ -75,7 +78,8 @@ void remember(const fs::path& folder, const std::string& key, const CanonizerPro
   const fs::path draft = folder / fmt::format("{}.{}", key, ::getpid());
   {
     std::ofstream file(draft, std::ios::binary);
-    file << fmt::format("{} rewrites, difference {:.3g} of {:.3g}\n", proof.rewrites, proof.difference, proof.largest);
+    file << fmt::format("{} rewrites, difference {:.3g} of {:.3g}\n", proof.rewrites, proof.difference,
+                        proof.largest);
     if (!file.flush()) failed = std::make_error_code(std::errc::io_error);
   }
   if (!failed) fs::rename(draft, folder / key, failed);
@@ -85,11 +89,13 @@ void remember(const fs::path& folder, const std::string& key, const CanonizerPro
 }  // namespace
 
 void add_verify_option(CLI::App& command, bool& verify) {
-  command.add_flag("--verify", verify, "Prove again that the method's canonizers leave the output as it is, and say by how much they change it");
+  command.add_flag("--verify", verify,
+                   "Prove again that the method's canonizers leave the output as it is, and say by how much "
+                   "they change it");
 }
 
-void verify_canonizers(const ModelOptions& options, const Model& model, const RuleLibrary& library, const std::string& method, Expr output,
-                       const Analysis& analysis, bool force) {
+void verify_canonizers(const ModelOptions& options, const Model& model, const RuleLibrary& library,
+                       const std::string& method, Expr output, const Analysis& analysis, bool force) {
   if (analysis.rewrites.empty()) {
     if (force) fmt::print(stderr, "{}: no canonizer changes this model\n", method);
     return;
@@ -100,13 +106,17 @@ void verify_canonizers(const ModelOptions& options, const Model& model, const Ru
   if (!force && !folder.empty() && fs::exists(folder / key, none)) return;
   const CanonizerProof proof = prove_canonizers(output, analysis, {.kernels = options.kernels()});
   if (force)
-    fmt::print(stderr, "{}: {} rewrite{} by canonizers change the output by {:.3g} at most, where it is as large as {:.3g}\n", method, proof.rewrites, proof.rewrites == 1 ? "" : "s", proof.difference,
-               proof.largest);
+    fmt::print(stderr,
+               "{}: {} rewrite{} by canonizers change the output by {:.3g} at most, where it is as large as "
+               "{:.3g}\n",
+               method, proof.rewrites, proof.rewrites == 1 ? "" : "s", proof.difference, proof.largest);
   if (!folder.empty()) remember(folder, key, proof);
 }
 
 void add_verify_numbers_option(CLI::App& command, bool& verify) {
-  command.add_flag("--verify-numbers", verify, "Compute some samples again on the plain float64 path, and say how far each method is off; an error beyond what rounding explains");
+  command.add_flag("--verify-numbers", verify,
+                   "Compute some samples again on the plain float64 path, and say how far each method is "
+                   "off; an error beyond what rounding explains");
 }
 
 }  // namespace rulegrad::cli

@@ -85,7 +85,8 @@ ArenaPlan plan_in_time(std::span<const Lifetime> lifetimes) {
   std::priority_queue<End, std::vector<End>, std::greater<>> ends;
   Gaps gaps;
   for (const std::size_t i : order) {
-    for (; !ends.empty() && ends.top().first < lifetimes[i].first; ends.pop()) gaps.give_back(plan.offsets[ends.top().second], aligned(lifetimes[ends.top().second].bytes));
+    for (; !ends.empty() && ends.top().first < lifetimes[i].first; ends.pop())
+      gaps.give_back(plan.offsets[ends.top().second], aligned(lifetimes[ends.top().second].bytes));
     plan.offsets[i] = gaps.take(aligned(lifetimes[i].bytes));
     ends.emplace(lifetimes[i].last, i);
   }

@@ -17,10 +17,13 @@ const KernelPath blocked_path("constants: folded into blocks of channels");
 const KernelPath form_path("constants: a form is made");
 const KernelPath shared_path("constants: a form is shared");
 
-/// Numbers of rules and fills come anew with each program: up to so many bytes are compared, not their buffers.
+/// Numbers of rules and fills come anew with each program: up to so many bytes are compared, not their
+/// buffers.
 constexpr std::size_t tiny = 64;
 
-void mix(std::size_t& hash, std::size_t value) { hash ^= value + 0x9e3779b97f4a7c15ULL + (hash << 6) + (hash >> 2); }
+void mix(std::size_t& hash, std::size_t value) {
+  hash ^= value + 0x9e3779b97f4a7c15ULL + (hash << 6) + (hash >> 2);
+}
 
 std::size_t hash_of(const Tensor& value) {
   std::size_t hash = static_cast<std::size_t>(value.dtype());
@@ -58,7 +61,9 @@ Constant::Constant(Tensor stored, std::shared_ptr<Counters> counters) : counters
 Constant::Constant(std::string label, Derivation derivation, std::shared_ptr<Counters> counters)
     : label_(std::move(label)), derivation_(std::move(derivation)), counters_(std::move(counters)) {}
 
-std::size_t Constant::bytes() const { return static_cast<std::size_t>(element_count(dims())) * size_of(dtype()); }
+std::size_t Constant::bytes() const {
+  return static_cast<std::size_t>(element_count(dims())) * size_of(dtype());
+}
 
 bool Constant::owns_nothing() const {
   return is_stored() || (derivation_.same_elements && derivation_.operands[0]->owns_nothing());
@@ -78,16 +83,19 @@ std::shared_ptr<const Tensor> Constant::computed() {
   std::vector<std::shared_ptr<const Tensor>> held;
   for (const auto& operand : derivation_.operands) held.push_back(operand->value());
   if (derivation_.same_elements) {
-    // Whoever holds the elements in this shape holds them in the other one, so that they are not computed again for that.
-    return {new Tensor(held[0]->reshaped(derivation_.dims)), [keep = held[0]](const Tensor* tensor) { delete tensor; }};
+    // Whoever holds the elements in this shape holds them in the other one, so that they are not computed
+    // again for that.
+    return {new Tensor(held[0]->reshaped(derivation_.dims)),
+            [keep = held[0]](const Tensor* tensor) { delete tensor; }};
   }
   std::vector<Tensor> operands;
   for (const auto& operand : held) operands.push_back(*operand);
   ++counters_->folds;
   (block() == 0 ? folded_path : blocked_path).taken();
   const DenormalsAreZero flush(derivation_.flush_denormals);
-  return std::make_shared<const Tensor>(compute(*derivation_.kernel, label_, operands, {derivation_.dtype, Shape::of(derivation_.dims)},
-                                                derivation_.attributes, derivation_.check_finite, derivation_.block));
+  return std::make_shared<const Tensor>(
+      compute(*derivation_.kernel, label_, operands, {derivation_.dtype, Shape::of(derivation_.dims)},
+              derivation_.attributes, derivation_.check_finite, derivation_.block));
 }
 
 ConstantForm Constant::form(const AnyFormRecipe& recipe) {
@@ -110,7 +118,8 @@ ConstantForm Constant::form(const AnyFormRecipe& recipe) {
 void Constant::require_finite(const std::string& label) {
   if (bytes() > tiny) ++counters_->checks;
   if (const auto at = first_non_finite(dtype(), stored_->data(), stored_->size()))
-    fail_non_finite(label, "holds", "repair the model, or compile with check_finite off", dtype(), dims(), stored_->data(), *at);
+    fail_non_finite(label, "holds", "repair the model, or compile with check_finite off", dtype(), dims(),
+                    stored_->data(), *at);
   known_finite_ = true;
 }
 
@@ -118,7 +127,8 @@ std::shared_ptr<Constant> ConstantStore::stored(const Tensor& value) {
   const std::size_t hash = hash_of(value);
   const std::lock_guard lock(mutex_);
   const auto [first, last] = stored_.equal_range(hash);
-  const auto found = std::find_if(first, last, [&](const auto& entry) { return same(*entry.second->value(), value); });
+  const auto found =
+      std::find_if(first, last, [&](const auto& entry) { return same(*entry.second->value(), value); });
   if (found != last) {
     if (value.known_finite()) found->second->note_finite();
     return found->second;
@@ -185,7 +195,9 @@ std::shared_ptr<ConstantStore> store_of(Graph& graph) {
   return store;
 }
 
-void share_store(Graph& excerpt, Graph& whole) { excerpt.set_annex(store_of(whole)); }
+void share_store(Graph& excerpt, Graph& whole) {
+  excerpt.set_annex(store_of(whole));
+}
 
 SharedConstants shared_constants(const Graph& graph) {
   const auto store = graph.annex<ConstantStore>();

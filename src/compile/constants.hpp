@@ -9,9 +9,9 @@
 #include <unordered_map>
 #include <vector>
 
+#include "rulegrad/compile/shared_constants.hpp"
 #include "rulegrad/expr/expr.hpp"
 #include "rulegrad/kernels/kernel.hpp"
-#include "rulegrad/compile/shared_constants.hpp"
 
 namespace rulegrad {
 
@@ -30,8 +30,9 @@ struct Derivation {
   friend bool operator==(const Derivation&, const Derivation&) = default;
 };
 
-/// A value that depends on no input and no batch: a stored array, or what kernels make of such. It knows how to compute
-/// itself without its graph and holds no large memory of its own: programs keep what they read, and the store what is idle.
+/// A value that depends on no input and no batch: a stored array, or what kernels make of such. It knows how
+/// to compute itself without its graph and holds no large memory of its own: programs keep what they read,
+/// and the store what is idle.
 class Constant {
  public:
   struct Counters {
@@ -95,9 +96,9 @@ struct KeptMemory {
 using KeptByAddress = std::map<const void*, KeptMemory>;
 void add_bytes(const KeptByAddress& kept, ProgramStats& stats);
 
-/// The constants of one graph. Stored arrays are found by their buffer (tiny ones by content), derived ones by what they
-/// derive from, so that excerpts of the graph find them too. Stored arrays stay as long as the store, as they do in the graph;
-/// derived ones as long as something holds them.
+/// The constants of one graph. Stored arrays are found by their buffer (tiny ones by content), derived ones
+/// by what they derive from, so that excerpts of the graph find them too. Stored arrays stay as long as the
+/// store, as they do in the graph; derived ones as long as something holds them.
 class ConstantStore {
  public:
   [[nodiscard]] std::shared_ptr<Constant> stored(const Tensor& value);
@@ -109,8 +110,8 @@ class ConstantStore {
   void trim(std::size_t most = std::size_t{512} << 20);
   [[nodiscard]] SharedConstants use() const;
 
-  /// Held by whoever makes explanations or programs of the graph, which adds nodes to it, from beginning to end. Recursive: a loop's body is
-  /// compiled within its program, and a program within an explainer.
+  /// Held by whoever makes explanations or programs of the graph, which adds nodes to it, from beginning to
+  /// end. Recursive: a loop's body is compiled within its program, and a program within an explainer.
   [[nodiscard]] std::unique_lock<std::recursive_mutex> building() { return std::unique_lock(building_); }
 
  private:

@@ -17,8 +17,8 @@ bool facts_check_wanted() {
   return value != nullptr && std::string_view(value) == "1";
 }
 
-void require_interval(const std::string& label, const Interval& interval, DType dtype, const Shape& shape, const Extents& extents,
-                      std::int64_t block, const std::byte* data) {
+void require_interval(const std::string& label, const Interval& interval, DType dtype, const Shape& shape,
+                      const Extents& extents, std::int64_t block, const std::byte* data) {
   if (interval == Interval{}) return;
   const Dims dims = shape.at(extents);
   const std::int64_t count = element_count(dims);
@@ -30,11 +30,14 @@ void require_interval(const std::string& label, const Interval& interval, DType 
       Dims index(dims.size());
       std::int64_t rest = row_major_place(shape, extents, block, i);
       for (std::size_t axis = dims.size(); axis-- > 0; rest /= dims[axis]) index[axis] = rest % dims[axis];
-      throw Error(ErrorCode::internal,
-                  fmt::format("[{}] gave {} at {}, but was inferred to lie in [{}, {}]; others rely on it: a kernel that does not keep "
-                              "it must restore it (Preparation::low and high), or what is inferred of the operator is wrong",
-                              label, shortest(value), to_string(std::span<const std::int64_t>(index)),
-                              shortest(interval.low), shortest(interval.high)));
+      throw Error(
+          ErrorCode::internal,
+          fmt::format(
+              "[{}] gave {} at {}, but was inferred to lie in [{}, {}]; others rely on it: a kernel that "
+              "does not keep "
+              "it must restore it (Preparation::low and high), or what is inferred of the operator is wrong",
+              label, shortest(value), to_string(std::span<const std::int64_t>(index)), shortest(interval.low),
+              shortest(interval.high)));
     }
   });
 }

@@ -7,24 +7,30 @@
 #include "rulegrad/expr/expr.hpp"
 #include "rulegrad/expr/leaves.hpp"
 
-#include "passes/support.hpp"
 #include "compile/fold.hpp"
+#include "passes/support.hpp"
 
 namespace rulegrad {
 namespace {
 
 // What a value is asked for.
-constexpr std::uint8_t sign = 1;   ///< on which side of 0 it lies
-constexpr std::uint8_t zero = 2;   ///< whether it is 0
+constexpr std::uint8_t sign = 1;    ///< on which side of 0 it lies
+constexpr std::uint8_t zero = 2;    ///< whether it is 0
 constexpr std::uint8_t equal_ = 4;  ///< whether it is the same as another value
 
 bool any_of_names(Expr e, std::initializer_list<std::string_view> names) {
   return std::any_of(names.begin(), names.end(), [&](std::string_view name) { return e.is(name); });
 }
 
-bool is_convolution(Expr e) { return any_of_names(e, {"conv", "conv_transpose"}); }
-bool is_contraction(Expr e) { return is_convolution(e) || any_of_names(e, {"dense", "matmul", "conv_weight_grad", "dense_weight_grad"}); }
-bool has_bias(Expr e) { return any_of_names(e, {"conv", "conv_transpose", "dense"}) && e.operands().size() > 2; }
+bool is_convolution(Expr e) {
+  return any_of_names(e, {"conv", "conv_transpose"});
+}
+bool is_contraction(Expr e) {
+  return is_convolution(e) || any_of_names(e, {"dense", "matmul", "conv_weight_grad", "dense_weight_grad"});
+}
+bool has_bias(Expr e) {
+  return any_of_names(e, {"conv", "conv_transpose", "dense"}) && e.operands().size() > 2;
+}
 
 bool nowhere_zero(const Tensor& values) {
   for (std::int64_t i = 0; i < values.size(); ++i)
@@ -46,11 +52,14 @@ void FastContractions::find_constants(std::span<const Expr> order, const Kernels
   for (const Expr e : order) {
     const bool leaf = any_of_names(e, {"input", "sample_index", "batch_index"});
     constant_.emplace(e, !leaf && e.shape().static_dims().has_value() &&
-                             std::all_of(e.operands().begin(), e.operands().end(), [&](Expr operand) { return constant_.at(operand); }));
+                             std::all_of(e.operands().begin(), e.operands().end(),
+                                         [&](Expr operand) { return constant_.at(operand); }));
     if (is_contraction(e)) contractions_.push_back(e);
     if (has_bias(e) && constant_.at(e.operand(2))) biases.insert(e.operand(2));
   }
-  const auto read = [&](Expr e) { off_zero_.emplace(e, nowhere_zero(e.attributes<ConstantAttributes>().value)); };
+  const auto read = [&](Expr e) {
+    off_zero_.emplace(e, nowhere_zero(e.attributes<ConstantAttributes>().value));
+  };
   for (auto it = biases.begin(); it != biases.end();)
     if (it->is("constant")) {
       read(*it);
@@ -59,7 +68,9 @@ void FastContractions::find_constants(std::span<const Expr> order, const Kernels
       ++it;
     }
   if (biases.empty()) return;
-  for (const auto& [bias, value] : fold_constants({order.begin(), order.end()}, biases, kernels, {.check_finite = false}, *store_of(biases.begin()->graph())))
+  for (const auto& [bias, value] :
+       fold_constants({order.begin(), order.end()}, biases, kernels, {.check_finite = false},
+                      *store_of(biases.begin()->graph())))
     off_zero_.emplace(bias, nowhere_zero(*value->value()));
 }
 
@@ -72,13 +83,18 @@ FastContractions::Asked FastContractions::asked_of(Expr user, std::size_t positi
   const Expr operand = user.operand(position);
   if (constant_.at(operand)) return 0;
   switch (user.op().asks_of(user, position)) {
-    case Asks::sign: return sign;
+    case Asks::sign:
+      return sign;
     case Asks::zero:
-    case Asks::divisor: return zero;
-    case Asks::order: return constant_.at(user.operand(1 - position)) ? zero : zero | equal_;
-    case Asks::everything: return sign | zero | equal_;
+    case Asks::divisor:
+      return zero;
+    case Asks::order:
+      return constant_.at(user.operand(1 - position)) ? zero : zero | equal_;
+    case Asks::everything:
+      return sign | zero | equal_;
     case Asks::nothing:
-    case Asks::dividend: break;  // whether a quotient is bounded is found out below
+    case Asks::dividend:
+      break;  // whether a quotient is bounded is found out below
   }
   const auto found = asked_.find(user);
   Asked asked = found == asked_.end() ? Asked{0} : found->second;
@@ -90,7 +106,9 @@ FastContractions::Asked FastContractions::asked_of(Expr user, std::size_t positi
   // A sign is kept where it is inferred on the whole way; elsewhere only the values themselves tell it.
   if ((asked & sign) != 0 && !has_sign(user)) asked |= zero;
   // A difference is 0 where its parts are the same.
-  const bool difference = user.is("sub") || (any_of_names(user, {"add", "accum"}) && std::any_of(user.operands().begin(), user.operands().end(), [](Expr e) { return e.is("neg"); }));
+  const bool difference = user.is("sub") || (any_of_names(user, {"add", "accum"}) &&
+                                             std::any_of(user.operands().begin(), user.operands().end(),
+                                                         [](Expr e) { return e.is("neg"); }));
   if ((asked & zero) != 0 && difference) asked |= equal_;
   return asked;
 }
@@ -111,13 +129,15 @@ bool FastContractions::allowed(Expr contraction) {
 }
 
 bool FastContractions::everywhere() {
-  return std::all_of(contractions_.begin(), contractions_.end(), [&](Expr e) { return !is_convolution(e) || (allowed(e) && !has_sign(e)); });
+  return std::all_of(contractions_.begin(), contractions_.end(),
+                     [&](Expr e) { return !is_convolution(e) || (allowed(e) && !has_sign(e)); });
 }
 
 bool FastContractions::holds_open_quotient(Expr expr) {
   if (constant_.at(expr) || is_contraction(expr) || expr.dtype() == DType::boolean) return false;
   if (any_of_names(expr, {"div", "over"}) && !bounded(expr)) return true;
-  return std::any_of(expr.operands().begin(), expr.operands().end(), [&](Expr operand) { return open_.at(operand); });
+  return std::any_of(expr.operands().begin(), expr.operands().end(),
+                     [&](Expr operand) { return open_.at(operand); });
 }
 
 bool FastContractions::bounded(Expr quotient) {
@@ -125,14 +145,18 @@ bool FastContractions::bounded(Expr quotient) {
   if (divisor.is("stabilize")) divisor = divisor.operand(0);
   if (constant_.at(divisor)) return true;
   return has_factor(quotient.operand(0), [&](Expr f) {
-    return f.shape() == divisor.shape() && (f == divisor || is_cut(f, [&](Expr z) { return dominates(divisor, z); }));
+    return f.shape() == divisor.shape() &&
+           (f == divisor || is_cut(f, [&](Expr z) { return dominates(divisor, z); }));
   });
 }
 
 bool FastContractions::dominates(Expr divisor, Expr z) {
   if (divisor == z) return true;
-  if (!is_contraction(z) || divisor.op().name != z.op().name || divisor.attributes() != z.attributes() || divisor.operand(0) != z.operand(0)) return false;
-  return intervals_.of(z.operand(0)).low >= 0 && at_least(divisor.operand(1), z.operand(1)) && (!has_bias(z) || at_least(divisor.operand(2), z.operand(2)));
+  if (!is_contraction(z) || divisor.op().name != z.op().name || divisor.attributes() != z.attributes() ||
+      divisor.operand(0) != z.operand(0))
+    return false;
+  return intervals_.of(z.operand(0)).low >= 0 && at_least(divisor.operand(1), z.operand(1)) &&
+         (!has_bias(z) || at_least(divisor.operand(2), z.operand(2)));
 }
 
 bool FastContractions::at_least(Expr a, Expr b) {
@@ -140,7 +164,8 @@ bool FastContractions::at_least(Expr a, Expr b) {
   if (a.is("expand")) return at_least(a.operand(0), b);
   if (a.is("max")) return at_least(a.operand(0), b) || at_least(a.operand(1), b);
   if (!a.is("add")) return false;
-  return (at_least(a.operand(0), b) && intervals_.of(a.operand(1)).low >= 0) || (at_least(a.operand(1), b) && intervals_.of(a.operand(0)).low >= 0);
+  return (at_least(a.operand(0), b) && intervals_.of(a.operand(1)).low >= 0) ||
+         (at_least(a.operand(1), b) && intervals_.of(a.operand(0)).low >= 0);
 }
 
 }  // namespace rulegrad

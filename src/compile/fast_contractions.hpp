@@ -10,17 +10,19 @@
 
 namespace rulegrad {
 
-/// Which convolutions may be computed with Winograd's transforms, whose errors are those of the largest terms near an element,
-/// not of its own: what is exactly 0 otherwise becomes a small number of any sign, and what should be far smaller than its
-/// neighbours drowns. All of these must hold:
+/// Which convolutions may be computed with Winograd's transforms, whose errors are those of the largest terms
+/// near an element, not of its own: what is exactly 0 otherwise becomes a small number of any sign, and what
+/// should be far smaller than its neighbours drowns. All of these must hold:
 ///
-/// - No operation asks whether the result is 0 (OpSchema::decides: comparisons, `sign`, casts to integers, divisors, the choice of
-///   a maximum in a backward pass, and what says nothing of itself), unless a bias that is nowhere 0 keeps the result off it (where a rounding may decide, a rounding does decide).
-///   A comparison of two values, or of their difference, is asked about equality: no bias helps there.
-/// - `stabilize` takes the sign of the result only if it is inferred: the kernel restores that (Preparation::low).
-/// - The operand holds no quotient that may be many orders larger in one place than around it. Known to be bounded are those
-///   whose numerator has the divisor, or a ReLU's output that is no larger than it, as a factor: relu(z) / z and, for x >= 0,
-///   relu(z) / (x w') with w' >= w.
+/// - No operation asks whether the result is 0 (OpSchema::decides: comparisons, `sign`, casts to integers,
+///   divisors, the choice of a maximum in a backward pass, and what says nothing of itself), unless a bias
+///   that is nowhere 0 keeps the result off it (where a rounding may decide, a rounding does decide). A
+///   comparison of two values, or of their difference, is asked about equality: no bias helps there.
+/// - `stabilize` takes the sign of the result only if it is inferred: the kernel restores that
+///   (Preparation::low).
+/// - The operand holds no quotient that may be many orders larger in one place than around it. Known to be
+///   bounded are those whose numerator has the divisor, or a ReLU's output that is no larger than it, as a
+///   factor: relu(z) / z and, for x >= 0, relu(z) / (x w') with w' >= w.
 class FastContractions {
  public:
   /// For everything below the outputs, which are asked nothing. Biases are folded with these kernels.

@@ -5,8 +5,8 @@
 #include <unordered_map>
 #include <unordered_set>
 
-#include "rulegrad/support/error.hpp"
 #include "rulegrad/expr/leaves.hpp"
+#include "rulegrad/support/error.hpp"
 
 #include "compile/facts_check.hpp"
 #include "compile/fast_contractions.hpp"
@@ -17,7 +17,8 @@ namespace {
 
 class Flattening {
  public:
-  Flattening(std::span<const Expr> outputs, const CompileOptions& options, std::span<const std::pair<Expr, Expr>> renewed)
+  Flattening(std::span<const Expr> outputs, const CompileOptions& options,
+             std::span<const std::pair<Expr, Expr>> renewed)
       : outputs_(outputs),
         options_(options),
         kernels_(options.kernels ? *options.kernels : Kernels::best()),
@@ -39,7 +40,8 @@ class Flattening {
     order_ = topological_order(outputs_);
     classify();
     find_needed();
-    folded_ = fold_constants(order_, wanted_folds_, kernels_, {options_.check_finite, options_.flush_denormals}, *store_);
+    folded_ = fold_constants(order_, wanted_folds_, kernels_,
+                             {options_.check_finite, options_.flush_denormals}, *store_);
     if (options_.precision == Precision::fast) fast_.emplace(outputs_, kernels_);
     check_facts_ = options_.check_facts || facts_check_wanted();
     for (const Expr expr : order_)
@@ -104,7 +106,8 @@ class Flattening {
 
   ValueId add_constant(std::string name, const std::shared_ptr<Constant>& constant) {
     flow_.constants.push_back({std::move(name), constant});
-    return add_value(Source::constant, flow_.constants.size() - 1, {constant->dtype(), Shape::of(constant->dims())});
+    return add_value(Source::constant, flow_.constants.size() - 1,
+                     {constant->dtype(), Shape::of(constant->dims())});
   }
 
   ValueId scalar_of(Expr fill) {
@@ -125,7 +128,8 @@ class Flattening {
       ids_[expr] = add_constant(name, constant);
     } else if (const auto folded = folded_.find(expr); folded != folded_.end()) {
       if (check_facts_)
-        require_interval(label_of(expr), intervals_.of(expr), expr.dtype(), Shape::of(folded->second->dims()), {}, 0, folded->second->value()->data());
+        require_interval(label_of(expr), intervals_.of(expr), expr.dtype(), Shape::of(folded->second->dims()),
+                         {}, 0, folded->second->value()->data());
       ids_[expr] = add_constant(name, folded->second);
     } else if (const auto& kernel = kernel_of(expr); keeps_elements(*kernel, expr)) {
       ids_[expr] = add_value(Source::same_elements, ids_.at(expr.operand(0)), expr.type());
@@ -138,7 +142,8 @@ class Flattening {
       const ValueId result = add_value(Source::instruction, flow_.instructions.size(), expr.type());
       flow_.instructions.push_back(
           {expr.op().name, label_of(expr), kernel, expr.attributes(), std::move(operands), {result}});
-      if (kernel->contraction && fast_ && fast_->allowed(expr)) flow_.instructions.back().precision = Precision::fast;
+      if (kernel->contraction && fast_ && fast_->allowed(expr))
+        flow_.instructions.back().precision = Precision::fast;
       if (kernel->contraction || check_facts_) flow_.values[result].interval = intervals_.of(expr);
       ids_[expr] = result;
     }
@@ -171,7 +176,8 @@ class Flattening {
 std::vector<std::shared_ptr<Constant>> Flow::constants_read() const {
   std::vector<bool> read(constants.size());
   const auto note = [&](ValueId value) {
-    if (const Value& source = values[root(value)]; source.source == Source::constant) read[source.index] = true;
+    if (const Value& source = values[root(value)]; source.source == Source::constant)
+      read[source.index] = true;
   };
   for (const Instruction& instruction : instructions)
     for (const ValueId operand : instruction.operands) note(operand);
@@ -183,7 +189,8 @@ std::vector<std::shared_ptr<Constant>> Flow::constants_read() const {
   return result;
 }
 
-Flow flow_of(std::span<const Expr> outputs, const CompileOptions& options, std::span<const std::pair<Expr, Expr>> renewed) {
+Flow flow_of(std::span<const Expr> outputs, const CompileOptions& options,
+             std::span<const std::pair<Expr, Expr>> renewed) {
   return Flattening(outputs, options, renewed).run();
 }
 

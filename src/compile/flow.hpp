@@ -6,11 +6,11 @@
 #include <string>
 #include <vector>
 
-#include "rulegrad/kernels/kernel.hpp"
 #include "rulegrad/compile/compile_options.hpp"
+#include "rulegrad/kernels/kernel.hpp"
 
-#include "passes/intervals.hpp"
 #include "compile/constants.hpp"
+#include "passes/intervals.hpp"
 
 namespace rulegrad {
 
@@ -25,7 +25,8 @@ struct Value {
   std::uint32_t index;  ///< in inputs, constants or instructions; the value it shares its elements with
   Type type;
   std::int64_t block = 0;  ///< of its memory layout, as in ConstView
-  Interval interval = {};  ///< what is inferred of its elements; of contractions and where facts are checked only
+  Interval interval =
+      {};  ///< what is inferred of its elements; of contractions and where facts are checked only
 };
 
 struct ProgramInput {
@@ -55,7 +56,9 @@ struct Instruction {
   std::vector<std::string> result_labels = {};
 
   [[nodiscard]] ValueId result() const { return results.front(); }
-  [[nodiscard]] const std::string& label_of(std::size_t result) const { return result_labels.empty() ? label : result_labels[result]; }
+  [[nodiscard]] const std::string& label_of(std::size_t result) const {
+    return result_labels.empty() ? label : result_labels[result];
+  }
 };
 
 /// A program before memory is given to it: kernel calls in order, operands before users. Refers to no graph.

@@ -1,10 +1,10 @@
 #include "compile/fold.hpp"
 
-#include "rulegrad/support/error.hpp"
 #include "rulegrad/expr/leaves.hpp"
+#include "rulegrad/support/error.hpp"
 
-#include "kernels/invoke.hpp"
 #include "compile/memory_limit.hpp"
+#include "kernels/invoke.hpp"
 
 namespace rulegrad {
 
@@ -34,7 +34,8 @@ namespace {
 
 class Folder {
  public:
-  Folder(const std::vector<Expr>& order, const std::unordered_set<Expr>& wanted, const Kernels& kernels, const FoldOptions& how, ConstantStore& store)
+  Folder(const std::vector<Expr>& order, const std::unordered_set<Expr>& wanted, const Kernels& kernels,
+         const FoldOptions& how, ConstantStore& store)
       : order_(order), wanted_(wanted), kernels_(kernels), how_(how), store_(store) {}
 
   std::unordered_map<Expr, std::shared_ptr<Constant>> run() {
@@ -52,7 +53,8 @@ class Folder {
       if (!needed_.contains(*it) || it->is("constant")) continue;
       const auto kernel = kernels_.at(it->op().name);
       for (const Expr operand : it->operands())
-        if (const ReadThrough read = read_through(*kernel, operand); !read.as_scalar) needed_.insert(read.expr);
+        if (const ReadThrough read = read_through(*kernel, operand); !read.as_scalar)
+          needed_.insert(read.expr);
     }
   }
 
@@ -71,7 +73,8 @@ class Folder {
     derivation.same_elements = keeps_elements(*derivation.kernel, expr);
     for (const Expr operand : expr.operands()) {
       const ReadThrough read = read_through(*derivation.kernel, operand);
-      derivation.operands.push_back(read.as_scalar ? store_.stored(fill_scalar(read.expr)) : constants_.at(read.expr));
+      derivation.operands.push_back(read.as_scalar ? store_.stored(fill_scalar(read.expr))
+                                                   : constants_.at(read.expr));
     }
     return store_.derived(std::move(derivation), describe(expr));
   }
@@ -88,7 +91,8 @@ class Folder {
 using Constants = std::vector<std::shared_ptr<Constant>>;
 
 /// The constants below that have never been computed, operands before users.
-void collect(const std::shared_ptr<Constant>& constant, std::unordered_set<const Constant*>& seen, Constants& order) {
+void collect(const std::shared_ptr<Constant>& constant, std::unordered_set<const Constant*>& seen,
+             Constants& order) {
   // Chains of constants are as long as a graph is deep: no recursion.
   std::vector<std::pair<std::shared_ptr<Constant>, std::size_t>> stack;
   const auto visit = [&](const std::shared_ptr<Constant>& c) {
@@ -109,8 +113,11 @@ void collect(const std::shared_ptr<Constant>& constant, std::unordered_set<const
 
 }  // namespace
 
-std::unordered_map<Expr, std::shared_ptr<Constant>> fold_constants(const std::vector<Expr>& order, const std::unordered_set<Expr>& wanted,
-                                                                  const Kernels& kernels, const FoldOptions& how, ConstantStore& store) {
+std::unordered_map<Expr, std::shared_ptr<Constant>> fold_constants(const std::vector<Expr>& order,
+                                                                   const std::unordered_set<Expr>& wanted,
+                                                                   const Kernels& kernels,
+                                                                   const FoldOptions& how,
+                                                                   ConstantStore& store) {
   return Folder(order, wanted, kernels, how, store).run();
 }
 

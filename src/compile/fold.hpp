@@ -30,14 +30,15 @@ struct FoldOptions {
   bool check_finite = true, flush_denormals = true;
 };
 
-/// `wanted`, which depend on constants and fills of static shape only, as constants of the store; nothing is computed.
-/// `order` is topological and holds all that is needed.
-[[nodiscard]] std::unordered_map<Expr, std::shared_ptr<Constant>> fold_constants(const std::vector<Expr>& order,
-                                                                                const std::unordered_set<Expr>& wanted, const Kernels& kernels,
-                                                                                const FoldOptions& how, ConstantStore& store);
+/// `wanted`, which depend on constants and fills of static shape only, as constants of the store; nothing is
+/// computed. `order` is topological and holds all that is needed.
+[[nodiscard]] std::unordered_map<Expr, std::shared_ptr<Constant>> fold_constants(
+    const std::vector<Expr>& order, const std::unordered_set<Expr>& wanted, const Kernels& kernels,
+    const FoldOptions& how, ConstantStore& store);
 
-/// Computes those of `wanted` that nobody has computed yet, so that what fails does so early; intermediate results go as soon as
-/// their last user is done.
-[[nodiscard]] std::vector<std::shared_ptr<const Tensor>> compute_fresh(std::span<const std::shared_ptr<Constant>> wanted);
+/// Computes those of `wanted` that nobody has computed yet, so that what fails does so early; intermediate
+/// results go as soon as their last user is done.
+[[nodiscard]] std::vector<std::shared_ptr<const Tensor>> compute_fresh(
+    std::span<const std::shared_ptr<Constant>> wanted);
 
 }  // namespace rulegrad

@@ -20,15 +20,17 @@ constexpr std::ptrdiff_t most_readers = 64;
 
 constexpr std::size_t none = ~std::size_t{0};
 
-/// What the members of a group compute: values of these extents and, where some of them work on rows, values with one element for
-/// each row, of the same extents up to that axis and 1 behind it.
+/// What the members of a group compute: values of these extents and, where some of them work on rows, values
+/// with one element for each row, of the same extents up to that axis and 1 behind it.
 struct Frame {
   Shape shape;
   std::int64_t block = 0;
   std::optional<std::size_t> row_axis = {};
 
   [[nodiscard]] bool has_value_per_row(const Shape& value) const {
-    if (!row_axis || value == shape || value.sampled() != shape.sampled() || value.rank() < *row_axis || value.rank() > shape.rank()) return false;
+    if (!row_axis || value == shape || value.sampled() != shape.sampled() || value.rank() < *row_axis ||
+        value.rank() > shape.rank())
+      return false;
     for (std::size_t i = 0; i < value.rank(); ++i)
       if (i < *row_axis ? value[i] != shape[i] : !value[i].is(1)) return false;
     return true;
@@ -48,14 +50,16 @@ struct Frame {
   }
 };
 
-/// Finds which instructions become one. A group runs in place of one of its members, which it is numbered by; everything else stays
-/// where it was.
+/// Finds which instructions become one. A group runs in place of one of its members, which it is numbered by;
+/// everything else stays where it was.
 class Grouping {
  public:
-  explicit Grouping(const Flow& flow) : flow_(flow), users_(flow.values.size()), group_of_(flow.instructions.size()) {
+  explicit Grouping(const Flow& flow)
+      : flow_(flow), users_(flow.values.size()), group_of_(flow.instructions.size()) {
     std::iota(group_of_.begin(), group_of_.end(), std::size_t{0});
     for (std::size_t i = 0; i < flow.instructions.size(); ++i) {
-      for (const ValueId operand : flow.instructions[i].operands) users_[flow.root(operand)].push_back({i, operand});
+      for (const ValueId operand : flow.instructions[i].operands)
+        users_[flow.root(operand)].push_back({i, operand});
       row_axis_.push_back(row_axis(flow.instructions[i]));
       groups_.push_back({{i}, fusible(i), frame_of(i)});
     }
@@ -88,8 +92,8 @@ class Grouping {
   bool fusible(std::size_t i) const {
     const Instruction& instruction = flow_.instructions[i];
     const Kernel& kernel = *instruction.kernel;
-    return (kernel.access != Access::any || row_axis_[i]) && !kernel.prepare && !kernel.scratch && instruction.results.size() == 1 &&
-           simple_dtype(result_of(i).type.dtype) &&
+    return (kernel.access != Access::any || row_axis_[i]) && !kernel.prepare && !kernel.scratch &&
+           instruction.results.size() == 1 && simple_dtype(result_of(i).type.dtype) &&
            std::all_of(instruction.operands.begin(), instruction.operands.end(),
                        [&](ValueId operand) { return simple_dtype(flow_.values[operand].type.dtype); });
   }
@@ -99,7 +103,8 @@ class Grouping {
     if (!instruction.kernel->row_axis || instruction.results.size() != 1) return std::nullopt;
     const Value& operand = flow_.values[instruction.operands[0]];
     const Value& result = flow_.values[instruction.result()];
-    const auto axis = instruction.kernel->row_axis(std::span(&operand.type, 1), result.type, instruction.attributes);
+    const auto axis =
+        instruction.kernel->row_axis(std::span(&operand.type, 1), result.type, instruction.attributes);
     if (!axis || operand.block != 0 || result.block != 0) return std::nullopt;
     std::int64_t length = 1;
     for (std::size_t i = *axis; i < operand.type.shape.rank(); ++i) {
@@ -127,19 +132,23 @@ class Grouping {
   void join(std::size_t i) {
     for (const ValueId operand : flow_.instructions[i].operands)
       if (const std::size_t p = producer(operand); p != none)
-        if (const std::size_t g = group_of_[p]; g != i && may_merge(g, i) && nobody_else_waits(g, i)) merge(g, i);
+        if (const std::size_t g = group_of_[p]; g != i && may_merge(g, i) && nobody_else_waits(g, i))
+          merge(g, i);
     if (groups_[i].members.size() > 1) return;
     for (const std::size_t g : neighbours(i))
       if (may_merge(g, i) && ready_at(i, g)) return merge(i, g);
   }
 
   bool may_merge(std::size_t g, std::size_t i) const {
-    if (!groups_[g].fusible || groups_[g].members.empty() || groups_[g].members.size() + groups_[i].members.size() > most_operations) return false;
+    if (!groups_[g].fusible || groups_[g].members.empty() ||
+        groups_[g].members.size() + groups_[i].members.size() > most_operations)
+      return false;
     const auto frame = Frame::of(groups_[g].frame, groups_[i].frame);
     return frame && reads_align(*frame, g, i) && operands_of(g, i) <= most_operands;
   }
 
-  /// True if all that members of one of the groups read of the other lies over the same rows as what they compute.
+  /// True if all that members of one of the groups read of the other lies over the same rows as what they
+  /// compute.
   bool reads_align(const Frame& frame, std::size_t g, std::size_t i) const {
     if (!frame.row_axis) return true;
     for (const std::size_t group : {g, i})
@@ -149,8 +158,10 @@ class Grouping {
           if (p == none || (group_of_[p] != g && group_of_[p] != i)) continue;
           const Shape &read = result_of(p).type.shape, &made = result_of(member).type.shape;
           if (read == frame.shape) continue;
-          // A value for each row: what computes for rows reads it as it is, what computes for elements sees it spread over the row.
-          const bool spread = !row_axis_[member] && made == frame.shape && (read.rank() == frame.shape.rank() || read.rank() == 0);
+          // A value for each row: what computes for rows reads it as it is, what computes for elements sees
+          // it spread over the row.
+          const bool spread = !row_axis_[member] && made == frame.shape &&
+                              (read.rank() == frame.shape.rank() || read.rank() == 0);
           const bool as_it_is = !row_axis_[member] && made == read;
           if (!spread && !as_it_is) return false;
         }
@@ -182,7 +193,8 @@ class Grouping {
     return true;
   }
 
-  /// Groups that compute or read what i reads, with no contraction between them and i: results of i live longer there.
+  /// Groups that compute or read what i reads, with no contraction between them and i: results of i live
+  /// longer there.
   std::vector<std::size_t> neighbours(std::size_t i) const {
     std::vector<std::size_t> result;
     const auto add = [&](std::size_t g) {
@@ -190,7 +202,8 @@ class Grouping {
       if (g < i && (contraction == none || contraction < g)) result.push_back(g);
     };
     for (const ValueId operand : flow_.instructions[i].operands) {
-      if (const std::size_t p = producer(operand); p != none && flow_.root(operand) == operand) add(group_of_[p]);
+      if (const std::size_t p = producer(operand); p != none && flow_.root(operand) == operand)
+        add(group_of_[p]);
       if (flow_.values[operand].type.shape != result_of(i).type.shape) continue;
       // In the order of the flow. Of a number that everything reads, the nearest readers will do.
       const auto& uses = users_[flow_.root(operand)];
@@ -232,24 +245,31 @@ class Grouping {
 class Fusing {
  public:
   Fusing(Flow flow, std::vector<Grouping::Group> groups, bool check_finite)
-      : flow_(std::move(flow)), groups_(std::move(groups)), check_finite_(check_finite), readers_(flow_.values.size()), leaves_(flow_.values.size()) {}
+      : flow_(std::move(flow)),
+        groups_(std::move(groups)),
+        check_finite_(check_finite),
+        readers_(flow_.values.size()),
+        leaves_(flow_.values.size()) {}
 
   Flow run() {
     for (const Value& value : flow_.values) old_index_.push_back(value.index);
     for (const ValueId output : flow_.outputs) leaves_[flow_.root(output)] = true;
     for (std::size_t g = 0; g < groups_.size(); ++g)
       for (const std::size_t member : groups_[g].members)
-        for (const ValueId operand : flow_.instructions[member].operands) readers_[flow_.root(operand)].push_back(g);
+        for (const ValueId operand : flow_.instructions[member].operands)
+          readers_[flow_.root(operand)].push_back(g);
     std::vector<Instruction> instructions;
     for (std::size_t g = 0; g < groups_.size(); ++g) {
       if (groups_[g].members.empty()) continue;
       Instruction made = instruction_of(g);
       for (const std::size_t member : groups_[g].members)
-        flow_.values[flow_.instructions[member].result()].index = static_cast<std::uint32_t>(instructions.size());
+        flow_.values[flow_.instructions[member].result()].index =
+            static_cast<std::uint32_t>(instructions.size());
       instructions.push_back(std::move(made));
       flow_.fused += groups_[g].members.size() - 1;
     }
-    for (const ValueId value : looked_through_) instructions[flow_.values[value].index].checked_by_reader = true;
+    for (const ValueId value : looked_through_)
+      instructions[flow_.values[value].index].checked_by_reader = true;
     flow_.instructions = std::move(instructions);
     return std::move(flow_);
   }
@@ -261,14 +281,16 @@ class Fusing {
     if (!check_finite_ || value.source != Source::instruction) return false;
     const Instruction& producer = flow_.instructions[old_index_[operand]];
     const Frame& frame = groups_[g].frame;
-    return producer.kernel->contraction && producer.results.size() == 1 && value.block == frame.block && value.type.shape == frame.shape;
+    return producer.kernel->contraction && producer.results.size() == 1 && value.block == frame.block &&
+           value.type.shape == frame.shape;
   }
 
   Instruction instruction_of(std::size_t g) {
     const auto& members = groups_[g].members;
     Instruction& last = flow_.instructions[members.back()];
     const auto reads_contraction = [&] {
-      return std::any_of(last.operands.begin(), last.operands.end(), [&](ValueId operand) { return can_look_through(g, operand); });
+      return std::any_of(last.operands.begin(), last.operands.end(),
+                         [&](ValueId operand) { return can_look_through(g, operand); });
     };
     if (members.size() == 1 && (!groups_[g].fusible || !reads_contraction())) return last;
 
@@ -277,7 +299,8 @@ class Fusing {
     FusedGroup group;
     if (frame.row_axis) {
       group.rows = {*frame.row_axis, {}};
-      for (std::size_t i = *frame.row_axis; i < frame.shape.rank(); ++i) group.rows->extents.push_back(frame.shape[i].factor);
+      for (std::size_t i = *frame.row_axis; i < frame.shape.rank(); ++i)
+        group.rows->extents.push_back(frame.shape[i].factor);
     }
     // An operand that both elements and rows are computed from is two.
     std::map<std::pair<ValueId, FusedGroup::Place>, std::uint32_t> operands;
@@ -291,7 +314,10 @@ class Fusing {
     for (const std::size_t member : members) {
       const Instruction& instruction = flow_.instructions[member];
       for (const ValueId operand : instruction.operands)
-        if (!computed.contains(operand) && operands.emplace(std::pair(operand, place_for(instruction)), static_cast<std::uint32_t>(operands.size())).second) {
+        if (!computed.contains(operand) && operands
+                                               .emplace(std::pair(operand, place_for(instruction)),
+                                                        static_cast<std::uint32_t>(operands.size()))
+                                               .second) {
           made.operands.push_back(operand);
           group.operands.push_back(place_for(instruction));
         }
@@ -301,21 +327,25 @@ class Fusing {
       FusedGroup::Reads reads;
       for (const ValueId operand : instruction.operands) {
         const auto inside = computed.find(operand);
-        reads.push_back(inside == computed.end() ? operands.at({operand, place_for(instruction)})
-                                                 : static_cast<std::uint32_t>(operands.size()) + inside->second);
+        reads.push_back(inside == computed.end()
+                            ? operands.at({operand, place_for(instruction)})
+                            : static_cast<std::uint32_t>(operands.size()) + inside->second);
       }
       const ValueId result = instruction.result();
-      group.operations.push_back({instruction.kernel, instruction.attributes, flow_.values[result].type.dtype, std::move(reads), place_of(result)});
+      group.operations.push_back({instruction.kernel, instruction.attributes, flow_.values[result].type.dtype,
+                                  std::move(reads), place_of(result)});
       made.op += (made.op.empty() ? "" : "+") + instruction.op;
       const auto& readers = readers_[result];
-      if (leaves_[result] || std::any_of(readers.begin(), readers.end(), [&](std::size_t reader) { return reader != g; })) {
+      if (leaves_[result] ||
+          std::any_of(readers.begin(), readers.end(), [&](std::size_t reader) { return reader != g; })) {
         group.results.push_back(static_cast<std::uint32_t>(group.operations.size() - 1));
         made.results.push_back(result);
         made.result_labels.push_back(instruction.label);
       }
     }
     for (std::uint32_t k = 0; k < made.operands.size(); ++k)
-      if (can_look_through(g, made.operands[k]) && std::find(looked_through_.begin(), looked_through_.end(), made.operands[k]) == looked_through_.end()) {
+      if (can_look_through(g, made.operands[k]) && std::find(looked_through_.begin(), looked_through_.end(),
+                                                             made.operands[k]) == looked_through_.end()) {
         group.looked_through.push_back(k);
         looked_through_.push_back(made.operands[k]);
       }
@@ -328,7 +358,7 @@ class Fusing {
   bool check_finite_;
   std::vector<std::vector<std::size_t>> readers_;  // by root value: groups
   std::vector<bool> leaves_;                       // by root value: is an output
-  std::vector<std::uint32_t> old_index_;           // by value: of the instruction that computes it, before fusion
+  std::vector<std::uint32_t> old_index_;  // by value: of the instruction that computes it, before fusion
   std::vector<ValueId> looked_through_;
 };
 

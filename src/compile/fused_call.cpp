@@ -9,11 +9,11 @@
 #include <optional>
 #include <utility>
 
-#include "kernels/finite.hpp"
-#include "kernels/kernel_paths.hpp"
 #include "kernels/common/parallel.hpp"
 #include "kernels/common/walk.hpp"
 #include "kernels/common/words.hpp"
+#include "kernels/finite.hpp"
+#include "kernels/kernel_paths.hpp"
 
 namespace rulegrad {
 
@@ -26,22 +26,28 @@ const KernelPath rows_path("fused: tiles of rows");
 const KernelPath number_path("fused: a number for all elements");
 const KernelPath spread_path("fused: an operand is spread");
 
-/// Elements of a tile: a handful of them fit into the nearest cache, and a call of a kernel costs little beside them.
+/// Elements of a tile: a handful of them fit into the nearest cache, and a call of a kernel costs little
+/// beside them.
 constexpr std::int64_t tile = 2048;
 constexpr std::uint32_t no_slot = ~std::uint32_t{0};
 constexpr std::size_t alignment = 64;
 
 /// The elements [begin, end) of an array that is broadcast to `out`, one after the other.
-void spread(DimsView out, DimsView dims, const ConstView& from, std::int64_t begin, std::int64_t end, std::byte* to) {
+void spread(DimsView out, DimsView dims, const ConstView& from, std::int64_t begin, std::int64_t end,
+            std::byte* to) {
   const auto walk = kernels::broadcast_walk<1>(out, {dims});
   kernels::with_word(size_of(from.dtype), [&]<class W>(W) {
     const auto* const x = reinterpret_cast<const W*>(from.data);
     auto* const y = reinterpret_cast<W*>(to);
     const bool moves = walk.stride[0][walk.rank - 1] != 0;
-    kernels::for_each_row(walk, begin, end, [&](std::int64_t at, std::int64_t length, const std::array<std::int64_t, 1>& offset) {
-      if (moves) std::copy_n(x + offset[0], length, y + (at - begin));
-      else std::fill_n(y + (at - begin), length, x[offset[0]]);
-    });
+    kernels::for_each_row(
+        walk, begin, end,
+        [&](std::int64_t at, std::int64_t length, const std::array<std::int64_t, 1>& offset) {
+          if (moves)
+            std::copy_n(x + offset[0], length, y + (at - begin));
+          else
+            std::fill_n(y + (at - begin), length, x[offset[0]]);
+        });
   });
 }
 
@@ -58,7 +64,8 @@ class Failures {
   }
   void keep(std::size_t operand, std::int64_t position, double value) {
     const std::lock_guard lock(mutex_);
-    if (!found_ || std::pair(operand, position) < std::pair(found_->operand, found_->position)) found_ = {operand, position, value};
+    if (!found_ || std::pair(operand, position) < std::pair(found_->operand, found_->position))
+      found_ = {operand, position, value};
   }
   void tell() const {
     if (found_) throw NonFiniteOperand(*found_);
@@ -84,7 +91,8 @@ class FusedCall::Tiles {
         slot_bytes_(static_cast<std::size_t>(fused.tile_rows_ * fused.row_size_) * sizeof(double)) {
     for (const FusedGroup::Operation& operation : group_.operations) reads_ += operation.reads.size();
     const std::size_t buffers = fused.slot_count_ + group_.results.size();
-    memory_.reset(static_cast<std::byte*>(::operator new[](buffers * slot_bytes_, std::align_val_t{alignment})));
+    memory_.reset(
+        static_cast<std::byte*>(::operator new[](buffers* slot_bytes_, std::align_val_t{alignment})));
     make_dims();
     values_.resize(operand_count() + group_.operations.size());
     for (std::size_t k = 0; k < operand_count(); ++k) {
@@ -94,7 +102,8 @@ class FusedCall::Tiles {
     for (std::size_t i = 0; i < group_.operations.size(); ++i) {
       const std::uint32_t slot = fused.slots_[operand_count() + i];
       const FusedGroup::Operation& operation = group_.operations[i];
-      values_[operand_count() + i] = {operation.dtype, tile_dims(operation.place), slot == no_slot ? nullptr : buffer(slot)};
+      values_[operand_count() + i] = {operation.dtype, tile_dims(operation.place),
+                                      slot == no_slot ? nullptr : buffer(slot)};
     }
     for (std::size_t r = 0; r < group_.results.size(); ++r) in_buffer_.push_back(would_be_read_later(r));
   }
@@ -114,10 +123,12 @@ class FusedCall::Tiles {
       }
     }
     for (const std::uint32_t k : group_.looked_through)
-      if (const auto at = first_non_finite(values_[k].dtype, values_[k].data, (end - begin) * fused_.row_size_))
+      if (const auto at =
+              first_non_finite(values_[k].dtype, values_[k].data, (end - begin) * fused_.row_size_))
         failures_.keep(k, begin * fused_.row_size_ + *at, value_at(values_[k], *at));
     for (std::size_t r = 0; r < group_.results.size(); ++r)
-      values_[operand_count() + group_.results[r]].data = in_buffer_[r] ? buffer(fused_.slot_count_ + r) : result(r, begin);
+      values_[operand_count() + group_.results[r]].data =
+          in_buffer_[r] ? buffer(fused_.slot_count_ + r) : result(r, begin);
     compute();
     for (std::size_t r = 0; r < group_.results.size(); ++r)
       if (in_buffer_[r])
@@ -134,15 +145,18 @@ class FusedCall::Tiles {
   /// Of a row.
   std::int64_t elements(FusedGroup::Place place) const { return place.per_row ? 1 : fused_.row_size_; }
 
-  /// The extents of tiles by place: of all elements, and of a value for each row by its rank. The axes before the rows become one
-  /// and others of extent 1.
+  /// The extents of tiles by place: of all elements, and of a value for each row by its rank. The axes before
+  /// the rows become one and others of extent 1.
   void make_dims() {
     const Dims leading = group_.rows ? Dims(group_.rows->axes, 1) : Dims{1};
     dims_.push_back(fused_.dims_of(leading, {}));
     if (!group_.rows) return;
-    for (std::size_t more = 0; more <= group_.rows->extents.size(); ++more) dims_.push_back(fused_.dims_of(leading, {true, leading.size() + more}));
+    for (std::size_t more = 0; more <= group_.rows->extents.size(); ++more)
+      dims_.push_back(fused_.dims_of(leading, {true, leading.size() + more}));
   }
-  DimsView tile_dims(FusedGroup::Place place) const { return dims_[place.per_row ? place.rank - group_.rows->axes + 1 : 0]; }
+  DimsView tile_dims(FusedGroup::Place place) const {
+    return dims_[place.per_row ? place.rank - group_.rows->axes + 1 : 0];
+  }
 
   std::byte* buffer(std::size_t slot) const { return memory_.get() + slot * slot_bytes_; }
   const MutableView& view(std::size_t r) const { return r == 0 ? call_.result : call_.others[r - 1]; }
@@ -151,8 +165,8 @@ class FusedCall::Tiles {
     return view(r).data + static_cast<std::size_t>(begin * elements(place(r))) * size_of(view(r).dtype);
   }
 
-  /// True if a result lies over an operand that the group reads once more behind it, or while it is written by a kernel that may
-  /// not work in place.
+  /// True if a result lies over an operand that the group reads once more behind it, or while it is written
+  /// by a kernel that may not work in place.
   bool would_be_read_later(std::size_t r) const {
     const std::uint32_t written = group_.results[r];
     for (std::size_t k = 0; k < operand_count(); ++k) {
@@ -173,7 +187,8 @@ class FusedCall::Tiles {
       operands_.clear();
       for (const std::uint32_t k : operation.reads) operands_.push_back(values_[k]);
       const ConstView& to = values_[operand_count() + i];
-      operation.kernel->run({operands_, {to.dtype, to.dims, const_cast<std::byte*>(to.data)}, operation.attributes, {}});
+      operation.kernel->run(
+          {operands_, {to.dtype, to.dims, const_cast<std::byte*>(to.data)}, operation.attributes, {}});
     }
   }
 
@@ -188,9 +203,12 @@ class FusedCall::Tiles {
   std::vector<bool> in_buffer_;
 };
 
-FusedCall::FusedCall(std::shared_ptr<const FusedGroup> group, const KernelCall& shapes) : group_(std::move(group)) {
+FusedCall::FusedCall(std::shared_ptr<const FusedGroup> group, const KernelCall& shapes)
+    : group_(std::move(group)) {
   const auto first = shapes.result.dims;
-  leading_.assign(first.begin(), group_->rows ? first.begin() + static_cast<std::ptrdiff_t>(group_->rows->axes) : first.end());
+  leading_.assign(first.begin(), group_->rows
+                                     ? first.begin() + static_cast<std::ptrdiff_t>(group_->rows->axes)
+                                     : first.end());
   rows_ = element_count(leading_);
   if (group_->rows) row_size_ = element_count(group_->rows->extents);
   tile_rows_ = std::max<std::int64_t>(1, tile / row_size_);
@@ -199,11 +217,15 @@ FusedCall::FusedCall(std::shared_ptr<const FusedGroup> group, const KernelCall& 
     dims_.emplace_back(operand.dims.begin(), operand.dims.end());
     targets_.push_back(dims_of(leading_, group_->operands[k]));
     // What reads an operand element by element needs one for each.
-    const bool numbers_do = std::all_of(group_->operations.begin(), group_->operations.end(), [&](const FusedGroup::Operation& operation) {
-      return operation.kernel->access == Access::broadcast || std::find(operation.reads.begin(), operation.reads.end(), k) == operation.reads.end();
-    });
+    const bool numbers_do = std::all_of(
+        group_->operations.begin(), group_->operations.end(), [&](const FusedGroup::Operation& operation) {
+          return operation.kernel->access == Access::broadcast ||
+                 std::find(operation.reads.begin(), operation.reads.end(), k) == operation.reads.end();
+        });
     const std::int64_t all = group_->operands[k].per_row ? rows_ : rows_ * row_size_;
-    forms_.push_back(operand.count() == all ? Form::whole : operand.count() == 1 && numbers_do ? Form::number : Form::spread);
+    forms_.push_back(operand.count() == all               ? Form::whole
+                     : operand.count() == 1 && numbers_do ? Form::number
+                                                          : Form::spread);
   }
   place_results();
 }
@@ -235,9 +257,12 @@ void FusedCall::place_results() {
     if (forms_[k] == Form::spread) slots_[k] = take();
   for (std::size_t i = 0; i < group_->operations.size(); ++i) {
     // Results stand in memory: they are given their place in a run.
-    if (std::find(group_->results.begin(), group_->results.end(), i) == group_->results.end()) slots_[operands + i] = take();
+    if (std::find(group_->results.begin(), group_->results.end(), i) == group_->results.end())
+      slots_[operands + i] = take();
     for (const std::uint32_t k : group_->operations[i].reads)
-      if (last[k] == i && slots_[k] != no_slot && std::find(free.begin(), free.end(), slots_[k]) == free.end()) free.push_back(slots_[k]);
+      if (last[k] == i && slots_[k] != no_slot &&
+          std::find(free.begin(), free.end(), slots_[k]) == free.end())
+        free.push_back(slots_[k]);
   }
 }
 
@@ -246,14 +271,16 @@ void FusedCall::run(const KernelCall& call) const {
   if (std::ranges::find(forms_, Form::number) != forms_.end()) number_path.taken();
   if (std::ranges::find(forms_, Form::spread) != forms_.end()) spread_path.taken();
   Failures failures;
-  kernels::parallel_chunks(rows_, std::max<std::int64_t>(tile_rows_, kernels::kGrain / row_size_), [&](std::int64_t begin, std::int64_t end) {
-    try {
-      Tiles tiles(*this, call, failures);
-      for (std::int64_t at = begin; at < end; at += tile_rows_) tiles.run(at, std::min(at + tile_rows_, end));
-    } catch (...) {
-      failures.keep(std::current_exception());
-    }
-  });
+  kernels::parallel_chunks(rows_, std::max<std::int64_t>(tile_rows_, kernels::kGrain / row_size_),
+                           [&](std::int64_t begin, std::int64_t end) {
+                             try {
+                               Tiles tiles(*this, call, failures);
+                               for (std::int64_t at = begin; at < end; at += tile_rows_)
+                                 tiles.run(at, std::min(at + tile_rows_, end));
+                             } catch (...) {
+                               failures.keep(std::current_exception());
+                             }
+                           });
   failures.tell();
 }
 
@@ -261,7 +288,8 @@ Kernel fused_kernel(FusedGroup group) {
   const auto shared = std::make_shared<const FusedGroup>(std::move(group));
   Kernel kernel;
   // A value for each row may be read by other rows, where it is broadcast to all elements.
-  kernel.in_place = std::none_of(shared->results.begin(), shared->results.end(), [&](std::uint32_t i) { return shared->operations[i].place.per_row; });
+  kernel.in_place = std::none_of(shared->results.begin(), shared->results.end(),
+                                 [&](std::uint32_t i) { return shared->operations[i].place.per_row; });
   if (!shared->rows)
     kernel.access = Access::broadcast;
   else if (shared->rows->axes > 0)
@@ -271,13 +299,16 @@ Kernel fused_kernel(FusedGroup group) {
       for (std::size_t k = 0; k < operands.size(); ++k) {
         const FusedGroup::Place place = shared->operands[k];
         const Shape& shape = operands[k].shape;
-        if (shape.rank() == (place.per_row ? place.rank : rank) && shape[0] == result.shape[0]) batch.push_back(k);
+        if (shape.rank() == (place.per_row ? place.rank : rank) && shape[0] == result.shape[0])
+          batch.push_back(k);
       }
       return batch;
     };
   kernel.run = [shared](const KernelCall& call) { FusedCall(shared, call).run(call); };
   kernel.prepare = [shared](const Preparation& preparation) -> std::optional<PreparedCall> {
-    return PreparedCall{[call = FusedCall(shared, preparation.call)](const KernelCall& now) { call.run(now); }, 0, shared->rows ? "tiles of rows" : "tiles"};
+    return PreparedCall{
+        [call = FusedCall(shared, preparation.call)](const KernelCall& now) { call.run(now); }, 0,
+        shared->rows ? "tiles of rows" : "tiles"};
   };
   return kernel;
 }

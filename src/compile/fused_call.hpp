@@ -11,8 +11,9 @@
 
 namespace rulegrad {
 
-/// Operations that work element by element over the same extents, in order, or on one row after the other: reductions of rows, and
-/// what works on their results. Each reads operands of the whole group or results of operations before it.
+/// Operations that work element by element over the same extents, in order, or on one row after the other:
+/// reductions of rows, and what works on their results. Each reads operands of the whole group or results of
+/// operations before it.
 struct FusedGroup {
   /// Operand k of the group, or, from `operands` on, the result of operation k - operands.size().
   using Reads = std::vector<std::uint32_t>;
@@ -41,16 +42,18 @@ struct FusedGroup {
   std::vector<std::uint32_t> looked_through;  ///< operands that are tested for values that are not finite
 };
 
-/// What a fused call throws when an operand that it looks through is not finite: the first place of one, as the memory lies.
+/// What a fused call throws when an operand that it looks through is not finite: the first place of one, as
+/// the memory lies.
 struct NonFiniteOperand {
   std::size_t operand;
   std::int64_t position;
   double value;
 };
 
-/// A group made ready for operands of given extents: it goes over all of them in tiles that stay in the nearest cache, of whole rows
-/// where there are such, and calls the kernel of each operation for a tile. What only operations of the group read is never written to
-/// memory. The bits are those of the operations one by one.
+/// A group made ready for operands of given extents: it goes over all of them in tiles that stay in the
+/// nearest cache, of whole rows where there are such, and calls the kernel of each operation for a tile. What
+/// only operations of the group read is never written to memory. The bits are those of the operations one by
+/// one.
 class FusedCall {
  public:
   /// Data pointers of `shapes` may be null.

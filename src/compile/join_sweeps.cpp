@@ -10,8 +10,8 @@
 
 #include "rulegrad/ops/op_attributes.hpp"
 
-#include "kernels/product/bind_sweep.hpp"
 #include "compile/weight_function.hpp"
+#include "kernels/product/bind_sweep.hpp"
 
 namespace rulegrad {
 namespace {
@@ -52,7 +52,8 @@ class Sweeping {
 
   /// Only products that the kernels which ship compute: those of a program's own stay what they are.
   static bool ships(const Instruction& instruction) {
-    return instruction.kernel == Kernels::portable().find(instruction.op) || instruction.kernel == Kernels::best().find(instruction.op);
+    return instruction.kernel == Kernels::portable().find(instruction.op) ||
+           instruction.kernel == Kernels::best().find(instruction.op);
   }
 
   std::optional<Candidate> candidate_at(std::size_t i) const {
@@ -61,7 +62,8 @@ class Sweeping {
     if ((!dense && instruction.op != "matmul") || !ships(instruction)) return std::nullopt;
     const Value& w = flow_.values[flow_.root(instruction.operands[1])];
     const Shape& shape = type(instruction.operands[1]).shape;
-    if (w.source != Source::constant || shape.rank() != 2 || w.type.shape != shape || w.block != 0) return std::nullopt;
+    if (w.source != Source::constant || shape.rank() != 2 || w.type.shape != shape || w.block != 0)
+      return std::nullopt;
     bool transposed = true;
     if (!dense) {
       const auto& attributes = instruction.attributes.as<MatmulAttributes>();
@@ -86,10 +88,12 @@ class Sweeping {
     const Type& result = type(instruction.result());
     std::vector<Type> types;
     for (const ValueId operand : instruction.operands) types.push_back(type(operand));
-    if (result.shape.rank() == 0 || types[0].shape.rank() == 0 || types[0].shape[0] != result.shape[0]) return false;
+    if (result.shape.rank() == 0 || types[0].shape.rank() == 0 || types[0].shape[0] != result.shape[0])
+      return false;
     for (std::size_t k = 0; k < types.size(); ++k)
       if (types[k].shape.sampled() != (k == 0)) return false;
-    return instruction.kernel->rows && instruction.kernel->rows(types, result, instruction.attributes) == std::vector<std::size_t>{0};
+    return instruction.kernel->rows &&
+           instruction.kernel->rows(types, result, instruction.attributes) == std::vector<std::size_t>{0};
   }
 
   /// The instruction that makes a value; nothing for inputs and constants.
@@ -111,12 +115,13 @@ class Sweeping {
     }
   }
 
-  /// Into the first group of its constant where neither needs the other, counting what the groups so far need together: so
-  /// the calls never wait for each other in a circle.
+  /// Into the first group of its constant where neither needs the other, counting what the groups so far need
+  /// together: so the calls never wait for each other in a circle.
   void place(std::size_t c) {
     const Candidate& candidate = candidates_[c];
-    const auto key = std::tuple(candidate.function.base().get(), candidate.transposed, candidate.sampled_rows.has_value(),
-                                candidate.sampled_rows.value_or(Dim(0)).factor, candidate.sampled_rows.value_or(Dim(0)).batch);
+    const auto key = std::tuple(
+        candidate.function.base().get(), candidate.transposed, candidate.sampled_rows.has_value(),
+        candidate.sampled_rows.value_or(Dim(0)).factor, candidate.sampled_rows.value_or(Dim(0)).batch);
     Bits own(candidates_.size());
     own.set(c);
     Bits needed = closed(before_[c]);
@@ -158,19 +163,23 @@ class Sweeping {
       if (group_at[i] == nullptr)
         units.back().push_back(i);
       else
-        for (const std::size_t c : group_at[i]->candidates) units.back().push_back(candidates_[c].instruction);
+        for (const std::size_t c : group_at[i]->candidates)
+          units.back().push_back(candidates_[c].instruction);
       for (const std::size_t member : units.back()) unit_of[member] = units.size() - 1;
     }
     std::vector<Instruction> ordered;
     for (const std::size_t unit : order(units, unit_of))
-      ordered.push_back(group_of_unit[unit] ? together(*group_of_unit[unit]) : std::move(flow_.instructions[units[unit].front()]));
+      ordered.push_back(group_of_unit[unit] ? together(*group_of_unit[unit])
+                                            : std::move(flow_.instructions[units[unit].front()]));
     flow_.instructions = std::move(ordered);
     for (std::size_t i = 0; i < flow_.instructions.size(); ++i)
-      for (const ValueId result : flow_.instructions[i].results) flow_.values[result].index = static_cast<std::uint32_t>(i);
+      for (const ValueId result : flow_.instructions[i].results)
+        flow_.values[result].index = static_cast<std::uint32_t>(i);
   }
 
   /// Of those whose operands are there, the one that came first.
-  std::vector<std::size_t> order(const std::vector<std::vector<std::size_t>>& units, const std::vector<std::size_t>& unit_of) const {
+  std::vector<std::size_t> order(const std::vector<std::vector<std::size_t>>& units,
+                                 const std::vector<std::size_t>& unit_of) const {
     std::vector<std::vector<std::size_t>> users(units.size());
     std::vector<std::size_t> missing(units.size());
     for (std::size_t u = 0; u < units.size(); ++u)
@@ -212,7 +221,10 @@ class Sweeping {
       if (fresh) {
         description.functions.emplace_back();
         if (!candidate.function.is_identity())
-          description.functions.back() = [f = candidate.function](std::int64_t count, const std::byte* in, std::byte* out) { f.apply(count, in, out); };
+          description.functions.back() = [f = candidate.function](std::int64_t count, const std::byte* in,
+                                                                  std::byte* out) {
+            f.apply(count, in, out);
+          };
       }
       const std::size_t x = sweep.operands.size();
       sweep.operands.push_back(product.operands[0]);
@@ -221,16 +233,20 @@ class Sweeping {
       sweep.results.push_back(product.result());
       sweep.result_labels.push_back(product.label);
     }
-    if (group.candidates.size() > 1) sweep.label += fmt::format(" and {} more products with its weight", group.candidates.size() - 1);
+    if (group.candidates.size() > 1)
+      sweep.label += fmt::format(" and {} more products with its weight", group.candidates.size() - 1);
     sweep.kernel = std::make_shared<const Kernel>(kernels::sweep_kernel(std::move(description)));
     return sweep;
   }
 
   ValueId value_of(const std::shared_ptr<Constant>& constant) {
     for (ValueId v = 0; v < flow_.values.size(); ++v)
-      if (const Value& value = flow_.values[v]; value.source == Source::constant && flow_.constants[value.index].constant == constant) return v;
+      if (const Value& value = flow_.values[v];
+          value.source == Source::constant && flow_.constants[value.index].constant == constant)
+        return v;
     flow_.constants.push_back({"", constant});
-    flow_.values.push_back({Source::constant, static_cast<std::uint32_t>(flow_.constants.size() - 1),
+    flow_.values.push_back({Source::constant,
+                            static_cast<std::uint32_t>(flow_.constants.size() - 1),
                             {constant->dtype(), Shape::of(constant->dims())}});
     return static_cast<ValueId>(flow_.values.size() - 1);
   }
@@ -240,7 +256,8 @@ class Sweeping {
   std::vector<Candidate> candidates_;
   std::vector<Bits> before_;
   std::vector<Group> groups_;
-  std::map<std::tuple<const Constant*, bool, bool, std::int64_t, bool>, std::vector<std::size_t>> groups_by_key_;
+  std::map<std::tuple<const Constant*, bool, bool, std::int64_t, bool>, std::vector<std::size_t>>
+      groups_by_key_;
 };
 
 }  // namespace

@@ -59,7 +59,8 @@ class Layouts {
 
   /// The old value in a place of the new flow.
   ValueId add(Source source, std::size_t index, ValueId old, std::int64_t block) {
-    new_.values.push_back({source, static_cast<std::uint32_t>(index), type(old), block, old_.values[old].interval});
+    new_.values.push_back(
+        {source, static_cast<std::uint32_t>(index), type(old), block, old_.values[old].interval});
     return static_cast<ValueId>(new_.values.size() - 1);
   }
 
@@ -99,7 +100,8 @@ class Layouts {
     const Type& result = type(instruction.result());
     Blocks blocks{std::vector<std::int64_t>(instruction.operands.size(), 0), 0};
     for (const ValueId operand : instruction.operands)
-      if (type(operand).shape.rank() == result.shape.rank()) blocks.result = std::max(blocks.result, block_of(operand));
+      if (type(operand).shape.rank() == result.shape.rank())
+        blocks.result = std::max(blocks.result, block_of(operand));
     if (blocks.result == 0 || !may_be_blocked(result, blocks.result)) return std::nullopt;
     for (std::size_t k = 0; k < blocks.operands.size(); ++k) {
       const Shape& shape = type(instruction.operands[k]).shape;
@@ -127,13 +129,22 @@ class Layouts {
     if (one_position(type(old).shape)) return add(Source::same_elements, from, old, block);
     if (new_.values[from].source == Source::constant) {
       const ProgramConstant plain = new_.constants[new_.values[from].index];
-      Derivation copy{.kernel = reorder(), .dtype = plain.constant->dtype(), .dims = plain.constant->dims(), .operands = {plain.constant}, .block = block};
+      Derivation copy{.kernel = reorder(),
+                      .dtype = plain.constant->dtype(),
+                      .dims = plain.constant->dims(),
+                      .operands = {plain.constant},
+                      .block = block};
       new_.constants.push_back({plain.name, store_.derived(std::move(copy), "reorder " + plain.name)});
       return add(Source::constant, new_.constants.size() - 1, old, block);
     }
     const ValueId result = add(Source::instruction, new_.instructions.size(), old, block);
-    new_.instructions.push_back({"reorder", fmt::format("reorder to {}", block == 0 ? "rows" : fmt::format("blocks of {} channels", block)),
-                                 reorder(), {}, {from}, {result}});
+    new_.instructions.push_back(
+        {"reorder",
+         fmt::format("reorder to {}", block == 0 ? "rows" : fmt::format("blocks of {} channels", block)),
+         reorder(),
+         {},
+         {from},
+         {result}});
     return result;
   }
 
@@ -152,8 +163,9 @@ class Layouts {
 }  // namespace
 
 Flow with_layouts(Flow flow, ConstantStore& store) {
-  const bool any = std::any_of(flow.instructions.begin(), flow.instructions.end(),
-                               [](const Instruction& instruction) { return static_cast<bool>(instruction.kernel->layouts); });
+  const bool any = std::any_of(
+      flow.instructions.begin(), flow.instructions.end(),
+      [](const Instruction& instruction) { return static_cast<bool>(instruction.kernel->layouts); });
   return any ? Layouts(std::move(flow), store).run() : flow;
 }
 

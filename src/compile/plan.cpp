@@ -3,8 +3,8 @@
 #include <algorithm>
 
 #include "compile/arena.hpp"
-#include "kernels/blocked/layout.hpp"
 #include "compile/memory_limit.hpp"
+#include "kernels/blocked/layout.hpp"
 #include "tensor/checked.hpp"
 
 namespace rulegrad {
@@ -16,7 +16,8 @@ constexpr std::size_t most_axes = 8;
 /// What a plan reads of the program's constants.
 class PlannedConstants {
  public:
-  PlannedConstants(const Flow& flow, KeptByAddress& kept, Plan& plan) : flow_(flow), kept_(kept), plan_(plan) {
+  PlannedConstants(const Flow& flow, KeptByAddress& kept, Plan& plan)
+      : flow_(flow), kept_(kept), plan_(plan) {
     plan.constants.assign(flow.constants.size(), nullptr);
   }
 
@@ -26,7 +27,9 @@ class PlannedConstants {
     const auto& constant = flow_.constants[index].constant;
     auto value = constant->value();
     known = value->data();
-    if (!constant->owns_nothing()) kept_.try_emplace(known, KeptMemory{known, constant, std::move(value), constant->bytes(), constant->block() != 0});
+    if (!constant->owns_nothing())
+      kept_.try_emplace(
+          known, KeptMemory{known, constant, std::move(value), constant->bytes(), constant->block() != 0});
     return known;
   }
 
@@ -49,7 +52,9 @@ class StepConstants final : public ConstantOperands {
   StepConstants(PlannedConstants& all, const StorageMap& storage, std::span<const StorageId> operands)
       : all_(all), storage_(storage), operands_(operands) {}
 
-  [[nodiscard]] bool is_constant(std::size_t operand) const override { return at(operand).home == Home::constant; }
+  [[nodiscard]] bool is_constant(std::size_t operand) const override {
+    return at(operand).home == Home::constant;
+  }
   [[nodiscard]] const std::byte* elements(std::size_t operand) override {
     return is_constant(operand) ? all_.elements(at(operand).index) : nullptr;
   }
@@ -68,7 +73,12 @@ class StepConstants final : public ConstantOperands {
 class Planning {
  public:
   Planning(const Flow& flow, const StorageMap& storage, const PlanOptions& options, Plan& plan)
-      : flow_(flow), storage_(storage), options_(options), reuse_(options.reuse_memory), plan_(plan), constants_(flow, options.kept, plan) {}
+      : flow_(flow),
+        storage_(storage),
+        options_(options),
+        reuse_(options.reuse_memory),
+        plan_(plan),
+        constants_(flow, options.kept, plan) {}
 
   void run() {
     for (const Storage& s : storage_.storages) plan_.bytes.push_back(bytes_of(type_of(s.value)));
@@ -79,19 +89,23 @@ class Planning {
           storage.home == Home::arena && storage.last < plan_.steps.size())
         plan_.steps[storage.last].dies.push_back(s);
     for (const ValueId output : flow_.outputs)
-      if (const Storage& storage = storage_.storages[storage_.of[output]]; storage.home == Home::constant) (void)constants_.elements(storage.index);
+      if (const Storage& storage = storage_.storages[storage_.of[output]]; storage.home == Home::constant)
+        (void)constants_.elements(storage.index);
     lay_out();
   }
 
  private:
   std::size_t bytes_of(const Type& type) const {
-    return static_cast<std::size_t>(checked::product(element_count(type.shape.at(plan_.extents)), static_cast<std::int64_t>(size_of(type.dtype)), "the number of bytes"));
+    return static_cast<std::size_t>(checked::product(element_count(type.shape.at(plan_.extents)),
+                                                     static_cast<std::int64_t>(size_of(type.dtype)),
+                                                     "the number of bytes"));
   }
 
   /// Each value, before kernels are prepared for it.
   void require_memory() {
     for (const Instruction& instruction : flow_.instructions)
-      for (std::size_t k = 0; k < instruction.results.size(); ++k) budget_.add(bytes_of(type_of(instruction.results[k])), instruction.label_of(k));
+      for (std::size_t k = 0; k < instruction.results.size(); ++k)
+        budget_.add(bytes_of(type_of(instruction.results[k])), instruction.label_of(k));
   }
 
   std::span<const std::int64_t> keep(Dims dims) { return plan_.dims.emplace_back(std::move(dims)); }
@@ -116,13 +130,15 @@ class Planning {
     const KernelCall call = step.call(instruction.attributes);
     StepConstants constants(constants_, storage_, step.operand_storages);
     const Interval& interval = flow_.values[instruction.result()].interval;
-    if (kernel.prepare) step.prepared = kernel.prepare({call, instruction.precision, constants, interval.low, interval.high});
+    if (kernel.prepare)
+      step.prepared = kernel.prepare({call, instruction.precision, constants, interval.low, interval.high});
     if (step.prepared)
       step.scratch_bytes = step.prepared->scratch_bytes;
     else if (kernel.scratch)
       step.scratch_bytes = kernel.scratch(call);
     for (std::size_t k = 0; k < step.operands.size(); ++k)
-      if (!step.prepared || std::ranges::find(step.prepared->unread, k) == step.prepared->unread.end()) (void)constants.elements(k);
+      if (!step.prepared || std::ranges::find(step.prepared->unread, k) == step.prepared->unread.end())
+        (void)constants.elements(k);
   }
 
   /// Kernels that know layouts are told them; those that broadcast see blocks of channels as one more axis.
@@ -130,11 +146,13 @@ class Planning {
     const Kernel& kernel = *instruction.kernel;
     const std::int64_t block = flow_.values[instruction.result()].block;
     if (kernel.access == Access::any) {
-      for (std::size_t k = 0; k < step.results.size(); ++k) step.results[k].block = flow_.values[instruction.results[k]].block;
+      for (std::size_t k = 0; k < step.results.size(); ++k)
+        step.results[k].block = flow_.values[instruction.results[k]].block;
       for (std::size_t k = 0; k < step.operands.size(); ++k)
         step.operands[k].block = flow_.values[instruction.operands[k]].block;
     } else if (kernel.access == Access::broadcast && block != 0) {
-      const std::size_t rank = step.results.front().dims.size(), channel = rank - type_of(instruction.result()).shape.rank() + 1;
+      const std::size_t rank = step.results.front().dims.size(),
+                        channel = rank - type_of(instruction.result()).shape.rank() + 1;
       for (ConstView& operand : step.operands) {
         const std::size_t missing = rank - operand.dims.size();
         // A number stays one; an array without the axis gets no block either.
@@ -142,7 +160,8 @@ class Planning {
           operand.dims = keep(kernels::blocked::shown_dims(
               operand.dims, channel >= missing ? channel - missing : operand.dims.size(), block));
       }
-      for (MutableView& result : step.results) result.dims = keep(kernels::blocked::shown_dims(result.dims, channel, block));
+      for (MutableView& result : step.results)
+        result.dims = keep(kernels::blocked::shown_dims(result.dims, channel, block));
     }
   }
 
@@ -200,17 +219,20 @@ class Planning {
       step.operands.push_back({type.dtype, keep(std::move(dims)), nullptr});
       step.operand_steps.push_back(0);
     }
-    for (const ValueId result : instruction.results) add_result(step, type_of(result), type_of(result).shape.at(plan_.extents), 0);
+    for (const ValueId result : instruction.results)
+      add_result(step, type_of(result), type_of(result).shape.at(plan_.extents), 0);
   }
 
-  void call_with_larger_batch(const Instruction& instruction, const std::vector<bool>& rows, PlannedStep& step) {
+  void call_with_larger_batch(const Instruction& instruction, const std::vector<bool>& rows,
+                              PlannedStep& step) {
     for (std::size_t k = 0; k < rows.size(); ++k) {
       const Type& type = type_of(instruction.operands[k]);
       step.operands.push_back(
           {type.dtype, keep(rows[k] ? stacked(type) : type.shape.at(plan_.extents)), nullptr});
       step.operand_steps.push_back(0);
     }
-    for (const ValueId result : instruction.results) add_result(step, type_of(result), stacked(type_of(result)), 0);
+    for (const ValueId result : instruction.results)
+      add_result(step, type_of(result), stacked(type_of(result)), 0);
   }
 
   void call_for_each_sample(const Instruction& instruction, PlannedStep& step) {
@@ -275,7 +297,9 @@ class Planning {
 
 std::size_t PlannedStep::bytes() const {
   std::size_t total = 0;
-  const auto add = [&](const auto& view) { total += static_cast<std::size_t>(view.count() * repeats) * size_of(view.dtype); };
+  const auto add = [&](const auto& view) {
+    total += static_cast<std::size_t>(view.count() * repeats) * size_of(view.dtype);
+  };
   std::for_each(operands.begin(), operands.end(), add);
   std::for_each(results.begin(), results.end(), add);
   return total;

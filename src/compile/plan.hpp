@@ -17,8 +17,8 @@ struct PlannedStep {
   std::vector<ConstView> operands;
   std::vector<MutableView> results;
   std::vector<StorageId> operand_storages, result_storages;
-  /// How often the kernel runs, and how far operands and results move between runs: once for each sample, unless the
-  /// kernel can take the sample axis for one more axis of its operands.
+  /// How often the kernel runs, and how far operands and results move between runs: once for each sample,
+  /// unless the kernel can take the sample axis for one more axis of its operands.
   std::int64_t repeats = 1;
   std::vector<std::size_t> operand_steps, result_steps;
   std::size_t scratch_offset = 0, scratch_bytes = 0;
@@ -42,7 +42,7 @@ struct Plan {
   std::vector<std::size_t> offsets;  ///< by storage, of those in the arena
   std::vector<std::size_t> bytes;    ///< by storage
   std::size_t arena_bytes = 0, unplanned_bytes = 0;
-  std::deque<Dims> dims;  ///< what the views in `steps` point at
+  std::deque<Dims> dims;                    ///< what the views in `steps` point at
   std::vector<const std::byte*> constants;  ///< by constant: its elements, null where no step reads them
 
   Plan() = default;

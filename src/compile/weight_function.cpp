@@ -9,14 +9,17 @@ namespace {
 /// Longer ones cost more than reading the result would.
 constexpr std::size_t most_steps = 8;
 
-bool is_number(const Constant& constant) { return element_count(constant.dims()) == 1; }
+bool is_number(const Constant& constant) {
+  return element_count(constant.dims()) == 1;
+}
 
 /// Element by element, over its operands if need be, with numbers at most beside operands of its own shape.
 bool is_elementwise(const Constant& constant) {
   if (constant.is_stored()) return false;
   const Derivation& derivation = constant.derivation();
   const Kernel& kernel = *derivation.kernel;
-  if (kernel.access == Access::any || !kernel.in_place || kernel.scratch || derivation.block != 0) return false;
+  if (kernel.access == Access::any || !kernel.in_place || kernel.scratch || derivation.block != 0)
+    return false;
   return std::ranges::all_of(derivation.operands, [&](const auto& operand) {
     return operand->dims() == constant.dims() || (kernel.access == Access::broadcast && is_number(*operand));
   });
@@ -30,7 +33,8 @@ WeightFunction::WeightFunction(const std::shared_ptr<Constant>& constant) {
   std::vector<Step> steps;
   for (base_ = constant; is_elementwise(*base_);) {
     const auto& operands = base_->derivation().operands;
-    const auto next = std::ranges::find_if(operands, [&](const auto& operand) { return operand->dims() == constant->dims(); });
+    const auto next = std::ranges::find_if(
+        operands, [&](const auto& operand) { return operand->dims() == constant->dims(); });
     if (next == operands.end()) break;
     base_ = *next;
     steps_.clear();
@@ -78,7 +82,8 @@ void WeightFunction::apply(std::int64_t count, const std::byte* in, std::byte* o
       else if (operand.value == 0)
         views.push_back({base_->dtype(), dims, in});
       else
-        views.push_back({steps_[operand.value - 1].constant->dtype(), dims, room.data() + (operand.value - 1) * each});
+        views.push_back(
+            {steps_[operand.value - 1].constant->dtype(), dims, room.data() + (operand.value - 1) * each});
     }
     std::byte* const result = i + 1 == steps_.size() ? out : room.data() + i * each;
     derivation.kernel->run({views, {derivation.dtype, dims, result}, derivation.attributes, {}});

@@ -8,8 +8,8 @@
 
 namespace rulegrad {
 
-/// A constant as an elementwise function of one other, as `max(w, 0)` or `w + 0.25 * max(w, 0)`: it need not exist where the
-/// function can be applied to pieces of `base`.
+/// A constant as an elementwise function of one other, as `max(w, 0)` or `w + 0.25 * max(w, 0)`: it need not
+/// exist where the function can be applied to pieces of `base`.
 class WeightFunction {
  public:
   /// The longest such function that leads to the constant; without steps where it is none.

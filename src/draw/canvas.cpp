@@ -135,10 +135,14 @@ void Canvas::polyline(std::span<const Point> points, double thickness, Rgb color
   const double reach = thickness / 2 + 1;
   for (std::size_t k = 1; k < points.size(); ++k) {
     const Point a = points[k - 1], b = points[k];
-    const auto left = std::max<std::int64_t>(0, static_cast<std::int64_t>(std::floor(std::min(a.x, b.x) - reach)));
-    const auto right = std::min(picture_.width - 1, static_cast<std::int64_t>(std::ceil(std::max(a.x, b.x) + reach)));
-    const auto top = std::max<std::int64_t>(0, static_cast<std::int64_t>(std::floor(std::min(a.y, b.y) - reach)));
-    const auto bottom = std::min(picture_.height - 1, static_cast<std::int64_t>(std::ceil(std::max(a.y, b.y) + reach)));
+    const auto left =
+        std::max<std::int64_t>(0, static_cast<std::int64_t>(std::floor(std::min(a.x, b.x) - reach)));
+    const auto right =
+        std::min(picture_.width - 1, static_cast<std::int64_t>(std::ceil(std::max(a.x, b.x) + reach)));
+    const auto top =
+        std::max<std::int64_t>(0, static_cast<std::int64_t>(std::floor(std::min(a.y, b.y) - reach)));
+    const auto bottom =
+        std::min(picture_.height - 1, static_cast<std::int64_t>(std::ceil(std::max(a.y, b.y) + reach)));
     for (std::int64_t y = top; y <= bottom; ++y)
       for (std::int64_t x = left; x <= right; ++x) {
         const double off = distance({static_cast<double>(x) + 0.5, static_cast<double>(y) + 0.5}, a, b);
@@ -149,7 +153,9 @@ void Canvas::polyline(std::span<const Point> points, double thickness, Rgb color
   for (std::size_t i = 0; i < covered.size(); ++i)
     for (std::size_t c = 0; c < 3 && covered[i] > 0; ++c) {
       std::uint8_t& pixel = picture_.pixels[3 * i + c];
-      pixel = static_cast<std::uint8_t>(std::lround(static_cast<float>(pixel) + covered[i] * (static_cast<float>(color[c]) - static_cast<float>(pixel))));
+      pixel = static_cast<std::uint8_t>(
+          std::lround(static_cast<float>(pixel) +
+                      covered[i] * (static_cast<float>(color[c]) - static_cast<float>(pixel))));
     }
 }
 

@@ -40,8 +40,8 @@ class Canvas {
   /// One pixel wide, just outside the rectangle.
   void frame(std::int64_t x, std::int64_t y, std::int64_t width, std::int64_t height, Rgb color);
   void place(const Picture& picture, std::int64_t x, std::int64_t y);
-  /// Straight lines from point to point, `thickness` pixels wide, with smooth edges and round ends. Pixel (0, 0) has its
-  /// centre at (0.5, 0.5).
+  /// Straight lines from point to point, `thickness` pixels wide, with smooth edges and round ends. Pixel (0,
+  /// 0) has its centre at (0.5, 0.5).
   void polyline(std::span<const Point> points, double thickness, Rgb color);
   /// One line of text whose top left corner is (x, y).
   void text(std::int64_t x, std::int64_t y, std::string_view utf8, const TextStyle& style);

@@ -7,9 +7,9 @@
 #include <utility>
 #include <vector>
 
-#include "rulegrad/support/error.hpp"
 #include "rulegrad/draw/colormap.hpp"
 #include "rulegrad/draw/heatmap.hpp"
+#include "rulegrad/support/error.hpp"
 
 #include "draw/canvas.hpp"
 #include "draw/drawing.hpp"

@@ -43,7 +43,8 @@ ColorMap ColorMap::named(std::string_view name) {
 ColorMap ColorMap::of(std::span<const std::uint32_t> positive, std::span<const std::uint32_t> negative) {
   if (positive.size() < 2 || negative.size() == 1)
     throw Error(ErrorCode::invalid_argument,
-                fmt::format("[colour map] it needs at least two colours a side but has {} and {}", positive.size(), negative.size()));
+                fmt::format("[colour map] it needs at least two colours a side but has {} and {}",
+                            positive.size(), negative.size()));
   return ColorMap(std::make_shared<const Anchors>(
       Anchors{"", {positive.begin(), positive.end()}, {negative.begin(), negative.end()}}));
 }

@@ -7,14 +7,14 @@
 #include <type_traits>
 #include <utility>
 
-#include "rulegrad/support/error.hpp"
 #include "rulegrad/draw/chart.hpp"
 #include "rulegrad/draw/colormap.hpp"
 #include "rulegrad/draw/series.hpp"
+#include "rulegrad/support/error.hpp"
 
 #include "draw/canvas.hpp"
-#include "files/codec.hpp"
 #include "draw/drawing.hpp"
+#include "files/codec.hpp"
 
 namespace rulegrad::io {
 namespace {
@@ -56,7 +56,11 @@ class Maps {
     if (limits_[row][method] > 0.0) heatmap.limit = limits_[row][method];
     return named(row, method, [&] {
       if (const Tensor* series = series_of(row, method))
-        return series_plot(attribution, *series, {.colormap = heatmap.colormap, .own_colormap = heatmap.own_colormap, .limit = heatmap.limit, .width = plot_width});
+        return series_plot(attribution, *series,
+                           {.colormap = heatmap.colormap,
+                            .own_colormap = heatmap.own_colormap,
+                            .limit = heatmap.limit,
+                            .width = plot_width});
       if (attribution.rank() == 1) return bars(rows_[row], attribution, heatmap);
       return options_.overlay && !rows_[row].input.empty()
                  ? overlay(rows_[row].input, attribution, heatmap, *options_.overlay)
@@ -69,12 +73,20 @@ class Maps {
 
   [[nodiscard]] const Tensor* series_of(std::size_t row, std::size_t method) const {
     const auto& series = rows_[row].series;
-    return method < series.size() && series[method].size() > 0 && !(series[method].rank() == 1 && rows_[row].attributions[method].rank() != 1) ? &series[method] : nullptr;
+    return method < series.size() && series[method].size() > 0 &&
+                   !(series[method].rank() == 1 && rows_[row].attributions[method].rank() != 1)
+               ? &series[method]
+               : nullptr;
   }
-  [[nodiscard]] Picture bars(const GridRow& row, const Tensor& attribution, const HeatmapOptions& heatmap) const {
+  [[nodiscard]] Picture bars(const GridRow& row, const Tensor& attribution,
+                             const HeatmapOptions& heatmap) const {
     const bool named_features = static_cast<std::int64_t>(row.features.size()) == attribution.size();
     return bar_chart(attribution, named_features ? row.features : std::vector<std::string>{},
-                     {.colormap = heatmap.colormap, .own_colormap = heatmap.own_colormap, .limit = heatmap.limit, .width = plot_width * options_.text_scale, .text_scale = options_.text_scale});
+                     {.colormap = heatmap.colormap,
+                      .own_colormap = heatmap.own_colormap,
+                      .limit = heatmap.limit,
+                      .width = plot_width * options_.text_scale,
+                      .text_scale = options_.text_scale});
   }
   /// Says in errors where in the grid they arose.
   template <class F>

@@ -7,9 +7,9 @@
 #include <utility>
 #include <vector>
 
-#include "rulegrad/support/error.hpp"
 #include "rulegrad/draw/chart.hpp"
 #include "rulegrad/draw/colormap.hpp"
+#include "rulegrad/support/error.hpp"
 
 #include "draw/canvas.hpp"
 #include "files/codec.hpp"
@@ -57,9 +57,11 @@ Picture colored(std::span<const double> values, std::int64_t height, std::int64_
 std::int64_t upscale_factor(const HeatmapOptions& options, std::int64_t height, std::int64_t width) {
   if (options.upscale != 0) {
     const double side = static_cast<double>(options.upscale);
-    if (side * side * static_cast<double>(height) * static_cast<double>(width) > static_cast<double>(most_pixels))
+    if (side * side * static_cast<double>(height) * static_cast<double>(width) >
+        static_cast<double>(most_pixels))
       throw Error(ErrorCode::invalid_argument,
-                  fmt::format("[render] {} pixels a side for each of {} x {} values is a picture of more than {} pixels; take a smaller upscale",
+                  fmt::format("[render] {} pixels a side for each of {} x {} values is a picture of more "
+                              "than {} pixels; take a smaller upscale",
                               options.upscale, height, width, most_pixels));
     return options.upscale;
   }
@@ -165,7 +167,9 @@ Picture render(const Tensor& attribution, const HeatmapOptions& options) {
   check_options(options);
   const ColorMap colors = options.colors();
   if (attribution.rank() == 1)
-    return bar_chart(attribution, {}, {.colormap = options.colormap, .own_colormap = options.own_colormap, .limit = options.limit});
+    return bar_chart(
+        attribution, {},
+        {.colormap = options.colormap, .own_colormap = options.own_colormap, .limit = options.limit});
   const Tensor map = reduce_channels(attribution, options.reduce, options.layout);
   const std::vector<double> values = shown(map, options);
   if (map.rank() == 3) return table(values, map.dims(), options, colors);

@@ -1,22 +1,33 @@
 #include "rulegrad/draw/line_chart.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <fmt/format.h>
 #include <utility>
 
 #include "rulegrad/support/error.hpp"
+
 #include "draw/canvas.hpp"
 #include "draw/drawing.hpp"
 
 namespace rulegrad::io {
 namespace {
 
-/// First colours that people who see few colours can tell apart (Okabe and Ito 2008, "Color universal design"), then others.
-constexpr std::array<Rgb, 12> palette{{{0x00, 0x72, 0xb2}, {0xd5, 0x5e, 0x00}, {0x00, 0x9e, 0x73}, {0xcc, 0x79, 0xa7}, {0xe6, 0x9f, 0x00}, {0x56, 0xb4, 0xe9},
-                                       {0x22, 0x26, 0x2e}, {0x7f, 0x4f, 0x24}, {0x5e, 0x3c, 0x99}, {0x84, 0x8c, 0x14}, {0x9b, 0x1b, 0x30}, {0x00, 0x58, 0x5e}}};
+/// First colours that people who see few colours can tell apart (Okabe and Ito 2008, "Color universal
+/// design"), then others.
+constexpr std::array<Rgb, 12> palette{{{0x00, 0x72, 0xb2},
+                                       {0xd5, 0x5e, 0x00},
+                                       {0x00, 0x9e, 0x73},
+                                       {0xcc, 0x79, 0xa7},
+                                       {0xe6, 0x9f, 0x00},
+                                       {0x56, 0xb4, 0xe9},
+                                       {0x22, 0x26, 0x2e},
+                                       {0x7f, 0x4f, 0x24},
+                                       {0x5e, 0x3c, 0x99},
+                                       {0x84, 0x8c, 0x14},
+                                       {0x9b, 0x1b, 0x30},
+                                       {0x00, 0x58, 0x5e}}};
 
 struct Scale {
   double low = 0, high = 1;  ///< values
@@ -51,18 +62,23 @@ std::vector<double> ticks(const Scale& scale) {
 }
 
 void check(std::span<const LinePanel> panels, const LineChartOptions& options) {
-  if (options.text_scale < 1 || options.text_scale > 16 || options.panel_width < 160 * options.text_scale || options.panel_height < 80 * options.text_scale)
-    throw Error(ErrorCode::invalid_argument, fmt::format("[line_chart] a text scale of 1..16 and panels of at least 160x80 times that are needed, not {} and {}x{}", options.text_scale,
-                                                         options.panel_width, options.panel_height));
+  if (options.text_scale < 1 || options.text_scale > 16 || options.panel_width < 160 * options.text_scale ||
+      options.panel_height < 80 * options.text_scale)
+    throw Error(ErrorCode::invalid_argument,
+                fmt::format("[line_chart] a text scale of 1..16 and panels of at least 160x80 times that are "
+                            "needed, not {} and {}x{}",
+                            options.text_scale, options.panel_width, options.panel_height));
   std::size_t points = 0;
   for (const LinePanel& panel : panels)
     for (const Series& series : panel.series) {
       points += series.x.size();
       if (series.x.size() != series.y.size())
-        throw Error(ErrorCode::invalid_argument, fmt::format("[line_chart] '{}' has {} places and {} values", series.name, series.x.size(), series.y.size()));
+        throw Error(ErrorCode::invalid_argument, fmt::format("[line_chart] '{}' has {} places and {} values",
+                                                             series.name, series.x.size(), series.y.size()));
       for (std::size_t i = 0; i < series.x.size(); ++i)
         if (!std::isfinite(series.x[i]) || !std::isfinite(series.y[i]))
-          throw Error(ErrorCode::non_finite, fmt::format("[line_chart] point {} of '{}' is ({}, {})", i, series.name, series.x[i], series.y[i]));
+          throw Error(ErrorCode::non_finite, fmt::format("[line_chart] point {} of '{}' is ({}, {})", i,
+                                                         series.name, series.x[i], series.y[i]));
     }
   if (points == 0) throw Error(ErrorCode::invalid_argument, "[line_chart] there are no points to draw");
 }
@@ -74,7 +90,10 @@ std::vector<std::vector<Point>> dashes(std::span<const Point> points) {
   double walked = 0;
   for (std::size_t k = 1; k < points.size(); ++k) {
     const double length = std::hypot(points[k].x - points[k - 1].x, points[k].y - points[k - 1].y);
-    const auto at = [&](double along) { return Point{points[k - 1].x + (points[k].x - points[k - 1].x) * along / length, points[k - 1].y + (points[k].y - points[k - 1].y) * along / length}; };
+    const auto at = [&](double along) {
+      return Point{points[k - 1].x + (points[k].x - points[k - 1].x) * along / length,
+                   points[k - 1].y + (points[k].y - points[k - 1].y) * along / length};
+    };
     for (double along = 0; along < length;) {
       const double phase = std::fmod(walked + along, period);
       const double next = std::min(length, along + (phase < on ? on - phase : period - phase) + 1e-9);
@@ -107,7 +126,8 @@ std::vector<Entry> legend_of(std::span<const LinePanel> panels) {
   for (const LinePanel& panel : panels)
     for (const Series& series : panel.series)
       if (std::ranges::find(legend, series.name, &Entry::name) == legend.end())
-        legend.push_back({series.name, series.dashed, series.dashed ? look::faint_ink : palette[colors++ % palette.size()]});
+        legend.push_back({series.name, series.dashed,
+                          series.dashed ? look::faint_ink : palette[colors++ % palette.size()]});
   return legend;
 }
 
@@ -116,7 +136,8 @@ std::vector<Entry> legend_of(std::span<const LinePanel> panels) {
 Picture line_chart(std::span<const LinePanel> panels, const LineChartOptions& options) {
   check(panels, options);
   const std::int64_t scale = options.text_scale, margin = 16 * scale, gap = 8 * scale;
-  const TextStyle plain{look::ink, scale, false}, faint{look::faint_ink, scale, false}, bold{look::ink, scale, true};
+  const TextStyle plain{look::ink, scale, false}, faint{look::faint_ink, scale, false},
+      bold{look::ink, scale, true};
   const std::int64_t text = text_height(plain);
 
   double low = INFINITY, high = -INFINITY, left = INFINITY, right = -INFINITY;
@@ -130,11 +151,13 @@ Picture line_chart(std::span<const LinePanel> panels, const LineChartOptions& op
       }
   Scale y = scale_around(low, high), x = scale_around(left, right);
   std::int64_t number_width = 0;
-  for (const double tick : ticks(y)) number_width = std::max(number_width, text_width(look::number(tick), faint));
+  for (const double tick : ticks(y))
+    number_width = std::max(number_width, text_width(look::number(tick), faint));
 
   const std::vector<Entry> legend = legend_of(panels);
   const std::int64_t slot = number_width + gap + options.panel_width + gap, key = 22 * scale;
-  const std::int64_t width = 2 * margin + static_cast<std::int64_t>(panels.size()) * slot + (static_cast<std::int64_t>(panels.size()) - 1) * gap;
+  const std::int64_t width = 2 * margin + static_cast<std::int64_t>(panels.size()) * slot +
+                             (static_cast<std::int64_t>(panels.size()) - 1) * gap;
   std::vector<std::pair<std::int64_t, std::int64_t>> places;  // of the entries: x, row
   std::int64_t at = margin, row = 0;
   for (const Entry& entry : legend) {
@@ -148,7 +171,8 @@ Picture line_chart(std::span<const LinePanel> panels, const LineChartOptions& op
   }
   const std::int64_t title_height = options.title.empty() ? 0 : text + gap + 4 * scale;
   const std::int64_t top = margin + title_height + text + gap, bottom = top + options.panel_height;
-  const std::int64_t legend_top = bottom + 6 * scale + text + 4 * scale + text + 12 * scale, line = text + 6 * scale;
+  const std::int64_t legend_top = bottom + 6 * scale + text + 4 * scale + text + 12 * scale,
+                     line = text + 6 * scale;
   Canvas canvas(width, legend_top + (row + 1) * line + margin - 6 * scale, look::page);
   canvas.text(margin, margin, shortened(options.title, width - 2 * margin, bold), bold);
 
@@ -159,7 +183,8 @@ Picture line_chart(std::span<const LinePanel> panels, const LineChartOptions& op
     const std::int64_t panel_left = margin + static_cast<std::int64_t>(p) * (slot + gap) + number_width + gap;
     canvas.fill(panel_left, top, options.panel_width, options.panel_height, look::panel);
     canvas.frame(panel_left, top, options.panel_width, options.panel_height, look::line);
-    canvas.text(panel_left, top - gap - text + 2 * scale, shortened(panels[p].title, options.panel_width, plain), plain);
+    canvas.text(panel_left, top - gap - text + 2 * scale,
+                shortened(panels[p].title, options.panel_width, plain), plain);
     x.from = static_cast<double>(panel_left + gap);
     x.to = static_cast<double>(panel_left + options.panel_width - gap);
     for (const double tick : ticks(y)) {
@@ -172,20 +197,26 @@ Picture line_chart(std::span<const LinePanel> panels, const LineChartOptions& op
       canvas.fill(place, top, 1, options.panel_height, look::faint_line);
       canvas.text_centred(place, bottom + 6 * scale, look::number(tick), faint);
     }
-    canvas.text_centred(panel_left + options.panel_width / 2, bottom + 6 * scale + text + 2 * scale, shortened(panels[p].x_label, options.panel_width, faint), faint);
+    canvas.text_centred(panel_left + options.panel_width / 2, bottom + 6 * scale + text + 2 * scale,
+                        shortened(panels[p].x_label, options.panel_width, faint), faint);
     // What is compared with lies below the others.
     for (const bool dashed : {true, false})
       for (const Series& series : panels[p].series) {
         if (series.dashed != dashed) continue;
         std::vector<Point> points;
-        for (std::size_t i = 0; i < series.x.size(); ++i) points.push_back({x.at(series.x[i]), y.at(series.y[i])});
-        draw_line(canvas, points, dashed, thickness, std::ranges::find(legend, series.name, &Entry::name)->color);
+        for (std::size_t i = 0; i < series.x.size(); ++i)
+          points.push_back({x.at(series.x[i]), y.at(series.y[i])});
+        draw_line(canvas, points, dashed, thickness,
+                  std::ranges::find(legend, series.name, &Entry::name)->color);
       }
   }
   for (std::size_t k = 0; k < legend.size(); ++k) {
     const std::int64_t top_of = legend_top + places[k].second * line;
     const double middle = static_cast<double>(top_of) + static_cast<double>(text) / 2;
-    draw_line(canvas, {{static_cast<double>(places[k].first), middle}, {static_cast<double>(places[k].first + key), middle}}, legend[k].dashed, 2 * static_cast<double>(scale), legend[k].color);
+    draw_line(canvas,
+              {{static_cast<double>(places[k].first), middle},
+               {static_cast<double>(places[k].first + key), middle}},
+              legend[k].dashed, 2 * static_cast<double>(scale), legend[k].color);
     canvas.text(places[k].first + key + gap / 2, top_of, legend[k].name, plain);
   }
   return std::move(canvas).take();

@@ -9,7 +9,8 @@
 
 namespace rulegrad {
 
-/// What the axes of one sample mean. A vector has positions only; anything else has channels in front or last.
+/// What the axes of one sample mean. A vector has positions only; anything else has channels in front or
+/// last.
 struct SampleAxes {
   std::optional<std::size_t> channels;
   std::vector<std::size_t> positions;
@@ -22,7 +23,9 @@ struct SampleAxes {
 };
 
 /// The extents of one of the samples [N, ...].
-inline Dims sample_dims(const Tensor& samples) { return samples.rank() == 0 ? Dims{} : Dims(samples.dims().begin() + 1, samples.dims().end()); }
+inline Dims sample_dims(const Tensor& samples) {
+  return samples.rank() == 0 ? Dims{} : Dims(samples.dims().begin() + 1, samples.dims().end());
+}
 
 /// Where along an axis each element lies: its row-major number divided by `stride`, modulo the extent.
 inline std::int64_t stride_of(const Dims& dims, std::size_t axis) {

@@ -1,17 +1,16 @@
 #include "rulegrad/evaluation/randomisation.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cmath>
+#include <fmt/format.h>
 #include <unordered_map>
 
-#include "rulegrad/support/error.hpp"
 #include "rulegrad/evaluation/measures.hpp"
 #include "rulegrad/expr/leaves.hpp"
+#include "rulegrad/expr/rebuild.hpp"
 #include "rulegrad/ops/op_attributes.hpp"
 #include "rulegrad/ops/random.hpp"
-#include "rulegrad/expr/rebuild.hpp"
+#include "rulegrad/support/error.hpp"
 #include "rulegrad/support/text.hpp"
 
 namespace rulegrad {
@@ -28,7 +27,9 @@ std::vector<Layer> layers_of(const Model& model) {
   for (const ModelOutput& output : model.outputs()) outputs.push_back(output.expr);
   std::vector<Layer> layers;
   for (const Expr node : topological_order(outputs)) {
-    if (!node.op().is(OpClass::affine) || !node.operand(1).is("constant") || node.operand(1).shape().rank() < 2) continue;
+    if (!node.op().is(OpClass::affine) || !node.operand(1).is("constant") ||
+        node.operand(1).shape().rank() < 2)
+      continue;
     const std::vector<std::string>& names = model.graph().names(node);
     std::string name = names.empty() ? fmt::format("{}{}", node.op().name, layers.size() + 1) : names.front();
     while (std::ranges::find(layers, name, &Layer::name) != layers.end()) name += "'";
@@ -39,7 +40,8 @@ std::vector<Layer> layers_of(const Model& model) {
 
 std::int64_t fan_in(Expr layer, const Dims& weights) {
   const std::int64_t size = element_count(weights);
-  if (layer.is("conv_transpose")) return size / weights[1] / layer.attributes<ConvTransposeAttributes>().groups;
+  if (layer.is("conv_transpose"))
+    return size / weights[1] / layer.attributes<ConvTransposeAttributes>().groups;
   return size / weights[0];
 }
 
@@ -47,7 +49,8 @@ Tensor forgotten(Expr layer, std::int64_t place, std::int64_t key) {
   const Tensor& learned = layer.operand(1).attributes<ConstantAttributes>().value;
   std::vector<double> values(static_cast<std::size_t>(learned.size()));
   const double deviation = std::sqrt(2.0 / static_cast<double>(fan_in(layer, learned.dims())));
-  for (std::size_t i = 0; i < values.size(); ++i) values[i] = deviation * normal_at({.key = key, .stream = place, .element = static_cast<std::int64_t>(i)});
+  for (std::size_t i = 0; i < values.size(); ++i)
+    values[i] = deviation * normal_at({.key = key, .stream = place, .element = static_cast<std::int64_t>(i)});
   return Tensor(learned.dims(), std::span<const double>(values)).cast(learned.dtype());
 }
 
@@ -85,7 +88,8 @@ Model randomised(const Model& model, std::span<const std::string> layers, std::i
   const std::vector<Layer> all = layers_of(model);
   for (const std::string& name : layers)
     if (std::ranges::find(all, name, &Layer::name) == all.end())
-      throw Error(ErrorCode::unknown_name, "[randomisation] " + unknown_name_message("layer", name, learned_layers(model)));
+      throw Error(ErrorCode::unknown_name,
+                  "[randomisation] " + unknown_name_message("layer", name, learned_layers(model)));
 
   Model::Parts parts;
   parts.graph = std::make_unique<Graph>(model.graph().real());
@@ -95,31 +99,43 @@ Model randomised(const Model& model, std::span<const std::string> layers, std::i
     if (std::ranges::find(layers, all[place].name) == layers.end()) continue;
     const Expr node = all[place].node, operand = node.operand(0);
     const Expr x = rebuild(graph, std::span(&operand, 1), images)[0];
-    images[node] = graph.make(node.op(), {x, graph.constant(forgotten(node, static_cast<std::int64_t>(place), key))}, node.attributes());
+    images[node] =
+        graph.make(node.op(), {x, graph.constant(forgotten(node, static_cast<std::int64_t>(place), key))},
+                   node.attributes());
     for (const std::string& name : model.graph().names(node)) graph.add_name(images[node], name);
   }
   std::vector<Expr> outputs;
   for (const ModelOutput& output : model.outputs()) outputs.push_back(output.expr);
   const std::vector<Expr> rebuilt = rebuild(graph, outputs, images);
   for (const ModelInput& input : model.inputs())
-    if (const auto image = images.find(input.expr); image != images.end()) parts.inputs.push_back({input.name, image->second, input.declared});
-  for (std::size_t i = 0; i < rebuilt.size(); ++i) parts.outputs.push_back({model.outputs()[i].name, rebuilt[i]});
+    if (const auto image = images.find(input.expr); image != images.end())
+      parts.inputs.push_back({input.name, image->second, input.declared});
+  for (std::size_t i = 0; i < rebuilt.size(); ++i)
+    parts.outputs.push_back({model.outputs()[i].name, rebuilt[i]});
   parts.operators = model.operators();
   parts.summary = model.summary();
   return Model(std::move(parts));
 }
 
-RandomisationCheck randomisation_check(const Model& model, std::span<const AnalyzerCall> methods, const Tensor& samples, std::span<const std::int64_t> targets,
+RandomisationCheck randomisation_check(const Model& model, std::span<const AnalyzerCall> methods,
+                                       const Tensor& samples, std::span<const std::int64_t> targets,
                                        const RandomisationOptions& options) {
   RandomisationCheck check;
   check.layers = learned_layers(model);
-  if (check.layers.empty()) throw Error(ErrorCode::invalid_argument, "[randomisation] the model has no dense layer or convolution with weights of its own, so there is nothing to forget");
+  if (check.layers.empty())
+    throw Error(ErrorCode::invalid_argument,
+                "[randomisation] the model has no dense layer or convolution with weights of its own, so "
+                "there is nothing to forget");
   ExplainerOptions explaining = options.explainer;
   explaining.targets = Targets::given;
   explaining.nodes = {};
-  explaining.prove_canonizers = false;  // a rule that is harmless for the weights that were learnt is so for others
+  explaining.prove_canonizers =
+      false;  // a rule that is harmless for the weights that were learnt is so for others
   const auto explain = [&](const Model& network) {
-    return Explainer(network, methods, explaining).run(samples, {.targets = {targets.begin(), targets.end()}, .batch_size = options.batch_size, .threads = options.threads});
+    return Explainer(network, methods, explaining)
+        .run(samples, {.targets = {targets.begin(), targets.end()},
+                       .batch_size = options.batch_size,
+                       .threads = options.threads});
   };
   const Explanation learned = explain(model);
   check.methods = learned.methods();
@@ -133,7 +149,8 @@ RandomisationCheck randomisation_check(const Model& model, std::span<const Analy
       check.correlation[m].push_back(mean_correlation(learned.attribution(m), found.attribution(m), false));
       check.of_magnitudes[m].push_back(mean_correlation(learned.attribution(m), found.attribution(m), true));
     }
-    if (options.progress) options.progress(static_cast<std::int64_t>(k + 1), static_cast<std::int64_t>(names.size()));
+    if (options.progress)
+      options.progress(static_cast<std::int64_t>(k + 1), static_cast<std::int64_t>(names.size()));
   }
   return check;
 }

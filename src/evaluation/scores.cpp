@@ -1,16 +1,15 @@
 #include "rulegrad/evaluation/scores.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cstring>
+#include <fmt/format.h>
 #include <memory>
 #include <string>
 
 #include "rulegrad/ops/build.hpp"
-#include "rulegrad/support/error.hpp"
-#include "rulegrad/run/program.hpp"
 #include "rulegrad/passes/separable.hpp"
+#include "rulegrad/run/program.hpp"
+#include "rulegrad/support/error.hpp"
 #include "rulegrad/support/text.hpp"
 
 namespace rulegrad {
@@ -20,8 +19,11 @@ Expr score_expression(const Model& model, ScoreKind kind, std::size_t index) {
   const Expr logit = model.head(HeadKind::logit, index), output = model.outputs()[index].expr;
   if (kind == ScoreKind::logit) return logit;
   if (!has_probability(model, index))
-    throw Error(ErrorCode::invalid_argument,
-                fmt::format("[evaluation] the output {} is one score and no probability; measure the score itself (logit)", to_string(output.type())));
+    throw Error(
+        ErrorCode::invalid_argument,
+        fmt::format(
+            "[evaluation] the output {} is one score and no probability; measure the score itself (logit)",
+            to_string(output.type())));
   if (output.is("log_softmax")) return exp(output);
   return output == logit ? softmax(flatten(output), 1) : output;
 }
@@ -35,7 +37,8 @@ Tensor padded_rows(const Tensor& batch, std::int64_t first, std::int64_t count) 
   Tensor result = Tensor::uninitialized(batch.dtype(), std::move(dims));
   std::byte* to = result.mutable_data();
   for (std::int64_t i = 0; i < count; ++i)
-    std::memcpy(to + static_cast<std::size_t>(i) * row, batch.data() + static_cast<std::size_t>(std::min(first + i, last)) * row, row);
+    std::memcpy(to + static_cast<std::size_t>(i) * row,
+                batch.data() + static_cast<std::size_t>(std::min(first + i, last)) * row, row);
   return result;
 }
 
@@ -62,7 +65,12 @@ const ModelInput& input_of(const Model& model, const std::string& name) {
     if (input.name == name) return input;
     known.push_back(input.name);
   }
-  if (name.empty()) throw Error(ErrorCode::model, fmt::format("[evaluation] the model has {} inputs ({}); say which one is measured, and what the others are", known.size(), join(known)));
+  if (name.empty())
+    throw Error(
+        ErrorCode::model,
+        fmt::format(
+            "[evaluation] the model has {} inputs ({}); say which one is measured, and what the others are",
+            known.size(), join(known)));
   throw Error(ErrorCode::unknown_name, "[evaluation] " + unknown_name_message("input", name, known));
 }
 
@@ -70,34 +78,48 @@ const ModelInput& input_of(const Model& model, const std::string& name) {
 
 ScoreFunction scores_of(const Model& model, ScoreKind kind, const ScoreOptions& options) {
   const ModelInput& input = input_of(model, options.input);
-  if (options.batch_size < 1) throw Error(ErrorCode::invalid_argument, fmt::format("[evaluation] a batch of {} samples was asked for; it needs at least one", options.batch_size));
+  if (options.batch_size < 1)
+    throw Error(ErrorCode::invalid_argument,
+                fmt::format("[evaluation] a batch of {} samples was asked for; it needs at least one",
+                            options.batch_size));
   const Expr scores = flatten(score_expression(model, kind, options.output));
   if (const auto mixing = first_mixing(std::span(&scores, 1)))
-    throw Error(ErrorCode::model, fmt::format("[evaluation] the score of a sample depends on the others beside it, because {} mixes them", describe(*mixing)));
-  const auto program = std::make_shared<const Program>(
-      Program::compile(std::span(&scores, 1), {.check_finite = options.check_finite, .kernels = options.kernels}));
+    throw Error(
+        ErrorCode::model,
+        fmt::format(
+            "[evaluation] the score of a sample depends on the others beside it, because {} mixes them",
+            describe(*mixing)));
+  const auto program = std::make_shared<const Program>(Program::compile(
+      std::span(&scores, 1), {.check_finite = options.check_finite, .kernels = options.kernels}));
   const Dim batch = input.expr.shape()[0];
   std::vector<std::string> beside;  // other inputs that hold the batch
   for (const ModelInput& other : model.inputs())
-    if (other.name != input.name && other.expr.shape().rank() > 0 && options.others.contains(other.name) && (other.expr.shape()[0].batch || !batch.batch)) beside.push_back(other.name);
+    if (other.name != input.name && other.expr.shape().rank() > 0 && options.others.contains(other.name) &&
+        (other.expr.shape()[0].batch || !batch.batch))
+      beside.push_back(other.name);
   const std::int64_t at_once = batch.batch ? options.batch_size : batch.factor;
-  return [program, name = input.name, beside = std::move(beside), at_once, fixed = !batch.batch, options](const Tensor& samples) {
+  return [program, name = input.name, beside = std::move(beside), at_once, fixed = !batch.batch,
+          options](const Tensor& samples) {
     const std::int64_t count = samples.rank() == 0 ? 0 : samples.dims()[0];
     if (count == 0) throw Error(ErrorCode::shape, "[evaluation] there are no samples to score");
     for (const std::string& other : beside)
       if (const Dims& dims = options.others.at(other).dims(); dims.empty() || dims[0] != count)
-        throw Error(ErrorCode::shape, fmt::format("[evaluation] {} samples of '{}' are to be scored beside '{}', which is {}", count, name, other, to_string(dims)));
+        throw Error(ErrorCode::shape,
+                    fmt::format("[evaluation] {} samples of '{}' are to be scored beside '{}', which is {}",
+                                count, name, other, to_string(dims)));
     Tensor result;
     for (std::int64_t first = 0; first < count; first += at_once) {
       const std::int64_t wanted = std::min(at_once, count - first);
       Inputs inputs = options.others;
-      for (const std::string& other : beside) inputs[other] = padded_rows(options.others.at(other), first, fixed ? at_once : wanted);
+      for (const std::string& other : beside)
+        inputs[other] = padded_rows(options.others.at(other), first, fixed ? at_once : wanted);
       inputs[name] = padded_rows(samples, first, fixed ? at_once : wanted);
       const Tensor part = program->run(inputs, {.threads = options.threads, .stop = options.stop})[0];
       const std::int64_t width = part.dims()[1];
       if (first == 0) result = Tensor::uninitialized(part.dtype(), {count, width});
       const std::size_t row = static_cast<std::size_t>(width) * size_of(part.dtype());
-      std::memcpy(result.mutable_data() + static_cast<std::size_t>(first) * row, part.data(), static_cast<std::size_t>(wanted) * row);
+      std::memcpy(result.mutable_data() + static_cast<std::size_t>(first) * row, part.data(),
+                  static_cast<std::size_t>(wanted) * row);
     }
     return result;
   };
@@ -105,12 +127,17 @@ ScoreFunction scores_of(const Model& model, ScoreKind kind, const ScoreOptions& 
 
 std::vector<double> target_scores(const Tensor& scores, std::span<const std::int64_t> targets) {
   if (scores.rank() != 2 || scores.dims()[0] != static_cast<std::int64_t>(targets.size()))
-    throw Error(ErrorCode::shape, fmt::format("[evaluation] there are {} targets for scores {}; give one for each sample", targets.size(), to_string(scores.dims())));
+    throw Error(ErrorCode::shape,
+                fmt::format("[evaluation] there are {} targets for scores {}; give one for each sample",
+                            targets.size(), to_string(scores.dims())));
   const std::int64_t width = scores.dims()[1];
   std::vector<double> result;
   for (std::size_t i = 0; i < targets.size(); ++i) {
     if (targets[i] < 0 || targets[i] >= width)
-      throw Error(ErrorCode::invalid_argument, fmt::format("[evaluation] target {} of sample {} is out of range: there are {} scores, 0 to {}", targets[i], i, width, width - 1));
+      throw Error(
+          ErrorCode::invalid_argument,
+          fmt::format("[evaluation] target {} of sample {} is out of range: there are {} scores, 0 to {}",
+                      targets[i], i, width, width - 1));
     result.push_back(scores.at(static_cast<std::int64_t>(i) * width + targets[i]));
   }
   return result;

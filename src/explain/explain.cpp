@@ -1,8 +1,7 @@
 #include "rulegrad/explain/explain.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
+#include <fmt/format.h>
 
 #include "explain/node_names.hpp"
 #include "explain/reason.hpp"
@@ -16,7 +15,8 @@ std::vector<Expr> folded(const ForwardRewrite& rewrite) {
   std::vector<Expr> result;
   for (const Expr operand : rewrite.before.operands()) {
     const auto kept = rewrite.after.operands();
-    if (!operand.operands().empty() && std::find(kept.begin(), kept.end(), operand) == kept.end()) result.push_back(operand);
+    if (!operand.operands().empty() && std::find(kept.begin(), kept.end(), operand) == kept.end())
+      result.push_back(operand);
   }
   return result;
 }
@@ -28,8 +28,8 @@ std::vector<ExplainedStep> explained_steps(const Analysis& analysis) {
   std::vector<ExplainedStep> rows;
   for (std::size_t i = 0; i < analysis.steps.size(); ++i) {
     const Step& step = analysis.steps[i];
-    rows.push_back({i, names.of(step.node), step.node.op().name, step.node.op().operand(step.slot).name, rule_label(step),
-                    place_label(step.by->where), reason(step)});
+    rows.push_back({i, names.of(step.node), step.node.op().name, step.node.op().operand(step.slot).name,
+                    rule_label(step), place_label(step.by->where), reason(step)});
   }
   return rows;
 }
@@ -41,7 +41,8 @@ std::vector<ExplainedRewrite> explained_rewrites(const Analysis& analysis) {
   for (const ForwardRewrite& rewrite : analysis.rewrites) {
     std::string taken;
     for (const Expr node : folded(rewrite)) taken += (taken.empty() ? "" : " and ") + speak(node);
-    rows.push_back({speak(rewrite.before), taken, speak(rewrite.after), rewrite.rule_set, place_label(rewrite.where)});
+    rows.push_back(
+        {speak(rewrite.before), taken, speak(rewrite.after), rewrite.rule_set, place_label(rewrite.where)});
   }
   return rows;
 }
@@ -50,7 +51,8 @@ std::string explain_table(const Analysis& analysis, std::size_t width) {
   std::string text;
   if (!analysis.rewrites.empty()) {
     TextTable canonized({{"rewritten before"}, {"with"}, {"to"}, {"rule"}, {"where"}});
-    for (const ExplainedRewrite& row : explained_rewrites(analysis)) canonized.add({row.before, row.folded, row.after, row.rule, row.place});
+    for (const ExplainedRewrite& row : explained_rewrites(analysis))
+      canonized.add({row.before, row.folded, row.after, row.rule, row.place});
     text += canonized.text(width) + '\n';
   }
   TextTable table({{"node"}, {"operator"}, {"operand"}, {"rule"}, {"where"}, {"why"}});
@@ -63,12 +65,16 @@ std::string explain_table(const Analysis& analysis, std::size_t width) {
     before = node;
     table.add({again ? "" : row.node, again ? "" : row.op, row.operand, row.rule, row.place, row.why});
     const std::pair key{row.rule, row.place};
-    const auto found = std::find_if(by_rule.begin(), by_rule.end(), [&](const auto& entry) { return entry.first == key; });
-    if (found != by_rule.end()) ++found->second;
-    else by_rule.emplace_back(key, 1);
+    const auto found =
+        std::find_if(by_rule.begin(), by_rule.end(), [&](const auto& entry) { return entry.first == key; });
+    if (found != by_rule.end())
+      ++found->second;
+    else
+      by_rule.emplace_back(key, 1);
   }
   text += table.text(width);
-  std::stable_sort(by_rule.begin(), by_rule.end(), [](const auto& a, const auto& b) { return a.second > b.second; });
+  std::stable_sort(by_rule.begin(), by_rule.end(),
+                   [](const auto& a, const auto& b) { return a.second > b.second; });
   for (const auto& [key, count] : by_rule) counts.add({fmt::format("{}", count), key.first, key.second});
   return text + '\n' + counts.text(width);
 }

@@ -1,13 +1,13 @@
 #include "explain/expression_text.hpp"
 
+#include <algorithm>
 #include <fmt/format.h>
 
-#include <algorithm>
-
-#include "rule/print_term.hpp"
 #include "rulegrad/expr/leaves.hpp"
 #include "rulegrad/ops/op_attributes.hpp"
 #include "rulegrad/rule/rule_text.hpp"
+
+#include "rule/print_term.hpp"
 #include "support/number.hpp"
 #include "support/text.hpp"
 
@@ -32,7 +32,8 @@ bool is_neutral(const std::string& field, const AttrValue& value) {
   const auto* numbers = std::get_if<Ints>(&value);
   if (numbers == nullptr) return false;
   const bool counts = field == "strides" || field == "dilations", pads = field.starts_with("pads");
-  return (counts || pads) && std::all_of(numbers->begin(), numbers->end(), [&](std::int64_t n) { return n == (counts ? 1 : 0); });
+  return (counts || pads) &&
+         std::all_of(numbers->begin(), numbers->end(), [&](std::int64_t n) { return n == (counts ? 1 : 0); });
 }
 
 /// Operators that the language writes as its own words.
@@ -51,8 +52,12 @@ std::string number_text(Expr expr) {
   return expr.dtype() == DType::float32 ? fmt::format("{}", static_cast<float>(*number)) : shortest(*number);
 }
 
-void ExpressionWriter::name(Expr expr, std::string name) { names_.emplace(expr, std::move(name)); }
-void ExpressionWriter::suggest(Expr expr, std::string name) { suggested_.emplace(expr, std::move(name)); }
+void ExpressionWriter::name(Expr expr, std::string name) {
+  names_.emplace(expr, std::move(name));
+}
+void ExpressionWriter::suggest(Expr expr, std::string name) {
+  suggested_.emplace(expr, std::move(name));
+}
 void ExpressionWriter::set_operation(Expr operation, std::string name) {
   operation_ = operation;
   operation_name_ = std::move(name);
@@ -71,8 +76,10 @@ class ExpressionWriting {
     const auto add = [&](const std::string& head, TermId term, Expr expr) {
       const std::string line = fmt::format("{:{}}{}", "", indent, head) +
                                syntax::expression_text(terms_, term, indent + head.size(), indent + 4);
-      const std::size_t last = line.rfind('\n') == std::string::npos ? line.size() : line.size() - line.rfind('\n') - 1;
-      text += line + std::string(last < comment_column ? comment_column - last : 2, ' ') + "# " + to_string(expr.type()) + '\n';
+      const std::size_t last =
+          line.rfind('\n') == std::string::npos ? line.size() : line.size() - line.rfind('\n') - 1;
+      text += line + std::string(last < comment_column ? comment_column - last : 2, ' ') + "# " +
+              to_string(expr.type()) + '\n';
     };
     for (const auto& [name, term, expr] : lets_) add(fmt::format("let {} = ", name), term, expr);
     add("", result, root);
@@ -86,9 +93,7 @@ class ExpressionWriting {
     Expr expr;
   };
 
-  bool is_leaf(Expr expr) const {
-    return writer_.names_.contains(expr) || expr.operands().empty();
-  }
+  bool is_leaf(Expr expr) const { return writer_.names_.contains(expr) || expr.operands().empty(); }
 
   void count(Expr root) {
     std::vector<Expr> stack{root};
@@ -114,8 +119,11 @@ class ExpressionWriting {
 
   /// The expression as a reader meets it: by name, through a `let`, or in place.
   TermId term_of(Expr expr) {
-    if (const auto found = writer_.names_.find(expr); found != writer_.names_.end()) return variable(found->second);
-    if (const std::string number = number_text(expr); !number.empty() && (expr.shape().rank() == 0 || expr.is("fill"))) return number_term(expr);
+    if (const auto found = writer_.names_.find(expr); found != writer_.names_.end())
+      return variable(found->second);
+    if (const std::string number = number_text(expr);
+        !number.empty() && (expr.shape().rank() == 0 || expr.is("fill")))
+      return number_term(expr);
     if (expr.operands().empty()) return leaf(expr);
     const auto suggested = writer_.suggested_.find(expr);
     if (uses_[expr] < 2 && suggested == writer_.suggested_.end()) return whole(expr);
@@ -123,7 +131,8 @@ class ExpressionWriting {
     if (known != let_names_.end()) return variable(known->second);
     const TermId value = whole(expr);
     std::string name = suggested != writer_.suggested_.end() ? suggested->second : std::string();
-    while (name.empty() || std::find(taken_.begin(), taken_.end(), name) != taken_.end()) name = fmt::format("t{}", ++made_);
+    while (name.empty() || std::find(taken_.begin(), taken_.end(), name) != taken_.end())
+      name = fmt::format("t{}", ++made_);
     taken_.push_back(name);
     let_names_.emplace(expr, name);
     lets_.push_back({name, value, expr});
@@ -149,7 +158,9 @@ class ExpressionWriting {
     Term term;
     term.kind = TermKind::call;
     term.name = word_of(expr.op().name);
-    const auto absent = [&](std::size_t i) { return expr.op().operand(i).optional && is_zero(expr.operand(i)) && i + 1 == expr.operands().size(); };
+    const auto absent = [&](std::size_t i) {
+      return expr.op().operand(i).optional && is_zero(expr.operand(i)) && i + 1 == expr.operands().size();
+    };
     for (std::size_t i = 0; i < expr.operands().size(); ++i)
       if (!absent(i)) term.args.push_back(term_of(expr.operand(i)));
     if (!expr.is("vjp") && !expr.is("grad")) add_attributes(expr, term);
@@ -158,8 +169,9 @@ class ExpressionWriting {
 
   TermId as_replacement(Expr expr) {
     const Expr base = writer_.operation_;
-    if (!base || &expr.op() != &base.op() || expr.operands().size() != base.operands().size() || !(expr.attributes() == base.attributes()) ||
-        expr.op().is(OpClass::elementwise) || expr.op().variadic())
+    if (!base || &expr.op() != &base.op() || expr.operands().size() != base.operands().size() ||
+        !(expr.attributes() == base.attributes()) || expr.op().is(OpClass::elementwise) ||
+        expr.op().variadic())
       return no_term;
     Term term;
     term.kind = TermKind::replace;
@@ -175,8 +187,10 @@ class ExpressionWriting {
     const AttrType& type = expr.attributes().type();
     for (std::size_t field = 0; field < type.fields.size(); ++field) {
       const AttrValue value = expr.attributes().get(type.fields[field]);
-      if (equal(value, type.get(type.defaults.get(), field)) || is_neutral(type.fields[field], value)) continue;
-      // Attribute values are written as the graph's printer writes them, which is not always a term of the language.
+      if (equal(value, type.get(type.defaults.get(), field)) || is_neutral(type.fields[field], value))
+        continue;
+      // Attribute values are written as the graph's printer writes them, which is not always a term of the
+      // language.
       Term text;
       text.kind = TermKind::variable;
       text.name = to_string(value);
@@ -193,6 +207,8 @@ class ExpressionWriting {
   int made_ = 0;
 };
 
-std::string ExpressionWriter::lines(Expr root, std::size_t indent) const { return ExpressionWriting(*this, root).lines(root, indent); }
+std::string ExpressionWriter::lines(Expr root, std::size_t indent) const {
+  return ExpressionWriting(*this, root).lines(root, indent);
+}
 
 }  // namespace rulegrad

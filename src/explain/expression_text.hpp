@@ -12,8 +12,8 @@ namespace rulegrad {
 /// The number that a constant holds everywhere, as its own dtype writes it; empty for everything else.
 [[nodiscard]] std::string number_text(Expr expr);
 
-/// Writes expressions as the rule language does: infix, parts that are used more than once as `let`s, operations that
-/// differ from a named one in some operands as `y(w = ...)`.
+/// Writes expressions as the rule language does: infix, parts that are used more than once as `let`s,
+/// operations that differ from a named one in some operands as `y(w = ...)`.
 class ExpressionWriter {
  public:
   /// Written by this name from now on, whatever is below it. The first name of an expression stays.

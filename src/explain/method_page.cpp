@@ -1,15 +1,15 @@
 #include "rulegrad/explain/method_page.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
+#include <fmt/format.h>
 #include <regex>
 
-#include "rewrite/language_words.hpp"
-#include "rulegrad/recipe/analyzer.hpp"
 #include "rulegrad/ops/operators.hpp"
-#include "rulegrad/rule/rule_text.hpp"
+#include "rulegrad/recipe/analyzer.hpp"
 #include "rulegrad/recipe/sampler.hpp"
+#include "rulegrad/rule/rule_text.hpp"
+
+#include "rewrite/language_words.hpp"
 #include "support/text.hpp"
 
 namespace rulegrad {
@@ -30,31 +30,40 @@ std::string first_sentence(std::string text) {
   std::replace(text.begin(), text.end(), '\n', ' ');
   // A sentence ends where the next begins with a capital; "et al." and "e.g." go on.
   std::size_t end = text.find(". ");
-  while (end != std::string::npos && (text[end + 2] < 'A' || text[end + 2] > 'Z')) end = text.find(". ", end + 1);
+  while (end != std::string::npos && (text[end + 2] < 'A' || text[end + 2] > 'Z'))
+    end = text.find(". ", end + 1);
   return end == std::string::npos ? text : text.substr(0, end + 1);
 }
 
 std::string range_text(const Parameter& parameter) {
   if (!parameter.range) return {};
   const NumberRange& range = *parameter.range;
-  return fmt::format("{}{}, {}{}", range.low_open ? '(' : '[', shortest(range.low), shortest(range.high), range.high_open ? ')' : ']');
+  return fmt::format("{}{}, {}{}", range.low_open ? '(' : '[', shortest(range.low), shortest(range.high),
+                     range.high_open ? ')' : ']');
 }
 
 std::string fallback_sentence(const AnalyzerDefinition& analyzer) {
   if (!analyzer.fallback)
-    return analyzer.extends == no_term ? "An operator that no rule below is for is an error that names it." : std::string();
+    return analyzer.extends == no_term ? "An operator that no rule below is for is an error that names it."
+                                       : std::string();
   switch (*analyzer.fallback) {
-    case Fallback::error: return "An operator that no rule below is for is an error that names it.";
-    case Fallback::gradient: return "Operators that no rule below is for send on their derivative.";
-    case Fallback::pass: return "Operators that no rule below is for hand on what they receive.";
-    case Fallback::zero: return "Operators that no rule below is for send nothing on.";
+    case Fallback::error:
+      return "An operator that no rule below is for is an error that names it.";
+    case Fallback::gradient:
+      return "Operators that no rule below is for send on their derivative.";
+    case Fallback::pass:
+      return "Operators that no rule below is for hand on what they receive.";
+    case Fallback::zero:
+      return "Operators that no rule below is for send nothing on.";
   }
   return {};
 }
 
 std::string property_sentence(const std::string& property) {
-  if (property == "conserves") return "what reaches the input sums to what the walk started from, but for biases and stabilisers";
-  if (property == "completes") return "what reaches the input sums to the score less the score at the baseline";
+  if (property == "conserves")
+    return "what reaches the input sums to what the walk started from, but for biases and stabilisers";
+  if (property == "completes")
+    return "what reaches the input sums to the score less the score at the baseline";
   if (property == "linear") return "twice the seed gives twice the attribution, and sums of seeds give sums";
   if (property == "positive") return "a positive seed gives no negative attribution";
   if (property == "adjoint") return "the attribution is the derivative of the score";
@@ -62,33 +71,44 @@ std::string property_sentence(const std::string& property) {
 }
 
 std::string base_of(const AnalyzerDefinition& analyzer) {
-  return analyzer.extends == no_term ? std::string() : analyzer.terms[static_cast<std::size_t>(analyzer.extends)].name;
+  return analyzer.extends == no_term ? std::string()
+                                     : analyzer.terms[static_cast<std::size_t>(analyzer.extends)].name;
 }
 
-std::string list_of(std::span<const std::string> items) { return items.empty() ? std::string() : fmt::format("`{}`", join(items, "` `")); }
+std::string list_of(std::span<const std::string> items) {
+  return items.empty() ? std::string() : fmt::format("`{}`", join(items, "` `"));
+}
 
 }  // namespace
 
 std::string method_page(const RuleLibrary& library, std::string_view method) {
   const AnalyzerDefinition& analyzer = library.analyzer(method);
-  std::string text = fmt::format("<!-- Made by scripts/generate_method_pages.sh from {}. -->\n# {}\n\n{}\n\n", analyzer.where.file, markdown(analyzer.name),
-                                 markdown(analyzer.doc));
+  std::string text = fmt::format("<!-- Made by scripts/generate_method_pages.sh from {}. -->\n# {}\n\n{}\n\n",
+                                 analyzer.where.file, markdown(analyzer.name), markdown(analyzer.doc));
   std::vector<std::string> required;
   for (const Parameter& parameter : analyzer.parameters)
     if (parameter.fallback == no_term) required.push_back(parameter.name + "=...");
-  text += fmt::format("```\nrulegrad analyze MODEL --input FILE --method {}{}{}\n```\n\n", method, required.empty() ? "" : ":", join(required, ","));
+  text += fmt::format("```\nrulegrad analyze MODEL --input FILE --method {}{}{}\n```\n\n", method,
+                      required.empty() ? "" : ":", join(required, ","));
 
   if (!analyzer.parameters.empty()) {
     text += "| parameter | type | default | range |\n|---|---|---|---|\n";
     for (const Parameter& parameter : analyzer.parameters)
-      text += fmt::format("| `{}` | {} | {} | {} |\n", parameter.name, parameter.type.empty() ? "number" : parameter.type,
-                          parameter.fallback == no_term ? "must be given" : fmt::format("`{}`", print_term(analyzer.terms, parameter.fallback)), range_text(parameter));
+      text += fmt::format(
+          "| `{}` | {} | {} | {} |\n", parameter.name, parameter.type.empty() ? "number" : parameter.type,
+          parameter.fallback == no_term ? "must be given"
+                                        : fmt::format("`{}`", print_term(analyzer.terms, parameter.fallback)),
+          range_text(parameter));
     text += '\n';
   }
   if (const std::string base = base_of(analyzer); !base.empty()) {
-    const bool parameter = std::any_of(analyzer.parameters.begin(), analyzer.parameters.end(), [&](const Parameter& p) { return p.name == base; });
-    text += parameter ? fmt::format("It wraps the method that its parameter `{}` names, whose rules it runs.\n\n", base)
-                      : fmt::format("It extends [{}]({}.md): what it does not say itself is said there.\n\n", markdown(base), base);
+    const bool parameter = std::any_of(analyzer.parameters.begin(), analyzer.parameters.end(),
+                                       [&](const Parameter& p) { return p.name == base; });
+    text +=
+        parameter
+            ? fmt::format("It wraps the method that its parameter `{}` names, whose rules it runs.\n\n", base)
+            : fmt::format("It extends [{}]({}.md): what it does not say itself is said there.\n\n",
+                          markdown(base), base);
   }
   if (!analyzer.properties.empty()) {
     text += "Declared properties, which the tests check and `rulegrad check` measures:\n\n";
@@ -99,21 +119,26 @@ std::string method_page(const RuleLibrary& library, std::string_view method) {
     text += '\n';
   }
   if (const std::string sentence = fallback_sentence(analyzer); !sentence.empty()) text += sentence + "\n\n";
-  return text + fmt::format("## Rules\n\nFrom [{0}](../../{0}); `rulegrad show {1}` prints this.\n\n```\n{2}```\n", analyzer.where.file, method,
-                            show_method(library, method));
+  return text +
+         fmt::format("## Rules\n\nFrom [{0}](../../{0}); `rulegrad show {1}` prints this.\n\n```\n{2}```\n",
+                     analyzer.where.file, method, show_method(library, method));
 }
 
 std::string method_index(const RuleLibrary& library) {
-  std::string text = "<!-- Made by scripts/generate_method_pages.sh. -->\n# Methods\n\nEvery method that ships, from its rule file.\n\n| method | what it is |\n|---|---|\n";
+  std::string text =
+      "<!-- Made by scripts/generate_method_pages.sh. -->\n# Methods\n\nEvery method that ships, from its "
+      "rule file.\n\n| method | what it is |\n|---|---|\n";
   for (const std::string& name : library.analyzer_names())
-    text += fmt::format("| [{}]({}.md) | {} |\n", markdown(name), name, markdown(first_sentence(library.analyzer(name).doc)));
+    text += fmt::format("| [{}]({}.md) | {} |\n", markdown(name), name,
+                        markdown(first_sentence(library.analyzer(name).doc)));
   return text;
 }
 
 std::string words_table() {
   std::string text = "| word | where | meaning |\n|---|---|---|\n";
   for (const Word& word : words())
-    text += fmt::format("| `{}` | {} | {} |\n", word.usage(), place_of(word.kind), markdown(std::string(word.doc)));
+    text += fmt::format("| `{}` | {} | {} |\n", word.usage(), place_of(word.kind),
+                        markdown(std::string(word.doc)));
   return text;
 }
 
@@ -127,7 +152,8 @@ std::string operators_table() {
     for (const OperandSpec& operand : schema.operands)
       operands.push_back(operand.name + (operand.variadic ? "..." : operand.optional ? "?" : ""));
     for (const OpClass c : schema.classes) classes.emplace_back(op_class_names[static_cast<std::size_t>(c)]);
-    text += fmt::format("| `{}({})` | {} | {} | {} |\n", name, join(operands), list_of(schema.attributes->fields), join(classes), markdown(schema.doc));
+    text += fmt::format("| `{}({})` | {} | {} | {} |\n", name, join(operands),
+                        list_of(schema.attributes->fields), join(classes), markdown(schema.doc));
   }
   return text;
 }
@@ -136,7 +162,8 @@ std::string samplers_table() {
   std::string text = "| sampler | gives | meaning |\n|---|---|---|\n";
   for (const std::string& name : Samplers::builtin().names()) {
     const Sampler& sampler = Samplers::builtin().at(name);
-    text += fmt::format("| `{}({})` | {} | {} |\n", name, join(sampler.parameters), list_of(sampler.variables), markdown(sampler.doc));
+    text += fmt::format("| `{}({})` | {} | {} |\n", name, join(sampler.parameters),
+                        list_of(sampler.variables), markdown(sampler.doc));
   }
   return text;
 }

@@ -1,15 +1,16 @@
 #include "explain/node_names.hpp"
 
+#include <algorithm>
 #include <fmt/format.h>
 
-#include <algorithm>
-
 #include "rulegrad/support/error.hpp"
+
 #include "support/text.hpp"
 
 namespace rulegrad {
 
-NodeNames::NodeNames(const Analysis& analysis) : analysis_(analysis), order_(topological_order(std::span(&analysis.output, 1))) {
+NodeNames::NodeNames(const Analysis& analysis)
+    : analysis_(analysis), order_(topological_order(std::span(&analysis.output, 1))) {
   for (std::size_t i = 0; i < order_.size(); ++i) place_.emplace(order_[i], i);
 }
 
@@ -27,7 +28,8 @@ std::vector<Expr> NodeNames::find(std::string_view name) const {
     std::vector<std::string> names = step.node.graph().names(step.node);
     if (names.empty()) names.push_back(of(step.node));
     const bool meant = std::find(names.begin(), names.end(), name) != names.end();
-    if (meant && std::find(result.begin(), result.end(), step.node) == result.end()) result.push_back(step.node);
+    if (meant && std::find(result.begin(), result.end(), step.node) == result.end())
+      result.push_back(step.node);
     known.insert(known.end(), names.begin(), names.end());
   }
   if (!result.empty()) return result;

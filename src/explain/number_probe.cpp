@@ -10,7 +10,9 @@ namespace rulegrad::probe {
 namespace {
 
 Expr wide(Expr expr) {
-  return expr.dtype() == DType::float64 ? expr : expr.graph().apply(op("cast"), {expr}, CastAttributes{DType::float64});
+  return expr.dtype() == DType::float64
+             ? expr
+             : expr.graph().apply(op("cast"), {expr}, CastAttributes{DType::float64});
 }
 
 Expr reduced(std::string_view reduction, Expr expr) {
@@ -22,7 +24,8 @@ std::int64_t samples_of(Expr expr, std::int64_t depth) {
   const std::uint32_t bit = 1U << static_cast<unsigned>(depth);
   while (!expr.is("sample_index") || expr.attributes<SampleIndexAttributes>().depth != depth) {
     const auto operands = expr.operands();
-    expr = *std::find_if(operands.begin(), operands.end(), [&](Expr operand) { return (operand.loops() & bit) != 0; });
+    expr = *std::find_if(operands.begin(), operands.end(),
+                         [&](Expr operand) { return (operand.loops() & bit) != 0; });
   }
   return expr.attributes<SampleIndexAttributes>().count;
 }
@@ -31,25 +34,37 @@ std::int64_t samples_of(Expr expr, std::int64_t depth) {
 Expr over_samples(Expr expr, SampleReduction kind) {
   for (std::int64_t depth = most_loops; depth-- > 0;)
     if ((expr.loops() >> static_cast<unsigned>(depth) & 1U) != 0)
-      expr = expr.graph().apply(reduce_samples_schema(), {expr}, ReduceSamplesAttributes{kind, depth, samples_of(expr, depth)});
+      expr = expr.graph().apply(reduce_samples_schema(), {expr},
+                                ReduceSamplesAttributes{kind, depth, samples_of(expr, depth)});
   return expr;
 }
 
 }  // namespace
 
-Expr sum(Expr expr) { return over_samples(reduced("sum", wide(expr)), SampleReduction::mean); }
-Expr sum_of_sizes(Expr expr) { return sum(expr.graph().apply(op("abs"), {expr})); }
-Expr amax_of_sizes(Expr expr) { return amax(expr.graph().apply(op("abs"), {expr})); }
-Expr amax(Expr expr) { return over_samples(reduced("amax", wide(expr)), SampleReduction::max); }
+Expr sum(Expr expr) {
+  return over_samples(reduced("sum", wide(expr)), SampleReduction::mean);
+}
+Expr sum_of_sizes(Expr expr) {
+  return sum(expr.graph().apply(op("abs"), {expr}));
+}
+Expr amax_of_sizes(Expr expr) {
+  return amax(expr.graph().apply(op("abs"), {expr}));
+}
+Expr amax(Expr expr) {
+  return over_samples(reduced("amax", wide(expr)), SampleReduction::max);
+}
 
 Expr amin(Expr expr) {
   Graph& graph = expr.graph();
-  return graph.apply(op("neg"), {over_samples(graph.apply(op("neg"), {reduced("amin", wide(expr))}), SampleReduction::max)});
+  return graph.apply(
+      op("neg"), {over_samples(graph.apply(op("neg"), {reduced("amin", wide(expr))}), SampleReduction::max)});
 }
 
 Expr share_below_zero(Expr expr) {
   const Expr below = expr.graph().apply(op("less"), {expr, expr.graph().scalar(0, expr.dtype())});
-  return over_samples(reduced("mean", expr.graph().apply(op("cast"), {below}, CastAttributes{DType::float64})), SampleReduction::mean);
+  return over_samples(
+      reduced("mean", expr.graph().apply(op("cast"), {below}, CastAttributes{DType::float64})),
+      SampleReduction::mean);
 }
 
 double value(const Tensor& result) {

@@ -3,8 +3,9 @@
 #include "rulegrad/expr/expr.hpp"
 #include "rulegrad/tensor/tensor.hpp"
 
-/// Single numbers about expressions, computed in float64 as part of a program: what an explanation with an input asks.
-/// Of what depends on the samples of a loop, sums and shares are means over the samples, extremes are over all.
+/// Single numbers about expressions, computed in float64 as part of a program: what an explanation with an
+/// input asks. Of what depends on the samples of a loop, sums and shares are means over the samples, extremes
+/// are over all.
 namespace rulegrad::probe {
 
 /// Over everything the expression holds.

@@ -2,8 +2,9 @@
 
 #include <string>
 
-#include "rewrite/rule_list.hpp"
 #include "rulegrad/rewrite/provenance.hpp"
+
+#include "rewrite/rule_list.hpp"
 
 namespace rulegrad {
 

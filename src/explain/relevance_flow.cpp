@@ -1,19 +1,19 @@
 #include "rulegrad/explain/relevance_flow.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cmath>
+#include <fmt/format.h>
 #include <unordered_map>
 #include <unordered_set>
+
+#include "rulegrad/ops/op_attributes.hpp"
+#include "rulegrad/ops/operators.hpp"
+#include "rulegrad/support/error.hpp"
 
 #include "explain/node_names.hpp"
 #include "explain/number_probe.hpp"
 #include "explain/reason.hpp"
 #include "expr/rebuild.hpp"
-#include "rulegrad/support/error.hpp"
-#include "rulegrad/ops/op_attributes.hpp"
-#include "rulegrad/ops/operators.hpp"
 #include "support/table.hpp"
 
 namespace rulegrad {
@@ -22,10 +22,12 @@ namespace {
 using Set = std::unordered_set<Expr>;
 using Map = std::unordered_map<Expr, Expr>;
 
-/// Expressions built again with some parts exchanged, down to those that belong to other gradient nodes or other layers.
+/// Expressions built again with some parts exchanged, down to those that belong to other gradient nodes or
+/// other layers.
 class Rebuilding {
  public:
-  Rebuilding(const Set& boundary, Map exchanged, bool transparent) : boundary_(boundary), done_(std::move(exchanged)), transparent_(transparent) {}
+  Rebuilding(const Set& boundary, Map exchanged, bool transparent)
+      : boundary_(boundary), done_(std::move(exchanged)), transparent_(transparent) {}
 
   Expr of(Expr root) {
     const Rebuild building{[&](Expr e) { return boundary_.contains(e) || e.operands().empty(); },
@@ -62,26 +64,32 @@ Expr dropped(Expr over) {
   return graph.apply(op("where"), {graph.apply(op("equal"), {over.operand(1), zero}), over.operand(0), zero});
 }
 
-/// Operands that only shift the result: biases, means that are subtracted, addends that no explained input reaches.
+/// Operands that only shift the result: biases, means that are subtracted, addends that no explained input
+/// reaches.
 Map without_shifts(Expr node, const Set& reached_slots) {
   Map zeros;
   const bool sums = node.is("add") || node.is("sub");
   for (std::size_t i = 0; i < node.operands().size(); ++i) {
     const Expr operand = node.operand(i);
     const OperandSpec& spec = node.op().operand(i);
-    const bool shift = spec.role == Role::parameter && (spec.name == "b" || spec.name == "bias" || spec.name == "mean");
+    const bool shift =
+        spec.role == Role::parameter && (spec.name == "b" || spec.name == "bias" || spec.name == "mean");
     if (!shift && !(sums && !reached_slots.contains(operand))) continue;
     if (!is_floating(operand.dtype()) || is_zero(operand)) continue;
-    zeros.emplace(operand, node.graph().apply(op("fill"), {}, FillAttributes{0, operand.dtype(), operand.shape().with_samples(false)}));
+    zeros.emplace(
+        operand, node.graph().apply(op("fill"), {},
+                                    FillAttributes{0, operand.dtype(), operand.shape().with_samples(false)}));
   }
   return zeros;
 }
 
-/// Numbers of one table, with as many decimals as its largest one leaves of five digits: the rest is rounding.
+/// Numbers of one table, with as many decimals as its largest one leaves of five digits: the rest is
+/// rounding.
 class NumberColumn {
  public:
   explicit NumberColumn(double largest) {
-    if (largest > 0 && std::isfinite(largest)) decimals_ = std::clamp(4 - static_cast<int>(std::floor(std::log10(largest))), 0, 12);
+    if (largest > 0 && std::isfinite(largest))
+      decimals_ = std::clamp(4 - static_cast<int>(std::floor(std::log10(largest))), 0, 12);
   }
   [[nodiscard]] std::string operator()(double value) const {
     const std::string text = fmt::format("{:.{}f}", value, decimals_);
@@ -95,7 +103,8 @@ class NumberColumn {
 }  // namespace
 
 std::size_t FlowQuestions::ask(Expr expression) {
-  const auto found = std::find(expressions_.begin() + static_cast<std::ptrdiff_t>(search_from_), expressions_.end(), expression);
+  const auto found = std::find(expressions_.begin() + static_cast<std::ptrdiff_t>(search_from_),
+                               expressions_.end(), expression);
   if (found != expressions_.end()) return static_cast<std::size_t>(found - expressions_.begin());
   expressions_.push_back(expression);
   return expressions_.size() - 1;
@@ -121,7 +130,9 @@ FlowQuestions::FlowQuestions(const Analysis& analysis) {
   Set emptied;
   for (std::size_t i = 0; i < analysis.steps.size(); ++i) {
     const Step& step = analysis.steps[i];
-    search_from_ = expressions_.size();  // equal sums are asked for by one step or by neighbours; the program shares the rest
+    search_from_ =
+        expressions_
+            .size();  // equal sums are asked for by one step or by neighbours; the program shares the rest
     first_.push_back(step.node != before);
     before = step.node;
     Asked asked{i, ask(probe::sum(step.cotangent)), none, none, none, none, none, none, {}};
@@ -150,7 +161,8 @@ FlowQuestions::FlowQuestions(const Analysis& analysis) {
 
 RelevanceFlow FlowQuestions::read(std::span<const Tensor> values) const {
   if (values.size() != expressions_.size())
-    throw Error(ErrorCode::invalid_argument, fmt::format("[flow] {} values were given for {} expressions", values.size(), expressions_.size()));
+    throw Error(ErrorCode::invalid_argument, fmt::format("[flow] {} values were given for {} expressions",
+                                                         values.size(), expressions_.size()));
   const auto at = [&](std::size_t index) { return index == none ? 0.0 : probe::value(values[index]); };
   RelevanceFlow flow;
   flow.seed = at(seed_);
@@ -184,13 +196,15 @@ bool shares_relevance(const Analysis& analysis) {
   for (const Step& step : analysis.steps)
     if (step.rewritten) roots.push_back(step.rewritten);
   const std::vector<Expr> order = topological_order(roots);
-  return std::any_of(order.begin(), order.end(), [&](Expr e) { return (e.is("stabilize") || e.is("over")) && !names.contains(e); });
+  return std::any_of(order.begin(), order.end(),
+                     [&](Expr e) { return (e.is("stabilize") || e.is("over")) && !names.contains(e); });
 }
 
 std::string flow_table(const Analysis& analysis, const RelevanceFlow& flow, std::size_t width) {
   const bool shares = shares_relevance(analysis);
   std::vector<TextTable::Column> columns{{"node"}, {"operator"}, {"operand"}, {"rule"}};
-  const std::vector<const char*> numbers = shares ? std::vector{"in", "out", "bias", "stabiliser", "rest"} : std::vector{"in", "out", "least", "largest", "negative"};
+  const std::vector<const char*> numbers = shares ? std::vector{"in", "out", "bias", "stabiliser", "rest"}
+                                                  : std::vector{"in", "out", "least", "largest", "negative"};
   for (const char* title : numbers) columns.push_back({title, TextTable::Align::right});
   TextTable table(columns);
   const NodeNames names(analysis);
@@ -201,12 +215,16 @@ std::string flow_table(const Analysis& analysis, const RelevanceFlow& flow, std:
   FlowRow total;
   for (const FlowRow& row : flow.rows) {
     const Step& step = analysis.steps[row.step];
-    std::vector<std::string> cells{row.first ? names.of(step.node) : "", row.first ? step.node.op().name : "", step.node.op().operand(step.slot).name,
-                                   rule_label(step), row.first ? number(row.in) : "", number(row.out)};
+    std::vector<std::string> cells{
+        row.first ? names.of(step.node) : "",   row.first ? step.node.op().name : "",
+        step.node.op().operand(step.slot).name, rule_label(step),
+        row.first ? number(row.in) : "",        number(row.out)};
     if (shares && row.first)
       for (const double value : {row.bias, row.stabiliser, row.rest}) cells.push_back(number(value));
     if (!shares)
-      for (const std::string& text : {number(row.low), number(row.high), fmt::format("{:.0f} %", 100 * row.negative)}) cells.push_back(text);
+      for (const std::string& text :
+           {number(row.low), number(row.high), fmt::format("{:.0f} %", 100 * row.negative)})
+        cells.push_back(text);
     table.add(cells);
     total.bias += row.bias;
     total.stabiliser += row.stabiliser;
@@ -214,7 +232,8 @@ std::string flow_table(const Analysis& analysis, const RelevanceFlow& flow, std:
   }
   std::string text = table.text(width) + '\n';
   if (shares)
-    return text + fmt::format("seed {} = reached the input {} + bias {} + stabiliser {} + rest {}\n", number(flow.seed), number(flow.reached), number(total.bias),
+    return text + fmt::format("seed {} = reached the input {} + bias {} + stabiliser {} + rest {}\n",
+                              number(flow.seed), number(flow.reached), number(total.bias),
                               number(total.stabiliser), number(total.rest));
   return text + fmt::format("seed {}, reached the input {}\n", number(flow.seed), number(flow.reached));
 }

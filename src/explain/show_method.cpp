@@ -22,8 +22,9 @@ class Gatherer {
     if (!seen_.insert("analyzer " + analyzer.name).second) return;
     const auto add_named = [&](TermId id) {
       const std::string& name = analyzer.terms[static_cast<std::size_t>(id)].name;
-      const bool is_parameter = std::any_of(analyzer.parameters.begin(), analyzer.parameters.end(),
-                                            [&](const Parameter& parameter) { return parameter.name == name; });
+      const bool is_parameter =
+          std::any_of(analyzer.parameters.begin(), analyzer.parameters.end(),
+                      [&](const Parameter& parameter) { return parameter.name == name; });
       if (!is_parameter) add_analyzer(library_.analyzer(name));
     };
     if (analyzer.extends != no_term) add_named(analyzer.extends);
@@ -36,9 +37,13 @@ class Gatherer {
     for (const TermId set : analyzer.canonizers) add_rule_set(analyzer.terms, set);
     for (const Use& use : analyzer.uses) {
       const std::string& name = analyzer.terms[static_cast<std::size_t>(use.set)].name;
-      const auto parameter = std::find_if(analyzer.parameters.begin(), analyzer.parameters.end(), [&](const Parameter& p) { return p.type == "rules" && p.name == name; });
-      if (parameter == analyzer.parameters.end()) add_rule_set(analyzer.terms, use.set);
-      else if (parameter->fallback != no_term) add_rule_set(analyzer.terms, parameter->fallback);
+      const auto parameter =
+          std::find_if(analyzer.parameters.begin(), analyzer.parameters.end(),
+                       [&](const Parameter& p) { return p.type == "rules" && p.name == name; });
+      if (parameter == analyzer.parameters.end())
+        add_rule_set(analyzer.terms, use.set);
+      else if (parameter->fallback != no_term)
+        add_rule_set(analyzer.terms, parameter->fallback);
     }
     add_functions(analyzer.terms);
     file_.analyzers.push_back(analyzer);
@@ -69,6 +74,8 @@ class Gatherer {
 
 }  // namespace
 
-std::string show_method(const RuleLibrary& library, std::string_view method) { return print(Gatherer(library).gather(method)); }
+std::string show_method(const RuleLibrary& library, std::string_view method) {
+  return print(Gatherer(library).gather(method));
+}
 
 }  // namespace rulegrad

@@ -1,9 +1,8 @@
 #include "rulegrad/expr/attributes.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cstring>
+#include <fmt/format.h>
 
 #include "support/hash.hpp"
 #include "support/text.hpp"
@@ -104,7 +103,9 @@ std::size_t hash(const AttrValue& value) {
   const std::size_t content = std::visit(
       overloaded{
           [&](const std::string& v) { return hash_bytes(v); },
-          [&](const std::vector<std::int64_t>& v) { return bytes_of(v.data(), v.size() * sizeof(std::int64_t)); },
+          [&](const std::vector<std::int64_t>& v) {
+            return bytes_of(v.data(), v.size() * sizeof(std::int64_t));
+          },
           [&](const std::vector<double>& v) { return bytes_of(v.data(), v.size() * sizeof(double)); },
           [&](const Shape& v) { return v.hash(); },
           [&](const Tensor& v) {
@@ -118,7 +119,9 @@ std::size_t hash(const AttrValue& value) {
   return hash_combine(value.index(), content);
 }
 
-std::size_t hash(const AttrValue& value, std::size_t seed) { return hash_combine(seed, hash(value)); }
+std::size_t hash(const AttrValue& value, std::size_t seed) {
+  return hash_combine(seed, hash(value));
+}
 
 std::size_t AttrType::index_of(std::string_view field) const {
   for (std::size_t i = 0; i < fields.size(); ++i)
@@ -158,13 +161,16 @@ Attributes Attributes::make(const AttrType& type, std::span<const NamedValue> va
   for (const auto& [field, value] : values) {
     const std::size_t index = type.index_of(field);
     if (!type.set(result.get(), index, value))
-      throw Error(ErrorCode::dtype, fmt::format("attribute '{}' cannot take the value {}; its default is {}", field, to_string(value),
-                                                to_string(type.get(type.defaults.get(), index))));
+      throw Error(ErrorCode::dtype,
+                  fmt::format("attribute '{}' cannot take the value {}; its default is {}", field,
+                              to_string(value), to_string(type.get(type.defaults.get(), index))));
   }
   return {type, std::move(result)};
 }
 
-AttrValue Attributes::get(std::string_view field) const { return type_->get(value_.get(), type_->index_of(field)); }
+AttrValue Attributes::get(std::string_view field) const {
+  return type_->get(value_.get(), type_->index_of(field));
+}
 
 std::vector<NamedValue> Attributes::values() const {
   std::vector<NamedValue> result;
@@ -175,7 +181,8 @@ std::vector<NamedValue> Attributes::values() const {
 
 void Attributes::require(const AttrType& type) const {
   if (type_ != &type)
-    throw Error(ErrorCode::internal, fmt::format("attributes of kind '{}' were read as '{}'", type_->name, type.name));
+    throw Error(ErrorCode::internal,
+                fmt::format("attributes of kind '{}' were read as '{}'", type_->name, type.name));
 }
 
 std::string to_string(const Attributes& attributes) {

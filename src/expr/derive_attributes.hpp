@@ -23,20 +23,23 @@ struct Adapted {
   static void each(Struct& attributes, F&& f) {
     std::size_t index = 0;
     // Hana's accessors return members of an lvalue by reference.
-    boost::hana::for_each(boost::hana::accessors<S>(), [&](auto accessor) { f(index++, boost::hana::second(accessor)(attributes)); });
+    boost::hana::for_each(boost::hana::accessors<S>(),
+                          [&](auto accessor) { f(index++, boost::hana::second(accessor)(attributes)); });
   }
   template <class F>
   static void both(const S& a, const S& b, F&& f) {
-    boost::hana::for_each(boost::hana::accessors<S>(),
-                          [&](auto accessor) { f(boost::hana::second(accessor)(a), boost::hana::second(accessor)(b)); });
+    boost::hana::for_each(boost::hana::accessors<S>(), [&](auto accessor) {
+      f(boost::hana::second(accessor)(a), boost::hana::second(accessor)(b));
+    });
   }
 };
 
 template <class S>
 std::vector<std::string> field_names() {
   std::vector<std::string> names;
-  boost::hana::for_each(boost::hana::accessors<S>(),
-                        [&](auto accessor) { names.emplace_back(boost::hana::to<char const*>(boost::hana::first(accessor))); });
+  boost::hana::for_each(boost::hana::accessors<S>(), [&](auto accessor) {
+    names.emplace_back(boost::hana::to<char const*>(boost::hana::first(accessor)));
+  });
   return names;
 }
 

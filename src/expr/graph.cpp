@@ -1,15 +1,15 @@
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <bit>
 #include <boost/container/small_vector.hpp>
+#include <fmt/format.h>
+
+#include "rulegrad/expr/expr.hpp"
+#include "rulegrad/expr/leaves.hpp"
+#include "rulegrad/support/error.hpp"
 
 #include "expr/limits.hpp"
 #include "expr/node_map.hpp"
 #include "expr/rebuild.hpp"
-#include "rulegrad/support/error.hpp"
-#include "rulegrad/expr/expr.hpp"
-#include "rulegrad/expr/leaves.hpp"
 #include "support/hash.hpp"
 #include "support/text.hpp"
 
@@ -43,7 +43,8 @@ void check_count(const OpSchema& op, std::size_t given) {
 
 Graph::Graph(DType real) : real_(real) {
   if (!is_floating(real))
-    throw Error(ErrorCode::dtype, fmt::format("a graph computes in float32 or float64, not in {}", name_of(real)));
+    throw Error(ErrorCode::dtype,
+                fmt::format("a graph computes in float32 or float64, not in {}", name_of(real)));
 }
 Graph::~Graph() = default;
 
@@ -63,7 +64,8 @@ std::size_t Graph::place_of(std::uint32_t hash, std::span<const Expr> operands, 
   const std::size_t first = youngest * line & mask;
   for (std::size_t slot = first; slot < first + line; ++slot)
     if (ends(slot)) return slot;
-  // The line is full for good: nothing is ever taken out. Full lines lie side by side, so an odd step of its own leads away.
+  // The line is full for good: nothing is ever taken out. Full lines lie side by side, so an odd step of its
+  // own leads away.
   const std::size_t step = (hash >> 7 | 1) & mask;
   std::size_t slot = hash & mask;
   while (!ends(slot)) slot = (slot + step) & mask;
@@ -82,7 +84,9 @@ std::span<const Expr> Graph::kept(std::span<const Expr> operands) {
 void Graph::grow_interned() {
   interned_.assign(std::max<std::size_t>(64, interned_.size() * 4), {});
   for (const std::vector<Node>& block : nodes_)
-    for (const Node& node : block) interned_[place_of(node.hash, node.operands, [](const Node&) { return false; })] = {node.hash, node.id + 1};
+    for (const Node& node : block)
+      interned_[place_of(node.hash, node.operands, [](const Node&) { return false; })] = {node.hash,
+                                                                                          node.id + 1};
 }
 
 namespace {
@@ -98,8 +102,8 @@ boost::container::small_vector<Type, 4> types_of(std::span<const Expr> operands)
 Attributes checked_attributes(const OpSchema& op, Attributes attributes) {
   if (&attributes.type() == op.attributes) return attributes;
   if (&attributes.type() != &attr_type<NoAttributes>())
-    throw Error(ErrorCode::internal, fmt::format("[{}] was given attributes of kind '{}' instead of '{}'", op.name,
-                                                 attributes.type().name, op.attributes->name));
+    throw Error(ErrorCode::internal, fmt::format("[{}] was given attributes of kind '{}' instead of '{}'",
+                                                 op.name, attributes.type().name, op.attributes->name));
   return Attributes::make(*op.attributes, {});
 }
 
@@ -109,7 +113,8 @@ Expr Graph::make(const OpSchema& op, std::vector<Expr> operands, Attributes attr
   check_count(op, operands.size());
   for (const Expr operand : operands)
     if (&operand.graph() != this)
-      throw Error(ErrorCode::invalid_argument, fmt::format("[{}] operand {} belongs to another graph", op.name, describe(operand)));
+      throw Error(ErrorCode::invalid_argument,
+                  fmt::format("[{}] operand {} belongs to another graph", op.name, describe(operand)));
   if (!op.variadic())
     while (operands.size() < op.operands.size()) operands.push_back(scalar(0));
   attributes = checked_attributes(op, std::move(attributes));
@@ -140,7 +145,8 @@ Expr Graph::make(const OpSchema& op, std::vector<Expr> operands, Attributes attr
   }
   Type type = op.infer({types.data(), types.size()}, attributes);
   limits::require_storable(op, type);
-  // Operators do not see the sample axis: whatever depends on a sampled value is sampled (leaves say it themselves).
+  // Operators do not see the sample axis: whatever depends on a sampled value is sampled (leaves say it
+  // themselves).
   sampled = type.shape.sampled() || sampled;
   if (op.loops) {
     loops = op.loops(loops, attributes);
@@ -149,7 +155,8 @@ Expr Graph::make(const OpSchema& op, std::vector<Expr> operands, Attributes attr
   type.shape = type.shape.with_samples(sampled);
   if (size_ % block_size == 0) nodes_.emplace_back().reserve(block_size);
   const auto id = static_cast<std::uint32_t>(size_);
-  nodes_.back().push_back(Node{id, hash, &op, kept(operands), std::move(attributes), std::move(type), this, loops, false});
+  nodes_.back().push_back(
+      Node{id, hash, &op, kept(operands), std::move(attributes), std::move(type), this, loops, false});
   ++size_;
   interned_[place] = {hash, id + 1};
   return Expr(&nodes_.back().back());
@@ -178,8 +185,12 @@ Expr Graph::input(const std::string& name, Type type) {
   return result;
 }
 
-Expr Graph::constant(Tensor value) { return make(constant_schema(), {}, ConstantAttributes{std::move(value)}); }
-Expr Graph::scalar(double value) { return scalar(value, real_); }
+Expr Graph::constant(Tensor value) {
+  return make(constant_schema(), {}, ConstantAttributes{std::move(value)});
+}
+Expr Graph::scalar(double value) {
+  return scalar(value, real_);
+}
 Expr Graph::scalar(double value, DType dtype) {
   Expr& known = scalars_[{std::bit_cast<std::uint64_t>(value), dtype}];
   if (!known) known = constant(Tensor::scalar(dtype, value));
@@ -210,7 +221,8 @@ std::vector<Expr> Graph::find(std::string_view name) const {
 
 std::string describe(Expr expr) {
   const std::vector<std::string> names = expr.graph().names(expr);
-  const std::string name = names.empty() ? fmt::format(" %{}", expr->id) : fmt::format(" '{}'", names.front());
+  const std::string name =
+      names.empty() ? fmt::format(" %{}", expr->id) : fmt::format(" '{}'", names.front());
   return expr.op().name + name + " " + to_string(expr.type());
 }
 
@@ -224,13 +236,18 @@ std::optional<double> constant_value(Expr expr) {
   return value.at(0);
 }
 
-std::vector<Expr> topological_order(std::span<const Expr> roots) { return order_until(roots, no_boundary); }
+std::vector<Expr> topological_order(std::span<const Expr> roots) {
+  return order_until(roots, no_boundary);
+}
 
 std::vector<Expr> written_out(std::span<const Expr> roots, const std::function<bool(const OpSchema&)>& keep) {
   std::vector<Expr> result(roots.begin(), roots.end());
-  const auto is_expanded = [&](Expr node) { return node.op().expansion != nullptr && !(keep && keep(node.op())); };
+  const auto is_expanded = [&](Expr node) {
+    return node.op().expansion != nullptr && !(keep && keep(node.op()));
+  };
   const Rebuild write{no_boundary, [&](Expr node, std::span<const Expr> operands) {
-                        const Expr written = is_expanded(node) ? node.op().expansion(operands) : again(node, operands);
+                        const Expr written =
+                            is_expanded(node) ? node.op().expansion(operands) : again(node, operands);
                         hand_on_names(node, written);
                         return written;
                       }};

@@ -2,9 +2,10 @@
 
 #include <cmath>
 
-#include "expr/derive_attributes.hpp"
 #include "rulegrad/expr/expr.hpp"
 #include "rulegrad/expr/operator_facts.hpp"
+
+#include "expr/derive_attributes.hpp"
 
 BOOST_HANA_ADAPT_STRUCT(rulegrad::InputAttributes, name, dtype, shape);
 BOOST_HANA_ADAPT_STRUCT(rulegrad::ConstantAttributes, value);
@@ -25,14 +26,16 @@ const AttrType& attr_type<ConstantAttributes>() {
 
 namespace {
 
-/// Larger constants are weights, whose values no rule asks for: looking would cost a pass over the whole model.
+/// Larger constants are weights, whose values no rule asks for: looking would cost a pass over the whole
+/// model.
 constexpr std::int64_t most_looked_through = 4096;
 
 Interval of_elements(Expr constant, std::span<const Interval>) {
   const Tensor& value = constant.attributes<ConstantAttributes>().value;
   if (value.size() == 0 || value.size() > most_looked_through) return {};
   Interval result{intervals::infinite, -intervals::infinite};
-  for (std::int64_t i = 0; i < value.size(); ++i) result = intervals::either(result, {value.at(i), value.at(i)});
+  for (std::int64_t i = 0; i < value.size(); ++i)
+    result = intervals::either(result, {value.at(i), value.at(i)});
   return std::isfinite(result.low) && std::isfinite(result.high) ? result : Interval{};
 }
 

@@ -1,8 +1,7 @@
 #include "expr/limits.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
+#include <fmt/format.h>
 #include <string_view>
 
 #include "rulegrad/support/error.hpp"
@@ -10,7 +9,9 @@
 namespace rulegrad::limits {
 namespace {
 
-bool in_range(std::int64_t number) { return -extent <= number && number <= extent; }
+bool in_range(std::int64_t number) {
+  return -extent <= number && number <= extent;
+}
 
 /// Null, or what is wrong with a shape of elements of so many bytes.
 const char* fault(const Shape& shape, std::size_t element) {
@@ -28,7 +29,9 @@ const char* fault(const Shape& shape, std::size_t element) {
 
 void require_storable(const OpSchema& op, const Type& type) {
   if (const char* const what = fault(type.shape, size_of(type.dtype)))
-    throw Error(ErrorCode::shape, fmt::format("[{}] the result would be {}, a value {}, which cannot be computed", op.name, to_string(type), what));
+    throw Error(ErrorCode::shape,
+                fmt::format("[{}] the result would be {}, a value {}, which cannot be computed", op.name,
+                            to_string(type), what));
 }
 
 void require_in_range(const OpSchema& op, const Attributes& attributes) {
@@ -46,7 +49,9 @@ void require_in_range(const OpSchema& op, const Attributes& attributes) {
       good = fault(*shape, 1) == nullptr;
     if (!good)
       throw Error(ErrorCode::invalid_argument,
-                  fmt::format("[{}] attribute '{}' is {}, which is out of range: extents and what counts them go to 2147483647", op.name, field, to_string(value)));
+                  fmt::format("[{}] attribute '{}' is {}, which is out of range: extents and what counts "
+                              "them go to 2147483647",
+                              op.name, field, to_string(value)));
   }
 }
 

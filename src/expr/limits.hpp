@@ -5,8 +5,8 @@
 
 #include "rulegrad/expr/schema.hpp"
 
-/// How large anything in a graph may be. Inference and planning rely on it: a product of two extents, or of an extent and an
-/// attribute, fits into 64 bits, and so does the number of bytes of any value.
+/// How large anything in a graph may be. Inference and planning rely on it: a product of two extents, or of
+/// an extent and an attribute, fits into 64 bits, and so does the number of bytes of any value.
 namespace rulegrad::limits {
 
 /// Of one axis, and of each number of an attribute: BLAS counts in 32 bits.

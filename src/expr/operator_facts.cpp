@@ -16,10 +16,13 @@ Interval OpSchema::interval_of(Expr value, std::span<const Interval> of_operands
 BatchFlow OpSchema::batch_of(Expr value, std::span<const std::optional<BatchPlace>> of_operands) const {
   if (batch) return batch(value, of_operands);
   // The class says it: each element of the result is made of the elements in its place.
-  return is(OpClass::elementwise) ? batches::aligned(value, of_operands) : batches::mixing(value, of_operands);
+  return is(OpClass::elementwise) ? batches::aligned(value, of_operands)
+                                  : batches::mixing(value, of_operands);
 }
 
-Asks OpSchema::asks_of(Expr value, std::size_t position) const { return decides ? decides(value, position) : Asks::everything; }
+Asks OpSchema::asks_of(Expr value, std::size_t position) const {
+  return decides ? decides(value, position) : Asks::everything;
+}
 
 std::vector<std::string> OpSchema::unsaid() const {
   std::vector<std::string> result;
@@ -40,10 +43,18 @@ namespace intervals {
 
 using Given = std::span<const Interval>;
 
-Interval anything(Expr, Given) { return {}; }
-Interval same(Expr, Given operands) { return operands[0]; }
-Interval any_of(Expr, Given operands) { return either(operands); }
-Interval sums_of_first(Expr, Given operands) { return sums(operands[0]); }
+Interval anything(Expr, Given) {
+  return {};
+}
+Interval same(Expr, Given operands) {
+  return operands[0];
+}
+Interval any_of(Expr, Given operands) {
+  return either(operands);
+}
+Interval sums_of_first(Expr, Given operands) {
+  return sums(operands[0]);
+}
 
 Interval contraction(Expr, Given x) {
   const Interval result = sums(product(x[0], x[1]));
@@ -58,7 +69,9 @@ IntervalOf rising(double (*f)(double)) {
   return [f](Expr, Given x) { return rounded({f(x[0].low), f(x[0].high)}); };
 }
 
-Interval either(Interval a, Interval b) { return {std::min(a.low, b.low), std::max(a.high, b.high)}; }
+Interval either(Interval a, Interval b) {
+  return {std::min(a.low, b.low), std::max(a.high, b.high)};
+}
 
 Interval either(Given all) {
   Interval result = all[0];
@@ -67,9 +80,12 @@ Interval either(Given all) {
 }
 
 Interval rounded(Interval x) {
-  const auto wider = [](double bound, double factor) { return bound == 0 || std::isinf(bound) ? bound : bound * factor; };
+  const auto wider = [](double bound, double factor) {
+    return bound == 0 || std::isinf(bound) ? bound : bound * factor;
+  };
   constexpr double little = 1e-6;
-  return {wider(x.low, x.low > 0 ? 1 - little : 1 + little), wider(x.high, x.high > 0 ? 1 + little : 1 - little)};
+  return {wider(x.low, x.low > 0 ? 1 - little : 1 + little),
+          wider(x.high, x.high > 0 ? 1 + little : 1 - little)};
 }
 
 Interval sums(Interval term) {
@@ -77,13 +93,18 @@ Interval sums(Interval term) {
   return {term.low >= 0 ? 0 : -infinite, term.high <= 0 ? 0 : infinite};
 }
 
-Interval negated(Interval x) { return {-x.high, -x.low}; }
+Interval negated(Interval x) {
+  return {-x.high, -x.low};
+}
 
-Interval added(Interval a, Interval b) { return rounded({a.low + b.low, a.high + b.high}); }
+Interval added(Interval a, Interval b) {
+  return rounded({a.low + b.low, a.high + b.high});
+}
 
 Interval product(Interval a, Interval b) {
   const auto times = [](double x, double y) { return x == 0 || y == 0 ? 0 : x * y; };
-  const auto [low, high] = std::minmax({times(a.low, b.low), times(a.low, b.high), times(a.high, b.low), times(a.high, b.high)});
+  const auto [low, high] =
+      std::minmax({times(a.low, b.low), times(a.low, b.high), times(a.high, b.low), times(a.high, b.high)});
   return rounded({low, high});
 }
 
@@ -103,7 +124,9 @@ const BatchFlow mixes{true, std::nullopt};
 
 }  // namespace
 
-BatchFlow mixing(Expr, Places) { return mixes; }
+BatchFlow mixing(Expr, Places) {
+  return mixes;
+}
 
 BatchFlow aligned(Expr value, Places operands) {
   const std::size_t rank = value.shape().rank();
@@ -127,13 +150,16 @@ BatchFlow in_front(Expr value, Places operands) {
   for (std::size_t i = 0; i < operands.size(); ++i) {
     const auto& at = operands[i];
     if (!at) continue;
-    if (at->axis != 0 || (result && *result != *at) || (value.op().is(OpClass::affine) && i > 0)) return mixes;
+    if (at->axis != 0 || (result && *result != *at) || (value.op().is(OpClass::affine) && i > 0))
+      return mixes;
     result = at;
   }
   return {false, result};
 }
 
-BatchFlow same(Expr, Places operands) { return alone(operands) ? BatchFlow{false, operands[0]} : mixes; }
+BatchFlow same(Expr, Places operands) {
+  return alone(operands) ? BatchFlow{false, operands[0]} : mixes;
+}
 
 BatchFlow declared(Expr value, Places) {
   for (std::size_t axis = 0; axis < value.shape().rank(); ++axis)
@@ -141,27 +167,38 @@ BatchFlow declared(Expr value, Places) {
   return {};
 }
 
-BatchFlow nowhere(Expr, Places) { return {}; }
+BatchFlow nowhere(Expr, Places) {
+  return {};
+}
 
 bool alone(Places operands) {
-  return !operands.empty() && operands[0] && std::none_of(operands.begin() + 1, operands.end(), [](const auto& at) { return at.has_value(); });
+  return !operands.empty() && operands[0] &&
+         std::none_of(operands.begin() + 1, operands.end(), [](const auto& at) { return at.has_value(); });
 }
 
 BatchFlow but_along(Expr value, Places operands, std::int64_t axis) {
   const auto rank = static_cast<std::int64_t>(value.operand(0).shape().rank());
   const std::int64_t counted = axis < 0 ? axis + rank : axis;
-  return alone(operands) && counted != static_cast<std::int64_t>(operands[0]->axis) ? BatchFlow{false, operands[0]} : mixes;
+  return alone(operands) && counted != static_cast<std::int64_t>(operands[0]->axis)
+             ? BatchFlow{false, operands[0]}
+             : mixes;
 }
 
 }  // namespace batches
 
 namespace decisions {
 
-Asks none(Expr, std::size_t) { return Asks::nothing; }
-Asks everything(Expr, std::size_t) { return Asks::everything; }
+Asks none(Expr, std::size_t) {
+  return Asks::nothing;
+}
+Asks everything(Expr, std::size_t) {
+  return Asks::everything;
+}
 
 AsksOf each(std::vector<Asks> operands) {
-  return [operands = std::move(operands)](Expr, std::size_t position) { return operands[std::min(position, operands.size() - 1)]; };
+  return [operands = std::move(operands)](Expr, std::size_t position) {
+    return operands[std::min(position, operands.size() - 1)];
+  };
 }
 
 }  // namespace decisions

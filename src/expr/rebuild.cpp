@@ -2,9 +2,10 @@
 
 #include <fmt/format.h>
 
-#include "expr/rebuild.hpp"
-#include "rulegrad/support/error.hpp"
 #include "rulegrad/expr/leaves.hpp"
+#include "rulegrad/support/error.hpp"
+
+#include "expr/rebuild.hpp"
 
 namespace rulegrad {
 namespace {
@@ -13,7 +14,8 @@ Expr image_of(Graph& into, Expr node, std::span<const Expr> operands) {
   if (node.is("input")) {
     const auto& input = node.attributes<InputAttributes>();
     for (const Expr existing : into.inputs())
-      if (existing.attributes<InputAttributes>().name == input.name && existing.type() == node.type()) return existing;
+      if (existing.attributes<InputAttributes>().name == input.name && existing.type() == node.type())
+        return existing;
     return into.input(input.name, node.type());
   }
   return into.make(node.op(), {operands.begin(), operands.end()}, node.attributes());
@@ -24,8 +26,10 @@ Expr image_of(Graph& into, Expr node, std::span<const Expr> operands) {
 std::vector<Expr> rebuild(Graph& into, std::span<const Expr> roots, std::unordered_map<Expr, Expr>& images) {
   for (const auto& [node, image] : images)
     if (image.type() != node.type())
-      throw Error(ErrorCode::shape, fmt::format("[rebuild] {} cannot stand for {}: their types differ", describe(image), describe(node)));
-  const Rebuild copy{no_boundary, [&](Expr node, std::span<const Expr> operands) { return image_of(into, node, operands); }};
+      throw Error(ErrorCode::shape, fmt::format("[rebuild] {} cannot stand for {}: their types differ",
+                                                describe(image), describe(node)));
+  const Rebuild copy{
+      no_boundary, [&](Expr node, std::span<const Expr> operands) { return image_of(into, node, operands); }};
   // What stands below an exchanged node is built too: another may stand for it elsewhere.
   for (const Expr node : topological_order(roots)) {
     (void)copy(node, images);

@@ -5,8 +5,9 @@
 #include <span>
 #include <vector>
 
-#include "expr/walk.hpp"
 #include "rulegrad/expr/expr.hpp"
+
+#include "expr/walk.hpp"
 
 namespace rulegrad {
 
@@ -18,8 +19,8 @@ struct Rebuild {
   /// The image of a node, of which the images of its operands are given: `again`, or something else.
   OnNode on_node;
 
-  /// The image of the root. `exchange` says what stands for nodes, which are not looked into then, and holds the images of
-  /// all that was met afterwards: it may be handed on to the next root.
+  /// The image of the root. `exchange` says what stands for nodes, which are not looked into then, and holds
+  /// the images of all that was met afterwards: it may be handed on to the next root.
   template <class Exchange>
   Expr operator()(Expr root, Exchange& exchange) const {
     boost::container::small_vector<Expr, 4> operands;

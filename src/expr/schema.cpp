@@ -4,15 +4,17 @@
 
 namespace rulegrad {
 
-std::string to_string(const Type& type) { return std::string(name_of(type.dtype)) + to_string(type.shape); }
+std::string to_string(const Type& type) {
+  return std::string(name_of(type.dtype)) + to_string(type.shape);
+}
 
 bool OpSchema::is(OpClass op_class) const {
   return std::find(classes.begin(), classes.end(), op_class) != classes.end();
 }
 
 std::size_t OpSchema::required_operands() const {
-  return static_cast<std::size_t>(
-      std::count_if(operands.begin(), operands.end(), [](const OperandSpec& spec) { return !spec.optional; }));
+  return static_cast<std::size_t>(std::count_if(operands.begin(), operands.end(),
+                                                [](const OperandSpec& spec) { return !spec.optional; }));
 }
 
 const OperandSpec& OpSchema::operand(std::size_t position) const {

@@ -4,14 +4,15 @@
 #include <span>
 #include <vector>
 
-#include "expr/node_map.hpp"
 #include "rulegrad/expr/expr.hpp"
+
+#include "expr/node_map.hpp"
 
 namespace rulegrad {
 
-/// Visits what stands below the root and is not known yet, operands before users, in the order of the operands. `known(e)` must
-/// hold once `visit(e)` has returned. What stands below a `leaf(e)` is not looked at. Without recursion: chains of operations are as deep
-/// as the network.
+/// Visits what stands below the root and is not known yet, operands before users, in the order of the
+/// operands. `known(e)` must hold once `visit(e)` has returned. What stands below a `leaf(e)` is not looked
+/// at. Without recursion: chains of operations are as deep as the network.
 template <class Known, class Leaf, class Visit>
 void post_order(Expr root, const Known& known, const Leaf& leaf, Visit&& visit) {
   if (known(root)) return;
@@ -41,10 +42,12 @@ template <class Leaf>
   std::vector<Expr> order;
   NodeMap<bool> done;
   for (const Expr root : roots)
-    post_order(root, [&](Expr e) { return done.contains(e); }, leaf, [&](Expr e) {
-      done.emplace(e, true);
-      order.push_back(e);
-    });
+    post_order(
+        root, [&](Expr e) { return done.contains(e); }, leaf,
+        [&](Expr e) {
+          done.emplace(e, true);
+          order.push_back(e);
+        });
   return order;
 }
 

@@ -12,8 +12,8 @@
 #include <system_error>
 #include <unistd.h>
 
-#include "rulegrad/support/error.hpp"
 #include "rulegrad/files/text_file.hpp"
+#include "rulegrad/support/error.hpp"
 
 #include "support/read_file.hpp"
 
@@ -51,7 +51,9 @@ int write_parts(Descriptor& file, std::initializer_list<std::span<const std::byt
 
 }  // namespace
 
-std::vector<std::byte> read_bytes(const fs::path& path, std::string_view operation) { return read_regular_file(path, operation); }
+std::vector<std::byte> read_bytes(const fs::path& path, std::string_view operation) {
+  return read_regular_file(path, operation);
+}
 
 namespace {
 
@@ -74,11 +76,13 @@ std::string random_name() {
   return fmt::format(".rulegrad-{:08x}{:08x}.tmp", source(), source());
 }
 
-/// A new file in a folder, without a name until it is complete where the file system can do that: then a process that is killed leaves
-/// nothing behind.
+/// A new file in a folder, without a name until it is complete where the file system can do that: then a
+/// process that is killed leaves nothing behind.
 class Draft {
  public:
-  Draft(const fs::path& folder, mode_t mode) : folder_(folder.empty() ? "." : folder), file_(::open(folder_.c_str(), O_TMPFILE | O_WRONLY | O_CLOEXEC, mode)) {
+  Draft(const fs::path& folder, mode_t mode)
+      : folder_(folder.empty() ? "." : folder),
+        file_(::open(folder_.c_str(), O_TMPFILE | O_WRONLY | O_CLOEXEC, mode)) {
     if (file_.valid()) return;
     for (int tries = 0; tries < 100 && !file_.valid(); ++tries) {
       name_ = folder_ / random_name();
@@ -143,7 +147,8 @@ void write_atomically(const fs::path& path, std::initializer_list<std::span<cons
     return;
   }
   // Replacing a file asks for leave to write the folder alone; that of the file itself counts all the same.
-  if (exists && ((known.st_mode & 0222) == 0 || ::access(target.c_str(), W_OK) != 0)) fail(operation, path, "write", EACCES);
+  if (exists && ((known.st_mode & 0222) == 0 || ::access(target.c_str(), W_OK) != 0))
+    fail(operation, path, "write", EACCES);
 
   Draft draft(target.parent_path(), exists ? known.st_mode & 07777 : 0666);
   if (draft.error() != 0) fail(operation, path, "write", draft.error());
@@ -157,8 +162,12 @@ void write_atomically(const fs::path& path, std::initializer_list<std::span<cons
   if (error != 0) fail(operation, path, "write", error);
 }
 
-std::string read_text(const std::string& path) { return read_text_file(path); }
+std::string read_text(const std::string& path) {
+  return read_text_file(path);
+}
 
-void write_text(const std::string& path, std::string_view text) { write_atomically(path, {std::as_bytes(std::span(text))}, "write"); }
+void write_text(const std::string& path, std::string_view text) {
+  write_atomically(path, {std::as_bytes(std::span(text))}, "write");
+}
 
 }  // namespace rulegrad::io

@@ -200,11 +200,12 @@ Tensor decode_npy(std::shared_ptr<const std::vector<std::byte>> file, std::strin
 }
 
 Tensor read_npy(const std::string& path) {
-  return decode_npy(std::make_shared<const std::vector<std::byte>>(read_bytes(path, "read_npy")),
-                    path);
+  return decode_npy(std::make_shared<const std::vector<std::byte>>(read_bytes(path, "read_npy")), path);
 }
 
-std::string encode_npy_preamble(const Tensor& tensor) { return npy_preamble({descr_of(tensor.dtype()), false, tensor.dims()}); }
+std::string encode_npy_preamble(const Tensor& tensor) {
+  return npy_preamble({descr_of(tensor.dtype()), false, tensor.dims()});
+}
 
 void write_npy(const std::string& path, const Tensor& tensor) {
   const std::string preamble = encode_npy_preamble(tensor);

@@ -12,8 +12,8 @@
 #include <utility>
 #include <vector>
 
-#include "rulegrad/support/error.hpp"
 #include "rulegrad/files/npy.hpp"
+#include "rulegrad/support/error.hpp"
 
 #include "files/file.hpp"
 #include "files/npy_decode.hpp"
@@ -141,8 +141,8 @@ Tensor read_npz(const std::string& path, std::string_view name) {
     for (const Entry& entry : entries)
       names.push_back(entry.name.ends_with(".npy") ? entry.name.substr(0, entry.name.size() - 4)
                                                    : entry.name);
-    throw Error(ErrorCode::unknown_name, fmt::format("[read_npz] '{}': {}", path,
-                                                     unknown_name_message("array", name, names)));
+    throw Error(ErrorCode::unknown_name,
+                fmt::format("[read_npz] '{}': {}", path, unknown_name_message("array", name, names)));
   }
   return decode_npy(std::make_shared<const std::vector<std::byte>>(archive.unpack(*found)),
                     fmt::format("{}:{}", path, found->name));
@@ -152,7 +152,8 @@ std::vector<std::pair<std::string, Tensor>> read_npz(const std::string& path) {
   const Archive archive(read_bytes(path, "read_npz"), path);
   std::vector<std::pair<std::string, Tensor>> arrays;
   for (const Entry& entry : archive.entries()) {
-    if (!entry.name.ends_with(".npy")) archive.fail(fmt::format("'{}' is not the name of an array", entry.name));
+    if (!entry.name.ends_with(".npy"))
+      archive.fail(fmt::format("'{}' is not the name of an array", entry.name));
     arrays.emplace_back(entry.name.substr(0, entry.name.size() - 4),
                         decode_npy(std::make_shared<const std::vector<std::byte>>(archive.unpack(entry)),
                                    fmt::format("{}:{}", path, entry.name)));
@@ -166,7 +167,8 @@ namespace {
 class Bytes {
  public:
   Bytes& number(std::uint64_t value, std::size_t size) {
-    for (std::size_t i = 0; i < size; ++i) bytes_.push_back(i < 8 ? static_cast<std::byte>(value >> (8 * i) & 0xFF) : std::byte{0});
+    for (std::size_t i = 0; i < size; ++i)
+      bytes_.push_back(i < 8 ? static_cast<std::byte>(value >> (8 * i) & 0xFF) : std::byte{0});
     return *this;
   }
   Bytes& raw(std::span<const std::byte> more) {
@@ -189,17 +191,28 @@ void write_npz(const std::string& path, std::span<const std::pair<std::string, T
   std::vector<std::string> names;
   for (const auto& [name, array] : arrays) {
     if (std::ranges::find(names, name) != names.end())
-      throw Error(ErrorCode::invalid_argument, fmt::format("[write_npz] '{}': there are two arrays with the name '{}'", path, name));
+      throw Error(ErrorCode::invalid_argument,
+                  fmt::format("[write_npz] '{}': there are two arrays with the name '{}'", path, name));
     names.push_back(name);
     const std::string file = name + ".npy", preamble = encode_npy_preamble(array);
     const std::uint64_t size = preamble.size() + array.bytes(), offset = files.all().size();
     if (offset + size + file.size() > 0xFFFF0000 || file.size() > 0xFFFF || names.size() > 0xFFFF)
-      throw Error(ErrorCode::io, fmt::format("[write_npz] '{}': with '{}' the archive would exceed 4 GiB; write its arrays as .npy files", path, name));
+      throw Error(
+          ErrorCode::io,
+          fmt::format(
+              "[write_npz] '{}': with '{}' the archive would exceed 4 GiB; write its arrays as .npy files",
+              path, name));
     const auto* data = reinterpret_cast<const Bytef*>(array.data());
     const auto of_preamble = crc32_z(0, reinterpret_cast<const Bytef*>(preamble.data()), preamble.size());
     const std::uint64_t crc = array.bytes() == 0 ? of_preamble : crc32_z(of_preamble, data, array.bytes());
     const auto common = [&](Bytes& to) {
-      to.number(20, 2).number(stored_in_1980, 8).number(crc, 4).number(size, 4).number(size, 4).number(file.size(), 2).number(0, 2);
+      to.number(20, 2)
+          .number(stored_in_1980, 8)
+          .number(crc, 4)
+          .number(size, 4)
+          .number(size, 4)
+          .number(file.size(), 2)
+          .number(0, 2);
     };
     files.number(0x04034b50, 4);
     common(files);

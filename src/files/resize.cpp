@@ -4,8 +4,8 @@
 #include <fmt/format.h>
 #include <vector>
 
-#include "rulegrad/support/error.hpp"
 #include "rulegrad/files/preprocess.hpp"
+#include "rulegrad/support/error.hpp"
 
 #include "files/codec.hpp"
 

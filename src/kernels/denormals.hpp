@@ -4,10 +4,10 @@
 
 namespace rulegrad {
 
-/// As long as this lives, denormal numbers are 0 (operands and results) in the thread that made it and in the OpenMP workers of
-/// its team; afterwards each of them has its own mode again. Workers outlive parallel regions and serve the caller's own loops
-/// too, hence the region at either end. Within another one of the same thread, and where the processor has no such mode that
-/// we know of, nothing happens.
+/// As long as this lives, denormal numbers are 0 (operands and results) in the thread that made it and in the
+/// OpenMP workers of its team; afterwards each of them has its own mode again. Workers outlive parallel
+/// regions and serve the caller's own loops too, hence the region at either end. Within another one of the
+/// same thread, and where the processor has no such mode that we know of, nothing happens.
 class DenormalsAreZero {
  public:
   explicit DenormalsAreZero(bool wanted = true);

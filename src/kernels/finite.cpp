@@ -33,8 +33,8 @@ void fail_non_finite(const std::string& who, const char* verb, const char* advic
   fail_non_finite(who, verb, advice, dims, value, place.value_or(position));
 }
 
-void fail_non_finite(const std::string& who, const char* verb, const char* advice, std::span<const std::int64_t> dims, double value,
-                     std::int64_t place) {
+void fail_non_finite(const std::string& who, const char* verb, const char* advice,
+                     std::span<const std::int64_t> dims, double value, std::int64_t place) {
   Dims index(dims.size());
   std::int64_t rest = place;
   for (std::size_t axis = dims.size(); axis-- > 0; rest /= dims[axis]) index[axis] = rest % dims[axis];

@@ -4,12 +4,13 @@
 
 #include "rulegrad/support/error.hpp"
 
-#include "kernels/finite.hpp"
 #include "kernels/blocked/layout.hpp"
+#include "kernels/finite.hpp"
 
 namespace rulegrad {
 
-void invoke(const std::function<void(const KernelCall&)>& run, const std::string& label, const KernelCall& call) {
+void invoke(const std::function<void(const KernelCall&)>& run, const std::string& label,
+            const KernelCall& call) {
   try {
     run(call);
   } catch (const Error& error) {
@@ -17,7 +18,8 @@ void invoke(const std::function<void(const KernelCall&)>& run, const std::string
   }
 }
 
-std::int64_t row_major_place(const Shape& shape, const Extents& extents, std::int64_t block, std::int64_t at) {
+std::int64_t row_major_place(const Shape& shape, const Extents& extents, std::int64_t block,
+                             std::int64_t at) {
   // The sample axis stands outside of the blocks.
   const Dims one = shape.with_samples(false).at(extents);
   const std::int64_t size = element_count(one), sample = at / size * size;
@@ -27,17 +29,22 @@ std::int64_t row_major_place(const Shape& shape, const Extents& extents, std::in
 void require_finite_result(const std::string& label, DType dtype, const Shape& shape, const Extents& extents,
                            std::int64_t block, const std::byte* data) {
   if (const auto at = first_non_finite(dtype, data, element_count(shape.at(extents))))
-    fail_non_finite_result(label, dtype, shape, extents, block,
-                           dispatch(dtype, [&]<class T>(T) { return static_cast<double>(reinterpret_cast<const T*>(data)[*at]); }), *at);
+    fail_non_finite_result(
+        label, dtype, shape, extents, block,
+        dispatch(dtype,
+                 [&]<class T>(T) { return static_cast<double>(reinterpret_cast<const T*>(data)[*at]); }),
+        *at);
 }
 
-void fail_non_finite_result(const std::string& label, DType dtype, const Shape& shape, const Extents& extents, std::int64_t block,
-                            double value, std::int64_t position) {
-  fail_non_finite(label, "gave",
-                  dtype == DType::float64 ? "its operands are finite, so a sum left the range of float64: scale the input"
-                                          : "its operands are finite, so a sum left the range of the dtype: scale the input, or compute in "
-                                            "float64",
-                  shape.at(extents), value, row_major_place(shape, extents, block, position));
+void fail_non_finite_result(const std::string& label, DType dtype, const Shape& shape, const Extents& extents,
+                            std::int64_t block, double value, std::int64_t position) {
+  fail_non_finite(
+      label, "gave",
+      dtype == DType::float64
+          ? "its operands are finite, so a sum left the range of float64: scale the input"
+          : "its operands are finite, so a sum left the range of the dtype: scale the input, or compute in "
+            "float64",
+      shape.at(extents), value, row_major_place(shape, extents, block, position));
 }
 
 Tensor compute(const Kernel& kernel, const std::string& label, std::span<const Tensor> operands,

@@ -7,9 +7,9 @@
 
 namespace rulegrad {
 
-/// One of the ways in which kernels compute what they compute: `matmul: tiles`, `conv: packed by oneDNN`. Kernels that choose among
-/// several hold one for each as a constant of their file and say which they took, so that tests know what has been run
-/// (tests/differential). Counting costs an addition a call.
+/// One of the ways in which kernels compute what they compute: `matmul: tiles`, `conv: packed by oneDNN`.
+/// Kernels that choose among several hold one for each as a constant of their file and say which they took,
+/// so that tests know what has been run (tests/differential). Counting costs an addition a call.
 class KernelPath {
  public:
   /// Names last; each stands for one path.

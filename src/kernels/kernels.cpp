@@ -1,5 +1,5 @@
-#include "rulegrad/support/error.hpp"
 #include "rulegrad/kernels/kernel.hpp"
+#include "rulegrad/support/error.hpp"
 
 #include "kernels/common/bind.hpp"
 #include "support/text.hpp"

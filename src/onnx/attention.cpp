@@ -1,3 +1,5 @@
+#include "onnx/attention.hpp"
+
 #include <algorithm>
 #include <cmath>
 #include <fmt/format.h>
@@ -5,17 +7,17 @@
 
 #include "rulegrad/expr/leaves.hpp"
 
-#include "onnx/attention.hpp"
-
 namespace rulegrad::io {
 
 Expr split_heads(NodeContext& c, Expr x, std::int64_t heads, const char* what) {
   const Shape& shape = x.shape();
   if (shape.rank() == 4) return x;
   if (shape.rank() != 3 || heads < 1 || shape[2].batch || shape[2].factor % heads != 0)
-    c.fail(fmt::format("{} must be [N, heads, S, D], or [N, S, heads * D] with the number of heads, but is {} with {} heads", what,
-                       to_string(x.type()), heads));
-  return c.apply("transpose", {reshaped(c, x, {shape[0], shape[1], heads, shape[2].factor / heads})}, TransposeAttributes{{0, 2, 1, 3}});
+    c.fail(fmt::format(
+        "{} must be [N, heads, S, D], or [N, S, heads * D] with the number of heads, but is {} with {} heads",
+        what, to_string(x.type()), heads));
+  return c.apply("transpose", {reshaped(c, x, {shape[0], shape[1], heads, shape[2].factor / heads})},
+                 TransposeAttributes{{0, 2, 1, 3}});
 }
 
 Expr join_heads(NodeContext& c, Expr y) {
@@ -31,7 +33,8 @@ static Expr repeated_heads(NodeContext& c, Expr x, std::int64_t heads) {
   if (s[1].factor == 0 || heads % s[1].factor != 0)
     c.fail(fmt::format("{} query heads cannot share the {} of {}", heads, s[1].factor, to_string(x.type())));
   const std::int64_t each = heads / s[1].factor;
-  const Expr wide = c.apply("expand", {reshaped(c, x, {s[0], s[1], 1, s[2], s[3]})}, ShapeAttributes{Shape{s[0], s[1], each, s[2], s[3]}});
+  const Expr wide = c.apply("expand", {reshaped(c, x, {s[0], s[1], 1, s[2], s[3]})},
+                            ShapeAttributes{Shape{s[0], s[1], each, s[2], s[3]}});
   return reshaped(c, wide, {s[0], heads, s[2], s[3]});
 }
 
@@ -43,7 +46,9 @@ Expr masked_softmax(NodeContext& c, Expr scores) {
   const auto axis = static_cast<std::int64_t>(scores.shape().rank()) - 1;
   if (!c.importer().specials().may_be_all_low(scores, static_cast<std::size_t>(axis)))
     return c.apply("softmax", {scores}, AxisAttributes{axis});
-  const double most = scores.dtype() == DType::float32 ? static_cast<double>(std::numeric_limits<float>::max()) : std::numeric_limits<double>::max();
+  const double most = scores.dtype() == DType::float32
+                          ? static_cast<double>(std::numeric_limits<float>::max())
+                          : std::numeric_limits<double>::max();
   const Expr top = c.apply("amax", {scores}, ReduceAttributes{{axis}, true});
   const Expr alive = c.apply("greater_equal", {top, c.scalar(-most, scores)}), none = c.scalar(0, scores);
   const Expr safe = c.apply("softmax", {c.apply("where", {alive, scores, none})}, AxisAttributes{axis});
@@ -51,7 +56,8 @@ Expr masked_softmax(NodeContext& c, Expr scores) {
 }
 
 AttentionResult attend(NodeContext& c, const AttentionCase& a) {
-  const Expr k = repeated_heads(c, a.k, a.q.shape()[1].factor), v = repeated_heads(c, a.v, a.q.shape()[1].factor);
+  const Expr k = repeated_heads(c, a.k, a.q.shape()[1].factor),
+             v = repeated_heads(c, a.v, a.q.shape()[1].factor);
   const double scale = a.scale != 0 ? a.scale : 1 / std::sqrt(static_cast<double>(a.q.shape()[3].factor));
   const Expr product = c.apply("matmul", {a.q, k}, MatmulAttributes{false, true});
   AttentionResult result;
@@ -63,7 +69,8 @@ AttentionResult attend(NodeContext& c, const AttentionCase& a) {
   Expr scores = result.capped;
   if (a.causal) {
     const Dim queries = scores.shape()[2], keys = scores.shape()[3];
-    if (queries.batch || keys.batch || static_cast<double>(queries.factor) * static_cast<double>(keys.factor) > 0x1p28)
+    if (queries.batch || keys.batch ||
+        static_cast<double>(queries.factor) * static_cast<double>(keys.factor) > 0x1p28)
       c.fail(fmt::format("a causal mask of {} has no fixed extents", to_string(scores.type())));
     Tensor allowed = Tensor::uninitialized(DType::boolean, {queries.factor, keys.factor});
     const auto flags = allowed.mutable_values<bool>();
@@ -87,9 +94,12 @@ AttentionResult attend(NodeContext& c, const AttentionCase& a) {
   if (a.lengths) {
     const auto keys = scores.shape()[3].factor;
     Tensor numbers = Tensor::uninitialized(DType::int64, {1, 1, 1, keys});
-    for (std::int64_t i = 0; i < keys; ++i) numbers.mutable_values<std::int64_t>()[static_cast<std::size_t>(i)] = i;
+    for (std::int64_t i = 0; i < keys; ++i)
+      numbers.mutable_values<std::int64_t>()[static_cast<std::size_t>(i)] = i;
     const Expr length = c.apply("cast", {*a.lengths}, CastAttributes{DType::int64});
-    scores = masked(c, scores, c.apply("less", {c.graph().constant(numbers), reshaped(c, length, {length.shape().count(), 1, 1, 1})}));
+    scores = masked(c, scores,
+                    c.apply("less", {c.graph().constant(numbers),
+                                     reshaped(c, length, {length.shape().count(), 1, 1, 1})}));
   }
   result.biased = scores;
   result.weights = masked_softmax(c, scores);
@@ -143,7 +153,8 @@ void rms_norm(NodeContext& c) {
   c.result(c.apply("mul", {c.apply("div", {x, root}), c.operand(1)}));
 }
 
-Expr part(NodeContext& c, Expr x, std::size_t axis, std::int64_t start, std::int64_t stop, std::int64_t step = 1) {
+Expr part(NodeContext& c, Expr x, std::size_t axis, std::int64_t start, std::int64_t stop,
+          std::int64_t step = 1) {
   return c.apply("slice", {x}, SliceAttributes{{static_cast<std::int64_t>(axis)}, {start}, {stop}, {step}});
 }
 
@@ -153,9 +164,12 @@ void rotary(NodeContext& c) {
   const bool joined = given.shape().rank() == 3;
   const Expr x = joined ? split_heads(c, given, c.integer("num_heads", 0), "X") : given;
   (void)c.integer("num_heads", 0);
-  if (x.shape().rank() != 4 || x.shape()[3].batch) c.fail(fmt::format("X must be [N, heads, S, D] but is {}", to_string(x.type())));
-  const std::int64_t size = x.shape()[3].factor, given_dim = c.integer("rotary_embedding_dim", 0), dim = given_dim == 0 ? size : given_dim;
-  if (dim < 2 || dim > size || dim % 2 != 0) c.fail(fmt::format("{} of {} features cannot be turned in pairs", dim, size));
+  if (x.shape().rank() != 4 || x.shape()[3].batch)
+    c.fail(fmt::format("X must be [N, heads, S, D] but is {}", to_string(x.type())));
+  const std::int64_t size = x.shape()[3].factor, given_dim = c.integer("rotary_embedding_dim", 0),
+                     dim = given_dim == 0 ? size : given_dim;
+  if (dim < 2 || dim > size || dim % 2 != 0)
+    c.fail(fmt::format("{} of {} features cannot be turned in pairs", dim, size));
   Expr cosine = c.operand(1), sine = c.operand(2);
   if (const auto positions = c.optional_operand(3)) {
     cosine = c.apply("gather", {cosine, *positions}, AxisAttributes{0});
@@ -173,13 +187,16 @@ void rotary(NodeContext& c) {
   const Expr a = interleaved ? part(c, x, 3, 0, dim, 2) : part(c, x, 3, 0, half);
   const Expr b = interleaved ? part(c, x, 3, 1, dim, 2) : part(c, x, 3, half, dim);
   const auto times = [&](Expr p, Expr q) { return c.apply("mul", {p, q}); };
-  Expr real = c.apply("sub", {times(a, cosine), times(b, sine)}), imaginary = c.apply("add", {times(a, sine), times(b, cosine)});
+  Expr real = c.apply("sub", {times(a, cosine), times(b, sine)}),
+       imaginary = c.apply("add", {times(a, sine), times(b, cosine)});
   Expr y;
   if (interleaved) {
     std::vector<Dim> apart = real.shape().dims(), together = apart;
     apart.emplace_back(1);
     together[3] = Dim{dim};
-    y = reshaped(c, c.apply("concat", {reshaped(c, real, apart), reshaped(c, imaginary, apart)}, AxisAttributes{4}), together);
+    y = reshaped(
+        c, c.apply("concat", {reshaped(c, real, apart), reshaped(c, imaginary, apart)}, AxisAttributes{4}),
+        together);
   } else {
     y = c.apply("concat", {real, imaginary}, AxisAttributes{3});
   }
@@ -202,21 +219,25 @@ void tensor_scatter(NodeContext& c) {
   const std::int64_t extent = cache.shape()[axis].factor, count = update.shape()[axis].factor;
   const std::string mode = c.text("mode", "linear");
   const std::vector<std::int64_t> starts = c.has(2) ? c.integers_of(2, "write_indices") : Ints{0};
-  if (axis == 0 || starts.empty() || cache.shape()[axis].batch) c.fail("the cache has no axis to write along");
+  if (axis == 0 || starts.empty() || cache.shape()[axis].batch)
+    c.fail("the cache has no axis to write along");
   for (const std::int64_t start : starts)
     if (start != starts[0] && cache.shape()[0].batch) c.fail("it writes each sample at a place of its own");
   // As sums of what stays and what is written, each sample by itself.
   std::vector<Expr> rows;
-  const bool same = std::all_of(starts.begin(), starts.end(), [&](std::int64_t start) { return start == starts[0]; });
+  const bool same =
+      std::all_of(starts.begin(), starts.end(), [&](std::int64_t start) { return start == starts[0]; });
   for (std::size_t n = 0; n < (same ? 1 : starts.size()); ++n) {
     const auto own = [&](Expr e) {
       return same ? e : part(c, e, 0, static_cast<std::int64_t>(n), static_cast<std::int64_t>(n) + 1);
     };
     std::vector<Expr> pieces(static_cast<std::size_t>(extent));
-    for (std::int64_t i = 0; i < extent; ++i) pieces[static_cast<std::size_t>(i)] = part(c, own(cache), axis, i, i + 1);
+    for (std::int64_t i = 0; i < extent; ++i)
+      pieces[static_cast<std::size_t>(i)] = part(c, own(cache), axis, i, i + 1);
     for (std::int64_t i = 0; i < count; ++i) {
       const std::int64_t at = mode == "circular" ? (starts[n] + i) % extent : starts[n] + i;
-      if (at < 0 || at >= extent) c.fail(fmt::format("place {} lies outside of {}", at, to_string(cache.type())));
+      if (at < 0 || at >= extent)
+        c.fail(fmt::format("place {} lies outside of {}", at, to_string(cache.type())));
       pieces[static_cast<std::size_t>(at)] = part(c, own(update), axis, i, i + 1);
     }
     rows.push_back(c.apply("concat", pieces, AxisAttributes{static_cast<std::int64_t>(axis)}));

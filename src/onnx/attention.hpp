@@ -24,7 +24,7 @@ struct AttentionCase {
   double scale = 0;             ///< 0: 1 / sqrt(D)
   double softcap = 0;           ///< 0: none
   bool causal = false;
-  std::int64_t before = 0;      ///< keys that stand before the first query
+  std::int64_t before = 0;  ///< keys that stand before the first query
 };
 struct AttentionResult {
   Expr y, raw, capped, biased, weights;

@@ -73,8 +73,9 @@ void size_of_array(NodeContext& c) {
 }
 
 void range(NodeContext& c) {
-  if (const Value& limit = c.value(1); limit.symbolic && limit.symbolic->elements.size() == 1 && limit.symbolic->elements[0] == B &&
-                                       c.required_constant(0, "start").at(0) == 0 && c.required_constant(2, "delta").at(0) == 1)
+  if (const Value& limit = c.value(1);
+      limit.symbolic && limit.symbolic->elements.size() == 1 && limit.symbolic->elements[0] == B &&
+      c.required_constant(0, "start").at(0) == 0 && c.required_constant(2, "delta").at(0) == 1)
     return c.result(place_in_batch(c));
   const Tensor start = c.required_constant(0, "start"), limit = c.required_constant(1, "limit"),
                delta = c.required_constant(2, "delta");

@@ -1,10 +1,12 @@
 #include <type_traits>
 
-#include "onnx/node_context.hpp"
-#include "onnx/writer.hpp"
 #include "rulegrad/ops/operators.hpp"
 
-// Operators that a program added: nodes of their own names, in the file's way of writing operands and attributes.
+#include "onnx/node_context.hpp"
+#include "onnx/writer.hpp"
+
+// Operators that a program added: nodes of their own names, in the file's way of writing operands and
+// attributes.
 namespace rulegrad::io {
 namespace {
 
@@ -48,7 +50,9 @@ void map_custom(NodeContext& context, const OpSchema& op) {
   context.result(context.graph().apply(op, std::move(operands), Attributes::make(*op.attributes, values)));
 }
 
-bool is_custom(const OpSchema& op) { return Operators::builtin().find(op.name) != &op; }
+bool is_custom(const OpSchema& op) {
+  return Operators::builtin().find(op.name) != &op;
+}
 
 void write_custom(Writer& writer, Expr expr) {
   NodeWriter node = writer.node(expr.op().name.c_str(), expr);
@@ -58,11 +62,12 @@ void write_custom(Writer& writer, Expr expr) {
         [&]<class T>(const T& v) {
           if constexpr (std::is_same_v<T, bool>)
             node.set(name.c_str(), std::int64_t{v ? 1 : 0});
-          else if constexpr (std::is_same_v<T, std::int64_t> || std::is_same_v<T, double> || std::is_same_v<T, std::string> ||
-                             std::is_same_v<T, std::vector<std::int64_t>>)
+          else if constexpr (std::is_same_v<T, std::int64_t> || std::is_same_v<T, double> ||
+                             std::is_same_v<T, std::string> || std::is_same_v<T, std::vector<std::int64_t>>)
             node.set(name.c_str(), v);
           else
-            Writer::refuse(expr, fmt::format("its attribute '{}' is of a kind that ONNX does not have", name));
+            Writer::refuse(expr,
+                           fmt::format("its attribute '{}' is of a kind that ONNX does not have", name));
         },
         value);
 }

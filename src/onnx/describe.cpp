@@ -32,7 +32,8 @@ std::int64_t bits_of(int type) {
 }
 
 /// What a graph and the bodies of its control flow are made of.
-void count_operators(const onnx::GraphProto& graph, const std::vector<std::string>& mapped, ModelSummary& summary) {
+void count_operators(const onnx::GraphProto& graph, const std::vector<std::string>& mapped,
+                     ModelSummary& summary) {
   for (const auto& node : graph.node()) {
     const std::string name = qualified_name(node);
     ++summary.operators[name];
@@ -40,7 +41,8 @@ void count_operators(const onnx::GraphProto& graph, const std::vector<std::strin
       if (attribute.has_g()) count_operators(attribute.g(), mapped, summary);
     if (handlers().contains(name)) continue;
     if (summary.unmapped[name].empty())
-      if (const std::string near = nearest_name(node.op_type(), mapped); !near.empty() && node.op_type().size() > 3)
+      if (const std::string near = nearest_name(node.op_type(), mapped);
+          !near.empty() && node.op_type().size() > 3)
         summary.nearest[name] = near;
     summary.unmapped[name].push_back(name_of_node(node));
   }

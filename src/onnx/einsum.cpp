@@ -11,13 +11,16 @@
 namespace rulegrad::io {
 namespace {
 
-/// Axes of an operand by what the equation calls them; those of an ellipsis are numbers from 1000 on, the last axis first.
+/// Axes of an operand by what the equation calls them; those of an ellipsis are numbers from 1000 on, the
+/// last axis first.
 using Labels = std::vector<int>;
 struct Term {
   Expr value;
   Labels labels;
 
-  [[nodiscard]] bool has(int label) const { return std::find(labels.begin(), labels.end(), label) != labels.end(); }
+  [[nodiscard]] bool has(int label) const {
+    return std::find(labels.begin(), labels.end(), label) != labels.end();
+  }
   [[nodiscard]] std::size_t axis(int label) const {
     return static_cast<std::size_t>(std::find(labels.begin(), labels.end(), label) - labels.begin());
   }
@@ -50,14 +53,16 @@ Labels labels_of(const NodeContext& c, const std::string& text, std::int64_t ran
 void reorder(const NodeContext& c, Term& term, const Labels& order) {
   Ints perm;
   for (const int label : order) perm.push_back(static_cast<std::int64_t>(term.axis(label)));
-  if (!std::is_sorted(perm.begin(), perm.end())) term.value = c.apply("transpose", {term.value}, TransposeAttributes{perm});
+  if (!std::is_sorted(perm.begin(), perm.end()))
+    term.value = c.apply("transpose", {term.value}, TransposeAttributes{perm});
   term.labels = order;
 }
 
 /// Axes of one name are walked along together.
 void take_diagonals(const NodeContext& c, Term& term) {
   for (std::size_t i = 0; i < term.labels.size(); ++i) {
-    const auto again = std::find(term.labels.begin() + static_cast<std::ptrdiff_t>(i) + 1, term.labels.end(), term.labels[i]);
+    const auto again = std::find(term.labels.begin() + static_cast<std::ptrdiff_t>(i) + 1, term.labels.end(),
+                                 term.labels[i]);
     if (again == term.labels.end()) continue;
     const auto j = static_cast<std::size_t>(again - term.labels.begin());
     const Dim extent = term.value.shape()[i];
@@ -71,7 +76,8 @@ void take_diagonals(const NodeContext& c, Term& term) {
     std::vector<Dim> dims(moved.shape().dims().begin(), moved.shape().dims().end() - 2);
     const auto last = static_cast<std::int64_t>(dims.size());
     dims.emplace_back(extent.factor * extent.factor);
-    term.value = c.apply("slice", {reshaped(c, moved, dims)}, SliceAttributes{{last}, {0}, {extent.factor * extent.factor}, {extent.factor + 1}});
+    term.value = c.apply("slice", {reshaped(c, moved, dims)},
+                         SliceAttributes{{last}, {0}, {extent.factor * extent.factor}, {extent.factor + 1}});
     Labels labels;
     for (std::size_t axis = 0; axis < term.labels.size(); ++axis)
       if (axis != i && axis != j) labels.push_back(term.labels[axis]);
@@ -140,9 +146,12 @@ Term product(const NodeContext& c, Term a, Term b, const std::set<int>& needed) 
   Labels shared, contracted, free_a, free_b;
   for (const int label : a.labels) {
     const bool stretched = b.has(label) && a.extent(label) != b.extent(label);
-    if (!b.has(label)) free_a.push_back(label);
-    else if (needed.contains(label) || stretched) shared.push_back(label);
-    else contracted.push_back(label);
+    if (!b.has(label))
+      free_a.push_back(label);
+    else if (needed.contains(label) || stretched)
+      shared.push_back(label);
+    else
+      contracted.push_back(label);
   }
   for (const int label : b.labels)
     if (!a.has(label)) free_b.push_back(label);
@@ -155,7 +164,8 @@ Term product(const NodeContext& c, Term a, Term b, const std::set<int>& needed) 
   } else if (shared.empty() && c.is_static(a.value) != c.is_static(b.value)) {
     // A weight makes a dense layer.
     Term &weight = c.is_static(a.value) ? a : b, &x = c.is_static(a.value) ? b : a;
-    const Labels &free_w = c.is_static(a.value) ? free_a : free_b, &free_x = c.is_static(a.value) ? free_b : free_a;
+    const Labels &free_w = c.is_static(a.value) ? free_a : free_b,
+                 &free_x = c.is_static(a.value) ? free_b : free_a;
     const Dim depth = extent_of(c, x, contracted);
     std::vector<Dim> dims, result;
     append_extents(x, free_x, dims);
@@ -181,7 +191,8 @@ Term product(const NodeContext& c, Term a, Term b, const std::set<int>& needed) 
     right.push_back(extent_of(c, b, free_b));
     reorder(c, a, joined(shared, free_a, contracted));
     reorder(c, b, joined(shared, contracted, free_b));
-    y.value = reshaped(c, c.apply("matmul", {reshaped(c, a.value, left), reshaped(c, b.value, right)}), result);
+    y.value =
+        reshaped(c, c.apply("matmul", {reshaped(c, a.value, left), reshaped(c, b.value, right)}), result);
   }
   sum_out(c, y, needed);
   return y;
@@ -199,7 +210,8 @@ void einsum(NodeContext& c) {
     at = comma + 1;
   }
   if (texts.size() != c.input_count() || texts.empty())
-    c.fail(fmt::format("the equation '{}' is of {} operands, but there are {}", equation, texts.size(), c.input_count()));
+    c.fail(fmt::format("the equation '{}' is of {} operands, but there are {}", equation, texts.size(),
+                       c.input_count()));
   std::int64_t unnamed = 0;
   std::vector<Term> terms;
   std::map<int, int> count;
@@ -219,14 +231,17 @@ void einsum(NodeContext& c) {
       if (times == 1 && label < first_unnamed) result.push_back(label);
   }
   for (const int label : result)
-    if (!count.contains(label)) c.fail(fmt::format("no operand has the axis '{}' of the result", static_cast<char>(label)));
+    if (!count.contains(label))
+      c.fail(fmt::format("no operand has the axis '{}' of the result", static_cast<char>(label)));
   Term total = terms[0];
   for (std::size_t i = 0; i < terms.size(); ++i) {
     std::set<int> needed(result.begin(), result.end());
     for (std::size_t later = i + 1; later < terms.size(); ++later)
       needed.insert(terms[later].labels.begin(), terms[later].labels.end());
-    if (i == 0) sum_out(c, total, needed);
-    else total = product(c, total, terms[i], needed);
+    if (i == 0)
+      sum_out(c, total, needed);
+    else
+      total = product(c, total, terms[i], needed);
   }
   reorder(c, total, result);
   c.result(total.value);

@@ -62,7 +62,8 @@ void power(NodeContext& c) {
   if (!is_floating(dtype) && is_floating(b.dtype())) a = c.apply("cast", {a}, CastAttributes{b.dtype()});
   if (a.dtype() != b.dtype()) b = c.apply("cast", {b}, CastAttributes{a.dtype()});
   // A square root is one, with its derivative at 0 (norms of zeros).
-  const bool root = constant_value(b) == 0.5 && b.shape().count().is(1) && b.shape().rank() <= a.shape().rank();
+  const bool root =
+      constant_value(b) == 0.5 && b.shape().count().is(1) && b.shape().rank() <= a.shape().rank();
   b = aligned(c, a, b);
   c.result(c.apply("cast", {root ? c.apply("sqrt", {a}) : c.apply("pow", {a, b})}, CastAttributes{dtype}));
 }

@@ -1,9 +1,9 @@
 #include "onnx/functions.hpp"
 
 #include <fmt/format.h>
+#include <google/protobuf/unknown_field_set.h>
 #include <map>
 #include <string>
-#include <google/protobuf/unknown_field_set.h>
 #include <vector>
 
 #include "rulegrad/support/error.hpp"
@@ -25,7 +25,8 @@ std::vector<AttributeProto> defaults_of(const FunctionProto& function) {
   const auto& unknown = function.GetReflection()->GetUnknownFields(function);
   for (int i = 0; i < unknown.field_count(); ++i) {
     AttributeProto attribute;
-    if (unknown.field(i).number() == field && unknown.field(i).type() == google::protobuf::UnknownField::TYPE_LENGTH_DELIMITED &&
+    if (unknown.field(i).number() == field &&
+        unknown.field(i).type() == google::protobuf::UnknownField::TYPE_LENGTH_DELIMITED &&
         attribute.ParseFromString(unknown.field(i).length_delimited()))
       result.push_back(std::move(attribute));
   }
@@ -86,7 +87,8 @@ struct Call {
 class Expansion {
  public:
   explicit Expansion(const onnx::ModelProto& model) {
-    for (const FunctionProto& function : model.functions()) functions_.emplace(Key{function.domain(), function.name()}, &function);
+    for (const FunctionProto& function : model.functions())
+      functions_.emplace(Key{function.domain(), function.name()}, &function);
   }
 
   void expand(google::protobuf::RepeatedPtrField<NodeProto>& nodes) {
@@ -110,9 +112,12 @@ class Expansion {
     const FunctionProto& function = *found->second;
     if (depth == deepest || to.size() > most_nodes)
       throw Error(ErrorCode::model, fmt::format("the function '{}' calls itself", function.name()));
-    const std::string own = !node.name().empty() ? node.name() : node.output_size() > 0 ? node.output(0) : function.name();
+    const std::string own = !node.name().empty()     ? node.name()
+                            : node.output_size() > 0 ? node.output(0)
+                                                     : function.name();
     Call call{node, function, own + "/", {}, defaults_of(function)};
-    for (int i = 0; i < function.input_size(); ++i) call.names[function.input(i)] = i < node.input_size() ? node.input(i) : "";
+    for (int i = 0; i < function.input_size(); ++i)
+      call.names[function.input(i)] = i < node.input_size() ? node.input(i) : "";
     for (int i = 0; i < function.output_size(); ++i) {
       if (i >= node.output_size() || node.output(i).empty()) continue;
       if (const auto same = call.names.find(function.output(i)); same != call.names.end()) {

@@ -9,7 +9,8 @@ namespace rulegrad::io {
 namespace {
 
 double largest(DType dtype) {
-  return dtype == DType::float32 ? static_cast<double>(std::numeric_limits<float>::max()) : std::numeric_limits<double>::max();
+  return dtype == DType::float32 ? static_cast<double>(std::numeric_limits<float>::max())
+                                 : std::numeric_limits<double>::max();
 }
 
 Expr constant_flag(const NodeContext& c, bool value, const Shape& shape) {
@@ -19,14 +20,16 @@ Expr constant_flag(const NodeContext& c, bool value, const Shape& shape) {
 /// The value whose NaNs the flag tells: x != x, or not (x == x).
 std::optional<Expr> tested_for_nan(Expr flag) {
   if (flag.is("not_equal") && flag.operand(0) == flag.operand(1)) return flag.operand(0);
-  if (flag.is("logical_not") && flag.operand(0).is("equal") && flag.operand(0).operand(0) == flag.operand(0).operand(1))
+  if (flag.is("logical_not") && flag.operand(0).is("equal") &&
+      flag.operand(0).operand(0) == flag.operand(0).operand(1))
     return flag.operand(0).operand(0);
   return std::nullopt;
 }
 
 void is_nan(NodeContext& c) {
   const Expr x = c.operand(0);
-  if (!is_floating(x.dtype()) || !c.importer().specials().of(x).may_be_nan()) return c.result(constant_flag(c, false, x.shape()));
+  if (!is_floating(x.dtype()) || !c.importer().specials().of(x).may_be_nan())
+    return c.result(constant_flag(c, false, x.shape()));
   c.result(c.apply("not_equal", {x, x}));
 }
 
@@ -39,8 +42,8 @@ void is_inf(NodeContext& c) {
   c.result(high ? c.apply("greater", {x, c.scalar(most, x)}) : c.apply("less", {x, c.scalar(-most, x)}));
 }
 
-/// softmax(z), and `otherwise` in lines where z is -inf throughout: what a model means that replaces the NaN of such lines. Written so
-/// that neither the values nor the gradients of these lines are NaN.
+/// softmax(z), and `otherwise` in lines where z is -inf throughout: what a model means that replaces the NaN
+/// of such lines. Written so that neither the values nor the gradients of these lines are NaN.
 std::optional<Expr> guarded_softmax(const NodeContext& c, Expr flag, Expr otherwise, Expr y) {
   const auto tested = tested_for_nan(flag);
   if (!tested || *tested != y || !y.is("softmax")) return std::nullopt;
@@ -68,11 +71,15 @@ void choose(NodeContext& c) {
   if (const auto guarded = guarded_softmax(c, flag, a, b)) return c.result(*guarded);
   // where(x == x, x, 0) spells the same.
   if (flag.is("equal") && flag.operand(0) == flag.operand(1) && is_floating(flag.operand(0).dtype())) {
-    if (!c.importer().specials().of(flag.operand(0)).may_be_nan() && a.shape() == flag.shape()) return c.result(a);
-    if (const auto guarded = guarded_softmax(c, c.apply("not_equal", {a, a}), b, a); guarded && a == flag.operand(0)) return c.result(*guarded);
+    if (!c.importer().specials().of(flag.operand(0)).may_be_nan() && a.shape() == flag.shape())
+      return c.result(a);
+    if (const auto guarded = guarded_softmax(c, c.apply("not_equal", {a, a}), b, a);
+        guarded && a == flag.operand(0))
+      return c.result(*guarded);
   }
   if (const auto tested = tested_for_nan(flag); tested && is_floating(tested->dtype()) &&
-                                                !c.importer().specials().of(*tested).may_be_nan() && b.shape() == flag.shape())
+                                                !c.importer().specials().of(*tested).may_be_nan() &&
+                                                b.shape() == flag.shape())
     return c.result(b);
   c.result(c.apply("where", {flag, a, b}));
 }

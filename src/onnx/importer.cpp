@@ -4,15 +4,15 @@
 #include <fmt/format.h>
 #include <utility>
 
-#include "rulegrad/support/error.hpp"
 #include "rulegrad/expr/leaves.hpp"
 #include "rulegrad/ops/operators.hpp"
 #include "rulegrad/run/program.hpp"
+#include "rulegrad/support/error.hpp"
 
+#include "kernels/invoke.hpp"
 #include "onnx/lookup.hpp"
 #include "onnx/module_names.hpp"
 #include "onnx/needed.hpp"
-#include "kernels/invoke.hpp"
 #include "support/text.hpp"
 
 namespace rulegrad::io {
@@ -20,8 +20,8 @@ namespace {
 
 /// Constants up to this many elements are computed while the model is read, even if they grow by it.
 constexpr std::int64_t foldable = 1 << 20;
-/// All constants that are computed while a model is read, beside those that are no larger than what they are computed from: so many
-/// bytes, or four times as many as the model's weights have.
+/// All constants that are computed while a model is read, beside those that are no larger than what they are
+/// computed from: so many bytes, or four times as many as the model's weights have.
 constexpr std::int64_t least_budget = std::int64_t{256} << 20;
 
 [[noreturn]] void fail(const std::string& what) {
@@ -67,9 +67,9 @@ bool divides_by_zero(Expr expr) {
 
 /// What the first axes of the inputs have in common.
 struct Importer::Leading {
-  std::string symbol;     ///< the name of the free axis that is the batch, if it has one
-  std::string place;      ///< what LoadOptions::extents calls it
-  bool promoted = false;  ///< a literal extent becomes the batch
+  std::string symbol;       ///< the name of the free axis that is the batch, if it has one
+  std::string place;        ///< what LoadOptions::extents calls it
+  bool promoted = false;    ///< a literal extent becomes the batch
   std::int64_t extent = 1;  ///< that extent
 };
 
@@ -96,8 +96,10 @@ bool Importer::has_batch() const {
 
 void Importer::fail_steps(const std::string& what) const {
   if (promoted_ || batch_name_.empty()) fail(what);
-  throw NoBatch(ErrorCode::model, fmt::format("{}; say how many there are, so that it is none: LoadOptions::extents[\"{}\"], --dim {}=N",
-                                              what, batch_name_, batch_name_));
+  throw NoBatch(
+      ErrorCode::model,
+      fmt::format("{}; say how many there are, so that it is none: LoadOptions::extents[\"{}\"], --dim {}=N",
+                  what, batch_name_, batch_name_));
 }
 
 Importer::Leading Importer::decide_batch() const {
@@ -113,7 +115,8 @@ Importer::Leading Importer::decide_batch() const {
         !options_.extents.contains(input.name() + ".0")) {
       any_free = true;
       if (leading.symbol.empty()) leading.symbol = first.dim_param();
-      if (leading.place.empty()) leading.place = first.dim_param().empty() ? input.name() + ".0" : first.dim_param();
+      if (leading.place.empty())
+        leading.place = first.dim_param().empty() ? input.name() + ".0" : first.dim_param();
     }
     if (shape.dim_size() < 2) continue;
     if (!any && first.has_dim_value()) leading.extent = first.dim_value();
@@ -136,7 +139,8 @@ Type Importer::input_type(const onnx::ValueInfoProto& input, const Leading& lead
     const std::string place = fmt::format("{}.{}", input.name(), axis);
     const auto chosen = options_.extents.contains(place) ? options_.extents.find(place)
                                                          : options_.extents.find(dim.dim_param());
-    const bool literal_one = axis == 0 && leading.promoted && tensor.shape().dim_size() > 1 && dim.dim_value() == leading.extent;
+    const bool literal_one =
+        axis == 0 && leading.promoted && tensor.shape().dim_size() > 1 && dim.dim_value() == leading.extent;
     if (is_free(dim) && chosen != options_.extents.end() && chosen->second >= 0)
       dims.emplace_back(chosen->second);
     else if (symbolic_ &&
@@ -171,8 +175,10 @@ void Importer::add_inputs() {
   }
   for (const auto& [name, tensor] : weights_) {
     const Expr expr = graph_->constant(tensor);
-    if (const auto problem = reader_.problem(tensor)) not_finite_.emplace(&expr.node(), *problem);
-    else if (!options_.allow_non_finite) specials_.note_finite(expr);
+    if (const auto problem = reader_.problem(tensor))
+      not_finite_.emplace(&expr.node(), *problem);
+    else if (!options_.allow_non_finite)
+      specials_.note_finite(expr);
     if (uses(name) > 0) graph_->add_name(expr, name);
     define(name, {expr});
   }
@@ -202,7 +208,8 @@ const Value& Importer::value(const std::string& name) const {
   std::vector<std::string> known;
   for (const Scope& scope : scopes_)
     for (const auto& [candidate, value] : scope) known.push_back(candidate);
-  for (const auto& node : file_.graph().node()) known.insert(known.end(), node.output().begin(), node.output().end());
+  for (const auto& node : file_.graph().node())
+    known.insert(known.end(), node.output().begin(), node.output().end());
   const std::string nearest = nearest_name(name, known);
   fail(fmt::format("there is no input, weight or node output '{}'{}", name,
                    nearest.empty() ? "" : fmt::format("; the nearest name is '{}'", nearest)));
@@ -218,8 +225,10 @@ bool Importer::is_static(Expr expr) {
     bool fixed = !node.is("input") && !node.shape().has_batch();
     for (const Expr operand : node.operands()) {
       const auto known = static_.find(&operand.node());
-      if (known == static_.end()) open.push_back(operand);
-      else fixed = fixed && known->second;
+      if (known == static_.end())
+        open.push_back(operand);
+      else
+        fixed = fixed && known->second;
     }
     if (open.size() > depth) continue;
     static_.insert_or_assign(&node.node(), fixed);
@@ -229,15 +238,18 @@ bool Importer::is_static(Expr expr) {
 }
 
 Expr Importer::apply(std::string_view op_name, std::vector<Expr> operands, Attributes attributes) {
-  if (promoted_ && samples_in_file_ > 1 && operands.size() > 1 && op(op_name).is(OpClass::elementwise)) unrepeat(operands);
+  if (promoted_ && samples_in_file_ > 1 && operands.size() > 1 && op(op_name).is(OpClass::elementwise))
+    unrepeat(operands);
   return folded(graph_->apply(op(op_name), std::move(operands), std::move(attributes)));
 }
 
 void Importer::spend(std::int64_t bytes, const char* what) {
   spent_ += bytes;
   if (spent_ > budget_)
-    fail(fmt::format("{} would be the last of {} MB of constants to compute while the model is read, and {} MB are allowed", what, spent_ >> 20,
-                     budget_ >> 20));
+    fail(
+        fmt::format("{} would be the last of {} MB of constants to compute while the model is read, and {} "
+                    "MB are allowed",
+                    what, spent_ >> 20, budget_ >> 20));
 }
 
 Expr Importer::folded(Expr expr) {
@@ -254,10 +266,12 @@ Expr Importer::folded(Expr expr) {
   if (divides_by_zero(expr)) fail("an integer constant is divided by 0");
   const Expr result = graph_->constant(computed(expr));
   for (const Expr operand : expr.operands())
-    if (const auto origin = not_finite_.find(&operand.node()); origin != not_finite_.end()) not_finite_.emplace(&result.node(), origin->second);
+    if (const auto origin = not_finite_.find(&operand.node()); origin != not_finite_.end())
+      not_finite_.emplace(&result.node(), origin->second);
   // What only moves elements of weights need not be looked through again.
   const auto finite = [&](Expr operand) { return specials_.of(operand).stored == 0; };
-  if (expr.op().is(OpClass::routing) && std::all_of(expr.operands().begin(), expr.operands().end(), finite)) specials_.note_finite(result);
+  if (expr.op().is(OpClass::routing) && std::all_of(expr.operands().begin(), expr.operands().end(), finite))
+    specials_.note_finite(result);
   return result;
 }
 
@@ -310,7 +324,8 @@ void Importer::add_node(const onnx::NodeProto& node) {
       map_other(context, node);
     context.check_attributes();
   } catch (const NoBatch& error) {
-    throw NoBatch(error.code(), fmt::format("{} {}: {}", qualified_name(node), name_of_node(node), error.what()));
+    throw NoBatch(error.code(),
+                  fmt::format("{} {}: {}", qualified_name(node), name_of_node(node), error.what()));
   } catch (const Error& error) {
     throw Error(error.code() == ErrorCode::non_finite ? error.code() : ErrorCode::model,
                 fmt::format("{} {}: {}", qualified_name(node), name_of_node(node), error.what()));
@@ -330,13 +345,16 @@ void Importer::count_uses(const onnx::GraphProto& graph) {
 const std::map<std::string, Expr>& Importer::weights_of(const onnx::GraphProto& body) {
   const auto [place, fresh] = body_weights_.try_emplace(&body);
   if (fresh)
-    for (const auto& tensor : body.initializer()) place->second.emplace(tensor.name(), constant(tensor, tensor.name()));
+    for (const auto& tensor : body.initializer())
+      place->second.emplace(tensor.name(), constant(tensor, tensor.name()));
   return place->second;
 }
 
-std::vector<Value> Importer::run_body(const onnx::GraphProto& body, std::vector<Value> arguments, const std::string& prefix) {
+std::vector<Value> Importer::run_body(const onnx::GraphProto& body, std::vector<Value> arguments,
+                                      const std::string& prefix) {
   constexpr std::size_t deepest = 64;
-  if (scopes_.size() > deepest) fail(fmt::format("bodies of control flow lie in each other, more than {} deep", deepest));
+  if (scopes_.size() > deepest)
+    fail(fmt::format("bodies of control flow lie in each other, more than {} deep", deepest));
   if (arguments.size() != static_cast<std::size_t>(body.input_size()))
     fail(fmt::format("its body takes {} values but gets {}", body.input_size(), arguments.size()));
   const std::string around = std::exchange(prefix_, prefix + ".");
@@ -358,11 +376,13 @@ void Importer::run() {
   std::set<std::string> given;
   for (const auto& node : file_.graph().node())
     for (const auto& output : node.output())
-      if (!output.empty() && !given.insert(output).second) fail(fmt::format("the name '{}' is given to two values", output));
+      if (!output.empty() && !given.insert(output).second)
+        fail(fmt::format("the name '{}' is given to two values", output));
   // What no output needs is not read; what only later outputs need may be left out, as these are then.
   const auto outputs = output_names(file_.graph());
   const auto needed = nodes_below(file_.graph(), outputs);
-  const auto first = nodes_below(file_.graph(), outputs.empty() ? outputs : std::vector<std::string>{outputs[0]});
+  const auto first =
+      nodes_below(file_.graph(), outputs.empty() ? outputs : std::vector<std::string>{outputs[0]});
   for (const auto& node : file_.graph().node()) {
     if (!needed.contains(&node)) continue;
     try {
@@ -377,7 +397,8 @@ void Importer::run() {
 }
 
 bool Importer::is_defined(const std::string& name) const {
-  return std::any_of(scopes_.begin(), scopes_.end(), [&](const Scope& scope) { return scope.contains(name); });
+  return std::any_of(scopes_.begin(), scopes_.end(),
+                     [&](const Scope& scope) { return scope.contains(name); });
 }
 
 void Importer::add_module_names() {
@@ -398,14 +419,16 @@ Model::Parts Importer::take() {
     if (v.sequence) fail(fmt::format("output '{}' is a sequence; only arrays can be outputs", output.name()));
     Expr expr = expression(v);
     // Quantised values are held as real numbers; a file that gives them out has integers.
-    if (const int declared = output.type().tensor_type().elem_type(); declared != 0 && is_floating(expr.dtype()))
+    if (const int declared = output.type().tensor_type().elem_type();
+        declared != 0 && is_floating(expr.dtype()))
       if (const DType dtype = mapped_dtype(declared, options_.dtype, "the output"); !is_floating(dtype))
         expr = apply("cast", {expr}, CastAttributes{dtype});
     // A batch that left its axis, or one that was squeezed away, is no batch of independent samples any more.
     if (promoted_ && expr.shape().has_batch() && !expr.shape()[0].batch)
       fail(fmt::format("output '{}' would be {}: the batch is not its first axis", output.name(),
                        to_string(expr.type())));
-    if (depends_on_place(expr)) fail(fmt::format("output '{}' depends on the place of a sample in its batch", output.name()));
+    if (depends_on_place(expr))
+      fail(fmt::format("output '{}' depends on the place of a sample in its batch", output.name()));
     parts.outputs.push_back({output.name(), expr});
   }
   if (parts.outputs.empty()) fail("the graph has no outputs");

@@ -9,9 +9,9 @@
 #include <unordered_map>
 #include <vector>
 
-#include "rulegrad/support/error.hpp"
 #include "rulegrad/expr/expr.hpp"
 #include "rulegrad/ops/op_attributes.hpp"
+#include "rulegrad/support/error.hpp"
 
 #include "onnx/model_file.hpp"
 #include "onnx/specials.hpp"
@@ -23,8 +23,8 @@ namespace rulegrad::io {
 /// Weights that were read once for all attempts to import a model.
 using Weights = std::map<std::string, Tensor, std::less<>>;
 
-/// The free axis that would be the batch is something else. Reading the model as declared, with an extent of 1, would answer
-/// another question than the user's.
+/// The free axis that would be the batch is something else. Reading the model as declared, with an extent of
+/// 1, would answer another question than the user's.
 struct NoBatch : Error {
   using Error::Error;
 };
@@ -45,7 +45,8 @@ class Importer {
   [[nodiscard]] bool promoted() const { return promoted_; }
   /// How many samples the file speaks of where its inputs have the batch in front now.
   [[nodiscard]] std::int64_t samples_in_file() const { return samples_in_file_; }
-  /// One sample's part of a constant that is the same for all samples of the file along the axis; nothing if it is not.
+  /// One sample's part of a constant that is the same for all samples of the file along the axis; nothing if
+  /// it is not.
   [[nodiscard]] std::optional<Expr> same_for_all(Expr constant, std::size_t axis);
   [[nodiscard]] bool has_batch() const;
   /// For a node that goes step by step along the axis that would be the batch: Error that says what to do.
@@ -57,8 +58,8 @@ class Importer {
 
   /// The node; its value, if all it needs are constants of moderate size.
   Expr apply(std::string_view op_name, std::vector<Expr> operands, Attributes attributes = {});
-  /// Counts bytes that are computed while the model is read; Error(model) that says `what` when a model of this size should not need
-  /// so many.
+  /// Counts bytes that are computed while the model is read; Error(model) that says `what` when a model of
+  /// this size should not need so many.
   void spend(std::int64_t bytes, const char* what);
   /// True if no input of the graph is needed.
   [[nodiscard]] bool is_static(Expr expr);
@@ -66,9 +67,10 @@ class Importer {
   Expr materialize(const Symbolic& symbols);
   /// The value as an array; Error if it is a sequence.
   [[nodiscard]] Expr expression(const Value& value);
-  /// What a body of control flow gives for these values of its inputs. It sees the values of the graph around it; its own get
-  /// names that begin with `prefix` and a dot.
-  std::vector<Value> run_body(const onnx::GraphProto& body, std::vector<Value> arguments, const std::string& prefix);
+  /// What a body of control flow gives for these values of its inputs. It sees the values of the graph around
+  /// it; its own get names that begin with `prefix` and a dot.
+  std::vector<Value> run_body(const onnx::GraphProto& body, std::vector<Value> arguments,
+                              const std::string& prefix);
   /// The name that a value of the file gets in the graph.
   [[nodiscard]] std::string label(const std::string& name) const { return prefix_ + name; }
   [[nodiscard]] Tensor read(const onnx::TensorProto& tensor, const std::string& name) {
@@ -80,8 +82,8 @@ class Importer {
   [[nodiscard]] int declared_element(const std::string& name, DType otherwise) const;
   /// Where values that are no numbers may arise.
   [[nodiscard]] SpecialValues& specials() { return specials_; }
-  /// Throws Error(non_finite) if NaN or infinity of a weight can reach an output; notes in the graph that others need not be looked
-  /// through again.
+  /// Throws Error(non_finite) if NaN or infinity of a weight can reach an output; notes in the graph that
+  /// others need not be looked through again.
   void require_finite(const Model::Parts& parts);
 
   [[nodiscard]] const Value& value(const std::string& name) const;
@@ -107,7 +109,7 @@ class Importer {
   TensorReader& reader_;
   const Weights& weights_;
   bool symbolic_, promoted_ = false;
-  std::string batch_name_;  ///< of the free axis that is the batch
+  std::string batch_name_;               ///< of the free axis that is the batch
   std::int64_t spent_ = 0, budget_ = 0;  ///< bytes of constants that were computed, and that may be
   std::int64_t samples_in_file_ = 1;
   void unrepeat(std::vector<Expr>& operands);
@@ -115,7 +117,8 @@ class Importer {
   std::unique_ptr<Graph> graph_;
   std::vector<ModelInput> inputs_;
   using Scope = std::map<std::string, Value, std::less<>>;
-  std::deque<Scope> scopes_{1};  ///< the graph, and the bodies of control flow that are being written out, the innermost last
+  std::deque<Scope> scopes_{
+      1};  ///< the graph, and the bodies of control flow that are being written out, the innermost last
   std::string prefix_;
   std::map<const onnx::GraphProto*, std::map<std::string, Expr>> body_weights_;
   std::map<std::string, int, std::less<>> uses_;

@@ -1,13 +1,14 @@
 #include <algorithm>
 #include <fmt/format.h>
 
-#include "rulegrad/support/error.hpp"
 #include "rulegrad/expr/leaves.hpp"
+#include "rulegrad/support/error.hpp"
 
-#include "onnx/importer.hpp"
 #include "compile/constants.hpp"
+#include "onnx/importer.hpp"
 
-/// What the importer knows of constants: their types in the file, whether they are the same for all samples, whether they are finite.
+/// What the importer knows of constants: their types in the file, whether they are the same for all samples,
+/// whether they are finite.
 namespace rulegrad::io {
 
 std::optional<Expr> Importer::same_for_all(Expr constant, std::size_t axis) {
@@ -51,7 +52,8 @@ int Importer::declared_element(const std::string& name, DType otherwise) const {
     if (tensor.name() == name) return tensor.data_type();
   for (const auto* values : {&file_.graph().value_info(), &file_.graph().input(), &file_.graph().output()})
     for (const auto& value : *values)
-      if (value.name() == name && value.type().tensor_type().elem_type() != 0) return value.type().tensor_type().elem_type();
+      if (value.name() == name && value.type().tensor_type().elem_type() != 0)
+        return value.type().tensor_type().elem_type();
   for (const auto& node : file_.graph().node())
     for (const auto& output : node.output())
       if (output == name)
@@ -82,9 +84,10 @@ void Importer::require_finite(const Model::Parts& parts) {
     if (specials_.of(output).stored == 0) continue;
     const auto source = specials_.source(output);
     const auto known = source ? not_finite_.find(&source->node()) : not_finite_.end();
-    throw Error(ErrorCode::non_finite,
-                known != not_finite_.end() ? known->second
-                                           : fmt::format("output '{}' would hold values that are no numbers", to_string(output.type())));
+    throw Error(ErrorCode::non_finite, known != not_finite_.end()
+                                           ? known->second
+                                           : fmt::format("output '{}' would hold values that are no numbers",
+                                                         to_string(output.type())));
   }
   const auto& store = store_of(*parts.graph);
   for (const Expr expr : topological_order(outputs))

@@ -2,8 +2,8 @@
 #include <fmt/format.h>
 #include <map>
 
-#include "rulegrad/ops/index_attributes.hpp"
 #include "rulegrad/expr/leaves.hpp"
+#include "rulegrad/ops/index_attributes.hpp"
 
 #include "onnx/lookup.hpp"
 
@@ -32,8 +32,8 @@ void gather_nd(NodeContext& c) {
   c.result(pointed.batch_place ? moved_axis(c, y, 0, *pointed.batch_place) : y);
 }
 
-/// x and index with the axis last and the same extents before it: x gives what the index does not reach, and extents of 1 beside a
-/// batch repeat.
+/// x and index with the axis last and the same extents before it: x gives what the index does not reach, and
+/// extents of 1 beside a batch repeat.
 struct Lines {
   Expr x, index;
   std::size_t axis;
@@ -41,10 +41,12 @@ struct Lines {
 Lines lines_of(NodeContext& c, Expr x, Expr index) {
   const std::size_t rank = x.shape().rank();
   if (rank == 0 || index.shape().rank() != rank)
-    c.fail(fmt::format("data {} and indices {} must have as many axes", to_string(x.type()), to_string(index.type())));
+    c.fail(fmt::format("data {} and indices {} must have as many axes", to_string(x.type()),
+                       to_string(index.type())));
   const std::size_t axis = checked_axis(c, c.integer("axis", 0), rank);
   if (x.shape()[axis].batch)
-    c.fail(fmt::format("it picks entries along axis {} of {}, which is the batch", axis, to_string(x.type())));
+    c.fail(
+        fmt::format("it picks entries along axis {} of {}, which is the batch", axis, to_string(x.type())));
   return {x, index, axis};
 }
 
@@ -54,15 +56,18 @@ void align(NodeContext& c, Lines& lines, bool cut) {
   std::vector<Dim> wide_x = lines.x.shape().dims(), wide_index = lines.index.shape().dims();
   for (std::size_t a = 0; a < wide_x.size(); ++a) {
     if (a == lines.axis || wide_x[a] == wide_index[a]) continue;
-    if (wide_index[a].is(1) && wide_x[a].batch) wide_index[a] = wide_x[a];
-    else if (wide_x[a].is(1) && wide_index[a].batch) wide_x[a] = wide_index[a];
+    if (wide_index[a].is(1) && wide_x[a].batch)
+      wide_index[a] = wide_x[a];
+    else if (wide_x[a].is(1) && wide_index[a].batch)
+      wide_x[a] = wide_index[a];
     else if (!wide_x[a].batch && !wide_index[a].batch && wide_index[a].factor < wide_x[a].factor) {
       slice.axes.push_back(static_cast<std::int64_t>(a));
       slice.starts.push_back(0);
       slice.stops.push_back(wide_index[a].factor);
       slice.steps.push_back(1);
     } else {
-      c.fail(fmt::format("indices {} reach beyond {}", to_string(lines.index.type()), to_string(lines.x.type())));
+      c.fail(fmt::format("indices {} reach beyond {}", to_string(lines.index.type()),
+                         to_string(lines.x.type())));
     }
   }
   lines.x = c.apply("expand", {lines.x}, ShapeAttributes{Shape(wide_x)});
@@ -74,17 +79,22 @@ void gather_elements(NodeContext& c) {
   Lines lines = lines_of(c, c.operand(0), c.operand(1));
   align(c, lines, true);
   const std::size_t last = lines.x.shape().rank() - 1;
-  const Expr y = c.apply("gather_rows", {moved_axis(c, lines.x, lines.axis, last), moved_axis(c, lines.index, lines.axis, last)},
-                         GatherRowsAttributes{static_cast<std::int64_t>(last)});
+  const Expr y = c.apply(
+      "gather_rows", {moved_axis(c, lines.x, lines.axis, last), moved_axis(c, lines.index, lines.axis, last)},
+      GatherRowsAttributes{static_cast<std::int64_t>(last)});
   c.result(moved_axis(c, y, last, lines.axis));
 }
 
 Scatter reduction_of(NodeContext& c) {
   const std::string word = c.text("reduction", "none");
-  const std::map<std::string, Scatter> known{
-      {"none", Scatter::set}, {"add", Scatter::add}, {"mul", Scatter::mul}, {"max", Scatter::max}, {"min", Scatter::min}};
+  const std::map<std::string, Scatter> known{{"none", Scatter::set},
+                                             {"add", Scatter::add},
+                                             {"mul", Scatter::mul},
+                                             {"max", Scatter::max},
+                                             {"min", Scatter::min}};
   const auto found = known.find(word);
-  if (found == known.end()) c.fail(fmt::format("attribute 'reduction' is '{}' but must be none, add, mul, max or min", word));
+  if (found == known.end())
+    c.fail(fmt::format("attribute 'reduction' is '{}' but must be none, add, mul, max or min", word));
   return found->second;
 }
 
@@ -97,7 +107,9 @@ void scatter_elements(NodeContext& c) {
     updates = c.apply("expand", {updates}, ShapeAttributes{lines.index.shape()});
   const std::size_t last = lines.x.shape().rank() - 1;
   const auto moved = [&](Expr e) { return moved_axis(c, e, lines.axis, last); };
-  Expr y = moved_axis(c, scattered_into(c, moved(lines.x), moved(lines.index), moved(updates), last, reduction_of(c)), last, lines.axis);
+  Expr y = moved_axis(
+      c, scattered_into(c, moved(lines.x), moved(lines.index), moved(updates), last, reduction_of(c)), last,
+      lines.axis);
   // Beside what the indices reach, data stay.
   for (std::size_t a = 0; a < data.shape().rank(); ++a) {
     const Dim whole = data.shape()[a], part = y.shape()[a];
@@ -139,7 +151,8 @@ void cumulative_sum(NodeContext& c) {
   const bool small = dtype == DType::uint8 || dtype == DType::int8 || dtype == DType::boolean;
   if (small) x = c.apply("cast", {x}, CastAttributes{DType::int32});
   const Expr y = c.apply("cumsum", {x},
-                         CumsumAttributes{static_cast<std::int64_t>(axis), c.integer("exclusive", 0) != 0, c.integer("reverse", 0) != 0});
+                         CumsumAttributes{static_cast<std::int64_t>(axis), c.integer("exclusive", 0) != 0,
+                                          c.integer("reverse", 0) != 0});
   c.result(c.apply("cast", {y}, CastAttributes{dtype}));
 }
 
@@ -153,7 +166,8 @@ void top_k(NodeContext& c) {
   const bool smallest = c.integer("largest", 1) == 0;
   const bool small = x.dtype() == DType::uint8 || x.dtype() == DType::int8;
   const Expr values = small ? c.apply("cast", {x}, CastAttributes{DType::int32}) : x;
-  const Expr index = c.apply("top_index", {values}, TopAttributes{static_cast<std::int64_t>(axis), count[0], smallest});
+  const Expr index =
+      c.apply("top_index", {values}, TopAttributes{static_cast<std::int64_t>(axis), count[0], smallest});
   const std::size_t last = x.shape().rank() - 1;
   const Expr best = c.apply("gather_rows", {moved_axis(c, x, axis, last), moved_axis(c, index, axis, last)},
                             GatherRowsAttributes{static_cast<std::int64_t>(last)});

@@ -5,11 +5,11 @@
 #include <set>
 #include <stdexcept>
 
-#include "rulegrad/support/error.hpp"
 #include "rulegrad/expr/leaves.hpp"
 #include "rulegrad/onnx/model.hpp"
 #include "rulegrad/ops/operators.hpp"
 #include "rulegrad/passes/separable.hpp"
+#include "rulegrad/support/error.hpp"
 
 #include "onnx/importer.hpp"
 #include "onnx/needed.hpp"
@@ -54,7 +54,8 @@ void collect_operators(const onnx::NodeProto& node, std::set<std::string>& names
       for (const auto& inside : attribute.g().node()) collect_operators(inside, names);
 }
 
-/// Everything that the first output needs must be there; later outputs are left out where something is missing.
+/// Everything that the first output needs must be there; later outputs are left out where something is
+/// missing.
 void require_mapped(const ModelFile& file, ModelSummary summary) {
   std::set<std::string> needed;
   std::vector<std::string> outputs = output_names(file.graph());
@@ -97,7 +98,8 @@ Model::Parts build(const ModelFile& file, const LoadOptions& options, TensorRead
     Model::Parts parts = importer.take();
     if (promoted && batch)
       parts.notes.push_back(
-          fmt::format("exported for batch size {}; the first axis of its inputs is read as the batch", importer.samples_in_file()));
+          fmt::format("exported for batch size {}; the first axis of its inputs is read as the batch",
+                      importer.samples_in_file()));
     if (promoted && importer.samples_in_file() > 1) require_separate(parts);
     if (!options.allow_non_finite) importer.require_finite(parts);
     std::vector<Expr> outputs;
@@ -154,9 +156,8 @@ Model load_onnx(const std::string& path, const LoadOptions& options) {
     throw Error(ErrorCode::model,
                 fmt::format("cannot load '{}': what it describes does not fit into memory", path));
   } catch (const std::length_error&) {
-    throw Error(
-        ErrorCode::model,
-        fmt::format("cannot load '{}': what it describes is larger than any array can be", path));
+    throw Error(ErrorCode::model,
+                fmt::format("cannot load '{}': what it describes is larger than any array can be", path));
   }
 }
 

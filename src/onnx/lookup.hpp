@@ -8,8 +8,8 @@
 /// Looking up and writing at indices, where the place of a sample in its batch may be one of them.
 namespace rulegrad::io {
 
-/// An integer array as multiples of the place in the batch: place * scale + rest. Exporters write "each sample looks into itself" as
-/// indices that hold the numbers of the samples.
+/// An integer array as multiples of the place in the batch: place * scale + rest. Exporters write "each
+/// sample looks into itself" as indices that hold the numbers of the samples.
 struct RowIndex {
   std::int64_t scale = 0;
   std::optional<Expr> rest;  ///< broadcasts to the array; nothing is 0
@@ -21,9 +21,11 @@ struct RowIndex {
 [[nodiscard]] bool depends_on_place(Expr expr);
 
 /// Gather along an axis that is the batch, or a multiple of it, where the indices stay within their sample.
-[[nodiscard]] std::optional<Expr> gather_within_samples(const NodeContext& c, Expr x, Expr index, std::size_t axis);
+[[nodiscard]] std::optional<Expr> gather_within_samples(const NodeContext& c, Expr x, Expr index,
+                                                        std::size_t axis);
 
-/// Where the last axis of a GatherND or ScatterND index points: x as [shared..., E, rest...] and the indices into E.
+/// Where the last axis of a GatherND or ScatterND index points: x as [shared..., E, rest...] and the indices
+/// into E.
 struct Pointed {
   Expr x;                  ///< [p..., E, rest...]
   Expr at;                 ///< [p..., q...]
@@ -39,6 +41,7 @@ struct Pointed {
 /// What a scatter does where an element is there already.
 enum class Scatter : std::uint8_t { set, add, mul, max, min };
 /// data [p..., E, rest...] with updates [p..., k..., rest...] at [p..., k...].
-[[nodiscard]] Expr scattered_into(NodeContext& c, Expr data, Expr at, Expr updates, std::size_t shared, Scatter how);
+[[nodiscard]] Expr scattered_into(NodeContext& c, Expr data, Expr at, Expr updates, std::size_t shared,
+                                  Scatter how);
 
 }  // namespace rulegrad::io

@@ -21,7 +21,8 @@ Expr swapped(const NodeContext& c, Expr x) {
 
 void fused_matmul(NodeContext& c) {
   Expr a = c.operand(0), b = c.operand(1);
-  if (c.integer("transBatchA", 0) != 0 || c.integer("transBatchB", 0) != 0) c.fail("transposed batches are not supported");
+  if (c.integer("transBatchA", 0) != 0 || c.integer("transBatchB", 0) != 0)
+    c.fail("transposed batches are not supported");
   const bool ta = c.integer("transA", 0) != 0, tb = c.integer("transB", 0) != 0;
   const double alpha = c.real("alpha", 1);
   Expr y;
@@ -37,10 +38,14 @@ Expr activated(NodeContext& c, Expr x, const std::string& name) {
   if (name == "Relu") return c.apply("relu", {x});
   if (name == "Sigmoid") return c.apply("sigmoid", {x});
   if (name == "Tanh") return c.apply("tanh", {x});
-  if (name == "LeakyRelu") return c.apply("leaky_relu", {x}, LeakyReluAttributes{c.real("activation_alpha", c.real("leaky_relu_alpha", 0.01))});
+  if (name == "LeakyRelu")
+    return c.apply("leaky_relu", {x},
+                   LeakyReluAttributes{c.real("activation_alpha", c.real("leaky_relu_alpha", 0.01))});
   const std::vector<double> numbers = c.reals("activation_params");
-  if (name == "Clip" && numbers.size() == 2) return c.apply("clip", {x}, ClipAttributes{numbers[0], numbers[1]});
-  if (name == "HardSigmoid" && numbers.size() == 2) return c.apply("hardsigmoid", {x}, HardsigmoidAttributes{numbers[0], numbers[1]});
+  if (name == "Clip" && numbers.size() == 2)
+    return c.apply("clip", {x}, ClipAttributes{numbers[0], numbers[1]});
+  if (name == "HardSigmoid" && numbers.size() == 2)
+    return c.apply("hardsigmoid", {x}, HardsigmoidAttributes{numbers[0], numbers[1]});
   c.fail(fmt::format("the activation '{}' is not supported", name));
 }
 
@@ -48,7 +53,8 @@ Expr activated(NodeContext& c, Expr x, const std::string& name) {
 Handler with_activation(const char* name) {
   return [name](NodeContext& c) {
     const std::string activation = c.text("activation", "");
-    c.ignore({"activation_alpha", "activation_beta", "activation_gamma", "activation_params", "leaky_relu_alpha"});
+    c.ignore(
+        {"activation_alpha", "activation_beta", "activation_gamma", "activation_params", "leaky_relu_alpha"});
     c.then([&c, activation](Expr y) { return activated(c, y, activation); });
     handlers().at(name)(c);
   };
@@ -58,8 +64,12 @@ Expr gelu(const NodeContext& c, Expr x, GeluForm form) {
   return c.apply("gelu", {x}, GeluAttributes{form});
 }
 
-void exact_gelu(NodeContext& c) { c.result(gelu(c, c.operand(0), GeluForm::exact)); }
-void bias_gelu(NodeContext& c) { c.result(gelu(c, op2(c, "add", c.operand(0), c.operand(1)), GeluForm::exact)); }
+void exact_gelu(NodeContext& c) {
+  c.result(gelu(c, c.operand(0), GeluForm::exact));
+}
+void bias_gelu(NodeContext& c) {
+  c.result(gelu(c, op2(c, "add", c.operand(0), c.operand(1)), GeluForm::exact));
+}
 void fast_gelu(NodeContext& c) {
   const Expr x = c.operand(0);
   c.result(gelu(c, c.has(1) ? op2(c, "add", x, c.operand(1)) : x, GeluForm::tanh));
@@ -70,11 +80,13 @@ void quick_gelu(NodeContext& c) {
 }
 
 Expr layer_norm(NodeContext& c, Expr x, Expr scale, std::optional<Expr> bias, double epsilon) {
-  return c.apply("layer_norm", {x, scale, bias ? *bias : c.scalar(0, x)}, LayerNormAttributes{static_cast<std::int64_t>(x.shape().rank()) - 1, epsilon});
+  return c.apply("layer_norm", {x, scale, bias ? *bias : c.scalar(0, x)},
+                 LayerNormAttributes{static_cast<std::int64_t>(x.shape().rank()) - 1, epsilon});
 }
 
 Expr rms(NodeContext& c, Expr x, Expr scale, double epsilon) {
-  const Expr mean = c.apply("mean", {op2(c, "mul", x, x)}, ReduceAttributes{{static_cast<std::int64_t>(x.shape().rank()) - 1}, true});
+  const Expr mean = c.apply("mean", {op2(c, "mul", x, x)},
+                            ReduceAttributes{{static_cast<std::int64_t>(x.shape().rank()) - 1}, true});
   return op2(c, "mul", op2(c, "div", x, c.apply("sqrt", {op2(c, "add", mean, c.scalar(epsilon, x))})), scale);
 }
 
@@ -116,7 +128,8 @@ Expr part(const NodeContext& c, Expr x, std::size_t axis, std::int64_t from, std
   return c.apply("slice", {x}, SliceAttributes{{static_cast<std::int64_t>(axis)}, {from}, {to}, {1}});
 }
 
-void finish(NodeContext& c, AttentionCase& a, const std::optional<Expr>& allowed, const std::optional<Expr>& bias) {
+void finish(NodeContext& c, AttentionCase& a, const std::optional<Expr>& allowed,
+            const std::optional<Expr>& bias) {
   // Hidden keys get a large negative number, by which onnxruntime hides them.
   const double hidden = c.real("mask_filter_value", -10000);
   if (allowed) {

@@ -45,10 +45,14 @@ void normalizer(NodeContext& c) {
   const ReduceAttributes last{{static_cast<std::int64_t>(x.shape().rank()) - 1}, true};
   const Expr size = c.apply("abs", {x});
   Expr by;
-  if (norm == "L1") by = c.apply("sum", {size}, last);
-  else if (norm == "L2") by = c.apply("sqrt", {c.apply("sum", {op2(c, "mul", x, x)}, last)});
-  else if (norm == "MAX") by = c.apply("amax", {x}, last);
-  else c.fail(fmt::format("attribute 'norm' is '{}' but must be MAX, L1 or L2", norm));
+  if (norm == "L1")
+    by = c.apply("sum", {size}, last);
+  else if (norm == "L2")
+    by = c.apply("sqrt", {c.apply("sum", {op2(c, "mul", x, x)}, last)});
+  else if (norm == "MAX")
+    by = c.apply("amax", {x}, last);
+  else
+    c.fail(fmt::format("attribute 'norm' is '{}' but must be MAX, L1 or L2", norm));
   const Expr none = op2(c, "equal", by, c.scalar(0, by));
   c.result(op2(c, "div", x, c.apply("where", {none, c.scalar(1, by), by})));
 }
@@ -75,7 +79,8 @@ Expr linear_scores(NodeContext& c, Expr x, std::int64_t rows) {
     c.fail(fmt::format("{} coefficients are not a multiple of {} rows", w.size(), rows));
   const Expr weight = numbers(c, w, {rows, static_cast<std::int64_t>(w.size()) / rows});
   const bool any = std::any_of(b.begin(), b.end(), [](double v) { return v != 0; });
-  return c.apply("dense", {x, weight, any ? numbers(c, b, {static_cast<std::int64_t>(b.size())}) : c.scalar(0, x)});
+  return c.apply("dense",
+                 {x, weight, any ? numbers(c, b, {static_cast<std::int64_t>(b.size())}) : c.scalar(0, x)});
 }
 
 /// x as [N, F]: one sample may come without its axis.
@@ -91,7 +96,8 @@ void label_result(NodeContext& c, Expr scores, const char* integers_name, const 
   if (!c.wanted(0)) return;
   if (classes.empty()) return c.absent(0, "it is a word; the scores say which class is meant");
   const Expr top = c.apply("argmax", {scores}, ArgAttributes{1, false});
-  const Expr names = c.graph().constant(Tensor({static_cast<std::int64_t>(classes.size())}, std::span<const std::int64_t>(classes)));
+  const Expr names = c.graph().constant(
+      Tensor({static_cast<std::int64_t>(classes.size())}, std::span<const std::int64_t>(classes)));
   c.result(c.apply("gather", {names, top}, AxisAttributes{0}));
 }
 
@@ -133,7 +139,8 @@ void array_feature_extractor(NodeContext& c) {
   const Expr x = c.operand(0);
   if (x.shape().rank() == 0) c.fail("x has no axes");
   const Expr index = c.operand(1);
-  c.result(c.apply("gather", {x, reshaped(c, index, {index.shape().count()})}, AxisAttributes{static_cast<std::int64_t>(x.shape().rank()) - 1}));
+  c.result(c.apply("gather", {x, reshaped(c, index, {index.shape().count()})},
+                   AxisAttributes{static_cast<std::int64_t>(x.shape().rank()) - 1}));
 }
 
 /// What is missing, by NaN or by a number of its own, becomes a given value.
@@ -142,11 +149,14 @@ void imputer(NodeContext& c) {
   c.ignore({"imputed_value_int64s", "replaced_value_int64"});
   std::vector<double> values = c.exact_reals("imputed_value_floats");
   if (values.empty())
-    for (const std::int64_t value : c.integers("imputed_value_int64s")) values.push_back(static_cast<double>(value));
+    for (const std::int64_t value : c.integers("imputed_value_int64s"))
+      values.push_back(static_cast<double>(value));
   if (values.empty()) c.fail("it does not say by what missing values are replaced");
   const bool whole = c.has_attribute("imputed_value_int64s");
-  const double replaced = whole ? static_cast<double>(c.any_integer("replaced_value_int64", 0)) : c.real("replaced_value_float", NAN);
-  const Expr missing = std::isnan(replaced) ? op2(c, "not_equal", x, x) : op2(c, "equal", x, c.scalar(replaced, x));
+  const double replaced = whole ? static_cast<double>(c.any_integer("replaced_value_int64", 0))
+                                : c.real("replaced_value_float", NAN);
+  const Expr missing =
+      std::isnan(replaced) ? op2(c, "not_equal", x, x) : op2(c, "equal", x, c.scalar(replaced, x));
   const auto count = static_cast<std::int64_t>(values.size());
   c.result(c.apply("where", {missing, count == 1 ? c.scalar(values[0], x) : numbers(c, values, {count}), x}));
 }
@@ -158,8 +168,10 @@ void label_encoder(NodeContext& c) {
   for (const std::int64_t key : c.integers("keys_int64s")) keys.push_back(static_cast<double>(key));
   const bool whole = c.has_attribute("values_int64s");
   for (const std::int64_t value : c.integers("values_int64s")) values.push_back(static_cast<double>(value));
-  if (keys.empty() || keys.size() != values.size()) c.fail("keys and values must be numbers; words are not supported");
-  const double otherwise = whole ? static_cast<double>(c.any_integer("default_int64", -1)) : c.real("default_float", 0);
+  if (keys.empty() || keys.size() != values.size())
+    c.fail("keys and values must be numbers; words are not supported");
+  const double otherwise =
+      whole ? static_cast<double>(c.any_integer("default_int64", -1)) : c.real("default_float", 0);
   c.ignore({"default_int64", "default_float", "default_string"});
   const DType dtype = whole ? DType::int64 : c.importer().real();
   Expr y = c.apply("fill", {}, FillAttributes{otherwise, dtype, x.shape()});
@@ -170,7 +182,8 @@ void label_encoder(NodeContext& c) {
 
 void binarizer(NodeContext& c) {
   const Expr x = as_real(c, c.operand(0));
-  c.result(c.apply("cast", {op2(c, "greater", x, c.scalar(c.real("threshold", 0), x))}, CastAttributes{x.dtype()}));
+  c.result(c.apply("cast", {op2(c, "greater", x, c.scalar(c.real("threshold", 0), x))},
+                   CastAttributes{x.dtype()}));
 }
 
 void one_hot_encoder(NodeContext& c) {
@@ -182,7 +195,8 @@ void one_hot_encoder(NodeContext& c) {
   std::vector<Dim> dims = x.shape().dims();
   dims.emplace_back(1);
   for (const std::int64_t value : classes)
-    parts.push_back(reshaped(c, as_real(c, op2(c, "equal", x, c.scalar(static_cast<double>(value), x))), dims));
+    parts.push_back(
+        reshaped(c, as_real(c, op2(c, "equal", x, c.scalar(static_cast<double>(value), x))), dims));
   c.result(c.apply("concat", parts, AxisAttributes{static_cast<std::int64_t>(dims.size()) - 1}));
 }
 
@@ -202,22 +216,28 @@ struct Trees {
 
 /// `prefix` is `target` or `class`.
 Trees read_trees(NodeContext& c, const std::string& prefix, std::int64_t width) {
-  const Ints tree_of = c.integers("nodes_treeids"), id_of = c.integers("nodes_nodeids"), feature = c.integers("nodes_featureids"),
-             yes = c.integers("nodes_truenodeids"), no = c.integers("nodes_falsenodeids"), missing = c.integers("nodes_missing_value_tracks_true");
-  const std::vector<double> threshold = c.exact_reals("nodes_values"), weight = c.exact_reals((prefix + "_weights").c_str());
+  const Ints tree_of = c.integers("nodes_treeids"), id_of = c.integers("nodes_nodeids"),
+             feature = c.integers("nodes_featureids"), yes = c.integers("nodes_truenodeids"),
+             no = c.integers("nodes_falsenodeids"), missing = c.integers("nodes_missing_value_tracks_true");
+  const std::vector<double> threshold = c.exact_reals("nodes_values"),
+                            weight = c.exact_reals((prefix + "_weights").c_str());
   const std::vector<std::string> modes = c.strings("nodes_modes");
-  const Ints leaf_tree = c.integers(prefix + "_treeids"), leaf_id = c.integers(prefix + "_nodeids"), leaf_target = c.integers(prefix + "_ids");
+  const Ints leaf_tree = c.integers(prefix + "_treeids"), leaf_id = c.integers(prefix + "_nodeids"),
+             leaf_target = c.integers(prefix + "_ids");
   c.ignore({"nodes_hitrates", "nodes_hitrates_as_tensor"});
   const std::size_t count = tree_of.size();
-  for (const std::size_t size : {id_of.size(), feature.size(), yes.size(), no.size(), threshold.size(), modes.size()})
+  for (const std::size_t size :
+       {id_of.size(), feature.size(), yes.size(), no.size(), threshold.size(), modes.size()})
     if (size != count) c.fail("lists that describe its nodes are not of one length");
-  if (leaf_tree.size() != weight.size() || leaf_id.size() != weight.size() || leaf_target.size() != weight.size() || count == 0)
+  if (leaf_tree.size() != weight.size() || leaf_id.size() != weight.size() ||
+      leaf_target.size() != weight.size() || count == 0)
     c.fail("lists that describe its leaves are not of one length");
   std::map<std::pair<std::int64_t, std::int64_t>, std::size_t> place;
   std::vector<bool> child(count, false);
   for (std::size_t i = 0; i < count; ++i) place[{tree_of[i], id_of[i]}] = i;
-  const std::map<std::string, std::int64_t> kinds{{"LEAF", 0},       {"BRANCH_LEQ", 1}, {"BRANCH_LT", 2}, {"BRANCH_GTE", 3},
-                                                  {"BRANCH_GT", 4}, {"BRANCH_EQ", 5},  {"BRANCH_NEQ", 6}};
+  const std::map<std::string, std::int64_t> kinds{{"LEAF", 0},       {"BRANCH_LEQ", 1}, {"BRANCH_LT", 2},
+                                                  {"BRANCH_GTE", 3}, {"BRANCH_GT", 4},  {"BRANCH_EQ", 5},
+                                                  {"BRANCH_NEQ", 6}};
   const auto at = [&](std::size_t i, std::int64_t id) {
     const auto found = place.find({tree_of[i], id});
     if (found == place.end()) c.fail(fmt::format("tree {} has no node {}", tree_of[i], id));
@@ -265,7 +285,8 @@ Trees read_trees(NodeContext& c, const std::string& prefix, std::int64_t width) 
   for (const std::size_t node : order) {
     const bool leaf = kind[node] == 0;
     const bool tracks = node < missing.size() && missing[node] != 0;
-    const std::int64_t fields[] = {leaf ? 0 : feature[node], kind[node], leaf ? row[node] : position[at(node, yes[node])],
+    const std::int64_t fields[] = {leaf ? 0 : feature[node], kind[node],
+                                   leaf ? row[node] : position[at(node, yes[node])],
                                    leaf ? 0 : position[at(node, no[node])], tracks ? 1 : 0};
     trees.nodes.insert(trees.nodes.end(), std::begin(fields), std::end(fields));
     trees.thresholds.push_back(threshold[node]);
@@ -278,15 +299,19 @@ Expr run_trees(NodeContext& c, Expr x, const Trees& trees) {
     return c.graph().constant(Tensor(std::move(dims), std::span<const std::int64_t>(list)));
   };
   const auto count = static_cast<std::int64_t>(trees.thresholds.size());
-  return c.apply("tree_ensemble", {x, integers(trees.nodes, {count, 5}), numbers(c, trees.thresholds, {count}),
-                                   integers(trees.roots, {static_cast<std::int64_t>(trees.roots.size())}),
-                                   numbers(c, trees.values, {static_cast<std::int64_t>(trees.values.size()) / trees.width, trees.width})});
+  return c.apply("tree_ensemble",
+                 {x, integers(trees.nodes, {count, 5}), numbers(c, trees.thresholds, {count}),
+                  integers(trees.roots, {static_cast<std::int64_t>(trees.roots.size())}),
+                  numbers(c, trees.values,
+                          {static_cast<std::int64_t>(trees.values.size()) / trees.width, trees.width})});
 }
 
 Expr with_base(NodeContext& c, Expr y, std::int64_t trees) {
   const std::string how = c.text("aggregate_function", "SUM");
-  if (how == "AVERAGE") y = op2(c, "div", y, c.scalar(static_cast<double>(trees), y));
-  else if (how != "SUM") c.fail(fmt::format("attribute 'aggregate_function' is '{}' but must be SUM or AVERAGE", how));
+  if (how == "AVERAGE")
+    y = op2(c, "div", y, c.scalar(static_cast<double>(trees), y));
+  else if (how != "SUM")
+    c.fail(fmt::format("attribute 'aggregate_function' is '{}' but must be SUM or AVERAGE", how));
   const std::vector<double> base = c.exact_reals("base_values");
   if (base.empty()) return y;
   return op2(c, "add", y, numbers(c, base, {static_cast<std::int64_t>(base.size())}));
@@ -295,16 +320,19 @@ Expr with_base(NodeContext& c, Expr y, std::int64_t trees) {
 void tree_regressor(NodeContext& c) {
   const Expr x = features_of(c);
   const Trees trees = read_trees(c, "target", c.integer("n_targets", 1));
-  c.result(transformed(c, with_base(c, run_trees(c, x, trees), static_cast<std::int64_t>(trees.roots.size())), c.text("post_transform", "NONE")));
+  c.result(transformed(c, with_base(c, run_trees(c, x, trees), static_cast<std::int64_t>(trees.roots.size())),
+                       c.text("post_transform", "NONE")));
 }
 
 void tree_classifier(NodeContext& c) {
   const Expr x = features_of(c);
   const Ints integers = c.integers("classlabels_int64s"), targets = c.integers("class_ids");
-  const auto classes = std::max<std::int64_t>({static_cast<std::int64_t>(integers.size()), c.string_count("classlabels_strings"), 1});
+  const auto classes = std::max<std::int64_t>(
+      {static_cast<std::int64_t>(integers.size()), c.string_count("classlabels_strings"), 1});
   const std::string how = c.text("post_transform", "NONE");
   // Two classes may be told by the weight of one.
-  const bool alone = classes == 2 && std::all_of(targets.begin(), targets.end(), [&](std::int64_t id) { return id == targets[0]; });
+  const bool alone = classes == 2 && std::all_of(targets.begin(), targets.end(),
+                                                 [&](std::int64_t id) { return id == targets[0]; });
   const Trees trees = read_trees(c, "class", classes);
   Expr raw = run_trees(c, x, trees);
   if (alone) {
@@ -314,7 +342,9 @@ void tree_classifier(NodeContext& c) {
     const bool positive = std::all_of(weights.begin(), weights.end(), [](double w) { return w >= 0; });
     const Expr p = transformed(c, raw, how == "LOGISTIC" ? how : "NONE");
     const bool probability = how == "LOGISTIC" || (how == "NONE" && positive);
-    const Expr scores = c.apply("concat", {probability ? op2(c, "sub", c.scalar(1, p), p) : c.apply("neg", {p}), p}, AxisAttributes{1});
+    const Expr scores =
+        c.apply("concat", {probability ? op2(c, "sub", c.scalar(1, p), p) : c.apply("neg", {p}), p},
+                AxisAttributes{1});
     c.result(scores, 1);
     return label_result(c, scores, "classlabels_int64s", "classlabels_strings");
   }

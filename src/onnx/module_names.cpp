@@ -12,8 +12,10 @@ std::string scopes_of(const onnx::NodeProto& node) {
   const auto& unknown = node.GetReflection()->GetUnknownFields(node);
   for (int i = 0; i < unknown.field_count(); ++i) {
     onnx::StringStringEntryProto entry;
-    if (unknown.field(i).number() == field && unknown.field(i).type() == google::protobuf::UnknownField::TYPE_LENGTH_DELIMITED &&
-        entry.ParseFromString(unknown.field(i).length_delimited()) && entry.key() == "pkg.torch.onnx.name_scopes")
+    if (unknown.field(i).number() == field &&
+        unknown.field(i).type() == google::protobuf::UnknownField::TYPE_LENGTH_DELIMITED &&
+        entry.ParseFromString(unknown.field(i).length_delimited()) &&
+        entry.key() == "pkg.torch.onnx.name_scopes")
       return entry.value();
   }
   return "";

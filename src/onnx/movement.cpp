@@ -63,7 +63,9 @@ void concat(NodeContext& c) {
     if (a == axis || batched == parts.end()) continue;
     const Dim extent = batched->shape()[a];
     for (Expr& part : parts) {
-      if (const auto once = c.importer().promoted() && c.is_static(part) ? c.importer().same_for_all(part, a) : std::nullopt) part = *once;
+      if (const auto once = c.importer().promoted() && c.is_static(part) ? c.importer().same_for_all(part, a)
+                                                                         : std::nullopt)
+        part = *once;
       if (a >= part.shape().rank() || !part.shape()[a].is(1) || extent.factor != 1) continue;
       std::vector<Dim> dims = part.shape().dims();
       dims[a] = extent;
@@ -103,9 +105,12 @@ void expand(NodeContext& c) {
   const Expr x = c.operand(0);
   std::vector<Dim> extents = c.dims_of(1, "the shape");
   // Beside the batch, the number of samples of the file is the batch.
-  for (std::size_t axis = 0; c.importer().promoted() && axis < std::min(extents.size(), x.shape().rank()); ++axis) {
+  for (std::size_t axis = 0; c.importer().promoted() && axis < std::min(extents.size(), x.shape().rank());
+       ++axis) {
     const Dim own = x.shape()[x.shape().rank() - 1 - axis];
-    if (Dim& wanted = extents[extents.size() - 1 - axis]; own == B && wanted.is(c.importer().samples_in_file())) wanted = own;
+    if (Dim& wanted = extents[extents.size() - 1 - axis];
+        own == B && wanted.is(c.importer().samples_in_file()))
+      wanted = own;
   }
   const Shape target(std::move(extents));
   for (const Dim dim : target.dims())

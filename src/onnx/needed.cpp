@@ -16,7 +16,8 @@ void read_by(const onnx::NodeProto& node, std::vector<std::string>& names) {
 
 }  // namespace
 
-std::unordered_set<const onnx::NodeProto*> nodes_below(const onnx::GraphProto& graph, const std::vector<std::string>& values) {
+std::unordered_set<const onnx::NodeProto*> nodes_below(const onnx::GraphProto& graph,
+                                                       const std::vector<std::string>& values) {
   std::unordered_map<std::string, const onnx::NodeProto*> made_by;
   for (const auto& node : graph.node())
     for (const auto& output : node.output())
@@ -26,7 +27,8 @@ std::unordered_set<const onnx::NodeProto*> nodes_below(const onnx::GraphProto& g
   while (!open.empty()) {
     const std::string name = std::move(open.back());
     open.pop_back();
-    if (const auto found = made_by.find(name); found != made_by.end() && needed.insert(found->second).second) read_by(*found->second, open);
+    if (const auto found = made_by.find(name); found != made_by.end() && needed.insert(found->second).second)
+      read_by(*found->second, open);
   }
   return needed;
 }

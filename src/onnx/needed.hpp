@@ -9,7 +9,8 @@
 namespace rulegrad::io {
 
 /// The nodes of a graph that the values depend on; bodies of control flow read what stands around them.
-[[nodiscard]] std::unordered_set<const onnx::NodeProto*> nodes_below(const onnx::GraphProto& graph, const std::vector<std::string>& values);
+[[nodiscard]] std::unordered_set<const onnx::NodeProto*> nodes_below(const onnx::GraphProto& graph,
+                                                                     const std::vector<std::string>& values);
 /// Names of the outputs of a graph.
 [[nodiscard]] std::vector<std::string> output_names(const onnx::GraphProto& graph);
 

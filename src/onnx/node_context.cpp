@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <fmt/format.h>
 
-#include "rulegrad/support/error.hpp"
 #include "rulegrad/expr/leaves.hpp"
+#include "rulegrad/support/error.hpp"
 
 #include "support/number.hpp"
 #include "support/text.hpp"
@@ -73,12 +73,14 @@ Tensor NodeContext::required_constant(std::size_t input, const char* meaning) co
 
 namespace {
 
-Ints within(const NodeContext& c, std::span<const std::int64_t> list, const std::string& what, Beyond beyond) {
+Ints within(const NodeContext& c, std::span<const std::int64_t> list, const std::string& what,
+            Beyond beyond) {
   Ints result(list.begin(), list.end());
   if (beyond == Beyond::keep) return result;
   for (std::int64_t& number : result) {
     const std::int64_t near = std::clamp<std::int64_t>(number, -INT32_MAX, INT32_MAX);
-    if (near != number && beyond == Beyond::refuse) c.fail(fmt::format("{} holds {}, which is out of range", what, number));
+    if (near != number && beyond == Beyond::refuse)
+      c.fail(fmt::format("{} holds {}, which is out of range", what, number));
     number = near;
   }
   return result;
@@ -94,7 +96,8 @@ Ints NodeContext::integers_of(std::size_t input, const char* meaning, Beyond bey
   if (tensor.size() > 65536)
     fail(fmt::format("{} (input '{}') has {} elements", meaning, input_name(input), tensor.size()));
   const Tensor wide = tensor.cast(DType::int64);
-  return within(*this, wide.values<std::int64_t>(), fmt::format("{} (input '{}')", meaning, input_name(input)), beyond);
+  return within(*this, wide.values<std::int64_t>(),
+                fmt::format("{} (input '{}')", meaning, input_name(input)), beyond);
 }
 
 std::vector<Dim> NodeContext::dims_of(std::size_t input, const char* meaning, Beyond beyond) const {
@@ -103,7 +106,8 @@ std::vector<Dim> NodeContext::dims_of(std::size_t input, const char* meaning, Be
     for (const Dim dim : v.symbolic->elements) factors.push_back(dim.factor);
     factors = within(*this, factors, fmt::format("{} (input '{}')", meaning, input_name(input)), beyond);
     std::vector<Dim> dims;
-    for (std::size_t i = 0; i < factors.size(); ++i) dims.emplace_back(factors[i], v.symbolic->elements[i].batch);
+    for (std::size_t i = 0; i < factors.size(); ++i)
+      dims.emplace_back(factors[i], v.symbolic->elements[i].batch);
     return dims;
   }
   const Ints list = integers_of(input, meaning, beyond);
@@ -168,7 +172,8 @@ double NodeContext::real(std::string_view name, double otherwise) {
 double NodeContext::real_or_integer(std::string_view name, double otherwise) {
   const auto* const found = find(name);
   if (found == nullptr) return otherwise;
-  return found->type() == AttributeProto::FLOAT ? real(name, otherwise) : static_cast<double>(integer(name, 0));
+  return found->type() == AttributeProto::FLOAT ? real(name, otherwise)
+                                                : static_cast<double>(integer(name, 0));
 }
 
 std::string NodeContext::text(std::string_view name, const std::string& otherwise) {
@@ -199,7 +204,8 @@ std::vector<double> NodeContext::exact_reals(const std::string& name) {
 
 std::vector<std::string> NodeContext::strings(std::string_view name) {
   const auto* const found = find(name, AttributeProto::STRINGS, "a list of strings");
-  return found == nullptr ? std::vector<std::string>{} : std::vector<std::string>(found->strings().begin(), found->strings().end());
+  return found == nullptr ? std::vector<std::string>{}
+                          : std::vector<std::string>(found->strings().begin(), found->strings().end());
 }
 
 const onnx::GraphProto& NodeContext::body(std::string_view name) {
@@ -225,7 +231,8 @@ std::optional<Ints> NodeContext::attribute_or_input(std::string_view name, std::
 
 void NodeContext::keep_apart(bool mixes, const char* what) const {
   if (mixes && importer_.promoted())
-    fail(fmt::format("{}, so the model cannot be freed of the batch size {} that it was exported with", what, importer_.samples_in_file()));
+    fail(fmt::format("{}, so the model cannot be freed of the batch size {} that it was exported with", what,
+                     importer_.samples_in_file()));
 }
 
 bool NodeContext::wanted(std::size_t output) const {
@@ -257,7 +264,8 @@ void NodeContext::result(const Value& value, std::size_t output) const {
 void NodeContext::result(Symbolic symbols) const {
   if (output_count() == 0) fail("the node has no output");
   if (symbols.elements.size() > most_symbols)
-    fail(fmt::format("its result holds {} numbers, and shapes are worked out with {} at most", symbols.elements.size(), most_symbols));
+    fail(fmt::format("its result holds {} numbers, and shapes are worked out with {} at most",
+                     symbols.elements.size(), most_symbols));
   if (symbols.has_batch()) return importer_.define(node_.output(0), {Expr(), std::move(symbols), {}});
   Tensor tensor = Tensor::uninitialized(DType::int64, symbols.dims);
   const auto to = tensor.mutable_values<std::int64_t>();

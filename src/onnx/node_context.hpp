@@ -12,8 +12,8 @@
 
 namespace rulegrad::io {
 
-/// What becomes of a number in a list that is larger than any extent: it is damage where it counts something, "to the end" where it is
-/// a position of Slice, and itself where it is data.
+/// What becomes of a number in a list that is larger than any extent: it is damage where it counts something,
+/// "to the end" where it is a position of Slice, and itself where it is data.
 enum class Beyond { refuse, clamp, keep };
 
 /// One ONNX node while it is mapped: its inputs, attributes and results. Attributes that nobody asked for are
@@ -46,9 +46,11 @@ class NodeContext {
   [[nodiscard]] std::optional<Tensor> constant(std::size_t input) const;
   [[nodiscard]] Tensor required_constant(std::size_t input, const char* meaning) const;
   /// A constant integer input as a list.
-  [[nodiscard]] Ints integers_of(std::size_t input, const char* meaning, Beyond beyond = Beyond::refuse) const;
+  [[nodiscard]] Ints integers_of(std::size_t input, const char* meaning,
+                                 Beyond beyond = Beyond::refuse) const;
   /// An integer input that may hold multiples of the batch.
-  [[nodiscard]] std::vector<Dim> dims_of(std::size_t input, const char* meaning, Beyond beyond = Beyond::refuse) const;
+  [[nodiscard]] std::vector<Dim> dims_of(std::size_t input, const char* meaning,
+                                         Beyond beyond = Beyond::refuse) const;
   [[nodiscard]] std::optional<Symbolic> symbols(std::size_t input) const;
 
   [[nodiscard]] bool has_attribute(std::string_view name);
@@ -59,19 +61,23 @@ class NodeContext {
   /// A number that some versions write as an integer.
   [[nodiscard]] double real_or_integer(std::string_view name, double otherwise);
   [[nodiscard]] std::string text(std::string_view name, const std::string& otherwise);
-  [[nodiscard]] Ints integers(std::string_view name, const Ints& otherwise = {}, Beyond beyond = Beyond::refuse);
+  [[nodiscard]] Ints integers(std::string_view name, const Ints& otherwise = {},
+                              Beyond beyond = Beyond::refuse);
   [[nodiscard]] std::vector<double> reals(std::string_view name);
   /// The same, which may stand in a tensor of the name with `_as_tensor` behind it.
   [[nodiscard]] std::vector<double> exact_reals(const std::string& name);
   [[nodiscard]] std::vector<std::string> strings(std::string_view name);
-  [[nodiscard]] std::int64_t string_count(std::string_view name) { return static_cast<std::int64_t>(strings(name).size()); }
+  [[nodiscard]] std::int64_t string_count(std::string_view name) {
+    return static_cast<std::int64_t>(strings(name).size());
+  }
   /// A body of control flow.
   [[nodiscard]] const onnx::GraphProto& body(std::string_view name);
   [[nodiscard]] const onnx::TensorProto* tensor(std::string_view name);
   /// Attributes without a meaning here: for training, or hints.
   void ignore(std::initializer_list<std::string_view> names);
   /// A list that is an attribute in old operator sets and an input in new ones; nothing if it is neither.
-  [[nodiscard]] std::optional<Ints> attribute_or_input(std::string_view name, std::size_t input, Beyond beyond = Beyond::refuse);
+  [[nodiscard]] std::optional<Ints> attribute_or_input(std::string_view name, std::size_t input,
+                                                       Beyond beyond = Beyond::refuse);
 
   Expr apply(std::string_view op_name, std::vector<Expr> operands, Attributes attributes = {}) const {
     return importer_.apply(op_name, std::move(operands), std::move(attributes));

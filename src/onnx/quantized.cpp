@@ -6,9 +6,9 @@
 
 #include "onnx/windows.hpp"
 
-/// Quantised operators as real arithmetic: what a file stores as small integers is held as the real numbers they are, rounded where the
-/// file rounds, and gradients pass the roundings as if they were not there (the straight-through estimate, Bengio et al. 2013,
-/// arXiv 1308.3432), and stop where a value saturates.
+/// Quantised operators as real arithmetic: what a file stores as small integers is held as the real numbers
+/// they are, rounded where the file rounds, and gradients pass the roundings as if they were not there (the
+/// straight-through estimate, Bengio et al. 2013, arXiv 1308.3432), and stop where a value saturates.
 namespace rulegrad::io {
 namespace {
 
@@ -34,11 +34,14 @@ Expr beside(const NodeContext& c, Expr parameter, const Shape& x, std::int64_t a
     wide = split;
     wide[place + 1] = Dim{block};
     joined[place] = Dim{blocks * block};
-    const Expr repeated = reshaped(c, c.apply("expand", {reshaped(c, parameter, split)}, ShapeAttributes{Shape(wide)}), joined);
+    const Expr repeated =
+        reshaped(c, c.apply("expand", {reshaped(c, parameter, split)}, ShapeAttributes{Shape(wide)}), joined);
     if (blocks * block == extent) return repeated;
-    return c.apply("slice", {repeated}, SliceAttributes{{static_cast<std::int64_t>(place)}, {0}, {extent}, {1}});
+    return c.apply("slice", {repeated},
+                   SliceAttributes{{static_cast<std::int64_t>(place)}, {0}, {extent}, {1}});
   }
-  if (parameter.shape().rank() != 1) c.fail(fmt::format("scale and zero point {} do not fit {}", to_string(parameter.type()), to_string(x)));
+  if (parameter.shape().rank() != 1)
+    c.fail(fmt::format("scale and zero point {} do not fit {}", to_string(parameter.type()), to_string(x)));
   std::vector<Dim> dims(x.rank() - place, Dim{1});
   dims[0] = parameter.shape()[0];
   return reshaped(c, parameter, std::move(dims));
@@ -99,10 +102,13 @@ void dequantize(NodeContext& c) {
 }
 
 void quantize(NodeContext& c) {
-  const std::int64_t axis = c.integer("axis", 1), block = c.integer("block_size", 0), named = c.integer("output_dtype", 0);
+  const std::int64_t axis = c.integer("axis", 1), block = c.integer("block_size", 0),
+                     named = c.integer("output_dtype", 0);
   c.ignore({"saturate", "precision"});
   const Expr x = as_real(c, c.operand(0)), scale = as_real(c, c.operand(1));
-  const Range range = c.has(2) ? range_beside(c, 2) : named != 0 ? range_of(c, static_cast<int>(named)) : Range{0, 255};
+  const Range range = c.has(2)     ? range_beside(c, 2)
+                      : named != 0 ? range_of(c, static_cast<int>(named))
+                                   : Range{0, 255};
   std::optional<Expr> zero;
   if (c.has(2)) zero = beside(c, as_real(c, c.operand(2)), x.shape(), axis, block);
   c.result(quantized(c, x, beside(c, scale, x.shape(), axis, block), zero, range));
@@ -131,7 +137,9 @@ Expr convolution(NodeContext& c, Expr x, Expr w, Expr b) {
   const Ints kernel = spatial_extents(c, w.shape());
   Window window = read_window(c, x.shape(), kernel);
   resolve_auto_pad(c, x.shape(), window);
-  return c.apply("conv", {x, w, b}, ConvAttributes{window.strides, window.begin, window.end, window.dilations, c.integer("group", 1)});
+  return c.apply(
+      "conv", {x, w, b},
+      ConvAttributes{window.strides, window.begin, window.end, window.dilations, c.integer("group", 1)});
 }
 
 void qlinear_conv(NodeContext& c) {
@@ -174,7 +182,9 @@ void dynamic_quantize(NodeContext& c) {
   const Expr high = op2(c, "max", c.apply("amax", {x}, ReduceAttributes{{}, false}), none);
   const Expr low = op2(c, "min", c.apply("amin", {x}, ReduceAttributes{{}, false}), none);
   const Expr scale = c.apply("const", {op2(c, "div", op2(c, "sub", high, low), c.scalar(255, x))});
-  const Expr zero = c.apply("const", {c.apply("clip", {c.apply("round", {op2(c, "over", c.apply("neg", {low}), scale)})}, ClipAttributes{0, 255})});
+  const Expr zero =
+      c.apply("const", {c.apply("clip", {c.apply("round", {op2(c, "over", c.apply("neg", {low}), scale)})},
+                                ClipAttributes{0, 255})});
   c.result(quantized(c, x, scale, zero, {0, 255}));
   c.result(scale, 1);
   c.result(zero, 2);
@@ -182,13 +192,17 @@ void dynamic_quantize(NodeContext& c) {
 
 /// a (op) b of two quantised values, rounded to a third scale.
 Handler qlinear_binary(const char* op_name) {
-  return [op_name](NodeContext& c) { c.result(rounded_to(c, op2(c, op_name, real_of(c, 0, 1, 2, 1), real_of(c, 3, 4, 5, 1)), 6, 7)); };
+  return [op_name](NodeContext& c) {
+    c.result(rounded_to(c, op2(c, op_name, real_of(c, 0, 1, 2, 1), real_of(c, 3, 4, 5, 1)), 6, 7));
+  };
 }
 
 Handler qlinear_unary(const char* op_name) {
   return [op_name](NodeContext& c) {
     const Expr x = real_of(c, 0, 1, 2, 1);
-    const Attributes attributes = std::string_view(op_name) == "leaky_relu" ? Attributes(LeakyReluAttributes{c.real("alpha", 0.01)}) : Attributes();
+    const Attributes attributes = std::string_view(op_name) == "leaky_relu"
+                                      ? Attributes(LeakyReluAttributes{c.real("alpha", 0.01)})
+                                      : Attributes();
     c.result(rounded_to(c, c.apply(op_name, {x}, attributes), 3, 4));
   };
 }
@@ -210,7 +224,9 @@ void qgemm(NodeContext& c) {
   Expr y = product(c, a, b);
   if (c.has(6)) {
     const Expr scale = op2(c, "mul", reshaped(c, as_real(c, c.operand(1)), {}), as_real(c, c.operand(4)));
-    y = op2(c, "add", y, op2(c, "mul", as_real(c, c.operand(6)), scale.shape().count().is(1) ? reshaped(c, scale, {}) : scale));
+    y = op2(c, "add", y,
+            op2(c, "mul", as_real(c, c.operand(6)),
+                scale.shape().count().is(1) ? reshaped(c, scale, {}) : scale));
   }
   if (alpha != 1) y = op2(c, "mul", y, c.scalar(alpha, y));
   c.result(c.has(7) ? rounded_to(c, y, 7, 8) : y);

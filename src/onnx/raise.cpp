@@ -5,8 +5,8 @@
 #include <functional>
 
 #include "rulegrad/ops/op_attributes.hpp"
-#include "rulegrad/run/program.hpp"
 #include "rulegrad/rule/rule_text.hpp"
+#include "rulegrad/run/program.hpp"
 
 #include "rewrite/canonize.hpp"
 #include "rewrite/composite.hpp"
@@ -57,7 +57,8 @@ const RuleList& forms() {
     for (const bool steps : {false, true})
       for (const RuleSet& set : rules().file->rule_sets)
         if (set.name != function_rules && (set.name == step_rules) == steps)
-          for (const Rule& rule : set.rules) result.add({std::shared_ptr<const Rule>(rules().file, &rule), set.name, no_parameters, {}});
+          for (const Rule& rule : set.rules)
+            result.add({std::shared_ptr<const Rule>(rules().file, &rule), set.name, no_parameters, {}});
     return result;
   }();
   return list;
@@ -104,7 +105,8 @@ std::optional<Expr> rewritten_over(const ValueFunction& function, Expr x) {
       }
       const auto number = number_of(operand);
       if (!number) return std::nullopt;
-      operands.push_back(graph.scalar(*number, is_floating(operand.dtype()) ? DType::float64 : operand.dtype()));
+      operands.push_back(
+          graph.scalar(*number, is_floating(operand.dtype()) ? DType::float64 : operand.dtype()));
     }
     image.emplace(node, graph.apply(node.op(), std::move(operands), node.attributes()));
   }
@@ -141,8 +143,11 @@ class KnownFunctions {
       while (match < known && !same_function(x, values[known + i], values[match])) ++match;
       ++i;
       if (match == known) continue;
-      result.emplace_back(chains_[candidate.chain].part(candidate.begin, candidate.end), rules().functions[match]);
-      while (i < candidates_.size() && candidates_[i].chain == candidate.chain && candidates_[i].begin < candidate.end) ++i;
+      result.emplace_back(chains_[candidate.chain].part(candidate.begin, candidate.end),
+                          rules().functions[match]);
+      while (i < candidates_.size() && candidates_[i].chain == candidate.chain &&
+             candidates_[i].begin < candidate.end)
+        ++i;
     }
     return result;
   }
@@ -154,10 +159,16 @@ class KnownFunctions {
       const auto& steps = chains_[c].steps;
       for (std::size_t begin = 0; begin < steps.size(); ++begin)
         for (std::size_t end = std::min(steps.size(), begin + longest); end > begin; --end) {
-          const auto bends = [](const auto& step) { return step.kind == StepKind::nonlinear || step.kind == StepKind::activation || step.kind == StepKind::exponential; };
+          const auto bends = [](const auto& step) {
+            return step.kind == StepKind::nonlinear || step.kind == StepKind::activation ||
+                   step.kind == StepKind::exponential;
+          };
           const bool one_activation = end == begin + 1 && steps[begin].kind != StepKind::nonlinear;
-          if (one_activation || std::none_of(steps.begin() + static_cast<std::ptrdiff_t>(begin), steps.begin() + static_cast<std::ptrdiff_t>(end), bends)) continue;
-          if (const auto function = rewritten_over(chains_[c].part(begin, end), x_)) candidates_.push_back({c, begin, end, *function});
+          if (one_activation || std::none_of(steps.begin() + static_cast<std::ptrdiff_t>(begin),
+                                             steps.begin() + static_cast<std::ptrdiff_t>(end), bends))
+            continue;
+          if (const auto function = rewritten_over(chains_[c].part(begin, end), x_))
+            candidates_.push_back({c, begin, end, *function});
         }
     }
   }
@@ -214,7 +225,9 @@ class Exchange {
         changed = changed || operands.back() != operand;
       }
       const auto exchanged = other(node, image);
-      const Expr renewed = exchanged ? *exchanged : changed ? node.graph().apply(node.op(), std::move(operands), node.attributes()) : node;
+      const Expr renewed = exchanged ? *exchanged
+                           : changed ? node.graph().apply(node.op(), std::move(operands), node.attributes())
+                                     : node;
       copy_names(node, renewed);
       image.emplace(node, renewed);
     }
@@ -226,23 +239,25 @@ class Exchange {
 
 void raise_functions(Raised& raised) {
   NodeMap<std::pair<Expr, const Rule*>> by_root;
-  for (auto& [function, rule] : KnownFunctions(raised.outputs).found()) by_root.emplace(function.root, std::pair(function.source, rule));
+  for (auto& [function, rule] : KnownFunctions(raised.outputs).found())
+    by_root.emplace(function.root, std::pair(function.source, rule));
   if (by_root.size() == 0) return;
   Graph& graph = raised.outputs[0].graph();
   const EvaluationHooks no_hooks;
   static const Functions no_functions;
   const Vocabulary vocabulary(rules().operators, no_functions);
   Evaluator evaluator(graph, vocabulary, no_hooks);
-  raised.outputs = Exchange::run(raised.outputs, [&](Expr node, const NodeMap<Expr>& image) -> std::optional<Expr> {
-    const auto known = by_root.find(node);
-    if (known == by_root.end()) return std::nullopt;
-    const auto& [source, rule] = known->second;
-    Scope scope;
-    scope.bind("x", image.at(source));
-    const Expr result = evaluator.as_expr(evaluator.evaluate(rule->terms, rule->result, scope));
-    raised.rewrites.push_back({node, result, std::string(function_rules), rule->where});
-    return result;
-  });
+  raised.outputs =
+      Exchange::run(raised.outputs, [&](Expr node, const NodeMap<Expr>& image) -> std::optional<Expr> {
+        const auto known = by_root.find(node);
+        if (known == by_root.end()) return std::nullopt;
+        const auto& [source, rule] = known->second;
+        Scope scope;
+        scope.bind("x", image.at(source));
+        const Expr result = evaluator.as_expr(evaluator.evaluate(rule->terms, rule->result, scope));
+        raised.rewrites.push_back({node, result, std::string(function_rules), rule->where});
+        return result;
+      });
 }
 
 /// Takes back the steps that no normalisation came of.
@@ -278,7 +293,8 @@ std::vector<Expr> undone(const Canonized& canonized) {
     std::vector<Expr> operands;
     for (const Expr operand : node.operands()) operands.push_back(image.at(operand));
     const bool changed = !std::equal(operands.begin(), operands.end(), node.operands().begin());
-    const Expr renewed = changed ? node.graph().apply(node.op(), std::move(operands), node.attributes()) : node;
+    const Expr renewed =
+        changed ? node.graph().apply(node.op(), std::move(operands), node.attributes()) : node;
     copy_names(node, renewed);
     image.emplace(node, renewed);
   }

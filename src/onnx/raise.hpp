@@ -15,8 +15,8 @@ struct Raised {
   std::vector<ForwardRewrite> rewrites;
 };
 
-/// Puts together what exporters took apart: functions of one value by what they compute, then normalisations and softmax by their form.
-/// Names go along.
+/// Puts together what exporters took apart: functions of one value by what they compute, then normalisations
+/// and softmax by their form. Names go along.
 [[nodiscard]] Raised raise(std::span<const Expr> outputs);
 
 }  // namespace rulegrad::io

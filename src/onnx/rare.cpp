@@ -3,8 +3,8 @@
 #include <fmt/format.h>
 #include <numbers>
 
-#include "rulegrad/ops/index_attributes.hpp"
 #include "rulegrad/expr/leaves.hpp"
+#include "rulegrad/ops/index_attributes.hpp"
 
 #include "onnx/windows.hpp"
 
@@ -34,7 +34,8 @@ void lp_normalization(NodeContext& c) {
   const std::size_t axis = checked_axis(c, c.integer("axis", -1), x.shape().rank());
   c.keep_apart(x.shape()[axis].batch, "it normalises over the batch");
   const double p = c.real_or_integer("p", 2);
-  const Expr sum = c.apply("sum", {power_of_size(c, x, p)}, ReduceAttributes{{static_cast<std::int64_t>(axis)}, true});
+  const Expr sum =
+      c.apply("sum", {power_of_size(c, x, p)}, ReduceAttributes{{static_cast<std::int64_t>(axis)}, true});
   c.result(op2(c, "over", x, root_of(c, sum, p)));
 }
 
@@ -47,7 +48,8 @@ void lp_pool(NodeContext& c) {
   resolve_auto_pad(c, x.shape(), w);
   double size = 1;
   for (const std::int64_t extent : w.kernel) size *= static_cast<double>(extent);
-  const Expr mean = c.apply("avg_pool", {power_of_size(c, x, p)}, AvgPoolAttributes{w.kernel, w.strides, w.begin, w.end, w.dilations, ceil, true});
+  const Expr mean = c.apply("avg_pool", {power_of_size(c, x, p)},
+                            AvgPoolAttributes{w.kernel, w.strides, w.begin, w.end, w.dilations, ceil, true});
   c.result(root_of(c, op2(c, "mul", mean, c.scalar(size, x)), p));
 }
 
@@ -75,13 +77,15 @@ void reverse_sequence(NodeContext& c) {
   if (rank < 2 || time == batch || time > 1 || batch > 1 || x.shape()[time].batch)
     c.fail(fmt::format("time and batch must be the first two axes of {}", to_string(x.type())));
   const Expr front = batch == 0 ? x : c.apply("transpose", {x}, TransposeAttributes{[&] {
-                                        Ints perm{1, 0};
-                                        for (std::size_t a = 2; a < rank; ++a) perm.push_back(static_cast<std::int64_t>(a));
-                                        return perm;
-                                      }()});
+                                                Ints perm{1, 0};
+                                                for (std::size_t a = 2; a < rank; ++a)
+                                                  perm.push_back(static_cast<std::int64_t>(a));
+                                                return perm;
+                                              }()});
   const Dim samples = front.shape()[0], extent = front.shape()[1];
   const Expr given = c.apply("cast", {c.operand(1)}, CastAttributes{DType::int64});
-  const Expr lengths = given.shape()[0] == samples ? given : c.apply("expand", {given}, ShapeAttributes{Shape{samples}});
+  const Expr lengths =
+      given.shape()[0] == samples ? given : c.apply("expand", {given}, ShapeAttributes{Shape{samples}});
   const Expr step = steps(c, extent.factor, {1, extent}), length = reshaped(c, lengths, {samples, 1});
   const Expr back = op2(c, "sub", op2(c, "sub", length, c.scalar(1, length)), step);
   const Expr at = c.apply("where", {op2(c, "less", step, length), back, step});
@@ -98,9 +102,12 @@ void hardmax(NodeContext& c) {
   const bool joint = c.opset() < 13;
   const std::size_t axis = checked_axis(c, c.integer("axis", joint ? 1 : -1), x.shape().rank());
   Ints axes{static_cast<std::int64_t>(axis)};
-  for (std::size_t a = axis + 1; joint && a < x.shape().rank(); ++a) axes.push_back(static_cast<std::int64_t>(a));
-  for (const std::int64_t a : axes) c.keep_apart(x.shape()[static_cast<std::size_t>(a)].batch, "it runs over the batch");
-  c.result(c.apply("cast", {c.apply("first_max", {x}, ReduceAttributes{axes, false})}, CastAttributes{x.dtype()}));
+  for (std::size_t a = axis + 1; joint && a < x.shape().rank(); ++a)
+    axes.push_back(static_cast<std::int64_t>(a));
+  for (const std::int64_t a : axes)
+    c.keep_apart(x.shape()[static_cast<std::size_t>(a)].batch, "it runs over the batch");
+  c.result(
+      c.apply("cast", {c.apply("first_max", {x}, ReduceAttributes{axes, false})}, CastAttributes{x.dtype()}));
 }
 
 /// Places of what is not 0, [rank, count]: known only for constants.
@@ -134,20 +141,24 @@ void compress(NodeContext& c) {
   Ints kept;
   for (std::int64_t i = 0; i < flags.size(); ++i)
     if (flags.at(i) != 0) kept.push_back(i);
-  const Expr index = c.graph().constant(Tensor({static_cast<std::int64_t>(kept.size())}, std::span<const std::int64_t>(kept)));
+  const Expr index = c.graph().constant(
+      Tensor({static_cast<std::int64_t>(kept.size())}, std::span<const std::int64_t>(kept)));
   c.result(c.apply("gather", {x, index}, AxisAttributes{static_cast<std::int64_t>(axis)}));
 }
 
 /// Ones beside the main diagonal.
 void eye_like(NodeContext& c) {
   const Shape& shape = c.shape(0);
-  if (shape.rank() != 2 || shape.has_batch()) c.fail(fmt::format("x must be a matrix of fixed extents but is {}", to_string(shape)));
-  const DType dtype = c.has_attribute("dtype") ? mapped_dtype(static_cast<int>(c.integer("dtype", 1)), c.importer().real(), "attribute 'dtype'")
+  if (shape.rank() != 2 || shape.has_batch())
+    c.fail(fmt::format("x must be a matrix of fixed extents but is {}", to_string(shape)));
+  const DType dtype = c.has_attribute("dtype") ? mapped_dtype(static_cast<int>(c.integer("dtype", 1)),
+                                                              c.importer().real(), "attribute 'dtype'")
                                                : c.operand(0).dtype();
   const std::int64_t rows = shape[0].factor, columns = shape[1].factor, k = c.integer("k", 0);
   Tensor y(DType::float64, {rows, columns});
   for (std::int64_t i = 0; i < rows; ++i)
-    if (i + k >= 0 && i + k < columns) y.mutable_values<double>()[static_cast<std::size_t>(i * columns + i + k)] = 1;
+    if (i + k >= 0 && i + k < columns)
+      y.mutable_values<double>()[static_cast<std::size_t>(i * columns + i + k)] = 1;
   c.result(c.graph().constant(y.cast(dtype)));
 }
 
@@ -180,8 +191,10 @@ Expr determinant(const NodeContext& c, Expr x) {
 void det(NodeContext& c) {
   const Expr x = c.operand(0);
   const std::size_t rank = x.shape().rank();
-  if (rank < 2 || x.shape()[rank - 1] != x.shape()[rank - 2] || x.shape()[rank - 1].batch || x.shape()[rank - 1].factor > 4)
-    c.fail(fmt::format("determinants of matrices up to 4 by 4 are supported, not of {}", to_string(x.type())));
+  if (rank < 2 || x.shape()[rank - 1] != x.shape()[rank - 2] || x.shape()[rank - 1].batch ||
+      x.shape()[rank - 1].factor > 4)
+    c.fail(
+        fmt::format("determinants of matrices up to 4 by 4 are supported, not of {}", to_string(x.type())));
   c.result(determinant(c, x));
 }
 
@@ -191,7 +204,8 @@ void center_crop_pad(NodeContext& c) {
   const Ints shape = c.integers_of(1, "the shape");
   Ints axes = c.integers("axes");
   if (axes.empty())
-    for (std::size_t axis = 0; axis < x.shape().rank(); ++axis) axes.push_back(static_cast<std::int64_t>(axis));
+    for (std::size_t axis = 0; axis < x.shape().rank(); ++axis)
+      axes.push_back(static_cast<std::int64_t>(axis));
   if (axes.size() != shape.size()) c.fail("the shape needs an extent for each of the axes");
   PadAttributes pad{Ints(x.shape().rank(), 0), Ints(x.shape().rank(), 0), PadMode::constant, 0};
   for (std::size_t i = 0; i < axes.size(); ++i) {
@@ -213,12 +227,14 @@ Handler window(double a0, double a1, double a2) {
     const Ints size = c.integers_of(0, "size");
     if (size.size() != 1 || size[0] < 0 || size[0] > (1 << 24)) c.fail("size must be one number");
     const bool periodic = c.integer("periodic", 1) != 0;
-    const DType dtype = mapped_dtype(static_cast<int>(c.integer("output_datatype", 1)), c.importer().real(), "attribute 'output_datatype'");
+    const DType dtype = mapped_dtype(static_cast<int>(c.integer("output_datatype", 1)), c.importer().real(),
+                                     "attribute 'output_datatype'");
     Tensor y(DType::float64, {size[0]});
     const auto n = static_cast<double>(periodic ? size[0] : size[0] - 1);
     for (std::int64_t i = 0; i < size[0]; ++i) {
       const double angle = 2 * std::numbers::pi * static_cast<double>(i) / n;
-      y.mutable_values<double>()[static_cast<std::size_t>(i)] = a0 - a1 * std::cos(angle) + a2 * std::cos(2 * angle);
+      y.mutable_values<double>()[static_cast<std::size_t>(i)] =
+          a0 - a1 * std::cos(angle) + a2 * std::cos(2 * angle);
     }
     c.result(c.graph().constant(y.cast(dtype)));
   };
@@ -246,8 +262,9 @@ void affine_grid(NodeContext& c) {
     for (std::size_t axis = axes; axis-- > 0;) {
       const std::int64_t extent = size[axis + 2].factor, i = rest % extent;
       rest /= extent;
-      const double at = align ? (extent == 1 ? 0 : 2.0 * static_cast<double>(i) / static_cast<double>(extent - 1) - 1)
-                              : (2.0 * static_cast<double>(i) + 1) / static_cast<double>(extent) - 1;
+      const double at =
+          align ? (extent == 1 ? 0 : 2.0 * static_cast<double>(i) / static_cast<double>(extent - 1) - 1)
+                : (2.0 * static_cast<double>(i) + 1) / static_cast<double>(extent) - 1;
       to[static_cast<std::size_t>(k) * (axes + 1) + (axes - 1 - axis)] = at;
     }
     to[static_cast<std::size_t>(k) * (axes + 1) + axes] = 1;

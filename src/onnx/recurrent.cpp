@@ -14,7 +14,8 @@ void rnn(NodeContext& c) {
     const std::vector<Expr> inputs = node.projections(cell.w, c.apply("add", {cell.bias, cell.recurrent}));
     Expr h = node.initial(5, d);
     for (const std::size_t t : node.order(d)) {
-      const Expr sum = node.named(d, t, "sum", node.make("add", {inputs[t], node.make("dense", {h, cell.r})}));
+      const Expr sum =
+          node.named(d, t, "sum", node.make("add", {inputs[t], node.make("dense", {h, cell.r})}));
       const Expr next = node.named(d, t, "hidden", node.activate(cell.functions[0], sum));
       node.put(d, t, next);
       h = node.kept(t, next, h);
@@ -24,8 +25,8 @@ void rnn(NodeContext& c) {
   node.results(false);
 }
 
-/// z = f(..), r = f(..), n = g(W x + b + r (R h + b')) or g(W x + b + R (r h)), h' = (1 - z) n + z h (Cho et al. 2014,
-/// arXiv 1406.1078, eq. 5 to 8).
+/// z = f(..), r = f(..), n = g(W x + b + r (R h + b')) or g(W x + b + R (r h)), h' = (1 - z) n + z h (Cho et
+/// al. 2014, arXiv 1406.1078, eq. 5 to 8).
 void gru(NodeContext& c) {
   const bool reset_after = c.integer("linear_before_reset", 0) != 0;
   RecurrentNode node(c, 3, {"Sigmoid", "Tanh"});
@@ -46,13 +47,14 @@ void gru(NodeContext& c) {
       const Expr both = node.make("add", {gates[t], node.make("dense", {h, gate_weight})});
       const Expr z = node.named(d, t, "update", node.activate(cell.functions[0], node.gate(both, 0)));
       const Expr r = node.named(d, t, "reset", node.activate(cell.functions[0], node.gate(both, 1)));
-      const Expr state = reset_after ? node.make("mul", {r, node.make("dense", {h, state_weight, state_bias})})
-                                     : node.make("dense", {node.make("mul", {r, h}), state_weight});
+      const Expr state = reset_after
+                             ? node.make("mul", {r, node.make("dense", {h, state_weight, state_bias})})
+                             : node.make("dense", {node.make("mul", {r, h}), state_weight});
       const Expr n = node.named(d, t, "candidate",
                                 node.activate(cell.functions[1], node.make("add", {inputs[t], state})));
       const Expr rest = node.make("sub", {c.scalar(1, z), z});
-      const Expr next = node.named(
-          d, t, "hidden", node.make("add", {node.make("mul", {rest, n}), node.make("mul", {z, h})}));
+      const Expr next = node.named(d, t, "hidden",
+                                   node.make("add", {node.make("mul", {rest, n}), node.make("mul", {z, h})}));
       node.put(d, t, next);
       h = node.kept(t, next, h);
     }
@@ -61,8 +63,8 @@ void gru(NodeContext& c) {
   node.results(false);
 }
 
-/// i, f, o = f(..), g = g(..), c' = f c + i g, h' = o h(c') (Hochreiter and Schmidhuber 1997; with a forget gate and peepholes
-/// Gers et al. 2000 and 2002).
+/// i, f, o = f(..), g = g(..), c' = f c + i g, h' = o h(c') (Hochreiter and Schmidhuber 1997; with a forget
+/// gate and peepholes Gers et al. 2000 and 2002).
 void lstm(NodeContext& c) {
   const bool coupled = c.integer("input_forget", 0) != 0;
   RecurrentNode node(c, 4, {"Sigmoid", "Tanh", "Tanh"});
@@ -72,7 +74,8 @@ void lstm(NodeContext& c) {
     const std::vector<Expr> inputs = node.projections(cell.w, c.apply("add", {cell.bias, cell.recurrent}));
     std::vector<Expr> peepholes;
     if (c.has(7)) {
-      if (const Shape wanted{Dim{static_cast<std::int64_t>(node.directions())}, Dim{3 * H}}; c.shape(7) != wanted)
+      if (const Shape wanted{Dim{static_cast<std::int64_t>(node.directions())}, Dim{3 * H}};
+          c.shape(7) != wanted)
         c.fail(fmt::format("P must be {} but is {}", to_string(wanted), to_string(c.shape(7))));
       const Expr all = node.part(c.operand(7), d, {Dim{3 * H}});
       for (std::int64_t i = 0; i < 3; ++i)
@@ -83,7 +86,8 @@ void lstm(NodeContext& c) {
     };
     Expr h = node.initial(5, d), memory = node.initial(6, d);
     for (const std::size_t t : node.order(d)) {
-      const Expr all = node.named(d, t, "sum", node.make("add", {inputs[t], node.make("dense", {h, cell.r})}));
+      const Expr all =
+          node.named(d, t, "sum", node.make("add", {inputs[t], node.make("dense", {h, cell.r})}));
       const auto gate = [&](const char* name, std::size_t function, Expr sum) {
         return node.named(d, t, name, node.activate(cell.functions[function], sum));
       };

@@ -15,7 +15,8 @@ struct CellActivation {
   double alpha = 0, beta = 0;
 };
 
-/// The functions of all cells in order, `count` for each of `directions`; `defaults` where the node names none.
+/// The functions of all cells in order, `count` for each of `directions`; `defaults` where the node names
+/// none.
 [[nodiscard]] std::vector<CellActivation> read_activations(NodeContext& context, std::size_t directions,
                                                            const std::vector<std::string>& defaults);
 [[nodiscard]] Expr activated(const NodeContext& context, const CellActivation& f, Expr x);
@@ -27,10 +28,10 @@ struct CellState {
 
 /// One direction of a recurrent node.
 struct CellWeights {
-  Expr w;         ///< of the input [gates hidden, inputs]
-  Expr r;         ///< of the state [gates hidden, hidden]
-  Expr bias;      ///< beside w: [gates hidden], or the number 0
-  Expr recurrent; ///< beside r, the same
+  Expr w;          ///< of the input [gates hidden, inputs]
+  Expr r;          ///< of the state [gates hidden, hidden]
+  Expr bias;       ///< beside w: [gates hidden], or the number 0
+  Expr recurrent;  ///< beside r, the same
   std::vector<CellActivation> functions;
   std::optional<Expr> peephole;  ///< [3 hidden]
 };
@@ -60,8 +61,10 @@ class RecurrentNode {
 
   /// The function of a sum of inputs, clipped if the node asks for it.
   [[nodiscard]] Expr activate(const CellActivation& f, Expr x) const;
-  /// A node that stays as it is written: cells look alike in every step, whatever is known of the first state.
-  [[nodiscard]] Expr make(std::string_view op_name, std::vector<Expr> operands, Attributes attributes = {}) const;
+  /// A node that stays as it is written: cells look alike in every step, whatever is known of the first
+  /// state.
+  [[nodiscard]] Expr make(std::string_view op_name, std::vector<Expr> operands,
+                          Attributes attributes = {}) const;
   /// Columns [from, to) of a matrix.
   [[nodiscard]] Expr columns(Expr x, std::int64_t from, std::int64_t to) const;
   /// What one gate of several has in a matrix of all of them.

@@ -9,7 +9,8 @@
 #include "onnx/recurrent.hpp"
 #include "support/text.hpp"
 
-// The activations that ONNX's recurrent operators may name. Constants are taken in order by those that have some.
+// The activations that ONNX's recurrent operators may name. Constants are taken in order by those that have
+// some.
 namespace rulegrad::io {
 namespace {
 
@@ -21,7 +22,9 @@ struct Known {
 };
 
 auto plain(const char* op_name) {
-  return [op_name](const NodeContext& c, const CellActivation&, Expr x) { return c.graph().make(op(op_name), {x}); };
+  return [op_name](const NodeContext& c, const CellActivation&, Expr x) {
+    return c.graph().make(op(op_name), {x});
+  };
 }
 
 Expr scaled(const NodeContext& c, double factor, Expr x) {
@@ -35,7 +38,10 @@ const std::map<std::string, Known, std::less<>>& known() {
       {"sigmoid", {false, false, {}, {}, plain("sigmoid")}},
       {"softplus", {false, false, {}, {}, plain("softplus")}},
       {"softsign",
-       {false, false, {}, {},
+       {false,
+        false,
+        {},
+        {},
         [](const NodeContext& c, const CellActivation&, Expr x) {
           return c.apply("div", {x, c.apply("add", {c.apply("abs", {x}), c.scalar(1, x)})});
         }}},
@@ -46,17 +52,26 @@ const std::map<std::string, Known, std::less<>>& known() {
           return f.beta == 0 ? y : c.apply("add", {y, c.scalar(f.beta, x)});
         }}},
       {"leakyrelu",
-       {true, false, 0.01, {},
+       {true,
+        false,
+        0.01,
+        {},
         [](const NodeContext& c, const CellActivation& f, Expr x) {
           return c.apply("leaky_relu", {x}, LeakyReluAttributes{f.alpha});
         }}},
       {"thresholdedrelu",
-       {true, false, 1.0, {},
+       {true,
+        false,
+        1.0,
+        {},
         [](const NodeContext& c, const CellActivation& f, Expr x) {
           return c.apply("where", {c.apply("greater", {x, c.scalar(f.alpha, x)}), x, c.scalar(0, x)});
         }}},
       {"scaledtanh",
-       {true, true, {}, {},
+       {true,
+        true,
+        {},
+        {},
         [](const NodeContext& c, const CellActivation& f, Expr x) {
           return scaled(c, f.alpha, c.apply("tanh", {scaled(c, f.beta, x)}));
         }}},
@@ -66,7 +81,10 @@ const std::map<std::string, Known, std::less<>>& known() {
           return c.apply("hardsigmoid", {x}, HardsigmoidAttributes{f.alpha, f.beta});
         }}},
       {"elu",
-       {true, false, 1.0, {},
+       {true,
+        false,
+        1.0,
+        {},
         [](const NodeContext& c, const CellActivation& f, Expr x) {
           return c.apply("elu", {x}, EluAttributes{f.alpha});
         }}},
@@ -85,13 +103,14 @@ std::string lower(std::string text) {
 std::vector<CellActivation> read_activations(NodeContext& context, std::size_t directions,
                                              const std::vector<std::string>& defaults) {
   std::vector<std::string> names = context.strings("activations");
-  const std::vector<double> alphas = context.reals("activation_alpha"), betas = context.reals("activation_beta");
+  const std::vector<double> alphas = context.reals("activation_alpha"),
+                            betas = context.reals("activation_beta");
   const std::size_t count = directions * defaults.size();
   if (names.empty())
     for (std::size_t i = 0; i < count; ++i) names.push_back(defaults[i % defaults.size()]);
   if (names.size() != count)
-    context.fail(fmt::format("activations names {} functions, but {} are needed: {} for each direction", names.size(),
-                             count, defaults.size()));
+    context.fail(fmt::format("activations names {} functions, but {} are needed: {} for each direction",
+                             names.size(), count, defaults.size()));
   std::vector<CellActivation> result;
   std::size_t alpha = 0, beta = 0;
   const auto next = [&](const std::vector<double>& given, std::size_t& place, std::optional<double> otherwise,

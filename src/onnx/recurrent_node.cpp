@@ -15,12 +15,14 @@ constexpr std::int64_t most_steps = 1 << 16;
 
 }  // namespace
 
-RecurrentNode::RecurrentNode(NodeContext& context, std::int64_t gates, const std::vector<std::string>& functions)
+RecurrentNode::RecurrentNode(NodeContext& context, std::int64_t gates,
+                             const std::vector<std::string>& functions)
     : context_(context), gates_(gates), x_(context.operand(0)) {
   batch_first_ = context.integer("layout", 0) != 0;
   direction_ = context.text("direction", "forward");
   if (direction_ != "forward" && direction_ != "reverse" && direction_ != "bidirectional")
-    context.fail(fmt::format("direction is '{}', which is none of forward, reverse and bidirectional", direction_));
+    context.fail(
+        fmt::format("direction is '{}', which is none of forward, reverse and bidirectional", direction_));
   directions_ = direction_ == "bidirectional" ? 2 : 1;
   functions_ = read_activations(context, directions_, functions);
   if (context.has_attribute("clip"))
@@ -32,20 +34,23 @@ RecurrentNode::RecurrentNode(NodeContext& context, std::int64_t gates, const std
   batch_ = x[batch_first_ ? 0 : 1];
   if (steps.batch)
     context.importer().fail_steps(
-        fmt::format("X is {}, where {} is expected: the free axis that is read as the batch holds the steps", to_string(x_.type()), layout));
+        fmt::format("X is {}, where {} is expected: the free axis that is read as the batch holds the steps",
+                    to_string(x_.type()), layout));
   if (steps.factor > most_steps)
     context.fail(fmt::format("it has {} steps; up to {} are unrolled", steps.factor, most_steps));
   steps_ = static_cast<std::size_t>(steps.factor);
-  if (r.rank() != 3 || r[2].batch) context.fail(fmt::format("R must be [directions, gates * hidden, hidden] but is {}", to_string(r)));
+  if (r.rank() != 3 || r[2].batch)
+    context.fail(fmt::format("R must be [directions, gates * hidden, hidden] but is {}", to_string(r)));
   hidden_ = context.integer("hidden_size", r[2].factor);
   const Shape w = context.shape(1);
   const Dim rows{gates_ * hidden_}, ways{static_cast<std::int64_t>(directions_)};
   if (hidden_ < 1 || w != Shape{ways, rows, x[2]})
-    context.fail(fmt::format("W must be {} for X {} and hidden_size {} but is {}", to_string(Shape{ways, rows, x[2]}),
-                             to_string(x_.type()), hidden_, to_string(w)));
+    context.fail(fmt::format("W must be {} for X {} and hidden_size {} but is {}",
+                             to_string(Shape{ways, rows, x[2]}), to_string(x_.type()), hidden_,
+                             to_string(w)));
   if (r != Shape{ways, rows, Dim{hidden_}})
-    context.fail(fmt::format("R must be {} for hidden_size {} but is {}", to_string(Shape{ways, rows, Dim{hidden_}}), hidden_,
-                             to_string(r)));
+    context.fail(fmt::format("R must be {} for hidden_size {} but is {}",
+                             to_string(Shape{ways, rows, Dim{hidden_}}), hidden_, to_string(r)));
   if (context.has(3) && context.shape(3) != Shape{ways, Dim{2 * gates_ * hidden_}})
     context.fail(fmt::format("B must be {} but is {}", to_string(Shape{ways, Dim{2 * gates_ * hidden_}}),
                              to_string(context.shape(3))));
@@ -61,8 +66,8 @@ void RecurrentNode::read_lengths() {
   const Expr lengths = context_.operand(4);
   if (is_floating(lengths.dtype()) || lengths.shape().rank() != 1 ||
       !(lengths.shape()[0] == batch_ || lengths.shape()[0].is(1)))
-    context_.fail(fmt::format("sequence_lens must hold an integer for each of {} samples but is {}", to_string(batch_),
-                              to_string(lengths.type())));
+    context_.fail(fmt::format("sequence_lens must hold an integer for each of {} samples but is {}",
+                              to_string(batch_), to_string(lengths.type())));
   if (const auto values = context_.constant(4)) {
     bool all = true;
     for (std::int64_t i = 0; i < values->size(); ++i) {
@@ -74,7 +79,8 @@ void RecurrentNode::read_lengths() {
   }
   const Expr column = reshaped(context_, lengths, {lengths.shape()[0], Dim{1}});
   for (std::size_t step = 0; step < steps_; ++step)
-    running_.push_back(context_.apply("greater", {column, context_.scalar(static_cast<double>(step), column)}));
+    running_.push_back(
+        context_.apply("greater", {column, context_.scalar(static_cast<double>(step), column)}));
 }
 
 Expr RecurrentNode::part(Expr whole, std::size_t direction, std::vector<Dim> dims) const {
@@ -115,14 +121,17 @@ Expr RecurrentNode::initial(std::size_t input, std::size_t direction) const {
   const bool fits = shape.rank() == 3 && shape[way] == whole[way] && shape[2] == whole[2] &&
                     (shape[samples] == batch_ || shape[samples].is(1));
   if (!fits)
-    context_.fail(fmt::format("the initial state '{}' must be {} but is {}", context_.input_name(input), to_string(whole),
-                              to_string(state.type())));
+    context_.fail(fmt::format("the initial state '{}' must be {} but is {}", context_.input_name(input),
+                              to_string(whole), to_string(state.type())));
   if (directions_ > 1) {
     const auto d = static_cast<std::int64_t>(direction);
-    state = context_.apply("slice", {state}, SliceAttributes{{static_cast<std::int64_t>(way)}, {d}, {d + 1}, {1}});
+    state = context_.apply("slice", {state},
+                           SliceAttributes{{static_cast<std::int64_t>(way)}, {d}, {d + 1}, {1}});
   }
   state = reshaped(context_, state, {shape[samples], Dim{hidden_}});
-  return shape[samples] == batch_ ? state : context_.apply("expand", {state}, ShapeAttributes{Shape{batch_, Dim{hidden_}}});
+  return shape[samples] == batch_
+             ? state
+             : context_.apply("expand", {state}, ShapeAttributes{Shape{batch_, Dim{hidden_}}});
 }
 
 std::vector<Expr> RecurrentNode::projections(Expr w, Expr b) const {
@@ -160,7 +169,8 @@ Expr RecurrentNode::columns(Expr x, std::int64_t from, std::int64_t to) const {
 }
 
 void RecurrentNode::put(std::size_t direction, std::size_t step, Expr hidden) {
-  hidden_states_[direction][step] = running_.empty() ? hidden : make("where", {running_[step], hidden, context_.scalar(0, hidden)});
+  hidden_states_[direction][step] =
+      running_.empty() ? hidden : make("where", {running_[step], hidden, context_.scalar(0, hidden)});
 }
 
 void RecurrentNode::finish(std::size_t direction, const CellState& last) {

@@ -23,14 +23,18 @@ struct Axis {
 
 /// Where element i of the result lies; nothing outside of what tf_crop_and_resize knows.
 std::optional<double> place(const Axis& axis, const Resampling& how, std::int64_t i) {
-  const auto in = static_cast<double>(axis.in), out = static_cast<double>(axis.out), x = static_cast<double>(i);
+  const auto in = static_cast<double>(axis.in), out = static_cast<double>(axis.out),
+             x = static_cast<double>(i);
   const double exact = axis.scale * in;
   if (how.coordinates == "align_corners") return exact == 1 ? 0 : x * (in - 1) / (exact - 1);
   if (how.coordinates == "asymmetric") return x / axis.scale;
   if (how.coordinates == "pytorch_half_pixel" && exact == 1) return -0.5;
-  if (how.coordinates == "half_pixel_symmetric") return in / 2 * (1 - out / exact) + (x + 0.5) / axis.scale - 0.5;
+  if (how.coordinates == "half_pixel_symmetric")
+    return in / 2 * (1 - out / exact) + (x + 0.5) / axis.scale - 0.5;
   if (how.coordinates != "tf_crop_and_resize") return (x + 0.5) / axis.scale - 0.5;
-  const double at = axis.start * (in - 1) + (exact == 1 ? (axis.stop - axis.start) * (in - 1) / 2 : x * (axis.stop - axis.start) * (in - 1) / (exact - 1));
+  const double at =
+      axis.start * (in - 1) + (exact == 1 ? (axis.stop - axis.start) * (in - 1) / 2
+                                          : x * (axis.stop - axis.start) * (in - 1) / (exact - 1));
   return at < 0 || at > in - 1 ? std::nullopt : std::optional(at);
 }
 
@@ -67,25 +71,30 @@ void add_weights(const Axis& axis, const Resampling& how, double at, double* row
 
 }  // namespace
 
-Expr resampled(const NodeContext& c, Expr x, std::size_t axis, std::int64_t extent, double scale, const Resampling& how, double start,
-               double stop) {
+Expr resampled(const NodeContext& c, Expr x, std::size_t axis, std::int64_t extent, double scale,
+               const Resampling& how, double start, double stop) {
   const Dim given = x.shape()[axis];
-  if (given.batch) c.fail(fmt::format("axis {} of {} is the batch, which cannot be resized", axis, to_string(x.type())));
-  if (extent < 1 || given.factor < 1 || static_cast<double>(extent) * static_cast<double>(given.factor) > 0x1p26)
+  if (given.batch)
+    c.fail(fmt::format("axis {} of {} is the batch, which cannot be resized", axis, to_string(x.type())));
+  if (extent < 1 || given.factor < 1 ||
+      static_cast<double>(extent) * static_cast<double>(given.factor) > 0x1p26)
     c.fail(fmt::format("axis {} of {} cannot get the extent {}", axis, to_string(x.type()), extent));
   const Axis along{given.factor, extent, scale, start, stop};
   Tensor weights(DType::float64, {extent, given.factor}), outside(DType::float64, {extent});
   bool any_outside = false;
   for (std::int64_t i = 0; i < extent; ++i) {
     const auto at = place(along, how, i);
-    if (at) add_weights(along, how, *at, weights.mutable_values<double>().data() + i * given.factor);
-    else outside.mutable_values<double>()[static_cast<std::size_t>(i)] = how.extrapolation;
+    if (at)
+      add_weights(along, how, *at, weights.mutable_values<double>().data() + i * given.factor);
+    else
+      outside.mutable_values<double>()[static_cast<std::size_t>(i)] = how.extrapolation;
     any_outside = any_outside || (!at && how.extrapolation != 0);
   }
   const std::size_t last = x.shape().rank() - 1;
   const Expr moved = moved_axis(c, x, axis, last);
   const Expr rows = x.shape().rank() == 1 ? reshaped(c, moved, {1, given}) : moved;
-  Expr y = c.apply("matmul", {rows, c.graph().constant(weights.cast(x.dtype()))}, MatmulAttributes{false, true});
+  Expr y =
+      c.apply("matmul", {rows, c.graph().constant(weights.cast(x.dtype()))}, MatmulAttributes{false, true});
   if (any_outside) y = c.apply("add", {y, c.graph().constant(outside.cast(x.dtype()))});
   if (x.shape().rank() == 1) y = reshaped(c, y, {extent});
   return moved_axis(c, y, last, axis);

@@ -13,9 +13,9 @@ struct Resampling {
   bool antialias = false, exclude_outside = false;
 };
 
-/// x with `extent` elements along the axis, each a weighted sum of those there: a product with a constant matrix. `scale` is the
-/// file's, `start` and `stop` the part of the axis that tf_crop_and_resize takes.
-[[nodiscard]] Expr resampled(const NodeContext& c, Expr x, std::size_t axis, std::int64_t extent, double scale, const Resampling& how,
-                             double start = 0, double stop = 1);
+/// x with `extent` elements along the axis, each a weighted sum of those there: a product with a constant
+/// matrix. `scale` is the file's, `start` and `stop` the part of the axis that tf_crop_and_resize takes.
+[[nodiscard]] Expr resampled(const NodeContext& c, Expr x, std::size_t axis, std::int64_t extent,
+                             double scale, const Resampling& how, double start = 0, double stop = 1);
 
 }  // namespace rulegrad::io

@@ -45,7 +45,9 @@ Target from_sizes(NodeContext& c, const Shape& shape, const Ints& axes, const st
   if (policy == "stretch") {
     for (std::size_t i = 0; i < axes.size(); ++i) {
       const auto axis = static_cast<std::size_t>(axes[i]);
-      const bool kept = shape[axis].batch && (sizes[i].batch || (c.importer().promoted() && sizes[i].is(c.importer().samples_in_file())));
+      const bool kept =
+          shape[axis].batch &&
+          (sizes[i].batch || (c.importer().promoted() && sizes[i].is(c.importer().samples_in_file())));
       target.extents[axis] = kept ? -1 : extent_of(sizes[i]);
     }
     return target;
@@ -170,7 +172,8 @@ void resize_by_matrices(NodeContext& c, const Target& target) {
   if (how.coordinates == "tf_crop_and_resize") {
     const std::vector<double> given = numbers_of(c, 1, "roi");
     const Ints axes = c.integers("axes", all_axes(shape));
-    if (given.size() != 2 * axes.size()) c.fail(fmt::format("roi has {} numbers for {} axes", given.size(), axes.size()));
+    if (given.size() != 2 * axes.size())
+      c.fail(fmt::format("roi has {} numbers for {} axes", given.size(), axes.size()));
     roi.assign(2 * shape.rank(), 0);
     std::fill(roi.begin() + static_cast<std::ptrdiff_t>(shape.rank()), roi.end(), 1);
     for (std::size_t i = 0; i < axes.size(); ++i) {
@@ -181,11 +184,13 @@ void resize_by_matrices(NodeContext& c, const Target& target) {
   }
   for (std::size_t axis = 0; axis < shape.rank(); ++axis) {
     if (shape[axis].batch) {
-      if (target.extents[axis] != -1) c.fail(fmt::format("axis {} of {} is the batch, which cannot be resized", axis, to_string(shape)));
+      if (target.extents[axis] != -1)
+        c.fail(fmt::format("axis {} of {} is the batch, which cannot be resized", axis, to_string(shape)));
       continue;
     }
     const std::int64_t before = shape[axis].factor, after = target.extents[axis];
-    const double scale = target.scales.empty() ? static_cast<double>(after) / static_cast<double>(before) : target.scales[axis];
+    const double scale = target.scales.empty() ? static_cast<double>(after) / static_cast<double>(before)
+                                               : target.scales[axis];
     const double start = roi.empty() ? 0 : roi[axis], stop = roi.empty() ? 1 : roi[shape.rank() + axis];
     if (before == after && scale == 1 && start == 0 && stop == 1) continue;
     x = resampled(c, x, axis, after, scale, how, start, stop);
@@ -196,7 +201,9 @@ void resize_by_matrices(NodeContext& c, const Target& target) {
 /// Is there an operator for it?
 bool has_operator(NodeContext& c, const Target& target) {
   const Shape& shape = c.shape(0);
-  if (c.text("mode", "nearest") == "cubic" || c.integer("antialias", 0) != 0 || c.integer("exclude_outside", 0) != 0) return false;
+  if (c.text("mode", "nearest") == "cubic" || c.integer("antialias", 0) != 0 ||
+      c.integer("exclude_outside", 0) != 0)
+    return false;
   const std::string coordinates = c.text("coordinate_transformation_mode", "half_pixel");
   if (coordinates == "half_pixel_symmetric" || coordinates == "tf_crop_and_resize") return false;
   if (shape.rank() < 2 || shape.rank() == 2) return shape.rank() == 2 && !shape.has_batch();

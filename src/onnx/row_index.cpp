@@ -2,8 +2,8 @@
 #include <fmt/format.h>
 #include <unordered_set>
 
-#include "rulegrad/ops/index_attributes.hpp"
 #include "rulegrad/expr/leaves.hpp"
+#include "rulegrad/ops/index_attributes.hpp"
 #include "rulegrad/ops/samples.hpp"
 
 #include "onnx/lookup.hpp"
@@ -18,7 +18,8 @@ std::size_t batch_axis(const Shape& shape) {
 }
 
 /// Adds what may be nothing.
-std::optional<Expr> sum_of(const NodeContext& c, const std::optional<Expr>& a, const std::optional<Expr>& b, const char* op_name) {
+std::optional<Expr> sum_of(const NodeContext& c, const std::optional<Expr>& a, const std::optional<Expr>& b,
+                           const char* op_name) {
   if (!b) return a;
   if (!a) return std::string_view(op_name) == "add" ? *b : c.apply("neg", {*b});
   return c.apply(op_name, {*a, *b});
@@ -27,7 +28,8 @@ std::optional<Expr> sum_of(const NodeContext& c, const std::optional<Expr>& a, c
 /// A constant whose first axis goes over the samples of the file, in equal steps everywhere.
 std::optional<RowIndex> counted_samples(const NodeContext& c, Expr index) {
   const std::int64_t samples = c.importer().promoted() ? c.importer().samples_in_file() : 1;
-  if (samples < 2 || !index.is("constant") || index.shape().rank() == 0 || !index.shape()[0].is(samples)) return std::nullopt;
+  if (samples < 2 || !index.is("constant") || index.shape().rank() == 0 || !index.shape()[0].is(samples))
+    return std::nullopt;
   const Tensor& value = index.attributes<ConstantAttributes>().value;
   const std::int64_t size = value.size() / samples;
   if (size == 0) return std::nullopt;
@@ -36,7 +38,8 @@ std::optional<RowIndex> counted_samples(const NodeContext& c, Expr index) {
     for (std::int64_t i = 0; i < size; ++i)
       if (value.at(n * size + i) != value.at(i) + step * static_cast<double>(n)) return std::nullopt;
   const Expr first = c.apply("slice", {index}, SliceAttributes{{0}, {0}, {1}, {1}});
-  return RowIndex{static_cast<std::int64_t>(step), uniform_value(first) == 0.0 ? std::nullopt : std::optional(first)};
+  return RowIndex{static_cast<std::int64_t>(step),
+                  uniform_value(first) == 0.0 ? std::nullopt : std::optional(first)};
 }
 
 std::optional<RowIndex> product_of(const NodeContext& c, Expr a, Expr b) {
@@ -70,7 +73,8 @@ bool depends_on_place(Expr expr) {
 std::optional<RowIndex> row_index(const NodeContext& c, Expr index) {
   if (index.is("batch_index")) return RowIndex{1, std::nullopt};
   if (const auto counted = counted_samples(c, index)) return counted;
-  if (!depends_on_place(index)) return RowIndex{0, uniform_value(index) == 0.0 ? std::nullopt : std::optional(index)};
+  if (!depends_on_place(index))
+    return RowIndex{0, uniform_value(index) == 0.0 ? std::nullopt : std::optional(index)};
   const auto operand = [&](std::size_t i) { return row_index(c, index.operand(i)); };
   if (index.is("reshape") || index.is("expand")) {
     auto inner = operand(0);
@@ -95,7 +99,8 @@ std::optional<RowIndex> row_index(const NodeContext& c, Expr index) {
     const auto a = operand(0), b = operand(1);
     if (!a || !b) return std::nullopt;
     const bool plus = index.is("add");
-    return RowIndex{plus ? a->scale + b->scale : a->scale - b->scale, sum_of(c, a->rest, b->rest, plus ? "add" : "sub")};
+    return RowIndex{plus ? a->scale + b->scale : a->scale - b->scale,
+                    sum_of(c, a->rest, b->rest, plus ? "add" : "sub")};
   }
   if (index.is("mul")) {
     const auto result = product_of(c, index.operand(0), index.operand(1));
@@ -113,8 +118,10 @@ Expr moved_axis(const NodeContext& c, Expr x, std::size_t from, std::size_t to) 
   return c.apply("transpose", {x}, TransposeAttributes{perm});
 }
 
-/// rows [B, E, rest...] at `rest` of an index of these extents, whose axis `place` is the batch: the extents, then rest.
-static Expr at_rows(const NodeContext& c, Expr rows, const RowIndex& index, const Shape& extents, std::size_t place) {
+/// rows [B, E, rest...] at `rest` of an index of these extents, whose axis `place` is the batch: the extents,
+/// then rest.
+static Expr at_rows(const NodeContext& c, Expr rows, const RowIndex& index, const Shape& extents,
+                    std::size_t place) {
   std::vector<Dim> alone = extents.dims();
   alone.erase(alone.begin() + static_cast<std::ptrdiff_t>(place));
   const Expr at = index.rest ? *index.rest : c.graph().scalar(0, DType::int64);
@@ -122,7 +129,8 @@ static Expr at_rows(const NodeContext& c, Expr rows, const RowIndex& index, cons
   if (!at.shape().has_batch()) {
     std::vector<Dim> wide = extents.dims();
     wide[place] = Dim{1};
-    y = c.apply("gather", {rows, reshaped(c, c.apply("expand", {at}, ShapeAttributes{Shape(wide)}), alone)}, AxisAttributes{1});
+    y = c.apply("gather", {rows, reshaped(c, c.apply("expand", {at}, ShapeAttributes{Shape(wide)}), alone)},
+                AxisAttributes{1});
   } else {
     const Expr whole = moved_axis(c, c.apply("expand", {at}, ShapeAttributes{extents}), place, 0);
     y = c.apply("gather_rows", {rows, whole}, GatherRowsAttributes{1});
@@ -137,7 +145,8 @@ std::optional<Expr> gather_within_samples(const NodeContext& c, Expr x, Expr ind
   std::size_t place = batch_axis(extents);
   // A file that knows one sample writes its place as 0; its first axis is where the batch is then.
   const std::int64_t samples = c.importer().samples_in_file();
-  const bool one_sample = c.importer().promoted() && rows && rows->scale == (samples == 1 ? 0 : extent.factor) && index.is("constant") &&
+  const bool one_sample = c.importer().promoted() && rows &&
+                          rows->scale == (samples == 1 ? 0 : extent.factor) && index.is("constant") &&
                           extents.rank() > 0 && extents[0].is(samples);
   if (one_sample) {
     std::vector<Dim> dims = extents.dims();
@@ -167,13 +176,15 @@ std::vector<Expr> components_of(const NodeContext& c, Expr index) {
   const std::vector<Dim> dims(shape.dims().begin(), shape.dims().begin() + static_cast<std::ptrdiff_t>(last));
   std::vector<Expr> parts;
   if (index.is("concat") && index.attributes<AxisAttributes>().axis == static_cast<std::int64_t>(last) &&
-      std::all_of(index.operands().begin(), index.operands().end(), [&](Expr part) { return part.shape()[last].is(1); })) {
+      std::all_of(index.operands().begin(), index.operands().end(),
+                  [&](Expr part) { return part.shape()[last].is(1); })) {
     for (const Expr part : index.operands()) parts.push_back(reshaped(c, part, dims));
     return parts;
   }
   for (std::int64_t k = 0; k < shape[last].factor; ++k)
     parts.push_back(reshaped(
-        c, c.apply("slice", {index}, SliceAttributes{{static_cast<std::int64_t>(last)}, {k}, {k + 1}, {1}}), dims));
+        c, c.apply("slice", {index}, SliceAttributes{{static_cast<std::int64_t>(last)}, {k}, {k + 1}, {1}}),
+        dims));
   return parts;
 }
 
@@ -191,18 +202,22 @@ Expr from_front(const NodeContext& c, Expr index, std::int64_t extent) {
     if (!negative) return index;
   }
   const Expr below = c.apply("less", {index, c.scalar(0, index)});
-  return c.apply("where", {below, c.apply("add", {index, c.scalar(static_cast<double>(extent), index)}), index});
+  return c.apply("where",
+                 {below, c.apply("add", {index, c.scalar(static_cast<double>(extent), index)}), index});
 }
 
 }  // namespace
 
 Pointed pointed_at(NodeContext& c, Expr x, Expr index, std::int64_t batch_dims) {
-  const auto rank = static_cast<std::int64_t>(x.shape().rank()), depth = static_cast<std::int64_t>(index.shape().rank());
+  const auto rank = static_cast<std::int64_t>(x.shape().rank()),
+             depth = static_cast<std::int64_t>(index.shape().rank());
   if (rank == 0 || depth == 0 || index.shape()[static_cast<std::size_t>(depth - 1)].batch)
-    c.fail(fmt::format("data {} and indices {} must have axes", to_string(x.type()), to_string(index.type())));
+    c.fail(
+        fmt::format("data {} and indices {} must have axes", to_string(x.type()), to_string(index.type())));
   const std::int64_t count = index.shape()[static_cast<std::size_t>(depth - 1)].factor;
   if (batch_dims < 0 || batch_dims >= std::min(rank, depth) || count < 1 || count > rank - batch_dims)
-    c.fail(fmt::format("{} indices with batch_dims {} cannot point into {}", count, batch_dims, to_string(x.type())));
+    c.fail(fmt::format("{} indices with batch_dims {} cannot point into {}", count, batch_dims,
+                       to_string(x.type())));
   std::vector<Expr> parts = components_of(c, index);
   Pointed result;
   result.shared = static_cast<std::size_t>(batch_dims);
@@ -212,10 +227,11 @@ Pointed pointed_at(NodeContext& c, Expr x, Expr index, std::int64_t batch_dims) 
     const auto place = row_index(c, parts[0]);
     const bool own = place && place->scale == 1 && !place->rest;
     const std::int64_t samples = c.importer().samples_in_file();
-    const bool one_sample = c.importer().promoted() && place && place->scale == (samples == 1 ? 0 : 1) && !place->rest && extents.rank() > 0 &&
-                            extents[0].is(samples);
+    const bool one_sample = c.importer().promoted() && place && place->scale == (samples == 1 ? 0 : 1) &&
+                            !place->rest && extents.rank() > 0 && extents[0].is(samples);
     if (!own && !one_sample)
-      c.fail(fmt::format("it picks entries of {}, whose first axis is the batch, by number", to_string(x.type())));
+      c.fail(fmt::format("it picks entries of {}, whose first axis is the batch, by number",
+                         to_string(x.type())));
     std::vector<Dim> dims = extents.dims();
     if (one_sample) dims[0] = B;
     extents = Shape(std::move(dims));
@@ -229,17 +245,22 @@ Pointed pointed_at(NodeContext& c, Expr x, Expr index, std::int64_t batch_dims) 
   std::optional<Expr> at;
   for (std::size_t k = 0; k < parts.size(); ++k) {
     const Dim extent = x.shape()[first + k];
-    if (extent.batch) c.fail(fmt::format("it picks entries along axis {} of {}, which is the batch", first + k, to_string(x.type())));
+    if (extent.batch)
+      c.fail(fmt::format("it picks entries along axis {} of {}, which is the batch", first + k,
+                         to_string(x.type())));
     if (depends_on_place(parts[k])) c.fail("an index depends on the place in the batch");
     Expr part = from_front(c, parts[k], extent.factor);
     if (c.importer().promoted() && result.shared == 1 && c.importer().samples_in_file() > 1)
       if (const auto once = c.importer().same_for_all(part, 0)) part = *once;
-    at = at ? c.apply("add", {c.apply("mul", {*at, c.scalar(static_cast<double>(extent.factor), *at)}), part}) : part;
+    at = at ? c.apply("add", {c.apply("mul", {*at, c.scalar(static_cast<double>(extent.factor), *at)}), part})
+            : part;
     joint *= extent.factor;
   }
-  std::vector<Dim> dims(x.shape().dims().begin(), x.shape().dims().begin() + static_cast<std::ptrdiff_t>(first));
+  std::vector<Dim> dims(x.shape().dims().begin(),
+                        x.shape().dims().begin() + static_cast<std::ptrdiff_t>(first));
   dims.emplace_back(joint);
-  dims.insert(dims.end(), x.shape().dims().begin() + static_cast<std::ptrdiff_t>(first + parts.size()), x.shape().dims().end());
+  dims.insert(dims.end(), x.shape().dims().begin() + static_cast<std::ptrdiff_t>(first + parts.size()),
+              x.shape().dims().end());
   result.x = reshaped(c, x, std::move(dims));
   result.at = c.apply("expand", {at ? *at : c.graph().scalar(0, DType::int64)}, ShapeAttributes{extents});
   if (batch_dims > 0) {

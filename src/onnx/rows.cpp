@@ -50,7 +50,8 @@ void add_rows(Handlers& handlers) {
   for (const Row& row : rows())
     handlers[row.onnx] = [&row](NodeContext& c) {
       std::vector<NamedValue> values;
-      for (const RowNumber& number : row.numbers) values.emplace_back(number.ours, c.real(number.onnx, number.otherwise));
+      for (const RowNumber& number : row.numbers)
+        values.emplace_back(number.ours, c.real(number.onnx, number.otherwise));
       c.ignore({"consumed_inputs"});
       c.result(c.apply(row.op, {c.operand(0)}, Attributes::make(*op(row.op).attributes, values)));
     };
@@ -61,7 +62,8 @@ void add_rows(Forms& forms) {
     forms[row.op] = [&row](Writer& w, Expr e) {
       w.need(e, row.since);
       NodeWriter node = w.node(row.onnx, e);
-      for (const RowNumber& number : row.numbers) node.set(number.onnx, std::get<double>(e.attributes().get(number.ours)));
+      for (const RowNumber& number : row.numbers)
+        node.set(number.onnx, std::get<double>(e.attributes().get(number.ours)));
     };
 }
 

@@ -2,12 +2,13 @@
 #include <cmath>
 #include <fmt/format.h>
 
-#include "rulegrad/ops/index_attributes.hpp"
 #include "rulegrad/expr/leaves.hpp"
+#include "rulegrad/ops/index_attributes.hpp"
 
 #include "onnx/node_context.hpp"
 
-/// GridSample: pictures at places that are computed. Weights of neighbours are functions of the places, so that gradients reach both.
+/// GridSample: pictures at places that are computed. Weights of neighbours are functions of the places, so
+/// that gradients reach both.
 namespace rulegrad::io {
 namespace {
 
@@ -18,17 +19,22 @@ class Sampler {
   Sampler(NodeContext& c, Expr x, Expr grid) : c_(c), x_(x), grid_(grid) {
     const Shape &image = x.shape(), &places = grid.shape();
     axes_ = image.rank() - std::min<std::size_t>(image.rank(), 2);
-    if (axes_ < 1 || axes_ > 3 || places.rank() != image.rank() || !places[places.rank() - 1].is(static_cast<std::int64_t>(axes_)) ||
-        places[0] != image[0])
-      c.fail(fmt::format("x must be [N, C, spatial...] and the grid [N, spatial'..., axes] but they are {} and {}", to_string(x.type()),
-                         to_string(grid.type())));
+    if (axes_ < 1 || axes_ > 3 || places.rank() != image.rank() ||
+        !places[places.rank() - 1].is(static_cast<std::int64_t>(axes_)) || places[0] != image[0])
+      c.fail(fmt::format(
+          "x must be [N, C, spatial...] and the grid [N, spatial'..., axes] but they are {} and {}",
+          to_string(x.type()), to_string(grid.type())));
     for (std::size_t axis = 1; axis < places.rank(); ++axis)
-      if (image[axis].batch || places[axis].batch) c.fail(fmt::format("axis {} of {} is the batch", axis, to_string(x.type())));
+      if (image[axis].batch || places[axis].batch)
+        c.fail(fmt::format("axis {} of {} is the batch", axis, to_string(x.type())));
     align_ = c.integer("align_corners", 0) != 0;
     const std::string padding = c.text("padding_mode", "zeros");
-    padding_ = padding == "border" ? Padding::border : padding == "reflection" ? Padding::reflection : Padding::zeros;
+    padding_ = padding == "border"       ? Padding::border
+               : padding == "reflection" ? Padding::reflection
+                                         : Padding::zeros;
     if (padding != "zeros" && padding_ == Padding::zeros)
-      c.fail(fmt::format("attribute 'padding_mode' is '{}' but must be zeros, border or reflection", padding));
+      c.fail(
+          fmt::format("attribute 'padding_mode' is '{}' but must be zeros, border or reflection", padding));
     for (std::size_t axis = 1; axis + 1 < places.rank(); ++axis) count_ = count_ * places[axis].factor;
     // The picture as [N, all places, C].
     std::int64_t size = 1;
@@ -39,13 +45,15 @@ class Sampler {
       size *= image[axis].factor;
     }
     perm.push_back(1);
-    pixels_ = reshaped(c, c.apply("transpose", {x}, TransposeAttributes{perm}), {image[0], Dim{size}, image[1]});
+    pixels_ =
+        reshaped(c, c.apply("transpose", {x}, TransposeAttributes{perm}), {image[0], Dim{size}, image[1]});
   }
 
   Expr run(const std::string& mode) {
     std::vector<Expr> places;
     // The grid names the last axis first.
-    for (std::size_t axis = 0; axis < axes_; ++axis) places.push_back(place(axis, mode == "cubic" || mode == "bicubic"));
+    for (std::size_t axis = 0; axis < axes_; ++axis)
+      places.push_back(place(axis, mode == "cubic" || mode == "bicubic"));
     Expr total;
     if (mode == "nearest") {
       std::vector<Expr> at;
@@ -86,7 +94,8 @@ class Sampler {
 
   /// Of one axis, in pixels, [N, places].
   [[nodiscard]] Expr place(std::size_t axis, bool cubic) const {
-    const auto last = static_cast<std::int64_t>(grid_.shape().rank()) - 1, k = static_cast<std::int64_t>(axes_ - 1 - axis);
+    const auto last = static_cast<std::int64_t>(grid_.shape().rank()) - 1,
+               k = static_cast<std::int64_t>(axes_ - 1 - axis);
     const Expr slice = c_.apply("slice", {grid_}, SliceAttributes{{last}, {k}, {k + 1}, {1}});
     const Expr at = reshaped(c_, slice, {grid_.shape()[0], Dim{count_}});
     const auto extent = static_cast<double>(extents_[axis]);
@@ -105,14 +114,19 @@ class Sampler {
       const Expr here = c_.apply("equal", {within, at[axis]});
       inside = inside ? op2("logical_and", *inside, here) : here;
       const Expr step = c_.apply("cast", {within}, CastAttributes{DType::int64});
-      index = index ? op2("add", op2("mul", *index, c_.scalar(static_cast<double>(extents_[axis]), step)), step) : step;
+      index = index
+                  ? op2("add", op2("mul", *index, c_.scalar(static_cast<double>(extents_[axis]), step)), step)
+                  : step;
     }
     const Expr values = c_.apply("gather_rows", {pixels_, *index}, GatherRowsAttributes{1});
-    return padding_ == Padding::zeros ? c_.apply("where", {reshaped(c_, *inside, {x_.shape()[0], Dim{count_}, Dim{1}}), values, number(0)})
-                                      : values;
+    return padding_ == Padding::zeros
+               ? c_.apply("where",
+                          {reshaped(c_, *inside, {x_.shape()[0], Dim{count_}, Dim{1}}), values, number(0)})
+               : values;
   }
 
-  /// Of the neighbour at `offset` from the whole place below, `t` beyond it: hats, or Keys' cubic with a = -3/4.
+  /// Of the neighbour at `offset` from the whole place below, `t` beyond it: hats, or Keys' cubic with a =
+  /// -3/4.
   [[nodiscard]] Expr weight(Expr t, int offset, bool cubic) const {
     if (!cubic) return offset == 0 ? op2("sub", number(1), t) : t;
     constexpr double a = -0.75;
@@ -141,8 +155,10 @@ class Sampler {
       for (std::size_t axis = 0; axis < axes_; ++axis) {
         Expr here = op2("add", whole[axis], number(offset[axis]));
         // Cubic weights are those of the unbounded place; neighbours are brought inside one by one.
-        if (cubic) here = into(here, axis);
-        else if (padding_ != Padding::zeros) here = c_.apply("clip", {here}, ClipAttributes{0, static_cast<double>(extents_[axis] - 1)});
+        if (cubic)
+          here = into(here, axis);
+        else if (padding_ != Padding::zeros)
+          here = c_.apply("clip", {here}, ClipAttributes{0, static_cast<double>(extents_[axis] - 1)});
         at.push_back(here);
         const Expr w = weight(beyond[axis], offset[axis], cubic);
         factor = factor ? op2("mul", *factor, w) : w;

@@ -85,12 +85,14 @@ void Writer::describe_value(onnx::ValueInfoProto& info, const std::string& name,
 void Writer::require_forms(std::span<const Expr> order) const {
   std::map<std::string, std::string> unknown;
   for (const Expr expr : order)
-    if (!expr.is("input") && !expr.is("constant") && !is_custom(expr.op()) && !forms().contains(expr.op().name))
+    if (!expr.is("input") && !expr.is("constant") && !is_custom(expr.op()) &&
+        !forms().contains(expr.op().name))
       unknown.emplace(expr.op().name, describe(expr) + why_unwritten(expr.op()));
   if (unknown.empty()) return;
   std::vector<std::string> list;
   for (const auto& [name, text] : unknown) list.push_back(text);
-  throw Error(ErrorCode::model, fmt::format("the network uses operators that are not written as ONNX: {}", join(list, "; ")));
+  throw Error(ErrorCode::model,
+              fmt::format("the network uses operators that are not written as ONNX: {}", join(list, "; ")));
 }
 
 std::string Writer::shared(const Tensor& value) {
@@ -106,8 +108,9 @@ void Writer::store_outside(onnx::TensorProto& tensor, const Tensor& value) {
   constexpr std::size_t alignment = 64;
   outside_.resize((outside_.size() + alignment - 1) / alignment * alignment);
   tensor.set_data_location(onnx::TensorProto::EXTERNAL);
-  const std::pair<const char*, std::string> entries[] = {
-      {"location", location_}, {"offset", std::to_string(outside_.size())}, {"length", std::to_string(value.bytes())}};
+  const std::pair<const char*, std::string> entries[] = {{"location", location_},
+                                                         {"offset", std::to_string(outside_.size())},
+                                                         {"length", std::to_string(value.bytes())}};
   for (const auto& [key, text] : entries) {
     auto& entry = *tensor.add_external_data();
     entry.set_key(key);
@@ -125,7 +128,8 @@ const std::string& Writer::batch(Expr user) {
       if (!dim.batch) continue;
       node("Shape", {name(input)}, "batch.shape");
       const std::string extent = dim.factor == 1 ? "batch.extent" : "batch.entries";
-      node("Gather", {"batch.shape", ints({static_cast<std::int64_t>(axis)})}, extent).set("axis", std::int64_t{0});
+      node("Gather", {"batch.shape", ints({static_cast<std::int64_t>(axis)})}, extent)
+          .set("axis", std::int64_t{0});
       if (dim.factor != 1) node("Div", {extent, ints({dim.factor})}, "batch.extent");
       return batch_ = "batch.extent";
     }
@@ -134,7 +138,8 @@ const std::string& Writer::batch(Expr user) {
 
 std::string Writer::extents(Expr user, const Shape& shape) {
   if (const auto dims = shape.static_dims()) return ints(*dims);
-  const auto [found, fresh] = extents_.try_emplace(to_string(shape), fmt::format("extents.{}", extents_.size()));
+  const auto [found, fresh] =
+      extents_.try_emplace(to_string(shape), fmt::format("extents.{}", extents_.size()));
   if (!fresh) return found->second;
   std::vector<std::string> parts;
   for (const Dim dim : shape.dims()) {
@@ -160,7 +165,9 @@ void Writer::write_output(std::size_t index) {
 namespace {
 
 /// The version of the format in which an operator set came out.
-std::int64_t ir_version(std::int64_t opset) { return opset <= 14 ? 7 : opset <= 18 ? 8 : opset <= 20 ? 9 : 10; }
+std::int64_t ir_version(std::int64_t opset) {
+  return opset <= 14 ? 7 : opset <= 18 ? 8 : opset <= 20 ? 9 : 10;
+}
 
 }  // namespace
 
@@ -225,7 +232,8 @@ Written written(std::span<const Expr> outputs, const SaveOptions& options, const
     Written file{writer.write(), writer.outside()};
     if (writer.needed() <= opset) return file;
     if (options.opset != 0)
-      throw Error(ErrorCode::model, fmt::format("{} needs operator set {}, but {} was asked for", writer.needs_it(), writer.needed(), opset));
+      throw Error(ErrorCode::model, fmt::format("{} needs operator set {}, but {} was asked for",
+                                                writer.needs_it(), writer.needed(), opset));
     opset = writer.needed();
   }
 }
@@ -238,17 +246,20 @@ namespace rulegrad {
 void save_onnx(const std::string& path, std::span<const Expr> outputs, const SaveOptions& options) {
   if (outputs.empty()) throw Error(ErrorCode::model, "there is no output to save");
   if (options.opset != 0 && (options.opset < io::least_opset || options.opset > io::latest_opset))
-    throw Error(ErrorCode::invalid_argument, fmt::format("operator set {} is not written; those from {} to {} are", options.opset,
-                                                         io::least_opset, io::latest_opset));
+    throw Error(ErrorCode::invalid_argument,
+                fmt::format("operator set {} is not written; those from {} to {} are", options.opset,
+                            io::least_opset, io::latest_opset));
   const std::vector<Expr> flat = unrolled(outputs);
   const std::string beside = path + ".data";
   const io::Written file = io::written(flat, options, std::filesystem::path(beside).filename().string());
   std::string bytes;
   if (!file.model.SerializeToString(&bytes))
-    throw Error(ErrorCode::model, fmt::format("'{}' would be larger than the 2 GB that an ONNX file can have; weights may lie in a file beside it "
+    throw Error(ErrorCode::model, fmt::format("'{}' would be larger than the 2 GB that an ONNX file can "
+                                              "have; weights may lie in a file beside it "
                                               "(SaveOptions::external_data)",
                                               path));
-  if (options.external_data) io::write_atomically(beside, {std::as_bytes(std::span(file.outside))}, "write the weights");
+  if (options.external_data)
+    io::write_atomically(beside, {std::as_bytes(std::span(file.outside))}, "write the weights");
   io::write_atomically(path, {std::as_bytes(std::span(bytes))}, "write the model");
 }
 

@@ -1,16 +1,18 @@
 #include <algorithm>
 #include <fmt/format.h>
 
-#include "rulegrad/ops/index_attributes.hpp"
 #include "rulegrad/expr/leaves.hpp"
+#include "rulegrad/ops/index_attributes.hpp"
 
 #include "onnx/lookup.hpp"
 
 namespace rulegrad::io {
 namespace {
 
-/// For every index how many of the same stand before it (or behind it, counted from the end), each line by itself.
-std::vector<std::int64_t> repetitions(const Tensor& index, std::int64_t lines, std::int64_t extent, bool from_end) {
+/// For every index how many of the same stand before it (or behind it, counted from the end), each line by
+/// itself.
+std::vector<std::int64_t> repetitions(const Tensor& index, std::int64_t lines, std::int64_t extent,
+                                      bool from_end) {
   const std::int64_t count = lines == 0 ? 0 : index.size() / lines;
   std::vector<std::int64_t> result(static_cast<std::size_t>(index.size()));
   for (std::int64_t line = 0; line < lines; ++line) {
@@ -64,7 +66,8 @@ Expr scattered_into(NodeContext& c, Expr data, Expr at, Expr updates, std::size_
   std::int64_t lines = 1;
   for (std::size_t axis = 0; axis < shared; ++axis) lines *= at.shape()[axis].factor;
   for (std::int64_t i = 0; i < indices.size(); ++i)
-    if (const double k = indices.at(i); k < -static_cast<double>(extent.factor) || k >= static_cast<double>(extent.factor))
+    if (const double k = indices.at(i);
+        k < -static_cast<double>(extent.factor) || k >= static_cast<double>(extent.factor))
       c.fail(fmt::format("index {} lies outside of an axis of {} elements", k, extent.factor));
   // Of several for one place the last one holds; reductions take them one after another.
   const auto turns = repetitions(indices, lines, extent.factor, how == Scatter::set);
@@ -78,7 +81,8 @@ Expr scattered_into(NodeContext& c, Expr data, Expr at, Expr updates, std::size_
     for (std::size_t i = 0; i < turns.size(); ++i) flags[i] = turns[i] == round;
     const Expr kept = c.graph().constant(mask);
     const Expr values = placed(where_kept(kept)), hit = ones(as_real(kept));
-    const Expr joined = how == Scatter::set ? values : c.apply(names[static_cast<std::size_t>(how)], {y, values});
+    const Expr joined =
+        how == Scatter::set ? values : c.apply(names[static_cast<std::size_t>(how)], {y, values});
     y = c.apply("where", {hit, joined, y});
   }
   return finished(y);

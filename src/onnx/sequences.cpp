@@ -11,7 +11,8 @@ namespace {
 
 const Sequence& sequence_of(const NodeContext& c, std::size_t input) {
   const Value& value = c.value(input);
-  if (!value.sequence) c.fail(fmt::format("'{}' is an array where a sequence is expected", c.input_name(input)));
+  if (!value.sequence)
+    c.fail(fmt::format("'{}' is an array where a sequence is expected", c.input_name(input)));
   return *value.sequence;
 }
 
@@ -45,7 +46,8 @@ void insert(NodeContext& c) {
   if (c.has(2)) {
     const Ints list = c.integers_of(2, "the position");
     const auto extent = static_cast<std::int64_t>(sequence.size());
-    if (list.size() != 1 || list[0] < -extent || list[0] > extent) c.fail(fmt::format("the position lies outside of a sequence of {}", extent));
+    if (list.size() != 1 || list[0] < -extent || list[0] > extent)
+      c.fail(fmt::format("the position lies outside of a sequence of {}", extent));
     place = static_cast<std::size_t>(list[0] < 0 ? list[0] + extent : list[0]);
   }
   sequence.insert(sequence.begin() + static_cast<std::ptrdiff_t>(place), c.operand(1));
@@ -54,8 +56,9 @@ void insert(NodeContext& c) {
 
 void erase(NodeContext& c) {
   Sequence sequence = sequence_of(c, 0);
-  const std::size_t place =
-      c.has(1) ? place_of(c, 1, sequence.size()) : sequence.empty() ? 0 : sequence.size() - 1;
+  const std::size_t place = c.has(1)           ? place_of(c, 1, sequence.size())
+                            : sequence.empty() ? 0
+                                               : sequence.size() - 1;
   if (sequence.empty()) c.fail("the sequence is empty");
   sequence.erase(sequence.begin() + static_cast<std::ptrdiff_t>(place));
   give(c, std::move(sequence));
@@ -74,17 +77,20 @@ void concat(NodeContext& c) {
   const Sequence& sequence = sequence_of(c, 0);
   if (sequence.empty()) c.fail("the sequence is empty");
   const bool fresh = c.integer("new_axis", 0) != 0;
-  const std::size_t axis = checked_axis(c, c.integer("axis", 0), sequence[0].shape().rank() + (fresh ? 1 : 0));
+  const std::size_t axis =
+      checked_axis(c, c.integer("axis", 0), sequence[0].shape().rank() + (fresh ? 1 : 0));
   if (fresh) return c.result(join_steps(c, sequence, axis));
-  c.result(sequence.size() == 1 ? sequence[0]
-                                : c.apply("concat", sequence, AxisAttributes{static_cast<std::int64_t>(axis)}));
+  c.result(sequence.size() == 1
+               ? sequence[0]
+               : c.apply("concat", sequence, AxisAttributes{static_cast<std::int64_t>(axis)}));
 }
 
 void split(NodeContext& c) {
   const Expr x = c.operand(0);
   const std::size_t axis = checked_axis(c, c.integer("axis", 0), x.shape().rank());
   const Dim extent = x.shape()[axis];
-  if (extent.batch) c.fail(fmt::format("it splits axis {} of {}, which is the batch", axis, to_string(x.type())));
+  if (extent.batch)
+    c.fail(fmt::format("it splits axis {} of {}, which is the batch", axis, to_string(x.type())));
   const bool keep = c.integer("keepdims", 1) != 0;
   if (!c.has(1) && !keep) return give(c, cut_steps(c, x, axis));
   Ints sizes = c.has(1) ? c.integers_of(1, "split") : Ints{1};
@@ -92,18 +98,22 @@ void split(NodeContext& c) {
     const std::int64_t each = sizes.at(0);
     if (each < 1) c.fail(fmt::format("it splits into parts of {}", each));
     sizes.clear();
-    for (std::int64_t start = 0; start < extent.factor; start += each) sizes.push_back(std::min(each, extent.factor - start));
+    for (std::int64_t start = 0; start < extent.factor; start += each)
+      sizes.push_back(std::min(each, extent.factor - start));
   }
   Sequence parts;
   std::int64_t start = 0;
   for (const std::int64_t size : sizes) {
     if (size < 0 || size > extent.factor - start)
-      c.fail(fmt::format("split {} does not add up to the {} elements of axis {}", to_string(sizes), extent.factor, axis));
-    parts.push_back(c.apply("slice", {x}, SliceAttributes{{static_cast<std::int64_t>(axis)}, {start}, {start + size}, {1}}));
+      c.fail(fmt::format("split {} does not add up to the {} elements of axis {}", to_string(sizes),
+                         extent.factor, axis));
+    parts.push_back(c.apply(
+        "slice", {x}, SliceAttributes{{static_cast<std::int64_t>(axis)}, {start}, {start + size}, {1}}));
     start += size;
   }
   if (start != extent.factor)
-    c.fail(fmt::format("split {} does not add up to the {} elements of axis {}", to_string(sizes), extent.factor, axis));
+    c.fail(fmt::format("split {} does not add up to the {} elements of axis {}", to_string(sizes),
+                       extent.factor, axis));
   give(c, std::move(parts));
 }
 

@@ -50,7 +50,9 @@ void slice(NodeContext& c) {
     if (extent.batch) {
       const bool all =
           start.is(0) && steps[i] == 1 &&
-          (stop == extent || (!stop.batch && stop.factor >= (c.importer().promoted() ? c.importer().samples_in_file() : INT32_MAX)));
+          (stop == extent ||
+           (!stop.batch &&
+            stop.factor >= (c.importer().promoted() ? c.importer().samples_in_file() : INT32_MAX)));
       if (!all)
         c.fail(
             fmt::format("it takes a part of axis {} of {}, which is the batch", axis, to_string(x.type())));
@@ -104,10 +106,12 @@ void split(NodeContext& c) {
 Expr wrapped(const NodeContext& c, Expr x, std::size_t axis, std::int64_t begin, std::int64_t end) {
   const std::int64_t extent = x.shape()[axis].factor;
   if (begin == 0 && end == 0) return x;
-  if (x.shape()[axis].batch || extent < 1) c.fail(fmt::format("axis {} of {} cannot be wrapped", axis, to_string(x.type())));
+  if (x.shape()[axis].batch || extent < 1)
+    c.fail(fmt::format("axis {} of {} cannot be wrapped", axis, to_string(x.type())));
   Ints at;
   for (std::int64_t i = -begin; i < extent + end; ++i) at.push_back(((i % extent) + extent) % extent);
-  const Expr index = c.graph().constant(Tensor({static_cast<std::int64_t>(at.size())}, std::span<const std::int64_t>(at)));
+  const Expr index =
+      c.graph().constant(Tensor({static_cast<std::int64_t>(at.size())}, std::span<const std::int64_t>(at)));
   return c.apply("gather", {x, index}, AxisAttributes{static_cast<std::int64_t>(axis)});
 }
 
@@ -117,8 +121,8 @@ PadMode mode_of(NodeContext& c) {
   if (mode == "constant") return PadMode::constant;
   if (mode == "reflect") return PadMode::reflect;
   if (mode == "edge") return PadMode::edge;
-  c.fail(
-      fmt::format("attribute 'mode' is '{}', which is not supported: constant, reflect, edge and wrap are", mode));
+  c.fail(fmt::format("attribute 'mode' is '{}', which is not supported: constant, reflect, edge and wrap are",
+                     mode));
 }
 
 void pad(NodeContext& c) {
@@ -147,7 +151,8 @@ void pad(NodeContext& c) {
   }
   if (c.text("mode", "constant") == "wrap") {
     Expr y = x;
-    for (std::size_t axis = 0; axis < rank; ++axis) y = wrapped(c, y, axis, attributes.begin[axis], attributes.end[axis]);
+    for (std::size_t axis = 0; axis < rank; ++axis)
+      y = wrapped(c, y, axis, attributes.begin[axis], attributes.end[axis]);
     return c.result(y);
   }
   c.result(c.apply("pad", {x}, std::move(attributes)));

@@ -12,13 +12,15 @@ float small_float(unsigned bits, int exponent_bits, int fraction_bits, int bias)
   const unsigned exponent = (bits >> fraction_bits) & ((1U << exponent_bits) - 1U);
   const bool negative = ((bits >> (exponent_bits + fraction_bits)) & 1U) != 0;
   const float part = static_cast<float>(fraction) / static_cast<float>(1U << fraction_bits);
-  const float size = exponent == 0 ? std::ldexp(part, 1 - bias) : std::ldexp(1 + part, static_cast<int>(exponent) - bias);
+  const float size =
+      exponent == 0 ? std::ldexp(part, 1 - bias) : std::ldexp(1 + part, static_cast<int>(exponent) - bias);
   return negative ? -size : size;
 }
 
 /// OCP 8-bit floating point (rev. 1.0) and its variants without infinities and negative zero.
 float decoded(int type, unsigned bits) {
-  constexpr float nan = std::numeric_limits<float>::quiet_NaN(), infinity = std::numeric_limits<float>::infinity();
+  constexpr float nan = std::numeric_limits<float>::quiet_NaN(),
+                  infinity = std::numeric_limits<float>::infinity();
   switch (type) {
     case 17:  // E4M3FN
       return (bits & 0x7FU) == 0x7FU ? nan : small_float(bits, 4, 3, 7);
@@ -72,8 +74,12 @@ std::vector<float> small_values(int onnx_type, std::int64_t count, std::span<con
   std::vector<float> values(static_cast<std::size_t>(count));
   for (std::size_t i = 0; i < values.size(); ++i) {
     const unsigned raw = (std::to_integer<unsigned>(bytes[i / per_byte]) >> (bits * (i % per_byte))) & mask;
-    if (type.kind == SmallKind::floating) values[i] = decoded(onnx_type, raw);
-    else values[i] = type.is_signed && (raw >> (bits - 1)) != 0 ? static_cast<float>(raw) - static_cast<float>(1U << bits) : static_cast<float>(raw);
+    if (type.kind == SmallKind::floating)
+      values[i] = decoded(onnx_type, raw);
+    else
+      values[i] = type.is_signed && (raw >> (bits - 1)) != 0
+                      ? static_cast<float>(raw) - static_cast<float>(1U << bits)
+                      : static_cast<float>(raw);
   }
   return values;
 }

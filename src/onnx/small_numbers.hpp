@@ -19,6 +19,7 @@ struct SmallType {
 /// How many bytes so many elements take.
 [[nodiscard]] std::size_t small_bytes(SmallType type, std::int64_t count);
 /// The elements; two or four to a byte, the first in the lowest bits.
-[[nodiscard]] std::vector<float> small_values(int onnx_type, std::int64_t count, std::span<const std::byte> bytes);
+[[nodiscard]] std::vector<float> small_values(int onnx_type, std::int64_t count,
+                                              std::span<const std::byte> bytes);
 
 }  // namespace rulegrad::io

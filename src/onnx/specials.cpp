@@ -41,7 +41,8 @@ Bits swapped(Bits bits) {
 /// inf - inf.
 Bits sum_of_bits(Bits a, Bits b) {
   const auto sum = static_cast<Bits>(a | b);
-  const bool opposed = ((a & Specials::low) && (b & Specials::high)) || ((a & Specials::high) && (b & Specials::low));
+  const bool opposed =
+      ((a & Specials::low) && (b & Specials::high)) || ((a & Specials::high) && (b & Specials::low));
   return opposed ? static_cast<Bits>(sum | Specials::nan) : sum;
 }
 
@@ -52,7 +53,8 @@ bool one_of(std::string_view name, std::initializer_list<std::string_view> names
 /// The axis of an operand that broadcasts, seen from the axis of the result; nothing where it is stretched.
 std::optional<std::size_t> axis_in(Expr operand, Expr result, std::size_t axis) {
   const std::size_t missing = result.shape().rank() - operand.shape().rank();
-  if (axis < missing || (operand.shape()[axis - missing].is(1) && !result.shape()[axis].is(1))) return std::nullopt;
+  if (axis < missing || (operand.shape()[axis - missing].is(1) && !result.shape()[axis].is(1)))
+    return std::nullopt;
   return axis - missing;
 }
 
@@ -61,7 +63,8 @@ template <class Test>
 bool some_line_is(const Tensor& value, std::size_t axis, Test test) {
   std::int64_t inner = 1;
   for (std::size_t a = axis + 1; a < value.rank(); ++a) inner *= value.dims()[a];
-  const std::int64_t extent = value.dims()[axis], outer = value.size() / std::max<std::int64_t>(1, extent * inner);
+  const std::int64_t extent = value.dims()[axis],
+                     outer = value.size() / std::max<std::int64_t>(1, extent * inner);
   for (std::int64_t o = 0; o < outer; ++o)
     for (std::int64_t i = 0; i < inner; ++i) {
       bool all = true;
@@ -120,7 +123,8 @@ Specials SpecialValues::work_out(Expr expr) {
       return static_cast<Bits>((bad != 0 ? Specials::nan : 0) | (log ? bits & Specials::low : 0));
     };
     Specials y{kept(x.stored), kept(x.made)};
-    if (((x.stored | x.made) & Specials::low) != 0 && may_be_all_low(expr.operand(0), axis)) y.made |= Specials::nan;
+    if (((x.stored | x.made) & Specials::low) != 0 && may_be_all_low(expr.operand(0), axis))
+      y.made |= Specials::nan;
     return y;
   }
   if (name == "add") return pair(sum_of_bits);
@@ -145,18 +149,30 @@ Specials SpecialValues::work_out(Expr expr) {
     return pair([](Bits a, Bits b) { return static_cast<Bits>(a | b); }, 1, 2);
   }
   if (name == "max")
-    return pair([](Bits a, Bits b) { return static_cast<Bits>(((a | b) & (Specials::high | Specials::nan)) | (a & b & Specials::low)); });
+    return pair([](Bits a, Bits b) {
+      return static_cast<Bits>(((a | b) & (Specials::high | Specials::nan)) | (a & b & Specials::low));
+    });
   if (name == "min")
-    return pair([](Bits a, Bits b) { return static_cast<Bits>(((a | b) & (Specials::low | Specials::nan)) | (a & b & Specials::high)); });
-  if (one_of(name, {"relu", "exp", "softplus"})) return each([](Bits b) { return static_cast<Bits>(b & (Specials::high | Specials::nan)); });
-  if (one_of(name, {"sigmoid", "tanh", "erf", "clip", "hardsigmoid", "atan"})) return each([](Bits b) { return static_cast<Bits>(b & Specials::nan); });
-  if (name == "abs") return each([](Bits b) { return static_cast<Bits>((b & Specials::nan) | (b & (Specials::low | Specials::high) ? Specials::high : 0)); });
-  if (one_of(name, {"reshape", "transpose", "expand", "slice", "identity", "const", "cast", "concat", "gather", "gather_rows", "pad",
-                    "amax", "amin", "max_pool"}))
+    return pair([](Bits a, Bits b) {
+      return static_cast<Bits>(((a | b) & (Specials::low | Specials::nan)) | (a & b & Specials::high));
+    });
+  if (one_of(name, {"relu", "exp", "softplus"}))
+    return each([](Bits b) { return static_cast<Bits>(b & (Specials::high | Specials::nan)); });
+  if (one_of(name, {"sigmoid", "tanh", "erf", "clip", "hardsigmoid", "atan"}))
+    return each([](Bits b) { return static_cast<Bits>(b & Specials::nan); });
+  if (name == "abs")
+    return each([](Bits b) {
+      return static_cast<Bits>((b & Specials::nan) |
+                               (b & (Specials::low | Specials::high) ? Specials::high : 0));
+    });
+  if (one_of(name, {"reshape", "transpose", "expand", "slice", "identity", "const", "cast", "concat",
+                    "gather", "gather_rows", "pad", "amax", "amin", "max_pool"}))
     return all;
   if (one_of(name, {"sum", "mean", "cumsum", "avg_pool", "resize"}))
-    return {static_cast<Bits>(all.stored | ((all.stored & 3) == 3 ? Specials::nan : 0)), static_cast<Bits>(all.made | ((all.made & 3) == 3 ? Specials::nan : 0))};
-  if (one_of(name, {"leaky_relu", "elu", "selu", "gelu", "silu", "hardswish", "prelu", "sign", "floor", "ceil", "round", "sin", "cos"}))
+    return {static_cast<Bits>(all.stored | ((all.stored & 3) == 3 ? Specials::nan : 0)),
+            static_cast<Bits>(all.made | ((all.made & 3) == 3 ? Specials::nan : 0))};
+  if (one_of(name, {"leaky_relu", "elu", "selu", "gelu", "silu", "hardswish", "prelu", "sign", "floor",
+                    "ceil", "round", "sin", "cos"}))
     return {spoilt(all.stored), spoilt(all.made)};
   return {spoilt(all.stored), Specials::any};
 }
@@ -165,11 +181,13 @@ bool SpecialValues::may_be_all_low(Expr expr, std::size_t axis) {
   const Specials here = of(expr);
   if (((here.stored | here.made) & Specials::low) == 0) return false;
   if (expr.is("constant"))
-    return some_line_is(expr.attributes<ConstantAttributes>().value, axis, [](double v) { return std::isinf(v) && v < 0; });
+    return some_line_is(expr.attributes<ConstantAttributes>().value, axis,
+                        [](double v) { return std::isinf(v) && v < 0; });
   const auto of_operand = [&](Expr operand) {
     const auto own = axis_in(operand, expr, axis);
     // What is stretched along the axis is -inf everywhere or nowhere.
-    return own ? may_be_all_low(operand, *own) : ((of(operand).stored | of(operand).made) & Specials::low) != 0;
+    return own ? may_be_all_low(operand, *own)
+               : ((of(operand).stored | of(operand).made) & Specials::low) != 0;
   };
   if (expr.is("add") || expr.is("sub")) {
     const bool a = ((of(expr.operand(0)).stored | of(expr.operand(0)).made) & Specials::any) != 0;
@@ -178,7 +196,8 @@ bool SpecialValues::may_be_all_low(Expr expr, std::size_t axis) {
     return of_operand(expr.operand(a ? 0 : 1));
   }
   if (expr.is("expand")) return of_operand(expr.operand(0));
-  if ((expr.is("mul") || expr.is("div")) && uniform_value(expr.operand(1)).value_or(0) > 0) return of_operand(expr.operand(0));
+  if ((expr.is("mul") || expr.is("div")) && uniform_value(expr.operand(1)).value_or(0) > 0)
+    return of_operand(expr.operand(0));
   if (expr.is("where") && expr.operand(0).is("constant")) {
     // -inf where a known condition says so: some line says so everywhere?
     const Expr condition = expr.operand(0);
@@ -186,7 +205,8 @@ bool SpecialValues::may_be_all_low(Expr expr, std::size_t axis) {
     const bool first = ((of(expr.operand(1)).stored | of(expr.operand(1)).made) & Specials::low) != 0;
     const bool second = ((of(expr.operand(2)).stored | of(expr.operand(2)).made) & Specials::low) != 0;
     if (!own || (first && second)) return true;
-    return some_line_is(condition.attributes<ConstantAttributes>().value, *own, [&](double v) { return (v != 0) == first; });
+    return some_line_is(condition.attributes<ConstantAttributes>().value, *own,
+                        [&](double v) { return (v != 0) == first; });
   }
   return true;
 }
@@ -195,7 +215,8 @@ std::optional<Expr> SpecialValues::source(Expr root) {
   std::unordered_set<Expr> seen;
   for (const Expr expr : topological_order(std::span(&root, 1))) {
     (void)of(expr);
-    if ((expr.is("constant") || expr.is("fill")) && known_.at(expr).stored != 0) seen.insert(expr);
+    if ((expr.is("constant") || expr.is("fill")) && known_.at(expr).stored != 0)
+      seen.insert(expr);
     else
       for (const Expr operand : expr.operands())
         if (seen.contains(operand) && known_.at(expr).stored != 0) seen.insert(expr);
@@ -204,7 +225,8 @@ std::optional<Expr> SpecialValues::source(Expr root) {
   // Back along what carries it.
   Expr at = root;
   while (!at.operands().empty()) {
-    const auto next = std::find_if(at.operands().begin(), at.operands().end(), [&](Expr operand) { return seen.contains(operand); });
+    const auto next = std::find_if(at.operands().begin(), at.operands().end(),
+                                   [&](Expr operand) { return seen.contains(operand); });
     if (next == at.operands().end()) break;
     at = *next;
   }

@@ -10,16 +10,17 @@ namespace rulegrad::io {
 
 /// Which values that are no numbers a value may hold when the inputs are finite.
 struct Specials {
-  /// Bits of what constants bring along, and of what an operation may make of finite numbers (a division by 0, a softmax of nothing
-  /// but -inf).
+  /// Bits of what constants bring along, and of what an operation may make of finite numbers (a division by
+  /// 0, a softmax of nothing but -inf).
   enum Bit : std::uint8_t { low = 1, high = 2, nan = 4, any = 7 };
   std::uint8_t stored = 0, made = 0;
 
   [[nodiscard]] bool may_be_nan() const { return ((stored | made) & nan) != 0; }
 };
 
-/// Follows NaN and infinities from constants to where something absorbs them: -inf in a mask ends in the softmax behind it. Contractions
-/// are taken to be finite where no constant makes them otherwise, because programs look through their results.
+/// Follows NaN and infinities from constants to where something absorbs them: -inf in a mask ends in the
+/// softmax behind it. Contractions are taken to be finite where no constant makes them otherwise, because
+/// programs look through their results.
 class SpecialValues {
  public:
   /// `finite_inputs`: runs refuse others, and look through the results of contractions.

@@ -14,7 +14,8 @@ Expr op2(const NodeContext& c, const char* name, Expr a, Expr b) {
   return c.apply(name, {a, b});
 }
 
-/// cos and -sin (+sin for the inverse) of 2 pi k n / length, [bins, length]; the inverse is divided by the length.
+/// cos and -sin (+sin for the inverse) of 2 pi k n / length, [bins, length]; the inverse is divided by the
+/// length.
 struct Waves {
   Expr real, imaginary;
 };
@@ -26,7 +27,8 @@ Waves waves(const NodeContext& c, std::int64_t bins, std::int64_t length, bool i
   for (std::int64_t k = 0; k < bins; ++k)
     for (std::int64_t n = 0; n < length; ++n) {
       // The product is taken round the circle first, so that large angles lose nothing.
-      const double angle = 2 * std::numbers::pi * static_cast<double>(k * n % length) / static_cast<double>(length);
+      const double angle =
+          2 * std::numbers::pi * static_cast<double>(k * n % length) / static_cast<double>(length);
       const auto at = static_cast<std::size_t>(k * length + n);
       real.mutable_values<double>()[at] = scale * std::cos(angle);
       imaginary.mutable_values<double>()[at] = scale * (inverse ? std::sin(angle) : -std::sin(angle));
@@ -58,7 +60,8 @@ Expr transformed(const NodeContext& c, Expr x, std::int64_t bins, bool inverse) 
   }
   flat.back() = Dim{bins};
   flat.emplace_back(1);
-  return c.apply("concat", {reshaped(c, real, flat), reshaped(c, imaginary, flat)}, AxisAttributes{static_cast<std::int64_t>(last)});
+  return c.apply("concat", {reshaped(c, real, flat), reshaped(c, imaginary, flat)},
+                 AxisAttributes{static_cast<std::int64_t>(last)});
 }
 
 void dft(NodeContext& c) {
@@ -69,10 +72,12 @@ void dft(NodeContext& c) {
   const std::size_t axis = checked_axis(c, given, rank);
   const Dim parts = rank < 2 ? Dim{0} : x.shape()[rank - 1];
   if (axis + 1 >= rank || x.shape()[axis].batch || !(parts.is(1) || parts.is(2)))
-    c.fail(fmt::format("x must end in 1 or 2 parts of numbers, behind the axis {}, but is {}", axis, to_string(x.type())));
+    c.fail(fmt::format("x must end in 1 or 2 parts of numbers, behind the axis {}, but is {}", axis,
+                       to_string(x.type())));
   const bool inverse = c.integer("inverse", 0) != 0, onesided = c.integer("onesided", 0) != 0;
   if (inverse && onesided) c.fail("one-sided inverses are not supported");
-  const std::int64_t extent = x.shape()[axis].factor, length = c.has(1) ? c.integers_of(1, "dft_length").at(0) : extent;
+  const std::int64_t extent = x.shape()[axis].factor,
+                     length = c.has(1) ? c.integers_of(1, "dft_length").at(0) : extent;
   if (length < 1) c.fail(fmt::format("dft_length is {}", length));
   if (length < extent) x = part(c, x, axis, 0, length);
   if (length > extent) {
@@ -80,7 +85,8 @@ void dft(NodeContext& c) {
     pad.end[axis] = length - extent;
     x = c.apply("pad", {x}, std::move(pad));
   }
-  const Expr y = transformed(c, moved_axis(c, x, axis, rank - 2), onesided ? length / 2 + 1 : length, inverse);
+  const Expr y =
+      transformed(c, moved_axis(c, x, axis, rank - 2), onesided ? length / 2 + 1 : length, inverse);
   c.result(moved_axis(c, y, rank - 2, axis));
 }
 
@@ -90,14 +96,17 @@ void stft(NodeContext& c) {
   if (x.shape().rank() == 2) x = reshaped(c, x, {x.shape()[0], x.shape()[1], 1});
   const std::int64_t step = c.integers_of(1, "frame_step").at(0);
   std::optional<Expr> window = c.optional_operand(2);
-  const std::int64_t length = c.has(3) ? c.integers_of(3, "frame_length").at(0) : window ? window->shape()[0].factor : 0;
+  const std::int64_t length = c.has(3) ? c.integers_of(3, "frame_length").at(0)
+                              : window ? window->shape()[0].factor
+                                       : 0;
   const bool onesided = c.integer("onesided", 1) != 0;
   if (x.shape().rank() != 3 || x.shape()[1].batch || step < 1 || length < 1 || length > x.shape()[1].factor)
     c.fail(fmt::format("windows of {} by steps of {} do not fit {}", length, step, to_string(x.type())));
   const std::int64_t frames = 1 + (x.shape()[1].factor - length) / step;
   Tensor at = Tensor::uninitialized(DType::int64, {frames, length});
   for (std::int64_t f = 0; f < frames; ++f)
-    for (std::int64_t i = 0; i < length; ++i) at.mutable_values<std::int64_t>()[static_cast<std::size_t>(f * length + i)] = f * step + i;
+    for (std::int64_t i = 0; i < length; ++i)
+      at.mutable_values<std::int64_t>()[static_cast<std::size_t>(f * length + i)] = f * step + i;
   Expr y = c.apply("gather", {x, c.graph().constant(at)}, AxisAttributes{1});  // [N, frames, length, parts]
   if (window) y = op2(c, "mul", y, reshaped(c, *window, {length, 1}));
   c.result(transformed(c, y, onesided ? length / 2 + 1 : length, false));

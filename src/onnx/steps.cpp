@@ -3,8 +3,8 @@
 namespace rulegrad::io {
 namespace {
 
-/// Halving keeps what the derivative adds up for one step from having the size of all of them: n steps cost n log n and not
-/// n^2.
+/// Halving keeps what the derivative adds up for one step from having the size of all of them: n steps cost n
+/// log n and not n^2.
 void cut(const NodeContext& c, Expr x, std::size_t axis, std::vector<Expr>& into) {
   const auto along = static_cast<std::int64_t>(axis);
   const std::int64_t extent = x.shape()[axis].factor;
@@ -35,7 +35,8 @@ Expr join_steps(const NodeContext& context, const std::vector<Expr>& steps, std:
     dims.insert(dims.begin() + static_cast<std::ptrdiff_t>(axis), Dim{1});
     parts.push_back(reshaped(context, step, std::move(dims)));
   }
-  return parts.size() == 1 ? parts[0] : context.apply("concat", parts, AxisAttributes{static_cast<std::int64_t>(axis)});
+  return parts.size() == 1 ? parts[0]
+                           : context.apply("concat", parts, AxisAttributes{static_cast<std::int64_t>(axis)});
 }
 
 }  // namespace rulegrad::io

@@ -110,7 +110,8 @@ std::optional<Symbolic> cast(NodeContext& c) {
   auto data = c.symbols(0);
   const DType dtype =
       mapped_dtype(static_cast<int>(c.integer("to", 0)), c.importer().real(), "attribute 'to'");
-  if (!data || (dtype != DType::int64 && dtype != DType::int32 && dtype != DType::boolean)) return std::nullopt;
+  if (!data || (dtype != DType::int64 && dtype != DType::int32 && dtype != DType::boolean))
+    return std::nullopt;
   // A batch is never empty, so its extent is true.
   if (dtype == DType::boolean)
     for (Dim& element : data->elements) element = Dim{element.factor != 0 ? 1 : 0};

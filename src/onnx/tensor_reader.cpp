@@ -9,9 +9,9 @@
 #include "rulegrad/support/error.hpp"
 
 #include "files/half.hpp"
+#include "kernels/finite.hpp"
 #include "onnx/small_numbers.hpp"
 #include "support/read_file.hpp"
-#include "kernels/finite.hpp"
 
 namespace rulegrad::io {
 namespace {
@@ -164,8 +164,10 @@ std::optional<std::string> non_finite(const Tensor& tensor, const std::string& w
     index[axis] = rest % tensor.dims()[axis];
     rest /= tensor.dims()[axis];
   }
-  return fmt::format("{} of shape {} holds {} at {}; weights must be finite (allow_non_finite, on the command line --allow-non-finite, lets them pass)",
-                     what, to_string(tensor.dims()), tensor.at(*at), to_string(index));
+  return fmt::format(
+      "{} of shape {} holds {} at {}; weights must be finite (allow_non_finite, on the command line "
+      "--allow-non-finite, lets them pass)",
+      what, to_string(tensor.dims()), tensor.at(*at), to_string(index));
 }
 
 }  // namespace
@@ -189,7 +191,8 @@ DType mapped_dtype(int onnx_type, DType real, const std::string& what) {
 
 std::vector<std::string> TensorReader::external_files() const {
   std::vector<std::string> files;
-  for (const auto& [location, file] : external_) files.push_back((file_.path.parent_path() / location).string());
+  for (const auto& [location, file] : external_)
+    files.push_back((file_.path.parent_path() / location).string());
   return files;
 }
 
@@ -204,7 +207,8 @@ std::filesystem::path TensorReader::beside_model(const std::string& location) co
   try {
     return path_inside(folder, location, "its file");
   } catch (const Error&) {
-    // Stores of downloaded models hold links to files that lie side by side elsewhere: the model's own place counts too.
+    // Stores of downloaded models hold links to files that lie side by side elsewhere: the model's own place
+    // counts too.
     const std::filesystem::path own = std::filesystem::weakly_canonical(file_.path, ignored).parent_path();
     const std::filesystem::path target = std::filesystem::weakly_canonical(folder / location, ignored);
     const bool plain = std::filesystem::path(location).filename() == location;
@@ -259,8 +263,8 @@ Tensor TensorReader::read(const TensorProto& tensor, const std::string& name) {
   if (const auto small = small_type(tensor.data_type())) {
     const std::int64_t count = element_count(dims);
     if (source.bytes.size() < small_bytes(*small, count))
-      fail(fmt::format("{} of shape {} needs {} bytes but the file has {} for it", what, to_string(dims), small_bytes(*small, count),
-                       source.bytes.size()));
+      fail(fmt::format("{} of shape {} needs {} bytes but the file has {} for it", what, to_string(dims),
+                       small_bytes(*small, count), source.bytes.size()));
     const std::vector<float> values = small_values(tensor.data_type(), count, source.bytes);
     return looked_through(Tensor(dims, std::span<const float>(values)).cast(dtype), what);
   }

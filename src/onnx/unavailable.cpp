@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "rulegrad/onnx/model.hpp"
+
 #include "support/missing_feature.hpp"
 
 // What stands in for ONNX files where their message format was not found when rulegrad was built.

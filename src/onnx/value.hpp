@@ -30,7 +30,8 @@ struct Value {
   std::shared_ptr<const Sequence> sequence{};
 };
 
-/// The number that a constant holds everywhere, whatever its type; constants of many elements are not looked through.
+/// The number that a constant holds everywhere, whatever its type; constants of many elements are not looked
+/// through.
 [[nodiscard]] std::optional<double> uniform_value(Expr expr);
 
 /// a * b, a / b, a + b, a - b where the result is a number or a multiple of the batch extent.

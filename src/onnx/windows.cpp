@@ -26,7 +26,8 @@ void max_pool(NodeContext& c) {
   resolve_auto_pad(c, x.shape(), w);
   // Integers are pooled as the real numbers they are.
   const Expr real = is_floating(x.dtype()) ? x : c.apply("cast", {x}, CastAttributes{c.importer().real()});
-  const Expr y = c.apply("max_pool", {real}, PoolAttributes{w.kernel, w.strides, w.begin, w.end, w.dilations, ceil});
+  const Expr y =
+      c.apply("max_pool", {real}, PoolAttributes{w.kernel, w.strides, w.begin, w.end, w.dilations, ceil});
   c.result(c.apply("cast", {y}, CastAttributes{x.dtype()}));
 }
 

@@ -20,11 +20,15 @@ Form arg(const char* op_type) {
 std::string hot(Steps& s, const std::string& index, DType index_dtype, std::int64_t depth) {
   const std::string i = index_dtype == DType::int64 ? index : s.cast(index, DType::int64);
   const float values[] = {0, 1};
-  return s("OneHot", {i, s.shared(Tensor::scalar(DType::int64, static_cast<double>(depth))), s.shared(Tensor({2}, std::span<const float>(values)))},
+  return s("OneHot",
+           {i, s.shared(Tensor::scalar(DType::int64, static_cast<double>(depth))),
+            s.shared(Tensor({2}, std::span<const float>(values)))},
            [](NodeWriter& n) { n.set("axis", std::int64_t{-1}); });
 }
 
-std::string as(Steps& s, const std::string& value, DType from, DType to) { return from == to ? value : s.cast(value, to); }
+std::string as(Steps& s, const std::string& value, DType from, DType to) {
+  return from == to ? value : s.cast(value, to);
+}
 
 void write_one_hot(Writer& w, Expr e) {
   const auto& a = e.attributes<OneHotAttributes>();
@@ -66,11 +70,13 @@ void write_first_max(Writer& w, Expr e) {
     return;
   }
   Ints back(perm.size());
-  for (std::size_t i = 0; i < perm.size(); ++i) back[static_cast<std::size_t>(perm[i])] = static_cast<std::int64_t>(i);
+  for (std::size_t i = 0; i < perm.size(); ++i)
+    back[static_cast<std::size_t>(perm[i])] = static_cast<std::int64_t>(i);
   s.last("Transpose", {value}, [&](NodeWriter& n) { n.set("perm", back); });
 }
 
-Tensor number_matrix(DType dtype, std::int64_t rows, std::int64_t columns, const std::vector<std::pair<std::int64_t, std::int64_t>>& ones) {
+Tensor number_matrix(DType dtype, std::int64_t rows, std::int64_t columns,
+                     const std::vector<std::pair<std::int64_t, std::int64_t>>& ones) {
   Tensor matrix = Tensor::full(dtype, {rows, columns}, 0);
   dispatch(dtype, [&]<class T>(T) {
     auto values = matrix.mutable_values<T>();
@@ -80,7 +86,8 @@ Tensor number_matrix(DType dtype, std::int64_t rows, std::int64_t columns, const
 }
 
 /// Indices that are known: where each comes from if no two are the same, else a product with zeros and ones.
-std::string add_at_known(Steps& s, const std::string& g, const Shape& flat, std::size_t axis, const Tensor& index, std::int64_t extent, DType dtype) {
+std::string add_at_known(Steps& s, const std::string& g, const Shape& flat, std::size_t axis,
+                         const Tensor& index, std::int64_t extent, DType dtype) {
   Ints places(static_cast<std::size_t>(extent), -1);
   std::vector<std::pair<std::int64_t, std::int64_t>> ones;
   bool apart = true;
@@ -108,7 +115,8 @@ void write_scatter_add(Writer& w, Expr e) {
   const Shape flat(dims);
   const std::string value = i.rank() == 1 ? s.operand(0) : s.reshape(s.operand(0), flat);
   if (e.operand(1).is("constant")) {
-    s.last(add_at_known(s, value, flat, axis, e.operand(1).attributes<ConstantAttributes>().value, a.extent, e.dtype()));
+    s.last(add_at_known(s, value, flat, axis, e.operand(1).attributes<ConstantAttributes>().value, a.extent,
+                        e.dtype()));
     return;
   }
   w.need(e, 16);
@@ -118,7 +126,8 @@ void write_scatter_add(Writer& w, Expr e) {
   std::vector<Dim> target = e.shape().dims();
   std::swap(target[0], target[axis]);
   const std::string zeros = s("Expand", {s.number(0), w.extents(e, Shape(target))});
-  const std::string index = s("Reshape", {as(s, s.operand(1), e.operand(1).dtype(), DType::int64), s.ints({-1, 1})});
+  const std::string index =
+      s("Reshape", {as(s, s.operand(1), e.operand(1).dtype(), DType::int64), s.ints({-1, 1})});
   const std::string sums = s("ScatterND", {zeros, index, axis == 0 ? value : s.transpose(value, perm)},
                              [](NodeWriter& n) { n.set("reduction", std::string("add")); });
   s.last(axis == 0 ? sums : s.transpose(sums, perm));
@@ -126,8 +135,10 @@ void write_scatter_add(Writer& w, Expr e) {
 
 void write_gather_rows(Writer& w, Expr e) {
   Steps s(w, e);
-  const std::string index = s("Unsqueeze", {as(s, s.operand(1), e.operand(1).dtype(), DType::int64), s.ints({-1})});
-  s.last("GatherND", {s.operand(0), index}, [&](NodeWriter& n) { n.set("batch_dims", e.attributes<GatherRowsAttributes>().batch); });
+  const std::string index =
+      s("Unsqueeze", {as(s, s.operand(1), e.operand(1).dtype(), DType::int64), s.ints({-1})});
+  s.last("GatherND", {s.operand(0), index},
+         [&](NodeWriter& n) { n.set("batch_dims", e.attributes<GatherRowsAttributes>().batch); });
 }
 
 /// A product with what says which row goes where.
@@ -153,7 +164,8 @@ void write_scatter_rows(Writer& w, Expr e) {
   Ints perm;
   for (std::size_t axis = 0; axis < shared + 2; ++axis) perm.push_back(static_cast<std::int64_t>(axis));
   std::swap(perm[shared], perm[shared + 1]);
-  const std::string sums = s("MatMul", {s.transpose(where, perm), s.reshape(s.operand(0), with({Dim(count), Dim(width)}))});
+  const std::string sums =
+      s("MatMul", {s.transpose(where, perm), s.reshape(s.operand(0), with({Dim(count), Dim(width)}))});
   s.last(s.reshape(sums, e.shape()));
 }
 
@@ -161,7 +173,10 @@ void write_top_index(Writer& w, Expr e) {
   const auto& a = e.attributes<TopAttributes>();
   Steps s(w, e);
   (void)s("TopK", {s.operand(0), s.ints({a.count})}, [&](NodeWriter& n) {
-    n.set("axis", a.axis).set("largest", std::int64_t{!a.smallest}).set("sorted", std::int64_t{1}).output(w.name(e));
+    n.set("axis", a.axis)
+        .set("largest", std::int64_t{!a.smallest})
+        .set("sorted", std::int64_t{1})
+        .output(w.name(e));
   });
 }
 
@@ -171,13 +186,18 @@ void write_quantile(Writer& w, Expr e) {
   Steps s(w, e);
   std::int64_t count = 1;
   for (std::size_t axis = 1; axis < x.rank(); ++axis) count *= x[axis].factor;
-  const double rank = e.attributes<QuantileAttributes>().q * static_cast<double>(count - 1), below = std::floor(rank);
+  const double rank = e.attributes<QuantileAttributes>().q * static_cast<double>(count - 1),
+               below = std::floor(rank);
   const std::string rows = s.reshape(s.operand(0), Shape{x[0], Dim(count)});
   const std::string sorted = s("TopK", {rows, s.ints({count})}, [&](NodeWriter& n) {
-    n.set("axis", std::int64_t{1}).set("largest", std::int64_t{0}).set("sorted", std::int64_t{1}).output(w.name(e) + ".ranks");
+    n.set("axis", std::int64_t{1})
+        .set("largest", std::int64_t{0})
+        .set("sorted", std::int64_t{1})
+        .output(w.name(e) + ".ranks");
   });
   const auto at = [&](std::int64_t place) {
-    return s("Gather", {sorted, s.ints({std::min(place, count - 1)})}, [](NodeWriter& n) { n.set("axis", std::int64_t{1}); });
+    return s("Gather", {sorted, s.ints({std::min(place, count - 1)})},
+             [](NodeWriter& n) { n.set("axis", std::int64_t{1}); });
   };
   const auto low = static_cast<std::int64_t>(below);
   const std::string first = at(low);
@@ -198,7 +218,9 @@ void add_index_forms(Forms& f) {
   f["argmin"] = arg("ArgMin");
   f["one_hot"] = write_one_hot;
   f["first_max"] = write_first_max;
-  f["gather"] = [](Writer& w, Expr e) { w.node("Gather", e).set("axis", e.attributes<AxisAttributes>().axis); };
+  f["gather"] = [](Writer& w, Expr e) {
+    w.node("Gather", e).set("axis", e.attributes<AxisAttributes>().axis);
+  };
   f["scatter_add"] = write_scatter_add;
   f["gather_rows"] = write_gather_rows;
   f["scatter_rows"] = write_scatter_rows;

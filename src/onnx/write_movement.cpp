@@ -80,7 +80,8 @@ void write_pad_vjp(Writer& w, Expr e) {
     Tensor matrix = Tensor::full(e.dtype(), {from, to}, 0);
     dispatch(e.dtype(), [&]<class T>(T) {
       auto values = matrix.mutable_values<T>();
-      for (std::int64_t p = 0; p < from; ++p) values[static_cast<std::size_t>(p * to + source(a.mode, p - a.begin[axis], to))] = T(1);
+      for (std::int64_t p = 0; p < from; ++p)
+        values[static_cast<std::size_t>(p * to + source(a.mode, p - a.begin[axis], to))] = T(1);
     });
     value = s.along(value, g.rank(), axis, matrix);
   }
@@ -118,7 +119,8 @@ void write_slice_vjp(Writer& w, Expr e) {
     if (a.steps[i] == 1) continue;
     const auto axis = static_cast<std::size_t>(a.axes[i]);
     Ints places(static_cast<std::size_t>(e.shape()[axis].factor), -1);
-    for (std::int64_t k = 0; k < dims[axis].factor; ++k) places[static_cast<std::size_t>(a.starts[i] + k * a.steps[i])] = k;
+    for (std::int64_t k = 0; k < dims[axis].factor; ++k)
+      places[static_cast<std::size_t>(a.starts[i] + k * a.steps[i])] = k;
     value = s.take(value, Shape(dims), axis, places);
     dims[axis] = e.shape()[axis];
   }
@@ -166,11 +168,18 @@ void add_movement_forms(Forms& f) {
   f["slice"] = write_slice;
   f["slice_vjp"] = write_slice_vjp;
   f["sum_to"] = write_sum_to;
-  const std::pair<const char*, const char*> reductions[] = {
-      {"sum", "ReduceSum"}, {"mean", "ReduceMean"}, {"amax", "ReduceMax"}, {"amin", "ReduceMin"}, {"prod", "ReduceProd"}};
+  const std::pair<const char*, const char*> reductions[] = {{"sum", "ReduceSum"},
+                                                            {"mean", "ReduceMean"},
+                                                            {"amax", "ReduceMax"},
+                                                            {"amin", "ReduceMin"},
+                                                            {"prod", "ReduceProd"}};
   for (const auto& [name, op_type] : reductions) f[name] = reduction(op_type);
-  f["concat"] = [](Writer& w, Expr e) { w.node("Concat", e).set("axis", e.attributes<AxisAttributes>().axis); };
-  f["transpose"] = [](Writer& w, Expr e) { w.node("Transpose", e).set("perm", e.attributes<TransposeAttributes>().perm); };
+  f["concat"] = [](Writer& w, Expr e) {
+    w.node("Concat", e).set("axis", e.attributes<AxisAttributes>().axis);
+  };
+  f["transpose"] = [](Writer& w, Expr e) {
+    w.node("Transpose", e).set("perm", e.attributes<TransposeAttributes>().perm);
+  };
   f["cumsum"] = [](Writer& w, Expr e) {
     const auto& a = e.attributes<CumsumAttributes>();
     w.node("CumSum", e)

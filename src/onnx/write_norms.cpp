@@ -55,12 +55,14 @@ void write_channel_window_sum(Writer& w, Expr e) {
   pads[rank + 1] = a.size - 1 - before;
   const std::string padded = s("Pad", {s.operand(0), s.ints(pads), s.number(0)});
   std::vector<std::string> parts;
-  for (std::int64_t k = 0; k < a.size; ++k) parts.push_back(s("Slice", {padded, s.ints({k}), s.ints({k + channels}), s.ints({1})}));
+  for (std::int64_t k = 0; k < a.size; ++k)
+    parts.push_back(s("Slice", {padded, s.ints({k}), s.ints({k + channels}), s.ints({1})}));
   s.last("Sum", parts);
 }
 
 Form along_axis(const char* op_type) {
-  return [op_type](Writer& w, Expr e) { w.node(op_type, e).set("axis", e.attributes<AxisAttributes>().axis); };
+  return
+      [op_type](Writer& w, Expr e) { w.node(op_type, e).set("axis", e.attributes<AxisAttributes>().axis); };
 }
 
 }  // namespace

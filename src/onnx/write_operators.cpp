@@ -124,16 +124,16 @@ void write_not_equal(Writer& w, Expr e) {
 
 void add_arithmetic_forms(Forms& f) {
   const std::pair<const char*, const char*> plains[] = {
-      {"prelu", "PRelu"},       {"add", "Add"},
-      {"sub", "Sub"},           {"mul", "Mul"},
-      {"div", "Div"},           {"pow", "Pow"},
-      {"max", "Max"},           {"min", "Min"},
-      {"where", "Where"},       {"identity", "Identity"},
-      {"const", "Identity"},    {"round_through", "Round"},
-      {"accum", "Sum"},         {"less", "Less"},
-      {"greater", "Greater"},   {"less_equal", "LessOrEqual"},
-      {"equal", "Equal"},       {"greater_equal", "GreaterOrEqual"},
-      {"logical_and", "And"},   {"logical_or", "Or"}};
+      {"prelu", "PRelu"},     {"add", "Add"},
+      {"sub", "Sub"},         {"mul", "Mul"},
+      {"div", "Div"},         {"pow", "Pow"},
+      {"max", "Max"},         {"min", "Min"},
+      {"where", "Where"},     {"identity", "Identity"},
+      {"const", "Identity"},  {"round_through", "Round"},
+      {"accum", "Sum"},       {"less", "Less"},
+      {"greater", "Greater"}, {"less_equal", "LessOrEqual"},
+      {"equal", "Equal"},     {"greater_equal", "GreaterOrEqual"},
+      {"logical_and", "And"}, {"logical_or", "Or"}};
   for (const auto& [name, op_type] : plains) f[name] = plain(op_type);
   f["dense"] = write_dense;
   f["dense_weight_grad"] = write_dense_weight_grad;

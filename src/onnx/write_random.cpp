@@ -3,14 +3,16 @@
 
 #include "onnx/writer.hpp"
 
-// Random numbers, bit by bit those of random.cpp: Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as
-// 1, 2, 3", section 3.3) in 64-bit integers, whose operators came with operator set 18.
+// Random numbers, bit by bit those of random.cpp: Philox4x32-10 (Salmon et al. 2011, "Parallel random
+// numbers: as easy as 1, 2, 3", section 3.3) in 64-bit integers, whose operators came with operator set 18.
 namespace rulegrad::io {
 namespace {
 
 constexpr std::int64_t low_bits = 0xFFFFFFFF;
 
-std::int64_t low(std::int64_t value) { return value & low_bits; }
+std::int64_t low(std::int64_t value) {
+  return value & low_bits;
+}
 
 /// The kinds of random.cpp.
 enum class Kind : std::int64_t { uniform, normal, index };
@@ -20,15 +22,18 @@ class Philox {
   Philox(Steps& steps, std::int64_t key, std::int64_t stream) : s_(steps), key_{low(key), low(stream)} {}
 
   /// Four numbers of 32 bits each for the elements [1, P] of rows [N, 1] and a sample.
-  std::array<std::string, 4> block(const std::string& row, const std::string& sample, std::int64_t elements, Kind kind) {
+  std::array<std::string, 4> block(const std::string& row, const std::string& sample, std::int64_t elements,
+                                   Kind kind) {
     Ints places(static_cast<std::size_t>(elements));
     for (std::size_t i = 0; i < places.size(); ++i) places[i] = static_cast<std::int64_t>(i);
-    std::array<std::string, 4> c{matrix(places), bits(s_("Reshape", {row, s_.ints({-1, 1})})), bits(s_("Reshape", {sample, s_.ints({1, 1})})),
+    std::array<std::string, 4> c{matrix(places), bits(s_("Reshape", {row, s_.ints({-1, 1})})),
+                                 bits(s_("Reshape", {sample, s_.ints({1, 1})})),
                                  matrix({static_cast<std::int64_t>(kind) << 8})};
     for (int round = 0; round < 10; ++round) {
       const auto [a_high, a_low] = product(0xD2511F53, c[0]);
       const auto [b_high, b_low] = product(0xCD9E8D57, c[2]);
-      c = {either(either(b_high, c[1]), matrix({key_[0]})), b_low, either(either(a_high, c[3]), matrix({key_[1]})), a_low};
+      c = {either(either(b_high, c[1]), matrix({key_[0]})), b_low,
+           either(either(a_high, c[3]), matrix({key_[1]})), a_low};
       key_[0] = low(key_[0] + 0x9E3779B9);
       key_[1] = low(key_[1] + 0xBB67AE85);
     }
@@ -46,7 +51,8 @@ class Philox {
 
  private:
   std::string matrix(const Ints& values) {
-    return s_.shared(Tensor({1, static_cast<std::int64_t>(values.size())}, std::span<const std::int64_t>(values)));
+    return s_.shared(
+        Tensor({1, static_cast<std::int64_t>(values.size())}, std::span<const std::int64_t>(values)));
   }
   std::string bits(const std::string& value) { return s_("BitwiseAnd", {value, matrix({low_bits})}); }
   std::string either(const std::string& a, const std::string& b) { return s_("BitwiseXor", {a, b}); }
@@ -55,7 +61,8 @@ class Philox {
     const auto to = [](std::int64_t type) { return [type](NodeWriter& n) { n.set("to", type); }; };
     const std::string plain = s_("Cast", {value}, to(onnx::TensorProto::UINT64));
     const std::string places = s_("Cast", {matrix({by})}, to(onnx::TensorProto::UINT64));
-    const std::string moved = s_("BitShift", {plain, places}, [](NodeWriter& n) { n.set("direction", std::string("RIGHT")); });
+    const std::string moved =
+        s_("BitShift", {plain, places}, [](NodeWriter& n) { n.set("direction", std::string("RIGHT")); });
     return s_("Cast", {moved}, to(onnx::TensorProto::INT64));
   }
   std::pair<std::string, std::string> product(std::int64_t factor, const std::string& value) {

@@ -3,8 +3,8 @@
 
 #include "onnx/writer.hpp"
 
-// Resizing and its adjoint, an axis at a time: nearest elements are looked up, between neighbours a matrix is multiplied. Runtimes agree on
-// that, in every operator set, which they do not on coordinates and roundings.
+// Resizing and its adjoint, an axis at a time: nearest elements are looked up, between neighbours a matrix is
+// multiplied. Runtimes agree on that, in every operator set, which they do not on coordinates and roundings.
 namespace rulegrad::io {
 namespace {
 
@@ -15,7 +15,8 @@ Ints spatial_of(const Shape& shape) {
 }
 
 /// The matrix [from, to] of a resize along one axis: what it makes of the rows of the identity.
-Tensor resize_matrix(const ResizeAttributes& resize, std::size_t axis, std::int64_t from, std::int64_t to, DType dtype) {
+Tensor resize_matrix(const ResizeAttributes& resize, std::size_t axis, std::int64_t from, std::int64_t to,
+                     DType dtype) {
   Graph graph(dtype);
   Tensor identity = Tensor::full(dtype, {from, 1, from}, 0);
   dispatch(dtype, [&]<class T>(T) {
@@ -64,7 +65,8 @@ void write_resize_vjp(Writer& w, Expr e) {
       auto values = back.mutable_values<T>();
       for (std::int64_t r = 0; r < a.input_spatial[i]; ++r)
         for (std::int64_t c = 0; c < a.spatial[i]; ++c)
-          values[static_cast<std::size_t>(c * a.input_spatial[i] + r)] = static_cast<T>(matrix.at(r * a.spatial[i] + c));
+          values[static_cast<std::size_t>(c * a.input_spatial[i] + r)] =
+              static_cast<T>(matrix.at(r * a.spatial[i] + c));
     });
     g = s.along(g, e.shape().rank(), i + 2, back);
   }

@@ -43,7 +43,8 @@ Tensor transposed(const Tensor& matrix) {
 std::string Steps::along(const std::string& x, std::size_t rank, std::size_t axis, const Tensor& matrix) {
   if (axis + 1 == rank) return (*this)("MatMul", {x, shared(matrix)});
   if (axis + 2 == rank) {
-    const Tensor turned = matrix.dtype() == DType::float64 ? transposed<double>(matrix) : transposed<float>(matrix);
+    const Tensor turned =
+        matrix.dtype() == DType::float64 ? transposed<double>(matrix) : transposed<float>(matrix);
     return (*this)("MatMul", {shared(turned), x});
   }
   Ints perm;

@@ -43,22 +43,29 @@ void write_conv(Writer& w, Expr e) {
 
 /// So that windows over `spatial` have their places in the result, whatever a stride leaves over.
 template <class A>
-Steps::Setting transposed(const A& a, const Ints& in, const Ints& kernel, const Ints& spatial, std::int64_t groups) {
+Steps::Setting transposed(const A& a, const Ints& in, const Ints& kernel, const Ints& spatial,
+                          std::int64_t groups) {
   Ints pads_end, extra;
   for (std::size_t i = 0; i < spatial.size(); ++i) {
-    const std::int64_t reach = (in[i] - 1) * a.strides[i] + a.dilations[i] * (kernel[i] - 1) + 1 - a.pads_begin[i];
+    const std::int64_t reach =
+        (in[i] - 1) * a.strides[i] + a.dilations[i] * (kernel[i] - 1) + 1 - a.pads_begin[i];
     pads_end.push_back(std::max<std::int64_t>(0, reach - spatial[i]));
     extra.push_back(std::max<std::int64_t>(0, spatial[i] - reach));
   }
   return [a, groups, pads = joined(a.pads_begin, pads_end), extra](NodeWriter& n) {
-    n.set("strides", a.strides).set("pads", pads).set("dilations", a.dilations).set("group", groups).set("output_padding", extra);
+    n.set("strides", a.strides)
+        .set("pads", pads)
+        .set("dilations", a.dilations)
+        .set("group", groups)
+        .set("output_padding", extra);
   };
 }
 
 void write_conv_transpose(Writer& w, Expr e) {
   const auto& a = e.attributes<ConvTransposeAttributes>();
-  with_bias(w, e, "ConvTranspose",
-            transposed(a, spatial_of(e.operand(0).shape()), spatial_of(e.operand(1).shape()), a.spatial, a.groups));
+  with_bias(
+      w, e, "ConvTranspose",
+      transposed(a, spatial_of(e.operand(0).shape()), spatial_of(e.operand(1).shape()), a.spatial, a.groups));
 }
 
 template <class A>
@@ -94,7 +101,8 @@ std::vector<Ints> offsets(const Ints& kernel) {
   return all;
 }
 
-/// Beyond so many positions of a window, masks are worth less than the indices that operator set 16 can add up at.
+/// Beyond so many positions of a window, masks are worth less than the indices that operator set 16 can add
+/// up at.
 constexpr std::size_t most_masks = 32;
 
 /// The windows of a pooling, taken apart: for each position of the kernel what all windows have there.
@@ -160,14 +168,17 @@ class Windows {
 /// One window, all of x: its first maximum is a place among the elements of a channel.
 bool is_global(const PoolAttributes& a, const Shape& x) {
   for (std::size_t i = 0; i < a.kernel.size(); ++i)
-    if (a.kernel[i] != x[i + 2].factor || a.dilations[i] != 1 || a.pads_begin[i] != 0 || a.pads_end[i] != 0) return false;
+    if (a.kernel[i] != x[i + 2].factor || a.dilations[i] != 1 || a.pads_begin[i] != 0 || a.pads_end[i] != 0)
+      return false;
   return true;
 }
 
 /// [N, C, 1...] of a global pooling: true at the first maximum, [N, C, elements].
 std::string global_first_maximum(Steps& s, const Shape& x, std::int64_t elements) {
   const std::string rows = s.reshape(s.operand(0), Shape{x[0], x[1], Dim(elements)});
-  const std::string at = s("ArgMax", {rows}, [](NodeWriter& n) { n.set("axis", std::int64_t{2}).set("keepdims", std::int64_t{1}); });
+  const std::string at = s("ArgMax", {rows}, [](NodeWriter& n) {
+    n.set("axis", std::int64_t{2}).set("keepdims", std::int64_t{1});
+  });
   std::vector<std::int64_t> places(static_cast<std::size_t>(elements));
   for (std::size_t i = 0; i < places.size(); ++i) places[i] = static_cast<std::int64_t>(i);
   return s("Equal", {at, s.ints(places)});
@@ -179,8 +190,10 @@ std::int64_t elements_of(const Ints& extents) {
   return product;
 }
 
-/// The adjoint of a window sum: v [N, C * positions, windows...] to [N, C, spatial...], each position to its place.
-std::string placed(Steps& s, std::vector<std::string> values, const Shape& x, const Shape& pooled, const PoolAttributes& a, DType dtype) {
+/// The adjoint of a window sum: v [N, C * positions, windows...] to [N, C, spatial...], each position to its
+/// place.
+std::string placed(Steps& s, std::vector<std::string> values, const Shape& x, const Shape& pooled,
+                   const PoolAttributes& a, DType dtype) {
   const auto count = static_cast<std::int64_t>(values.size());
   for (std::string& value : values) value = s("Unsqueeze", {value, s.ints({2})});
   std::string all = s("Concat", values, [](NodeWriter& n) { n.set("axis", std::int64_t{2}); });
@@ -194,9 +207,11 @@ std::string placed(Steps& s, std::vector<std::string> values, const Shape& x, co
   Tensor ones = Tensor::full(dtype, weight, 0);
   dispatch(dtype, [&]<class T>(T) {
     auto elements = ones.mutable_values<T>();
-    for (std::int64_t row = 0; row < weight[0]; ++row) elements[static_cast<std::size_t>(row * kernel + row % count)] = T(1);
+    for (std::int64_t row = 0; row < weight[0]; ++row)
+      elements[static_cast<std::size_t>(row * kernel + row % count)] = T(1);
   });
-  return s("ConvTranspose", {all, s.shared(ones)}, transposed(a, spatial_of(pooled), a.kernel, spatial_of(x), x[1].factor));
+  return s("ConvTranspose", {all, s.shared(ones)},
+           transposed(a, spatial_of(pooled), a.kernel, spatial_of(x), x[1].factor));
 }
 
 void write_max_pool_vjp(Writer& w, Expr e) {
@@ -213,7 +228,8 @@ void write_max_pool_vjp(Writer& w, Expr e) {
   Windows windows(s, x, pooled, a);
   if (windows.size() <= most_masks) {
     std::vector<std::string> values;
-    for (const std::string& mask : windows.first_maxima(s.operand(0))) values.push_back(s("Where", {mask, s.operand(1), s.number(0)}));
+    for (const std::string& mask : windows.first_maxima(s.operand(0)))
+      values.push_back(s("Where", {mask, s.operand(1), s.number(0)}));
     s.last(placed(s, std::move(values), x, pooled, a, e.dtype()));
     return;
   }
@@ -226,8 +242,9 @@ void write_max_pool_vjp(Writer& w, Expr e) {
   });
   indices = s("Reshape", {indices, s.ints({-1})});
   const std::string zeros = s("Expand", {s.number(0), w.extents(e, Shape{x.count()})});
-  const std::string sums = s("ScatterElements", {zeros, indices, s("Reshape", {s.operand(1), s.ints({-1})})},
-                             [](NodeWriter& n) { n.set("axis", std::int64_t{0}).set("reduction", std::string("add")); });
+  const std::string sums =
+      s("ScatterElements", {zeros, indices, s("Reshape", {s.operand(1), s.ints({-1})})},
+        [](NodeWriter& n) { n.set("axis", std::int64_t{0}).set("reduction", std::string("add")); });
   s.last(s.reshape(sums, x));
 }
 
@@ -243,9 +260,11 @@ void write_max_pool_jvp(Writer& w, Expr e) {
     return;
   }
   Windows windows(s, x, e.shape(), a);
-  const std::vector<std::string> masks = windows.first_maxima(s.operand(0)), parts = windows.parts(s.operand(1));
+  const std::vector<std::string> masks = windows.first_maxima(s.operand(0)),
+                                 parts = windows.parts(s.operand(1));
   std::vector<std::string> values;
-  for (std::size_t i = 0; i < masks.size(); ++i) values.push_back(s("Where", {masks[i], parts[i], s.number(0)}));
+  for (std::size_t i = 0; i < masks.size(); ++i)
+    values.push_back(s("Where", {masks[i], parts[i], s.number(0)}));
   s.last("Sum", values);
 }
 
@@ -288,7 +307,8 @@ Tensor ones_of(std::int64_t channels, const Ints& kernel, DType dtype) {
 void write_avg_pool(Writer& w, Expr e) {
   const auto& a = e.attributes<AvgPoolAttributes>();
   Steps s(w, e);
-  const bool dilated = std::any_of(a.dilations.begin(), a.dilations.end(), [](std::int64_t d) { return d != 1; });
+  const bool dilated =
+      std::any_of(a.dilations.begin(), a.dilations.end(), [](std::int64_t d) { return d != 1; });
   if (!dilated && !(a.ceil && a.count_padding)) {
     s.last("AveragePool", {s.operand(0)}, [&](NodeWriter& n) {
       pooling(a)(n);
@@ -296,7 +316,8 @@ void write_avg_pool(Writer& w, Expr e) {
     });
     return;
   }
-  // Sums by a convolution: average pooling has no dilations before operator set 19, and runtimes disagree on what counts beyond the padding.
+  // Sums by a convolution: average pooling has no dilations before operator set 19, and runtimes disagree on
+  // what counts beyond the padding.
   const Shape& x = e.operand(0).shape();
   const Ints in = spatial_of(x), out = spatial_of(e.shape());
   Ints pads_end;
@@ -304,9 +325,13 @@ void write_avg_pool(Writer& w, Expr e) {
     const std::int64_t reach = (out[i] - 1) * a.strides[i] + a.dilations[i] * (a.kernel[i] - 1) + 1;
     pads_end.push_back(std::max<std::int64_t>(0, reach - a.pads_begin[i] - in[i]));
   }
-  const std::string sums = s("Conv", {s.operand(0), s.shared(ones_of(x[1].factor, a.kernel, e.dtype()))}, [&](NodeWriter& n) {
-    n.set("strides", a.strides).set("pads", joined(a.pads_begin, pads_end)).set("dilations", a.dilations).set("group", x[1].factor);
-  });
+  const std::string sums =
+      s("Conv", {s.operand(0), s.shared(ones_of(x[1].factor, a.kernel, e.dtype()))}, [&](NodeWriter& n) {
+        n.set("strides", a.strides)
+            .set("pads", joined(a.pads_begin, pads_end))
+            .set("dilations", a.dilations)
+            .set("group", x[1].factor);
+      });
   s.last("Div", {sums, s.shared(shares(a, in, out, e.dtype()))});
 }
 

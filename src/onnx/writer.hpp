@@ -8,10 +8,10 @@
 #include <unordered_map>
 #include <vector>
 
-#include "rulegrad/support/error.hpp"
-#include "rulegrad/ops/index_attributes.hpp"
 #include "rulegrad/onnx/model.hpp"
+#include "rulegrad/ops/index_attributes.hpp"
 #include "rulegrad/ops/op_attributes.hpp"
+#include "rulegrad/support/error.hpp"
 
 #include "onnx/proto.hpp"
 
@@ -179,8 +179,8 @@ class Writer {
   std::int64_t opset_, needed_ = least_opset;
   std::string needs_it_, location_, outside_;
   std::vector<Expr> inputs_;
-  std::string batch_;                           ///< the name of the batch's extent, once somebody asked for it
-  std::map<std::string, std::string> shared_;   ///< names of constants by what they hold
+  std::string batch_;                          ///< the name of the batch's extent, once somebody asked for it
+  std::map<std::string, std::string> shared_;  ///< names of constants by what they hold
   std::map<std::string, std::string> extents_;  ///< names of lists of extents that hold the batch
 };
 
@@ -203,7 +203,9 @@ class Steps {
     if (setting) setting(node);
   }
   void last(const std::string& value) { last("Identity", {value}); }
-  [[nodiscard]] const std::string& operand(std::size_t position) const { return writer_.name(expr_.operand(position)); }
+  [[nodiscard]] const std::string& operand(std::size_t position) const {
+    return writer_.name(expr_.operand(position));
+  }
   [[nodiscard]] std::string ints(const Ints& values) { return writer_.ints(values); }
   [[nodiscard]] std::string number(double value) { return writer_.number(value, expr_.dtype()); }
   [[nodiscard]] std::string shared(const Tensor& value) { return writer_.shared(value); }
@@ -216,7 +218,8 @@ class Steps {
   /// A reduction, whose axes are an attribute or an operand by the operator set.
   [[nodiscard]] std::string reduce(const char* op_type, const std::string& x, const Ints& axes, bool keep);
   /// x [..., n, ...] times a matrix [n, m] along an axis: [..., m, ...].
-  [[nodiscard]] std::string along(const std::string& x, std::size_t rank, std::size_t axis, const Tensor& matrix);
+  [[nodiscard]] std::string along(const std::string& x, std::size_t rank, std::size_t axis,
+                                  const Tensor& matrix);
   /// The elements of x at these places of an axis, 0 where a place is -1.
   [[nodiscard]] std::string take(const std::string& x, const Shape& shape, std::size_t axis, Ints places);
 

@@ -3,10 +3,10 @@
 #include <fmt/format.h>
 #include <numbers>
 
-#include "rulegrad/support/error.hpp"
 #include "rulegrad/expr/expr.hpp"
-#include "rulegrad/ops/op_attributes.hpp"
 #include "rulegrad/expr/operator_facts.hpp"
+#include "rulegrad/ops/op_attributes.hpp"
+#include "rulegrad/support/error.hpp"
 
 #include "expr/derive_attributes.hpp"
 #include "ops/checks.hpp"
@@ -152,41 +152,42 @@ std::vector<OpSchema> activation_operators() {
   all.push_back(with_derivatives(activation("relu", "max(x, 0); the derivative at 0 is 0",
                                             intervals::rising([](double v) { return std::max(v, 0.0); })),
                                  rewrite(vjp(relu(x), g), where(x > 0, g, 0))));
-  all.push_back(with_derivatives(activation("leaky_relu", "x where x > 0, alpha * x elsewhere",
-                                            keeps_sign, {LeakyReluAttributes{}, LeakyReluAttributes{0.3}}),
+  all.push_back(with_derivatives(activation("leaky_relu", "x where x > 0, alpha * x elsewhere", keeps_sign,
+                                            {LeakyReluAttributes{}, LeakyReluAttributes{0.3}}),
                                  rewrite(vjp(y = leaky_relu(x), g), where(x > 0, g, y["alpha"] * g))));
   all.push_back(
       with_derivatives(activation("elu", "x where x > 0, alpha * (exp(x) - 1) elsewhere", intervals::anything,
                                   {EluAttributes{}, EluAttributes{0.5}}),
                        rewrite(vjp(y = elu(x), g), where(x > 0, g, y["alpha"] * exp(min(x, 0)) * g))));
   all.push_back(with_derivatives(
-      activation("selu", "gamma * elu(x, alpha), with the self-normalising alpha and gamma", intervals::anything,
-                 {SeluAttributes{}}),
+      activation("selu", "gamma * elu(x, alpha), with the self-normalising alpha and gamma",
+                 intervals::anything, {SeluAttributes{}}),
       rewrite(vjp(y = selu(x), g), y["gamma"] * where(x > 0, g, y["alpha"] * exp(min(x, 0)) * g))));
   all.push_back(with_derivatives(
       activation("gelu",
                  "x * Phi(x), Phi the normal distribution function; `tanh` for its usual approximation",
-                 intervals::anything,
-                 {GeluAttributes{}, GeluAttributes{GeluForm::tanh}}),
+                 intervals::anything, {GeluAttributes{}, GeluAttributes{GeluForm::tanh}}),
       rewrite(vjp(gelu(x, "approximate"_a = "exact"), g),
               g * (half * (1 + erf(root_half * x)) + normal * x * exp(-half * x * x))),
       rewrite(vjp(gelu(x, "approximate"_a = "tanh"), g), let(t = tanh(slope * (x + cubic * x * x * x))),
               g * (half * (1 + t) + half * x * (1 - t * t) * slope * (1 + 3 * cubic * x * x)))));
   all.push_back(with_derivatives(activation("silu", "x * sigmoid(x), also called swish", intervals::anything),
                                  rewrite(vjp(silu(x), g), let(s = sigmoid(x)), g * (s * (1 + x * (1 - s))))));
-  all.push_back(with_derivatives(activation("sigmoid", "1 / (1 + exp(-x))", intervals::within(intervals::unit)),
-                                 rewrite(vjp(y = sigmoid(), g), g * (y * (1 - y)))));
+  all.push_back(
+      with_derivatives(activation("sigmoid", "1 / (1 + exp(-x))", intervals::within(intervals::unit)),
+                       rewrite(vjp(y = sigmoid(), g), g * (y * (1 - y)))));
   all.push_back(with_derivatives(activation("tanh", "hyperbolic tangent", intervals::within({-1, 1})),
                                  rewrite(vjp(y = tanh(), g), g * (1 - y * y))));
-  all.push_back(with_derivatives(activation("softplus", "log(1 + exp(x))", intervals::within(intervals::not_negative)),
-                                 rewrite(vjp(softplus(x), g), g * sigmoid(x))));
+  all.push_back(
+      with_derivatives(activation("softplus", "log(1 + exp(x))", intervals::within(intervals::not_negative)),
+                       rewrite(vjp(softplus(x), g), g * sigmoid(x))));
   all.push_back(with_derivatives(
       activation("hardswish", "x * clip(x / 6 + 1 / 2, 0, 1)", intervals::anything),
       rewrite(vjp(hardswish(x), g), where(x <= -3, 0, where(x < 3, g * (x / 3 + half), g)))));
-  all.push_back(
-      with_derivatives(activation("hardsigmoid", "clip(alpha * x + beta, 0, 1)", intervals::within(intervals::unit),
-                                  {HardsigmoidAttributes{}, HardsigmoidAttributes{0.2, 0.5}}),
-                       rewrite(vjp(y = hardsigmoid(), g), where(y > 0 && y < 1, y["alpha"] * g, 0))));
+  all.push_back(with_derivatives(
+      activation("hardsigmoid", "clip(alpha * x + beta, 0, 1)", intervals::within(intervals::unit),
+                 {HardsigmoidAttributes{}, HardsigmoidAttributes{0.2, 0.5}}),
+      rewrite(vjp(y = hardsigmoid(), g), where(y > 0 && y < 1, y["alpha"] * g, 0))));
   all.push_back(with_derivatives(clip_operator(),
                                  rewrite(vjp(y = clip(x), g), where(x > y["low"] && x < y["high"], g, 0))));
   all.push_back(with_derivatives(

@@ -2,9 +2,9 @@
 #include <cmath>
 #include <fmt/format.h>
 
-#include "rulegrad/support/error.hpp"
 #include "rulegrad/expr/expr.hpp"
 #include "rulegrad/expr/operator_facts.hpp"
+#include "rulegrad/support/error.hpp"
 
 #include "ops/checks.hpp"
 #include "ops/derivatives.hpp"
@@ -77,12 +77,20 @@ Simpler without_neutral(double neutral, bool either_side) {
   };
 }
 
-Interval larger(Expr, Bounds x) { return {std::max(x[0].low, x[1].low), std::max(x[0].high, x[1].high)}; }
-Interval smaller(Expr, Bounds x) { return {std::min(x[0].low, x[1].low), std::min(x[0].high, x[1].high)}; }
-Interval quotients(Expr, Bounds x) { return intervals::quotient(x[0], x[1]); }
+Interval larger(Expr, Bounds x) {
+  return {std::max(x[0].low, x[1].low), std::max(x[0].high, x[1].high)};
+}
+Interval smaller(Expr, Bounds x) {
+  return {std::min(x[0].low, x[1].low), std::min(x[0].high, x[1].high)};
+}
+Interval quotients(Expr, Bounds x) {
+  return intervals::quotient(x[0], x[1]);
+}
 
 /// A truth that is known to hold, or not to hold.
-Interval truth(bool always, bool never) { return {always ? 1.0 : 0.0, never ? 0.0 : 1.0}; }
+Interval truth(bool always, bool never) {
+  return {always ? 1.0 : 0.0, never ? 0.0 : 1.0};
+}
 
 OpSchema comparison(std::string name, std::string doc, bool ordered, IntervalOf interval) {
   OpSchema s;
@@ -163,16 +171,16 @@ OpSchema choice() {
 }
 
 OpSchema stabilizer() {
-  OpSchema s =
-      binary("stabilize", "z + eps * sgn(z) with sgn(0) = +1: moves z away from 0 by eps > 0; broadcast",
-             [](Expr, Bounds x) {
-               const Interval z = x[0], eps = x[1];
-               if (eps.low < 0) return Interval{};
-               return intervals::rounded({z.low >= 0 ? z.low + eps.low : z.low - eps.high,
-                                          z.high < 0 ? z.high - eps.low : z.high + eps.high});
-             },
-             {.dims = {}, .low = -2, .high = 2, .gap = 0.05}, {.dims = {}, .low = 0.1, .high = 1},
-             Numbers::floating);
+  OpSchema s = binary(
+      "stabilize", "z + eps * sgn(z) with sgn(0) = +1: moves z away from 0 by eps > 0; broadcast",
+      [](Expr, Bounds x) {
+        const Interval z = x[0], eps = x[1];
+        if (eps.low < 0) return Interval{};
+        return intervals::rounded({z.low >= 0 ? z.low + eps.low : z.low - eps.high,
+                                   z.high < 0 ? z.high - eps.low : z.high + eps.high});
+      },
+      {.dims = {}, .low = -2, .high = 2, .gap = 0.05}, {.dims = {}, .low = 0.1, .high = 1},
+      Numbers::floating);
   s.operands = {{"z"}, {"eps", Role::parameter}};
   s.decides = decisions::each({Asks::sign, Asks::zero});
   s.infer = [](std::span<const Type> operands, const Attributes&) {
@@ -213,7 +221,8 @@ OpSchema accumulation() {
 
 OpSchema modulus() {
   // Quotients stay clear of whole numbers: 2.01 to 2.8, and -0.8 to -0.1.
-  OpSchema s = binary("mod", "a - floor(a / b) * b, which has the sign of b; broadcast", intervals::anything, {}, {});
+  OpSchema s =
+      binary("mod", "a - floor(a / b) * b, which has the sign of b; broadcast", intervals::anything, {}, {});
   // It jumps where the quotient is a whole number.
   s.decides = decisions::each({Asks::zero});
   s.samples = [](RandomEngine& random) {
@@ -259,69 +268,83 @@ std::vector<OpSchema> arithmetic_operators() {
   const SampleOperand real{.dims = {}, .low = -2, .high = 2};
   const SampleOperand away{.dims = {}, .low = 0.5, .high = 2};
   const IntervalOf sum = [](Expr, Bounds v) { return intervals::added(v[0], v[1]); };
-  const IntervalOf difference = [](Expr, Bounds v) { return intervals::added(v[0], intervals::negated(v[1])); };
+  const IntervalOf difference = [](Expr, Bounds v) {
+    return intervals::added(v[0], intervals::negated(v[1]));
+  };
   const IntervalOf product = [](Expr value, Bounds v) {
     const Interval any = intervals::product(v[0], v[1]);
     // A square.
     return value.operand(0) == value.operand(1) ? Interval{std::max(any.low, 0.0), any.high} : any;
   };
   std::vector<OpSchema> all;
-  all.push_back(with_derivatives(
-      simplified(folding(commuting(binary("add", "a + b, broadcast", sum, real, real)), [](double p, double q) { return p + q; }), without_neutral(0, true)),
-      rewrite(vjp(add(a), g), wrt(a), sum_to(g, to_a))));
   all.push_back(
-      with_derivatives(simplified(folding(binary("sub", "a - b, broadcast", difference, real, real), [](double p, double q) { return p - q; }), without_neutral(0, false)),
-                       rewrite(vjp(sub(a), g), wrt(a), sum_to(g, to_a)),
-                       rewrite(vjp(sub(_, b), g), wrt(b), -sum_to(g, to_b))));
+      with_derivatives(simplified(folding(commuting(binary("add", "a + b, broadcast", sum, real, real)),
+                                          [](double p, double q) { return p + q; }),
+                                  without_neutral(0, true)),
+                       rewrite(vjp(add(a), g), wrt(a), sum_to(g, to_a))));
+  all.push_back(with_derivatives(simplified(folding(binary("sub", "a - b, broadcast", difference, real, real),
+                                                    [](double p, double q) { return p - q; }),
+                                            without_neutral(0, false)),
+                                 rewrite(vjp(sub(a), g), wrt(a), sum_to(g, to_a)),
+                                 rewrite(vjp(sub(_, b), g), wrt(b), -sum_to(g, to_b))));
+  all.push_back(
+      with_derivatives(simplified(folding(commuting(binary("mul", "a * b, broadcast", product, real, real)),
+                                          [](double p, double q) { return p * q; }),
+                                  without_neutral(1, true)),
+                       rewrite(vjp(mul(a, b), g), wrt(a), sum_to(g * b, to_a))));
   all.push_back(with_derivatives(
-      simplified(folding(commuting(binary("mul", "a * b, broadcast", product, real, real)), [](double p, double q) { return p * q; }), without_neutral(1, true)),
-      rewrite(vjp(mul(a, b), g), wrt(a), sum_to(g * b, to_a))));
-  all.push_back(with_derivatives(simplified(folding(asking(binary("div", "a / b, broadcast; integers towards 0", quotients, real, away),
-                                                           {Asks::nothing, Asks::divisor}),
-                                                    [](double p, double q) { return p / q; }),
-                                            without_neutral(1, false)),
-                                 rewrite(vjp(div(a, b), g), wrt(a), sum_to(g / b, to_a)),
-                                 rewrite(vjp(y = div(_, b), g), wrt(b), -sum_to(g * y / b, to_b))));
+      simplified(folding(asking(binary("div", "a / b, broadcast; integers towards 0", quotients, real, away),
+                                {Asks::nothing, Asks::divisor}),
+                         [](double p, double q) { return p / q; }),
+                 without_neutral(1, false)),
+      rewrite(vjp(div(a, b), g), wrt(a), sum_to(g / b, to_a)),
+      rewrite(vjp(y = div(_, b), g), wrt(b), -sum_to(g * y / b, to_b))));
   // Where b is 0 the factor b is: the power beside it must only be finite. Where a <= 0 there is no log: 0.
   all.push_back(with_derivatives(
-      simplified(folding(binary("pow", "a to the power of b, broadcast", intervals::anything, {.dims = {}, .low = 0.3, .high = 2}, real),
+      simplified(folding(binary("pow", "a to the power of b, broadcast", intervals::anything,
+                                {.dims = {}, .low = 0.3, .high = 2}, real),
                          [](double p, double q) { return std::pow(p, q); }),
                  without_neutral(1, false)),
       rewrite(vjp(pow(a, b), g), wrt(a), sum_to(g * (b * pow(a, where(b == 0, 1, b - 1))), to_a)),
       rewrite(vjp(y = pow(a, b), g), wrt(b), sum_to(g * y * log(where(a > 0, a, 1)), to_b))));
   // The rules name slots by role, not by a pattern's operands, which would match in either order.
   all.push_back(with_derivatives(
-      folding(commuting(binary("max", "the larger of a and b, broadcast; at ties each has half of the derivative", larger,
-                               grid_a, grid_b)),
-              [](double p, double q) { return std::max(p, q); }),
+      folding(
+          commuting(binary("max", "the larger of a and b, broadcast; at ties each has half of the derivative",
+                           larger, grid_a, grid_b)),
+          [](double p, double q) { return std::max(p, q); }),
       rewrite(vjp(y = max(), g), wrt(a), sum_to(where(a > y["b"], g, where(a == y["b"], half * g, 0)), to_a)),
-      rewrite(vjp(y = max(), g), wrt(b), sum_to(where(b > y["a"], g, where(b == y["a"], half * g, 0)), to_b))));
+      rewrite(vjp(y = max(), g), wrt(b),
+              sum_to(where(b > y["a"], g, where(b == y["a"], half * g, 0)), to_b))));
   all.push_back(with_derivatives(
-      folding(commuting(binary("min", "the smaller of a and b, broadcast; at ties each has half of the derivative", smaller,
-                               grid_a, grid_b)),
+      folding(commuting(binary("min",
+                               "the smaller of a and b, broadcast; at ties each has half of the derivative",
+                               smaller, grid_a, grid_b)),
               [](double p, double q) { return std::min(p, q); }),
       rewrite(vjp(y = min(), g), wrt(a), sum_to(where(a < y["b"], g, where(a == y["b"], half * g, 0)), to_a)),
-      rewrite(vjp(y = min(), g), wrt(b), sum_to(where(b < y["a"], g, where(b == y["a"], half * g, 0)), to_b))));
+      rewrite(vjp(y = min(), g), wrt(b),
+              sum_to(where(b < y["a"], g, where(b == y["a"], half * g, 0)), to_b))));
   all.push_back(with_derivatives(modulus(), rewrite(vjp(mod(a), g), wrt(a), sum_to(g, to_a)),
                                  rewrite(vjp(mod(a, b), g), wrt(b), -sum_to(g * floor(a / b), to_b))));
-  all.push_back(with_derivatives(simplified(asking(binary("over", "a / b, and 0 where b is exactly 0; broadcast", quotients,
-                                                          real, away, Numbers::floating),
-                                                   {Asks::dividend, Asks::zero}),
-                                            without_neutral(1, false)),
-                                 rewrite(vjp(over(a, b), g), wrt(a), sum_to(over(g, b), to_a)),
-                                 rewrite(vjp(y = over(_, b), g), wrt(b), -sum_to(g * over(y, b), to_b))));
-  all.push_back(folding(
-      comparison("less", "a < b, broadcast", true, [](Expr, Bounds x) { return truth(false, x[0].low >= x[1].high); }),
-      [](double p, double q) { return p < q ? 1.0 : 0.0; }));
-  all.push_back(folding(
-      comparison("less_equal", "a <= b, broadcast", true, [](Expr, Bounds x) { return truth(x[1].low >= x[0].high, false); }),
-      [](double p, double q) { return p <= q ? 1.0 : 0.0; }));
-  all.push_back(folding(
-      comparison("greater", "a > b, broadcast", true, [](Expr, Bounds x) { return truth(false, x[1].low >= x[0].high); }),
-      [](double p, double q) { return p > q ? 1.0 : 0.0; }));
-  all.push_back(folding(
-      comparison("greater_equal", "a >= b, broadcast", true, [](Expr, Bounds x) { return truth(x[0].low >= x[1].high, false); }),
-      [](double p, double q) { return p >= q ? 1.0 : 0.0; }));
+  all.push_back(
+      with_derivatives(simplified(asking(binary("over", "a / b, and 0 where b is exactly 0; broadcast",
+                                                quotients, real, away, Numbers::floating),
+                                         {Asks::dividend, Asks::zero}),
+                                  without_neutral(1, false)),
+                       rewrite(vjp(over(a, b), g), wrt(a), sum_to(over(g, b), to_a)),
+                       rewrite(vjp(y = over(_, b), g), wrt(b), -sum_to(g * over(y, b), to_b))));
+  all.push_back(folding(comparison("less", "a < b, broadcast", true,
+                                   [](Expr, Bounds x) { return truth(false, x[0].low >= x[1].high); }),
+                        [](double p, double q) { return p < q ? 1.0 : 0.0; }));
+  all.push_back(folding(comparison("less_equal", "a <= b, broadcast", true,
+                                   [](Expr, Bounds x) { return truth(x[1].low >= x[0].high, false); }),
+                        [](double p, double q) { return p <= q ? 1.0 : 0.0; }));
+  all.push_back(folding(comparison("greater", "a > b, broadcast", true,
+                                   [](Expr, Bounds x) { return truth(false, x[1].low >= x[0].high); }),
+                        [](double p, double q) { return p > q ? 1.0 : 0.0; }));
+  all.push_back(folding(comparison("greater_equal", "a >= b, broadcast", true,
+                                   [](Expr, Bounds x) { return truth(x[0].low >= x[1].high, false); }),
+                        [](double p, double q) { return p >= q ? 1.0 : 0.0; }));
   all.push_back(folding(comparison("equal", "a = b, broadcast", false, intervals::anything),
                         [](double p, double q) { return p == q ? 1.0 : 0.0; }));
   all.push_back(folding(comparison("not_equal", "a unlike b, broadcast", false, intervals::anything),

@@ -4,9 +4,9 @@
 #include <string>
 #include <vector>
 
-#include "rulegrad/ops/op_attributes.hpp"
 #include "rulegrad/expr/random_engine.hpp"
 #include "rulegrad/expr/schema.hpp"
+#include "rulegrad/ops/op_attributes.hpp"
 
 /// What the core families check of their operands, the wording of the refusals, and how they write samples.
 namespace rulegrad::infer {

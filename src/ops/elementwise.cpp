@@ -3,8 +3,8 @@
 #include <numbers>
 
 #include "rulegrad/expr/expr.hpp"
-#include "rulegrad/ops/op_attributes.hpp"
 #include "rulegrad/expr/operator_facts.hpp"
+#include "rulegrad/ops/op_attributes.hpp"
 
 #include "expr/derive_attributes.hpp"
 #include "ops/checks.hpp"
@@ -31,8 +31,8 @@ struct Domain {
   double low = -4, high = 4, gap = 0.04;
 };
 
-OpSchema function(std::string name, std::string doc, IntervalOf interval, std::vector<Domain> domains = {Domain{}},
-                  Numbers numbers = Numbers::floating) {
+OpSchema function(std::string name, std::string doc, IntervalOf interval,
+                  std::vector<Domain> domains = {Domain{}}, Numbers numbers = Numbers::floating) {
   OpSchema s;
   s.infer = [name, numbers](std::span<const Type> operands, const Attributes&) {
     infer::require(name, "x", operands[0], numbers);
@@ -83,8 +83,9 @@ OpSchema jumping(OpSchema s) {
 }
 
 OpSchema negation() {
-  OpSchema s = function("neg", "-x", [](Expr, std::span<const Interval> x) { return intervals::negated(x[0]); },
-                        {Domain{}}, Numbers::arithmetic);
+  OpSchema s = function(
+      "neg", "-x", [](Expr, std::span<const Interval> x) { return intervals::negated(x[0]); }, {Domain{}},
+      Numbers::arithmetic);
   s.classes = {OpClass::elementwise, OpClass::linear};
   s.simpler = [](std::span<const Expr> operands, const Attributes&) -> std::optional<Expr> {
     if (operands[0].is("neg")) return operands[0].operand(0);
@@ -95,8 +96,11 @@ OpSchema negation() {
 
 OpSchema logical_inverse() {
   OpSchema s = jumping(function(
-      "logical_not", "not x", [](Expr, std::span<const Interval> x) { return Interval{1 - x[0].high, 1 - x[0].low}; }, {},
-      Numbers::boolean));
+      "logical_not", "not x",
+      [](Expr, std::span<const Interval> x) {
+        return Interval{1 - x[0].high, 1 - x[0].low};
+      },
+      {}, Numbers::boolean));
   s.samples = fixed_samples({{{{.dims = {2, 3}, .low = 0, .high = 1, .dtype = DType::boolean}}, {}},
                              {{{.dims = {5}, .low = 0, .high = 1, .dtype = DType::boolean}}, {}}});
   return s;
@@ -165,7 +169,8 @@ OpSchema held() {
     if (operands[0].is("const") || operands[0].is("constant") || operands[0].is("fill")) return operands[0];
     return std::nullopt;
   };
-  s.samples = fixed_samples({{{{.dims = {2, 3}}}, {}}, {{{.dims = {2}, .low = -3, .high = 3, .dtype = DType::int64}}, {}}});
+  s.samples = fixed_samples(
+      {{{{.dims = {2, 3}}}, {}}, {{{.dims = {2}, .low = -3, .high = 3, .dtype = DType::int64}}, {}}});
   return s;
 }
 
@@ -184,50 +189,67 @@ std::vector<OpSchema> elementwise_operators() {
   const Domain positive{0.2, 3, 0.02};
   // Whole and half numbers lie midway between the grid's points.
   const Domain between{-2.05, 2.05, 0.05};
-  const IntervalOf turning = intervals::within({-1, 1}), not_negative = intervals::within(intervals::not_negative);
+  const IntervalOf turning = intervals::within({-1, 1}),
+                   not_negative = intervals::within(intervals::not_negative);
   std::vector<OpSchema> all;
   all.push_back(with_derivatives(
-      function("erf", "the error function, 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x", turning),
+      function("erf", "the error function, 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x",
+               turning),
       rewrite(vjp(erf(x), g), 2 * std::numbers::inv_sqrtpi * g * exp(-(x * x)))));
-  all.push_back(with_derivatives(folding(function("exp", "e to the power of x", not_negative), std::exp), rewrite(vjp(y = exp(), g), g * y)));
+  all.push_back(with_derivatives(folding(function("exp", "e to the power of x", not_negative), std::exp),
+                                 rewrite(vjp(y = exp(), g), g * y)));
+  all.push_back(with_derivatives(
+      folding(function("log", "natural logarithm", intervals::anything, {positive}), std::log),
+      rewrite(vjp(log(x), g), g / x)));
+  // A root that is 0 stands at the least value of what is below it (it is real around there), whose
+  // derivative is 0: the product counts as 0, the subgradient that norms and deviations have there.
+  all.push_back(with_derivatives(
+      folding(function("sqrt", "square root; the derivative at 0 is 0", not_negative, {positive}), std::sqrt),
+      rewrite(vjp(y = sqrt(), g), over(0.5 * g, y))));
+  all.push_back(with_derivatives(
+      folding(function("abs", "|x|; the derivative at 0 is 0", magnitude, {Domain{}}, Numbers::arithmetic),
+              std::abs),
+      rewrite(vjp(abs(x), g), g * sign(x))));
   all.push_back(
-      with_derivatives(folding(function("log", "natural logarithm", intervals::anything, {positive}), std::log), rewrite(vjp(log(x), g), g / x)));
-  // A root that is 0 stands at the least value of what is below it (it is real around there), whose derivative is 0: the product
-  // counts as 0, the subgradient that norms and deviations have there.
-  all.push_back(with_derivatives(folding(function("sqrt", "square root; the derivative at 0 is 0", not_negative, {positive}), std::sqrt),
-                                 rewrite(vjp(y = sqrt(), g), over(0.5 * g, y))));
+      with_derivatives(folding(negation(), [](double x) { return -x; }), rewrite(vjp(neg(), g), -g)));
   all.push_back(
-      with_derivatives(folding(function("abs", "|x|; the derivative at 0 is 0", magnitude, {Domain{}}, Numbers::arithmetic), std::abs),
-                       rewrite(vjp(abs(x), g), g * sign(x))));
-  all.push_back(with_derivatives(folding(negation(), [](double x) { return -x; }), rewrite(vjp(neg(), g), -g)));
-  all.push_back(with_derivatives(jumping(function("sign", "-1, 0 or 1", turning, {Domain{}}, Numbers::arithmetic)),
-                                 rewrite(vjp(sign(), _), 0)));
-  all.push_back(with_derivatives(dividing(function("reciprocal", "1 / x", intervals::anything, {{0.3, 3, 0.02}, {-3, -0.3, 0.02}})),
-                                 rewrite(vjp(y = reciprocal(), g), -(g * y * y))));
-  all.push_back(with_derivatives(jumping(function("floor", "the largest whole number not above x", intervals::anything, {between})),
-                                 rewrite(vjp(floor(), _), 0)));
-  all.push_back(with_derivatives(jumping(function("ceil", "the smallest whole number not below x", intervals::anything, {between})),
-                                 rewrite(vjp(ceil(), _), 0)));
-  all.push_back(
-      with_derivatives(jumping(function("round", "the nearest whole number, halves to the even one", intervals::anything, {between})),
-                       rewrite(vjp(round(), _), 0)));
-  OpSchema through = jumping(function(
-      "round_through", "the nearest whole number, halves to the even one, with the derivative 1: rounding as quantised networks do it",
-      intervals::anything, {between}));
+      with_derivatives(jumping(function("sign", "-1, 0 or 1", turning, {Domain{}}, Numbers::arithmetic)),
+                       rewrite(vjp(sign(), _), 0)));
+  all.push_back(with_derivatives(
+      dividing(function("reciprocal", "1 / x", intervals::anything, {{0.3, 3, 0.02}, {-3, -0.3, 0.02}})),
+      rewrite(vjp(y = reciprocal(), g), -(g * y * y))));
+  all.push_back(with_derivatives(
+      jumping(function("floor", "the largest whole number not above x", intervals::anything, {between})),
+      rewrite(vjp(floor(), _), 0)));
+  all.push_back(with_derivatives(
+      jumping(function("ceil", "the smallest whole number not below x", intervals::anything, {between})),
+      rewrite(vjp(ceil(), _), 0)));
+  all.push_back(with_derivatives(jumping(function("round", "the nearest whole number, halves to the even one",
+                                                  intervals::anything, {between})),
+                                 rewrite(vjp(round(), _), 0)));
+  OpSchema through = jumping(function("round_through",
+                                      "the nearest whole number, halves to the even one, with the derivative "
+                                      "1: rounding as quantised networks do it",
+                                      intervals::anything, {between}));
   through.classes.insert(through.classes.begin(), OpClass::activation);
   all.push_back(with_derivatives(std::move(through), rewrite(vjp(op<"round_through">(), g), g)));
-  all.push_back(with_derivatives(function("sin", "sine of radians", turning), rewrite(vjp(sin(x), g), g * cos(x))));
   all.push_back(
-      with_derivatives(function("cos", "cosine of radians", turning), rewrite(vjp(cos(x), g), -(g * sin(x)))));
+      with_derivatives(function("sin", "sine of radians", turning), rewrite(vjp(sin(x), g), g * cos(x))));
+  all.push_back(with_derivatives(function("cos", "cosine of radians", turning),
+                                 rewrite(vjp(cos(x), g), -(g * sin(x)))));
   const Domain unit{-0.9, 0.9, 0.01}, above_one{1.2, 4, 0.02};
-  all.push_back(with_derivatives(function("tan", "tangent of radians", intervals::anything, {{-1.2, 1.2, 0.02}}),
-                                 rewrite(vjp(y = op<"tan">(), g), g * (1 + y * y))));
-  all.push_back(with_derivatives(function("asin", "the angle in radians whose sine is x", intervals::anything, {unit}),
-                                 rewrite(vjp(op<"asin">(x), g), g / sqrt(1 - x * x))));
-  all.push_back(with_derivatives(function("acos", "the angle in radians whose cosine is x", not_negative, {unit}),
-                                 rewrite(vjp(op<"acos">(x), g), -(g / sqrt(1 - x * x)))));
-  all.push_back(with_derivatives(function("atan", "the angle in radians whose tangent is x", intervals::sums_of_first),
-                                 rewrite(vjp(op<"atan">(x), g), g / (1 + x * x))));
+  all.push_back(
+      with_derivatives(function("tan", "tangent of radians", intervals::anything, {{-1.2, 1.2, 0.02}}),
+                       rewrite(vjp(y = op<"tan">(), g), g * (1 + y * y))));
+  all.push_back(
+      with_derivatives(function("asin", "the angle in radians whose sine is x", intervals::anything, {unit}),
+                       rewrite(vjp(op<"asin">(x), g), g / sqrt(1 - x * x))));
+  all.push_back(
+      with_derivatives(function("acos", "the angle in radians whose cosine is x", not_negative, {unit}),
+                       rewrite(vjp(op<"acos">(x), g), -(g / sqrt(1 - x * x)))));
+  all.push_back(
+      with_derivatives(function("atan", "the angle in radians whose tangent is x", intervals::sums_of_first),
+                       rewrite(vjp(op<"atan">(x), g), g / (1 + x * x))));
   all.push_back(with_derivatives(function("sinh", "(exp(x) - exp(-x)) / 2", intervals::sums_of_first),
                                  rewrite(vjp(op<"sinh">(x), g), g * op<"cosh">(x))));
   all.push_back(with_derivatives(function("cosh", "(exp(x) + exp(-x)) / 2", not_negative),
@@ -236,8 +258,9 @@ std::vector<OpSchema> elementwise_operators() {
                                  rewrite(vjp(op<"asinh">(x), g), g / sqrt(x * x + 1))));
   all.push_back(with_derivatives(function("acosh", "log(x + sqrt(x * x - 1))", not_negative, {above_one}),
                                  rewrite(vjp(op<"acosh">(x), g), g / sqrt(x * x - 1))));
-  all.push_back(with_derivatives(function("atanh", "log((1 + x) / (1 - x)) / 2", intervals::sums_of_first, {unit}),
-                                 rewrite(vjp(op<"atanh">(x), g), g / (1 - x * x))));
+  all.push_back(
+      with_derivatives(function("atanh", "log((1 + x) / (1 - x)) / 2", intervals::sums_of_first, {unit}),
+                       rewrite(vjp(op<"atanh">(x), g), g / (1 - x * x))));
   all.push_back(folding(logical_inverse(), [](double x) { return x == 0 ? 1.0 : 0.0; }));
   all.push_back(with_derivatives(conversion(), rewrite(vjp(cast(x), g), cast(g, "dtype"_a = dtype(x)))));
   all.push_back(with_derivatives(same(), rewrite(vjp(identity(), g), g)));

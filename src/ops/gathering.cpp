@@ -2,9 +2,9 @@
 #include <fmt/format.h>
 
 #include "rulegrad/expr/expr.hpp"
+#include "rulegrad/expr/operator_facts.hpp"
 #include "rulegrad/ops/index_attributes.hpp"
 #include "rulegrad/ops/op_attributes.hpp"
-#include "rulegrad/expr/operator_facts.hpp"
 #include "rulegrad/ops/operators.hpp"
 
 #include "expr/derive_attributes.hpp"
@@ -67,7 +67,8 @@ BatchFlow by_rows(Expr value, batches::Places operands, std::int64_t shared) {
   std::optional<BatchPlace> result;
   for (const auto& at : operands) {
     if (!at) continue;
-    if (static_cast<std::int64_t>(at->axis) >= shared || (result && *result != *at)) return batches::mixing(value, operands);
+    if (static_cast<std::int64_t>(at->axis) >= shared || (result && *result != *at))
+      return batches::mixing(value, operands);
     result = at;
   }
   return {false, result};
@@ -76,11 +77,14 @@ BatchFlow by_rows(Expr value, batches::Places operands, std::int64_t shared) {
 OpSchema gathering() {
   OpSchema s;
   s.interval = intervals::same;
-  s.batch = [](Expr value, batches::Places operands) { return by_rows(value, operands, value.attributes<GatherRowsAttributes>().batch); };
+  s.batch = [](Expr value, batches::Places operands) {
+    return by_rows(value, operands, value.attributes<GatherRowsAttributes>().batch);
+  };
   s.decides = decisions::each({Asks::nothing, Asks::zero});
   s.name = "gather_rows";
   s.doc =
-      "the slices of x [p..., E, q...] at the indices i [p..., k...], for each p by itself: [p..., k..., q...]; "
+      "the slices of x [p..., E, q...] at the indices i [p..., k...], for each p by itself: [p..., k..., "
+      "q...]; "
       "p are the first `batch` axes, negative indices count from the end";
   s.operands = {{"x"}, {"i", Role::parameter}};
   s.attributes = &attr_type<GatherRowsAttributes>();
@@ -122,11 +126,14 @@ OpSchema gathering() {
 OpSchema scattering() {
   OpSchema s;
   s.interval = intervals::sums_of_first;
-  s.batch = [](Expr value, batches::Places operands) { return by_rows(value, operands, value.attributes<ScatterRowsAttributes>().batch); };
+  s.batch = [](Expr value, batches::Places operands) {
+    return by_rows(value, operands, value.attributes<ScatterRowsAttributes>().batch);
+  };
   s.decides = decisions::each({Asks::nothing, Asks::zero});
   s.name = "scatter_rows";
   s.doc =
-      "zeros [p..., `extent`, q...] with the slices of g [p..., k..., q...] added at the indices i [p..., k...], for "
+      "zeros [p..., `extent`, q...] with the slices of g [p..., k..., q...] added at the indices i [p..., "
+      "k...], for "
       "each p by itself: the adjoint of gather_rows";
   s.operands = {{"g"}, {"i", Role::parameter}};
   s.attributes = &attr_type<ScatterRowsAttributes>();
@@ -147,8 +154,9 @@ OpSchema scattering() {
                           g.shape.dims().begin() + static_cast<std::ptrdiff_t>(shared));
     for (std::size_t axis = shared; axis < i.shape.rank(); ++axis)
       if (i.shape[axis].batch)
-        infer::fail("scatter_rows", fmt::format("axis {} of i {} is the batch extent {}, which would be added up",
-                                                axis, to_string(i), to_string(i.shape[axis])));
+        infer::fail("scatter_rows",
+                    fmt::format("axis {} of i {} is the batch extent {}, which would be added up", axis,
+                                to_string(i), to_string(i.shape[axis])));
     dims.emplace_back(scatter.extent);
     dims.insert(dims.end(), g.shape.dims().begin() + static_cast<std::ptrdiff_t>(i.shape.rank()),
                 g.shape.dims().end());
@@ -165,11 +173,14 @@ OpSchema scattering() {
 OpSchema cumulation() {
   OpSchema s;
   s.interval = intervals::sums_of_first;
-  s.batch = [](Expr value, batches::Places operands) { return batches::but_along(value, operands, value.attributes<CumsumAttributes>().axis); };
+  s.batch = [](Expr value, batches::Places operands) {
+    return batches::but_along(value, operands, value.attributes<CumsumAttributes>().axis);
+  };
   s.decides = decisions::none;
   s.name = "cumsum";
   s.doc =
-      "sums along `axis` of everything up to an element, itself left out if `exclusive`; from behind if `reverse`";
+      "sums along `axis` of everything up to an element, itself left out if `exclusive`; from behind if "
+      "`reverse`";
   s.operands = {{"x"}};
   s.attributes = &attr_type<CumsumAttributes>();
   s.classes = {OpClass::linear};
@@ -199,17 +210,21 @@ OpSchema cumulation() {
 OpSchema sorting() {
   OpSchema s;
   s.interval = intervals::anything;
-  s.batch = [](Expr value, batches::Places operands) { return batches::but_along(value, operands, value.attributes<TopAttributes>().axis); };
+  s.batch = [](Expr value, batches::Places operands) {
+    return batches::but_along(value, operands, value.attributes<TopAttributes>().axis);
+  };
   s.decides = decisions::each({Asks::zero});
   s.name = "top_index";
   s.doc =
-      "the indices of the `count` largest (`smallest`: smallest) along `axis`, the best first, among equals the one "
+      "the indices of the `count` largest (`smallest`: smallest) along `axis`, the best first, among equals "
+      "the one "
       "in front";
   s.operands = {{"x"}};
   s.attributes = &attr_type<TopAttributes>();
   s.normalize = [](std::span<const Type> operands, const Attributes& attributes) {
     auto top = attributes.as<TopAttributes>();
-    top.axis = static_cast<std::int64_t>(infer::checked_axis("top_index", top.axis, operands[0].shape.rank()));
+    top.axis =
+        static_cast<std::int64_t>(infer::checked_axis("top_index", top.axis, operands[0].shape.rank()));
     return Attributes(top);
   };
   s.infer = [](std::span<const Type> operands, const Attributes& attributes) {
@@ -241,14 +256,15 @@ std::vector<OpSchema> gathering_operators() {
   using namespace dsl::vars;
   std::vector<OpSchema> all;
   all.push_back(with_derivatives(
-      gathering(), rewrite(vjp(y = op<"gather_rows">(x, i), g),
-                           op<"scatter_rows">(g, i, "batch"_a = y["batch"], "extent"_a = extent(x, y["batch"])))));
+      gathering(),
+      rewrite(vjp(y = op<"gather_rows">(x, i), g),
+              op<"scatter_rows">(g, i, "batch"_a = y["batch"], "extent"_a = extent(x, y["batch"])))));
   all.push_back(with_derivatives(scattering(), rewrite(vjp(y = op<"scatter_rows">(_, i), g),
                                                        op<"gather_rows">(g, i, "batch"_a = y["batch"]))));
-  all.push_back(with_derivatives(
-      cumulation(),
-      rewrite(vjp(y = op<"cumsum">(x), g),
-              op<"cumsum">(g, "axis"_a = y["axis"], "exclusive"_a = y["exclusive"], "reverse"_a = 1 - y["reverse"]))));
+  all.push_back(with_derivatives(cumulation(),
+                                 rewrite(vjp(y = op<"cumsum">(x), g),
+                                         op<"cumsum">(g, "axis"_a = y["axis"], "exclusive"_a = y["exclusive"],
+                                                      "reverse"_a = 1 - y["reverse"]))));
   all.push_back(sorting());
   return all;
 }

@@ -1,10 +1,11 @@
 #include <fmt/format.h>
 
+#include "rulegrad/expr/operator_facts.hpp"
+#include "rulegrad/ops/op_attributes.hpp"
+
 #include "expr/derive_attributes.hpp"
 #include "ops/families.hpp"
 #include "ops/infer.hpp"
-#include "rulegrad/ops/op_attributes.hpp"
-#include "rulegrad/expr/operator_facts.hpp"
 
 BOOST_HANA_ADAPT_STRUCT(rulegrad::SlotAttributes, slot, dtype, shape);
 
@@ -31,8 +32,8 @@ OpSchema gradient_node(std::string name, std::string doc) {
   s.infer = [name](std::span<const Type> operands, const Attributes& attributes) {
     const auto& slot = attributes.as<SlotAttributes>();
     if (operands[0].shape != operands[1].shape)
-      infer::fail(name, fmt::format("the cotangent {} must have the shape of the node, {}", to_string(operands[1]),
-                                    to_string(operands[0])));
+      infer::fail(name, fmt::format("the cotangent {} must have the shape of the node, {}",
+                                    to_string(operands[1]), to_string(operands[0])));
     return Type{slot.dtype, slot.shape};
   };
   return s;
@@ -47,8 +48,8 @@ const OpSchema& grad_schema() {
 }
 
 const OpSchema& vjp_schema() {
-  static const OpSchema schema =
-      gradient_node("vjp", "The vector-Jacobian product of one operation: g times the derivative of y by one operand.");
+  static const OpSchema schema = gradient_node(
+      "vjp", "The vector-Jacobian product of one operation: g times the derivative of y by one operand.");
   return schema;
 }
 

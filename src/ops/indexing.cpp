@@ -2,8 +2,8 @@
 #include <fmt/format.h>
 
 #include "rulegrad/expr/expr.hpp"
-#include "rulegrad/ops/op_attributes.hpp"
 #include "rulegrad/expr/operator_facts.hpp"
+#include "rulegrad/ops/op_attributes.hpp"
 
 #include "expr/derive_attributes.hpp"
 #include "ops/checks.hpp"
@@ -83,7 +83,8 @@ BatchFlow scattered(Expr value, batches::Places operands) {
   const auto axis = static_cast<std::size_t>(value.attributes<ScatterAttributes>().axis);
   const std::size_t taken = value.operand(1).shape().rank();
   auto at = operands[0];
-  if (!batches::alone(operands) || (at->axis >= axis && at->axis < axis + taken)) return batches::mixing(value, operands);
+  if (!batches::alone(operands) || (at->axis >= axis && at->axis < axis + taken))
+    return batches::mixing(value, operands);
   if (at->axis >= axis) at->axis = at->axis + 1 - taken;
   return {false, at};
 }

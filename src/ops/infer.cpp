@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "rulegrad/support/error.hpp"
+
 #include "support/text.hpp"
 
 namespace rulegrad::infer {
@@ -14,8 +15,9 @@ void fail(const std::string& op, const std::string& what) {
 DType common_dtype(const std::string& op, std::span<const Type> operands, std::size_t first) {
   for (std::size_t i = first + 1; i < operands.size(); ++i)
     if (operands[i].dtype != operands[first].dtype)
-      throw Error(ErrorCode::dtype, fmt::format("[{}] operands must have one dtype but are {} and {}; cast one of them", op,
-                                                to_string(operands[first]), to_string(operands[i])));
+      throw Error(ErrorCode::dtype,
+                  fmt::format("[{}] operands must have one dtype but are {} and {}; cast one of them", op,
+                              to_string(operands[first]), to_string(operands[i])));
   return operands[first].dtype;
 }
 
@@ -24,7 +26,8 @@ Shape broadcast_all(const std::string& op, std::span<const Type> operands) {
   for (std::size_t i = 1; i < operands.size(); ++i) {
     const auto wider = broadcast(result, operands[i].shape);
     if (!wider)
-      fail(op, fmt::format("shapes {} and {} do not broadcast: aligned at the last axis, two extents must be equal or one of them 1",
+      fail(op, fmt::format("shapes {} and {} do not broadcast: aligned at the last axis, two extents must be "
+                           "equal or one of them 1",
                            to_string(result), to_string(operands[i].shape)));
     result = *wider;
   }
@@ -45,8 +48,8 @@ Inference same_as_first(std::string) {
 Inference floating_same_as_first(std::string op) {
   return [op = std::move(op)](std::span<const Type> operands, const Attributes&) {
     if (!is_floating(operands[0].dtype))
-      throw Error(ErrorCode::dtype,
-                  fmt::format("[{}] x must be float32 or float64 but is {}; cast it", op, to_string(operands[0])));
+      throw Error(ErrorCode::dtype, fmt::format("[{}] x must be float32 or float64 but is {}; cast it", op,
+                                                to_string(operands[0])));
     return operands[0];
   };
 }

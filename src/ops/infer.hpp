@@ -15,7 +15,8 @@ using Inference = std::function<Type(std::span<const Type>, const Attributes&)>;
 [[noreturn]] void fail(const std::string& op, const std::string& what);
 
 /// The one dtype of the operands from position `first` on.
-[[nodiscard]] DType common_dtype(const std::string& op, std::span<const Type> operands, std::size_t first = 0);
+[[nodiscard]] DType common_dtype(const std::string& op, std::span<const Type> operands,
+                                 std::size_t first = 0);
 /// The shape that the operands broadcast to.
 [[nodiscard]] Shape broadcast_all(const std::string& op, std::span<const Type> operands);
 /// `axis` counted from the front; throws unless it names one of `rank` axes.

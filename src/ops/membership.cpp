@@ -26,6 +26,8 @@ bool belongs(const OpSchema& op, OpClass op_class, const Attributes& attributes)
   return membership == nullptr || membership(op_class, attributes);
 }
 
-bool always_belongs(const OpSchema& op, OpClass op_class) { return op.is(op_class) && decided_by(op.attributes) == nullptr; }
+bool always_belongs(const OpSchema& op, OpClass op_class) {
+  return op.is(op_class) && decided_by(op.attributes) == nullptr;
+}
 
 }  // namespace rulegrad

@@ -2,9 +2,9 @@
 
 #include "rulegrad/expr/schema.hpp"
 
-/// Which classes the nodes of an operator belong to. An operator lists in its schema those that it can belong to; where its
-/// attributes decide (a resize moves numbers when it takes the nearest, and averages when it is linear), the type of
-/// these attributes says so here, beside the operator.
+/// Which classes the nodes of an operator belong to. An operator lists in its schema those that it can belong
+/// to; where its attributes decide (a resize moves numbers when it takes the nearest, and averages when it is
+/// linear), the type of these attributes says so here, beside the operator.
 namespace rulegrad {
 
 /// Does a node of the operator with these attributes belong to the class?

@@ -2,8 +2,8 @@
 #include <fmt/format.h>
 
 #include "rulegrad/expr/expr.hpp"
-#include "rulegrad/ops/op_attributes.hpp"
 #include "rulegrad/expr/operator_facts.hpp"
+#include "rulegrad/ops/op_attributes.hpp"
 
 #include "expr/derive_attributes.hpp"
 #include "ops/checks.hpp"
@@ -64,16 +64,19 @@ std::int64_t extents(const Shape& shape, std::size_t from, std::size_t to) {
   return product;
 }
 
-/// The batch stands in one axis before and after, where what lies before and behind it may change places with its neighbours.
+/// The batch stands in one axis before and after, where what lies before and behind it may change places with
+/// its neighbours.
 BatchFlow reshaped(Expr value, batches::Places operands) {
   const BatchPlace& at = *operands[0];
   const Shape &before = value.operand(0).shape(), &after = value.shape();
   std::size_t axis = 0;
   while (axis < after.rank() && !after[axis].batch) ++axis;
   if (axis == after.rank()) return batches::mixing(value, operands);
-  const std::int64_t outer = extents(before, 0, at.axis) * at.outer, inner = at.inner * extents(before, at.axis + 1, before.rank());
+  const std::int64_t outer = extents(before, 0, at.axis) * at.outer,
+                     inner = at.inner * extents(before, at.axis + 1, before.rank());
   const std::int64_t in_front = extents(after, 0, axis), behind = extents(after, axis + 1, after.rank());
-  if (in_front == 0 || behind == 0 || outer % in_front != 0 || inner % behind != 0) return batches::mixing(value, operands);
+  if (in_front == 0 || behind == 0 || outer % in_front != 0 || inner % behind != 0)
+    return batches::mixing(value, operands);
   return {false, BatchPlace{axis, outer / in_front, inner / behind}};
 }
 
@@ -163,7 +166,8 @@ OpSchema transposition() {
   s.batch = [](Expr value, batches::Places operands) {
     const Ints& perm = value.attributes<TransposeAttributes>().perm;
     BatchPlace at = *operands[0];
-    at.axis = static_cast<std::size_t>(std::find(perm.begin(), perm.end(), static_cast<std::int64_t>(at.axis)) - perm.begin());
+    at.axis = static_cast<std::size_t>(
+        std::find(perm.begin(), perm.end(), static_cast<std::int64_t>(at.axis)) - perm.begin());
     return BatchFlow{false, at};
   };
   s.attributes = &attr_type<TransposeAttributes>();

@@ -1,12 +1,13 @@
 #include <fmt/format.h>
 
+#include "rulegrad/dsl.hpp"
+#include "rulegrad/expr/expr.hpp"
+#include "rulegrad/expr/operator_facts.hpp"
+#include "rulegrad/ops/op_attributes.hpp"
+
 #include "expr/derive_attributes.hpp"
 #include "ops/families.hpp"
 #include "ops/infer.hpp"
-#include "rulegrad/dsl.hpp"
-#include "rulegrad/expr/expr.hpp"
-#include "rulegrad/ops/op_attributes.hpp"
-#include "rulegrad/expr/operator_facts.hpp"
 
 BOOST_HANA_ADAPT_STRUCT(rulegrad::BatchNormAttributes, epsilon, axis);
 BOOST_HANA_ADAPT_STRUCT(rulegrad::LayerNormAttributes, axis, epsilon);
@@ -49,7 +50,11 @@ OpSchema batch_norm_schema() {
   };
   s.decides = decisions::none;
   s.doc = "scale (x - mean) / sqrt(var + epsilon) + bias, one number of each a channel of `axis`.";
-  s.operands = {{"x"}, {"scale", Role::parameter}, {"bias", Role::parameter}, {"mean", Role::parameter}, {"var", Role::parameter}};
+  s.operands = {{"x"},
+                {"scale", Role::parameter},
+                {"bias", Role::parameter},
+                {"mean", Role::parameter},
+                {"var", Role::parameter}};
   s.attributes = &attr_type<BatchNormAttributes>();
   s.normalize = [](std::span<const Type> operands, const Attributes& attributes) {
     auto a = attributes.as<BatchNormAttributes>();
@@ -63,14 +68,22 @@ OpSchema batch_norm_schema() {
     const char* const names[] = {"x", "scale", "bias", "mean", "var"};
     for (std::size_t i = 1; i < operands.size(); ++i)
       if (operands[i].shape != Shape{channels})
-        infer::fail("batch_norm", fmt::format("{} must hold one number for each of the {} channels (dim {} of {}) but is {}", names[i], to_string(channels),
-                                              attributes.as<BatchNormAttributes>().axis, to_string(x), to_string(operands[i].shape)));
+        infer::fail(
+            "batch_norm",
+            fmt::format("{} must hold one number for each of the {} channels (dim {} of {}) but is {}",
+                        names[i], to_string(channels), attributes.as<BatchNormAttributes>().axis,
+                        to_string(x), to_string(operands[i].shape)));
     return operands[0];
   };
   s.samples = [](RandomEngine&) {
     const auto sample = [](Dims x, std::int64_t axis) {
       const Dims each{x[static_cast<std::size_t>(axis)]};
-      return OpSample{{{.dims = x}, {.dims = each}, {.dims = each}, {.dims = each}, {.dims = each, .low = 0.2, .high = 2}}, BatchNormAttributes{1e-3, axis}};
+      return OpSample{{{.dims = x},
+                       {.dims = each},
+                       {.dims = each},
+                       {.dims = each},
+                       {.dims = each, .low = 0.2, .high = 2}},
+                      BatchNormAttributes{1e-3, axis}};
     };
     return std::vector<OpSample>{sample({2, 3, 4, 2}, 1), sample({4, 3}, 1), sample({2, 3, 5}, 2)};
   };
@@ -84,15 +97,18 @@ OpSchema batch_norm_schema() {
   const auto others = op<"axes_but">(x, axis);
   // With n = (x - mean) / sqrt(var + epsilon): y = scale n + bias.
   s.derivatives =
-      lower(rules("derivatives.batch_norm",
-                  rewrite(vjp(y = batch_norm(x, scale, _, _, variance), g), wrt(x), g * along(scale / sqrt(variance + y["epsilon"]), axis, x)),
-                  rewrite(vjp(y = batch_norm(x, scale, _, mu, variance), g), wrt(scale),
-                          sum(g * (x - along(mu, axis, x)), "axes"_a = others) / sqrt(variance + y["epsilon"])),
-                  rewrite(vjp(y = batch_norm(x, _, bias, _, _), g), wrt(bias), sum(g, "axes"_a = others)),
-                  rewrite(vjp(y = batch_norm(x, scale, _, mu, variance), g), wrt(mu),
-                          -sum(g, "axes"_a = others) * scale / sqrt(variance + y["epsilon"])),
-                  rewrite(vjp(y = batch_norm(x, scale, _, mu, variance), g), wrt(variance),
-                          let(t = variance + y["epsilon"]), -0.5 * sum(g * (x - along(mu, axis, x)), "axes"_a = others) * scale / (t * sqrt(t)))))
+      lower(
+          rules("derivatives.batch_norm",
+                rewrite(vjp(y = batch_norm(x, scale, _, _, variance), g), wrt(x),
+                        g * along(scale / sqrt(variance + y["epsilon"]), axis, x)),
+                rewrite(vjp(y = batch_norm(x, scale, _, mu, variance), g), wrt(scale),
+                        sum(g * (x - along(mu, axis, x)), "axes"_a = others) / sqrt(variance + y["epsilon"])),
+                rewrite(vjp(y = batch_norm(x, _, bias, _, _), g), wrt(bias), sum(g, "axes"_a = others)),
+                rewrite(vjp(y = batch_norm(x, scale, _, mu, variance), g), wrt(mu),
+                        -sum(g, "axes"_a = others) * scale / sqrt(variance + y["epsilon"])),
+                rewrite(vjp(y = batch_norm(x, scale, _, mu, variance), g), wrt(variance),
+                        let(t = variance + y["epsilon"]),
+                        -0.5 * sum(g * (x - along(mu, axis, x)), "axes"_a = others) * scale / (t * sqrt(t)))))
           .rules;
   return s;
 }
@@ -103,7 +119,8 @@ OpSchema layer_norm_schema() {
   s.interval = intervals::anything;
   s.batch = [](Expr value, batches::Places operands) {
     const auto first = static_cast<std::size_t>(value.attributes<LayerNormAttributes>().axis);
-    return batches::alone(operands) && operands[0]->axis < first ? BatchFlow{false, operands[0]} : batches::mixing(value, operands);
+    return batches::alone(operands) && operands[0]->axis < first ? BatchFlow{false, operands[0]}
+                                                                 : batches::mixing(value, operands);
   };
   s.decides = decisions::none;
   s.doc = "w (x - mean) / sqrt(variance + epsilon) + b, mean and variance over the axes from `axis` on.";
@@ -119,30 +136,39 @@ OpSchema layer_norm_schema() {
     const Shape& x = operands[0].shape;
     const auto first = static_cast<std::ptrdiff_t>(attributes.as<LayerNormAttributes>().axis);
     const Shape tail(std::vector<Dim>(x.dims().begin() + first, x.dims().end()));
-    if (tail.has_batch()) infer::fail("layer_norm", fmt::format("the axes of {} from {} on hold the batch", to_string(x), first));
+    if (tail.has_batch())
+      infer::fail("layer_norm", fmt::format("the axes of {} from {} on hold the batch", to_string(x), first));
     for (std::size_t i = 1; i < 3; ++i) {
       const auto wide = broadcast(operands[i].shape, tail);
       if (!wide || *wide != tail)
-        infer::fail("layer_norm", fmt::format("{} must have shape {}, the axes of {} from {} on, but is {}", i == 1 ? "weight" : "bias", to_string(tail),
-                                              to_string(x), first, to_string(operands[i].shape)));
+        infer::fail("layer_norm", fmt::format("{} must have shape {}, the axes of {} from {} on, but is {}",
+                                              i == 1 ? "weight" : "bias", to_string(tail), to_string(x),
+                                              first, to_string(operands[i].shape)));
     }
     return operands[0];
   };
   s.samples = [](RandomEngine&) {
-    return std::vector<OpSample>{{{{.dims = {3, 5}}, {.dims = {5}}, {.dims = {5}}}, LayerNormAttributes{-1, 1e-2}},
-                                 {{{.dims = {2, 3, 4}}, {.dims = {3, 4}}, {.dims = {}}}, LayerNormAttributes{1, 1e-2}}};
+    return std::vector<OpSample>{
+        {{{.dims = {3, 5}}, {.dims = {5}}, {.dims = {5}}}, LayerNormAttributes{-1, 1e-2}},
+        {{{.dims = {2, 3, 4}}, {.dims = {3, 4}}, {.dims = {}}}, LayerNormAttributes{1, 1e-2}}};
   };
   using namespace dsl;
   using namespace dsl::vars;
   const auto axes = op<"axes_from">(x, y["axis"]);
-  // With d = x - mean, q = sqrt(mean(d d) + epsilon), u = g w: the gradient is (u - mean(u) - d mean(u d) / q^2) / q.
+  // With d = x - mean, q = sqrt(mean(d d) + epsilon), u = g w: the gradient is (u - mean(u) - d mean(u d) /
+  // q^2) / q.
   s.derivatives =
       lower(rules("derivatives.layer_norm",
-                  rewrite(vjp(y = layer_norm(x, w, _), g), wrt(x), let(d = x - mean(x, "axes"_a = axes, "keep"_a = 1)),
+                  rewrite(vjp(y = layer_norm(x, w, _), g), wrt(x),
+                          let(d = x - mean(x, "axes"_a = axes, "keep"_a = 1)),
                           let(v = mean(d * d, "axes"_a = axes, "keep"_a = 1) + y["epsilon"]), let(u = g * w),
-                          (u - mean(u, "axes"_a = axes, "keep"_a = 1) - d * mean(u * d, "axes"_a = axes, "keep"_a = 1) / v) / sqrt(v)),
-                  rewrite(vjp(y = layer_norm(x, w, _), g), wrt(w), let(d = x - mean(x, "axes"_a = axes, "keep"_a = 1)),
-                          sum_to(g * d / sqrt(mean(d * d, "axes"_a = axes, "keep"_a = 1) + y["epsilon"]), "shape"_a = shape(w))),
+                          (u - mean(u, "axes"_a = axes, "keep"_a = 1) -
+                           d * mean(u * d, "axes"_a = axes, "keep"_a = 1) / v) /
+                              sqrt(v)),
+                  rewrite(vjp(y = layer_norm(x, w, _), g), wrt(w),
+                          let(d = x - mean(x, "axes"_a = axes, "keep"_a = 1)),
+                          sum_to(g * d / sqrt(mean(d * d, "axes"_a = axes, "keep"_a = 1) + y["epsilon"]),
+                                 "shape"_a = shape(w))),
                   rewrite(vjp(layer_norm(_, _, b), g), wrt(b), sum_to(g, "shape"_a = shape(b)))))
           .rules;
   return s;
@@ -160,24 +186,32 @@ OpSchema softmax_schema(bool logarithm) {
   s.operands = {{"x"}};
   s.attributes = &attr_type<AxisAttributes>();
   s.normalize = [name = s.name](std::span<const Type> operands, const Attributes& attributes) {
-    return Attributes(AxisAttributes{static_cast<std::int64_t>(infer::checked_axis(name, attributes.as<AxisAttributes>().axis, operands[0].shape.rank()))});
+    return Attributes(AxisAttributes{static_cast<std::int64_t>(
+        infer::checked_axis(name, attributes.as<AxisAttributes>().axis, operands[0].shape.rank()))});
   };
   s.infer = [name = s.name](std::span<const Type> operands, const Attributes& attributes) {
     const auto axis = static_cast<std::size_t>(attributes.as<AxisAttributes>().axis);
-    if (operands[0].shape[axis].batch) infer::fail(name, fmt::format("axis {} of {} holds the batch", axis, to_string(operands[0].shape)));
+    if (operands[0].shape[axis].batch)
+      infer::fail(name, fmt::format("axis {} of {} holds the batch", axis, to_string(operands[0].shape)));
     return infer::floating_same_as_first(name)(operands, attributes);
   };
   s.samples = [](RandomEngine&) {
-    return std::vector<OpSample>{{{{.dims = {3, 5}}}, AxisAttributes{1}}, {{{.dims = {2, 4, 3}}}, AxisAttributes{1}}, {{{.dims = {2, 4, 3}}}, AxisAttributes{-1}}};
+    return std::vector<OpSample>{{{{.dims = {3, 5}}}, AxisAttributes{1}},
+                                 {{{.dims = {2, 4, 3}}}, AxisAttributes{1}},
+                                 {{{.dims = {2, 4, 3}}}, AxisAttributes{-1}}};
   };
   using namespace dsl;
   using namespace dsl::vars;
   const auto axes = list(y["axis"]);
   s.derivatives =
-      logarithm ? lower(rules("derivatives.log_softmax",
-                              rewrite(vjp(y = log_softmax(_), g), g - exp(y) * sum(g, "axes"_a = axes, "keep"_a = 1))))
-                      .rules
-                : lower(rules("derivatives.softmax", rewrite(vjp(y = softmax(_), g), y * (g - sum(g * y, "axes"_a = axes, "keep"_a = 1))))).rules;
+      logarithm
+          ? lower(
+                rules("derivatives.log_softmax", rewrite(vjp(y = log_softmax(_), g),
+                                                         g - exp(y) * sum(g, "axes"_a = axes, "keep"_a = 1))))
+                .rules
+          : lower(rules("derivatives.softmax",
+                        rewrite(vjp(y = softmax(_), g), y * (g - sum(g * y, "axes"_a = axes, "keep"_a = 1)))))
+                .rules;
   return s;
 }
 
@@ -187,24 +221,32 @@ OpSchema lrn_schema() {
   s.interval = intervals::anything;
   s.batch = batches::in_front;
   s.decides = decisions::none;
-  s.doc = "x / (bias + alpha / size * sum of x^2 over `size` neighbouring channels)^beta (Krizhevsky et al. 2012, section 3.3; ONNX LRN).";
+  s.doc =
+      "x / (bias + alpha / size * sum of x^2 over `size` neighbouring channels)^beta (Krizhevsky et al. "
+      "2012, section 3.3; ONNX LRN).";
   s.operands = {{"x"}};
   s.attributes = &attr_type<LrnAttributes>();
   s.infer = [](std::span<const Type> operands, const Attributes& attributes) {
-    if (operands[0].shape.rank() < 2) infer::fail("lrn", fmt::format("x must be [batch, channels, ...] but is {}", to_string(operands[0].shape)));
+    if (operands[0].shape.rank() < 2)
+      infer::fail("lrn",
+                  fmt::format("x must be [batch, channels, ...] but is {}", to_string(operands[0].shape)));
     if (attributes.as<LrnAttributes>().size < 1) infer::fail("lrn", "size must be at least 1");
     return infer::floating_same_as_first("lrn")(operands, attributes);
   };
   s.samples = [](RandomEngine&) {
-    return std::vector<OpSample>{{{{.dims = {2, 6, 2, 2}}}, LrnAttributes{3, 0.5, 0.75, 1}}, {{{.dims = {1, 5, 3}}}, LrnAttributes{4, 0.3, 0.5, 2}}};
+    return std::vector<OpSample>{{{{.dims = {2, 6, 2, 2}}}, LrnAttributes{3, 0.5, 0.75, 1}},
+                                 {{{.dims = {1, 5, 3}}}, LrnAttributes{4, 0.3, 0.5, 2}}};
   };
   using namespace dsl;
   using namespace dsl::vars;
-  constexpr auto window = [](auto value, auto reversed) { return channel_window_sum(value, "size"_a = y["size"], "reversed"_a = reversed); };
+  constexpr auto window = [](auto value, auto reversed) {
+    return channel_window_sum(value, "size"_a = y["size"], "reversed"_a = reversed);
+  };
   // With t = bias + c window(x^2), c = alpha / size: dx = g t^-beta - 2 beta c x window'(g x t^(-beta - 1)).
   s.derivatives = lower(rules("derivatives.lrn",
-                              rewrite(vjp(y = lrn(x), g), let(c = y["alpha"] / y["size"]), let(t = y["bias"] + c * window(x * x, 0)),
-                                      let(p = pow(t, -y["beta"])), g * p - 2 * y["beta"] * c * x * window(g * x * p / t, 1))))
+                              rewrite(vjp(y = lrn(x), g), let(c = y["alpha"] / y["size"]),
+                                      let(t = y["bias"] + c * window(x * x, 0)), let(p = pow(t, -y["beta"])),
+                                      g * p - 2 * y["beta"] * c * x * window(g * x * p / t, 1))))
                       .rules;
   return s;
 }
@@ -215,7 +257,9 @@ OpSchema channel_window_sum_schema() {
   s.interval = intervals::sums_of_first;
   s.batch = batches::in_front;
   s.decides = decisions::none;
-  s.doc = "Sums over channels c - (size - 1) / 2 to c + size / 2 of axis 1; `reversed` over c - size / 2 to c + (size - 1) / 2, its adjoint.";
+  s.doc =
+      "Sums over channels c - (size - 1) / 2 to c + size / 2 of axis 1; `reversed` over c - size / 2 to c + "
+      "(size - 1) / 2, its adjoint.";
   s.operands = {{"x"}};
   s.attributes = &attr_type<ChannelWindowAttributes>();
   s.classes = {OpClass::linear};
@@ -227,9 +271,11 @@ OpSchema channel_window_sum_schema() {
   };
   using namespace dsl;
   using namespace dsl::vars;
-  s.derivatives = lower(rules("derivatives.channel_window_sum",
-                              rewrite(vjp(y = channel_window_sum(_), g), channel_window_sum(g, "size"_a = y["size"], "reversed"_a = 1 - y["reversed"]))))
-                      .rules;
+  s.derivatives =
+      lower(rules("derivatives.channel_window_sum",
+                  rewrite(vjp(y = channel_window_sum(_), g),
+                          channel_window_sum(g, "size"_a = y["size"], "reversed"_a = 1 - y["reversed"]))))
+          .rules;
   return s;
 }
 

@@ -6,8 +6,8 @@
 #include <fmt/format.h>
 #include <unordered_map>
 
-#include "rulegrad/support/error.hpp"
 #include "rulegrad/expr/leaves.hpp"
+#include "rulegrad/support/error.hpp"
 
 namespace rulegrad {
 namespace {

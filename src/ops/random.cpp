@@ -4,8 +4,8 @@
 #include <fmt/format.h>
 #include <numbers>
 
-#include "rulegrad/ops/op_attributes.hpp"
 #include "rulegrad/expr/operator_facts.hpp"
+#include "rulegrad/ops/op_attributes.hpp"
 
 #include "expr/derive_attributes.hpp"
 #include "ops/checks.hpp"
@@ -52,7 +52,8 @@ enum class Kind : std::uint32_t { uniform, normal, index };
 
 std::array<std::uint32_t, 4> block(const RandomPlace& place, std::int64_t element, Kind kind) {
   const auto low = [](std::int64_t v) { return static_cast<std::uint32_t>(v); };
-  const auto high = static_cast<std::uint32_t>((element >> 32) & 0xff) | static_cast<std::uint32_t>(kind) << 8;
+  const auto high = static_cast<std::uint32_t>((element >> 32) & 0xff) | static_cast<std::uint32_t>(kind)
+                                                                             << 8;
   return philox({low(element), low(place.row), low(place.sample), high}, {low(place.key), low(place.stream)});
 }
 
@@ -106,7 +107,9 @@ OpSchema random_numbers(std::string name, const std::string& what, IntervalOf in
   OpSchema s;
   draws_rows(s, std::move(interval));
   s.name = name;
-  s.doc = what + " of `shape` [B, ...]: a pure function of key, stream, row (the global batch index), sample and element";
+  s.doc = what +
+          " of `shape` [B, ...]: a pure function of key, stream, row (the global batch index), sample and "
+          "element";
   s.operands = {{"row", Role::parameter}, {"sample", Role::parameter}};
   s.attributes = &attr_type<RandomAttributes>();
   s.infer = [name](std::span<const Type> operands, const Attributes& attributes) {
@@ -115,8 +118,8 @@ OpSchema random_numbers(std::string name, const std::string& what, IntervalOf in
     if (!is_floating(random.dtype))
       infer::fail(name, fmt::format("gives float32 or float64, not {}", name_of(random.dtype)));
     if (random.shape.rank() == 0 || random.shape[0] != operands[0].shape[0])
-      infer::fail(name, fmt::format("the first axis of its shape {} must be that of row {}", to_string(random.shape),
-                                    to_string(operands[0])));
+      infer::fail(name, fmt::format("the first axis of its shape {} must be that of row {}",
+                                    to_string(random.shape), to_string(operands[0])));
     return Type{random.dtype, random.shape};
   };
   const SampleOperand row{.dims = {3}, .low = 0, .high = 9, .dtype = DType::int64};
@@ -153,8 +156,10 @@ OpSchema window_masks() {
   s.batch = batches::mixing;
   s.decides = decisions::each({Asks::zero});
   s.doc =
-      "true inside of window i: windows of the extents `window` lie `strides` apart over an array of `extents`, "
-      "row-major, and the last ones are cut at the border; with `wrap` they begin at every stride and go on at the other end";
+      "true inside of window i: windows of the extents `window` lie `strides` apart over an array of "
+      "`extents`, "
+      "row-major, and the last ones are cut at the border; with `wrap` they begin at every stride and go on "
+      "at the other end";
   s.operands = {{"i", Role::parameter}};
   s.attributes = &attr_type<WindowMaskAttributes>();
   s.infer = [](std::span<const Type> operands, const Attributes& attributes) {
@@ -163,9 +168,10 @@ OpSchema window_masks() {
     if (operands[0].shape.rank() != 0)
       infer::fail("window_mask", fmt::format("i {} must be a single number", to_string(operands[0])));
     if (mask.window.size() != mask.extents.size() || mask.strides.size() != mask.extents.size())
-      infer::fail("window_mask", fmt::format("window {} and strides {} must have an entry for each of the extents {}",
-                                             to_string(AttrValue(mask.window)), to_string(AttrValue(mask.strides)),
-                                             to_string(AttrValue(mask.extents))));
+      infer::fail("window_mask",
+                  fmt::format("window {} and strides {} must have an entry for each of the extents {}",
+                              to_string(AttrValue(mask.window)), to_string(AttrValue(mask.strides)),
+                              to_string(AttrValue(mask.extents))));
     for (std::size_t axis = 0; axis < mask.extents.size(); ++axis)
       if (mask.extents[axis] < 1 || mask.window[axis] < 1 || mask.strides[axis] < 1)
         infer::fail("window_mask", "extents, window and strides must be 1 or more");
@@ -174,9 +180,10 @@ OpSchema window_masks() {
   const auto i = [](double high) {
     return SampleOperand{.dims = {}, .low = 0, .high = high, .dtype = DType::int64};
   };
-  s.samples = fixed_samples({{{i(3)}, WindowMaskAttributes{{1, 1, 4, 5}, {1, 1, 2, 3}, {1, 1, 2, 2}}},
-                             {{i(2)}, WindowMaskAttributes{{1, 7}, {1, 3}, {1, 3}}},
-                             {{i(11)}, WindowMaskAttributes{{1, 1, 4, 5}, {1, 1, 2, 3}, {1, 1, 1, 2}, true}}});
+  s.samples =
+      fixed_samples({{{i(3)}, WindowMaskAttributes{{1, 1, 4, 5}, {1, 1, 2, 3}, {1, 1, 2, 2}}},
+                     {{i(2)}, WindowMaskAttributes{{1, 7}, {1, 3}, {1, 3}}},
+                     {{i(11)}, WindowMaskAttributes{{1, 1, 4, 5}, {1, 1, 2, 3}, {1, 1, 1, 2}, true}}});
   return s;
 }
 
@@ -185,7 +192,8 @@ OpSchema window_masks() {
 std::vector<OpSchema> random_operators() {
   std::vector<OpSchema> all;
   all.push_back(random_numbers("random_normal", "standard normal numbers", intervals::anything));
-  all.push_back(random_numbers("random_uniform", "numbers uniform in [0, 1)", intervals::within(intervals::unit)));
+  all.push_back(
+      random_numbers("random_uniform", "numbers uniform in [0, 1)", intervals::within(intervals::unit)));
   all.push_back(random_indices());
   all.push_back(window_masks());
   return all;

@@ -2,11 +2,11 @@
 #include <cmath>
 #include <fmt/format.h>
 
-#include "rulegrad/support/error.hpp"
 #include "rulegrad/expr/expr.hpp"
-#include "rulegrad/ops/op_attributes.hpp"
 #include "rulegrad/expr/operator_facts.hpp"
+#include "rulegrad/ops/op_attributes.hpp"
 #include "rulegrad/ops/operators.hpp"
+#include "rulegrad/support/error.hpp"
 
 #include "expr/derive_attributes.hpp"
 #include "ops/checks.hpp"
@@ -70,8 +70,11 @@ std::optional<Expr> of_single_values(const std::string& op_name, Expr x, const R
 BatchFlow beside(Expr value, batches::Places operands, const Ints& axes, bool keep) {
   BatchPlace at = *operands[0];
   const auto axis = static_cast<std::int64_t>(at.axis);
-  if (axes.empty() || std::find(axes.begin(), axes.end(), axis) != axes.end()) return batches::mixing(value, operands);
-  if (!keep) at.axis -= static_cast<std::size_t>(std::count_if(axes.begin(), axes.end(), [&](std::int64_t gone) { return gone < axis; }));
+  if (axes.empty() || std::find(axes.begin(), axes.end(), axis) != axes.end())
+    return batches::mixing(value, operands);
+  if (!keep)
+    at.axis -= static_cast<std::size_t>(
+        std::count_if(axes.begin(), axes.end(), [&](std::int64_t gone) { return gone < axis; }));
   return {false, at};
 }
 
@@ -157,7 +160,9 @@ OpSchema first_max() {
                           ReduceAttributes{attributes.as<ReduceAttributes>().axes, false});
   };
   s.simpler = nullptr;
-  s.batch = [](Expr value, batches::Places operands) { return beside(value, operands, value.attributes<ReduceAttributes>().axes, true); };
+  s.batch = [](Expr value, batches::Places operands) {
+    return beside(value, operands, value.attributes<ReduceAttributes>().axes, true);
+  };
   s.decides = decisions::each({Asks::zero});
   return s;
 }
@@ -288,12 +293,12 @@ std::vector<OpSchema> reduction_operators() {
               let(n = sum(fill("value"_a = 1, "dtype"_a = dtype(x), "shape"_a = shape(x)), like(y))),
               expand(reshape(g / n, kept), to_x))));
   all.push_back(with_derivatives(
-      reduction("amax", "the largest value (at ties the derivative goes to the first in row-major order)", intervals::same,
-                distinct),
+      reduction("amax", "the largest value (at ties the derivative goes to the first in row-major order)",
+                intervals::same, distinct),
       rewrite(vjp(y = amax(x), g), where(op<"first_max">(x, like(y)), reshape(g, kept), 0))));
   all.push_back(with_derivatives(
-      reduction("amin", "the smallest value (at ties the derivative goes to the first in row-major order)", intervals::same,
-                distinct),
+      reduction("amin", "the smallest value (at ties the derivative goes to the first in row-major order)",
+                intervals::same, distinct),
       rewrite(vjp(y = amin(x), g), where(op<"first_max">(-x, like(y)), reshape(g, kept), 0))));
   // The product of the others: of those that are not 0, if none of the others is 0. z marks zeros, p has 1
   // for them.

@@ -1,10 +1,10 @@
 #include <fmt/format.h>
 
-#include "rulegrad/support/error.hpp"
 #include "rulegrad/expr/expr.hpp"
-#include "rulegrad/ops/op_attributes.hpp"
 #include "rulegrad/expr/operator_facts.hpp"
+#include "rulegrad/ops/op_attributes.hpp"
 #include "rulegrad/ops/samples.hpp"
+#include "rulegrad/support/error.hpp"
 
 #include "expr/derive_attributes.hpp"
 #include "ops/infer.hpp"
@@ -40,12 +40,15 @@ namespace {
 
 void check_loop(const std::string& op, std::int64_t depth, std::int64_t count) {
   if (depth < 0 || depth >= most_loops || count < 1)
-    throw Error(ErrorCode::invalid_argument,
-                fmt::format("[{}] loops have a depth below {} and at least one sample, not depth {} and {} samples",
-                            op, most_loops, depth, count));
+    throw Error(
+        ErrorCode::invalid_argument,
+        fmt::format("[{}] loops have a depth below {} and at least one sample, not depth {} and {} samples",
+                    op, most_loops, depth, count));
 }
 
-std::uint32_t bit(std::int64_t depth) { return std::uint32_t{1} << depth; }
+std::uint32_t bit(std::int64_t depth) {
+  return std::uint32_t{1} << depth;
+}
 
 }  // namespace
 
@@ -63,7 +66,9 @@ const OpSchema& sample_index_schema() {
       check_loop("sample_index", loop.depth, loop.count);
       return Type{DType::int64, Shape{}};
     };
-    s.loops = [](std::uint32_t, const Attributes& attributes) { return bit(attributes.as<SampleIndexAttributes>().depth); };
+    s.loops = [](std::uint32_t, const Attributes& attributes) {
+      return bit(attributes.as<SampleIndexAttributes>().depth);
+    };
     return s;
   }();
   return schema;
@@ -80,7 +85,8 @@ const OpSchema& batch_index_schema() {
     s.decides = decisions::none;
     s.infer = [](std::span<const Type>, const Attributes& attributes) {
       const Shape& shape = attributes.as<BatchIndexAttributes>().shape;
-      if (shape.rank() != 1) infer::fail("batch_index", fmt::format("its shape must be [B], not {}", to_string(shape)));
+      if (shape.rank() != 1)
+        infer::fail("batch_index", fmt::format("its shape must be [B], not {}", to_string(shape)));
       return Type{DType::int64, shape};
     };
     return s;
@@ -92,7 +98,9 @@ const OpSchema& reduce_samples_schema() {
   static const OpSchema schema = [] {
     OpSchema s;
     s.name = "reduce_samples";
-    s.doc = "The sum, mean, variance or maximum over the samples of a loop, or all of them under a new first axis.";
+    s.doc =
+        "The sum, mean, variance or maximum over the samples of a loop, or all of them under a new first "
+        "axis.";
     s.operands = {{"x"}};
     s.attributes = &attr_type<ReduceSamplesAttributes>();
     s.interval = intervals::anything;

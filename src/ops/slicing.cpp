@@ -2,8 +2,8 @@
 #include <fmt/format.h>
 
 #include "rulegrad/expr/expr.hpp"
-#include "rulegrad/ops/op_attributes.hpp"
 #include "rulegrad/expr/operator_facts.hpp"
+#include "rulegrad/ops/op_attributes.hpp"
 
 #include "expr/derive_attributes.hpp"
 #include "ops/checks.hpp"
@@ -80,20 +80,24 @@ Shape sliced(const std::string& op, const A& slice, const Shape& shape, const st
 
 /// Along the axis of the batch nothing is cut.
 BatchFlow untouched(Expr value, batches::Places operands, const Ints& axes) {
-  const bool cut = std::find(axes.begin(), axes.end(), static_cast<std::int64_t>(operands[0]->axis)) != axes.end();
+  const bool cut =
+      std::find(axes.begin(), axes.end(), static_cast<std::int64_t>(operands[0]->axis)) != axes.end();
   return cut ? batches::mixing(value, operands) : batches::same(value, operands);
 }
 
 /// Nor anything added.
 BatchFlow unpadded(Expr value, batches::Places operands, const Ints& begin, const Ints& end) {
   const std::size_t axis = operands[0]->axis;
-  return begin[axis] != 0 || end[axis] != 0 ? batches::mixing(value, operands) : batches::same(value, operands);
+  return begin[axis] != 0 || end[axis] != 0 ? batches::mixing(value, operands)
+                                            : batches::same(value, operands);
 }
 
 OpSchema slicing() {
   OpSchema s;
   s.interval = intervals::same;
-  s.batch = [](Expr value, batches::Places operands) { return untouched(value, operands, value.attributes<SliceAttributes>().axes); };
+  s.batch = [](Expr value, batches::Places operands) {
+    return untouched(value, operands, value.attributes<SliceAttributes>().axes);
+  };
   s.decides = decisions::none;
   s.name = "slice";
   s.doc =
@@ -129,7 +133,9 @@ OpSchema slicing() {
 OpSchema slicing_vjp() {
   OpSchema s;
   s.interval = intervals::sums_of_first;
-  s.batch = [](Expr value, batches::Places operands) { return untouched(value, operands, value.attributes<SliceVjpAttributes>().axes); };
+  s.batch = [](Expr value, batches::Places operands) {
+    return untouched(value, operands, value.attributes<SliceVjpAttributes>().axes);
+  };
   s.decides = decisions::none;
   s.name = "slice_vjp";
   s.doc = "zeros of `shape` with g where slice takes its elements from: the adjoint of slice";
@@ -192,7 +198,8 @@ OpSchema padding() {
   OpSchema s;
   s.interval = [](Expr value, std::span<const Interval> operands) {
     const auto& pad = value.attributes<PadAttributes>();
-    return pad.mode == PadMode::constant ? intervals::either(operands[0], {pad.value, pad.value}) : operands[0];
+    return pad.mode == PadMode::constant ? intervals::either(operands[0], {pad.value, pad.value})
+                                         : operands[0];
   };
   s.batch = [](Expr value, batches::Places operands) {
     const auto& pad = value.attributes<PadAttributes>();

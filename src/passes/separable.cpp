@@ -18,7 +18,8 @@ class Following {
     for (const Expr e : topological_order(roots)) {
       operands.clear();
       for (const Expr operand : e.operands()) operands.push_back(places_.at(operand));
-      const bool touched = operands.empty() || std::any_of(operands.begin(), operands.end(), [](const auto& at) { return at.has_value(); });
+      const bool touched = operands.empty() || std::any_of(operands.begin(), operands.end(),
+                                                           [](const auto& at) { return at.has_value(); });
       const BatchFlow flow = touched ? e.op().batch_of(e, operands) : BatchFlow{};
       if (flow.mixes) return e;
       places_.emplace(e, flow.place);
@@ -35,7 +36,9 @@ class Following {
 }  // namespace
 
 // Operators that stand for an expression mix where it does.
-std::optional<Expr> first_mixing(std::span<const Expr> outputs) { return Following().run(written_out(outputs)); }
+std::optional<Expr> first_mixing(std::span<const Expr> outputs) {
+  return Following().run(written_out(outputs));
+}
 
 std::vector<std::optional<BatchPlace>> batch_places(std::span<const Expr> values) {
   std::vector<std::optional<BatchPlace>> result;

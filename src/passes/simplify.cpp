@@ -2,14 +2,15 @@
 
 #include <unordered_map>
 
+#include "rulegrad/rule/rule_text.hpp"
+#include "rulegrad/support/error.hpp"
+
 #include "expr/node_map.hpp"
 #include "passes/intervals.hpp"
 #include "passes/simplifier_rules.hpp"
 #include "passes/support.hpp"
 #include "rewrite/canonize.hpp"
 #include "rewrite/language_words.hpp"
-#include "rulegrad/support/error.hpp"
-#include "rulegrad/rule/rule_text.hpp"
 
 namespace rulegrad {
 namespace {
@@ -22,7 +23,8 @@ RuleList rules_of(std::string_view wanted) {
     const auto file = std::make_shared<const RuleFile>(parse_rules(text, std::string(path)));
     for (const RuleSet& set : file->rule_sets)
       if (set.name == wanted)
-        for (const Rule& rule : set.rules) list.add({std::shared_ptr<const Rule>(file, &rule), set.name, no_parameters, {}});
+        for (const Rule& rule : set.rules)
+          list.add({std::shared_ptr<const Rule>(file, &rule), set.name, no_parameters, {}});
   }
   return list;
 }
@@ -36,7 +38,8 @@ const RuleList& rounding_rules() {
   return list;
 }
 
-/// Does the user decide something by the operand: by its sign, its order, or whether it is 0? A divisor that is not 0 stays so.
+/// Does the user decide something by the operand: by its sign, its order, or whether it is 0? A divisor that
+/// is not 0 stays so.
 bool decides(Expr user, std::size_t position) {
   const Asks asks = user.op().asks_of(user, position);
   return asks != Asks::nothing && asks != Asks::divisor;
@@ -72,7 +75,9 @@ class Fixed {
 };
 
 bool same_form(Expr u, Expr v) {
-  if (u.op().name != v.op().name || u.attributes() != v.attributes() || u.operands().size() != v.operands().size()) return false;
+  if (u.op().name != v.op().name || u.attributes() != v.attributes() ||
+      u.operands().size() != v.operands().size())
+    return false;
   return u.type() == v.type() && u.operand(1).type() == v.operand(1).type();
 }
 
@@ -111,16 +116,21 @@ void apply(const RuleList& rules, Facts facts, Simplified& result) {
   static const Functions no_functions;
   ForwardRewriting how;
   how.move_names = false;
-  how.fact = [&](const Term&, const Meaning& meaning, std::span<const Value> arguments) { return facts.answer(meaning, arguments); };
-  Canonized done = canonize(result.outputs[0].graph(), result.outputs, rules, Operators::builtin(), no_functions, how);
+  how.fact = [&](const Term&, const Meaning& meaning, std::span<const Value> arguments) {
+    return facts.answer(meaning, arguments);
+  };
+  Canonized done =
+      canonize(result.outputs[0].graph(), result.outputs, rules, Operators::builtin(), no_functions, how);
   result.outputs = std::move(done.outputs);
   result.rewrites.insert(result.rewrites.end(), done.rewrites.begin(), done.rewrites.end());
   std::unordered_map<Expr, Expr> stood_for;
   for (const auto& [before, after] : result.renewed) stood_for.emplace(after, before);
   for (const auto& [before, after] : done.image) {
     if (before == after || after->named) continue;
-    if (before->named) result.renewed.emplace_back(before, after);
-    else if (const auto found = stood_for.find(before); found != stood_for.end()) result.renewed.emplace_back(found->second, after);
+    if (before->named)
+      result.renewed.emplace_back(before, after);
+    else if (const auto found = stood_for.find(before); found != stood_for.end())
+      result.renewed.emplace_back(found->second, after);
   }
 }
 

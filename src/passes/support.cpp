@@ -6,14 +6,18 @@
 namespace rulegrad {
 namespace {
 
-bool is_number(Expr e, double number) { return constant_value(e) == number; }
+bool is_number(Expr e, double number) {
+  return constant_value(e) == number;
+}
 
 using Wanted = std::function<bool(Expr)>;
 
-bool is_zero_everywhere(Expr e) { return is_zero(e) || (e.is("fill") && std::get<double>(e.attributes().get("value")) == 0); }
+bool is_zero_everywhere(Expr e) {
+  return is_zero(e) || (e.is("fill") && std::get<double>(e.attributes().get("value")) == 0);
+}
 
-/// Looks for a factor of a value. Ways fork at products and sums alone, and relevance holds few of them between a layer and the
-/// next; a bound on the steps ends the search where it does not.
+/// Looks for a factor of a value. Ways fork at products and sums alone, and relevance holds few of them
+/// between a layer and the next; a bound on the steps ends the search where it does not.
 class Search {
  public:
   bool has_factor(Expr v, const Wanted& wanted) {
@@ -21,17 +25,22 @@ class Search {
     if (wanted(v)) return true;
     const auto in = [&](Expr part) { return part.shape() == v.shape() && has_factor(part, wanted); };
     if (v.is("mul")) return in(v.operand(0)) || in(v.operand(1));
-    if (v.is("div") || v.is("over") || v.is("neg") || v.is("identity") || v.is("const")) return in(v.operand(0));
+    if (v.is("div") || v.is("over") || v.is("neg") || v.is("identity") || v.is("const"))
+      return in(v.operand(0));
     if (v.is("accum") || v.is("add")) return std::all_of(v.operands().begin(), v.operands().end(), in);
     if (v.is("where")) return is_zero_everywhere(v.operand(2)) && in(v.operand(1));
     // A maximum goes to the element whose value it is: a factor max_pool(x) becomes a factor x there.
     if (v.is("max_pool_vjp")) {
       const Expr x = v.operand(0);
-      return wanted(x) && has_factor(v.operand(1), [&](Expr f) { return f.is("max_pool") && f.operand(0) == x && same_windows(f, v); });
+      return wanted(x) && has_factor(v.operand(1), [&](Expr f) {
+               return f.is("max_pool") && f.operand(0) == x && same_windows(f, v);
+             });
     }
     // Elements under another shape: the factor went there by the reshape that this one undoes.
     if (v.is("reshape"))
-      return has_factor(v.operand(0), [&](Expr f) { return f.is("reshape") && f.operand(0).shape() == v.shape() && wanted(f.operand(0)); });
+      return has_factor(v.operand(0), [&](Expr f) {
+        return f.is("reshape") && f.operand(0).shape() == v.shape() && wanted(f.operand(0));
+      });
     return false;
   }
 
@@ -55,11 +64,14 @@ bool is_cut(Expr factor, const std::function<bool(Expr)>& of) {
   return false;
 }
 
-bool has_factor(Expr v, const std::function<bool(Expr)>& wanted) { return Search().has_factor(v, wanted); }
+bool has_factor(Expr v, const std::function<bool(Expr)>& wanted) {
+  return Search().has_factor(v, wanted);
+}
 
 bool vanishes_below(Expr v, Expr z) {
   const auto is_z = [&](Expr e) { return e == z; };
-  return v.shape() == z.shape() && has_factor(v, [&](Expr f) { return f.shape() == z.shape() && is_cut(f, is_z); });
+  return v.shape() == z.shape() &&
+         has_factor(v, [&](Expr f) { return f.shape() == z.shape() && is_cut(f, is_z); });
 }
 
 }  // namespace rulegrad

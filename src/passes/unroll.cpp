@@ -4,17 +4,19 @@
 #include <map>
 #include <unordered_map>
 
-#include "rulegrad/support/error.hpp"
 #include "rulegrad/ops/op_attributes.hpp"
 #include "rulegrad/ops/operators.hpp"
 #include "rulegrad/ops/samples.hpp"
+#include "rulegrad/support/error.hpp"
 
 #include "expr/rebuild.hpp"
 
 namespace rulegrad {
 namespace {
 
-constexpr std::uint32_t bit(std::int64_t depth) { return std::uint32_t{1} << depth; }
+constexpr std::uint32_t bit(std::int64_t depth) {
+  return std::uint32_t{1} << depth;
+}
 
 /// The value in sample `index` of the loop at that depth.
 Expr in_sample(Expr value, std::int64_t depth, std::int64_t index) {
@@ -22,7 +24,8 @@ Expr in_sample(Expr value, std::int64_t depth, std::int64_t index) {
   std::unordered_map<Expr, Expr> images;
   return Rebuild{[&](Expr e) { return (e.loops() & bit(depth)) == 0; },
                  [&](Expr e, std::span<const Expr> operands) {
-                   const bool here = e.is("sample_index") && e.attributes<SampleIndexAttributes>().depth == depth;
+                   const bool here =
+                       e.is("sample_index") && e.attributes<SampleIndexAttributes>().depth == depth;
                    return here ? graph.scalar(static_cast<double>(index), DType::int64) : again(e, operands);
                  }}(value, images);
 }
@@ -79,13 +82,16 @@ std::vector<Expr> unrolled(std::span<const Expr> outputs, std::int64_t most) {
   const std::vector<Expr> order = topological_order(outputs);
   std::map<std::int64_t, std::int64_t> counts;
   for (const Expr e : order)
-    if (e.is("reduce_samples")) counts[e.attributes<ReduceSamplesAttributes>().depth] = e.attributes<ReduceSamplesAttributes>().count;
+    if (e.is("reduce_samples"))
+      counts[e.attributes<ReduceSamplesAttributes>().depth] = e.attributes<ReduceSamplesAttributes>().count;
   if (counts.empty()) return {outputs.begin(), outputs.end()};
   for (const Expr e : order)
     if (e.is("reduce_samples") && copies(e, counts) > most)
       throw Error(ErrorCode::model,
-                  fmt::format("{} cannot be written as ONNX: its loop has {} samples, which would be as many copies of the network; at most {} are "
-                              "written out. Ask the method for fewer samples or steps, or for a larger file (--most-samples, ExportOptions::most_samples)",
+                  fmt::format("{} cannot be written as ONNX: its loop has {} samples, which would be as many "
+                              "copies of the network; at most {} are "
+                              "written out. Ask the method for fewer samples or steps, or for a larger file "
+                              "(--most-samples, ExportOptions::most_samples)",
                               describe(e), copies(e, counts), most));
   // Inner loops come first; what they become is copied with the outer ones.
   std::unordered_map<Expr, Expr> images;
@@ -93,7 +99,8 @@ std::vector<Expr> unrolled(std::span<const Expr> outputs, std::int64_t most) {
                           if (!e.is("reduce_samples")) return again(e, operands);
                           const auto& loop = e.attributes<ReduceSamplesAttributes>();
                           std::vector<Expr> values;
-                          for (std::int64_t i = 0; i < loop.count; ++i) values.push_back(in_sample(operands[0], loop.depth, i));
+                          for (std::int64_t i = 0; i < loop.count; ++i)
+                            values.push_back(in_sample(operands[0], loop.depth, i));
                           return reduced(e.graph(), values, loop.kind);
                         }};
   std::vector<Expr> result;

@@ -1,16 +1,16 @@
 #include "rulegrad/prove/properties.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cmath>
+#include <fmt/format.h>
 #include <functional>
 #include <random>
 
-#include "rulegrad/ops/build.hpp"
-#include "rulegrad/support/error.hpp"
-#include "rulegrad/run/program.hpp"
 #include "rulegrad/explain/relevance_flow.hpp"
+#include "rulegrad/ops/build.hpp"
+#include "rulegrad/run/program.hpp"
+#include "rulegrad/support/error.hpp"
+
 #include "support/text.hpp"
 
 namespace rulegrad {
@@ -35,12 +35,17 @@ class Builder {
     for (double& value : result.mutable_values<double>()) value = normal(random_);
     return result;
   }
-  Operand bias(std::int64_t count) { return biases_ ? Operand(graph_.constant(values({count}))) : Operand(0.0); }
-  Expr to(Expr x, std::int64_t units) { return rulegrad::dense(x, graph_.constant(values({units, x.shape()[1].factor})), bias(units)); }
+  Operand bias(std::int64_t count) {
+    return biases_ ? Operand(graph_.constant(values({count}))) : Operand(0.0);
+  }
+  Expr to(Expr x, std::int64_t units) {
+    return rulegrad::dense(x, graph_.constant(values({units, x.shape()[1].factor})), bias(units));
+  }
   Expr window(Expr x, std::int64_t channels, std::int64_t k) {
     ConvAttributes attributes;
     attributes.pads_begin = attributes.pads_end = {k / 2, k / 2};
-    return rulegrad::conv(x, graph_.constant(values({channels, x.shape()[1].factor, k, k})), bias(channels), attributes);
+    return rulegrad::conv(x, graph_.constant(values({channels, x.shape()[1].factor, k, k})), bias(channels),
+                          attributes);
   }
 
  private:
@@ -50,10 +55,12 @@ class Builder {
 };
 
 Layer to(std::int64_t units) {
-  return {fmt::format("dense({})", units), [units](Builder& builder, Expr x) { return builder.to(x, units); }};
+  return {fmt::format("dense({})", units),
+          [units](Builder& builder, Expr x) { return builder.to(x, units); }};
 }
 Layer window(std::int64_t channels, std::int64_t k) {
-  return {fmt::format("conv({}, {}x{})", channels, k, k), [=](Builder& builder, Expr x) { return builder.window(x, channels, k); }};
+  return {fmt::format("conv({}, {}x{})", channels, k, k),
+          [=](Builder& builder, Expr x) { return builder.window(x, channels, k); }};
 }
 Layer plain(const std::string& name, Expr (*apply)(Expr)) {
   return {name, [apply](Builder&, Expr x) { return apply(x); }};
@@ -91,12 +98,14 @@ struct Net {
 
 /// From one layer with one unit to networks; the first that fails is the smallest.
 std::vector<Net> nets() {
-  const Layer rectify = plain("relu", &rulegrad::relu), bend = plain("tanh", &rulegrad::tanh), squash = plain("sigmoid", &rulegrad::sigmoid),
+  const Layer rectify = plain("relu", &rulegrad::relu), bend = plain("tanh", &rulegrad::tanh),
+              squash = plain("sigmoid", &rulegrad::sigmoid),
               flat = plain("flatten", [](Expr x) { return flatten(x); });
   std::vector<Net> result;
   for (const Layer& layer : {rectify, bend, squash, to(1), residual()}) result.push_back({{1, 1}, {layer}});
   for (const Layer& layer : {rectify, to(1), to(2), residual()}) result.push_back({{1, 2}, {layer}});
-  for (const Layer& layer : {window(1, 1), window(1, 3), pool(true), pool(false), flat}) result.push_back({{1, 1, 2, 2}, {layer}});
+  for (const Layer& layer : {window(1, 1), window(1, 3), pool(true), pool(false), flat})
+    result.push_back({{1, 1, 2, 2}, {layer}});
   for (const Layer& layer : {rectify, bend, squash}) {
     result.push_back({{1, 1}, {to(1), layer}});
     result.push_back({{1, 1}, {to(1), layer, to(1)}});
@@ -104,7 +113,9 @@ std::vector<Net> nets() {
     result.push_back({{1, 3}, {to(4), layer, residual(), layer, to(2)}});
   }
   result.push_back({{1, 1, 4, 4}, {window(2, 3), rectify, pool(true), flat, to(2)}});
-  result.push_back({{1, 2, 4, 4}, {window(3, 3), rectify, window(2, 1), rectify, pool(false), flat, to(3), rectify, to(2)}});
+  result.push_back(
+      {{1, 2, 4, 4},
+       {window(3, 3), rectify, window(2, 1), rectify, pool(false), flat, to(3), rectify, to(2)}});
   result.push_back({{1, 6}, {to(8), rectify, to(8), rectify, residual(), rectify, to(3)}});
   return result;
 }
@@ -117,7 +128,8 @@ double sum_of(const Tensor& tensor) {
 
 double product(const Tensor& a, const Tensor& b) {
   double sum = 0;
-  for (std::size_t i = 0; i < a.values<double>().size(); ++i) sum += a.values<double>()[i] * b.values<double>()[i];
+  for (std::size_t i = 0; i < a.values<double>().size(); ++i)
+    sum += a.values<double>()[i] * b.values<double>()[i];
   return sum;
 }
 
@@ -130,14 +142,16 @@ double size_of(const Tensor& tensor) {
 /// a u + b v
 Tensor mixed(double a, const Tensor& u, double b, const Tensor& v) {
   Tensor result = Tensor::full(DType::float64, u.dims(), 0);
-  for (std::size_t i = 0; i < u.values<double>().size(); ++i) result.mutable_values<double>()[i] = a * u.values<double>()[i] + b * v.values<double>()[i];
+  for (std::size_t i = 0; i < u.values<double>().size(); ++i)
+    result.mutable_values<double>()[i] = a * u.values<double>()[i] + b * v.values<double>()[i];
   return result;
 }
 
 std::string text_of(const Tensor& tensor) {
   const std::size_t count = std::min<std::size_t>(8, tensor.values<double>().size());
   std::string text;
-  for (std::size_t i = 0; i < count; ++i) text += fmt::format("{}{:.4g}", i == 0 ? "" : ", ", tensor.values<double>()[i]);
+  for (std::size_t i = 0; i < count; ++i)
+    text += fmt::format("{}{:.4g}", i == 0 ? "" : ", ", tensor.values<double>()[i]);
   return fmt::format("[{}{}]", text, count < tensor.values<double>().size() ? ", ..." : "");
 }
 
@@ -145,8 +159,8 @@ std::string text_of(const Tensor& tensor) {
 class Trial {
  public:
   /// `with_flow`: `conserves` will be asked.
-  Trial(const RuleLibrary& library, const AnalyzerCall& call, const Net& net, std::uint64_t seed, bool biases, bool with_flow, const Operators& operators,
-        const Samplers& samplers)
+  Trial(const RuleLibrary& library, const AnalyzerCall& call, const Net& net, std::uint64_t seed, bool biases,
+        bool with_flow, const Operators& operators, const Samplers& samplers)
       : builder_(graph_, seed, biases) {
     const Expr x = graph_.input("x", {DType::float64, Shape::of(net.input)});
     Expr y = x;
@@ -177,7 +191,9 @@ class Trial {
 
   /// Does what reaches the input come near the score's difference?
   bool comes_near() {
-    return total_ && std::abs(total_->run({{"x", value_}, {"seed", one_}})[0].at(0) - sum_of(attribution(one_))) <= 0.02 * (size_of(one_) + size_of(attribution(one_)));
+    return total_ &&
+           std::abs(total_->run({{"x", value_}, {"seed", one_}})[0].at(0) - sum_of(attribution(one_))) <=
+               0.02 * (size_of(one_) + size_of(attribution(one_)));
   }
 
   /// What is wrong, or nothing.
@@ -197,12 +213,16 @@ class Trial {
     if (flow != nullptr) *flow = flow_->read(values);
     return result;
   }
-  [[nodiscard]] std::string on(const Tensor& seed) const { return fmt::format("x = {}, seed = {}", text_of(value_), text_of(seed)); }
+  [[nodiscard]] std::string on(const Tensor& seed) const {
+    return fmt::format("x = {}, seed = {}", text_of(value_), text_of(seed));
+  }
 
   std::optional<std::string> linear() {
-    const Tensor expected = mixed(2, attribution(one_), -3, attribution(other_)), seed = mixed(2, one_, -3, other_), found = attribution(seed);
+    const Tensor expected = mixed(2, attribution(one_), -3, attribution(other_)),
+                 seed = mixed(2, one_, -3, other_), found = attribution(seed);
     if (size_of(mixed(1, expected, -1, found)) <= tolerance * (size_of(expected) + 1e-3)) return std::nullopt;
-    return fmt::format("{}: 2 A(s) - 3 A(t) is {} but A(2 s - 3 t) is {}", on(seed), text_of(expected), text_of(found));
+    return fmt::format("{}: 2 A(s) - 3 A(t) is {} but A(2 s - 3 t) is {}", on(seed), text_of(expected),
+                       text_of(found));
   }
 
   std::optional<std::string> positive() {
@@ -216,12 +236,16 @@ class Trial {
 
   std::optional<std::string> adjoint() {
     const Tensor direction = builder_.values(value_.dims());
-    const auto moved = [&](double step) { return product(forward_->run({{"x", mixed(1, value_, step, direction)}})[0], one_); };
+    const auto moved = [&](double step) {
+      return product(forward_->run({{"x", mixed(1, value_, step, direction)}})[0], one_);
+    };
     const double expected = (moved(difference_step) - moved(-difference_step)) / (2 * difference_step);
     const Tensor map = attribution(one_);
     const double found = product(map, direction);
-    if (std::abs(expected - found) <= tolerance * (std::abs(expected) + size_of(map) + 1e-3) * 10) return std::nullopt;
-    return fmt::format("{}: along d = {} the score changes by {:.6g} but A . d is {:.6g}", on(one_), text_of(direction), expected, found);
+    if (std::abs(expected - found) <= tolerance * (std::abs(expected) + size_of(map) + 1e-3) * 10)
+      return std::nullopt;
+    return fmt::format("{}: along d = {} the score changes by {:.6g} but A . d is {:.6g}", on(one_),
+                       text_of(direction), expected, found);
   }
 
   /// A sum over few steps is close at best.
@@ -229,8 +253,10 @@ class Trial {
     if (!total_) return "it has neither a world `base` nor a parameter `baseline` that would say less what";
     const Tensor found = attribution(one_);
     const double expected = total_->run({{"x", value_}, {"seed", one_}})[0].at(0), reached = sum_of(found);
-    if (std::abs(expected - reached) <= (has_loop_ ? 0.2 : tolerance) * (std::abs(expected) + size_of(found))) return std::nullopt;
-    return fmt::format("{}: the score is larger by {:.6g} than at the baseline, and {:.6g} reaches the input", on(one_), expected, reached);
+    if (std::abs(expected - reached) <= (has_loop_ ? 0.2 : tolerance) * (std::abs(expected) + size_of(found)))
+      return std::nullopt;
+    return fmt::format("{}: the score is larger by {:.6g} than at the baseline, and {:.6g} reaches the input",
+                       on(one_), expected, reached);
   }
 
   std::optional<std::string> conserves() {
@@ -246,8 +272,10 @@ class Trial {
     }
     const double rest = seed - reached - bias - stabiliser - empty;
     if (std::abs(rest) <= tolerance * scale) return std::nullopt;
-    std::string text = fmt::format("{}: {:.6g} comes in and {:.6g} reaches the input: biases take {:.4g}, stabilisers {:.4g}, units to which nothing contributes {:.4g}, and {:.4g} is lost beside them", on(one_), seed, reached, bias,
-                                   stabiliser, empty, rest);
+    std::string text = fmt::format(
+        "{}: {:.6g} comes in and {:.6g} reaches the input: biases take {:.4g}, stabilisers {:.4g}, units to "
+        "which nothing contributes {:.4g}, and {:.4g} is lost beside them",
+        on(one_), seed, reached, bias, stabiliser, empty, rest);
     return text;
   }
 
@@ -270,9 +298,11 @@ std::optional<AnalyzerCall> refined(const AnalyzerDefinition& definition, const 
     for (const TermId id : definition.terms[static_cast<std::size_t>(loop.sampler)].args) {
       const Term& count = definition.terms[static_cast<std::size_t>(id)];
       for (const Parameter& parameter : definition.parameters) {
-        if (count.kind != TermKind::variable || parameter.name != count.name || parameter.fallback == no_term) continue;
+        if (count.kind != TermKind::variable || parameter.name != count.name || parameter.fallback == no_term)
+          continue;
         const Term& fallback = definition.terms[static_cast<std::size_t>(parameter.fallback)];
-        if (fallback.kind == TermKind::number) result.arguments.emplace_back(parameter.name, 64 * fallback.number);
+        if (fallback.kind == TermKind::number)
+          result.arguments.emplace_back(parameter.name, 64 * fallback.number);
       }
     }
   if (result.arguments.size() == call.arguments.size()) return std::nullopt;
@@ -281,12 +311,15 @@ std::optional<AnalyzerCall> refined(const AnalyzerDefinition& definition, const 
 
 }  // namespace
 
-std::vector<PropertyTrial> try_properties(const RuleLibrary& library, std::string_view analyzer, const Operators& operators, const Samplers& samplers) {
+std::vector<PropertyTrial> try_properties(const RuleLibrary& library, std::string_view analyzer,
+                                          const Operators& operators, const Samplers& samplers) {
   const AnalyzerDefinition& definition = library.analyzer(analyzer);
   std::vector<PropertyTrial> result;
-  for (const std::string& property : definition.properties) result.push_back({.property = property, .holds = true, .networks = 0, .network = {}, .what = {}});
+  for (const std::string& property : definition.properties)
+    result.push_back({.property = property, .holds = true, .networks = 0, .network = {}, .what = {}});
   if (result.empty()) return result;
-  const bool with_flow = std::find(definition.properties.begin(), definition.properties.end(), "conserves") != definition.properties.end();
+  const bool with_flow = std::find(definition.properties.begin(), definition.properties.end(), "conserves") !=
+                         definition.properties.end();
   const AnalyzerCall call{definition.name, {{"allow_unmatched", 1.0}}};
   const std::optional<AnalyzerCall> finer = refined(definition, call);
   for (const Net& net : nets())
@@ -300,7 +333,9 @@ std::vector<PropertyTrial> try_properties(const RuleLibrary& library, std::strin
             ++told.networks;
             if (auto what = trial->broken(told.property)) {
               // A sum over steps comes to an integral, the nearer the more there are.
-              if (told.property == "completes" && finer && Trial(library, *finer, net, seed, biases, false, operators, samplers).comes_near()) continue;
+              if (told.property == "completes" && finer &&
+                  Trial(library, *finer, net, seed, biases, false, operators, samplers).comes_near())
+                continue;
               told.holds = false;
               told.network = net.text(biases);
               told.what = std::move(*what);

@@ -1,15 +1,15 @@
 #include "rulegrad/prove/verify.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cmath>
+#include <fmt/format.h>
 #include <random>
 
-#include "rewrite/evaluate.hpp"
-#include "rulegrad/support/error.hpp"
 #include "rulegrad/expr/leaves.hpp"
 #include "rulegrad/ops/op_attributes.hpp"
+#include "rulegrad/support/error.hpp"
+
+#include "rewrite/evaluate.hpp"
 
 namespace rulegrad {
 namespace {
@@ -17,7 +17,9 @@ namespace {
 constexpr std::int64_t samples = 2;
 
 /// Exporters write constants such as the square root of 2 as float32 into networks of float64.
-double tolerance(DType dtype) { return dtype == DType::float64 ? 1e-7 : 1e-4; }
+double tolerance(DType dtype) {
+  return dtype == DType::float64 ? 1e-7 : 1e-4;
+}
 
 Inputs random_inputs(std::span<const Expr> roots) {
   std::mt19937_64 random(20240229);
@@ -29,7 +31,8 @@ Inputs random_inputs(std::span<const Expr> roots) {
     Tensor value = Tensor::full(DType::float64, dims, 0);
     std::normal_distribution<double> normal;
     std::bernoulli_distribution coin;
-    for (double& element : value.mutable_values<double>()) element = is_floating(node.dtype()) ? normal(random) : (coin(random) ? 1 : 0);
+    for (double& element : value.mutable_values<double>())
+      element = is_floating(node.dtype()) ? normal(random) : (coin(random) ? 1 : 0);
     inputs.emplace(node.attributes<InputAttributes>().name, value.cast(node.dtype()));
   }
   return inputs;
@@ -68,8 +71,9 @@ std::string culprits(const Analysis& analysis, CompileOptions options) {
     const ForwardRewrite& rewrite = analysis.rewrites[i];
     const Difference difference = between(values[2 * i], values[2 * i + 1]);
     if (difference.within(tolerance(rewrite.before.dtype()))) continue;
-    text += fmt::format("\n  {}{} changes {} by {:.3g}, where it is as large as {:.3g}", at_place(rewrite.where), rewrite.rule_set, describe(rewrite.before), difference.most,
-                        difference.largest);
+    text +=
+        fmt::format("\n  {}{} changes {} by {:.3g}, where it is as large as {:.3g}", at_place(rewrite.where),
+                    rewrite.rule_set, describe(rewrite.before), difference.most, difference.largest);
   }
   return text;
 }
@@ -89,7 +93,9 @@ CanonizerProof prove_canonizers(Expr output, const Analysis& analysis, const Com
   if (difference.within(tolerance(output.dtype()))) return proof;
   const std::string which = culprits(analysis, options);
   throw Error(ErrorCode::rule,
-              fmt::format("canonizers must leave the output as it is, but on random inputs it changes by {:.3g}, where it is as large as {:.3g}{}", difference.most, difference.largest,
+              fmt::format("canonizers must leave the output as it is, but on random inputs it changes by "
+                          "{:.3g}, where it is as large as {:.3g}{}",
+                          difference.most, difference.largest,
                           which.empty() ? std::string("; no single rule does it") : ":" + which));
 }
 

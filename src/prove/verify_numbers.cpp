@@ -7,10 +7,10 @@
 #include <unordered_map>
 #include <utility>
 
-#include "rulegrad/support/error.hpp"
 #include "rulegrad/expr/leaves.hpp"
 #include "rulegrad/passes/separable.hpp"
 #include "rulegrad/prove/verify.hpp"
+#include "rulegrad/support/error.hpp"
 
 namespace rulegrad {
 namespace {
@@ -20,8 +20,10 @@ constexpr int shakes = 4;
 constexpr double times_shaken = 4, least = 1e-4, least_fast = 1e-3;
 
 AttrValue in_double(AttrValue value) {
-  if (auto* dtype = std::get_if<DType>(&value); dtype != nullptr && *dtype == DType::float32) *dtype = DType::float64;
-  if (auto* tensor = std::get_if<Tensor>(&value); tensor != nullptr && tensor->dtype() == DType::float32) *tensor = tensor->cast(DType::float64);
+  if (auto* dtype = std::get_if<DType>(&value); dtype != nullptr && *dtype == DType::float32)
+    *dtype = DType::float64;
+  if (auto* tensor = std::get_if<Tensor>(&value); tensor != nullptr && tensor->dtype() == DType::float32)
+    *tensor = tensor->cast(DType::float64);
   return value;
 }
 
@@ -37,7 +39,8 @@ std::vector<Expr> in_double(Graph& into, std::span<const Expr> outputs) {
   // All inputs of the graph take part in saying what the batch is.
   for (const Expr input : outputs[0].graph().inputs()) {
     const auto a = in_double(input.attributes());
-    images.emplace(input, into.input(a.as<InputAttributes>().name, {a.as<InputAttributes>().dtype, a.as<InputAttributes>().shape}));
+    images.emplace(input, into.input(a.as<InputAttributes>().name,
+                                     {a.as<InputAttributes>().dtype, a.as<InputAttributes>().shape}));
   }
   for (const Expr node : topological_order(outputs)) {
     if (images.contains(node)) continue;
@@ -64,11 +67,14 @@ Tensor sample_of(const Tensor& whole, const Shape& shape, std::int64_t sample) {
   Dims dims = whole.dims();
   const std::int64_t extent = std::exchange(dims[*axis], each);
   const auto outer = static_cast<std::size_t>(element_count(std::span(dims).first(*axis)));
-  const std::size_t inner = static_cast<std::size_t>(element_count(std::span(dims).subspan(*axis + 1))) * size_of(whole.dtype());
+  const std::size_t inner =
+      static_cast<std::size_t>(element_count(std::span(dims).subspan(*axis + 1))) * size_of(whole.dtype());
   Tensor part = Tensor::uninitialized(whole.dtype(), dims);
   for (std::size_t o = 0; o < outer; ++o)
     std::memcpy(part.mutable_data() + o * static_cast<std::size_t>(each) * inner,
-                whole.data() + (o * static_cast<std::size_t>(extent) + static_cast<std::size_t>(sample * each)) * inner, static_cast<std::size_t>(each) * inner);
+                whole.data() +
+                    (o * static_cast<std::size_t>(extent) + static_cast<std::size_t>(sample * each)) * inner,
+                static_cast<std::size_t>(each) * inner);
   return part;
 }
 
@@ -88,7 +94,9 @@ double largest(const Tensor& a) {
 }
 
 /// As a share of the largest value; of nothing, a difference is infinitely much.
-double share(double off, double of) { return off == 0 ? 0 : of == 0 ? INFINITY : off / of; }
+double share(double off, double of) {
+  return off == 0 ? 0 : of == 0 ? INFINITY : off / of;
+}
 
 }  // namespace
 
@@ -101,29 +109,41 @@ struct NumberVerifier::Data {
 };
 
 NumberVerifier::NumberVerifier(std::span<const Expr> outputs, Precision precision, const Kernels* kernels) {
-  if (outputs.empty()) throw Error(ErrorCode::invalid_argument, "[verify] there are no outputs to hold against the plain path");
+  if (outputs.empty())
+    throw Error(ErrorCode::invalid_argument, "[verify] there are no outputs to hold against the plain path");
   Kernels plain = Kernels::portable();
   if (kernels != nullptr)
     for (const std::string& name : kernels->names())
       if (plain.find(name) == nullptr) plain.set(name, *kernels->at(name));
-  CompileOptions options{.check_finite = false, .kernels = &plain, .simplify = false, .rounding = false, .streamed_weights = 0, .fuse = false};
+  CompileOptions options{.check_finite = false,
+                         .kernels = &plain,
+                         .simplify = false,
+                         .rounding = false,
+                         .streamed_weights = 0,
+                         .fuse = false};
   options.reuse_memory = options.fold_constants = options.blocked_layouts = false;
   Graph graph(DType::float64);
   const std::vector<Expr> doubled = in_double(graph, outputs);
   std::vector<std::pair<std::string, Type>> inputs;
-  for (const Expr input : outputs[0].graph().inputs()) inputs.emplace_back(input.attributes<InputAttributes>().name, input.type());
+  for (const Expr input : outputs[0].graph().inputs())
+    inputs.emplace_back(input.attributes<InputAttributes>().name, input.type());
   std::vector<Type> types;
   for (const Expr output : outputs) types.push_back(output.type());
-  data_ = std::make_shared<const Data>(Data{Program::compile(doubled, options), std::move(inputs), std::move(types), first_mixing(outputs).has_value(),
+  data_ = std::make_shared<const Data>(Data{Program::compile(doubled, options), std::move(inputs),
+                                            std::move(types), first_mixing(outputs).has_value(),
                                             precision == Precision::exact ? rulegrad::least : least_fast});
 }
 
-std::vector<NumberCheck> NumberVerifier::check(const Inputs& given, std::span<const Tensor> results, std::span<const std::int64_t> samples,
+std::vector<NumberCheck> NumberVerifier::check(const Inputs& given, std::span<const Tensor> results,
+                                               std::span<const std::int64_t> samples,
                                                std::int64_t batch_offset) const {
   const Data& d = *data_;
   if (results.size() != d.types.size())
-    throw Error(ErrorCode::invalid_argument, "[verify] there must be one result for each output of the program");
-  const bool cut = !d.mixes && std::ranges::any_of(d.inputs, [](const auto& input) { return batch_axis(input.second.shape).has_value(); });
+    throw Error(ErrorCode::invalid_argument,
+                "[verify] there must be one result for each output of the program");
+  const bool cut = !d.mixes && std::ranges::any_of(d.inputs, [](const auto& input) {
+    return batch_axis(input.second.shape).has_value();
+  });
   std::vector<NumberCheck> checks(results.size());
   const auto hold = [&](std::optional<std::int64_t> sample) {
     Inputs inputs;
@@ -141,20 +161,25 @@ std::vector<NumberCheck> NumberVerifier::check(const Inputs& given, std::span<co
       Inputs shaken = inputs;
       for (auto& [name, tensor] : shaken)
         if (is_floating(tensor.dtype()))
-          for (double& v : tensor.mutable_values<double>()) v *= 1 + shake * (static_cast<double>(random() >> 11) * 0x1p-52 - 1);
+          for (double& v : tensor.mutable_values<double>())
+            v *= 1 + shake * (static_cast<double>(random() >> 11) * 0x1p-52 - 1);
       const std::vector<Tensor> other = d.program.run(shaken, run);
-      for (std::size_t k = 0; k < want.size(); ++k) moved[k] = std::max(moved[k], distance(other[k], want[k]));
+      for (std::size_t k = 0; k < want.size(); ++k)
+        moved[k] = std::max(moved[k], distance(other[k], want[k]));
     }
     for (std::size_t k = 0; k < want.size(); ++k) {
       const Tensor got = sample ? sample_of(results[k], d.types[k].shape, *sample) : results[k];
       if (got.size() != want[k].size())
         throw Error(ErrorCode::shape, "[verify] the results are not those of a run on these inputs");
       const double of = largest(want[k]);
-      const NumberCheck check{share(distance(got, want[k]), of), std::max(d.least, share(times_shaken * moved[k], of))};
-      if (check.difference / check.explained >= checks[k].difference / std::max(checks[k].explained, d.least)) checks[k] = check;
+      const NumberCheck check{share(distance(got, want[k]), of),
+                              std::max(d.least, share(times_shaken * moved[k], of))};
+      if (check.difference / check.explained >= checks[k].difference / std::max(checks[k].explained, d.least))
+        checks[k] = check;
     }
   };
-  if (!cut) hold(std::nullopt);
+  if (!cut)
+    hold(std::nullopt);
   else
     for (const std::int64_t sample : samples) hold(sample);
   return checks;

@@ -1,8 +1,7 @@
 #include "recipe/advice.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
+#include <fmt/format.h>
 
 #include "ops/membership.hpp"
 
@@ -10,30 +9,41 @@ namespace rulegrad {
 namespace {
 
 bool calls(const Rule& rule, std::string_view name) {
-  return std::any_of(rule.terms.begin(), rule.terms.end(), [&](const Term& term) { return term.kind == TermKind::call && term.name == name; });
+  return std::any_of(rule.terms.begin(), rule.terms.end(),
+                     [&](const Term& term) { return term.kind == TermKind::call && term.name == name; });
 }
 
 /// One operator whose nodes no rule claims.
 class Proposing {
  public:
-  Proposing(Currency currency, std::span<const Expr> nodes, std::span<const std::size_t> slots, const ForwardFacts& facts)
+  Proposing(Currency currency, std::span<const Expr> nodes, std::span<const std::size_t> slots,
+            const ForwardFacts& facts)
       : currency_(currency), op_(nodes.front().op()), nodes_(nodes), slots_(slots), facts_(facts) {
-    // The rules stand before all others: where some of the operator's nodes have a rule, these are for the others, by name.
+    // The rules stand before all others: where some of the operator's nodes have a rule, these are for the
+    // others, by name.
     const bool others = std::any_of(facts.order().begin(), facts.order().end(), [&](Expr node) {
-      return &node.op() == &op_ && facts.depends(node) && std::find(nodes.begin(), nodes.end(), node) == nodes.end();
+      return &node.op() == &op_ && facts.depends(node) &&
+             std::find(nodes.begin(), nodes.end(), node) == nodes.end();
     });
     if (!others) return;
     for (const Expr node : nodes) {
       const std::vector<std::string> names = node.graph().names(node);
-      if (!names.empty()) names_ += fmt::format("{}name(\"{}\")", names_.empty() ? "" : " or ", names.front());
+      if (!names.empty())
+        names_ += fmt::format("{}name(\"{}\")", names_.empty() ? "" : " or ", names.front());
     }
   }
 
   std::vector<std::string> rules() {
     switch (currency_) {
-      case Currency::relevance: relevance(); break;
-      case Currency::multipliers: multipliers(); break;
-      case Currency::gradient: add("grad(y: {op}, g) wrt v => vjp(y, g)"); break;
+      case Currency::relevance:
+        relevance();
+        break;
+      case Currency::multipliers:
+        multipliers();
+        break;
+      case Currency::gradient:
+        add("grad(y: {op}, g) wrt v => vjp(y, g)");
+        break;
     }
     return std::move(rules_);
   }
@@ -44,24 +54,32 @@ class Proposing {
     std::string text(form);
     if (guard && !names_.empty()) {
       const std::size_t arrow = text.find(" =>");
-      text.insert(arrow, text.find(" when ") == std::string::npos ? " when " + names_ : " and (" + names_ + ")");
+      text.insert(arrow,
+                  text.find(" when ") == std::string::npos ? " when " + names_ : " and (" + names_ + ")");
     }
-    for (std::size_t at = text.find("{op}"); at != std::string::npos; at = text.find("{op}")) text.replace(at, 4, op_.name);
+    for (std::size_t at = text.find("{op}"); at != std::string::npos; at = text.find("{op}"))
+      text.replace(at, 4, op_.name);
     if (std::find(rules_.begin(), rules_.end(), text) == rules_.end()) rules_.push_back(std::move(text));
   }
 
-  [[nodiscard]] bool named(std::initializer_list<std::string_view> names) const { return std::find(names.begin(), names.end(), op_.name) != names.end(); }
+  [[nodiscard]] bool named(std::initializer_list<std::string_view> names) const {
+    return std::find(names.begin(), names.end(), op_.name) != names.end();
+  }
   [[nodiscard]] bool all_belong(OpClass op_class) const {
-    return std::all_of(nodes_.begin(), nodes_.end(), [&](Expr node) { return belongs(op_, op_class, node.attributes()); });
+    return std::all_of(nodes_.begin(), nodes_.end(),
+                       [&](Expr node) { return belongs(op_, op_class, node.attributes()); });
   }
   [[nodiscard]] bool is_data(std::size_t slot) const { return op_.operand(slot).role == Role::data; }
   [[nodiscard]] std::size_t data_operands() const {
-    return static_cast<std::size_t>(std::count_if(op_.operands.begin(), op_.operands.end(), [](const OperandSpec& spec) { return spec.role == Role::data; }));
+    return static_cast<std::size_t>(
+        std::count_if(op_.operands.begin(), op_.operands.end(),
+                      [](const OperandSpec& spec) { return spec.role == Role::data; }));
   }
   /// How many data operands of the node depend on what is explained.
   [[nodiscard]] std::size_t dependent(Expr node) const {
     std::size_t count = 0;
-    for (std::size_t slot = 0; slot < node.operands().size(); ++slot) count += is_data(slot) && facts_.depends(node.operand(slot)) ? 1 : 0;
+    for (std::size_t slot = 0; slot < node.operands().size(); ++slot)
+      count += is_data(slot) && facts_.depends(node.operand(slot)) ? 1 : 0;
     return count;
   }
   [[nodiscard]] bool some_alone() const {
@@ -82,8 +100,11 @@ class Proposing {
     std::vector<std::string_view> roles;
     bool data = false;
     for (const std::size_t slot : slots_) {
-      if (is_data(slot)) data = true;
-      else if (const std::string& role = op_.operand(slot).name; std::find(roles.begin(), roles.end(), role) == roles.end()) roles.push_back(role);
+      if (is_data(slot))
+        data = true;
+      else if (const std::string& role = op_.operand(slot).name;
+               std::find(roles.begin(), roles.end(), role) == roles.end())
+        roles.push_back(role);
     }
     for (const std::string_view role : roles) parameter(role);
     if (data) shares();
@@ -91,20 +112,24 @@ class Proposing {
 
   /// A computed weight beside data that take all of the relevance gets none of it.
   void parameter(std::string_view role) {
-    const bool all_in_data = std::all_of(nodes_.begin(), nodes_.end(), [&](Expr node) { return dependent(node) > 0; });
-    add(all_in_data ? fmt::format("grad({{op}}, _) wrt {} => 0", role) : fmt::format("grad(y: {{op}}, r) wrt {0} => {0} * vjp(y, over(r, y))", role));
+    const bool all_in_data =
+        std::all_of(nodes_.begin(), nodes_.end(), [&](Expr node) { return dependent(node) > 0; });
+    add(all_in_data ? fmt::format("grad({{op}}, _) wrt {} => 0", role)
+                    : fmt::format("grad(y: {{op}}, r) wrt {0} => {0} * vjp(y, over(r, y))", role));
   }
 
   void shares() {
     if (all_belong(OpClass::affine)) return add("grad(y: {op}(x), r) => x * vjp(y, r / stabilize(y, 1e-6))");
-    if (all_belong(OpClass::routing) || named({"where", "max", "min", "max_pool", "amax", "amin"})) return add("grad(y: {op}, r) => vjp(y, r)");
+    if (all_belong(OpClass::routing) || named({"where", "max", "min", "max_pool", "amax", "amin"}))
+      return add("grad(y: {op}, r) => vjp(y, r)");
     if (named({"add", "sub"})) return add("grad(y: {op}, r) wrt v => v * vjp(y, over(r, y))");
     if (op_.name == "mul") {
       if (some_alone()) add("grad(a * c, r) wrt a when not depends(c) => r", false);
       if (some_together()) add("grad(a * b, r) wrt a when depends(b) => r / 2", false);
       return;
     }
-    if (all_belong(OpClass::linear) && data_operands() == 1 && !op_.variadic()) return add("grad(y: {op}(x), r) => x * vjp(y, over(r, y))");
+    if (all_belong(OpClass::linear) && data_operands() == 1 && !op_.variadic())
+      return add("grad(y: {op}(x), r) => x * vjp(y, over(r, y))");
     if (all_belong(OpClass::linear) && data_operands() == 2 && op_.operands.size() == 2 && !op_.variadic()) {
       if (some_alone()) {
         add("grad(y: {op}(a, b), r) wrt a when not depends(b) => a * vjp(y, over(r, y))", false);
@@ -118,7 +143,8 @@ class Proposing {
     }
     if (all_belong(OpClass::linear)) return add("grad(y: {op}, r) wrt v => v * vjp(y, over(r, y))");
     if (op_.is(OpClass::elementwise) && data_operands() == 2 && op_.operands.size() == 2) {
-      // The second operand counts as a measure of the first: it has relevance only where the first depends on nothing.
+      // The second operand counts as a measure of the first: it has relevance only where the first depends on
+      // nothing.
       if (some_alone()) add("grad({op}(a, c), r) wrt c when not depends(a) => r");
       add("grad({op}(a, _), r) wrt a => r");
       return add("grad({op}(_, c), _) wrt c => 0");
@@ -133,11 +159,13 @@ class Proposing {
       add("grad(a / c, m) wrt a => m * (1 / c + 1 / c@base) / 2");
       return add("grad(a / c, m) wrt c => -(m * (a + a@base) / (2 * c * c@base))");
     }
-    if (all_belong(OpClass::linear) && data_operands() == 2 && op_.operands.size() == 2 && !op_.variadic() && !named({"add", "sub"})) {
+    if (all_belong(OpClass::linear) && data_operands() == 2 && op_.operands.size() == 2 && !op_.variadic() &&
+        !named({"add", "sub"})) {
       add("grad(y: {op}(a, b), m) wrt a => vjp(y(b = (b + b@base) / 2), m)");
       return add("grad(y: {op}(a, b), m) wrt b => vjp(y(a = (a + a@base) / 2), m)");
     }
-    if (all_belong(OpClass::routing) || all_belong(OpClass::linear) || named({"add", "sub"})) return add("grad(y: {op}, m) wrt v => vjp(y, m)");
+    if (all_belong(OpClass::routing) || all_belong(OpClass::linear) || named({"add", "sub"}))
+      return add("grad(y: {op}, m) wrt v => vjp(y, m)");
     if (op_.is(OpClass::elementwise) && op_.operands.size() == 1)
       return add("grad(y: {op}(x), m) => where(x == x@base, vjp(y, m), m * over(y - y@base, x - x@base))");
     add("grad(y: {op}, m) wrt v => vjp(y, m)  # a gradient: differences are not kept");
@@ -160,8 +188,10 @@ Currency currency_of(const RuleList& rules) {
     const Rule& rule = *rules[i].rule;
     if (rule.level == RuleLevel::forward) continue;
     const std::string& set = rules[i].set;
-    relevance = relevance || set.starts_with("lrp.") || set.find(".lrp.") != std::string::npos || calls(rule, "stabilize");
-    const bool worlds = std::any_of(rule.terms.begin(), rule.terms.end(), [](const Term& term) { return term.kind == TermKind::world; });
+    relevance = relevance || set.starts_with("lrp.") || set.find(".lrp.") != std::string::npos ||
+                calls(rule, "stabilize");
+    const bool worlds = std::any_of(rule.terms.begin(), rule.terms.end(),
+                                    [](const Term& term) { return term.kind == TermKind::world; });
     multipliers = multipliers || set.starts_with("deeplift.") || (worlds && calls(rule, "over"));
     divides = divides || calls(rule, "over");
   }
@@ -170,7 +200,8 @@ Currency currency_of(const RuleList& rules) {
   return divides ? Currency::relevance : Currency::gradient;
 }
 
-std::vector<std::string> proposed_rules(Currency currency, std::span<const Expr> nodes, std::span<const std::size_t> slots, const ForwardFacts& facts) {
+std::vector<std::string> proposed_rules(Currency currency, std::span<const Expr> nodes,
+                                        std::span<const std::size_t> slots, const ForwardFacts& facts) {
   return Proposing(currency, nodes, slots, facts).rules();
 }
 

@@ -2,14 +2,15 @@
 
 #include <algorithm>
 
-#include "recipe/recipe_run.hpp"
 #include "rulegrad/support/error.hpp"
+
+#include "recipe/recipe_run.hpp"
 
 namespace rulegrad {
 namespace {
 
-/// What inner nodes are computed from: guards ask whether values depend on it. Integers count where they are looked up
-/// in a table, not as masks.
+/// What inner nodes are computed from: guards ask whether values depend on it. Integers count where they are
+/// looked up in a table, not as masks.
 std::vector<Expr> sources_of(std::span<const Expr> nodes) {
   std::vector<Expr> result;
   const auto depends_on_integers = [](Expr index) {
@@ -17,19 +18,23 @@ std::vector<Expr> sources_of(std::span<const Expr> nodes) {
     return std::any_of(order.begin(), order.end(), [](Expr e) { return e.is("input"); });
   };
   for (const Expr node : topological_order(nodes)) {
-    const bool looked_up = node.is("gather") && node.operand(0).is("constant") && depends_on_integers(node.operand(1));
+    const bool looked_up =
+        node.is("gather") && node.operand(0).is("constant") && depends_on_integers(node.operand(1));
     if (is_floating(node.dtype()) && (node.is("input") || looked_up)) result.push_back(node);
   }
   return result;
 }
 
 /// Which explained values are explained together.
-std::vector<std::vector<std::size_t>> groups_of(std::span<const Expr> explained, bool moves_input, bool each) {
+std::vector<std::vector<std::size_t>> groups_of(std::span<const Expr> explained, bool moves_input,
+                                                bool each) {
   std::vector<std::vector<std::size_t>> groups;
   std::vector<std::size_t> together;
   for (std::size_t i = 0; i < explained.size(); ++i) {
-    if (each || (moves_input && !explained[i].is("input"))) groups.push_back({i});
-    else together.push_back(i);
+    if (each || (moves_input && !explained[i].is("input")))
+      groups.push_back({i});
+    else
+      together.push_back(i);
   }
   if (!together.empty()) groups.insert(groups.begin(), together);
   return groups;
@@ -37,9 +42,10 @@ std::vector<std::vector<std::size_t>> groups_of(std::span<const Expr> explained,
 
 }  // namespace
 
-Analysis analyze(const RuleLibrary& library, const AnalyzerCall& call, const Question& question, const Operators& operators,
-                 const Samplers& samplers) {
-  if (question.explained.empty()) throw Error(ErrorCode::invalid_argument, "nothing is explained: Question::explained is empty");
+Analysis analyze(const RuleLibrary& library, const AnalyzerCall& call, const Question& question,
+                 const Operators& operators, const Samplers& samplers) {
+  if (question.explained.empty())
+    throw Error(ErrorCode::invalid_argument, "nothing is explained: Question::explained is empty");
   Graph& graph = question.output.graph();
   // The caller's operators beside those that rule files define, which the nodes of the graph will refer to.
   Operators merged;
@@ -50,8 +56,17 @@ Analysis analyze(const RuleLibrary& library, const AnalyzerCall& call, const Que
   for (const auto& composite : library.composites()) graph.keep_alive(composite);
   const Engine engine{library, &operators == &Operators::builtin() ? library.operators() : merged, samplers};
   const auto run_of = [&](const std::vector<std::size_t>& members) {
-    Task task{.output = question.output, .explained = {}, .inputs = {}, .keep = question.keep, .target = question.target, .seed = question.seed,
-              .seed_tensor = question.seed_tensor, .read_array = question.read_array, .aux = question.aux, .depth = 0, .stream = 0};
+    Task task{.output = question.output,
+              .explained = {},
+              .inputs = {},
+              .keep = question.keep,
+              .target = question.target,
+              .seed = question.seed,
+              .seed_tensor = question.seed_tensor,
+              .read_array = question.read_array,
+              .aux = question.aux,
+              .depth = 0,
+              .stream = 0};
     std::vector<Expr> inner;
     for (const std::size_t i : members) {
       task.explained.push_back(question.explained[i]);
@@ -64,7 +79,8 @@ Analysis analyze(const RuleLibrary& library, const AnalyzerCall& call, const Que
   std::vector<std::size_t> all(question.explained.size());
   for (std::size_t i = 0; i < all.size(); ++i) all[i] = i;
   auto run = run_of(all);
-  const auto groups = groups_of(question.explained, run->moves_input(), run->slides_over_input() || run->chooses_feature_map());
+  const auto groups = groups_of(question.explained, run->moves_input(),
+                                run->slides_over_input() || run->chooses_feature_map());
   if (groups.size() == 1) return std::move(run->run());
 
   Analysis whole;

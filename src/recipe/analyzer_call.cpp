@@ -1,7 +1,6 @@
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <charconv>
+#include <fmt/format.h>
 
 #include "rulegrad/recipe/analyzer.hpp"
 #include "rulegrad/support/error.hpp"
@@ -46,7 +45,8 @@ AnalyzerCall AnalyzerCall::parse(std::string_view text) {
   if (brackets) {
     rest = trimmed(rest);
     if (!rest.ends_with(')'))
-      throw Error(ErrorCode::invalid_argument, fmt::format("method '{}': nothing may stand behind the brackets of '{}'", text, call.name));
+      throw Error(ErrorCode::invalid_argument,
+                  fmt::format("method '{}': nothing may stand behind the brackets of '{}'", text, call.name));
     rest.remove_suffix(1);
   }
   while (!trimmed(rest).empty()) {
@@ -55,9 +55,12 @@ AnalyzerCall AnalyzerCall::parse(std::string_view text) {
     const std::size_t equals = find_outside(part, '=');
     const bool named = equals < part.size();
     if (part.empty() || (!named && !brackets) || (named && (equals == 0 || equals + 1 == part.size())))
-      throw Error(ErrorCode::invalid_argument, fmt::format("method '{}': '{}' should read key=value, as in {}:epsilon=0.1", text, part, call.name));
+      throw Error(ErrorCode::invalid_argument,
+                  fmt::format("method '{}': '{}' should read key=value, as in {}:epsilon=0.1", text, part,
+                              call.name));
     const std::string_view value = named ? trimmed(part.substr(equals + 1)) : part;
-    call.arguments.emplace_back(named ? std::string(trimmed(part.substr(0, equals))) : std::string(), argument_of(value));
+    call.arguments.emplace_back(named ? std::string(trimmed(part.substr(0, equals))) : std::string(),
+                                argument_of(value));
     rest.remove_prefix(std::min(comma + 1, rest.size()));
   }
   return call;

@@ -1,8 +1,11 @@
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <filesystem>
+#include <fmt/format.h>
 #include <set>
+
+#include "rulegrad/ops/op_attributes.hpp"
+#include "rulegrad/rule/rule_text.hpp"
+#include "rulegrad/support/error.hpp"
 
 #include "recipe/feature_map.hpp"
 #include "recipe/node_lists.hpp"
@@ -10,9 +13,6 @@
 #include "recipe/rule_gathering.hpp"
 #include "rewrite/match.hpp"
 #include "rewrite/value_functions.hpp"
-#include "rulegrad/support/error.hpp"
-#include "rulegrad/ops/op_attributes.hpp"
-#include "rulegrad/rule/rule_text.hpp"
 #include "support/read_file.hpp"
 #include "support/text.hpp"
 
@@ -49,9 +49,12 @@ LazyArguments lazy_arguments(Graph& graph, const AnalyzerCall& call) {
     result.emplace_back(name, [&graph, argument]() -> Value {
       return std::visit(
           [&]<class T>(const T& value) -> Value {
-            if constexpr (std::is_same_v<T, Tensor>) return graph.constant(is_floating(value.dtype()) ? value.cast(graph.real()) : value);
-            else if constexpr (std::is_same_v<T, std::string>) return AttrValue(value);
-            else return value;
+            if constexpr (std::is_same_v<T, Tensor>)
+              return graph.constant(is_floating(value.dtype()) ? value.cast(graph.real()) : value);
+            else if constexpr (std::is_same_v<T, std::string>)
+              return AttrValue(value);
+            else
+              return value;
           },
           argument);
     });
@@ -66,18 +69,21 @@ void RecipeRun::build_chain(const std::string& method, LazyArguments given) {
     const Value value = argument.second();
     const double* flag = std::get_if<double>(&value);
     if (flag == nullptr || (*flag != 0 && *flag != 1))
-      throw Error(ErrorCode::invalid_argument, fmt::format("{}: allow_unmatched takes 0 or 1, not {}", method, describe(value)));
+      throw Error(ErrorCode::invalid_argument,
+                  fmt::format("{}: allow_unmatched takes 0 or 1, not {}", method, describe(value)));
     task_.allow_unmatched = *flag == 1;
     return true;
   });
   for (;;) {
     const AnalyzerDefinition& definition = engine_.library.analyzer(name);
-    if (levels_.size() == most_levels) throw Error(ErrorCode::rule, at_place(definition.where) + "analyzers extend each other in a circle");
+    if (levels_.size() == most_levels)
+      throw Error(ErrorCode::rule, at_place(definition.where) + "analyzers extend each other in a circle");
     Level& level = levels_.emplace_back();
     level.definition = &definition;
     level.given = named(definition, std::move(given));
     for (const Parameter& parameter : definition.parameters)
-      if (parameter.type == "analyzer" || parameter.type == "rules") level.methods.emplace(parameter.name, method_text(level, parameter));
+      if (parameter.type == "analyzer" || parameter.type == "rules")
+        level.methods.emplace(parameter.name, method_text(level, parameter));
     if (definition.extends == no_term) break;
 
     const Term& base = definition.terms[static_cast<std::size_t>(definition.extends)];
@@ -88,12 +94,19 @@ void RecipeRun::build_chain(const std::string& method, LazyArguments given) {
       given = lazy_arguments(graph_, call);
     } else {
       if (parameter_named(definition, base.name) != nullptr)
-        throw Error(ErrorCode::rule, fmt::format("{}'{}' is no analyzer; declare the parameter as `{}: analyzer`", at_place(base.where), base.name, base.name));
+        throw Error(ErrorCode::rule,
+                    fmt::format("{}'{}' is no analyzer; declare the parameter as `{}: analyzer`",
+                                at_place(base.where), base.name, base.name));
       name = base.name;
       given.clear();
-      for (const TermId id : base.args) given.emplace_back(std::string(), [this, here, id] { return evaluate({.level = here, .original = {}, .focus = {}}, id); });
+      for (const TermId id : base.args)
+        given.emplace_back(std::string(), [this, here, id] {
+          return evaluate({.level = here, .original = {}, .focus = {}}, id);
+        });
       for (const auto& [parameter, id] : base.named)
-        given.emplace_back(parameter, [this, here, id = id] { return evaluate({.level = here, .original = {}, .focus = {}}, id); });
+        given.emplace_back(parameter, [this, here, id = id] {
+          return evaluate({.level = here, .original = {}, .focus = {}}, id);
+        });
     }
   }
   for (const Level& level : levels_)
@@ -108,27 +121,39 @@ std::string RecipeRun::method_text(const Level& level, const Parameter& paramete
     if (name != parameter.name) continue;
     const Value given = value();
     if (const std::string* text = word_of(given)) return *text;
-    throw Error(ErrorCode::invalid_argument, fmt::format("{}: parameter '{}' takes the name of {}, not {}", level.definition->name, parameter.name,
-                                                         parameter.type == "rules" ? "a rule set" : "an analyzer", describe(given)));
+    throw Error(
+        ErrorCode::invalid_argument,
+        fmt::format("{}: parameter '{}' takes the name of {}, not {}", level.definition->name, parameter.name,
+                    parameter.type == "rules" ? "a rule set" : "an analyzer", describe(given)));
   }
   if (parameter.fallback == no_term) fail_missing(level.definition->name, parameter);
   return print_term(level.definition->terms, parameter.fallback);
 }
 
-/// Are there rules for the class `activation`? Then a function of one value is one, however the model writes it out.
+/// Are there rules for the class `activation`? Then a function of one value is one, however the model writes
+/// it out.
 bool RecipeRun::speaks_of_activations() const {
   std::set<std::string> seen;
   const std::function<bool(const std::string&)> speaks = [&](const std::string& name) {
     if (!seen.insert(name).second) return false;
     const RuleSet& set = engine_.library.rule_set(name);
-    return std::any_of(set.rules.begin(), set.rules.end(), [](const Rule& rule) { return rule.level == RuleLevel::grad && root_name(rule.terms, rule.pattern) == "activation"; }) ||
-           std::any_of(set.uses.begin(), set.uses.end(), [&](TermId used) { return speaks(set.terms[static_cast<std::size_t>(used)].name); });
+    return std::any_of(set.rules.begin(), set.rules.end(),
+                       [](const Rule& rule) {
+                         return rule.level == RuleLevel::grad &&
+                                root_name(rule.terms, rule.pattern) == "activation";
+                       }) ||
+           std::any_of(set.uses.begin(), set.uses.end(),
+                       [&](TermId used) { return speaks(set.terms[static_cast<std::size_t>(used)].name); });
   };
   for (std::size_t k = 0; k < levels_.size(); ++k)
     for (const Use& use : levels_[k].definition->uses) {
       const std::string& name = term(k, use.set).name;
       const auto chosen = levels_[k].methods.find(name);
-      if (speaks(chosen == levels_[k].methods.end() ? name : engine_.library.rule_set_near(AnalyzerCall::parse(chosen->second).name, levels_[k].definition->name))) return true;
+      if (speaks(chosen == levels_[k].methods.end()
+                     ? name
+                     : engine_.library.rule_set_near(AnalyzerCall::parse(chosen->second).name,
+                                                     levels_[k].definition->name)))
+        return true;
     }
   return false;
 }
@@ -143,8 +168,10 @@ void RecipeRun::canonize_output() {
     }
   for (std::size_t k = levels_.size(); k-- > 0;)
     for (const TermId set : levels_[k].definition->canonizers)
-      gather_rules(graph_, engine_.operators, engine_.library, terms(k), set,
-                   [&](TermId id) { return evaluate({.level = k, .original = {}, .focus = {}}, id); }, {}, true, canonizers_);
+      gather_rules(
+          graph_, engine_.operators, engine_.library, terms(k), set,
+          [&](TermId id) { return evaluate({.level = k, .original = {}, .focus = {}}, id); }, {}, true,
+          canonizers_);
   std::vector<Expr> outputs{task_.output};
   outputs.insert(outputs.end(), task_.keep.begin(), task_.keep.end());
   canonized_ = canonize(graph_, outputs, canonizers_, engine_.operators, engine_.library.functions());
@@ -152,7 +179,8 @@ void RecipeRun::canonize_output() {
     std::vector<Expr> explained, kept;
     for (const auto* nodes : {&task_.explained, &task_.inputs})
       for (const Expr node : *nodes)
-        if (const auto found = canonized_.image.find(node); found != canonized_.image.end()) explained.push_back(found->second);
+        if (const auto found = canonized_.image.find(node); found != canonized_.image.end())
+          explained.push_back(found->second);
     for (const Expr node : task_.keep) kept.push_back(canonized_.image.at(node));
     join_value_functions(graph_, canonized_, explained, kept);
   }
@@ -160,7 +188,8 @@ void RecipeRun::canonize_output() {
   analysis_.rewrites = canonized_.rewrites;
   std::vector<Expr> based;
   for (const Expr node : task_.explained)
-    if (const auto found = canonized_.image.find(node); found != canonized_.image.end()) based.push_back(found->second);
+    if (const auto found = canonized_.image.find(node); found != canonized_.image.end())
+      based.push_back(found->second);
   user_facts_ = std::make_unique<ForwardFacts>(std::span(&output_, 1), based);  // what `image` asks
   for (const Expr node : task_.explained) explained_.push_back(image(node));
   analysis_.explained = explained_;
@@ -174,19 +203,24 @@ void RecipeRun::canonize_output() {
 Expr RecipeRun::image(Expr node) const {
   const auto found = canonized_.image.find(node);
   if (found == canonized_.image.end())
-    throw Error(ErrorCode::invalid_argument, fmt::format("{} is not below the explained output", describe(node)));
+    throw Error(ErrorCode::invalid_argument,
+                fmt::format("{} is not below the explained output", describe(node)));
   if (node.operands().empty() || user_facts_->contains(found->second)) return found->second;
   const std::vector<std::string> names = graph_.names(node);
   for (const auto& rewrite : canonized_.rewrites) {
     const std::vector<std::string> taken = graph_.names(rewrite.after);
-    const auto same = std::find_if(names.begin(), names.end(), [&](const auto& name) { return std::find(taken.begin(), taken.end(), name) != taken.end(); });
+    const auto same = std::find_if(names.begin(), names.end(), [&](const auto& name) {
+      return std::find(taken.begin(), taken.end(), name) != taken.end();
+    });
     if (same == names.end()) continue;
     const std::vector<std::string> kept = graph_.names(rewrite.before);
     throw Error(ErrorCode::invalid_argument,
-                fmt::format("{} is folded into {} by {}: {}keep it apart with --keep {}", describe(node), describe(rewrite.before), rewrite.rule_set,
+                fmt::format("{} is folded into {} by {}: {}keep it apart with --keep {}", describe(node),
+                            describe(rewrite.before), rewrite.rule_set,
                             kept.empty() ? "" : fmt::format("explain '{}', or ", kept.front()), *same));
   }
-  throw Error(ErrorCode::invalid_argument, fmt::format("{} is gone after the canonizers of {}", describe(node), levels_[0].definition->name));
+  throw Error(ErrorCode::invalid_argument, fmt::format("{} is gone after the canonizers of {}",
+                                                       describe(node), levels_[0].definition->name));
 }
 
 void RecipeRun::bind_parameters(std::size_t k) {
@@ -210,14 +244,16 @@ void RecipeRun::bind_parameters(std::size_t k) {
 Value RecipeRun::parameter_value(std::size_t k, const Parameter& parameter) {
   const Level& level = levels_[k];
   Value value;
-  const auto given = std::find_if(level.given.begin(), level.given.end(), [&](const auto& a) { return a.first == parameter.name; });
+  const auto given = std::find_if(level.given.begin(), level.given.end(),
+                                  [&](const auto& a) { return a.first == parameter.name; });
   if (given != level.given.end()) {
     value = converted(level, parameter, given->second());
   } else {
     if (parameter.fallback == no_term) fail_missing(level.definition->name, parameter);
     const Term& fallback = term(k, parameter.fallback);
-    value = parameter.type == "sampler" && fallback.kind == TermKind::variable ? Value(AttrValue(fallback.name))
-                                                                              : evaluate({.level = k, .original = {}, .focus = {}}, parameter.fallback);
+    value = parameter.type == "sampler" && fallback.kind == TermKind::variable
+                ? Value(AttrValue(fallback.name))
+                : evaluate({.level = k, .original = {}, .focus = {}}, parameter.fallback);
   }
   check_range(level.definition->name, parameter, value);
   return value;
@@ -226,7 +262,8 @@ Value RecipeRun::parameter_value(std::size_t k, const Parameter& parameter) {
 Value RecipeRun::converted(const Level& level, const Parameter& parameter, Value value) {
   const auto refuse = [&](const std::string& wanted) {
     throw Error(ErrorCode::invalid_argument,
-                fmt::format("{}: parameter '{}' takes {}, not {}", level.definition->name, parameter.name, wanted, describe(value)));
+                fmt::format("{}: parameter '{}' takes {}, not {}", level.definition->name, parameter.name,
+                            wanted, describe(value)));
   };
   const std::string* word = word_of(value);
   if (parameter.type == "sampler") {
@@ -241,8 +278,9 @@ Value RecipeRun::converted(const Level& level, const Parameter& parameter, Value
   if (word->ends_with(".npy") && parameter.type != "number") return read_array(*word);
   if (const auto list = list_from(*word); list && parameter.type.empty()) return *list;
   if (*word == "true" || *word == "false") return *word == "true" ? 1.0 : 0.0;
-  const bool takes_words = parameter.fallback != no_term &&
-                           level.definition->terms[static_cast<std::size_t>(parameter.fallback)].kind == TermKind::text;
+  const bool takes_words =
+      parameter.fallback != no_term &&
+      level.definition->terms[static_cast<std::size_t>(parameter.fallback)].kind == TermKind::text;
   if (!takes_words) refuse(parameter.type == "number" ? "a number" : "a number or an array (a .npy file)");
   return value;
 }
@@ -250,9 +288,15 @@ Value RecipeRun::converted(const Level& level, const Parameter& parameter, Value
 Value RecipeRun::read_array(const std::string& named, const SourceRange* named_at) {
   std::string path = named;
   if (named_at != nullptr)
-    path = path_inside(std::filesystem::path(named_at->file).parent_path(), named, at_place(*named_at) + "a rule reads the array").string();
+    path = path_inside(std::filesystem::path(named_at->file).parent_path(), named,
+                       at_place(*named_at) + "a rule reads the array")
+               .string();
   if (!task_.read_array)
-    throw Error(ErrorCode::invalid_argument, fmt::format("'{}' names a file, but this question does not say how arrays are read (Question::read_array)", path));
+    throw Error(
+        ErrorCode::invalid_argument,
+        fmt::format(
+            "'{}' names a file, but this question does not say how arrays are read (Question::read_array)",
+            path));
   const Tensor values = task_.read_array(path);
   return graph_.constant(is_floating(values.dtype()) ? values.cast(graph_.real()) : values);
 }
@@ -260,29 +304,38 @@ Value RecipeRun::read_array(const std::string& named, const SourceRange* named_a
 /// `last(conv)`, unless a node is given.
 bool RecipeRun::means_feature_map(const Level& level, const Parameter& parameter) {
   if (parameter.type != "node" || parameter.fallback == no_term) return false;
-  if (std::any_of(level.given.begin(), level.given.end(), [&](const auto& given) { return given.first == parameter.name; })) return false;
+  if (std::any_of(level.given.begin(), level.given.end(),
+                  [&](const auto& given) { return given.first == parameter.name; }))
+    return false;
   const Terms& terms = level.definition->terms;
   const Term& fallback = terms[static_cast<std::size_t>(parameter.fallback)];
-  return fallback.kind == TermKind::call && fallback.name == "last" && fallback.args.size() == 1 && terms[static_cast<std::size_t>(fallback.args[0])].name == "conv";
+  return fallback.kind == TermKind::call && fallback.name == "last" && fallback.args.size() == 1 &&
+         terms[static_cast<std::size_t>(fallback.args[0])].name == "conv";
 }
 
 bool RecipeRun::chooses_feature_map() const {
   return std::any_of(levels_.begin(), levels_.end(), [](const Level& level) {
-    return std::any_of(level.definition->parameters.begin(), level.definition->parameters.end(), [&](const Parameter& parameter) { return means_feature_map(level, parameter); });
+    return std::any_of(level.definition->parameters.begin(), level.definition->parameters.end(),
+                       [&](const Parameter& parameter) { return means_feature_map(level, parameter); });
   });
 }
 
 Expr RecipeRun::node_parameter(std::size_t k, const Parameter& parameter) {
   const Level& level = levels_[k];
   const std::string what = fmt::format("node for '{}' of {}", parameter.name, level.definition->name);
-  const auto given = std::find_if(level.given.begin(), level.given.end(), [&](const auto& a) { return a.first == parameter.name; });
+  const auto given = std::find_if(level.given.begin(), level.given.end(),
+                                  [&](const auto& a) { return a.first == parameter.name; });
   if (given != level.given.end()) {
     const Value value = given->second();
     if (const std::string* name = word_of(value)) return node_named(*user_facts_, *name, what);
     const auto* node = std::get_if<Expr>(&value);
-    if (node == nullptr) throw Error(ErrorCode::invalid_argument, fmt::format("{} takes the name of a node, not {}", what, describe(value)));
+    if (node == nullptr)
+      throw Error(ErrorCode::invalid_argument,
+                  fmt::format("{} takes the name of a node, not {}", what, describe(value)));
     if (user_facts_->contains(*node)) return *node;
-    if (const auto found = canonized_.image.find(*node); found != canonized_.image.end() && user_facts_->contains(found->second)) return found->second;
+    if (const auto found = canonized_.image.find(*node);
+        found != canonized_.image.end() && user_facts_->contains(found->second))
+      return found->second;
     const std::vector<std::string> names = graph_.names(*node);
     return node_named(*user_facts_, names.empty() ? describe(*node) : names.front(), what);
   }
@@ -290,7 +343,8 @@ Expr RecipeRun::node_parameter(std::size_t k, const Parameter& parameter) {
   const Term& fallback = term(k, parameter.fallback);
   if (fallback.kind == TermKind::call && fallback.name == "last" && fallback.args.size() == 1) {
     const std::string default_of = fmt::format("'{}' of {}", parameter.name, level.definition->name);
-    if (means_feature_map(level, parameter)) return last_feature_map(*user_facts_, output_, explained_[0], default_of);
+    if (means_feature_map(level, parameter))
+      return last_feature_map(*user_facts_, output_, explained_[0], default_of);
     return end_of_last(*user_facts_, term(k, fallback.args[0]).name, default_of);
   }
   if (fallback.kind == TermKind::variable && fallback.name == "input") return explained_[0];
@@ -300,13 +354,21 @@ Expr RecipeRun::node_parameter(std::size_t k, const Parameter& parameter) {
 Expr RecipeRun::flattened(Expr output) const {
   const Shape& shape = output.shape();
   if (!is_floating(output.dtype()))
-    throw Error(ErrorCode::dtype, fmt::format("the output {} holds integers, which change in jumps or not at all, so there is nothing to explain them by; explain the scores that they are chosen by", describe(output)));
+    throw Error(ErrorCode::dtype,
+                fmt::format("the output {} holds integers, which change in jumps or not at all, so there is "
+                            "nothing to explain them by; explain the scores that they are chosen by",
+                            describe(output)));
   if (shape.rank() == 2) return output;
   if (shape.rank() == 0)
-    throw Error(ErrorCode::shape, fmt::format("the output {} has no batch axis; explain an output of shape [B, ...]", describe(output)));
+    throw Error(ErrorCode::shape,
+                fmt::format("the output {} has no batch axis; explain an output of shape [B, ...]",
+                            describe(output)));
   Dim scores{1};
-  for (std::size_t axis = 1; axis < shape.rank(); ++axis) scores = Dim(scores.factor * shape[axis].factor, scores.batch || shape[axis].batch);
-  if (scores.batch) throw Error(ErrorCode::shape, fmt::format("the output {} holds the batch outside its first axis", describe(output)));
+  for (std::size_t axis = 1; axis < shape.rank(); ++axis)
+    scores = Dim(scores.factor * shape[axis].factor, scores.batch || shape[axis].batch);
+  if (scores.batch)
+    throw Error(ErrorCode::shape,
+                fmt::format("the output {} holds the batch outside its first axis", describe(output)));
   return graph_.apply(engine_.operators.at("reshape"), {output}, ShapeAttributes{Shape{shape[0], scores}});
 }
 

@@ -1,40 +1,47 @@
 #include "recipe/parameters.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <charconv>
+#include <fmt/format.h>
 
 #include "rulegrad/support/error.hpp"
+
 #include "support/text.hpp"
 
 namespace rulegrad {
 namespace {
 
 std::string range_text(const NumberRange& range) {
-  return fmt::format("{}{}, {}{}", range.low_open ? '(' : '[', shortest(range.low), shortest(range.high), range.high_open ? ')' : ']');
+  return fmt::format("{}{}, {}{}", range.low_open ? '(' : '[', shortest(range.low), shortest(range.high),
+                     range.high_open ? ')' : ']');
 }
 
 bool contains(const NumberRange& range, double v) {
-  return (range.low_open ? v > range.low : v >= range.low) && (range.high_open ? v < range.high : v <= range.high);
+  return (range.low_open ? v > range.low : v >= range.low) &&
+         (range.high_open ? v < range.high : v <= range.high);
 }
 
 }  // namespace
 
-std::vector<std::string> names_of_arguments(const std::string& owner, const std::vector<Parameter>& parameters,
+std::vector<std::string> names_of_arguments(const std::string& owner,
+                                            const std::vector<Parameter>& parameters,
                                             const std::vector<std::string>& given) {
   std::vector<std::string> known, result;
   for (const Parameter& parameter : parameters) known.push_back(parameter.name);
-  if (given.size() > known.size() && std::all_of(given.begin(), given.end(), [](const auto& name) { return name.empty(); }))
-    throw Error(ErrorCode::rule, fmt::format("'{}' takes {} parameters but {} arguments were given", owner, known.size(), given.size()));
+  if (given.size() > known.size() &&
+      std::all_of(given.begin(), given.end(), [](const auto& name) { return name.empty(); }))
+    throw Error(ErrorCode::rule, fmt::format("'{}' takes {} parameters but {} arguments were given", owner,
+                                             known.size(), given.size()));
   for (std::size_t i = 0; i < given.size(); ++i) {
     const std::string& name = given[i].empty() && i < known.size() ? known[i] : given[i];
     if (std::find(known.begin(), known.end(), name) == known.end())
       throw Error(ErrorCode::unknown_name,
-                  fmt::format("{}: {}", owner, known.empty() ? fmt::format("it takes no parameters, but '{}' was given", name)
-                                                             : unknown_name_message("parameter", name, known)));
+                  fmt::format("{}: {}", owner,
+                              known.empty() ? fmt::format("it takes no parameters, but '{}' was given", name)
+                                            : unknown_name_message("parameter", name, known)));
     if (std::find(result.begin(), result.end(), name) != result.end())
-      throw Error(ErrorCode::invalid_argument, fmt::format("{}: its parameter '{}' is given twice", owner, name));
+      throw Error(ErrorCode::invalid_argument,
+                  fmt::format("{}: its parameter '{}' is given twice", owner, name));
     result.push_back(name);
   }
   return result;
@@ -44,13 +51,16 @@ void check_range(const std::string& owner, const Parameter& parameter, const Val
   if (!parameter.range) return;
   const auto* number = std::get_if<double>(&value);
   if (number != nullptr && contains(*parameter.range, *number)) return;
-  throw Error(ErrorCode::invalid_argument, fmt::format("{}: parameter '{}' must lie in {} but is {}", owner, parameter.name,
-                                                       range_text(*parameter.range), number != nullptr ? shortest(*number) : describe(value)));
+  throw Error(
+      ErrorCode::invalid_argument,
+      fmt::format("{}: parameter '{}' must lie in {} but is {}", owner, parameter.name,
+                  range_text(*parameter.range), number != nullptr ? shortest(*number) : describe(value)));
 }
 
 void fail_missing(const std::string& owner, const Parameter& parameter) {
-  throw Error(ErrorCode::invalid_argument, fmt::format("{}: its parameter '{}' has no default; give {}:{}=...", owner,
-                                                       parameter.name, owner, parameter.name));
+  throw Error(ErrorCode::invalid_argument,
+              fmt::format("{}: its parameter '{}' has no default; give {}:{}=...", owner, parameter.name,
+                          owner, parameter.name));
 }
 
 std::optional<AttrValue> list_from(std::string_view text) {

@@ -18,9 +18,15 @@ Quadrature riemann(std::int64_t n, double offset) {
 
 }  // namespace
 
-Quadrature midpoint_rule(std::int64_t n) { return riemann(n, 0.5); }
-Quadrature left_rule(std::int64_t n) { return riemann(n, 0); }
-Quadrature right_rule(std::int64_t n) { return riemann(n, 1); }
+Quadrature midpoint_rule(std::int64_t n) {
+  return riemann(n, 0.5);
+}
+Quadrature left_rule(std::int64_t n) {
+  return riemann(n, 0);
+}
+Quadrature right_rule(std::int64_t n) {
+  return riemann(n, 1);
+}
 
 Quadrature trapezoid_rule(std::int64_t n) {
   Quadrature rule;

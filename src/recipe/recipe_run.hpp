@@ -1,7 +1,7 @@
 #pragma once
 
-#include <functional>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -9,22 +9,23 @@
 #include <unordered_map>
 #include <vector>
 
-#include "recipe/parameters.hpp"
-#include "recipe/substitution.hpp"
+#include "rulegrad/recipe/analyzer.hpp"
+
 #include "autodiff/derivatives.hpp"
 #include "expr/node_map.hpp"
+#include "recipe/parameters.hpp"
+#include "recipe/substitution.hpp"
 #include "rewrite/canonize.hpp"
 #include "rewrite/evaluate.hpp"
 #include "rewrite/rule_list.hpp"
-#include "rulegrad/recipe/analyzer.hpp"
 
 /// How an analyzer becomes expressions.
 ///
-/// An analyzer and what it extends are *levels*, the outermost first. Each level has a user's world, moves it with `at`
-/// and hands the moved world to the level below as its user's world; the innermost moved world is the one in which the
-/// rules run, once. On the way back each level's `relevance` is the result of the level below: so any augmentation can
-/// stand around any method. Loops are indices (samples.hpp) that a level's values depend on; the level that opens a
-/// loop must reduce over it.
+/// An analyzer and what it extends are *levels*, the outermost first. Each level has a user's world, moves it
+/// with `at` and hands the moved world to the level below as its user's world; the innermost moved world is
+/// the one in which the rules run, once. On the way back each level's `relevance` is the result of the level
+/// below: so any augmentation can stand around any method. Loops are indices (samples.hpp) that a level's
+/// values depend on; the level that opens a loop must reduce over it.
 namespace rulegrad {
 
 class Unclaimed;
@@ -51,10 +52,11 @@ struct Task {
   std::function<Tensor(const std::string&)> read_array;
   std::shared_ptr<const AuxiliaryArrays> aux;
   bool allow_unmatched = false;
-  std::int64_t depth = 0;   ///< of the first loop
-  std::int64_t stream = 0;  ///< of the random numbers of the first explained value
+  std::int64_t depth = 0;    ///< of the first loop
+  std::int64_t stream = 0;   ///< of the random numbers of the first explained value
   std::int64_t samples = 1;  ///< of the loops around
-  std::vector<std::string> askers = {};  ///< analyzers that ask for each other's relevance, the outermost first
+  std::vector<std::string> askers =
+      {};  ///< analyzers that ask for each other's relevance, the outermost first
 };
 
 class RecipeRun {
@@ -103,7 +105,8 @@ class RecipeRun {
   Value parameter_value(std::size_t level, const Parameter& parameter);
   Value converted(const Level& level, const Parameter& parameter, Value value);
   Expr node_parameter(std::size_t level, const Parameter& parameter);
-  /// Of a file that the caller named, or, with the place in a rule file that names it, of one in that file's folder.
+  /// Of a file that the caller named, or, with the place in a rule file that names it, of one in that file's
+  /// folder.
   Value read_array(const std::string& path, const SourceRange* named_at = nullptr);
   static bool means_feature_map(const Level& level, const Parameter& parameter);
 
@@ -131,7 +134,8 @@ class RecipeRun {
 
   // recipe_walk.cpp: rules, the reverse walk, results
   void gather();
-  void gather_chosen(const Level& level, const std::string& chosen, const SourceRange& where, const std::vector<ActiveRule::Selector>& selectors);
+  void gather_chosen(const Level& level, const std::string& chosen, const SourceRange& where,
+                     const std::vector<ActiveRule::Selector>& selectors);
   void walk();
   Expr seed();
   std::optional<Expr> fall_back(Step& step, Expr node, std::size_t slot, Expr cotangent) const;
@@ -158,7 +162,9 @@ class RecipeRun {
   [[nodiscard]] RewriteContext rewriting() const { return {graph_, vocabulary_, *facts_}; }
   [[nodiscard]] RewriteContext rewriting_by_user() const { return {graph_, vocabulary_, *user_facts_}; }
   [[nodiscard]] const Terms& terms(std::size_t level) const { return levels_[level].definition->terms; }
-  [[nodiscard]] const Term& term(std::size_t level, TermId id) const { return terms(level)[static_cast<std::size_t>(id)]; }
+  [[nodiscard]] const Term& term(std::size_t level, TermId id) const {
+    return terms(level)[static_cast<std::size_t>(id)];
+  }
 
   Engine engine_;
   Task task_;
@@ -178,8 +184,9 @@ class RecipeRun {
   Expr target_;
   Derivatives derivatives_;
   bool prepared_ = false, walked_ = false, walking_ = false;
-  bool in_seed_ = false;                             ///< a seed is being evaluated
-  bool asks_seed_ = false, asks_output_ = false;     ///< does the answer depend on the seed; on `target` or `y` beside it?
+  bool in_seed_ = false;  ///< a seed is being evaluated
+  bool asks_seed_ = false,
+       asks_output_ = false;  ///< does the answer depend on the seed; on `target` or `y` beside it?
   Expr score_seed_;
   int let_depth_ = 0;
   NodeMap<Expr> totals_;

@@ -2,28 +2,35 @@
 
 #include <algorithm>
 
-#include "rewrite/evaluate.hpp"
 #include "rulegrad/support/error.hpp"
+
+#include "rewrite/evaluate.hpp"
 
 namespace rulegrad {
 namespace {
 
 class Gathering {
  public:
-  Gathering(Graph& graph, const Operators& operators, const RuleLibrary& library, const std::vector<ActiveRule::Selector>& selectors,
-            bool forward, RuleList& into)
-      : library_(library), vocabulary_(operators, library.functions()), evaluator_(graph, vocabulary_, no_hooks_), selectors_(selectors), forward_(forward), into_(into) {}
+  Gathering(Graph& graph, const Operators& operators, const RuleLibrary& library,
+            const std::vector<ActiveRule::Selector>& selectors, bool forward, RuleList& into)
+      : library_(library),
+        vocabulary_(operators, library.functions()),
+        evaluator_(graph, vocabulary_, no_hooks_),
+        selectors_(selectors),
+        forward_(forward),
+        into_(into) {}
 
   void add(const Terms& terms, TermId set, const EvaluateTerm& evaluate, int depth = 0) {
     for (ActiveRule& rule : flattened(terms, set, evaluate, depth)) into_.add(std::move(rule));
   }
 
  private:
-  /// The rules of a set in order: its own, then those of the sets it uses. A rule of its own that has the name of one
-  /// of theirs takes its place instead.
+  /// The rules of a set in order: its own, then those of the sets it uses. A rule of its own that has the
+  /// name of one of theirs takes its place instead.
   std::vector<ActiveRule> flattened(const Terms& terms, TermId set, const EvaluateTerm& evaluate, int depth) {
     const Term& term = terms[static_cast<std::size_t>(set)];
-    if (depth > 32) throw Error(ErrorCode::rule, at_place(term.where) + "rule sets use each other in a circle");
+    if (depth > 32)
+      throw Error(ErrorCode::rule, at_place(term.where) + "rule sets use each other in a circle");
     const RuleSet& rules = library_.rule_set(term.name);
     const auto parameters = bind(rules, term, evaluate);
     std::vector<ActiveRule> own, used;
@@ -36,14 +43,17 @@ class Gathering {
       return evaluator_.evaluate(rules.terms, id, scope);
     };
     for (const TermId nested : rules.uses)
-      for (ActiveRule& rule : flattened(rules.terms, nested, inner, depth + 1)) used.push_back(std::move(rule));
+      for (ActiveRule& rule : flattened(rules.terms, nested, inner, depth + 1))
+        used.push_back(std::move(rule));
     std::vector<ActiveRule> result;
     for (ActiveRule& rule : own) {
       const auto namesake = std::find_if(used.begin(), used.end(), [&](const ActiveRule& other) {
         return !rule.rule->name.empty() && other.rule->name == rule.rule->name;
       });
-      if (namesake != used.end()) *namesake = rule;
-      else result.push_back(std::move(rule));
+      if (namesake != used.end())
+        *namesake = rule;
+      else
+        result.push_back(std::move(rule));
     }
     for (ActiveRule& rule : used) result.push_back(std::move(rule));
     return result;
@@ -81,8 +91,9 @@ class Gathering {
 
 }  // namespace
 
-void gather_rules(Graph& graph, const Operators& operators, const RuleLibrary& library, const Terms& terms, TermId set,
-                  const EvaluateTerm& evaluate, const std::vector<ActiveRule::Selector>& selectors, bool forward, RuleList& into) {
+void gather_rules(Graph& graph, const Operators& operators, const RuleLibrary& library, const Terms& terms,
+                  TermId set, const EvaluateTerm& evaluate,
+                  const std::vector<ActiveRule::Selector>& selectors, bool forward, RuleList& into) {
   Gathering(graph, operators, library, selectors, forward, into).add(terms, set, evaluate);
 }
 

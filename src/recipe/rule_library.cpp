@@ -1,16 +1,16 @@
 #include "rulegrad/recipe/rule_library.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <filesystem>
+#include <fmt/format.h>
+
+#include "rulegrad/check/check.hpp"
+#include "rulegrad/recipe/sampler.hpp"
+#include "rulegrad/rule/rule_text.hpp"
+#include "rulegrad/support/error.hpp"
 
 #include "recipe/shipped_rules.hpp"
 #include "rewrite/composite.hpp"
-#include "rulegrad/check/check.hpp"
-#include "rulegrad/support/error.hpp"
-#include "rulegrad/rule/rule_text.hpp"
-#include "rulegrad/recipe/sampler.hpp"
 #include "support/read_file.hpp"
 #include "support/text.hpp"
 #include "support/usual_names.hpp"
@@ -46,11 +46,13 @@ const RuleLibrary& RuleLibrary::builtin() {
     shipped.add_samplers(Samplers::builtin());
     // The files refer to each other, so all are there before the first is checked.
     std::vector<RuleFile> files;
-    for (const auto& [path, text] : shipped_rules()) shipped.add_checked(files.emplace_back(parse_rules(text, std::string(path))));
+    for (const auto& [path, text] : shipped_rules())
+      shipped.add_checked(files.emplace_back(parse_rules(text, std::string(path))));
     // Trials on samples cost a hundred times what the rest does; a test makes them.
     CheckContext context = shipped.check_context();
     context.try_samples = false;
-    for (std::size_t i = 0; i < files.size(); ++i) require_no_errors(check(files[i], context), shipped_rules()[i].second);
+    for (std::size_t i = 0; i < files.size(); ++i)
+      require_no_errors(check(files[i], context), shipped_rules()[i].second);
     return shipped;
   }();
   return library;
@@ -67,7 +69,9 @@ CheckContext RuleLibrary::check_context() const {
   return context;
 }
 
-void RuleLibrary::add(const RuleFile& file) { add(file, {}); }
+void RuleLibrary::add(const RuleFile& file) {
+  add(file, {});
+}
 
 void RuleLibrary::add_checked(const RuleFile& file) {
   for (const Function& function : file.functions) {
@@ -90,7 +94,8 @@ void RuleLibrary::add_operators(const Operators& operators) {
 
 void RuleLibrary::add_samplers(const Samplers& samplers) {
   for (std::string& name : samplers.names())
-    if (std::find(samplers_.begin(), samplers_.end(), name) == samplers_.end()) samplers_.push_back(std::move(name));
+    if (std::find(samplers_.begin(), samplers_.end(), name) == samplers_.end())
+      samplers_.push_back(std::move(name));
 }
 
 void RuleLibrary::add_operator(const CompositeOp& definition) {
@@ -103,24 +108,29 @@ void RuleLibrary::add_operator(const CompositeOp& definition) {
   operators_.add(schema);
   composites_.push_back(schema);
   definitions_.emplace(definition.name, std::make_shared<const CompositeOp>(definition));
-  if (auto rule = raising_rule(definition, *scope)) raising_.emplace(definition.name, std::make_shared<const Rule>(std::move(*rule)));
+  if (auto rule = raising_rule(definition, *scope))
+    raising_.emplace(definition.name, std::make_shared<const Rule>(std::move(*rule)));
 }
 
-std::vector<std::shared_ptr<const Rule>> RuleLibrary::raising_rules(const AnalyzerDefinition& analyzer) const {
+std::vector<std::shared_ptr<const Rule>> RuleLibrary::raising_rules(
+    const AnalyzerDefinition& analyzer) const {
   std::vector<std::shared_ptr<const Rule>> result;
   const auto visible = visible_operators_.find(analyzer.where.file);
   if (visible == visible_operators_.end()) return result;
   for (const auto& schema : composites_)
     if (visible->second.contains(schema->name))
-      if (const auto rule = raising_.find(schema->name); rule != raising_.end()) result.push_back(rule->second);
+      if (const auto rule = raising_.find(schema->name); rule != raising_.end())
+        result.push_back(rule->second);
   return result;
 }
 
 void RuleLibrary::add_text(std::string_view text, const std::string& path) {
   const RuleFile file = parse_rules(text, path);
   if (!file.includes.empty())
-    throw Error(ErrorCode::rule, fmt::format("{}: `include \"{}\"` needs a file to start from, but these rules were given as a text", path,
-                                             file.includes.front()));
+    throw Error(
+        ErrorCode::rule,
+        fmt::format("{}: `include \"{}\"` needs a file to start from, but these rules were given as a text",
+                    path, file.includes.front()));
   add(file, text);
 }
 
@@ -142,7 +152,8 @@ void RuleLibrary::add_file(const std::string& name, std::vector<std::string>& ch
   const fs::path path(name);
   const auto included = [&] {
     std::string text;
-    for (auto from = chain.rbegin(); from != chain.rend(); ++from) text += fmt::format("\n  included from {}", *from);
+    for (auto from = chain.rbegin(); from != chain.rend(); ++from)
+      text += fmt::format("\n  included from {}", *from);
     return text;
   };
   const std::string text = [&] {
@@ -153,14 +164,19 @@ void RuleLibrary::add_file(const std::string& name, std::vector<std::string>& ch
     }
   }();
   if (text.empty())
-    throw Error(ErrorCode::rule, fmt::format("the rule file '{}' is empty; rule files begin with `rulegrad 1`{}", path.string(), included()));
+    throw Error(ErrorCode::rule,
+                fmt::format("the rule file '{}' is empty; rule files begin with `rulegrad 1`{}",
+                            path.string(), included()));
   const fs::path canonical = fs::canonical(path);
   const auto [entry, fresh] = files_.try_emplace(canonical.string(), path.string());
-  if (std::any_of(chain.begin(), chain.end(), [&](const std::string& above) { return fs::canonical(above) == canonical; }))
-    throw Error(ErrorCode::rule, fmt::format("the rule file '{}' includes itself{}", path.string(), included()));
+  if (std::any_of(chain.begin(), chain.end(),
+                  [&](const std::string& above) { return fs::canonical(above) == canonical; }))
+    throw Error(ErrorCode::rule,
+                fmt::format("the rule file '{}' includes itself{}", path.string(), included()));
   if (!fresh) {
     if (chain.empty())
-      throw Error(ErrorCode::rule, fmt::format("the rule file '{}' was read already, as '{}'; name it once", path.string(), entry->second));
+      throw Error(ErrorCode::rule, fmt::format("the rule file '{}' was read already, as '{}'; name it once",
+                                               path.string(), entry->second));
     return;
   }
   RuleFile parsed = parse_rules(text, path.string());
@@ -173,13 +189,16 @@ void RuleLibrary::add_file(const std::string& name, std::vector<std::string>& ch
     };
     if (!seen.insert(include).second) refuse("stands there twice; leave one of them out");
     const fs::path relative(include);
-    if (relative.empty() || relative.is_absolute()) refuse("must be a path relative to the file that includes it");
+    if (relative.empty() || relative.is_absolute())
+      refuse("must be a path relative to the file that includes it");
     for (const fs::path& part : relative)
-      if (part == "..") refuse("leaves the directory of the file that includes it; put the included file beside it or below");
+      if (part == "..")
+        refuse("leaves the directory of the file that includes it; put the included file beside it or below");
     std::error_code missing;
     const fs::path target = fs::weakly_canonical(directory / relative, missing);
     const fs::path inside = target.lexically_relative(directory);
-    if (inside.empty() || *inside.begin() == "..") refuse("is a link that leads out of the directory of the file that includes it");
+    if (inside.empty() || *inside.begin() == "..")
+      refuse("is a link that leads out of the directory of the file that includes it");
     // Beside a link to the including file may stand something else: what was looked at is what is read.
     const fs::path shown = path.parent_path() / relative;
     add_file(fs::weakly_canonical(shown, missing) == target ? shown.string() : target.string(), chain);
@@ -210,7 +229,9 @@ void RuleLibrary::add(AnalyzerDefinition analyzer) {
   add(file);
 }
 
-const RuleSet& RuleLibrary::rule_set(std::string_view name) const { return find_named(rule_sets_, name, "rule set"); }
+const RuleSet& RuleLibrary::rule_set(std::string_view name) const {
+  return find_named(rule_sets_, name, "rule set");
+}
 
 const AnalyzerDefinition& RuleLibrary::analyzer(std::string_view name) const {
   if (const auto found = analyzers_.find(name); found != analyzers_.end()) return *found->second;
@@ -224,7 +245,8 @@ const AnalyzerDefinition& RuleLibrary::analyzer(std::string_view name) const {
       ++spellings;
     }
   if (spellings == 1) return *same;
-  if (const auto usual = analyzers_.find(usual_name(name)); spellings == 0 && usual != analyzers_.end()) return *usual->second;
+  if (const auto usual = analyzers_.find(usual_name(name)); spellings == 0 && usual != analyzers_.end())
+    return *usual->second;
   return find_named(analyzers_, name, "method");
 }
 
@@ -239,8 +261,14 @@ std::string RuleLibrary::rule_set_near(const std::string& name, std::string_view
   return rule_set(name).name;
 }
 
-std::vector<std::string> RuleLibrary::analyzer_names() const { return keys(analyzers_); }
-std::vector<std::string> RuleLibrary::files() const { return keys(files_); }
-std::vector<std::string> RuleLibrary::rule_set_names() const { return keys(rule_sets_); }
+std::vector<std::string> RuleLibrary::analyzer_names() const {
+  return keys(analyzers_);
+}
+std::vector<std::string> RuleLibrary::files() const {
+  return keys(files_);
+}
+std::vector<std::string> RuleLibrary::rule_set_names() const {
+  return keys(rule_sets_);
+}
 
 }  // namespace rulegrad

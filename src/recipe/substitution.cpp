@@ -16,9 +16,12 @@ Expr Substitution::operator()(Expr root) {
 }
 
 void World::place(Expr node, Expr value) {
-  const auto known = std::find_if(placements_.begin(), placements_.end(), [&](const auto& p) { return p.first == node; });
-  if (known != placements_.end()) known->second = value;
-  else placements_.emplace_back(node, value);
+  const auto known =
+      std::find_if(placements_.begin(), placements_.end(), [&](const auto& p) { return p.first == node; });
+  if (known != placements_.end())
+    known->second = value;
+  else
+    placements_.emplace_back(node, value);
   substitution_.set(node, value);
 }
 

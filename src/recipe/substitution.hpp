@@ -8,9 +8,9 @@
 
 namespace rulegrad {
 
-/// An expression with some of its nodes replaced: the one primitive behind worlds, augmentations and baselines. What is
-/// above a replaced node is built again (and consed with what exists already), under the same names; everything else
-/// stays the node it was. What a node is replaced by is not looked into.
+/// An expression with some of its nodes replaced: the one primitive behind worlds, augmentations and
+/// baselines. What is above a replaced node is built again (and consed with what exists already), under the
+/// same names; everything else stays the node it was. What a node is replaced by is not looked into.
 class Substitution {
  public:
   void set(Expr node, Expr value) { images_.insert_or_assign(node, value); }
@@ -23,7 +23,8 @@ class Substitution {
 /// A second evaluation of the forward graph: some of its nodes have other values.
 class World {
  public:
-  /// `value` takes the place of `node`, which is one of the user's own world. Must be said before the first `image`.
+  /// `value` takes the place of `node`, which is one of the user's own world. Must be said before the first
+  /// `image`.
   void place(Expr node, Expr value);
   [[nodiscard]] const std::vector<std::pair<Expr, Expr>>& placements() const { return placements_; }
   /// The value of a node of the user's world here.

@@ -1,14 +1,14 @@
+#include <algorithm>
+#include <cmath>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <algorithm>
-#include <cmath>
+#include "rulegrad/ops/op_attributes.hpp"
+#include "rulegrad/ops/samples.hpp"
+#include "rulegrad/rule/rule_text.hpp"
+#include "rulegrad/support/error.hpp"
 
 #include "recipe/recipe_run.hpp"
-#include "rulegrad/support/error.hpp"
-#include "rulegrad/ops/op_attributes.hpp"
-#include "rulegrad/rule/rule_text.hpp"
-#include "rulegrad/ops/samples.hpp"
 #include "support/text.hpp"
 
 namespace rulegrad {
@@ -21,9 +21,12 @@ constexpr std::size_t most_askers = 16;
 
 Value RecipeRun::evaluate(Context context, TermId id) {
   // What a rule file itself says is a file lies beside it; what the caller says lies where the caller says.
-  if (const Term& text = term(context.level, id); text.kind == TermKind::text && text.name.ends_with(".npy")) return read_array(text.name, &text.where);
+  if (const Term& text = term(context.level, id); text.kind == TermKind::text && text.name.ends_with(".npy"))
+    return read_array(text.name, &text.where);
   EvaluationHooks hooks;
-  hooks.fact = [&](const Term& asked, const Meaning&, std::span<const Value> arguments) { return answer(context, asked, arguments); };
+  hooks.fact = [&](const Term& asked, const Meaning&, std::span<const Value> arguments) {
+    return answer(context, asked, arguments);
+  };
   hooks.world = [&](const Term& at, const std::function<Value()>& value) {
     World* const before = std::exchange(context.world, &world_named(context.level, at));
     const Value result = value();
@@ -36,14 +39,16 @@ Value RecipeRun::evaluate(Context context, TermId id) {
   return evaluator.evaluate(terms(context.level), id, scope);
 }
 
-std::optional<Value> RecipeRun::answer(const Context& context, const Term& asked, std::span<const Value> arguments) {
+std::optional<Value> RecipeRun::answer(const Context& context, const Term& asked,
+                                       std::span<const Value> arguments) {
   if (asked.kind == TermKind::variable) return name_value(context, asked);
   if (asked.name == "onehot" && arguments.size() == 1) {
     if (const auto* index = std::get_if<double>(&arguments[0])) return onehot(constant_index(*index));
     return onehot(std::get<Expr>(arguments[0]));
   }
   if (asked.name == "relevance") return relevance_word(context, asked, arguments);
-  if (asked.name == "normal" || asked.name == "uniform" || asked.name == "pick") return random_value(context, asked, arguments);
+  if (asked.name == "normal" || asked.name == "uniform" || asked.name == "pick")
+    return random_value(context, asked, arguments);
   return std::nullopt;
 }
 
@@ -59,10 +64,13 @@ std::optional<Value> RecipeRun::name_value(const Context& context, const Term& a
     return name == "y" ? here.image(output_) : target();
   }
   if (const auto node = level.nodes.find(name); node != level.nodes.end()) return here.image(node->second);
-  if (const auto method = level.methods.find(name); method != level.methods.end()) return Value(AttrValue(method->second));
+  if (const auto method = level.methods.find(name); method != level.methods.end())
+    return Value(AttrValue(method->second));
   for (const Let& let : level.definition->lets) {
     if (let.name != name) continue;
-    if (++let_depth_ > 100) throw Error(ErrorCode::rule, fmt::format("{}`let {}` is defined by itself", at_place(asked.where), name));
+    if (++let_depth_ > 100)
+      throw Error(ErrorCode::rule,
+                  fmt::format("{}`let {}` is defined by itself", at_place(asked.where), name));
     struct Leave {
       int& depth;
       ~Leave() { --depth; }
@@ -93,7 +101,8 @@ Expr RecipeRun::score(const Context& context) {
   return graph_.apply(operators.at("reshape"), {sum}, ShapeAttributes{Shape(std::move(dims))});
 }
 
-/// What the output is multiplied with to give the score: the seed, taken once, on the user's own input, as the target is.
+/// What the output is multiplied with to give the score: the seed, taken once, on the user's own input, as
+/// the target is.
 Expr RecipeRun::score_seed() {
   if (in_seed_) return onehot(target());
   asks_seed_ = true;
@@ -101,14 +110,21 @@ Expr RecipeRun::score_seed() {
   return score_seed_;
 }
 
-/// A seed of the analyzer's own is taken in the given world, what the person says instead on the user's own input.
+/// A seed of the analyzer's own is taken in the given world, what the person says instead on the user's own
+/// input.
 Expr RecipeRun::seed_in(World& world) {
   in_seed_ = true;
   Value value;
   switch (task_.seed) {
-    case Question::Seed::one: value = onehot(target()); break;
-    case Question::Seed::value: value = graph_.apply(engine_.operators.at("mul"), {onehot(target()), levels_[0].user.image(output_)}); break;
-    case Question::Seed::tensor: value = task_.seed_tensor; break;
+    case Question::Seed::one:
+      value = onehot(target());
+      break;
+    case Question::Seed::value:
+      value = graph_.apply(engine_.operators.at("mul"), {onehot(target()), levels_[0].user.image(output_)});
+      break;
+    case Question::Seed::tensor:
+      value = task_.seed_tensor;
+      break;
     case Question::Seed::own:
       value = onehot(target());
       for (std::size_t k = 0; k < levels_.size(); ++k)
@@ -118,25 +134,30 @@ Expr RecipeRun::seed_in(World& world) {
         }
   }
   in_seed_ = false;
-  const auto conformed = conform(rewriting_by_user(), value, output_.type(), [&] { return fmt::format("the seed of {}", levels_[0].definition->name); });
+  const auto conformed = conform(rewriting_by_user(), value, output_.type(),
+                                 [&] { return fmt::format("the seed of {}", levels_[0].definition->name); });
   return conformed ? *conformed : zeros(output_.type());
 }
 
 Expr RecipeRun::target() {
   // Resolved once, on the user's own input, whatever worlds there are.
-  if (!target_) target_ = task_.target ? task_.target : graph_.apply(engine_.operators.at("argmax"), {output_}, ArgAttributes{1, false});
+  if (!target_)
+    target_ = task_.target ? task_.target
+                           : graph_.apply(engine_.operators.at("argmax"), {output_}, ArgAttributes{1, false});
   return target_;
 }
 
 Expr RecipeRun::onehot(Expr index) {
   const Dim scores = output_.shape()[1];
-  return graph_.apply(engine_.operators.at("one_hot"), {index}, OneHotAttributes{scores.factor, output_.dtype()});
+  return graph_.apply(engine_.operators.at("one_hot"), {index},
+                      OneHotAttributes{scores.factor, output_.dtype()});
 }
 
 Expr RecipeRun::constant_index(double index) {
   const double scores = static_cast<double>(output_.shape()[1].factor);
   if (!(index >= 0 && index < scores))
-    throw Error(ErrorCode::invalid_argument, fmt::format("onehot({}) names no score: the output has {} of them", index, scores));
+    throw Error(ErrorCode::invalid_argument,
+                fmt::format("onehot({}) names no score: the output has {} of them", index, scores));
   return graph_.constant(Tensor::scalar(DType::int64, index).reshaped({1}));
 }
 
@@ -151,25 +172,34 @@ Value RecipeRun::reduced(const Context& context, const Term& reduce, const Value
     }
   if (loop == nullptr)
     throw Error(ErrorCode::unknown_name,
-                at_place(reduce.where) + (known.empty() ? fmt::format("`over {}`: {} has no `for` loop", reduce.key, level.definition->name)
-                                                        : unknown_name_message("sample variable", reduce.key, known)));
+                at_place(reduce.where) +
+                    (known.empty()
+                         ? fmt::format("`over {}`: {} has no `for` loop", reduce.key, level.definition->name)
+                         : unknown_name_message("sample variable", reduce.key, known)));
   const auto count = static_cast<double>(loop->count);
   const std::vector<std::string> kinds{"sum", "mean", "var", "max", "stack"};
-  const auto kind = static_cast<SampleReduction>(std::find(kinds.begin(), kinds.end(), reduce.name) - kinds.begin());
+  const auto kind =
+      static_cast<SampleReduction>(std::find(kinds.begin(), kinds.end(), reduce.name) - kinds.begin());
   if (const auto* number = std::get_if<double>(&value)) {
     if (kind == SampleReduction::sum) return *number * count;
     if (kind == SampleReduction::var) return 0.0;
     if (kind != SampleReduction::stack) return *number;
   }
   Expr x;
-  if (const auto* expr = std::get_if<Expr>(&value)) x = *expr;
-  else if (const auto* number = std::get_if<double>(&value)) x = graph_.scalar(*number);
-  else throw Error(ErrorCode::rule, fmt::format("{}`{} over {}` takes a value, not {}", at_place(reduce.where), reduce.name, reduce.key, describe(value)));
-  if (!is_floating(x.dtype())) x = graph_.apply(engine_.operators.at("cast"), {x}, CastAttributes{graph_.real()});
+  if (const auto* expr = std::get_if<Expr>(&value))
+    x = *expr;
+  else if (const auto* number = std::get_if<double>(&value))
+    x = graph_.scalar(*number);
+  else
+    throw Error(ErrorCode::rule, fmt::format("{}`{} over {}` takes a value, not {}", at_place(reduce.where),
+                                             reduce.name, reduce.key, describe(value)));
+  if (!is_floating(x.dtype()))
+    x = graph_.apply(engine_.operators.at("cast"), {x}, CastAttributes{graph_.real()});
   if ((x.loops() >> loop->depth & 1) != 0)
     return graph_.make(reduce_samples_schema(), {x}, ReduceSamplesAttributes{kind, loop->depth, loop->count});
   // It is the same for every sample.
-  if (kind == SampleReduction::sum) return graph_.apply(engine_.operators.at("mul"), {x, graph_.scalar(count, x.dtype())});
+  if (kind == SampleReduction::sum)
+    return graph_.apply(engine_.operators.at("mul"), {x, graph_.scalar(count, x.dtype())});
   if (kind == SampleReduction::var) return zeros(x.type());
   if (kind != SampleReduction::stack) return x;
   std::vector<Dim> dims = x.shape().dims();
@@ -178,7 +208,9 @@ Value RecipeRun::reduced(const Context& context, const Term& reduce, const Value
 }
 
 Value RecipeRun::random_value(const Context& context, const Term& call, std::span<const Value> arguments) {
-  const auto refuse = [&](const std::string& what) { throw Error(ErrorCode::rule, fmt::format("{}{}: {}", at_place(call.where), call.name, what)); };
+  const auto refuse = [&](const std::string& what) {
+    throw Error(ErrorCode::rule, fmt::format("{}{}: {}", at_place(call.where), call.name, what));
+  };
   const Value& given_key = arguments[arguments.size() - 2];
   const auto* number = std::get_if<double>(&given_key);
   if (number == nullptr || *number != std::floor(*number) || std::abs(*number) > 4294967295.0)
@@ -190,9 +222,11 @@ Value RecipeRun::random_value(const Context& context, const Term& call, std::spa
     sample = graph_.constant(Tensor::scalar(DType::int64, *index));
   } else {
     const auto* expr = std::get_if<Expr>(&arguments.back());
-    if (expr == nullptr || expr->shape().rank() != 0) refuse(fmt::format("the last argument must be a sample's number, not {}", describe(arguments.back())));
+    if (expr == nullptr || expr->shape().rank() != 0)
+      refuse(fmt::format("the last argument must be a sample's number, not {}", describe(arguments.back())));
     const bool counts = expr->is("cast") && expr->operand(0).dtype() == DType::int64;
-    sample = counts ? expr->operand(0) : graph_.apply(engine_.operators.at("cast"), {*expr}, CastAttributes{DType::int64});
+    sample = counts ? expr->operand(0)
+                    : graph_.apply(engine_.operators.at("cast"), {*expr}, CastAttributes{DType::int64});
   }
 
   const Expr input = input_of(context);
@@ -202,7 +236,8 @@ Value RecipeRun::random_value(const Context& context, const Term& call, std::spa
     const auto* values = std::get_if<Expr>(&arguments[0]);
     if (values == nullptr || values->shape().rank() == 0 || values->shape()[0].batch)
       refuse(fmt::format("picks an entry of an array [n, ...], not of {}", describe(arguments[0])));
-    const Expr index = graph_.apply(engine_.operators.at("random_index"), {row, sample}, RandomIndexAttributes{key, 0, values->shape()[0].factor});
+    const Expr index = graph_.apply(engine_.operators.at("random_index"), {row, sample},
+                                    RandomIndexAttributes{key, 0, values->shape()[0].factor});
     return graph_.apply(engine_.operators.at("gather"), {*values, index}, AxisAttributes{0});
   }
   std::vector<Dim> dims = input.shape().dims();
@@ -210,12 +245,16 @@ Value RecipeRun::random_value(const Context& context, const Term& call, std::spa
     const auto* attribute = attribute_in(arguments[0]);
     const auto* axes = attribute == nullptr ? nullptr : std::get_if<std::string>(attribute);
     if (axes == nullptr || (*axes != "per_sample" && *axes != "spatial" && *axes != "channels"))
-      refuse(fmt::format("the axes that share a number are `per sample`, `spatial` or `channels`, not {}", describe(arguments[0])));
-    for (std::size_t axis = *axes == "spatial" ? 2 : 1; axis < (*axes == "channels" ? std::min<std::size_t>(2, dims.size()) : dims.size()); ++axis) dims[axis] = Dim{1};
+      refuse(fmt::format("the axes that share a number are `per sample`, `spatial` or `channels`, not {}",
+                         describe(arguments[0])));
+    for (std::size_t axis = *axes == "spatial" ? 2 : 1;
+         axis < (*axes == "channels" ? std::min<std::size_t>(2, dims.size()) : dims.size()); ++axis)
+      dims[axis] = Dim{1};
   }
   std::int64_t stream = task_.stream;
   for (std::size_t j = 0; j < explained_.size(); ++j)
-    if (context.original == explained_[j] || (context.focus && final_->image(explained_[j]) == context.focus)) stream += static_cast<std::int64_t>(j);
+    if (context.original == explained_[j] || (context.focus && final_->image(explained_[j]) == context.focus))
+      stream += static_cast<std::int64_t>(j);
   const OpSchema& op = engine_.operators.at(call.name == "normal" ? "random_normal" : "random_uniform");
   const DType dtype = is_floating(input.dtype()) ? input.dtype() : graph_.real();
   return graph_.apply(op, {row, sample}, RandomAttributes{key, stream, dtype, Shape(std::move(dims))});
@@ -223,7 +262,8 @@ Value RecipeRun::random_value(const Context& context, const Term& call, std::spa
 
 Value RecipeRun::relevance_word(const Context& context, const Term& call, std::span<const Value> arguments) {
   if (!context.focus)
-    throw Error(ErrorCode::rule, fmt::format("{}`relevance` is known in a `result` only", at_place(call.where)));
+    throw Error(ErrorCode::rule,
+                fmt::format("{}`relevance` is known in a `result` only", at_place(call.where)));
   for (const auto& [name, id] : call.named)
     if (name == "of") return relevance_of(context, term(context.level, id));
   Expr value;
@@ -233,15 +273,25 @@ Value RecipeRun::relevance_word(const Context& context, const Term& call, std::s
     const Level& level = levels_[context.level];
     const Term& node = term(context.level, call.args.at(0));
     Expr original;
-    if (const auto found = level.nodes.find(node.name); node.kind == TermKind::variable && found != level.nodes.end()) original = found->second;
+    if (const auto found = level.nodes.find(node.name);
+        node.kind == TermKind::variable && found != level.nodes.end())
+      original = found->second;
     if (!original)
-      throw Error(ErrorCode::rule, fmt::format("{}relevance(...) takes a parameter that is a node, as in `layer: node = last(conv)`", at_place(call.where)));
-    if (const Expr of = context.original; of && of != original && !ForwardFacts(std::span(&original, 1), std::span(&of, 1)).depends(original))
-      throw Error(ErrorCode::invalid_argument, fmt::format("{}: {} = {} does not depend on {}, so that it says nothing of it; explain what it depends on, or name a node that does",
-                                                           level.definition->name, node.name, describe(original), describe(of)));
+      throw Error(
+          ErrorCode::rule,
+          fmt::format("{}relevance(...) takes a parameter that is a node, as in `layer: node = last(conv)`",
+                      at_place(call.where)));
+    if (const Expr of = context.original;
+        of && of != original && !ForwardFacts(std::span(&original, 1), std::span(&of, 1)).depends(original))
+      throw Error(ErrorCode::invalid_argument,
+                  fmt::format("{}: {} = {} does not depend on {}, so that it says nothing of it; explain "
+                              "what it depends on, or name a node that does",
+                              level.definition->name, node.name, describe(original), describe(of)));
     value = relevance(context.level, final_->image(original), original);
   }
-  return context.world == nullptr || context.world == &levels_[context.level].moved ? value : translation(*final_, *context.world)(value);
+  return context.world == nullptr || context.world == &levels_[context.level].moved
+             ? value
+             : translation(*final_, *context.world)(value);
 }
 
 /// What another analyzer gives in the world that this level runs in.
@@ -251,11 +301,13 @@ Value RecipeRun::relevance_of(const Context& context, const Term& method) {
   std::size_t position = 0;
   while (position < explained_.size() && final_->image(explained_[position]) != context.focus) ++position;
   if (position == explained_.size())
-    throw Error(ErrorCode::rule, fmt::format("{}`relevance of {}` at an inner node is not defined", at_place(method.where), method.name));
+    throw Error(ErrorCode::rule, fmt::format("{}`relevance of {}` at an inner node is not defined",
+                                             at_place(method.where), method.name));
 
   std::string key = fmt::format("{}/{}/{}", context.level, static_cast<const void*>(&world), method.name);
   for (const TermId id : method.args) key += "/" + print_term(terms(context.level), id);
-  for (const auto& [name, id] : method.named) key += fmt::format("/{}={}", name, print_term(terms(context.level), id));
+  for (const auto& [name, id] : method.named)
+    key += fmt::format("/{}={}", name, print_term(terms(context.level), id));
   std::unique_ptr<RecipeRun>& other = others_[key];
   if (!other) {
     std::string name = method.name;
@@ -267,8 +319,10 @@ Value RecipeRun::relevance_of(const Context& context, const Term& method) {
       name = call.name;
       given = lazy_arguments(graph_, call);
     } else {
-      for (const TermId id : method.args) given.emplace_back(std::string(), [this, at, id] { return evaluate(at, id); });
-      for (const auto& [parameter, id] : method.named) given.emplace_back(parameter, [this, at, id = id] { return evaluate(at, id); });
+      for (const TermId id : method.args)
+        given.emplace_back(std::string(), [this, at, id] { return evaluate(at, id); });
+      for (const auto& [parameter, id] : method.named)
+        given.emplace_back(parameter, [this, at, id = id] { return evaluate(at, id); });
     }
     Substitution moved;
     for (const auto& [node, value] : world.placements()) {
@@ -287,7 +341,9 @@ Value RecipeRun::relevance_of(const Context& context, const Term& method) {
     task.samples = samples_;
     task.askers.push_back(levels_[context.level].definition->name);
     if (task.askers.size() > most_askers)
-      throw Error(ErrorCode::rule, fmt::format("{}analyzers ask for each other's relevance without end: {} -> {}", at_place(method.where), fmt::join(task.askers, " -> "), name));
+      throw Error(ErrorCode::rule,
+                  fmt::format("{}analyzers ask for each other's relevance without end: {} -> {}",
+                              at_place(method.where), fmt::join(task.askers, " -> "), name));
     other = std::make_unique<RecipeRun>(engine_, name, std::move(given), std::move(task));
     const Analysis& found = other->run();
     asks_seed_ |= other->asks_seed_;

@@ -1,17 +1,19 @@
 #include <algorithm>
 #include <unordered_set>
 
-#include "recipe/recipe_run.hpp"
-#include "rulegrad/support/error.hpp"
 #include "rulegrad/ops/op_attributes.hpp"
-#include "rulegrad/rule/rule_text.hpp"
 #include "rulegrad/ops/samples.hpp"
+#include "rulegrad/rule/rule_text.hpp"
+#include "rulegrad/support/error.hpp"
+
+#include "recipe/recipe_run.hpp"
 
 namespace rulegrad {
 namespace {
 
 bool declares(const AnalyzerDefinition& definition, std::string_view property) {
-  return std::find(definition.properties.begin(), definition.properties.end(), property) != definition.properties.end();
+  return std::find(definition.properties.begin(), definition.properties.end(), property) !=
+         definition.properties.end();
 }
 
 /// `mean over i (relevance)`: what each sample adds up to, the mean does.
@@ -30,8 +32,8 @@ bool comes_from_input(Expr e) {
 
 }  // namespace
 
-/// Does every way from the output to what the network is given pass one of these? Masks and the like, which are integers
-/// that no table is asked for, are not what relevance goes to.
+/// Does every way from the output to what the network is given pass one of these? Masks and the like, which
+/// are integers that no table is asked for, are not what relevance goes to.
 bool RecipeRun::nothing_passes(std::span<const Expr> nodes) const {
   std::unordered_set<Expr> seen(nodes.begin(), nodes.end());
   std::vector<Expr> waiting{output_};
@@ -50,16 +52,21 @@ bool RecipeRun::nothing_passes(std::span<const Expr> nodes) const {
 }
 
 /// [B, scores] as [B].
-Expr RecipeRun::over_scores(Expr values) { return graph_.apply(engine_.operators.at("sum"), {values}, ReduceAttributes{{1}, false}); }
+Expr RecipeRun::over_scores(Expr values) {
+  return graph_.apply(engine_.operators.at("sum"), {values}, ReduceAttributes{{1}, false});
+}
 
-/// The score less the score at the baseline, which is the world `base` or the parameter `baseline` of the first level that
-/// has one; absent where there is neither, where it was asked for with another method inside, or starts from a seed of its own.
+/// The score less the score at the baseline, which is the world `base` or the parameter `baseline` of the
+/// first level that has one; absent where there is neither, where it was asked for with another method
+/// inside, or starts from a seed of its own.
 Expr RecipeRun::score_lost() {
   for (Level& level : levels_) {
     if (level.definition->seed != no_term && task_.seed == Question::Seed::own) return {};
     for (const Parameter& parameter : level.definition->parameters)
       if (const auto chosen = level.methods.find(parameter.name);
-          chosen != level.methods.end() && (parameter.fallback == no_term || chosen->second != print_term(level.definition->terms, parameter.fallback)))
+          chosen != level.methods.end() &&
+          (parameter.fallback == no_term ||
+           chosen->second != print_term(level.definition->terms, parameter.fallback)))
         return {};
     World base;
     for (const auto& [node, value] : level.user.placements()) base.place(node, value);
@@ -67,19 +74,22 @@ Expr RecipeRun::score_lost() {
       base = world->second;
     } else if (const Value* baseline = level.scope.find("baseline")) {
       for (const Expr node : explained_) {
-        const auto value = conform(rewriting_by_user(), *baseline, node.type(), [] { return std::string("the baseline"); });
+        const auto value =
+            conform(rewriting_by_user(), *baseline, node.type(), [] { return std::string("the baseline"); });
         base.place(node, value ? *value : zeros(node.type()));
       }
     } else {
       continue;
     }
     const auto& operators = engine_.operators;
-    const Expr difference = graph_.apply(operators.at("sub"), {level.user.image(output_), base.image(output_)});
+    const Expr difference =
+        graph_.apply(operators.at("sub"), {level.user.image(output_), base.image(output_)});
     Expr lost = over_scores(graph_.apply(operators.at("mul"), {score_seed(), difference}));
     for (const Level& outer : levels_)
       for (const Loop& loop : outer.loops)
         if ((lost.loops() >> loop.depth & 1) != 0)
-          lost = graph_.make(reduce_samples_schema(), {lost}, ReduceSamplesAttributes{SampleReduction::mean, loop.depth, loop.count});
+          lost = graph_.make(reduce_samples_schema(), {lost},
+                             ReduceSamplesAttributes{SampleReduction::mean, loop.depth, loop.count});
     return lost;
   }
   return {};
@@ -90,7 +100,8 @@ void RecipeRun::find_totals() {
   for (const Level& level : levels_) {
     conserves = declares(*level.definition, "conserves");
     completes = declares(*level.definition, "completes");
-    // What builds on another analyzer and averages its answers, or changes nothing of them, may promise the same.
+    // What builds on another analyzer and averages its answers, or changes nothing of them, may promise the
+    // same.
     if (conserves || completes || !is_mean_of_relevance(*level.definition)) break;
   }
   const auto all_are = [&](auto&& holds) { return std::all_of(explained_.begin(), explained_.end(), holds); };
@@ -112,9 +123,12 @@ void RecipeRun::find_totals() {
   if (!analysis_.totals.empty() || !nothing_passes(explained_)) return;
   const auto below_another = [&](Expr node) {
     const auto order = topological_order(node.operands());
-    return std::any_of(explained_.begin(), explained_.end(), [&](Expr other) { return std::find(order.begin(), order.end(), other) != order.end(); });
+    return std::any_of(explained_.begin(), explained_.end(), [&](Expr other) {
+      return std::find(order.begin(), order.end(), other) != order.end();
+    });
   };
-  if (std::none_of(explained_.begin(), explained_.end(), below_another)) analysis_.totals.push_back({sent, all});
+  if (std::none_of(explained_.begin(), explained_.end(), below_another))
+    analysis_.totals.push_back({sent, all});
 }
 
 }  // namespace rulegrad

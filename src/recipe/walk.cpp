@@ -1,18 +1,27 @@
 #include <fmt/format.h>
 
+#include "rulegrad/ops/op_attributes.hpp"
+#include "rulegrad/support/error.hpp"
+
+#include "autodiff/reverse_walk.hpp"
+#include "ops/families.hpp"
 #include "recipe/recipe_run.hpp"
 #include "recipe/rule_gathering.hpp"
 #include "recipe/unclaimed.hpp"
-#include "autodiff/reverse_walk.hpp"
-#include "ops/families.hpp"
-#include "rulegrad/support/error.hpp"
-#include "rulegrad/ops/op_attributes.hpp"
 #include "support/text.hpp"
 
 namespace rulegrad {
 
 RecipeRun::RecipeRun(const Engine& engine, const std::string& method, LazyArguments given, Task task)
-    : engine_(engine), task_(std::move(task)), graph_(task_.output.graph()), vocabulary_(engine_.operators, engine_.library.functions()), rules_(engine.operators), canonizers_(engine.operators), next_depth_(task_.depth), samples_(task_.samples), derivatives_(graph_, engine.operators) {
+    : engine_(engine),
+      task_(std::move(task)),
+      graph_(task_.output.graph()),
+      vocabulary_(engine_.operators, engine_.library.functions()),
+      rules_(engine.operators),
+      canonizers_(engine.operators),
+      next_depth_(task_.depth),
+      samples_(task_.samples),
+      derivatives_(graph_, engine.operators) {
   build_chain(method, std::move(given));
 }
 
@@ -55,14 +64,19 @@ void RecipeRun::gather() {
         gather_chosen(level, chosen->second, term(k, use.set).where, selectors);
         continue;
       }
-      gather_rules(graph_, engine_.operators, engine_.library, terms(k), use.set,
-                   [&](TermId id) { return evaluate({.level = k, .original = explained_[0], .focus = {}, .world = final_}, id); }, selectors, false, rules_);
+      gather_rules(
+          graph_, engine_.operators, engine_.library, terms(k), use.set,
+          [&](TermId id) {
+            return evaluate({.level = k, .original = explained_[0], .focus = {}, .world = final_}, id);
+          },
+          selectors, false, rules_);
     }
   }
 }
 
 /// The rules of a set that a parameter names, as `box(low = -3, high = 3)`.
-void RecipeRun::gather_chosen(const Level& level, const std::string& chosen, const SourceRange& where, const std::vector<ActiveRule::Selector>& selectors) {
+void RecipeRun::gather_chosen(const Level& level, const std::string& chosen, const SourceRange& where,
+                              const std::vector<ActiveRule::Selector>& selectors) {
   const AnalyzerCall call = AnalyzerCall::parse(chosen);
   const LazyArguments arguments = lazy_arguments(graph_, call);
   Terms synthetic;
@@ -72,26 +86,31 @@ void RecipeRun::gather_chosen(const Level& level, const std::string& chosen, con
   set.where = where;
   for (const auto& [name, value] : arguments) {
     const auto id = static_cast<TermId>(synthetic.size());
-    if (name.empty()) set.args.push_back(id);
-    else set.named.emplace_back(name, id);
+    if (name.empty())
+      set.args.push_back(id);
+    else
+      set.named.emplace_back(name, id);
     synthetic.push_back({});
   }
   const auto root = static_cast<TermId>(synthetic.size());
   synthetic.push_back(std::move(set));
-  gather_rules(graph_, engine_.operators, engine_.library, synthetic, root,
-               [&](TermId id) -> Value {
-                 Value value = arguments[static_cast<std::size_t>(id)].second();
-                 const auto* attribute = attribute_in(value);
-                 const auto* word = attribute == nullptr ? nullptr : std::get_if<std::string>(attribute);
-                 return word != nullptr && word->ends_with(".npy") ? Value(read_array(*word)) : value;
-               },
-               selectors, false, rules_);
+  gather_rules(
+      graph_, engine_.operators, engine_.library, synthetic, root,
+      [&](TermId id) -> Value {
+        Value value = arguments[static_cast<std::size_t>(id)].second();
+        const auto* attribute = attribute_in(value);
+        const auto* word = attribute == nullptr ? nullptr : std::get_if<std::string>(attribute);
+        return word != nullptr && word->ends_with(".npy") ? Value(read_array(*word)) : value;
+      },
+      selectors, false, rules_);
 }
 
 void RecipeRun::walk() {
   if (walked_) return;
   if (walking_)
-    throw Error(ErrorCode::rule, fmt::format("{}: a rule's argument asks for the relevance that it takes part in", levels_[0].definition->name));
+    throw Error(ErrorCode::rule,
+                fmt::format("{}: a rule's argument asks for the relevance that it takes part in",
+                            levels_[0].definition->name));
   walking_ = true;
   std::vector<Expr> explained, based, reached;
   for (const Expr node : explained_) explained.push_back(final_->image(node));
@@ -108,16 +127,22 @@ void RecipeRun::walk() {
 
   const RewriteContext context = rewriting();
   EvaluationHooks hooks;
-  hooks.vjp = [&](Expr operation, std::size_t slot, Expr g) { return derivatives_.make(vjp_schema(), operation, slot, g); };
+  hooks.vjp = [&](Expr operation, std::size_t slot, Expr g) {
+    return derivatives_.make(vjp_schema(), operation, slot, g);
+  };
   hooks.diff = [&](Expr e, Expr x, Expr g) {
     const auto derivative = derivatives_.differentiate(e, x, g);
     return derivative ? Value(*derivative) : Value(0.0);
   };
   if (task_.aux)
-    hooks.aux = [&](Expr node, const std::string& key, Expr like) { return graph_.constant(task_.aux->find(node, key, like)); };
+    hooks.aux = [&](Expr node, const std::string& key, Expr like) {
+      return graph_.constant(task_.aux->find(node, key, like));
+    };
   derivatives_.leave_alone(*facts_);
   derivatives_.guard(on_the_way);
-  hooks.world = [&](const Term& at, const std::function<Value()>& value) { return in_world_of_rules(at, value()); };
+  hooks.world = [&](const Term& at, const std::function<Value()>& value) {
+    return in_world_of_rules(at, value());
+  };
   const GradientRules rules(context, rules_, hooks);
   Unclaimed unclaimed;
   const CloseGradient close = [&](Expr node, std::size_t slot, Expr cotangent) -> std::optional<Expr> {
@@ -135,7 +160,9 @@ void RecipeRun::walk() {
       rule_applied_ = true;
       const Value value = std::move(applied->value);
       step.match = kept_match(std::move(*applied));
-      rewritten = conform(context, value, type, [&] { return fmt::format("{}this rule for {}", at_place(step.by->where), describe(node)); }, node);
+      rewritten = conform(
+          context, value, type,
+          [&] { return fmt::format("{}this rule for {}", at_place(step.by->where), describe(node)); }, node);
     } else if (fallback_ == Fallback::error) {
       // The walk goes on as the gradient would, so that one error names every such node.
       unclaimed.add(node, slot, rules.nearest(node, slot));
@@ -161,7 +188,8 @@ void RecipeRun::walk() {
 }
 
 std::shared_ptr<const RuleMatch> RecipeRun::kept_match(RuleResult applied) const {
-  auto match = std::make_shared<RuleMatch>(RuleMatch{rules_.shared(applied.index), std::move(applied.bindings), {}});
+  auto match =
+      std::make_shared<RuleMatch>(RuleMatch{rules_.shared(applied.index), std::move(applied.bindings), {}});
   for (const std::size_t index : applied.below) match->below.push_back(rules_.shared(index));
   return match;
 }
@@ -181,14 +209,21 @@ std::shared_ptr<const RuleOrigin> by_default(const std::string& fallback) {
 
 std::optional<Expr> RecipeRun::fall_back(Step& step, Expr node, std::size_t slot, Expr cotangent) const {
   switch (fallback_) {
-    case Fallback::gradient: step.by = by_default("gradient"); return derivatives_.make(vjp_schema(), node, slot, cotangent);
-    case Fallback::zero: step.by = by_default("zero"); return std::nullopt;
-    default: break;
+    case Fallback::gradient:
+      step.by = by_default("gradient");
+      return derivatives_.make(vjp_schema(), node, slot, cotangent);
+    case Fallback::zero:
+      step.by = by_default("zero");
+      return std::nullopt;
+    default:
+      break;
   }
   step.by = by_default("pass");
   if (node.operands().size() != 1 || node.operand(0).shape() != node.shape())
-    throw Error(ErrorCode::rule, fmt::format("`default pass` of {} cannot pass {}: passing needs one operand of the node's own shape",
-                                             levels_[0].definition->name, describe(node)));
+    throw Error(
+        ErrorCode::rule,
+        fmt::format("`default pass` of {} cannot pass {}: passing needs one operand of the node's own shape",
+                    levels_[0].definition->name, describe(node)));
   return cotangent;
 }
 
@@ -202,12 +237,17 @@ Value RecipeRun::in_world_of_rules(const Term& at, const Value& value) {
 }
 
 Expr RecipeRun::zeros(const Type& type) const {
-  return graph_.apply(engine_.operators.at("fill"), {}, FillAttributes{0, type.dtype, type.shape.with_samples(false)});
+  return graph_.apply(engine_.operators.at("fill"), {},
+                      FillAttributes{0, type.dtype, type.shape.with_samples(false)});
 }
 
 Expr RecipeRun::total(Expr focus) {
   if (!is_floating(focus.dtype()))
-    throw Error(ErrorCode::dtype, fmt::format("{} holds integers, which have no relevance; explain the value that looks them up (--at NAME)", describe(focus)));
+    throw Error(
+        ErrorCode::dtype,
+        fmt::format(
+            "{} holds integers, which have no relevance; explain the value that looks them up (--at NAME)",
+            describe(focus)));
   walk();
   const auto found = totals_.find(focus);
   return found != totals_.end() ? found->second : zeros(focus.type());
@@ -227,12 +267,14 @@ Expr RecipeRun::result(std::size_t k, Expr focus, Expr original) {
     const Value found = evaluate({.level = k, .original = original, .focus = focus}, definition.result);
     const auto* expr = std::get_if<Expr>(&found);
     const bool stacked = expr != nullptr && expr->shape().rank() == focus.shape().rank() + 1 &&
-                         std::equal(focus.shape().dims().begin(), focus.shape().dims().end(), expr->shape().dims().begin() + 1);
+                         std::equal(focus.shape().dims().begin(), focus.shape().dims().end(),
+                                    expr->shape().dims().begin() + 1);
     if (stacked) {
       value = *expr;
     } else {
       const RewriteContext context{graph_, vocabulary_, *user_facts_};
-      const auto conformed = conform(context, found, focus.type(), [&] { return fmt::format("the result of {}", definition.name); });
+      const auto conformed = conform(context, found, focus.type(),
+                                     [&] { return fmt::format("the result of {}", definition.name); });
       value = conformed ? *conformed : zeros(focus.type());
     }
   }
@@ -240,8 +282,10 @@ Expr RecipeRun::result(std::size_t k, Expr focus, Expr original) {
     for (const Loop& loop : level.loops)
       if ((value.loops() >> loop.depth & 1) != 0) {
         const std::string& variable = loop.variables[0];
-        throw Error(ErrorCode::rule, fmt::format("{}the result of {} has a value for each `{}`; reduce it, as in `result mean over {} (relevance)`",
-                                                 at_place(definition.where), definition.name, variable, variable));
+        throw Error(ErrorCode::rule,
+                    fmt::format("{}the result of {} has a value for each `{}`; reduce it, as in `result mean "
+                                "over {} (relevance)`",
+                                at_place(definition.where), definition.name, variable, variable));
       }
   return value;
 }
@@ -260,10 +304,14 @@ Analysis& RecipeRun::run() {
 /// Maps of one class under the name of what the person asked for would be wrong without a word.
 void RecipeRun::require_seed_used() const {
   if (task_.seed != Question::Seed::tensor || (asks_seed_ && !asks_output_)) return;
-  throw Error(ErrorCode::invalid_argument,
-              fmt::format("{} cannot explain a seed of one's own: {}; leave the seed out, or take a method that starts from it", levels_[0].definition->name,
-                          asks_seed_ ? "beside relevance or score it asks for `target` or `y`, which a seed does not name"
-                                     : "it asks for neither relevance nor score"));
+  throw Error(
+      ErrorCode::invalid_argument,
+      fmt::format("{} cannot explain a seed of one's own: {}; leave the seed out, or take a method that "
+                  "starts from it",
+                  levels_[0].definition->name,
+                  asks_seed_
+                      ? "beside relevance or score it asks for `target` or `y`, which a seed does not name"
+                      : "it asks for neither relevance nor score"));
 }
 
 }  // namespace rulegrad

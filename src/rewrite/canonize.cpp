@@ -2,10 +2,11 @@
 
 #include <fmt/format.h>
 
+#include "rulegrad/ops/op_attributes.hpp"
+#include "rulegrad/support/error.hpp"
+
 #include "expr/rebuild.hpp"
 #include "rewrite/language_words.hpp"
-#include "rulegrad/support/error.hpp"
-#include "rulegrad/ops/op_attributes.hpp"
 
 namespace rulegrad {
 namespace {
@@ -15,9 +16,12 @@ constexpr int rewrite_limit = 64;
 
 class Canonizer {
  public:
-  Canonizer(Graph& graph, const RuleList& rules, const Operators& operators, const Functions& functions, const ForwardRewriting& how)
+  Canonizer(Graph& graph, const RuleList& rules, const Operators& operators, const Functions& functions,
+            const ForwardRewriting& how)
       : graph_(graph), rules_(rules), candidates_(rules), vocabulary_(operators, functions), how_(how) {
-    hooks_.fact = [this](const Term& term, const Meaning& meaning, std::span<const Value> arguments) { return answer(term, meaning, arguments); };
+    hooks_.fact = [this](const Term& term, const Meaning& meaning, std::span<const Value> arguments) {
+      return answer(term, meaning, arguments);
+    };
   }
 
   Canonized run(std::span<const Expr> outputs) {
@@ -27,7 +31,9 @@ class Canonizer {
       return std::move(result_);
     }
     const ForwardFacts before(outputs, {});
-    const Rebuild rewriting{no_boundary, [&](Expr node, std::span<const Expr> operands) { return rewritten(node, again(node, operands), before.uses(node)); }};
+    const Rebuild rewriting{no_boundary, [&](Expr node, std::span<const Expr> operands) {
+                              return rewritten(node, again(node, operands), before.uses(node));
+                            }};
     for (const Expr output : outputs) result_.outputs.push_back(rewriting(output, result_.image));
     return std::move(result_);
   }
@@ -69,7 +75,8 @@ class Canonizer {
       if (rule.guard != no_term && !evaluator.evaluate_condition(rule.terms, rule.guard, scope)) continue;
       std::vector<Expr> replaced;
       for (std::size_t i = 0; i < bound; ++i)
-        if (is_label(rule, scope.entries()[i].first)) replaced.push_back(std::get<Expr>(scope.entries()[i].second));
+        if (is_label(rule, scope.entries()[i].first))
+          replaced.push_back(std::get<Expr>(scope.entries()[i].second));
       Expr result;
       try {
         result = spread(evaluator, evaluator.evaluate_body(rule.terms, rule.lets, rule.result, scope), node);
@@ -80,8 +87,9 @@ class Canonizer {
       // A constant has no samples; what sums them needs them.
       if (node.shape().sampled() && !result.shape().sampled()) continue;
       if (result.type() != node.type())
-        throw Error(ErrorCode::rule, fmt::format("{}this rewrite of {} gives {} instead of {}", at_place(rule.where),
-                                                 describe(node), to_string(result.type()), to_string(node.type())));
+        throw Error(ErrorCode::rule,
+                    fmt::format("{}this rewrite of {} gives {} instead of {}", at_place(rule.where),
+                                describe(node), to_string(result.type()), to_string(node.type())));
       if (how_.move_label_names)
         for (const Expr operation : replaced) copy_names(operation, result);
       result_.rewrites.push_back({node, result, active.set, rule.where});
@@ -92,7 +100,8 @@ class Canonizer {
 
   Expr spread(Evaluator& evaluator, const Value& value, Expr node) {
     if (const auto* number = std::get_if<double>(&value); number != nullptr && node.shape().rank() > 0)
-      return graph_.apply(vocabulary_.operators().at("fill"), {}, FillAttributes{*number, node.dtype(), node.shape().with_samples(false)});
+      return graph_.apply(vocabulary_.operators().at("fill"), {},
+                          FillAttributes{*number, node.dtype(), node.shape().with_samples(false)});
     return evaluator.as_expr(value, node.dtype());
   }
 
@@ -109,7 +118,10 @@ class Canonizer {
     }
     const Word* word = meaning.word;
     if (word != nullptr && word->fact != nullptr && word->name != "name")
-      throw TermError(ErrorCode::rule, fmt::format("`{}` is not known while the forward graph is still being rewritten", word->usage()), term.where, true);
+      throw TermError(
+          ErrorCode::rule,
+          fmt::format("`{}` is not known while the forward graph is still being rewritten", word->usage()),
+          term.where, true);
     return no_facts_.answer(term, meaning, arguments, asked_);
   }
 
@@ -122,8 +134,10 @@ class Canonizer {
       bool found = node.is("input");
       for (const Expr operand : node.operands()) {
         const auto known = depends_.find(operand);
-        if (known == depends_.end()) open.push_back(operand);
-        else found = found || known->second;
+        if (known == depends_.end())
+          open.push_back(operand);
+        else
+          found = found || known->second;
       }
       if (open.size() != before) continue;
       open.pop_back();
@@ -155,8 +169,8 @@ class Canonizer {
 
 }  // namespace
 
-Canonized canonize(Graph& graph, std::span<const Expr> outputs, const RuleList& rules, const Operators& operators,
-                   const Functions& functions, const ForwardRewriting& how) {
+Canonized canonize(Graph& graph, std::span<const Expr> outputs, const RuleList& rules,
+                   const Operators& operators, const Functions& functions, const ForwardRewriting& how) {
   return Canonizer(graph, rules, operators, functions, how).run(outputs);
 }
 

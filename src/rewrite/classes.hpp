@@ -6,7 +6,8 @@
 
 namespace rulegrad {
 
-/// Does the class or operator name `name` cover this node? (`covers` of match.hpp: some node of its operator.)
+/// Does the class or operator name `name` cover this node? (`covers` of match.hpp: some node of its
+/// operator.)
 [[nodiscard]] bool covers_node(std::string_view name, Expr node);
 /// Does it cover every node of the operator?
 [[nodiscard]] bool covers_always(std::string_view name, const OpSchema& op);

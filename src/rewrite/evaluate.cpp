@@ -1,14 +1,14 @@
 #include "rewrite/evaluate.hpp"
 
+#include <algorithm>
 #include <fmt/format.h>
 
-#include <algorithm>
+#include "rulegrad/ops/op_attributes.hpp"
+#include "rulegrad/support/error.hpp"
 
 #include "rewrite/classes.hpp"
-#include "rewrite/match.hpp"
 #include "rewrite/language_words.hpp"
-#include "rulegrad/support/error.hpp"
-#include "rulegrad/ops/op_attributes.hpp"
+#include "rewrite/match.hpp"
 #include "support/text.hpp"
 
 namespace rulegrad {
@@ -32,7 +32,8 @@ std::optional<bool> same_static(const Value& a, const Value& b) {
   if (left == nullptr || right == nullptr) return std::nullopt;
   const auto numbers = [](const AttrValue& value) -> std::optional<std::vector<double>> {
     if (const auto* doubles = std::get_if<std::vector<double>>(&value)) return *doubles;
-    if (const auto* integers = std::get_if<std::vector<std::int64_t>>(&value)) return std::vector<double>(integers->begin(), integers->end());
+    if (const auto* integers = std::get_if<std::vector<std::int64_t>>(&value))
+      return std::vector<double>(integers->begin(), integers->end());
     if (const auto* shape = std::get_if<Shape>(&value); shape != nullptr && !shape->has_batch()) {
       std::vector<double> extents;
       for (const Dim dim : shape->dims()) extents.push_back(static_cast<double>(dim.factor));
@@ -63,7 +64,8 @@ Shape without_batch(const Shape& shape, const Shape& value) {
 }  // namespace
 
 std::string describe(const Value& value) {
-  if (const auto* number = std::get_if<double>(&value)) return fmt::format("the number {}", shortest(*number));
+  if (const auto* number = std::get_if<double>(&value))
+    return fmt::format("the number {}", shortest(*number));
   if (const auto* expr = std::get_if<Expr>(&value)) return describe(*expr);
   return to_string(*attribute_in(value));
 }
@@ -72,7 +74,9 @@ std::string at_place(const SourceRange& where) {
   return where.file.empty() ? std::string() : fmt::format("{}:{}:{}: ", where.file, where.line, where.column);
 }
 
-void Evaluator::fail(const Term& term, const std::string& what) const { throw TermError(ErrorCode::rule, what, term.where); }
+void Evaluator::fail(const Term& term, const std::string& what) const {
+  throw TermError(ErrorCode::rule, what, term.where);
+}
 
 Value Evaluator::evaluate_body(const Terms& terms, std::span<const Let> lets, TermId result, Scope& scope) {
   for (const Let& let : lets) scope.bind(let.name, evaluate(terms, let.value, scope));
@@ -82,13 +86,16 @@ Value Evaluator::evaluate_body(const Terms& terms, std::span<const Let> lets, Te
 Value Evaluator::evaluate(const Terms& terms, TermId id, Scope& scope) {
   const Term& term = terms[static_cast<std::size_t>(id)];
   switch (term.kind) {
-    case TermKind::number: return term.number;
-    case TermKind::text: return *vocabulary_.of(terms, term).text;
+    case TermKind::number:
+      return term.number;
+    case TermKind::text:
+      return *vocabulary_.of(terms, term).text;
     case TermKind::variable: {
       if (const Value* bound = scope.find(term.name)) return *bound;
       if (hooks_.fact)
         if (const auto fact = hooks_.fact(term, vocabulary_.of(terms, term), {})) return *fact;
-      if (const Word* word = vocabulary_.of(terms, term).word; word != nullptr && word->value != nullptr && word->least_arguments() == 0)
+      if (const Word* word = vocabulary_.of(terms, term).word;
+          word != nullptr && word->value != nullptr && word->least_arguments() == 0)
         return call_word(*word, term, {});
       fail(term, fmt::format("'{}' is not bound here", term.name));
     }
@@ -103,35 +110,50 @@ Value Evaluator::evaluate(const Terms& terms, TermId id, Scope& scope) {
       }
       return AttrValue(std::move(numbers));
     }
-    case TermKind::call: return call(terms, term, scope);
-    case TermKind::replace: return replace(terms, term, scope);
-    case TermKind::member: return member(term, evaluate(terms, term.args[0], scope));
+    case TermKind::call:
+      return call(terms, term, scope);
+    case TermKind::replace:
+      return replace(terms, term, scope);
+    case TermKind::member:
+      return member(term, evaluate(terms, term.args[0], scope));
     case TermKind::world:
-      if (!hooks_.world) fail(term, fmt::format("'@{}' has no value here: worlds belong to analyzers", term.name));
+      if (!hooks_.world)
+        fail(term, fmt::format("'@{}' has no value here: worlds belong to analyzers", term.name));
       return hooks_.world(term, [&] { return evaluate(terms, term.args[0], scope); });
     case TermKind::reduce:
-      if (!hooks_.reduce) fail(term, fmt::format("`{} over {}` has no value here: loops belong to analyzers", term.name, term.key));
+      if (!hooks_.reduce)
+        fail(term,
+             fmt::format("`{} over {}` has no value here: loops belong to analyzers", term.name, term.key));
       return hooks_.reduce(term, evaluate(terms, term.args[0], scope));
-    default: fail(term, "this term has no value here");
+    default:
+      fail(term, "this term has no value here");
   }
 }
 
 bool Evaluator::evaluate_condition(const Terms& terms, TermId id, Scope& scope) {
   const Term& term = terms[static_cast<std::size_t>(id)];
   if (term.kind == TermKind::call) switch (vocabulary_.of(terms, term).form) {
-      case Form::conjunction: return evaluate_condition(terms, term.args[0], scope) && evaluate_condition(terms, term.args[1], scope);
-      case Form::disjunction: return evaluate_condition(terms, term.args[0], scope) || evaluate_condition(terms, term.args[1], scope);
-      case Form::negation: return !evaluate_condition(terms, term.args[0], scope);
-      default: break;
+      case Form::conjunction:
+        return evaluate_condition(terms, term.args[0], scope) &&
+               evaluate_condition(terms, term.args[1], scope);
+      case Form::disjunction:
+        return evaluate_condition(terms, term.args[0], scope) ||
+               evaluate_condition(terms, term.args[1], scope);
+      case Form::negation:
+        return !evaluate_condition(terms, term.args[0], scope);
+      default:
+        break;
     }
   const Value value = evaluate(terms, id, scope);
   if (const auto* number = std::get_if<double>(&value)) return *number != 0;
-  fail(term, fmt::format("a condition must be known when the rule is applied, but this is {}", describe(value)));
+  fail(term,
+       fmt::format("a condition must be known when the rule is applied, but this is {}", describe(value)));
 }
 
 Expr Evaluator::as_expr(const Value& value, std::optional<DType> dtype) {
   if (const auto* expr = std::get_if<Expr>(&value)) return *expr;
-  if (const auto* number = std::get_if<double>(&value)) return graph_.scalar(*number, dtype.value_or(graph_.real()));
+  if (const auto* number = std::get_if<double>(&value))
+    return graph_.scalar(*number, dtype.value_or(graph_.real()));
   if (const auto* tensor = std::get_if<Tensor>(attribute_in(value)))
     return graph_.constant(tensor->cast(dtype.value_or(graph_.real())));
   throw Error(ErrorCode::rule, fmt::format("{} cannot be used as an expression", describe(value)));
@@ -140,7 +162,8 @@ Expr Evaluator::as_expr(const Value& value, std::optional<DType> dtype) {
 Value Evaluator::call(const Terms& terms, const Term& term, Scope& scope) {
   if (++depth_ > depth_limit) fail(term, fmt::format("'{}' calls itself without end", term.name));
   if (depth_ == 1) calls_ = 0;
-  if (++calls_ > call_limit) fail(term, fmt::format("this takes more than {} calls; bind what is used twice with `let`", call_limit));
+  if (++calls_ > call_limit)
+    fail(term, fmt::format("this takes more than {} calls; bind what is used twice with `let`", call_limit));
   struct Leave {
     int& depth;
     ~Leave() { --depth; }
@@ -156,40 +179,48 @@ Value Evaluator::call(const Terms& terms, const Term& term, Scope& scope) {
     return call_operator(op, terms, term, spanned(arguments), scope);
   }
   if (form == Form::comparison) return is(terms, term, scope) ? 1.0 : 0.0;
-  if (const Word* word = meaning.word) return call_word(*word, term, spanned(word_arguments(*word, terms, term, scope)));
+  if (const Word* word = meaning.word)
+    return call_word(*word, term, spanned(word_arguments(*word, terms, term, scope)));
   const OpSchema* op = meaning.op;
   const Function* function = meaning.function;  // evaluating arguments may look other terms up
   Arguments arguments;
   for (const TermId arg : term.args) {
     const Term& argument = terms[static_cast<std::size_t>(arg)];
     if (argument.kind == TermKind::spread) continue;
-    // Behind the operands stand attributes; one that is a yes or no may be said by its name: `sum(v, axes, keep)`.
+    // Behind the operands stand attributes; one that is a yes or no may be said by its name: `sum(v, axes,
+    // keep)`.
     const bool flag = op != nullptr && !op->variadic() && arguments.size() >= op->operands.size() &&
-                      argument.kind == TermKind::variable && op->attributes->has(argument.name) && scope.find(argument.name) == nullptr;
+                      argument.kind == TermKind::variable && op->attributes->has(argument.name) &&
+                      scope.find(argument.name) == nullptr;
     arguments.push_back(flag ? Value(1.0) : evaluate(terms, arg, scope));
   }
 
   // A choice that is known now is no operation.
   if (form == Form::choice && arguments.size() == 3)
-    if (const auto* chosen = std::get_if<double>(&arguments[0])) return *chosen != 0 ? arguments[1] : arguments[2];
+    if (const auto* chosen = std::get_if<double>(&arguments[0]))
+      return *chosen != 0 ? arguments[1] : arguments[2];
   if (arguments.size() == 2 && (term.name == "equal" || term.name == "not_equal"))
-    if (const auto same = same_static(arguments[0], arguments[1])) return *same == (term.name == "equal") ? 1.0 : 0.0;
+    if (const auto same = same_static(arguments[0], arguments[1]))
+      return *same == (term.name == "equal") ? 1.0 : 0.0;
   if (op != nullptr && op->fold && arguments.size() == op->operands.size() &&
-      std::all_of(arguments.begin(), arguments.end(), [](const Value& v) { return std::holds_alternative<double>(v); })) {
+      std::all_of(arguments.begin(), arguments.end(),
+                  [](const Value& v) { return std::holds_alternative<double>(v); })) {
     boost::container::small_vector<double, 2> numbers;
     for (const Value& argument : arguments) numbers.push_back(std::get<double>(argument));
     return op->fold({numbers.data(), numbers.size()});
   }
 
   if (op != nullptr) return call_operator(*op, terms, term, spanned(arguments), scope);
-  if (function != nullptr) return call_function(*function, term, std::span(arguments.data(), arguments.size()));
+  if (function != nullptr)
+    return call_function(*function, term, std::span(arguments.data(), arguments.size()));
   std::vector<std::string> known = operators_.names();
   for (const auto& [name, known_function] : vocabulary_.functions()) known.push_back(name);
   for (const Word& other : words()) known.emplace_back(other.name);
   fail(term, unknown_name_message("operator or function", term.name, known));
 }
 
-Evaluator::Arguments Evaluator::word_arguments(const Word& word, const Terms& terms, const Term& term, Scope& scope) {
+Evaluator::Arguments Evaluator::word_arguments(const Word& word, const Terms& terms, const Term& term,
+                                               Scope& scope) {
   const std::size_t given = term.args.size() + term.named.size();
   Arguments arguments;
   const auto add = [&](TermId id) {
@@ -203,7 +234,8 @@ Evaluator::Arguments Evaluator::word_arguments(const Word& word, const Terms& te
     // What a recipe is told by name it reads itself: a method is no value.
     const auto position = word.position_of(name);
     const bool own = word.kind == WordKind::recipe;
-    if (!position || (!own && position != arguments.size())) fail(term, fmt::format("`{}` has no argument '{}' here", word.usage(), name));
+    if (!position || (!own && position != arguments.size()))
+      fail(term, fmt::format("`{}` has no argument '{}' here", word.usage(), name));
     if (!own) add(id);
   }
   return arguments;
@@ -215,7 +247,8 @@ bool Evaluator::names_class(std::string_view name) const {
 
 Value Evaluator::class_value(const Terms& terms, TermId id, const Scope& scope) const {
   const Term& term = terms[static_cast<std::size_t>(id)];
-  if (term.kind != TermKind::variable || scope.find(term.name) != nullptr) return AttrValue(class_text(terms, id, scope));
+  if (term.kind != TermKind::variable || scope.find(term.name) != nullptr)
+    return AttrValue(class_text(terms, id, scope));
   const Meaning& meaning = vocabulary_.of(terms, term);
   if (!meaning.text) meaning.text = StaticValue(AttrValue(class_text(terms, id, scope)));
   return *meaning.text;
@@ -249,11 +282,13 @@ bool Evaluator::is(const Terms& terms, const Term& term, Scope& scope) {
   if (const auto* other = std::get_if<Expr>(&right)) return *node == *other;
   if (const auto* attribute = attribute_in(right))
     if (const auto* text = std::get_if<std::string>(attribute)) return is_named(*node, *text);
-  fail(term, fmt::format("`is` compares with a node, its name, an operator or a class, not {}", describe(right)));
+  fail(term,
+       fmt::format("`is` compares with a node, its name, an operator or a class, not {}", describe(right)));
 }
 
 Value Evaluator::call_word(const Word& word, const Term& term, std::span<const Value> arguments) {
-  if (arguments.size() < word.least || arguments.size() > word.most) fail(term, wrong_argument_count(word, arguments.size()));
+  if (arguments.size() < word.least || arguments.size() > word.most)
+    fail(term, wrong_argument_count(word, arguments.size()));
   if (word.value != nullptr) {
     try {
       return word.value({term, arguments, slot_, graph_, operators_});
@@ -262,15 +297,19 @@ Value Evaluator::call_word(const Word& word, const Term& term, std::span<const V
     }
   }
   if (word.name == "const") {
-    if (const auto* held = std::get_if<Expr>(&arguments[0])) return graph_.apply(operators_.at("const"), {*held});
+    if (const auto* held = std::get_if<Expr>(&arguments[0]))
+      return graph_.apply(operators_.at("const"), {*held});
     return arguments[0];
   }
   if (word.name == "aux") return call_aux(term, arguments);
   if (word.name == "vjp" && hooks_.vjp) return call_vjp(term, arguments);
   if (word.name == "next" && next_) return next_(as_expr(arguments[0]));
-  if (word.name == "diff" && hooks_.diff) return hooks_.diff(as_expr(arguments[0]), as_expr(arguments[1]), as_expr(arguments[2]));
+  if (word.name == "diff" && hooks_.diff)
+    return hooks_.diff(as_expr(arguments[0]), as_expr(arguments[1]), as_expr(arguments[2]));
   if (hooks_.fact)
-    if (const auto fact = hooks_.fact(term, {.word = &word, .op = nullptr, .op_class = {}, .function = nullptr}, arguments)) return *fact;
+    if (const auto fact =
+            hooks_.fact(term, {.word = &word, .op = nullptr, .op_class = {}, .function = nullptr}, arguments))
+      return *fact;
   fail(term, fmt::format("`{}` has no value here", word.usage()));
 }
 
@@ -283,11 +322,16 @@ Value Evaluator::call_aux(const Term& term, std::span<const Value> arguments) {
   const Expr* like = arguments.size() > 2 ? std::get_if<Expr>(&arguments[2]) : nullptr;
   const auto weights = node->op().position_of("w");
   if (like == nullptr && (arguments.size() > 2 || !weights))
-    fail(term, fmt::format("{} has no weights whose shape aux could take; say what has its shape: aux(y, \"{}\", x)", describe(*node), *key));
+    fail(term, fmt::format(
+                   "{} has no weights whose shape aux could take; say what has its shape: aux(y, \"{}\", x)",
+                   describe(*node), *key));
   const Expr wanted = like != nullptr ? *like : node->operand(*weights);
   if (!hooks_.aux)
-    throw TermError(ErrorCode::invalid_argument,
-                    fmt::format("'{}' of {} is asked for, but no file of such arrays was given (--aux FILE.npz)", *key, describe(*node)), term.where);
+    throw TermError(
+        ErrorCode::invalid_argument,
+        fmt::format("'{}' of {} is asked for, but no file of such arrays was given (--aux FILE.npz)", *key,
+                    describe(*node)),
+        term.where);
   try {
     return hooks_.aux(*node, *key, wanted);
   } catch (const Error& error) {
@@ -309,15 +353,16 @@ Value Evaluator::call_vjp(const Term& term, std::span<const Value> arguments) {
 
 Value Evaluator::call_function(const Function& function, const Term& term, std::span<Value> arguments) {
   if (arguments.size() != function.parameters.size())
-    fail(term, fmt::format("fn {} takes {} arguments ({}) but {} were given", function.name, function.parameters.size(),
-                           join(function.parameters), arguments.size()));
+    fail(term, fmt::format("fn {} takes {} arguments ({}) but {} were given", function.name,
+                           function.parameters.size(), join(function.parameters), arguments.size()));
   Scope inner;
-  for (std::size_t i = 0; i < arguments.size(); ++i) inner.bind(function.parameters[i], std::move(arguments[i]));
+  for (std::size_t i = 0; i < arguments.size(); ++i)
+    inner.bind(function.parameters[i], std::move(arguments[i]));
   return evaluate_body(function.terms, function.lets, function.result, inner);
 }
 
-Value Evaluator::call_operator(const OpSchema& op, const Terms& terms, const Term& term, std::span<const Value> arguments,
-                               Scope& scope) {
+Value Evaluator::call_operator(const OpSchema& op, const Terms& terms, const Term& term,
+                               std::span<const Value> arguments, Scope& scope) {
   std::optional<DType> dtype;
   for (const Value& argument : arguments)
     if (const auto* expr = std::get_if<Expr>(&argument); expr != nullptr && expr->dtype() != DType::boolean)
@@ -334,7 +379,8 @@ Value Evaluator::call_operator(const OpSchema& op, const Terms& terms, const Ter
     if (spread.kind != TermKind::spread) continue;
     const Value* source = scope.find(spread.name);
     const Expr* operation = source == nullptr ? nullptr : std::get_if<Expr>(source);
-    if (operation == nullptr) fail(spread, fmt::format("'..{}' must name an operation that the pattern bound", spread.name));
+    if (operation == nullptr)
+      fail(spread, fmt::format("'..{}' must name an operation that the pattern bound", spread.name));
     for (auto& [field, value] : operation->attributes().values())
       if (op.attributes->has(field)) named.emplace_back(field, std::move(value));
   }
@@ -345,10 +391,12 @@ Value Evaluator::call_operator(const OpSchema& op, const Terms& terms, const Ter
     const auto* word = attribute == nullptr ? nullptr : std::get_if<std::string>(attribute);
     if (field >= op.attributes->fields.size()) {
       if (word != nullptr && *word == "per_sample" && op.name == "quantile") continue;
-      fail(term, fmt::format("{} takes {} operand{} and {} attribute{} but {} arguments are given", op.name, taken, taken == 1 ? "" : "s",
-                             op.attributes->fields.size(), op.attributes->fields.size() == 1 ? "" : "s", arguments.size()));
+      fail(term, fmt::format("{} takes {} operand{} and {} attribute{} but {} arguments are given", op.name,
+                             taken, taken == 1 ? "" : "s", op.attributes->fields.size(),
+                             op.attributes->fields.size() == 1 ? "" : "s", arguments.size()));
     }
-    if (!add_attribute(named, op, operands, term, op.attributes->fields[field], arguments[i])) return operands[0];
+    if (!add_attribute(named, op, operands, term, op.attributes->fields[field], arguments[i]))
+      return operands[0];
   }
   for (const auto& [name, id] : term.named)
     if (!add_attribute(named, op, operands, term, name, evaluate(terms, id, scope))) return operands[0];
@@ -360,18 +408,27 @@ Value Evaluator::call_operator(const OpSchema& op, const Terms& terms, const Ter
   }
 }
 
-bool Evaluator::add_attribute(std::vector<NamedValue>& named, const OpSchema& op, std::span<const Expr> operands, const Term& term,
-                              const std::string& name, const Value& value) {
+bool Evaluator::add_attribute(std::vector<NamedValue>& named, const OpSchema& op,
+                              std::span<const Expr> operands, const Term& term, const std::string& name,
+                              const Value& value) {
   const auto* expr = std::get_if<Expr>(&value);
   const auto constant = expr != nullptr ? constant_value(*expr) : std::nullopt;
   if (expr != nullptr && !constant)
-    throw UnknownAttribute(ErrorCode::rule, fmt::format("attribute '{}' of {} must be known when the rule is applied, but is {}", name, op.name, describe(value)), term.where, true);
+    throw UnknownAttribute(
+        ErrorCode::rule,
+        fmt::format("attribute '{}' of {} must be known when the rule is applied, but is {}", name, op.name,
+                    describe(value)),
+        term.where, true);
   const auto* number = std::get_if<double>(&value);
-  AttrValue attribute = constant ? AttrValue(*constant) : number != nullptr ? AttrValue(*number) : *attribute_in(value);
+  AttrValue attribute = constant            ? AttrValue(*constant)
+                        : number != nullptr ? AttrValue(*number)
+                                            : *attribute_in(value);
   // The one axis of a reduction is the axis of a softmax.
-  if (const auto* axes = std::get_if<std::vector<std::int64_t>>(&attribute); axes != nullptr && axes->size() == 1 && name == "axis")
+  if (const auto* axes = std::get_if<std::vector<std::int64_t>>(&attribute);
+      axes != nullptr && axes->size() == 1 && name == "axis")
     attribute = std::int64_t{axes->front()};
-  if (name == "axes" && std::holds_alternative<double>(attribute)) attribute = std::vector<double>{std::get<double>(attribute)};
+  if (name == "axes" && std::holds_alternative<double>(attribute))
+    attribute = std::vector<double>{std::get<double>(attribute)};
   if (const auto* word = std::get_if<std::string>(&attribute); word != nullptr && !operands.empty())
     if (const auto axes = axes_of_set(*word, operands[0].shape().rank())) {
       if (name == "axis" && axes->size() == 1) {
@@ -379,28 +436,35 @@ bool Evaluator::add_attribute(std::vector<NamedValue>& named, const OpSchema& op
       } else if (name == "axes") {
         if (axes->empty()) return false;
         attribute = *axes;
-        // What was reduced over an axis set keeps its axes, so that it lines up with what it was reduced from.
+        // What was reduced over an axis set keeps its axes, so that it lines up with what it was reduced
+        // from.
         const auto keeps = [](const NamedValue& other) { return other.first == "keep"; };
-        if (op.attributes->has("keep") && std::none_of(named.begin(), named.end(), keeps)) named.emplace_back("keep", 1.0);
+        if (op.attributes->has("keep") && std::none_of(named.begin(), named.end(), keeps))
+          named.emplace_back("keep", 1.0);
       }
     }
-  const auto same = std::find_if(named.begin(), named.end(), [&](const NamedValue& other) { return other.first == name; });
-  if (same != named.end()) same->second = std::move(attribute);
-  else named.emplace_back(name, std::move(attribute));
+  const auto same =
+      std::find_if(named.begin(), named.end(), [&](const NamedValue& other) { return other.first == name; });
+  if (same != named.end())
+    same->second = std::move(attribute);
+  else
+    named.emplace_back(name, std::move(attribute));
   return true;
 }
 
 Expr Evaluator::expand_to(Expr value, const Shape& shape) {
   if (value.shape().dims() == shape.dims()) return value;
   if (const auto number = constant_value(value); number && value.shape().rank() == 0)
-    return graph_.apply(operators_.at("fill"), {}, FillAttributes{*number, value.dtype(), shape.with_samples(false)});
+    return graph_.apply(operators_.at("fill"), {},
+                        FillAttributes{*number, value.dtype(), shape.with_samples(false)});
   return graph_.apply(operators_.at("expand"), {value}, ShapeAttributes{shape.with_samples(false)});
 }
 
 Value Evaluator::replace(const Terms& terms, const Term& term, Scope& scope) {
   const Value* bound = scope.find(term.name);
   const Expr* operation = bound == nullptr ? nullptr : std::get_if<Expr>(bound);
-  if (operation == nullptr) fail(term, fmt::format("'{}(...)' must name an operation that the pattern bound", term.name));
+  if (operation == nullptr)
+    fail(term, fmt::format("'{}(...)' must name an operation that the pattern bound", term.name));
   const OpSchema& op = operation->op();
   std::vector<Expr> operands(operation->operands().begin(), operation->operands().end());
   for (const auto& [role, id] : term.named) {
@@ -412,10 +476,13 @@ Value Evaluator::replace(const Terms& terms, const Term& term, Scope& scope) {
     }
     Expr& operand = operands[*position];
     const Expr value = as_expr(evaluate(terms, id, scope), operand.dtype());
-    // Absent operands have one form, the scalar 0; others take the shape of their role, free of the batch where
-    // the value is, so that what depends on constants alone is folded once.
+    // Absent operands have one form, the scalar 0; others take the shape of their role, free of the batch
+    // where the value is, so that what depends on constants alone is folded once.
     const bool keeps = op.operand(*position).optional;
-    operand = keeps ? value : expand_to(value, value.shape().has_batch() ? operand.shape() : without_batch(operand.shape(), value.shape()));
+    operand =
+        keeps ? value
+              : expand_to(value, value.shape().has_batch() ? operand.shape()
+                                                           : without_batch(operand.shape(), value.shape()));
   }
   try {
     return graph_.make(op, std::move(operands), operation->attributes());
@@ -426,8 +493,11 @@ Value Evaluator::replace(const Terms& terms, const Term& term, Scope& scope) {
 
 Value Evaluator::member(const Term& term, const Value& owner) {
   const Expr* operation = std::get_if<Expr>(&owner);
-  if (operation == nullptr) fail(term, fmt::format("'.{}' asks an attribute of {}, which is no operation", term.name, describe(owner)));
-  if (operation->attributes().type().has(term.name)) return from_attribute(operation->attributes().get(term.name));
+  if (operation == nullptr)
+    fail(term,
+         fmt::format("'.{}' asks an attribute of {}, which is no operation", term.name, describe(owner)));
+  if (operation->attributes().type().has(term.name))
+    return from_attribute(operation->attributes().get(term.name));
   if (const auto position = operation->op().position_of(term.name)) return operation->operand(*position);
   std::vector<std::string> known = operation->attributes().type().fields;
   for (const OperandSpec& spec : operation->op().operands) known.push_back(spec.name);

@@ -6,11 +6,12 @@
 #include <optional>
 #include <string>
 
-#include "rewrite/value.hpp"
-#include "rewrite/vocabulary.hpp"
-#include "rulegrad/support/error.hpp"
 #include "rulegrad/ops/operators.hpp"
 #include "rulegrad/rule/rule.hpp"
+#include "rulegrad/support/error.hpp"
+
+#include "rewrite/value.hpp"
+#include "rewrite/vocabulary.hpp"
 
 namespace rulegrad {
 
@@ -34,7 +35,8 @@ class TermError : public Error {
   bool refused_;
 };
 
-/// An attribute is to have the value of an expression that is no constant: a forward rule does not apply there.
+/// An attribute is to have the value of an expression that is no constant: a forward rule does not apply
+/// there.
 class UnknownAttribute : public TermError {
  public:
   using TermError::TermError;
@@ -48,8 +50,11 @@ struct EvaluationHooks {
   std::function<Value(Expr e, Expr x, Expr cotangent)> diff;
   /// aux(y, "pattern"): the tensor of that key for a node, which must have the type of `like`.
   std::function<Expr(Expr node, const std::string& key, Expr like)> aux;
-  /// Facts about nodes that guards and selectors ask for, by name: depends(b), first(affine), name("conv*"), ...
-  std::function<std::optional<Value>(const Term& call, const Meaning& meaning, std::span<const Value> arguments)> fact;
+  /// Facts about nodes that guards and selectors ask for, by name: depends(b), first(affine), name("conv*"),
+  /// ...
+  std::function<std::optional<Value>(const Term& call, const Meaning& meaning,
+                                     std::span<const Value> arguments)>
+      fact;
   /// x@world: what `value` gives in the world that the term names.
   std::function<Value(const Term& world, const std::function<Value()>& value)> world;
   /// sum over t (x): the reduction that the term names.
@@ -71,7 +76,8 @@ class Evaluator {
   void set_next(std::function<Value(Expr cotangent)> next) { next_ = std::move(next); }
 
   /// Binds the lets in order, then evaluates the result.
-  [[nodiscard]] Value evaluate_body(const Terms& terms, std::span<const Let> lets, TermId result, Scope& scope);
+  [[nodiscard]] Value evaluate_body(const Terms& terms, std::span<const Let> lets, TermId result,
+                                    Scope& scope);
   [[nodiscard]] Value evaluate(const Terms& terms, TermId id, Scope& scope);
   [[nodiscard]] bool evaluate_condition(const Terms& terms, TermId id, Scope& scope);
 
@@ -91,11 +97,12 @@ class Evaluator {
   /// `v is sigmoid`, `y is layer`.
   bool is(const Terms& terms, const Term& term, Scope& scope);
   Value call_aux(const Term& term, std::span<const Value> arguments);
-  /// An attribute as its operator takes it: axis sets become the axes of the first operand; false if it has none of
-  /// them, so that there is nothing to reduce.
-  bool add_attribute(std::vector<NamedValue>& named, const OpSchema& op, std::span<const Expr> operands, const Term& term,
-                     const std::string& name, const Value& value);
-  Value call_operator(const OpSchema& op, const Terms& terms, const Term& term, std::span<const Value> arguments, Scope& scope);
+  /// An attribute as its operator takes it: axis sets become the axes of the first operand; false if it has
+  /// none of them, so that there is nothing to reduce.
+  bool add_attribute(std::vector<NamedValue>& named, const OpSchema& op, std::span<const Expr> operands,
+                     const Term& term, const std::string& name, const Value& value);
+  Value call_operator(const OpSchema& op, const Terms& terms, const Term& term,
+                      std::span<const Value> arguments, Scope& scope);
   Value call_function(const Function& function, const Term& term, std::span<Value> arguments);
   Value call_word(const Word& word, const Term& term, std::span<const Value> arguments);
   Value call_vjp(const Term& term, std::span<const Value> arguments);

@@ -2,13 +2,14 @@
 
 #include <algorithm>
 
+#include "rulegrad/support/error.hpp"
+
 #include "expr/node_map.hpp"
 #include "expr/walk.hpp"
 #include "ops/membership.hpp"
 #include "rewrite/classes.hpp"
-#include "rewrite/match.hpp"
 #include "rewrite/language_words.hpp"
-#include "rulegrad/support/error.hpp"
+#include "rewrite/match.hpp"
 #include "support/text.hpp"
 
 namespace rulegrad {
@@ -19,10 +20,12 @@ std::vector<Expr> order_between(Expr to, Expr from) {
   std::vector<Expr> order;
   NodeMap<bool> seen;
   const auto known = [&](Expr e) { return (e != to && e->id < from->id) || seen.contains(e); };
-  post_order(to, known, [&](Expr e) { return e == from; }, [&](Expr e) {
-    seen.emplace(e, true);
-    order.push_back(e);
-  });
+  post_order(
+      to, known, [&](Expr e) { return e == from; },
+      [&](Expr e) {
+        seen.emplace(e, true);
+        order.push_back(e);
+      });
   return order;
 }
 
@@ -40,10 +43,11 @@ std::vector<std::string_view> class_names(std::string_view text) {
 
 }  // namespace
 
-/// The nearest node through which every way from the explained values leads, for each dependent node; with jump
-/// pointers (Myers 1983), so that the nearest common dominator of two nodes takes logarithmic time.
+/// The nearest node through which every way from the explained values leads, for each dependent node; with
+/// jump pointers (Myers 1983), so that the nearest common dominator of two nodes takes logarithmic time.
 struct ForwardFacts::Dominators {
-  std::vector<std::uint32_t> parent, jump, level;  ///< by rank; the last entry is the root above the explained values
+  std::vector<std::uint32_t> parent, jump,
+      level;  ///< by rank; the last entry is the root above the explained values
 
   [[nodiscard]] std::uint32_t root() const { return static_cast<std::uint32_t>(parent.size() - 1); }
 
@@ -76,8 +80,11 @@ ForwardFacts ForwardFacts::between(Expr to, Expr from) {
 }
 
 ForwardFacts::ForwardFacts(InOrder, std::vector<Expr> order, std::span<const Expr> explained)
-    : order_(std::move(order)), ranks_(order_), explained_(explained.begin(), explained.end()),
-      dependent_(order_.size(), 0), uses_(order_.size(), 0) {
+    : order_(std::move(order)),
+      ranks_(order_),
+      explained_(explained.begin(), explained.end()),
+      dependent_(order_.size(), 0),
+      uses_(order_.size(), 0) {
   for (const Expr node : explained_)
     if (const std::size_t at = ranks_.find(node); at != NodeRanks::none) dependent_[at] = 1;
   const OpSchema* const constant = &op("const");
@@ -111,8 +118,12 @@ ForwardFacts::Flags ForwardFacts::members(const std::string& op_class) const {
   for (std::size_t i = 0; i < order_.size(); ++i) {
     const OpSchema& schema = order_[i].op();
     const auto [entry, fresh] = known.try_emplace(&schema, false);
-    if (fresh) entry->second = std::any_of(names.begin(), names.end(), [&](std::string_view name) { return covers(name, schema); });
-    const bool member = entry->second && std::any_of(names.begin(), names.end(), [&](std::string_view name) { return covers_node(name, order_[i]); });
+    if (fresh)
+      entry->second = std::any_of(names.begin(), names.end(),
+                                  [&](std::string_view name) { return covers(name, schema); });
+    const bool member = entry->second && std::any_of(names.begin(), names.end(), [&](std::string_view name) {
+                          return covers_node(name, order_[i]);
+                        });
     result[i] = static_cast<char>(member && depends_at(i));
   }
   return result;
@@ -126,7 +137,8 @@ ForwardFacts::Flags ForwardFacts::first_ones(const Flags& members, const Flags* 
       for (const Expr operand : order_[i].operands()) {
         const std::size_t at = ranks_.find(operand);
         if (at == NodeRanks::none || !depends_at(at)) continue;
-        const bool blocks = members[at] != 0 || (through != nullptr && (*through)[at] == 0 && !is_explained(operand));
+        const bool blocks =
+            members[at] != 0 || (through != nullptr && (*through)[at] == 0 && !is_explained(operand));
         if (hidden[at] != 0 || blocks) hidden[i] = 1;
       }
     result[i] = static_cast<char>(members[i] != 0 && hidden[i] == 0);
@@ -146,13 +158,17 @@ ForwardFacts::Flags ForwardFacts::last_ones(const Flags& members, const Flags* t
   return result;
 }
 
-const ForwardFacts::Flags& ForwardFacts::extremes(const std::string& op_class, const std::string& through, bool first) const {
+const ForwardFacts::Flags& ForwardFacts::extremes(const std::string& op_class, const std::string& through,
+                                                  bool first) const {
   for (const Extremes& known : extremes_)
     if (known.first == first && known.op_class == op_class && known.through == through) return known.flags;
   const Flags of_class = members(op_class);
   const Flags of_through = through.empty() ? Flags() : members(through);
   const Flags* narrowed = through.empty() ? nullptr : &of_through;
-  return extremes_.emplace_back(Extremes{op_class, through, first, first ? first_ones(of_class, narrowed) : last_ones(of_class, narrowed)}).flags;
+  return extremes_
+      .emplace_back(Extremes{op_class, through, first,
+                             first ? first_ones(of_class, narrowed) : last_ones(of_class, narrowed)})
+      .flags;
 }
 
 bool ForwardFacts::is_first(Expr node, const std::string& op_class, const std::string& through) const {
@@ -182,15 +198,19 @@ std::optional<std::size_t> ForwardFacts::index(Expr node, const std::string& op_
   return found == NodeRanks::none ? std::nullopt : std::optional(found);
 }
 
-std::size_t ForwardFacts::count(const std::string& op_class) const { return positions(op_class).count; }
+std::size_t ForwardFacts::count(const std::string& op_class) const {
+  return positions(op_class).count;
+}
 
-/// How many nodes of those counted lie on the longest way from an explained value to each node, itself included.
+/// How many nodes of those counted lie on the longest way from an explained value to each node, itself
+/// included.
 std::vector<std::size_t> ForwardFacts::longest_ways(const Flags& counted) const {
   std::vector<std::size_t> result(order_.size(), 0);
   for (std::size_t i = 0; i < order_.size(); ++i) {
     if (!depends_at(i) || is_explained(order_[i])) continue;
     for (const Expr operand : order_[i].operands())
-      if (const std::size_t at = ranks_.find(operand); at != NodeRanks::none) result[i] = std::max(result[i], result[at]);
+      if (const std::size_t at = ranks_.find(operand); at != NodeRanks::none)
+        result[i] = std::max(result[i], result[at]);
     result[i] += counted[i] != 0 ? 1 : 0;
   }
   return result;
@@ -228,9 +248,11 @@ const ForwardFacts::Dominators& ForwardFacts::dominators() const {
 
 bool ForwardFacts::is_skip(Expr a, Expr b) const {
   const std::size_t at_a = ranks_.find(a), at_b = ranks_.find(b);
-  if (at_a == NodeRanks::none || at_b == NodeRanks::none || !depends_at(at_a) || !depends_at(at_b)) return false;
+  if (at_a == NodeRanks::none || at_b == NodeRanks::none || !depends_at(at_a) || !depends_at(at_b))
+    return false;
   const Dominators& tree = dominators();
-  if (tree.common(static_cast<std::uint32_t>(at_a), static_cast<std::uint32_t>(at_b)) == tree.root()) return false;
+  if (tree.common(static_cast<std::uint32_t>(at_a), static_cast<std::uint32_t>(at_b)) == tree.root())
+    return false;
   // The longest way to either branch leads through the dominator, so what lies before it cancels.
   if (affine_depths_.empty()) affine_depths_ = longest_ways(members("affine"));
   return affine_depths_[at_a] < affine_depths_[at_b];
@@ -247,7 +269,8 @@ bool ForwardFacts::is_ancestor(Expr a, Expr b) const {
     for (const Expr operand : order_[at].operands()) {
       const std::size_t below = ranks_.find(operand);
       if (below == at_a) return true;
-      if (below != NodeRanks::none && below > at_a && seen.emplace(below, true).second) stack.push_back(below);
+      if (below != NodeRanks::none && below > at_a && seen.emplace(below, true).second)
+        stack.push_back(below);
     }
   }
   return false;
@@ -257,9 +280,11 @@ Expr ForwardFacts::producer(Expr v) const {
   while (true) {
     const OpSchema& schema = v.op();
     const auto operands = v.operands();
-    if ((belongs(schema, OpClass::routing, v.attributes()) && operands.size() == 1) || schema.name == "neg" || schema.name == "gather") {
+    if ((belongs(schema, OpClass::routing, v.attributes()) && operands.size() == 1) || schema.name == "neg" ||
+        schema.name == "gather") {
       v = operands[0];
-    } else if (operands.size() == 2 && (schema.name == "add" || schema.name == "sub" || schema.name == "mul" || schema.name == "div")) {
+    } else if (operands.size() == 2 && (schema.name == "add" || schema.name == "sub" ||
+                                        schema.name == "mul" || schema.name == "div")) {
       const bool left = depends(operands[0]), right = depends(operands[1]);
       if (left == right || (right && schema.name == "div")) return v;
       v = operands[left ? 0 : 1];
@@ -278,7 +303,8 @@ Made made(Expr node) {
   for (const std::string_view reduction : {"mean", "sum", "amax", "amin", "prod"})
     if (schema.name == reduction) return Made::by_reduction;
   if (schema.is(OpClass::pool)) return Made::by_reduction;
-  const bool plain = schema.is(OpClass::elementwise) || schema.is(OpClass::routing) || schema.is(OpClass::activation) || schema.name == "const";
+  const bool plain = schema.is(OpClass::elementwise) || schema.is(OpClass::routing) ||
+                     schema.is(OpClass::activation) || schema.name == "const";
   return plain && !node.operands().empty() ? Made::plainly : Made::otherwise;
 }
 
@@ -314,10 +340,12 @@ bool ForwardFacts::is_statistic(Expr c, Expr a) const {
   return reduced;
 }
 
-std::optional<Value> ForwardFacts::answer(const Term& term, const Meaning& meaning, std::span<const Value> arguments, Expr node) const {
+std::optional<Value> ForwardFacts::answer(const Term& term, const Meaning& meaning,
+                                          std::span<const Value> arguments, Expr node) const {
   const Word* word = meaning.word;
   if (term.kind == TermKind::variable) {
-    if (word != nullptr && word->fact != nullptr && word->least_arguments() == 0) return word->fact({term, {}, node, *this});
+    if (word != nullptr && word->fact != nullptr && word->least_arguments() == 0)
+      return word->fact({term, {}, node, *this});
     if (meaning.operators()) return covers_node(term.name, node) ? 1.0 : 0.0;
     return std::nullopt;
   }
@@ -328,28 +356,46 @@ std::optional<Value> ForwardFacts::answer(const Term& term, const Meaning& meani
 namespace answers {
 namespace {
 
-Value truth(bool condition) { return condition ? 1.0 : 0.0; }
+Value truth(bool condition) {
+  return condition ? 1.0 : 0.0;
+}
 
 /// A position as rules count: from 0, or from -1 backwards.
-double counted(double position, std::size_t count) { return position < 0 ? position + static_cast<double>(count) : position; }
+double counted(double position, std::size_t count) {
+  return position < 0 ? position + static_cast<double>(count) : position;
+}
 
 }  // namespace
 
 Value first(const FactCall& call) {
-  return truth(call.facts.is_first(call.node, call.text(0), call.arguments.size() > 1 ? call.text(1) : std::string()));
+  return truth(
+      call.facts.is_first(call.node, call.text(0), call.arguments.size() > 1 ? call.text(1) : std::string()));
 }
 Value last(const FactCall& call) {
-  return truth(call.facts.is_last(call.node, call.text(0), call.arguments.size() > 1 ? call.text(1) : std::string()));
+  return truth(
+      call.facts.is_last(call.node, call.text(0), call.arguments.size() > 1 ? call.text(1) : std::string()));
 }
-Value depends(const FactCall& call) { return truth(call.facts.depends(call.expr(0))); }
-Value only_use(const FactCall& call) { return truth(call.facts.uses(call.expr(0)) <= 1); }
+Value depends(const FactCall& call) {
+  return truth(call.facts.depends(call.expr(0)));
+}
+Value only_use(const FactCall& call) {
+  return truth(call.facts.uses(call.expr(0)) <= 1);
+}
 Value depth(const FactCall& call) {
   return static_cast<double>(call.facts.depth(call.arguments.empty() ? call.node : call.expr(0)));
 }
-Value skip(const FactCall& call) { return truth(call.facts.is_skip(call.expr(0), call.expr(1))); }
-Value ancestor(const FactCall& call) { return truth(call.facts.is_ancestor(call.expr(0), call.expr(1))); }
-Value statistic(const FactCall& call) { return truth(call.facts.is_statistic(call.expr(0), call.expr(1))); }
-Value producer(const FactCall& call) { return call.facts.producer(call.expr(0)); }
+Value skip(const FactCall& call) {
+  return truth(call.facts.is_skip(call.expr(0), call.expr(1)));
+}
+Value ancestor(const FactCall& call) {
+  return truth(call.facts.is_ancestor(call.expr(0), call.expr(1)));
+}
+Value statistic(const FactCall& call) {
+  return truth(call.facts.is_statistic(call.expr(0), call.expr(1)));
+}
+Value producer(const FactCall& call) {
+  return call.facts.producer(call.expr(0));
+}
 
 Value index(const FactCall& call) {
   const std::string op_class = call.arguments.size() == 2 ? call.text(0) : std::string();
@@ -370,7 +416,8 @@ Value name(const FactCall& call) {
 
 bool is_named(Expr node, std::string_view glob) {
   const std::vector<std::string>& names = node.graph().names(node);
-  return std::any_of(names.begin(), names.end(), [&](const std::string& one) { return glob_match(glob, one); });
+  return std::any_of(names.begin(), names.end(),
+                     [&](const std::string& one) { return glob_match(glob, one); });
 }
 
 }  // namespace rulegrad

@@ -8,21 +8,24 @@
 #include <unordered_map>
 #include <vector>
 
-#include "rewrite/node_ranks.hpp"
-#include "rewrite/value.hpp"
-#include "rewrite/vocabulary.hpp"
 #include "rulegrad/ops/operators.hpp"
 #include "rulegrad/rule/rule.hpp"
 
+#include "rewrite/node_ranks.hpp"
+#include "rewrite/value.hpp"
+#include "rewrite/vocabulary.hpp"
+
 namespace rulegrad {
 
-/// What guards and selectors may ask about a forward graph: who depends on the explained inputs, what stands first
-/// or last, who uses whom. All answers depend on the graph below the outputs alone, and each kind of answer is worked
-/// out for all nodes at once, when it is first asked for: a question costs no walk (but see `is_ancestor`).
+/// What guards and selectors may ask about a forward graph: who depends on the explained inputs, what stands
+/// first or last, who uses whom. All answers depend on the graph below the outputs alone, and each kind of
+/// answer is worked out for all nodes at once, when it is first asked for: a question costs no walk (but see
+/// `is_ancestor`).
 class ForwardFacts {
  public:
   ForwardFacts(std::span<const Expr> outputs, std::span<const Expr> explained);
-  /// Only the nodes on the way from `from` up to `to`, for derivatives between two expressions of a large graph.
+  /// Only the nodes on the way from `from` up to `to`, for derivatives between two expressions of a large
+  /// graph.
   [[nodiscard]] static ForwardFacts between(Expr to, Expr from);
 
   /// Operands before users.
@@ -35,32 +38,34 @@ class ForwardFacts {
   /// How many operands of other nodes, or outputs, this node is.
   [[nodiscard]] std::size_t uses(Expr node) const;
 
-  /// Of the class (or one of several: `conv or dense`), dependent, with no such node among its ancestors. With
-  /// `through` (another class, or empty), also with nothing but nodes of that class between it and the explained.
+  /// Of the class (or one of several: `conv or dense`), dependent, with no such node among its ancestors.
+  /// With `through` (another class, or empty), also with nothing but nodes of that class between it and the
+  /// explained.
   [[nodiscard]] bool is_first(Expr node, const std::string& op_class, const std::string& through = {}) const;
   /// Of the class, dependent, with no such node among its descendants; `through` narrows as above.
   [[nodiscard]] bool is_last(Expr node, const std::string& op_class, const std::string& through = {}) const;
-  /// The position of a dependent node of the class among all of them, in topological order; nothing for others. An
-  /// empty class means every operation.
+  /// The position of a dependent node of the class among all of them, in topological order; nothing for
+  /// others. An empty class means every operation.
   [[nodiscard]] std::optional<std::size_t> index(Expr node, const std::string& op_class) const;
   [[nodiscard]] std::size_t count(const std::string& op_class) const;
   /// Operations on the longest way from an explained value; 0 for those that depend on none.
   [[nodiscard]] std::size_t depth(Expr node) const;
-  /// Is `a` the short branch of a sum of a and b: do fewer affine layers lie between their nearest common dominator
-  /// and `a` than between it and `b`? 0 of them for an identity shortcut, one for a projection. False where the
-  /// branches have no dominator in common (two inputs).
+  /// Is `a` the short branch of a sum of a and b: do fewer affine layers lie between their nearest common
+  /// dominator and `a` than between it and `b`? 0 of them for an identity shortcut, one for a projection.
+  /// False where the branches have no dominator in common (two inputs).
   [[nodiscard]] bool is_skip(Expr a, Expr b) const;
   /// Is `a` needed to compute `b`? Walks at most what lies between the two in topological order.
   [[nodiscard]] bool is_ancestor(Expr a, Expr b) const;
-  /// Is `c` made of `a`, or of what `a` is made of, by elementwise operations, reductions and movements alone, with a reduction among
-  /// them? So normalisations are told from gates, which hold layers.
+  /// Is `c` made of `a`, or of what `a` is made of, by elementwise operations, reductions and movements
+  /// alone, with a reduction among them? So normalisations are told from gates, which hold layers.
   [[nodiscard]] bool is_statistic(Expr c, Expr a) const;
-  /// The operation that made v, looking back through routing operators and through sums, differences, products and
-  /// quotients with what does not depend on an explained value.
+  /// The operation that made v, looking back through routing operators and through sums, differences,
+  /// products and quotients with what does not depend on an explained value.
   [[nodiscard]] Expr producer(Expr v) const;
 
   /// The value of a guard's or selector's fact for `node`; nothing if there is no fact of that name.
-  [[nodiscard]] std::optional<Value> answer(const Term& term, const Meaning& meaning, std::span<const Value> arguments, Expr node) const;
+  [[nodiscard]] std::optional<Value> answer(const Term& term, const Meaning& meaning,
+                                            std::span<const Value> arguments, Expr node) const;
 
  private:
   using Flags = std::vector<char>;  ///< by rank
@@ -75,7 +80,8 @@ class ForwardFacts {
   [[nodiscard]] bool depends_at(std::size_t rank) const { return dependent_[rank] != 0; }
   [[nodiscard]] bool is_explained(Expr node) const;
   [[nodiscard]] Flags members(const std::string& op_class) const;
-  [[nodiscard]] const Flags& extremes(const std::string& op_class, const std::string& through, bool first) const;
+  [[nodiscard]] const Flags& extremes(const std::string& op_class, const std::string& through,
+                                      bool first) const;
   [[nodiscard]] Flags first_ones(const Flags& members, const Flags* through) const;
   [[nodiscard]] Flags last_ones(const Flags& members, const Flags* through) const;
   [[nodiscard]] const Positions& positions(const std::string& op_class) const;

@@ -8,12 +8,13 @@
 #include <string_view>
 #include <vector>
 
-#include "rewrite/value.hpp"
 #include "rulegrad/ops/operators.hpp"
 #include "rulegrad/rule/rule.hpp"
 
-/// The words of the rule language that can be called beside operators and `fn`s, in one table: the evaluator asks it
-/// for answers, the checker for what there is, with how many arguments, and where it may stand.
+#include "rewrite/value.hpp"
+
+/// The words of the rule language that can be called beside operators and `fn`s, in one table: the evaluator
+/// asks it for answers, the checker for what there is, with how many arguments, and where it may stand.
 namespace rulegrad {
 
 class ForwardFacts;
@@ -47,10 +48,10 @@ struct FactCall {
 };
 
 enum class WordKind : std::uint8_t {
-  gradient,  ///< grad, vjp, next, diff, const: what only right-hand sides hold
-  value,     ///< known from shapes and attributes, anywhere
-  fact,      ///< asked by guards and selectors
-  recipe,    ///< said in an analyzer's `seed` and `result`
+  gradient,    ///< grad, vjp, next, diff, const: what only right-hand sides hold
+  value,       ///< known from shapes and attributes, anywhere
+  fact,        ///< asked by guards and selectors
+  recipe,      ///< said in an analyzer's `seed` and `result`
   simplifier,  ///< what inference finds out about values, for the rules of the simplifier alone
 };
 /// Where words of the kind may stand, for the reference of the language.
@@ -58,8 +59,8 @@ enum class WordKind : std::uint8_t {
 
 struct Word {
   std::string_view name;
-  /// `v, axis, like`; what stands in brackets may be left out: `[node], glob`. The parameter `class` takes names of
-  /// classes and operators; `[through = class]` may be given by name.
+  /// `v, axis, like`; what stands in brackets may be left out: `[node], glob`. The parameter `class` takes
+  /// names of classes and operators; `[through = class]` may be given by name.
   std::string_view parameters;
   std::string_view doc;  ///< what it means, in a sentence
   WordKind kind = WordKind::value;
@@ -67,7 +68,10 @@ struct Word {
   Value (*fact)(const FactCall&) = nullptr;
   bool gives_tensor = false;  ///< an expression of the graph rather than a number, list or shape
 
-  std::size_t most = parameters.empty() ? 0 : 1 + static_cast<std::size_t>(std::count(parameters.begin(), parameters.end(), ','));
+  std::size_t most =
+      parameters.empty()
+          ? 0
+          : 1 + static_cast<std::size_t>(std::count(parameters.begin(), parameters.end(), ','));
   std::size_t least = most - static_cast<std::size_t>(std::count(parameters.begin(), parameters.end(), '['));
 
   [[nodiscard]] std::size_t least_arguments() const { return least; }
@@ -130,8 +134,8 @@ Value statistic(const FactCall&);
 /// Does any of the node's names match?
 [[nodiscard]] bool is_named(Expr node, std::string_view glob);
 
-/// Axis sets are words (`channels`, `spatial`, `per_sample`) until it is known whose axes they are: axis 1, the axes
-/// from 2 on, all axes but the first. Nothing for other words.
+/// Axis sets are words (`channels`, `spatial`, `per_sample`) until it is known whose axes they are: axis 1,
+/// the axes from 2 on, all axes but the first. Nothing for other words.
 [[nodiscard]] std::optional<std::vector<std::int64_t>> axes_of_set(std::string_view word, std::size_t rank);
 
 }  // namespace rulegrad

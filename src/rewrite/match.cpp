@@ -1,8 +1,7 @@
 #include "rewrite/match.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
+#include <fmt/format.h>
 
 #include "ops/membership.hpp"
 #include "rewrite/classes.hpp"
@@ -41,17 +40,20 @@ const Term& below_labels(const Terms& terms, TermId pattern) {
   return *term;
 }
 
-/// Is it a constant of that value, as its dtype holds it? Exporters round numbers to float32 whatever the network computes in.
+/// Is it a constant of that value, as its dtype holds it? Exporters round numbers to float32 whatever the
+/// network computes in.
 bool is_number(Expr expr, double number) {
   const auto value = constant_value(expr);
   if (!value) return false;
   const auto rounded = static_cast<float>(number);
-  return *value == number || *value == static_cast<double>(rounded) || (expr.dtype() == DType::float32 && static_cast<float>(*value) == rounded);
+  return *value == number || *value == static_cast<double>(rounded) ||
+         (expr.dtype() == DType::float32 && static_cast<float>(*value) == rounded);
 }
 
 /// Why the operator or class that a term names does not cover this node.
 std::string unlike(const Term& term, Expr node) {
-  if (covers(term.name, node.op())) return fmt::format("a {} with the attributes of this one is not of class {}", node.op().name, term.name);
+  if (covers(term.name, node.op()))
+    return fmt::format("a {} with the attributes of this one is not of class {}", node.op().name, term.name);
   return fmt::format("expected {}, found {}", term.name, node.op().name);
 }
 
@@ -96,14 +98,18 @@ bool Matcher::solve(const Goal* goal) {
   const Expr expr = goal->expr;
   const std::size_t before = scope_.size();
   switch (term.kind) {
-    case TermKind::wildcard: return solve(goal->next);
+    case TermKind::wildcard:
+      return solve(goal->next);
     case TermKind::variable: {
       if (vocabulary_.of(terms_, term).operators())
-        return ((covers(term, expr.op()) && covers_node(term.name, expr)) || (explain_ && fail(unlike(term, expr)))) && solve(goal->next);
+        return ((covers(term, expr.op()) && covers_node(term.name, expr)) ||
+                (explain_ && fail(unlike(term, expr)))) &&
+               solve(goal->next);
       if (const Value* bound = scope_.find(term.name)) {
         const Expr* same = std::get_if<Expr>(bound);
         const double* number = std::get_if<double>(bound);
-        if ((same != nullptr && *same == expr) || (number != nullptr && is_number(expr, *number))) return solve(goal->next);
+        if ((same != nullptr && *same == expr) || (number != nullptr && is_number(expr, *number)))
+          return solve(goal->next);
         return (explain_ && fail(fmt::format("'{}' stands for two different expressions", term.name)));
       }
       scope_.bind(term.name, expr);
@@ -112,7 +118,9 @@ bool Matcher::solve(const Goal* goal) {
       return false;
     }
     case TermKind::number:
-      return (is_number(expr, term.number) || (explain_ && fail(fmt::format("expected the constant {}", term.number)))) && solve(goal->next);
+      return (is_number(expr, term.number) ||
+              (explain_ && fail(fmt::format("expected the constant {}", term.number)))) &&
+             solve(goal->next);
     case TermKind::label: {
       // Bound first, so that guards of inner patterns may read it.
       scope_.bind(term.name, expr);
@@ -121,14 +129,17 @@ bool Matcher::solve(const Goal* goal) {
       scope_.shrink(before);
       return false;
     }
-    case TermKind::call: return solve_call(term, *goal);
-    default: return (explain_ && fail("this term cannot stand in a pattern"));
+    case TermKind::call:
+      return solve_call(term, *goal);
+    default:
+      return (explain_ && fail("this term cannot stand in a pattern"));
   }
 }
 
 bool Matcher::solve_call(const Term& call, const Goal& goal) {
   const Expr expr = goal.expr;
-  if (!covers(call, expr.op()) || !covers_node(call.name, expr)) return (explain_ && fail(unlike(call, expr)));
+  if (!covers(call, expr.op()) || !covers_node(call.name, expr))
+    return (explain_ && fail(unlike(call, expr)));
   if (!match_attributes(call, expr)) return false;
   if (only_ellipsis(terms_, call)) return solve(goal.next);
   if (!same_count(call, expr)) return false;
@@ -150,15 +161,18 @@ bool Matcher::solve_operands(const Term& call, Expr expr, bool swapped, std::siz
 
 bool Matcher::same_count(const Term& call, Expr expr) {
   if (call.args.size() <= expr.operands().size()) return true;
-  return (explain_ && fail(fmt::format("{} has {} operands here, the pattern names {}", expr.op().name, expr.operands().size(), call.args.size())));
+  return (explain_ && fail(fmt::format("{} has {} operands here, the pattern names {}", expr.op().name,
+                                       expr.operands().size(), call.args.size())));
 }
 
 bool Matcher::match_attributes(const Term& call, Expr expr) {
   for (const auto& [name, id] : call.named) {
     const Term& wanted = terms_[static_cast<std::size_t>(id)];
-    if (!expr.attributes().type().has(name)) return (explain_ && fail(fmt::format("{} has no attribute '{}'", expr.op().name, name)));
+    if (!expr.attributes().type().has(name))
+      return (explain_ && fail(fmt::format("{} has no attribute '{}'", expr.op().name, name)));
     const AttrValue actual = expr.attributes().get(name);
-    const AttrValue expected = wanted.kind == TermKind::text ? AttrValue(wanted.name) : AttrValue(wanted.number);
+    const AttrValue expected =
+        wanted.kind == TermKind::text ? AttrValue(wanted.name) : AttrValue(wanted.number);
     const bool same = std::visit(
         [&]<class A>(const A& value) {
           if constexpr (std::is_arithmetic_v<A>)
@@ -167,7 +181,9 @@ bool Matcher::match_attributes(const Term& call, Expr expr) {
             return equal(actual, expected);
         },
         actual);
-    if (!same) return (explain_ && fail(fmt::format("{} is {}, not {}", name, to_string(actual), to_string(expected))));
+    if (!same)
+      return (explain_ &&
+              fail(fmt::format("{} is {}, not {}", name, to_string(actual), to_string(expected))));
   }
   return true;
 }
@@ -180,11 +196,13 @@ bool Matcher::match_slot(TermId pattern, Expr node, const std::string& wrt, std:
 
   if (wrt.empty()) {
     if (op.operand(slot).role != Role::data)
-      return (explain_ && fail(fmt::format("operand '{}' is a parameter; the rule is for data (write `wrt`)", op.operand(slot).name)));
+      return (explain_ && fail(fmt::format("operand '{}' is a parameter; the rule is for data (write `wrt`)",
+                                           op.operand(slot).name)));
     if (names_operands) {
       std::size_t first_data = 0;
       while (op.operand(first_data).role != Role::data) ++first_data;
-      if (slot != first_data) return (explain_ && fail(fmt::format("the rule is for operand '{}'", op.operand(first_data).name)));
+      if (slot != first_data)
+        return (explain_ && fail(fmt::format("the rule is for operand '{}'", op.operand(first_data).name)));
     }
     return match(pattern, node);
   }
@@ -216,8 +234,8 @@ bool Matcher::match_slot(TermId pattern, Expr node, const std::string& wrt, std:
         for (const Term* term = &terms_[static_cast<std::size_t>(id)]; term->kind == TermKind::label;
              id = term->args[0], term = &terms_[static_cast<std::size_t>(id)])
           scope_.bind(term->name, node);
-        if (covers(*call, op) && covers_node(call->name, node) && match_attributes(*call, node) && same_count(*call, node) &&
-            solve_operands(*call, node, swapped, call->args.size(), nullptr))
+        if (covers(*call, op) && covers_node(call->name, node) && match_attributes(*call, node) &&
+            same_count(*call, node) && solve_operands(*call, node, swapped, call->args.size(), nullptr))
           return true;
         scope_.shrink(before);
       }

@@ -3,10 +3,11 @@
 #include <optional>
 #include <string>
 
-#include "rewrite/value.hpp"
-#include "rewrite/vocabulary.hpp"
 #include "rulegrad/ops/operators.hpp"
 #include "rulegrad/rule/rule.hpp"
+
+#include "rewrite/value.hpp"
+#include "rewrite/vocabulary.hpp"
 
 namespace rulegrad {
 
@@ -23,14 +24,14 @@ class Matcher {
 
   /// Matches and binds; on failure nothing stays bound and `why()` says what disagreed first.
   [[nodiscard]] bool match(TermId pattern, Expr expr);
-  /// As match, for the pattern of a gradient rule: the operand that `wrt` names (or, if it is empty, the only data
-  /// operand, or any where the pattern names no operands) must stand at `slot`.
+  /// As match, for the pattern of a gradient rule: the operand that `wrt` names (or, if it is empty, the only
+  /// data operand, or any where the pattern names no operands) must stand at `slot`.
   [[nodiscard]] bool match_slot(TermId pattern, Expr node, const std::string& wrt, std::size_t slot);
   [[nodiscard]] const std::string& why() const { return why_; }
 
  private:
-  /// What is still to be matched. Commutative operators try both orders, and come back to the other one when what
-  /// follows does not fit: the rest of the pattern is always known.
+  /// What is still to be matched. Commutative operators try both orders, and come back to the other one when
+  /// what follows does not fit: the rest of the pattern is always known.
   struct Goal {
     TermId pattern;
     Expr expr;

@@ -11,14 +11,16 @@
 
 namespace rulegrad {
 
-/// Positions of nodes in an order: a table over their ids where these lie close together, a hash table elsewhere.
+/// Positions of nodes in an order: a table over their ids where these lie close together, a hash table
+/// elsewhere.
 class NodeRanks {
  public:
   static constexpr std::size_t none = std::numeric_limits<std::size_t>::max();
 
   explicit NodeRanks(std::span<const Expr> order) {
     if (order.empty()) return;
-    const auto [least, most] = std::minmax_element(order.begin(), order.end(), [](Expr a, Expr b) { return a->id < b->id; });
+    const auto [least, most] =
+        std::minmax_element(order.begin(), order.end(), [](Expr a, Expr b) { return a->id < b->id; });
     first_id_ = (*least)->id;
     const std::size_t span = (*most)->id - first_id_ + std::size_t{1};
     if (span > 16 * order.size()) {
@@ -26,7 +28,8 @@ class NodeRanks {
       return;
     }
     dense_.assign(span, unknown);
-    for (std::size_t i = 0; i < order.size(); ++i) dense_[order[i]->id - first_id_] = static_cast<std::uint32_t>(i);
+    for (std::size_t i = 0; i < order.size(); ++i)
+      dense_[order[i]->id - first_id_] = static_cast<std::uint32_t>(i);
   }
 
   [[nodiscard]] std::size_t find(Expr node) const {

@@ -1,17 +1,17 @@
 #include "rewrite/rule_list.hpp"
 
+#include <algorithm>
 #include <fmt/format.h>
 
-#include <algorithm>
-
-#include "rulegrad/support/error.hpp"
 #include "rulegrad/ops/op_attributes.hpp"
+#include "rulegrad/support/error.hpp"
 
 namespace rulegrad {
 
 void RuleList::add(ActiveRule rule) {
   const Terms& terms = rule.rule->terms;
-  rule.leads_on = std::any_of(terms.begin(), terms.end(), [](const Term& term) { return term.name == "next"; });
+  rule.leads_on =
+      std::any_of(terms.begin(), terms.end(), [](const Term& term) { return term.name == "next"; });
   rule.origin = std::make_shared<const RuleOrigin>(RuleOrigin{rule.set, rule.rule->name, rule.rule->where});
   rules_.push_back(std::make_shared<const ActiveRule>(std::move(rule)));
 }
@@ -21,8 +21,8 @@ std::vector<std::size_t> RuleList::candidates(const OpSchema& op) const {
   for (std::size_t i = 0; i < rules_.size(); ++i) {
     const Rule& rule = *rules_[i]->rule;
     const std::string root = root_name(rule.terms, rule.pattern);
-    const bool bare_variable = root_call(rule.terms, rule.pattern) == nullptr && !covers(root, op) && !op_class_from_name(root) &&
-                               operators_->find(root) == nullptr;
+    const bool bare_variable = root_call(rule.terms, rule.pattern) == nullptr && !covers(root, op) &&
+                               !op_class_from_name(root) && operators_->find(root) == nullptr;
     if (root.empty() || bare_variable || covers(root, op)) result.push_back(i);
   }
   return result;
@@ -57,7 +57,8 @@ bool GradientRules::selected(const ActiveRule& rule, Expr node) const {
   return true;
 }
 
-bool GradientRules::matches(const ActiveRule& active, Expr node, std::size_t slot, Scope& scope, std::string* why) const {
+bool GradientRules::matches(const ActiveRule& active, Expr node, std::size_t slot, Scope& scope,
+                            std::string* why) const {
   const Rule& rule = *active.rule;
   Matcher matcher(context_.vocabulary, rule.terms, scope, why != nullptr);
   if (!matcher.match_slot(rule.pattern, node, rule.wrt, slot)) {
@@ -78,7 +79,8 @@ bool GradientRules::matches(const ActiveRule& active, Expr node, std::size_t slo
   return false;
 }
 
-std::optional<RuleResult> GradientRules::apply(Expr node, std::size_t slot, Expr cotangent, std::size_t from) const {
+std::optional<RuleResult> GradientRules::apply(Expr node, std::size_t slot, Expr cotangent,
+                                               std::size_t from) const {
   Scope scope;
   for (const std::size_t index : candidates_.of(node.op())) {
     if (index < from) continue;
@@ -93,7 +95,8 @@ std::optional<RuleResult> GradientRules::apply(Expr node, std::size_t slot, Expr
     const auto next = [&, index](Expr other) -> Value {
       const auto below = apply(node, slot, other, index + 1);
       if (!below)
-        throw Error(ErrorCode::rule, fmt::format("{}next(...) found no rule below this one for {}", at_place(rule.where), describe(node)));
+        throw Error(ErrorCode::rule, fmt::format("{}next(...) found no rule below this one for {}",
+                                                 at_place(rule.where), describe(node)));
       led_to.push_back(below->index);
       led_to.insert(led_to.end(), below->below.begin(), below->below.end());
       return below->value;
@@ -122,25 +125,30 @@ bool spread_by(Expr node, const Shape& operand, const Shape& given) {
   return wide && wide->dims() == given.dims();
 }
 
-std::optional<Expr> conform(const RewriteContext& context, const Value& value, const Type& type, const std::function<std::string()>& what,
-                            Expr node) {
+std::optional<Expr> conform(const RewriteContext& context, const Value& value, const Type& type,
+                            const std::function<std::string()>& what, Expr node) {
   if (const auto* number = std::get_if<double>(&value)) {
     if (*number == 0) return std::nullopt;
-    return context.graph.apply(context.vocabulary.operators().at("fill"), {}, FillAttributes{*number, type.dtype, type.shape.with_samples(false)});
+    return context.graph.apply(context.vocabulary.operators().at("fill"), {},
+                               FillAttributes{*number, type.dtype, type.shape.with_samples(false)});
   }
   const auto* expr = std::get_if<Expr>(&value);
-  if (expr == nullptr) throw Error(ErrorCode::rule, fmt::format("{} gives {}, which is no expression", what(), describe(value)));
+  if (expr == nullptr)
+    throw Error(ErrorCode::rule, fmt::format("{} gives {}, which is no expression", what(), describe(value)));
   if (is_zero(*expr)) return std::nullopt;
   if (expr->dtype() != type.dtype)
-    throw Error(ErrorCode::dtype, fmt::format("{} gives {} where the operand is {}", what(), to_string(expr->type()), to_string(type)));
+    throw Error(ErrorCode::dtype, fmt::format("{} gives {} where the operand is {}", what(),
+                                              to_string(expr->type()), to_string(type)));
   if (expr->shape().dims() == type.shape.dims()) return *expr;
   if (spread_by(node, type.shape, expr->shape()))
-    return context.graph.apply(context.vocabulary.operators().at("sum_to"), {*expr}, ShapeAttributes{type.shape.with_samples(false)});
+    return context.graph.apply(context.vocabulary.operators().at("sum_to"), {*expr},
+                               ShapeAttributes{type.shape.with_samples(false)});
   const auto wide = broadcast(expr->shape(), type.shape);
   if (!wide || wide->dims() != type.shape.dims())
-    throw Error(ErrorCode::shape, fmt::format("{} gives shape {} but the operand it is for has shape {}", what(),
-                                              to_string(expr->shape()), to_string(type.shape)));
-  return context.graph.apply(context.vocabulary.operators().at("expand"), {*expr}, ShapeAttributes{type.shape.with_samples(false)});
+    throw Error(ErrorCode::shape, fmt::format("{} gives shape {} but the operand it is for has shape {}",
+                                              what(), to_string(expr->shape()), to_string(type.shape)));
+  return context.graph.apply(context.vocabulary.operators().at("expand"), {*expr},
+                             ShapeAttributes{type.shape.with_samples(false)});
 }
 
 }  // namespace rulegrad

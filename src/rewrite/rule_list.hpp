@@ -7,10 +7,11 @@
 #include <unordered_map>
 #include <vector>
 
+#include "rulegrad/rewrite/provenance.hpp"
+
 #include "rewrite/evaluate.hpp"
 #include "rewrite/forward_facts.hpp"
 #include "rewrite/match.hpp"
-#include "rulegrad/rewrite/provenance.hpp"
 
 namespace rulegrad {
 
@@ -46,7 +47,9 @@ class RuleList {
   [[nodiscard]] std::size_t size() const { return rules_.size(); }
   [[nodiscard]] const ActiveRule& operator[](std::size_t index) const { return *rules_[index]; }
   /// The same for those who keep it longer than the list.
-  [[nodiscard]] const std::shared_ptr<const ActiveRule>& shared(std::size_t index) const { return rules_[index]; }
+  [[nodiscard]] const std::shared_ptr<const ActiveRule>& shared(std::size_t index) const {
+    return rules_[index];
+  }
 
   /// Indices of the rules whose root can match this operator, in order.
   [[nodiscard]] std::vector<std::size_t> candidates(const OpSchema& op) const;
@@ -56,8 +59,9 @@ class RuleList {
   std::vector<std::shared_ptr<const ActiveRule>> rules_;
 };
 
-/// The same, remembered by operator. For one thread, and for no longer than a graph keeps its operators: lists are shared by threads and
-/// outlive operators, whose addresses are then given to others. Nothing may be added to the list meanwhile.
+/// The same, remembered by operator. For one thread, and for no longer than a graph keeps its operators:
+/// lists are shared by threads and outlive operators, whose addresses are then given to others. Nothing may
+/// be added to the list meanwhile.
 class CandidateRules {
  public:
   explicit CandidateRules(const RuleList& rules) : rules_(rules) {}
@@ -81,9 +85,9 @@ struct RewriteContext {
 
 /// A rule's answer.
 struct RuleResult {
-  std::size_t index = 0;  ///< in the list
-  Value value;            ///< the number 0: nothing flows
-  Scope bindings;         ///< of the pattern, the parameters, the cotangent and the lets
+  std::size_t index = 0;                ///< in the list
+  Value value;                          ///< the number 0: nothing flows
+  Scope bindings;                       ///< of the pattern, the parameters, the cotangent and the lets
   std::vector<std::size_t> below = {};  ///< indices of the rules that `next` led to, in order
 };
 
@@ -103,13 +107,15 @@ class GradientRules {
   GradientRules& operator=(const GradientRules&) = delete;
 
   /// The result of the first rule from index `from` on that matches; nothing if none does.
-  [[nodiscard]] std::optional<RuleResult> apply(Expr node, std::size_t slot, Expr cotangent, std::size_t from = 0) const;
+  [[nodiscard]] std::optional<RuleResult> apply(Expr node, std::size_t slot, Expr cotangent,
+                                                std::size_t from = 0) const;
   /// The rule that came closest to claiming the slot, and what kept it from it.
   [[nodiscard]] NearMiss nearest(Expr node, std::size_t slot) const;
 
  private:
   [[nodiscard]] bool selected(const ActiveRule& rule, Expr node) const;
-  [[nodiscard]] bool matches(const ActiveRule& rule, Expr node, std::size_t slot, Scope& scope, std::string* why) const;
+  [[nodiscard]] bool matches(const ActiveRule& rule, Expr node, std::size_t slot, Scope& scope,
+                             std::string* why) const;
 
   RewriteContext context_;
   const RuleList& rules_;
@@ -117,13 +123,15 @@ class GradientRules {
   EvaluationHooks hooks_;
   EvaluationHooks about_asked_;  ///< of guards and selectors, which ask about the node `asked_`
   mutable Expr asked_;
-  /// What each `on` said of each node, by rank: 0 not asked yet, 1 no, 2 yes. The rules of a set share their selectors.
+  /// What each `on` said of each node, by rank: 0 not asked yet, 1 no, 2 yes. The rules of a set share their
+  /// selectors.
   mutable std::map<std::tuple<const Terms*, TermId, const Scope*>, std::vector<char>> selected_;
 };
 
-/// `value` as an expression of exactly this type: numbers and narrower values are spread, anything else is an Error
-/// that begins with `what()` and names both shapes. Nothing for the number 0. Where `node` works element by element and
-/// spread the operand over its own shape, what the rule gives in that shape is summed over what the operand was spread to.
+/// `value` as an expression of exactly this type: numbers and narrower values are spread, anything else is an
+/// Error that begins with `what()` and names both shapes. Nothing for the number 0. Where `node` works
+/// element by element and spread the operand over its own shape, what the rule gives in that shape is summed
+/// over what the operand was spread to.
 [[nodiscard]] std::optional<Expr> conform(const RewriteContext& context, const Value& value, const Type& type,
                                           const std::function<std::string()>& what, Expr node = {});
 

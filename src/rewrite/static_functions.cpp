@@ -1,19 +1,23 @@
+#include <algorithm>
 #include <fmt/format.h>
 
-#include <algorithm>
+#include "rulegrad/ops/op_attributes.hpp"
+#include "rulegrad/support/error.hpp"
 
 #include "rewrite/language_words.hpp"
-#include "rulegrad/support/error.hpp"
-#include "rulegrad/ops/op_attributes.hpp"
 
 /// Words of rules that are answered from shapes and attributes while a rule is applied.
 namespace rulegrad {
 namespace {
 
-[[noreturn]] void refuse(const std::string& what) { throw Error(ErrorCode::rule, what); }
+[[noreturn]] void refuse(const std::string& what) {
+  throw Error(ErrorCode::rule, what);
+}
 
 std::int64_t static_extent(Dim dim, const std::string& what) {
-  if (dim.batch) throw Error(ErrorCode::shape, fmt::format("{} is the symbolic batch {}, which is not a number", what, to_string(dim)));
+  if (dim.batch)
+    throw Error(ErrorCode::shape,
+                fmt::format("{} is the symbolic batch {}, which is not a number", what, to_string(dim)));
   return dim.factor;
 }
 
@@ -33,14 +37,16 @@ std::size_t axis_of(double axis, std::size_t rank) {
 template <class T>
 T attribute(Expr operation, const std::string& name, const ValueCall& call) {
   if (!operation.attributes().type().has(name))
-    refuse(fmt::format("{} takes an operation with the attribute '{}', which {} has not", call.term.name, name, describe(operation)));
+    refuse(fmt::format("{} takes an operation with the attribute '{}', which {} has not", call.term.name,
+                       name, describe(operation)));
   return std::get<T>(operation.attributes().get(name));
 }
 
 /// Attributes of that type, of an operation that must be of that operator.
 template <class T>
 const T& attributes_of(Expr operation, std::string_view op, const ValueCall& call) {
-  if (!operation.is(op)) refuse(fmt::format("{} takes a {} here, not {}", call.term.name, op, describe(operation)));
+  if (!operation.is(op))
+    refuse(fmt::format("{} takes a {} here, not {}", call.term.name, op, describe(operation)));
   return operation.attributes<T>();
 }
 
@@ -50,13 +56,15 @@ std::size_t channel_axis(const ValueCall& call, std::size_t position, std::size_
     if (const auto* word = std::get_if<std::string>(attribute))
       if (const auto axes = axes_of_set(*word, rank)) {
         if (axes->size() == 1) return static_cast<std::size_t>(axes->front());
-        refuse(fmt::format("{} takes one axis, but {} are {} axes of {}", call.term.name, *word, axes->size(), rank));
+        refuse(fmt::format("{} takes one axis, but {} are {} axes of {}", call.term.name, *word, axes->size(),
+                           rank));
       }
   return axis_of(call.number(position), rank);
 }
 
-/// One number for each channel, shaped to multiply the weights [O, I / groups, kernel...] of an affine operation. The
-/// weights of a transposed convolution are those of the convolution whose adjoint it is: its inputs are their O.
+/// One number for each channel, shaped to multiply the weights [O, I / groups, kernel...] of an affine
+/// operation. The weights of a transposed convolution are those of the convolution whose adjoint it is: its
+/// inputs are their O.
 Value channel_factors(const ValueCall& call, bool inputs) {
   if (std::holds_alternative<double>(call.arguments[0])) return call.arguments[0];
   Expr k = call.expr(0), y = call.expr(1);
@@ -66,11 +74,12 @@ Value channel_factors(const ValueCall& call, bool inputs) {
   if (!position) refuse(fmt::format("{} takes an affine operation, not {}", call.term.name, describe(y)));
   const Shape& weights = y.operand(*position).shape();
   const bool leading = y.is("conv_transpose") ? inputs : !inputs;  // along O, the first axis of the weights?
-  const std::int64_t groups = y.attributes().type().has("groups") ? attribute<std::int64_t>(y, "groups", call) : 1;
+  const std::int64_t groups =
+      y.attributes().type().has("groups") ? attribute<std::int64_t>(y, "groups", call) : 1;
   const Dim wanted = leading ? weights[0] : Dim(weights[1].factor * groups);
   if (k.shape().rank() != 1 || (k.shape()[0] != wanted && !k.shape()[0].is(1)))
-    refuse(fmt::format("{} takes one number for each of the {} {} channels of {}, not {}", call.term.name, to_string(wanted),
-                       inputs ? "input" : "output", describe(y), to_string(k.shape())));
+    refuse(fmt::format("{} takes one number for each of the {} {} channels of {}, not {}", call.term.name,
+                       to_string(wanted), inputs ? "input" : "output", describe(y), to_string(k.shape())));
   const auto reshaped = [&](Expr v, std::vector<Dim> dims) {
     return call.graph.apply(call.operators.at("reshape"), {v}, ShapeAttributes{Shape(std::move(dims))});
   };
@@ -82,13 +91,14 @@ Value channel_factors(const ValueCall& call, bool inputs) {
   if (!repeated) return reshaped(k, std::move(dims));
   // Each of the O filters reads the channels of its own group.
   const Dim group(groups), each(weights[0].factor / groups);
-  const Expr spread = call.graph.apply(call.operators.at("expand"), {reshaped(k, {group, Dim{1}, weights[1]})},
-                                       ShapeAttributes{Shape({group, each, weights[1]}, false)});
+  const Expr spread =
+      call.graph.apply(call.operators.at("expand"), {reshaped(k, {group, Dim{1}, weights[1]})},
+                       ShapeAttributes{Shape({group, each, weights[1]}, false)});
   return reshaped(spread, std::move(dims));
 }
 
-/// The shape of v as a vector over the output channels of y, whose other extents are 1: [C], or none for one number. Nothing if v has
-/// other extents.
+/// The shape of v as a vector over the output channels of y, whose other extents are 1: [C], or none for one
+/// number. Nothing if v has other extents.
 std::optional<Shape> channel_shape(Expr v, Expr y) {
   const std::size_t rank = y.shape().rank(), axes = v.shape().rank();
   const std::size_t channels = y.is("dense") ? rank - 1 : 1;
@@ -115,7 +125,9 @@ std::optional<std::vector<std::int64_t>> axes_of_set(std::string_view word, std:
 
 namespace answers {
 
-Value shape(const ValueCall& call) { return AttrValue(call.expr(0).shape().with_samples(false)); }
+Value shape(const ValueCall& call) {
+  return AttrValue(call.expr(0).shape().with_samples(false));
+}
 
 Value spatial(const ValueCall& call) {
   if (call.arguments.empty()) return AttrValue(std::string("spatial"));
@@ -125,8 +137,12 @@ Value spatial(const ValueCall& call) {
   return AttrValue(std::move(extents));
 }
 
-Value rank(const ValueCall& call) { return static_cast<double>(call.expr(0).shape().rank()); }
-Value dtype(const ValueCall& call) { return AttrValue(call.expr(0).dtype()); }
+Value rank(const ValueCall& call) {
+  return static_cast<double>(call.expr(0).shape().rank());
+}
+Value dtype(const ValueCall& call) {
+  return AttrValue(call.expr(0).dtype());
+}
 
 Value dim(const ValueCall& call) {
   const Shape& shape = call.expr(0).shape();
@@ -144,25 +160,31 @@ Value axes_but(const ValueCall& call) {
 Value axes_from(const ValueCall& call) {
   std::vector<std::int64_t> axes;
   const std::size_t rank = call.expr(0).shape().rank();
-  for (std::size_t axis = axis_of(call.number(1), rank); axis < rank; ++axis) axes.push_back(static_cast<std::int64_t>(axis));
+  for (std::size_t axis = axis_of(call.number(1), rank); axis < rank; ++axis)
+    axes.push_back(static_cast<std::int64_t>(axis));
   return AttrValue(std::move(axes));
 }
 
-Value count(const ValueCall& call) { return static_cast<double>(call.numbers(0).size()); }
+Value count(const ValueCall& call) {
+  return static_cast<double>(call.numbers(0).size());
+}
 
 Value inverse(const ValueCall& call) {
   const std::vector<double> perm = call.numbers(0);
   std::vector<std::int64_t> result(perm.size());
-  for (std::size_t i = 0; i < perm.size(); ++i) result[axis_of(perm[i], perm.size())] = static_cast<std::int64_t>(i);
+  for (std::size_t i = 0; i < perm.size(); ++i)
+    result[axis_of(perm[i], perm.size())] = static_cast<std::int64_t>(i);
   return AttrValue(std::move(result));
 }
 
 /// Where the matched operand of a concatenation starts along its axis.
 Value offset(const ValueCall& call) {
   const Expr y = call.expr(0);
-  const std::size_t axis = axis_of(static_cast<double>(attribute<std::int64_t>(y, "axis", call)), y.shape().rank());
+  const std::size_t axis =
+      axis_of(static_cast<double>(attribute<std::int64_t>(y, "axis", call)), y.shape().rank());
   std::int64_t start = 0;
-  for (std::size_t i = 0; i < call.slot; ++i) start += static_extent(y.operand(i).shape()[axis], "an extent before it");
+  for (std::size_t i = 0; i < call.slot; ++i)
+    start += static_extent(y.operand(i).shape()[axis], "an extent before it");
   return static_cast<double>(start);
 }
 
@@ -180,8 +202,12 @@ Value along(const ValueCall& call) {
 }
 
 /// A number for each output, or input, channel of an affine operation, shaped to multiply its weights.
-Value out_channels(const ValueCall& call) { return channel_factors(call, false); }
-Value in_channels(const ValueCall& call) { return channel_factors(call, true); }
+Value out_channels(const ValueCall& call) {
+  return channel_factors(call, false);
+}
+Value in_channels(const ValueCall& call) {
+  return channel_factors(call, true);
+}
 
 Value per_channel(const ValueCall& call) {
   if (std::holds_alternative<double>(call.arguments[0])) return 0.0;
@@ -194,20 +220,29 @@ Value channel_vector(const ValueCall& call) {
   if (std::holds_alternative<double>(call.arguments[0])) return call.arguments[0];
   const Expr v = call.expr(0);
   const auto shape = channel_shape(v, call.expr(1));
-  if (!shape) refuse(fmt::format("{} takes one number for each output channel of {}, not {}", call.term.name, describe(call.expr(1)), to_string(v.shape())));
+  if (!shape)
+    refuse(fmt::format("{} takes one number for each output channel of {}, not {}", call.term.name,
+                       describe(call.expr(1)), to_string(v.shape())));
   return call.graph.apply(call.operators.at("reshape"), {v}, ShapeAttributes{*shape});
 }
 
-Value channels(const ValueCall&) { return AttrValue(std::string("channels")); }
-Value per_sample(const ValueCall&) { return AttrValue(std::string("per_sample")); }
-Value range(const ValueCall& call) { return AttrValue(std::vector<double>{call.number(0), call.number(1)}); }
+Value channels(const ValueCall&) {
+  return AttrValue(std::string("channels"));
+}
+Value per_sample(const ValueCall&) {
+  return AttrValue(std::string("per_sample"));
+}
+Value range(const ValueCall& call) {
+  return AttrValue(std::vector<double>{call.number(0), call.number(1)});
+}
 
 /// Does a pad leave batch and channels alone and add only at the spatial axes?
 Value pads_space_only(const ValueCall& call) {
   const auto& pad = attributes_of<PadAttributes>(call.expr(0), "pad", call);
   bool space_only = pad.begin.size() >= 3;
   for (std::size_t axis = 0; axis < pad.begin.size(); ++axis)
-    space_only = space_only && (axis < 2 ? pad.begin[axis] == 0 && pad.end[axis] == 0 : pad.begin[axis] >= 0 && pad.end[axis] >= 0);
+    space_only = space_only && (axis < 2 ? pad.begin[axis] == 0 && pad.end[axis] == 0
+                                         : pad.begin[axis] >= 0 && pad.end[axis] >= 0);
   return space_only ? 1.0 : 0.0;
 }
 

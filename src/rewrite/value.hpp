@@ -12,8 +12,8 @@
 /// What terms of rules evaluate to, and the names they can refer to.
 namespace rulegrad {
 
-/// A static value such as a shape, a word or a list (attributes of operators are made of these). Held elsewhere: they are
-/// few and large, while numbers and expressions are bound at every node.
+/// A static value such as a shape, a word or a list (attributes of operators are made of these). Held
+/// elsewhere: they are few and large, while numbers and expressions are bound at every node.
 class StaticValue {
  public:
   // NOLINTNEXTLINE(google-explicit-constructor): what a word gives is a value as it is.
@@ -36,8 +36,8 @@ using Value = std::variant<double, Expr, StaticValue>;
 /// How messages speak of a value.
 [[nodiscard]] std::string describe(const Value& value);
 
-/// Names and their values, the innermost last. Small: looked through from the back. The names are those of the rule, which
-/// must live as long: they are bound and forgotten at every node.
+/// Names and their values, the innermost last. Small: looked through from the back. The names are those of
+/// the rule, which must live as long: they are bound and forgotten at every node.
 class Scope {
  public:
   void bind(std::string_view name, Value value) {
@@ -57,7 +57,9 @@ class Scope {
   }
   [[nodiscard]] std::size_t size() const { return entries_.size(); }
   /// Forgets everything bound since the scope had that size.
-  void shrink(std::size_t size) { entries_.erase(entries_.begin() + static_cast<std::ptrdiff_t>(size), entries_.end()); }
+  void shrink(std::size_t size) {
+    entries_.erase(entries_.begin() + static_cast<std::ptrdiff_t>(size), entries_.end());
+  }
   [[nodiscard]] const std::vector<std::pair<std::string_view, Value>>& entries() const { return entries_; }
 
  private:

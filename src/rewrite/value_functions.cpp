@@ -1,8 +1,7 @@
 #include "rewrite/value_functions.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
+#include <fmt/format.h>
 #include <optional>
 #include <set>
 #include <unordered_map>
@@ -26,9 +25,12 @@ class Finder {
     std::vector<std::size_t> within(order.size(), 0);
     for (const Expr user : order)
       for (const Expr operand : user.operands())
-        if (const std::size_t at = facts_.rank(operand); sources_[at] && sources_[at] == sources_[facts_.rank(user)]) ++within[at];
+        if (const std::size_t at = facts_.rank(operand);
+            sources_[at] && sources_[at] == sources_[facts_.rank(user)])
+          ++within[at];
     for (std::size_t i = 0; i < order.size(); ++i)
-      if (sources_[i] && is_floating(order[i].dtype()) && within[i] < facts_.uses(order[i])) add_chains(order[i], sources_[i]);
+      if (sources_[i] && is_floating(order[i].dtype()) && within[i] < facts_.uses(order[i]))
+        add_chains(order[i], sources_[i]);
   }
 
   std::vector<ValueChain> take() { return std::move(chains_); }
@@ -53,7 +55,8 @@ class Finder {
     return source && source.shape() == node.shape() && is_floating(source.dtype()) ? source : Expr();
   }
 
-  /// Cuts what lies between the root and the source where every way leads through one value, and at the layers.
+  /// Cuts what lies between the root and the source where every way leads through one value, and at the
+  /// layers.
   void add_chains(Expr root, Expr source) {
     const auto later = [&](Expr a, Expr b) { return facts_.rank(a) > facts_.rank(b); };
     std::set<Expr, decltype(later)> open(later);
@@ -92,17 +95,24 @@ class Finder {
   [[nodiscard]] StepKind kind_of(const std::vector<Expr>& nodes) const {
     const Expr node = nodes.front();
     // Sums of multiples of the value are no function of its own: each part goes back as it came.
-    if (nodes.size() > 1) return std::all_of(nodes.begin(), nodes.end(), [&](Expr part) { return is_linear(part); }) ? StepKind::layer : StepKind::nonlinear;
+    if (nodes.size() > 1)
+      return std::all_of(nodes.begin(), nodes.end(), [&](Expr part) { return is_linear(part); })
+                 ? StepKind::layer
+                 : StepKind::nonlinear;
     std::size_t dependent = 0;
     bool one_number = true;
     for (const Expr operand : node.operands()) {
-      if (facts_.depends(operand)) ++dependent;
-      else one_number = one_number && is_one_number(operand);
+      if (facts_.depends(operand))
+        ++dependent;
+      else
+        one_number = one_number && is_one_number(operand);
     }
     if (dependent > 1) return is_linear(node) ? StepKind::layer : StepKind::nonlinear;
     if (node.op().is(OpClass::activation)) return StepKind::activation;
     if (!one_number) return StepKind::layer;
-    if (is_any(node, {"neg", "cast", "identity", "mul"}) || (node.is("div") && facts_.depends(node.operand(0)))) return StepKind::scale;
+    if (is_any(node, {"neg", "cast", "identity", "mul"}) ||
+        (node.is("div") && facts_.depends(node.operand(0))))
+      return StepKind::scale;
     if (is_any(node, {"add", "sub"})) return StepKind::shift;
     return node.is("exp") ? StepKind::exponential : StepKind::nonlinear;
   }
@@ -125,9 +135,12 @@ std::optional<ValueFunction> function_of(const ValueChain& chain) {
   while (begin < end && chain.steps[begin].kind == StepKind::scale) ++begin;
   while (begin < end && chain.steps[end - 1].kind == StepKind::scale) --end;
   const auto has = [&](StepKind kind) {
-    return std::any_of(chain.steps.begin() + static_cast<std::ptrdiff_t>(begin), chain.steps.begin() + static_cast<std::ptrdiff_t>(end), [&](const auto& step) { return step.kind == kind; });
+    return std::any_of(chain.steps.begin() + static_cast<std::ptrdiff_t>(begin),
+                       chain.steps.begin() + static_cast<std::ptrdiff_t>(end),
+                       [&](const auto& step) { return step.kind == kind; });
   };
-  const bool bends = has(StepKind::nonlinear) || has(StepKind::activation) || (has(StepKind::exponential) && end - begin > 1);
+  const bool bends = has(StepKind::nonlinear) || has(StepKind::activation) ||
+                     (has(StepKind::exponential) && end - begin > 1);
   const bool spelt = has(StepKind::nonlinear) || has(StepKind::shift) || has(StepKind::exponential);
   if (!bends || !spelt) return std::nullopt;
   return chain.part(begin, end);
@@ -173,7 +186,8 @@ Joined joined(const ValueFunction& function) {
   schema->doc = "A function of one value, element by element, as the model writes it out.";
   schema->classes = {OpClass::activation};
   for (std::size_t i = 0; i < result.operands.size(); ++i)
-    schema->operands.push_back({i == 0 ? std::string("x") : fmt::format("p{}", i), i == 0 ? Role::data : Role::parameter});
+    schema->operands.push_back(
+        {i == 0 ? std::string("x") : fmt::format("p{}", i), i == 0 ? Role::data : Role::parameter});
   schema->infer = [](std::span<const Type> operands, const Attributes&) { return operands[0]; };
   schema->expansion = [steps = std::move(steps)](std::span<const Expr> operands) {
     std::vector<Expr> values;
@@ -191,14 +205,19 @@ Joined joined(const ValueFunction& function) {
 }  // namespace
 
 ValueFunction ValueChain::part(std::size_t begin, std::size_t end) const {
-  ValueFunction result{steps[begin].nodes.front(), end < steps.size() ? steps[end].nodes.front() : source, {}};
-  for (std::size_t i = end; i-- > begin;) result.inside.insert(result.inside.end(), steps[i].nodes.rbegin(), steps[i].nodes.rend());
+  ValueFunction result{
+      steps[begin].nodes.front(), end < steps.size() ? steps[end].nodes.front() : source, {}};
+  for (std::size_t i = end; i-- > begin;)
+    result.inside.insert(result.inside.end(), steps[i].nodes.rbegin(), steps[i].nodes.rend());
   return result;
 }
 
-std::vector<ValueChain> value_chains(const ForwardFacts& facts, std::span<const Expr> kept) { return Finder(facts, kept).take(); }
+std::vector<ValueChain> value_chains(const ForwardFacts& facts, std::span<const Expr> kept) {
+  return Finder(facts, kept).take();
+}
 
-void join_value_functions(Graph& graph, Canonized& canonized, std::span<const Expr> explained, std::span<const Expr> kept) {
+void join_value_functions(Graph& graph, Canonized& canonized, std::span<const Expr> explained,
+                          std::span<const Expr> kept) {
   const ForwardFacts facts(canonized.outputs, explained);
   std::vector<Expr> stay(kept.begin(), kept.end());
   stay.insert(stay.end(), explained.begin(), explained.end());

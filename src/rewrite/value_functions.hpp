@@ -7,20 +7,24 @@
 #include "rewrite/canonize.hpp"
 #include "rewrite/forward_facts.hpp"
 
-/// Functions of one value: what a network computes element by element from a single value is one activation, however it is written
-/// out. `x * sigmoid(x)` and `x / (1 + exp(-x))` are the same function and must be explained as such, so rules never see their parts.
+/// Functions of one value: what a network computes element by element from a single value is one activation,
+/// however it is written out. `x * sigmoid(x)` and `x / (1 + exp(-x))` are the same function and must be
+/// explained as such, so rules never see their parts.
 namespace rulegrad {
 
-/// Operations that compute, element by element and with constants alone beside it, `root` from `source`, which has the same shape.
+/// Operations that compute, element by element and with constants alone beside it, `root` from `source`,
+/// which has the same shape.
 struct ValueFunction {
   Expr root, source;
   std::vector<Expr> inside;  ///< operands before users, `root` last
 };
 
-/// What a step does to the value that it starts from: a factor and a summand are one number for all elements, a layer has more of them.
+/// What a step does to the value that it starts from: a factor and a summand are one number for all elements,
+/// a layer has more of them.
 enum class StepKind : std::uint8_t { scale, shift, layer, activation, exponential, nonlinear };
 
-/// Functions one behind the other, each of the value of the next one: steps through whose ends every way from the source leads.
+/// Functions one behind the other, each of the value of the next one: steps through whose ends every way from
+/// the source leads.
 struct ValueChain {
   struct Step {
     std::vector<Expr> nodes;  ///< users before operands, the step's result first
@@ -33,12 +37,15 @@ struct ValueChain {
 };
 
 /// The longest chains below the outputs of the facts. Values in `kept` are never inside.
-[[nodiscard]] std::vector<ValueChain> value_chains(const ForwardFacts& facts, std::span<const Expr> kept = {});
+[[nodiscard]] std::vector<ValueChain> value_chains(const ForwardFacts& facts,
+                                                   std::span<const Expr> kept = {});
 
-/// Puts an operator of class `activation`, which is written out when programs are compiled, in the place of each function of one value
-/// that operators of that class do not say already; images and outputs of `canonized` follow. Factors around a function stay what they
-/// are; shifts and factors that nothing nonlinear stands beside are layers of the network. A bare `exp` stays too: that is what is left
-/// of a softmax, which is no function of one value.
-void join_value_functions(Graph& graph, Canonized& canonized, std::span<const Expr> explained, std::span<const Expr> kept);
+/// Puts an operator of class `activation`, which is written out when programs are compiled, in the place of
+/// each function of one value that operators of that class do not say already; images and outputs of
+/// `canonized` follow. Factors around a function stay what they are; shifts and factors that nothing
+/// nonlinear stands beside are layers of the network. A bare `exp` stays too: that is what is left of a
+/// softmax, which is no function of one value.
+void join_value_functions(Graph& graph, Canonized& canonized, std::span<const Expr> explained,
+                          std::span<const Expr> kept);
 
 }  // namespace rulegrad

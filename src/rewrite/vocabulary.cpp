@@ -1,7 +1,7 @@
 #include "rewrite/vocabulary.hpp"
 
-#include "rewrite/match.hpp"
 #include "rewrite/language_words.hpp"
+#include "rewrite/match.hpp"
 
 namespace rulegrad {
 namespace {
@@ -19,8 +19,12 @@ Form form_of(std::string_view name) {
 
 Meaning Vocabulary::meaning(std::string_view name) const {
   const auto function = functions_.find(name);
-  return {find_word(name), operators_.find(name), op_class_from_name(name), function == functions_.end() ? nullptr : function->second,
-          form_of(name), {}};
+  return {find_word(name),
+          operators_.find(name),
+          op_class_from_name(name),
+          function == functions_.end() ? nullptr : function->second,
+          form_of(name),
+          {}};
 }
 
 const std::vector<Meaning>& Vocabulary::meanings_of(const Terms& terms) const {

@@ -8,9 +8,10 @@
 #include <unordered_map>
 #include <vector>
 
-#include "rewrite/value.hpp"
 #include "rulegrad/ops/operators.hpp"
 #include "rulegrad/rule/rule.hpp"
+
+#include "rewrite/value.hpp"
 
 namespace rulegrad {
 
@@ -18,7 +19,8 @@ struct Word;
 
 using Functions = std::map<std::string, const Function*, std::less<>>;
 
-/// Calls that are evaluated in a way of their own: conditions, and choices that may be known while rules are applied.
+/// Calls that are evaluated in a way of their own: conditions, and choices that may be known while rules are
+/// applied.
 enum class Form : std::uint8_t { ordinary, conjunction, disjunction, negation, comparison, choice };
 
 /// What the name of a term can refer to where nothing is bound to it.
@@ -34,11 +36,12 @@ struct Meaning {
   [[nodiscard]] bool operators() const { return op != nullptr || op_class.has_value(); }
 };
 
-/// The names that rules can use beside their own. Rules are evaluated at every node: what each of their terms refers to is
-/// looked up once. For one thread; terms must live as long.
+/// The names that rules can use beside their own. Rules are evaluated at every node: what each of their terms
+/// refers to is looked up once. For one thread; terms must live as long.
 class Vocabulary {
  public:
-  Vocabulary(const Operators& operators, const Functions& functions) : operators_(operators), functions_(functions) {}
+  Vocabulary(const Operators& operators, const Functions& functions)
+      : operators_(operators), functions_(functions) {}
   Vocabulary(const Vocabulary&) = delete;
   Vocabulary& operator=(const Vocabulary&) = delete;
 

@@ -158,7 +158,8 @@ TermId FileParser::rules_in_place(const AnalyzerDefinition& owner, TermParser& t
   const auto add = [&](const std::string& name, const std::string& type) {
     if (std::none_of(names.begin(), names.end(), [&](const Parameter& other) { return other.name == name; }))
       names.push_back({name, type, no_term, std::nullopt, {}});
-    scope.bind(name, type == "sampler" || type == "analyzer" || type == "rules" ? Binding::callable : Binding::value);
+    scope.bind(name, type == "sampler" || type == "analyzer" || type == "rules" ? Binding::callable
+                                                                                : Binding::value);
   };
   for (const Parameter& parameter : owner.parameters) add(parameter.name, parameter.type);
   for (const ForClause& loop : owner.loops)

@@ -13,7 +13,9 @@ constexpr std::string_view parameter_help =
     "write `(alpha = 2, epsilon = 1e-7 in (0, inf), low, layer: node = last(conv))`";
 
 Binding binding_of(const Parameter& parameter) {
-  return parameter.type == "sampler" || parameter.type == "analyzer" || parameter.type == "rules" ? Binding::callable : Binding::value;
+  return parameter.type == "sampler" || parameter.type == "analyzer" || parameter.type == "rules"
+             ? Binding::callable
+             : Binding::value;
 }
 
 }  // namespace

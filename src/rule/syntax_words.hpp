@@ -23,11 +23,10 @@ inline constexpr std::array<std::string_view, 18> reserved_words{
     "include", "fn", "op",  "rules", "analyzer", "rewrite", "use", "let", "when",
     "wrt",     "on", "and", "or",    "not",      "is",      "for", "inf", "extends"};
 
-inline constexpr std::array<std::string_view, 6> parameter_types{"number", "tensor", "node", "sampler",
-                                                                 "analyzer", "rules"};
+inline constexpr std::array<std::string_view, 6> parameter_types{"number",  "tensor",   "node",
+                                                                 "sampler", "analyzer", "rules"};
 inline constexpr std::array<std::string_view, 4> fallback_words{"error", "gradient", "pass", "zero"};
-inline constexpr std::array<std::string_view, 5> reduction_words{"sum", "mean", "var", "max",
-                                                                    "stack"};
+inline constexpr std::array<std::string_view, 5> reduction_words{"sum", "mean", "var", "max", "stack"};
 
 /// What an analyzer's expressions may name without binding it.
 inline constexpr std::array<std::string_view, 5> recipe_names{"input", "y", "target", "relevance", "score"};

@@ -3,9 +3,9 @@
 #include <cmath>
 #include <random>
 
-#include "rulegrad/support/error.hpp"
 #include "rulegrad/expr/leaves.hpp"
 #include "rulegrad/ops/op_attributes.hpp"
+#include "rulegrad/support/error.hpp"
 
 namespace rulegrad {
 namespace {

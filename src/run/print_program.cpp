@@ -38,11 +38,14 @@ class Printing {
       const Type& type = flow_.values[result].type;
       const Dims dims = type.shape.at(plan_.extents);
       results.push_back(name(result));
-      places.push_back(fmt::format("{}{} in {}", name_of(type.dtype), to_string(std::span<const std::int64_t>(dims)), place(step.result_storages[k])));
-      if (const auto over = overwritten(instruction, result)) places.back() += fmt::format(", over {}", name(*over));
+      places.push_back(fmt::format("{}{} in {}", name_of(type.dtype),
+                                   to_string(std::span<const std::int64_t>(dims)),
+                                   place(step.result_storages[k])));
+      if (const auto over = overwritten(instruction, result))
+        places.back() += fmt::format(", over {}", name(*over));
     }
-    std::string text = fmt::format("{} = {}({}){}{} : {}", join(results), instruction.op, join(operands), attributes.empty() ? "" : " ",
-                                   attributes, join(places));
+    std::string text = fmt::format("{} = {}({}){}{} : {}", join(results), instruction.op, join(operands),
+                                   attributes.empty() ? "" : " ", attributes, join(places));
     if (const std::int64_t block = flow_.values[instruction.result()].block; block != 0)
       text += fmt::format(", channels in blocks of {}", block);
     if (step.prepared) text += ", by " + step.prepared->implementation;
@@ -59,8 +62,10 @@ class Printing {
     if (flow_.values[value].source == Source::input) return fmt::format("'{}'", flow_.inputs[index].name);
     if (flow_.values[value].source == Source::instruction) {
       const auto& results = flow_.instructions[index].results;
-      return results.size() == 1 ? fmt::format("%{}", index)
-                                 : fmt::format("%{}.{}", index, std::find(results.begin(), results.end(), value) - results.begin());
+      return results.size() == 1
+                 ? fmt::format("%{}", index)
+                 : fmt::format("%{}.{}", index,
+                               std::find(results.begin(), results.end(), value) - results.begin());
     }
     const ProgramConstant& constant = flow_.constants[index];
     if (constant.constant->dims().empty()) return shortest(constant.constant->value()->at(0));

@@ -9,24 +9,24 @@
 #include <optional>
 #include <string_view>
 
-#include "rulegrad/support/error.hpp"
 #include "rulegrad/passes/simplify.hpp"
+#include "rulegrad/support/error.hpp"
 
-#include "run/bind_inputs.hpp"
-#include "kernels/denormals.hpp"
+#include "compile/estimated_work.hpp"
 #include "compile/facts_check.hpp"
 #include "compile/fast_contractions.hpp"
-#include "kernels/finite.hpp"
-#include "compile/fuse.hpp"
-#include "kernels/invoke.hpp"
 #include "compile/fold.hpp"
-#include "kernels/kernel_paths.hpp"
+#include "compile/fuse.hpp"
+#include "compile/join_sweeps.hpp"
 #include "compile/layouts.hpp"
+#include "kernels/denormals.hpp"
+#include "kernels/finite.hpp"
+#include "kernels/invoke.hpp"
+#include "kernels/kernel_paths.hpp"
+#include "run/bind_inputs.hpp"
 #include "run/measured_precision.hpp"
 #include "run/program_data.hpp"
 #include "run/staged_program.hpp"
-#include "compile/join_sweeps.hpp"
-#include "compile/estimated_work.hpp"
 
 namespace rulegrad {
 namespace {
@@ -65,8 +65,9 @@ class ThreadCount {
 std::shared_ptr<const Plan> Program::Data::plan(const Extents& extents) const {
   const int allowed = omp_get_max_threads();
   const std::lock_guard lock(plans_mutex_);
-  const auto found = std::find_if(plans_.begin(), plans_.end(),
-                                  [&](const auto& p) { return p->extents == extents && p->allowed == allowed; });
+  const auto found = std::find_if(plans_.begin(), plans_.end(), [&](const auto& p) {
+    return p->extents == extents && p->allowed == allowed;
+  });
   if (found != plans_.end()) {
     std::rotate(found, found + 1, plans_.end());
     return plans_.back();
@@ -125,12 +126,14 @@ void Program::Data::execute(const Plan& plan, std::span<std::byte* const> bases,
     if (check_finite && instruction.kernel->contraction && !instruction.checked_by_reader)
       for (std::size_t k = 0; k < instruction.results.size(); ++k) {
         const Value& value = flow.values[instruction.results[k]];
-        require_finite_result(instruction.label_of(k), value.type.dtype, value.type.shape, plan.extents, value.block, bases[step.result_storages[k]]);
+        require_finite_result(instruction.label_of(k), value.type.dtype, value.type.shape, plan.extents,
+                              value.block, bases[step.result_storages[k]]);
       }
     if (check_facts)
       for (std::size_t k = 0; k < instruction.results.size(); ++k) {
         const Value& value = flow.values[instruction.results[k]];
-        require_interval(instruction.label_of(k), value.interval, value.type.dtype, value.type.shape, plan.extents, value.block, bases[step.result_storages[k]]);
+        require_interval(instruction.label_of(k), value.interval, value.type.dtype, value.type.shape,
+                         plan.extents, value.block, bases[step.result_storages[k]]);
       }
     if (poison) {
       std::memset(scratch.data(), poison_byte, scratch.size());
@@ -139,12 +142,15 @@ void Program::Data::execute(const Plan& plan, std::span<std::byte* const> bases,
   }
 }
 
-void Program::Data::fail_operand(const Instruction& instruction, const NonFiniteOperand& found, const Extents& extents) const {
+void Program::Data::fail_operand(const Instruction& instruction, const NonFiniteOperand& found,
+                                 const Extents& extents) const {
   const Value& value = flow.values[instruction.operands[found.operand]];
-  fail_non_finite_result(flow.instructions[value.index].label, value.type.dtype, value.type.shape, extents, value.block, found.value, found.position);
+  fail_non_finite_result(flow.instructions[value.index].label, value.type.dtype, value.type.shape, extents,
+                         value.block, found.value, found.position);
 }
 
-void Program::Data::check_output(std::size_t position, DType dtype, const Dims& dims, const std::byte* values) const {
+void Program::Data::check_output(std::size_t position, DType dtype, const Dims& dims,
+                                 const std::byte* values) const {
   if (!check_outputs) return;
   const auto at = first_non_finite(dtype, values, element_count(dims));
   if (!at) return;
@@ -153,12 +159,16 @@ void Program::Data::check_output(std::size_t position, DType dtype, const Dims& 
     const ValueId output = flow.root(flow.outputs[position]);
     if (const Value& value = flow.values[output]; value.source == Source::instruction) {
       const Instruction& instruction = flow.instructions[value.index];
-      label = instruction.label_of(static_cast<std::size_t>(std::ranges::find(instruction.results, output) - instruction.results.begin()));
+      label = instruction.label_of(static_cast<std::size_t>(std::ranges::find(instruction.results, output) -
+                                                            instruction.results.begin()));
     }
   }
   fail_non_finite(label, "gave",
-                  dtype == DType::float64 ? "a value left the range of float64, was divided by 0, or left the domain of a function: scale the input, or compile with check_finite off"
-                                          : "a value left the range of the dtype, or was divided by 0: scale the input, compute in float64, or compile with check_finite off",
+                  dtype == DType::float64
+                      ? "a value left the range of float64, was divided by 0, or left the domain of a "
+                        "function: scale the input, or compile with check_finite off"
+                      : "a value left the range of the dtype, or was divided by 0: scale the input, compute "
+                        "in float64, or compile with check_finite off",
                   dtype, dims, values, *at);
 }
 
@@ -180,7 +190,8 @@ Program Program::compile(std::span<const Expr> outputs, const CompileOptions& op
     CompileOptions inner = options;
     inner.simplify = false;
     // Within a stage it is not seen what others do with its results, and what is known of what it is given.
-    if (options.precision == Precision::fast && !FastContractions(simple.outputs, kernels).everywhere()) inner.precision = Precision::exact;
+    if (options.precision == Precision::fast && !FastContractions(simple.outputs, kernels).everywhere())
+      inner.precision = Precision::exact;
     inner.check_outputs = false;  // what one stage hands to the next may still be masked
     data->staged = std::make_shared<const Staged>(simple.outputs, inner);
     return Program(std::move(data));
@@ -203,7 +214,8 @@ Program Program::compile(std::span<const Expr> outputs, const CompileOptions& op
 const Program::Data& Program::data() const {
   if (data_ == nullptr)
     throw Error(ErrorCode::invalid_argument,
-                "[program] it was moved from and holds nothing to run; run the program it was moved to, or copy instead of "
+                "[program] it was moved from and holds nothing to run; run the program it was moved to, or "
+                "copy instead of "
                 "moving: copies share everything");
   return *data_;
 }
@@ -217,20 +229,22 @@ void check_count(std::size_t outputs, std::span<const OutputBuffer> buffers) {
 }
 
 void check_buffer(std::size_t position, DType dtype, const Dims& dims, const OutputBuffer& buffer) {
-  const std::string what =
-      fmt::format("[program] output {} is {}{}, {} elements, but its buffer holds {} of {}", position, name_of(dtype),
-                  to_string(std::span(dims)), element_count(dims), buffer.count, name_of(buffer.dtype));
+  const std::string what = fmt::format(
+      "[program] output {} is {}{}, {} elements, but its buffer holds {} of {}", position, name_of(dtype),
+      to_string(std::span(dims)), element_count(dims), buffer.count, name_of(buffer.dtype));
   if (buffer.dtype != dtype) throw Error(ErrorCode::dtype, what);
   if (buffer.count != element_count(dims)) throw Error(ErrorCode::shape, what);
   if (buffer.data == nullptr && buffer.count != 0)
-    throw Error(ErrorCode::invalid_argument, fmt::format("[program] the buffer for output {} has no memory behind it", position));
+    throw Error(ErrorCode::invalid_argument,
+                fmt::format("[program] the buffer for output {} has no memory behind it", position));
 }
 
 /// What a program with sample loops computed, in the caller's memory where there is some.
 std::vector<Tensor> copied_into(const std::span<const OutputBuffer>* buffers, std::vector<Tensor> results) {
   if (buffers == nullptr) return results;
   check_count(results.size(), *buffers);
-  for (std::size_t i = 0; i < results.size(); ++i) check_buffer(i, results[i].dtype(), results[i].dims(), (*buffers)[i]);
+  for (std::size_t i = 0; i < results.size(); ++i)
+    check_buffer(i, results[i].dtype(), results[i].dims(), (*buffers)[i]);
   for (std::size_t i = 0; i < results.size(); ++i)
     if (results[i].bytes() != 0) std::memcpy((*buffers)[i].data, results[i].data(), results[i].bytes());
   return {};
@@ -242,19 +256,23 @@ std::vector<Tensor> Program::run(const Inputs& inputs, const RunOptions& options
   return run(inputs, nullptr, options);
 }
 
-void Program::run_into(const Inputs& inputs, std::span<const OutputBuffer> results, const RunOptions& options) const {
+void Program::run_into(const Inputs& inputs, std::span<const OutputBuffer> results,
+                       const RunOptions& options) const {
   (void)run(inputs, &results, options);
 }
 
 std::vector<Tensor> Program::run(const Inputs& inputs, const std::span<const OutputBuffer>* buffers,
                                  const RunOptions& options) const {
   if (options.threads < 0)
-    throw Error(ErrorCode::invalid_argument, fmt::format("[program] {} threads were asked for; 0 means as many as OpenMP gives", options.threads));
+    throw Error(
+        ErrorCode::invalid_argument,
+        fmt::format("[program] {} threads were asked for; 0 means as many as OpenMP gives", options.threads));
   const ThreadCount allowed(options.threads);
   if (data().staged) {
     const DenormalsAreZero flush(data().flush_denormals);
     std::vector<Tensor> results = data_->staged->run(inputs, options);
-    for (std::size_t i = 0; i < results.size(); ++i) data_->check_output(i, results[i].dtype(), results[i].dims(), results[i].data());
+    for (std::size_t i = 0; i < results.size(); ++i)
+      data_->check_output(i, results[i].dtype(), results[i].dims(), results[i].data());
     return copied_into(buffers, std::move(results));
   }
   const Flow& flow = data_->flow;
@@ -304,7 +322,8 @@ std::vector<Tensor> Program::run(const Inputs& inputs, const std::span<const Out
   for (std::size_t i = 0; i < flow.outputs.size(); ++i) {
     const StorageId s = data_->storage.of[flow.outputs[i]];
     const Storage& storage = data_->storage.storages[s];
-    if (storage.home == Home::output) data_->check_output(i, flow.values[flow.outputs[i]].type.dtype, dims_of(flow.outputs[i]), bases[s]);
+    if (storage.home == Home::output)
+      data_->check_output(i, flow.values[flow.outputs[i]].type.dtype, dims_of(flow.outputs[i]), bases[s]);
     if (buffers != nullptr) {
       // Outputs that are inputs, constants or other outputs were not written where they belong.
       const OutputBuffer& buffer = (*buffers)[i];
@@ -321,7 +340,8 @@ std::vector<Tensor> Program::run(const Inputs& inputs, const std::span<const Out
 }
 
 void add_bytes(const KeptByAddress& kept, ProgramStats& stats) {
-  for (const auto& [address, memory] : kept) (memory.is_form ? stats.packed_bytes : stats.folded_bytes) += memory.bytes;
+  for (const auto& [address, memory] : kept)
+    (memory.is_form ? stats.packed_bytes : stats.folded_bytes) += memory.bytes;
 }
 
 std::vector<Type> Program::output_types() const {
@@ -338,9 +358,10 @@ ProgramStats Program::stats(const Extents& extents) const {
     if (instruction.kernel->contraction) stats.contractions += instruction.results.size();
     if (instruction.op == "sweep") ++stats.weight_sweeps;
   }
-  stats.winograd = static_cast<std::size_t>(std::count_if(plan->steps.begin(), plan->steps.end(), [](const PlannedStep& step) {
-    return step.prepared && step.prepared->implementation.find("wino") != std::string::npos;
-  }));
+  stats.winograd = static_cast<std::size_t>(
+      std::count_if(plan->steps.begin(), plan->steps.end(), [](const PlannedStep& step) {
+        return step.prepared && step.prepared->implementation.find("wino") != std::string::npos;
+      }));
   stats.fused = flow.fused;
   stats.in_place = data_->storage.in_place;
   KeptByAddress kept;
@@ -350,7 +371,8 @@ ProgramStats Program::stats(const Extents& extents) const {
     if (constant->is_stored() || constant->block() != 0) continue;
     ++stats.folded_constants;
     if (constant->bytes() > large_fold)
-      stats.large_folds.push_back(fmt::format("{}: {:.1f} MB", constant->label(), static_cast<double>(constant->bytes()) / (1 << 20)));
+      stats.large_folds.push_back(fmt::format("{}: {:.1f} MB", constant->label(),
+                                              static_cast<double>(constant->bytes()) / (1 << 20)));
   }
   stats.arena_bytes = plan->arena_bytes;
   stats.unplanned_bytes = plan->unplanned_bytes;

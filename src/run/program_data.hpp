@@ -22,14 +22,17 @@ struct Program::Data {
   std::vector<Type> output_types;
   Flow flow;
   StorageMap storage;
-  bool check_finite = true, check_inputs = true, check_outputs = true, reuse_memory = true, poison = false, check_facts = false, flush_denormals = true, little_on_one_thread = true;
+  bool check_finite = true, check_inputs = true, check_outputs = true, reuse_memory = true, poison = false,
+       check_facts = false, flush_denormals = true, little_on_one_thread = true;
 
-  /// The plan for these extents and the threads of the caller, made when it is first asked for. The last few are kept.
+  /// The plan for these extents and the threads of the caller, made when it is first asked for. The last few
+  /// are kept.
   [[nodiscard]] std::shared_ptr<const Plan> plan(const Extents& extents) const;
   /// Throws Error(non_finite) for an output that is not finite.
   void check_output(std::size_t position, DType dtype, const Dims& dims, const std::byte* values) const;
   /// Calls the kernels in order; `bases` are the addresses of the storages.
-  void execute(const Plan& plan, std::span<std::byte* const> bases, std::byte* arena, const RunOptions& options) const;
+  void execute(const Plan& plan, std::span<std::byte* const> bases, std::byte* arena,
+               const RunOptions& options) const;
 
   /// Adds the memory of constants that plans made so far read; in all it is that of the program.
   void add_kept(KeptByAddress& all) const;
@@ -37,11 +40,13 @@ struct Program::Data {
   std::shared_ptr<ConstantStore> store;
   mutable ArenaPool arenas;
 
-  mutable std::vector<std::shared_ptr<const Tensor>> fresh;  ///< constants computed while compiling, until the first plan keeps those that it reads
+  mutable std::vector<std::shared_ptr<const Tensor>>
+      fresh;  ///< constants computed while compiling, until the first plan keeps those that it reads
 
  private:
   /// Throws Error(non_finite) for the contraction whose result an operand of the instruction is.
-  [[noreturn]] void fail_operand(const Instruction& instruction, const NonFiniteOperand& found, const Extents& extents) const;
+  [[noreturn]] void fail_operand(const Instruction& instruction, const NonFiniteOperand& found,
+                                 const Extents& extents) const;
 
   mutable KeptByAddress kept_;
   mutable std::mutex plans_mutex_;

@@ -26,7 +26,8 @@ void SampleSums::add(const Tensor& samples) {
   if (kind_ == SampleReduction::stack) {
     const std::size_t each = samples.bytes() / static_cast<std::size_t>(how_many);
     if (samples.bytes() != 0)
-      std::memcpy(stacked_.mutable_data() + static_cast<std::size_t>(taken_) * each, samples.data(), samples.bytes());
+      std::memcpy(stacked_.mutable_data() + static_cast<std::size_t>(taken_) * each, samples.data(),
+                  samples.bytes());
   } else if (dtype_ == DType::float32) {
     add_values<float>(samples, how_many);
   } else {
@@ -68,8 +69,10 @@ Tensor SampleSums::result() const {
   const auto write = [&]<class T>(std::span<T> to) {
     for (std::size_t i = 0; i < to.size(); ++i) to[i] = static_cast<T>(numbers[i] / divisor);
   };
-  if (dtype_ == DType::float32) write(result.mutable_values<float>());
-  else write(result.mutable_values<double>());
+  if (dtype_ == DType::float32)
+    write(result.mutable_values<float>());
+  else
+    write(result.mutable_values<double>());
   return result;
 }
 

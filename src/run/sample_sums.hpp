@@ -7,9 +7,9 @@
 
 namespace rulegrad {
 
-/// Takes the samples of a loop in their order, some at a time, and keeps one number an element: sums and means in
-/// float64, variances by Welford's recurrence (1962), so that the result does not depend on how the samples were cut.
-/// `stack` keeps them all.
+/// Takes the samples of a loop in their order, some at a time, and keeps one number an element: sums and
+/// means in float64, variances by Welford's recurrence (1962), so that the result does not depend on how the
+/// samples were cut. `stack` keeps them all.
 class SampleSums {
  public:
   SampleSums(SampleReduction kind, std::int64_t count) : kind_(kind), count_(count) {}

@@ -4,8 +4,8 @@
 #include <fmt/format.h>
 #include <numeric>
 
-#include "rulegrad/support/error.hpp"
 #include "rulegrad/expr/leaves.hpp"
+#include "rulegrad/support/error.hpp"
 
 #include "run/bind_inputs.hpp"
 #include "run/program_data.hpp"
@@ -46,7 +46,8 @@ Staged::Staged(std::span<const Expr> outputs, const CompileOptions& options) : o
   for (const Expr output : outputs)
     if (output.loops() != 0)
       throw Error(ErrorCode::invalid_argument,
-                  fmt::format("[program] {} has a value for each sample of a loop; reduce it over the loop", describe(output)));
+                  fmt::format("[program] {} has a value for each sample of a loop; reduce it over the loop",
+                              describe(output)));
   const std::vector<Expr> order = topological_order(outputs);
   std::vector<Expr> given;
   for (const Expr input : outputs[0].graph().inputs()) {
@@ -54,7 +55,8 @@ Staged::Staged(std::span<const Expr> outputs, const CompileOptions& options) : o
     if (std::find(order.begin(), order.end(), input) == order.end()) continue;
     if (input.shape().sampled())
       throw Error(ErrorCode::invalid_argument,
-                  fmt::format("[program] the input {} brings samples of its own beside sample loops", describe(input)));
+                  fmt::format("[program] the input {} brings samples of its own beside sample loops",
+                              describe(input)));
     given_inputs_.push_back(inputs_.inputs.size() - 1);
     inputs_.inputs.back().needed = true;
     given.push_back(input);
@@ -151,7 +153,8 @@ ProgramStats Staged::stats(const Extents& extents) const {
   return total;
 }
 
-void Staged::add_stats(const StageList& list, const Extents& extents, ProgramStats& total, KeptByAddress& kept) const {
+void Staged::add_stats(const StageList& list, const Extents& extents, ProgramStats& total,
+                       KeptByAddress& kept) const {
   const auto add = [&](const Program& program, const Extents& at) {
     const ProgramStats part = program.stats(at);
     total.instructions += part.instructions;
@@ -174,8 +177,10 @@ void Staged::add_stats(const StageList& list, const Extents& extents, ProgramSta
     const auto& loop = std::get<LoopStage>(stage);
     const std::int64_t chunk = chunk_of(loop, extents.batch);
     total.samples_at_once.push_back(chunk);
-    if (const auto* program = std::get_if<Program>(&loop.body)) add(*program, {extents.batch, chunk});
-    else add_stats(*std::get<std::shared_ptr<const StageList>>(loop.body), extents, total, kept);
+    if (const auto* program = std::get_if<Program>(&loop.body))
+      add(*program, {extents.batch, chunk});
+    else
+      add_stats(*std::get<std::shared_ptr<const StageList>>(loop.body), extents, total, kept);
   }
 }
 
@@ -185,7 +190,8 @@ std::string Staged::print(const Extents& extents) const {
   return text;
 }
 
-void Staged::add_text(const StageList& list, const Extents& extents, const std::string& indent, std::string& text) const {
+void Staged::add_text(const StageList& list, const Extents& extents, const std::string& indent,
+                      std::string& text) const {
   const auto add = [&](const std::string& part) {
     for (std::size_t from = 0; from < part.size();) {
       const std::size_t to = std::min(part.find('\n', from), part.size());
@@ -200,9 +206,12 @@ void Staged::add_text(const StageList& list, const Extents& extents, const std::
     }
     const auto& loop = std::get<LoopStage>(stage);
     const std::int64_t chunk = chunk_of(loop, extents.batch);
-    add(fmt::format("loop over {} samples, {} at once, {} reductions", loop.count, chunk, loop.reductions.size()));
-    if (const auto* program = std::get_if<Program>(&loop.body)) add(program->print({extents.batch, chunk}));
-    else add_text(*std::get<std::shared_ptr<const StageList>>(loop.body), extents, indent + "  ", text);
+    add(fmt::format("loop over {} samples, {} at once, {} reductions", loop.count, chunk,
+                    loop.reductions.size()));
+    if (const auto* program = std::get_if<Program>(&loop.body))
+      add(program->print({extents.batch, chunk}));
+    else
+      add_text(*std::get<std::shared_ptr<const StageList>>(loop.body), extents, indent + "  ", text);
   }
 }
 

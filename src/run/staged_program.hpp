@@ -21,15 +21,18 @@ class Staged {
  private:
   [[nodiscard]] std::vector<Tensor> run(const StageList& list, std::vector<Tensor> given, const Tensor& batch,
                                         const RunOptions& options) const;
-  void run_loop(const LoopStage& loop, std::vector<Tensor>& values, const Tensor& batch, const RunOptions& options) const;
+  void run_loop(const LoopStage& loop, std::vector<Tensor>& values, const Tensor& batch,
+                const RunOptions& options) const;
   /// How many samples of a loop run at once.
   [[nodiscard]] std::int64_t chunk_of(const LoopStage& loop, std::int64_t batch) const;
   /// `kept` gets the constants of all stages, which share some.
-  void add_stats(const StageList& list, const Extents& extents, ProgramStats& total, KeptByAddress& kept) const;
-  void add_text(const StageList& list, const Extents& extents, const std::string& indent, std::string& text) const;
+  void add_stats(const StageList& list, const Extents& extents, ProgramStats& total,
+                 KeptByAddress& kept) const;
+  void add_text(const StageList& list, const Extents& extents, const std::string& indent,
+                std::string& text) const;
 
   CompileOptions options_;
-  Flow inputs_;  ///< only its inputs: what the caller must give
+  Flow inputs_;                            ///< only its inputs: what the caller must give
   std::vector<std::size_t> given_inputs_;  ///< of those, what the stages are given first
   std::vector<Dim> batch_dims_;            ///< and behind them batch indices of these extents
   StageList list_;

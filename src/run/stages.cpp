@@ -6,11 +6,11 @@
 #include <unordered_map>
 #include <unordered_set>
 
-#include "rulegrad/support/error.hpp"
 #include "rulegrad/expr/leaves.hpp"
+#include "rulegrad/support/error.hpp"
 
-#include "expr/rebuild.hpp"
 #include "compile/constants.hpp"
+#include "expr/rebuild.hpp"
 
 namespace rulegrad {
 namespace {
@@ -29,11 +29,12 @@ class Excerpt {
   }
 
   Expr copy(Expr expr) {
-    const Rebuild into{no_boundary, [&](Expr node, std::span<const Expr> operands) {
-                         const Expr made = graph_.make(node.op(), {operands.begin(), operands.end()}, node.attributes());
-                         for (const std::string& name : node.graph().names(node)) graph_.add_name(made, name);
-                         return made;
-                       }};
+    const Rebuild into{
+        no_boundary, [&](Expr node, std::span<const Expr> operands) {
+          const Expr made = graph_.make(node.op(), {operands.begin(), operands.end()}, node.attributes());
+          for (const std::string& name : node.graph().names(node)) graph_.add_name(made, name);
+          return made;
+        }};
     return into(expr, copy_);
   }
 
@@ -42,11 +43,14 @@ class Excerpt {
   std::unordered_map<Expr, Expr> copy_;
 };
 
-const ReduceSamplesAttributes& reduction_of(Expr reduce) { return reduce.attributes<ReduceSamplesAttributes>(); }
+const ReduceSamplesAttributes& reduction_of(Expr reduce) {
+  return reduce.attributes<ReduceSamplesAttributes>();
+}
 
 class Staging {
  public:
-  Staging(std::span<const Expr> outputs, std::span<const Expr> given, std::uint32_t fixed, const CompileOptions& options)
+  Staging(std::span<const Expr> outputs, std::span<const Expr> given, std::uint32_t fixed,
+          const CompileOptions& options)
       : outputs_(outputs.begin(), outputs.end()), fixed_(fixed), options_(options) {
     options_.check_inputs = false;
     for (const Expr value : given) list_.given.push_back(slot_of(value));
@@ -71,7 +75,9 @@ class Staging {
   }
 
  private:
-  [[nodiscard]] std::uint32_t open_loops(Expr e) const { return given_.contains(e) ? 0 : e.loops() & ~fixed_; }
+  [[nodiscard]] std::uint32_t open_loops(Expr e) const {
+    return given_.contains(e) ? 0 : e.loops() & ~fixed_;
+  }
   [[nodiscard]] bool is_reduction(Expr e) const {
     return e.is("reduce_samples") && !given_.contains(e) && open_loops(e) == 0;
   }
@@ -99,8 +105,8 @@ class Staging {
     reductions_.resize(most + 1);
   }
 
-  /// Values that are computed once and read later, by their slot. What depends on constants alone is built again where
-  /// it is used, so that it is folded there.
+  /// Values that are computed once and read later, by their slot. What depends on constants alone is built
+  /// again where it is used, so that it is folded there.
   [[nodiscard]] bool handed_on(Expr e, std::size_t stage) const {
     return given_.contains(e) || is_reduction(e) ||
            (open_loops(e) == 0 && dynamic_.contains(e) && stage_.at(e) < stage);
@@ -123,7 +129,8 @@ class Staging {
   }
 
   /// The values below the roots that are handed on to them, as inputs of the excerpt.
-  std::vector<StageInput> connect(Excerpt& excerpt, std::span<const Expr> roots, std::size_t stage, bool roots_too) {
+  std::vector<StageInput> connect(Excerpt& excerpt, std::span<const Expr> roots, std::size_t stage,
+                                  bool roots_too) {
     std::vector<StageInput> inputs{{batch_input, batch_slot}};
     const auto stop = [&](Expr e) {
       if (!roots_too && std::find(roots.begin(), roots.end(), e) != roots.end()) return false;
@@ -177,14 +184,16 @@ class Staging {
     for (const Expr e : body) {
       if (e.is("sample_index") && (open_loops(e) & bit) != 0) {
         if (index || e.attributes<SampleIndexAttributes>().count != loop.count)
-          throw Error(ErrorCode::internal, fmt::format("[program] two loops at depth {} meet in {}", depth, describe(reductions[0])));
+          throw Error(ErrorCode::internal, fmt::format("[program] two loops at depth {} meet in {}", depth,
+                                                       describe(reductions[0])));
         index = e;
       }
       nested = nested || (e.is("reduce_samples") && !handed_on(e, stage));
     }
     if (!index)
-      throw Error(ErrorCode::invalid_argument,
-                  fmt::format("[program] {} does not depend on the loop that it reduces", describe(bodies[0])));
+      throw Error(
+          ErrorCode::invalid_argument,
+          fmt::format("[program] {} does not depend on the loop that it reduces", describe(bodies[0])));
     if (nested) {
       std::vector<Expr> handed;
       for (const Expr e : body) {
@@ -213,7 +222,8 @@ class Staging {
     for (const SlotId slot : list_.outputs) kept[slot] = true;
     list_.dies.resize(list_.stages.size());
     for (std::size_t i = list_.stages.size(); i-- > 0;) {
-      const auto& inputs = std::visit([](const auto& stage) -> const std::vector<StageInput>& { return stage.inputs; }, list_.stages[i]);
+      const auto& inputs = std::visit(
+          [](const auto& stage) -> const std::vector<StageInput>& { return stage.inputs; }, list_.stages[i]);
       for (const StageInput& input : inputs) {
         if (kept[input.slot]) continue;
         kept[input.slot] = true;

@@ -7,11 +7,11 @@
 #include <variant>
 #include <vector>
 
-#include "rulegrad/run/program.hpp"
 #include "rulegrad/ops/samples.hpp"
+#include "rulegrad/run/program.hpp"
 
-/// A program with sample loops, cut into stages: programs without loops, and loops whose bodies are such programs.
-/// What does not depend on a loop's sample is computed once, by the stage before it.
+/// A program with sample loops, cut into stages: programs without loops, and loops whose bodies are such
+/// programs. What does not depend on a loop's sample is computed once, by the stage before it.
 namespace rulegrad {
 
 /// A value that is handed from one stage to a later one.
@@ -42,9 +42,9 @@ struct LoopStage {
   };
   std::int64_t count = 1;
   std::vector<StageInput> inputs;
-  /// The body's results, one for each reduction. A program takes several samples at once, numbered by its input
-  /// `sample_input`; a list, whose body holds loops of its own, one at a time, with the inputs' slots first and the
-  /// sample's number behind them.
+  /// The body's results, one for each reduction. A program takes several samples at once, numbered by its
+  /// input `sample_input`; a list, whose body holds loops of its own, one at a time, with the inputs' slots
+  /// first and the sample's number behind them.
   std::variant<std::shared_ptr<const StageList>, Program> body;
   std::vector<Reduction> reductions;
 };
@@ -59,9 +59,9 @@ struct StageList {
   std::vector<SlotId> outputs;
 };
 
-/// The stages that compute `outputs` from `given` (inputs of the graph, batch indices; the values of an outer stage).
-/// `fixed` are the loops, a bit a depth, whose sample is given.
-[[nodiscard]] StageList make_stages(std::span<const Expr> outputs, std::span<const Expr> given, std::uint32_t fixed,
-                                    const CompileOptions& options);
+/// The stages that compute `outputs` from `given` (inputs of the graph, batch indices; the values of an outer
+/// stage). `fixed` are the loops, a bit a depth, whose sample is given.
+[[nodiscard]] StageList make_stages(std::span<const Expr> outputs, std::span<const Expr> given,
+                                    std::uint32_t fixed, const CompileOptions& options);
 
 }  // namespace rulegrad

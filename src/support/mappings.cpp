@@ -9,7 +9,8 @@
 namespace rulegrad::mappings {
 namespace {
 
-/// Fixed places, so that a signal handler finds them without a lock. A process maps a few files; what finds no place is not named.
+/// Fixed places, so that a signal handler finds them without a lock. A process maps a few files; what finds
+/// no place is not named.
 struct Place {
   std::atomic<const std::byte*> begin{nullptr};
   std::atomic<std::size_t> size{0};

@@ -4,8 +4,8 @@
 #include <filesystem>
 #include <span>
 
-/// Which addresses are which file's. Reading a mapped file that another program cuts short ends in SIGBUS; whoever handles that signal
-/// can say which file it was.
+/// Which addresses are which file's. Reading a mapped file that another program cuts short ends in SIGBUS;
+/// whoever handles that signal can say which file it was.
 namespace rulegrad::mappings {
 
 void add(std::span<const std::byte> bytes, const std::filesystem::path& path);

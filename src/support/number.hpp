@@ -10,7 +10,8 @@ namespace rulegrad {
 [[nodiscard]] inline double number_from(std::string_view text) {
   double value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  return error == std::errc() && end == text.data() + text.size() ? value : std::numeric_limits<double>::quiet_NaN();
+  return error == std::errc() && end == text.data() + text.size() ? value
+                                                                  : std::numeric_limits<double>::quiet_NaN();
 }
 
 }  // namespace rulegrad

@@ -18,7 +18,9 @@ void at_bus_error(int signal, siginfo_t* info, void*) {
     ::raise(signal);
     return;
   }
-  for (const char* const part : {"rulegrad: error: '", path, "' became shorter while it was in use; leave model files alone while programs run them, or run a copy\n"})
+  for (const char* const part : {"rulegrad: error: '", path,
+                                 "' became shorter while it was in use; leave model files alone while "
+                                 "programs run them, or run a copy\n"})
     if (::write(2, part, std::strlen(part)) < 0) break;
   ::_exit(2);
 }

@@ -1,13 +1,12 @@
 #include "support/read_file.hpp"
 
+#include <algorithm>
+#include <cerrno>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
-#include <unistd.h>
-
-#include <algorithm>
-#include <cerrno>
 #include <system_error>
+#include <unistd.h>
 
 #include "rulegrad/support/error.hpp"
 
@@ -17,10 +16,14 @@ namespace {
 namespace fs = std::filesystem;
 
 [[noreturn]] void fail(std::string_view operation, const fs::path& path, const std::string& why) {
-  throw Error(ErrorCode::io, fmt::format("{}cannot read '{}': {}", operation.empty() ? "" : fmt::format("[{}] ", operation), path.string(), why));
+  throw Error(ErrorCode::io,
+              fmt::format("{}cannot read '{}': {}", operation.empty() ? "" : fmt::format("[{}] ", operation),
+                          path.string(), why));
 }
 
-std::string reason(int error) { return std::generic_category().message(error); }
+std::string reason(int error) {
+  return std::generic_category().message(error);
+}
 
 template <class Bytes>
 Bytes read_all(const fs::path& path, std::string_view operation) {
@@ -50,7 +53,9 @@ bool is_below(const fs::path& folder, const fs::path& path) {
 
 }  // namespace
 
-int Descriptor::close() { return fd_ < 0 ? 0 : ::close(std::exchange(fd_, -1)); }
+int Descriptor::close() {
+  return fd_ < 0 ? 0 : ::close(std::exchange(fd_, -1));
+}
 
 Descriptor open_regular_file(const fs::path& path, std::string_view operation) {
   // Opening a pipe would wait for somebody who writes to it.
@@ -59,7 +64,8 @@ Descriptor open_regular_file(const fs::path& path, std::string_view operation) {
   struct stat status {};
   if (::fstat(file.get(), &status) != 0) fail(operation, path, reason(errno));
   if (S_ISDIR(status.st_mode)) fail(operation, path, reason(EISDIR));
-  if (!S_ISREG(status.st_mode)) fail(operation, path, "it is a pipe or a device; only regular files are read");
+  if (!S_ISREG(status.st_mode))
+    fail(operation, path, "it is a pipe or a device; only regular files are read");
   return file;
 }
 
@@ -67,17 +73,22 @@ std::vector<std::byte> read_regular_file(const fs::path& path, std::string_view 
   return read_all<std::vector<std::byte>>(path, operation);
 }
 
-std::string read_text_file(const fs::path& path, std::string_view operation) { return read_all<std::string>(path, operation); }
+std::string read_text_file(const fs::path& path, std::string_view operation) {
+  return read_all<std::string>(path, operation);
+}
 
 fs::path path_inside(const fs::path& folder, const fs::path& relative, const std::string& what) {
-  const auto refuse = [&](const char* why) { throw Error(ErrorCode::io, fmt::format("{} '{}'{}", what, relative.string(), why)); };
+  const auto refuse = [&](const char* why) {
+    throw Error(ErrorCode::io, fmt::format("{} '{}'{}", what, relative.string(), why));
+  };
   if (relative.empty() || relative.is_absolute()) refuse(", which is no path relative to its own folder");
   for (const fs::path& part : relative)
     if (part == "..") refuse(", which leads out of its own folder; put the file there or below");
   std::error_code missing;
   const fs::path base = fs::weakly_canonical(folder.empty() ? fs::path(".") : folder, missing);
   const fs::path target = fs::weakly_canonical(base / relative, missing);
-  if (missing || !is_below(base, target)) refuse(", a link that leads out of its own folder; put the file there or below");
+  if (missing || !is_below(base, target))
+    refuse(", a link that leads out of its own folder; put the file there or below");
   return target;
 }
 

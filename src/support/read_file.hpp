@@ -30,16 +30,21 @@ class Descriptor {
   int fd_;
 };
 
-/// Opens a regular file for reading. Throws Error(io), `cannot read 'x': ...`, for what cannot be opened and for directories, pipes and
-/// devices; `operation`, unless empty, stands in front in brackets.
-[[nodiscard]] Descriptor open_regular_file(const std::filesystem::path& path, std::string_view operation = {});
+/// Opens a regular file for reading. Throws Error(io), `cannot read 'x': ...`, for what cannot be opened and
+/// for directories, pipes and devices; `operation`, unless empty, stands in front in brackets.
+[[nodiscard]] Descriptor open_regular_file(const std::filesystem::path& path,
+                                           std::string_view operation = {});
 /// Its bytes. Throws likewise.
-[[nodiscard]] std::vector<std::byte> read_regular_file(const std::filesystem::path& path, std::string_view operation = {});
+[[nodiscard]] std::vector<std::byte> read_regular_file(const std::filesystem::path& path,
+                                                       std::string_view operation = {});
 /// The same as text.
 [[nodiscard]] std::string read_text_file(const std::filesystem::path& path, std::string_view operation = {});
 
-/// Where a file is that `folder` may refer to by `relative`: below the folder, or below the place that the folder is a link to. Throws
-/// Error(io) that says `what` refers to it for absolute paths, `..` and links that lead out.
-[[nodiscard]] std::filesystem::path path_inside(const std::filesystem::path& folder, const std::filesystem::path& relative, const std::string& what);
+/// Where a file is that `folder` may refer to by `relative`: below the folder, or below the place that the
+/// folder is a link to. Throws Error(io) that says `what` refers to it for absolute paths, `..` and links
+/// that lead out.
+[[nodiscard]] std::filesystem::path path_inside(const std::filesystem::path& folder,
+                                                const std::filesystem::path& relative,
+                                                const std::string& what);
 
 }  // namespace rulegrad

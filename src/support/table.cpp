@@ -1,8 +1,7 @@
 #include "support/table.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
+#include <fmt/format.h>
 #include <numeric>
 
 namespace rulegrad {
@@ -48,12 +47,15 @@ std::vector<std::size_t> TextTable::widths(std::size_t total) const {
   const auto sum = [&] { return std::accumulate(result.begin(), result.end(), gap * (result.size() - 1)); };
   if (columns_.back().align == Align::left && sum() > total) {
     const std::size_t over = sum() - total;
-    result.back() = std::max(result.back() > over ? result.back() - over : 0, std::min(result.back(), least_last));
+    result.back() =
+        std::max(result.back() > over ? result.back() - over : 0, std::min(result.back(), least_last));
   }
   while (sum() > total) {
     std::size_t widest = columns_.size();
     for (std::size_t c = 0; c + 1 < columns_.size(); ++c)
-      if (columns_[c].align == Align::left && result[c] > least_other && (widest == columns_.size() || result[c] > result[widest])) widest = c;
+      if (columns_[c].align == Align::left && result[c] > least_other &&
+          (widest == columns_.size() || result[c] > result[widest]))
+        widest = c;
     if (widest == columns_.size()) break;
     --result[widest];
   }
@@ -69,9 +71,12 @@ std::string TextTable::text(std::size_t width) const {
     for (std::size_t line = 0; line < lines.size(); ++line) {
       std::string out;
       for (std::size_t c = 0; c < cells.size(); ++c) {
-        const std::string cell = c == last ? lines[line] : line == 0 ? without_middle(cells[c], wide[c]) : std::string();
+        const std::string cell = c == last   ? lines[line]
+                                 : line == 0 ? without_middle(cells[c], wide[c])
+                                             : std::string();
         if (c != 0) out.append(gap, ' ');
-        out += columns_[c].align == Align::right ? fmt::format("{:>{}}", cell, wide[c]) : fmt::format("{:<{}}", cell, wide[c]);
+        out += columns_[c].align == Align::right ? fmt::format("{:>{}}", cell, wide[c])
+                                                 : fmt::format("{:<{}}", cell, wide[c]);
       }
       result += out.substr(0, out.find_last_not_of(' ') + 1) + '\n';
     }

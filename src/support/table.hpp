@@ -6,8 +6,9 @@
 
 namespace rulegrad {
 
-/// Rows of text in columns under their titles. Columns are as wide as their widest cell, two spaces apart; where that is
-/// more than there is, the last column is wrapped at spaces and then the widest others lose their middle.
+/// Rows of text in columns under their titles. Columns are as wide as their widest cell, two spaces apart;
+/// where that is more than there is, the last column is wrapped at spaces and then the widest others lose
+/// their middle.
 class TextTable {
  public:
   enum class Align { left, right };

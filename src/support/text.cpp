@@ -1,8 +1,7 @@
 #include "support/text.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
+#include <fmt/format.h>
 
 #include "support/usual_names.hpp"
 
@@ -44,7 +43,8 @@ std::string nearest_name(std::string_view name, std::span<const std::string> can
     const std::string other = folded(candidate);
     if (other == plain) return candidate;
     // One letter in another case is another letter, behind all that agree.
-    const int distance = candidate == usual ? 1 : std::min(edit_distance(name, candidate), edit_distance(plain, other) + 1);
+    const int distance =
+        candidate == usual ? 1 : std::min(edit_distance(name, candidate), edit_distance(plain, other) + 1);
     // A name that merely lacks its prefix (`epsilon` for `lrp.epsilon`) is near too, after every misspelling.
     const bool is_tail = candidate.size() > name.size() && candidate.ends_with(name) &&
                          candidate[candidate.size() - name.size() - 1] == '.';
@@ -87,6 +87,8 @@ bool glob_match(std::string_view glob, std::string_view text) {
   return g == glob.size();
 }
 
-std::string shortest(double value) { return fmt::format("{}", value); }
+std::string shortest(double value) {
+  return fmt::format("{}", value);
+}
 
 }  // namespace rulegrad

@@ -49,8 +49,10 @@ constexpr std::pair<std::string_view, std::string_view> elsewhere[] = {
 std::string folded(std::string_view name) {
   std::string result(name);
   for (char& c : result) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-    else if (c == '-' || c == ' ') c = '_';
+    if (c >= 'A' && c <= 'Z')
+      c = static_cast<char>(c - 'A' + 'a');
+    else if (c == '-' || c == ' ')
+      c = '_';
   }
   return result;
 }

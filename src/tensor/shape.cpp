@@ -1,10 +1,10 @@
 #include "rulegrad/tensor/shape.hpp"
 
+#include <algorithm>
 #include <fmt/format.h>
 
-#include <algorithm>
-
 #include "rulegrad/support/error.hpp"
+
 #include "support/hash.hpp"
 #include "tensor/checked.hpp"
 
@@ -20,7 +20,9 @@ std::string to_string(std::span<const std::int64_t> dims) {
   return fmt::format("[{}]", fmt::join(dims.begin(), dims.end(), ", "));
 }
 
-std::string to_string(const Dims& dims) { return to_string(std::span<const std::int64_t>(dims)); }
+std::string to_string(const Dims& dims) {
+  return to_string(std::span<const std::int64_t>(dims));
+}
 
 std::string to_string(Dim dim) {
   if (!dim.batch) return fmt::format("{}", dim.factor);
@@ -30,7 +32,8 @@ std::string to_string(Dim dim) {
 Shape::Shape(std::initializer_list<Dim> dims) : Shape(std::vector<Dim>(dims)) {}
 
 Shape::Shape(std::vector<Dim> dims, bool sampled)
-    : dims_(dims.empty() ? nullptr : std::make_shared<const std::vector<Dim>>(std::move(dims))), sampled_(sampled) {}
+    : dims_(dims.empty() ? nullptr : std::make_shared<const std::vector<Dim>>(std::move(dims))),
+      sampled_(sampled) {}
 
 Shape Shape::of(std::span<const std::int64_t> dims) {
   return Shape(std::vector<Dim>(dims.begin(), dims.end()));
@@ -65,13 +68,16 @@ Dims Shape::at(const Extents& extents) const {
   Dims result;
   result.reserve(rank() + (sampled_ ? 1 : 0));
   if (sampled_) result.push_back(extents.samples);
-  for (const Dim dim : dims()) result.push_back(dim.batch ? checked::product(dim.factor, extents.batch, "an extent that holds the batch") : dim.factor);
+  for (const Dim dim : dims())
+    result.push_back(dim.batch ? checked::product(dim.factor, extents.batch, "an extent that holds the batch")
+                               : dim.factor);
   return result;
 }
 
 std::size_t Shape::hash() const {
   std::size_t seed = sampled_ ? 1 : 0;
-  for (const Dim dim : dims()) seed = hash_combine(seed, static_cast<std::size_t>(dim.factor) * 2 + (dim.batch ? 1 : 0));
+  for (const Dim dim : dims())
+    seed = hash_combine(seed, static_cast<std::size_t>(dim.factor) * 2 + (dim.batch ? 1 : 0));
   return seed;
 }
 

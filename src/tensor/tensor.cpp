@@ -1,9 +1,8 @@
 #include "rulegrad/tensor/tensor.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cstring>
+#include <fmt/format.h>
 #include <new>
 
 #include "rulegrad/support/error.hpp"
@@ -22,7 +21,8 @@ std::int64_t checked_count(const Dims& dims) {
   std::int64_t count = 1;
   for (const std::int64_t extent : dims) {
     if (extent < 0 || (extent != 0 && count > INT64_MAX / 16 / extent))
-      throw Error(ErrorCode::shape, fmt::format("[tensor] {} is not a shape that can be stored", to_string(dims)));
+      throw Error(ErrorCode::shape,
+                  fmt::format("[tensor] {} is not a shape that can be stored", to_string(dims)));
     count *= extent;
   }
   return count;
@@ -54,7 +54,9 @@ Tensor Tensor::uninitialized(DType dtype, Dims dims) {
   return result;
 }
 
-Tensor Tensor::scalar(DType dtype, double value) { return full(dtype, {}, value); }
+Tensor Tensor::scalar(DType dtype, double value) {
+  return full(dtype, {}, value);
+}
 
 Tensor Tensor::full(DType dtype, Dims dims, double value) {
   Tensor result = uninitialized(dtype, std::move(dims));
@@ -100,7 +102,8 @@ void Tensor::expect(DType asked) const {
 double Tensor::at(std::int64_t flat_index) const {
   if (flat_index < 0 || flat_index >= size_)
     throw Error(ErrorCode::invalid_argument,
-                fmt::format("[tensor] index {} is outside shape {} ({} elements)", flat_index, to_string(dims_), size_));
+                fmt::format("[tensor] index {} is outside shape {} ({} elements)", flat_index,
+                            to_string(dims_), size_));
   return dispatch(dtype_, [&]<class T>(T) {
     return static_cast<double>(values<T>()[static_cast<std::size_t>(flat_index)]);
   });

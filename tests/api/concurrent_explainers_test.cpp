@@ -1,7 +1,7 @@
-// Explainers of one model made and run from several threads: scripts/sanitize.sh thread runs this under the thread sanitizer.
-#include <doctest/doctest.h>
-
+// Explainers of one model made and run from several threads: scripts/sanitize.sh thread runs this under the
+// thread sanitizer.
 #include <array>
+#include <doctest/doctest.h>
 #include <exception>
 #include <string>
 #include <thread>
@@ -21,13 +21,17 @@ Model network() {
 }
 
 const std::vector<std::string>& methods() {
-  static const std::vector<std::string> all{"gradient", "lrp.epsilon", "lrp.alpha_2_beta_1", "guided_backprop", "deeplift.rescale", "integrated_gradients:steps=4", "smoothgrad:n=3", "lrp.z_plus"};
+  static const std::vector<std::string> all{"gradient",           "lrp.epsilon",
+                                            "lrp.alpha_2_beta_1", "guided_backprop",
+                                            "deeplift.rescale",   "integrated_gradients:steps=4",
+                                            "smoothgrad:n=3",     "lrp.z_plus"};
   return all;
 }
 
 Tensor batch() {
   Tensor x(DType::float32, {3, 2, 8, 8});
-  for (std::size_t i = 0; i < static_cast<std::size_t>(x.size()); ++i) x.mutable_values<float>()[i] = static_cast<float>(static_cast<int>(i * 7 % 23) - 11) / 11;
+  for (std::size_t i = 0; i < static_cast<std::size_t>(x.size()); ++i)
+    x.mutable_values<float>()[i] = static_cast<float>(static_cast<int>(i * 7 % 23) - 11) / 11;
   return x;
 }
 
@@ -38,7 +42,8 @@ TEST_CASE("many threads make explainers of one model and run them: each gets wha
   std::vector<Tensor> wanted;
   {
     const Model alone = network();
-    for (const std::string& method : methods()) wanted.push_back(Explainer(alone, method).run(x).attribution());
+    for (const std::string& method : methods())
+      wanted.push_back(Explainer(alone, method).run(x).attribution());
   }
   for (int round = 0; round < 5; ++round) {
     const Model shared = network();

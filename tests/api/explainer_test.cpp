@@ -1,17 +1,16 @@
 #include "rulegrad/api/explainer.hpp"
 
-#include <doctest/doctest.h>
-
 #include <algorithm>
 #include <cmath>
+#include <doctest/doctest.h>
 #include <functional>
 #include <random>
 #include <stop_token>
 #include <thread>
 
+#include "rulegrad/api/network.hpp"
 #include "rulegrad/dsl.hpp"
 #include "rulegrad/support/error.hpp"
-#include "rulegrad/api/network.hpp"
 #include "rulegrad/version.hpp"
 
 #include "api/error_code.hpp"
@@ -61,10 +60,11 @@ TEST_CASE("neither batches, threads nor company change a bit of an explanation")
   const Explainer explainer(model, "lrp.epsilon");
   const Explanation whole = explainer.run(x);
   std::vector<std::int64_t> steps;
-  const Explanation parts = explainer.run(x, {.batch_size = 3, .threads = 1, .progress = [&](std::int64_t done, std::int64_t all) {
-    CHECK(all == 10);
-    steps.push_back(done);
-  }});
+  const Explanation parts =
+      explainer.run(x, {.batch_size = 3, .threads = 1, .progress = [&](std::int64_t done, std::int64_t all) {
+                          CHECK(all == 10);
+                          steps.push_back(done);
+                        }});
   CHECK(identical(whole.attribution(), parts.attribution()));
   CHECK(identical(whole.scores(), parts.scores()));
   CHECK(steps == std::vector<std::int64_t>{3, 6, 9, 10});
@@ -76,10 +76,13 @@ TEST_CASE("many threads run one explainer at once") {
   const Model model = small_model();
   const Explainer explainer(model, "lrp.epsilon");
   std::vector<Tensor> expected, got(8);
-  for (unsigned i = 0; i < 8; ++i) expected.push_back(explainer.run(random_batch({4, 6}, i), {.threads = 1}).attribution());
+  for (unsigned i = 0; i < 8; ++i)
+    expected.push_back(explainer.run(random_batch({4, 6}, i), {.threads = 1}).attribution());
   std::vector<std::thread> threads;
   for (unsigned i = 0; i < 8; ++i)
-    threads.emplace_back([&, i] { got[i] = explainer.run(random_batch({4, 6}, i), {.threads = 1}).attribution(); });
+    threads.emplace_back([&, i] {
+      got[i] = explainer.run(random_batch({4, 6}, i), {.threads = 1}).attribution();
+    });
   for (std::thread& thread : threads) thread.join();
   for (std::size_t i = 0; i < 8; ++i) CHECK(identical(got[i], expected[i]));
 }
@@ -125,25 +128,42 @@ TEST_CASE("buffers that do not fit are refused by method and node") {
   std::vector<float> small(29);
   std::vector<double> wide(30);
   const OutputBuffer too_small[] = {std::span(small)}, too_wide[] = {std::span(wide)};
-  CHECK(code_of([&] { explainer.run_into(x, too_small); }, "gradient of 'x' for 5 samples is float32[5, 6], 30 elements, but the buffer holds 29 of float32") == ErrorCode::shape);
+  CHECK(code_of([&] { explainer.run_into(x, too_small); },
+                "gradient of 'x' for 5 samples is float32[5, 6], 30 elements, but the buffer holds 29 of "
+                "float32") == ErrorCode::shape);
   CHECK(code_of([&] { explainer.run_into(x, too_wide); }, "holds 30 of float64") == ErrorCode::dtype);
-  CHECK(code_of([&] { explainer.run_into(x, {}); }, "0 buffers were given for 1 methods of 1 nodes") == ErrorCode::invalid_argument);
+  CHECK(code_of([&] { explainer.run_into(x, {}); }, "0 buffers were given for 1 methods of 1 nodes") ==
+        ErrorCode::invalid_argument);
   const OutputBuffer program_buffers[] = {std::span(small), std::span(small)};
-  CHECK(code_of([&] { explainer.program().run_into({{"x", x}}, program_buffers); }, "output 0 is float32[5, 4]") == ErrorCode::shape);
+  CHECK(code_of(
+            [&] {
+              explainer.program().run_into({{"x", x}}, program_buffers);
+            },
+            "output 0 is float32[5, 4]") == ErrorCode::shape);
 }
 
 TEST_CASE("wrong inputs, targets, seeds and names are told with both sides") {
   const Model model = small_model();
   const Tensor x = random_batch({5, 6}, 6);
   const Explainer largest(model, "gradient"), given(model, "gradient", {.targets = Targets::given});
-  CHECK(code_of([&] { (void)largest.run(x.cast(DType::float64)); }, "expects float32[B, 6] but got float64[5, 6]") == ErrorCode::dtype);
-  CHECK(code_of([&] { (void)largest.run(random_batch({5, 7}, 1)); }, "expects float32[B, 6] but got float32[5, 7]") == ErrorCode::shape);
-  CHECK(code_of([&] { (void)largest.run(x, {.targets = {1}}); }, "Targets::given") == ErrorCode::invalid_argument);
+  CHECK(code_of([&] { (void)largest.run(x.cast(DType::float64)); },
+                "expects float32[B, 6] but got float64[5, 6]") == ErrorCode::dtype);
+  CHECK(code_of(
+            [&] {
+              (void)largest.run(random_batch({5, 7}, 1));
+            },
+            "expects float32[B, 6] but got float32[5, 7]") == ErrorCode::shape);
+  CHECK(code_of([&] { (void)largest.run(x, {.targets = {1}}); }, "Targets::given") ==
+        ErrorCode::invalid_argument);
   CHECK(code_of([&] { (void)given.run(x); }, "0 targets were given for 5 samples") == ErrorCode::shape);
-  CHECK(code_of([&] { (void)given.run(x, {.targets = {4}}); }, "target 4 is out of range: the output has 4 scores, 0 to 3") == ErrorCode::invalid_argument);
-  CHECK(code_of([&] { (void)Explainer(model, "gradiant"); }, "did you mean 'gradient'?") == ErrorCode::unknown_name);
-  CHECK(code_of([&] { (void)Explainer(model, "gradient", {.nodes = {"dense3"}}); }, "did you mean 'dense") == ErrorCode::unknown_name);
-  CHECK(code_of([&] { (void)largest.run(x).attribution("gradeint"); }, "did you mean 'gradient'?") == ErrorCode::unknown_name);
+  CHECK(code_of([&] { (void)given.run(x, {.targets = {4}}); },
+                "target 4 is out of range: the output has 4 scores, 0 to 3") == ErrorCode::invalid_argument);
+  CHECK(code_of([&] { (void)Explainer(model, "gradiant"); }, "did you mean 'gradient'?") ==
+        ErrorCode::unknown_name);
+  CHECK(code_of([&] { (void)Explainer(model, "gradient", {.nodes = {"dense3"}}); }, "did you mean 'dense") ==
+        ErrorCode::unknown_name);
+  CHECK(code_of([&] { (void)largest.run(x).attribution("gradeint"); }, "did you mean 'gradient'?") ==
+        ErrorCode::unknown_name);
   const Explainer seeded(model, "gradient", {.seed = Question::Seed::tensor});
   CHECK(code_of([&] { (void)seeded.run(x); }, "the seed must be float32[5, 4]") == ErrorCode::shape);
 }
@@ -155,7 +175,8 @@ TEST_CASE("a model of another number of inputs is refused by name") {
   const Explainer explainer(model, "gradient");
   CHECK(explainer.nodes() == std::vector<std::string>{"a", "b"});
   const Tensor x = random_batch({2, 3}, 7);
-  CHECK(code_of([&] { (void)explainer.run(x); }, "has 2 inputs ('a', 'b') and one value was given") == ErrorCode::invalid_argument);
+  CHECK(code_of([&] { (void)explainer.run(x); }, "has 2 inputs ('a', 'b') and one value was given") ==
+        ErrorCode::invalid_argument);
   CHECK(code_of([&] { (void)explainer.run(Inputs{{"a", x}}); }, "input 'b'") == ErrorCode::invalid_argument);
   CHECK(explainer.run({{"a", x}, {"b", x}}).attribution(0, 1).dims() == Dims{2, 3});
 }
@@ -170,13 +191,19 @@ TEST_CASE("an explainer outlives its model; what was moved from says so") {
     CHECK(identical(explainer.run(x).attribution(), before.attribution()));
   }
   CHECK(identical(explainer.run(x).attribution(), before.attribution()));
-  CHECK(code_of([&] { (void)Explainer(model, "gradient"); }, "[model] it was moved from") == ErrorCode::invalid_argument);
+  CHECK(code_of([&] { (void)Explainer(model, "gradient"); }, "[model] it was moved from") ==
+        ErrorCode::invalid_argument);
   Explainer taken = std::move(explainer);
   CHECK(identical(taken.run(x).attribution(), before.attribution()));
-  CHECK(code_of([&] { (void)explainer.run(x); }, "[explainer] it was moved from") == ErrorCode::invalid_argument);
+  CHECK(code_of([&] { (void)explainer.run(x); }, "[explainer] it was moved from") ==
+        ErrorCode::invalid_argument);
   Program program = taken.program();
   const Program other = std::move(program);
-  CHECK(code_of([&] { (void)program.run({{"x", x}}); }, "[program] it was moved from") == ErrorCode::invalid_argument);
+  CHECK(code_of(
+            [&] {
+              (void)program.run({{"x", x}});
+            },
+            "[program] it was moved from") == ErrorCode::invalid_argument);
 }
 
 TEST_CASE("a run is cancelled between kernel calls") {
@@ -184,17 +211,29 @@ TEST_CASE("a run is cancelled between kernel calls") {
   const Explainer explainer(model, "gradient");
   std::stop_source stop;
   stop.request_stop();
-  CHECK(code_of([&] { (void)explainer.run(random_batch({2, 6}, 9), {.stop = stop.get_token()}); }, "cancelled") == ErrorCode::cancelled);
+  CHECK(code_of(
+            [&] {
+              (void)explainer.run(random_batch({2, 6}, 9), {.stop = stop.get_token()});
+            },
+            "cancelled") == ErrorCode::cancelled);
   std::stop_source later;
-  CHECK(code_of([&] {
-          (void)explainer.run(random_batch({6, 6}, 9), {.batch_size = 2, .progress = [&](std::int64_t done, std::int64_t) { if (done == 4) later.request_stop(); }, .stop = later.get_token()});
-        }, "cancelled") == ErrorCode::cancelled);
+  CHECK(code_of(
+            [&] {
+              (void)explainer.run(random_batch({6, 6}, 9), {.batch_size = 2,
+                                                            .progress =
+                                                                [&](std::int64_t done, std::int64_t) {
+                                                                  if (done == 4) later.request_stop();
+                                                                },
+                                                            .stop = later.get_token()});
+            },
+            "cancelled") == ErrorCode::cancelled);
 }
 
 TEST_CASE("what was done while compiling goes to the caller's log and nowhere else") {
   const Model model = small_model();
   std::vector<std::string> lines;
-  const Explainer explainer(model, "gradient", {.log = [&](std::string_view line) { lines.emplace_back(line); }});
+  const Explainer explainer(model, "gradient",
+                            {.log = [&](std::string_view line) { lines.emplace_back(line); }});
   REQUIRE_FALSE(lines.empty());
   CHECK(lines.back().find("kernel calls") != std::string::npos);
 }
@@ -203,28 +242,37 @@ TEST_CASE("rules from C++ and from text explain through a registry") {
   using namespace rulegrad::dsl;
   using namespace rulegrad::dsl::vars;
   Registry registry;
-  constexpr auto guided = rules("cpp_guided", rewrite(grad(dsl::tanh(x), g), vjp(dsl::tanh(x), dsl::max(g, 0))));
+  constexpr auto guided =
+      rules("cpp_guided", rewrite(grad(dsl::tanh(x), g), vjp(dsl::tanh(x), dsl::max(g, 0))));
   registry.rules.add(lower(guided));
-  registry.rules.add_text("rulegrad 1\nrules text_guided {\n  grad(tanh(x), g) => vjp(tanh(x), max(g, 0))\n}\n"
-                          "analyzer from_text {\n  use text_guided\n  default gradient\n}\n"
-                          "analyzer from_cpp {\n  use cpp_guided\n  default gradient\n}\n", "mine.rules");
+  registry.rules.add_text(
+      "rulegrad 1\nrules text_guided {\n  grad(tanh(x), g) => vjp(tanh(x), max(g, 0))\n}\n"
+      "analyzer from_text {\n  use text_guided\n  default gradient\n}\n"
+      "analyzer from_cpp {\n  use cpp_guided\n  default gradient\n}\n",
+      "mine.rules");
   const Model model = Sequential({B, 6}).dense(5).tanh().dense(3).finish();
-  const Explanation got = Explainer(model, {"from_text", "from_cpp", "gradient"}, {.registry = &registry}).run(random_batch({4, 6}, 10));
+  const Explanation got = Explainer(model, {"from_text", "from_cpp", "gradient"}, {.registry = &registry})
+                              .run(random_batch({4, 6}, 10));
   CHECK(identical(got.attribution("from_text"), got.attribution("from_cpp")));
   CHECK_FALSE(identical(got.attribution("from_text"), got.attribution("gradient")));
 }
 
 TEST_CASE("an explainer proves that canonizers leave the output as it is, unless it is told not to") {
   Registry registry;
-  registry.rules.add_text("rulegrad 1\n"
-                          "rules same { rewrite relu(x) => max(x, 0) }\nanalyzer harmless { canonize same  default gradient }\n"
-                          "rules other { rewrite relu(x) => max(x, 0.5) }\nanalyzer harmful { canonize other  default gradient }\n", "mine.rules");
+  registry.rules.add_text(
+      "rulegrad 1\n"
+      "rules same { rewrite relu(x) => max(x, 0) }\nanalyzer harmless { canonize same  default gradient }\n"
+      "rules other { rewrite relu(x) => max(x, 0.5) }\nanalyzer harmful { canonize other  default gradient "
+      "}\n",
+      "mine.rules");
   const Model model = small_model();
   std::vector<std::string> lines;
   ExplainerOptions options{.registry = &registry};
   options.log = [&](std::string_view line) { lines.emplace_back(line); };
   (void)Explainer(model, "harmless", options);
-  CHECK(std::any_of(lines.begin(), lines.end(), [](const std::string& line) { return line.find("1 rewrites by canonizers change the output by 0 at most") != std::string::npos; }));
+  CHECK(std::any_of(lines.begin(), lines.end(), [](const std::string& line) {
+    return line.find("1 rewrites by canonizers change the output by 0 at most") != std::string::npos;
+  }));
   CHECK(code_of([&] { (void)Explainer(model, "harmful", options); }, "mine.rules:4:") == ErrorCode::rule);
   options.prove_canonizers = false;
   CHECK_NOTHROW((void)Explainer(model, "harmful", options));

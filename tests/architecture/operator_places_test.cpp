@@ -1,7 +1,6 @@
-// An elementwise function stands in three places: its schema (derivative, bounds, batch, decisions, classes that rules of LRP ask
-// for), its kernel, and its ONNX form. No list anywhere names it beside them.
+// An elementwise function stands in three places: its schema (derivative, bounds, batch, decisions, classes
+// that rules of LRP ask for), its kernel, and its ONNX form. No list anywhere names it beside them.
 #include <doctest/doctest.h>
-
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -19,7 +18,8 @@ std::set<std::string> files_naming(const std::string& op) {
       if (!entry.is_regular_file()) continue;
       std::ifstream in(entry.path());
       const std::string text{std::istreambuf_iterator<char>(in), {}};
-      if (text.find('"' + op + '"') != std::string::npos) result.insert(std::filesystem::relative(entry.path(), source_root()).generic_string());
+      if (text.find('"' + op + '"') != std::string::npos)
+        result.insert(std::filesystem::relative(entry.path(), source_root()).generic_string());
     }
   return result;
 }
@@ -29,7 +29,7 @@ std::set<std::string> files_naming(const std::string& op) {
 TEST_CASE("an elementwise function is declared in three files") {
   for (const char* op : {"tan", "asin", "acos", "sinh", "cosh", "asinh", "acosh", "atanh"}) {
     INFO(op);
-    CHECK(files_naming(op) ==
-          std::set<std::string>{"src/onnx/rows.cpp", "src/ops/elementwise.cpp", "src/kernels/elementwise/unary.cpp"});
+    CHECK(files_naming(op) == std::set<std::string>{"src/onnx/rows.cpp", "src/ops/elementwise.cpp",
+                                                    "src/kernels/elementwise/unary.cpp"});
   }
 }

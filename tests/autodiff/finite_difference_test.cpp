@@ -1,15 +1,15 @@
 // The derivative of every operator, on every sample, against central differences in float64.
-#include <doctest/doctest.h>
-
 #include <algorithm>
 #include <cmath>
+#include <doctest/doctest.h>
 #include <set>
 #include <string>
 
-#include "rulegrad/support/error.hpp"
 #include "rulegrad/autodiff/gradient.hpp"
-#include "rulegrad/run/program.hpp"
 #include "rulegrad/expr/random_engine.hpp"
+#include "rulegrad/run/program.hpp"
+#include "rulegrad/support/error.hpp"
+
 #include "support/samples.hpp"
 
 using namespace rulegrad;
@@ -17,8 +17,8 @@ using namespace rulegrad;
 namespace {
 
 /// Operators without a derivative by nature: leaves, gradient nodes, and what yields integers or ranks.
-const std::set<std::string> without_derivative{"input", "constant", "fill", "grad", "vjp", "quantile", "const",
-                                               "sample_index", "batch_index", "reduce_samples",
+const std::set<std::string> without_derivative{"input", "constant", "fill", "grad", "vjp", "quantile",
+                                               "const", "sample_index", "batch_index", "reduce_samples",
                                                // Differences are 0, the derivative is meant to be 1.
                                                "round_through",
                                                // Steps: there is none.
@@ -26,7 +26,8 @@ const std::set<std::string> without_derivative{"input", "constant", "fill", "gra
 
 Inputs inputs_of(const testing::Instance& instance) {
   Inputs inputs;
-  for (std::size_t i = 0; i < instance.values.size(); ++i) inputs["operand" + std::to_string(i)] = instance.values[i];
+  for (std::size_t i = 0; i < instance.values.size(); ++i)
+    inputs["operand" + std::to_string(i)] = instance.values[i];
   return inputs;
 }
 
@@ -66,7 +67,8 @@ void check_sample(const OpSchema& op, const OpSample& sample, RandomEngine& rand
           Inputs moved = inputs_of(instance);
           Tensor& value = moved["operand" + std::to_string(i)];
           auto elements = value.mutable_values<double>();
-          for (std::size_t k = 0; k < elements.size(); ++k) elements[k] += distance * along.at(static_cast<std::int64_t>(k));
+          for (std::size_t k = 0; k < elements.size(); ++k)
+            elements[k] += distance * along.at(static_cast<std::int64_t>(k));
           return dot(forward.run(moved)[0], seed);
         };
         const double difference = (at(step) - at(-step)) / (2 * step);
@@ -74,7 +76,8 @@ void check_sample(const OpSchema& op, const OpSample& sample, RandomEngine& rand
         for (std::int64_t k = 0; k < analytic.size(); ++k) scale = std::max(scale, std::abs(analytic.at(k)));
         best = std::min(best, std::abs(difference - expected) / std::max(scale, 1e-3));
       }
-      INFO(op.name, " ", to_string(sample.attributes), ", operand ", op.operand(i).name, " ", to_string(x.type()));
+      INFO(op.name, " ", to_string(sample.attributes), ", operand ", op.operand(i).name, " ",
+           to_string(x.type()));
       CHECK(best < 1e-6);
     }
   }
@@ -98,8 +101,8 @@ TEST_CASE("the derivative of every operator agrees with finite differences on ev
 }
 
 TEST_CASE("operators are closed under their own derivatives") {
-  // The derivative of a derivative is built for every operator; that the numbers are right follows from the first
-  // test, because the operators that appear are among those it covers.
+  // The derivative of a derivative is built for every operator; that the numbers are right follows from the
+  // first test, because the operators that appear are among those it covers.
   RandomEngine random(8);
   for (const auto& op : Operators::builtin().all()) {
     if (without_derivative.contains(op->name)) continue;

@@ -1,7 +1,5 @@
 #pragma once
 
-#include <sys/wait.h>
-
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -9,6 +7,7 @@
 #include <random>
 #include <sstream>
 #include <string>
+#include <sys/wait.h>
 #include <vector>
 
 #include "places.hpp"
@@ -18,7 +17,9 @@ namespace rulegrad::testing {
 /// A directory that is gone after the test.
 class ScratchDirectory {
  public:
-  ScratchDirectory() : path_(std::filesystem::temp_directory_path() / ("rulegrad-test-" + std::to_string(std::random_device()()))) {
+  ScratchDirectory()
+      : path_(std::filesystem::temp_directory_path() /
+              ("rulegrad-test-" + std::to_string(std::random_device()()))) {
     std::filesystem::create_directories(path_);
   }
   ~ScratchDirectory() {
@@ -53,10 +54,13 @@ inline CommandResult run_command(const std::vector<std::string>& arguments) {
   for (const std::string& argument : arguments) line += " '" + argument + "'";
   line += " >'" + scratch.file("out") + "' 2>'" + scratch.file("err") + "' </dev/null";
   const int status = std::system(line.c_str());
-  return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), read_text(scratch.file("out")), read_text(scratch.file("err"))};
+  return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), read_text(scratch.file("out")),
+          read_text(scratch.file("err"))};
 }
 
 /// A file of the demo that ships.
-inline std::string demo(const std::string& name) { return source_root().string() + "/examples/demo/" + name; }
+inline std::string demo(const std::string& name) {
+  return source_root().string() + "/examples/demo/" + name;
+}
 
 }  // namespace rulegrad::testing

@@ -1,16 +1,17 @@
-// `rulegrad evaluate` on the demo network, and `rulegrad xai-tris`: what they report, what they write, what they refuse.
-#include <doctest/doctest.h>
-
+// `rulegrad evaluate` on the demo network, and `rulegrad xai-tris`: what they report, what they write, what
+// they refuse.
 #include <algorithm>
 #include <cmath>
+#include <doctest/doctest.h>
 #include <map>
 #include <sstream>
 
-#include "cli/command.hpp"
 #include "rulegrad/api/explainer.hpp"
 #include "rulegrad/files/npy.hpp"
 #include "rulegrad/files/picture.hpp"
 #include "rulegrad/files/preprocess.hpp"
+
+#include "cli/command.hpp"
 
 using namespace rulegrad;
 using testing::CommandResult;
@@ -23,7 +24,8 @@ namespace {
 
 std::vector<std::string> demo_pictures() {
   std::vector<std::string> files;
-  for (const auto& entry : std::filesystem::directory_iterator(demo("pictures"))) files.push_back(entry.path().string());
+  for (const auto& entry : std::filesystem::directory_iterator(demo("pictures")))
+    files.push_back(entry.path().string());
   std::sort(files.begin(), files.end());
   return files;
 }
@@ -37,8 +39,9 @@ CommandResult evaluate_demo(const std::vector<std::string>& more) {
 }
 
 struct Csv {
-  std::map<std::string, std::map<std::string, double>> measures;                                            ///< of a method, by name
-  std::map<std::string, std::map<std::string, std::vector<std::pair<std::string, double>>>> curves;  ///< places and values
+  std::map<std::string, std::map<std::string, double>> measures;  ///< of a method, by name
+  std::map<std::string, std::map<std::string, std::vector<std::pair<std::string, double>>>>
+      curves;  ///< places and values
 };
 
 Csv read_csv(const std::string& path) {
@@ -52,8 +55,10 @@ Csv read_csv(const std::string& path) {
     std::istringstream parts(line);
     for (std::string field; std::getline(parts, field, ',');) fields.push_back(field);
     REQUIRE(fields.size() == 4);
-    if (fields[2].empty()) csv.measures[fields[0]][fields[1]] = std::stod(fields[3]);
-    else csv.curves[fields[0]][fields[1]].emplace_back(fields[2], std::stod(fields[3]));
+    if (fields[2].empty())
+      csv.measures[fields[0]][fields[1]] = std::stod(fields[3]);
+    else
+      csv.curves[fields[0]][fields[1]].emplace_back(fields[2], std::stod(fields[3]));
   }
   return csv;
 }
@@ -62,14 +67,18 @@ Csv read_csv(const std::string& path) {
 
 TEST_CASE("on the demo network every method beats random, in the table, the CSV file and the chart") {
   const ScratchDirectory scratch;
-  const std::vector<std::string> methods{"input_times_gradient", "integrated_gradients", "deeplift.rescale", "lrp.epsilon", "lrp.epsilon_plus", "lrp.epsilon_plus_flat", "deep_taylor"};
-  std::vector<std::string> arguments{"--csv", scratch.file("curves.csv"), "--plot", scratch.file("curves.png"), "--method", "gradient"};
+  const std::vector<std::string> methods{
+      "input_times_gradient", "integrated_gradients",  "deeplift.rescale", "lrp.epsilon",
+      "lrp.epsilon_plus",     "lrp.epsilon_plus_flat", "deep_taylor"};
+  std::vector<std::string> arguments{
+      "--csv", scratch.file("curves.csv"), "--plot", scratch.file("curves.png"), "--method", "gradient"};
   for (const std::string& method : methods) arguments.insert(arguments.end(), {"--method", method});
   const auto result = evaluate_demo(arguments);
   INFO(result.err);
   REQUIRE(result.code == 0);
   CHECK(result.err.empty());  // progress is for terminals
-  CHECK(result.out.find("AOPC      above random's: all methods\nbetween   above random's: all methods\n") != std::string::npos);
+  CHECK(result.out.find("AOPC      above random's: all methods\nbetween   above random's: all methods\n") !=
+        std::string::npos);
   CHECK(result.out.find("which favours") != std::string::npos);
 
   const Csv csv = read_csv(scratch.file("curves.csv"));
@@ -80,7 +89,8 @@ TEST_CASE("on the demo network every method beats random, in the table, the CSV 
     const auto& found = csv.measures.at(method);
     CHECK(found.at("aopc") > floor.at("aopc") + 0.1);
     CHECK(found.at("aopc_least_relevant_first") < floor.at("aopc_least_relevant_first") - 0.1);
-    CHECK(found.at("area_between_curves") == doctest::Approx(found.at("aopc") - found.at("aopc_least_relevant_first")));
+    CHECK(found.at("area_between_curves") ==
+          doctest::Approx(found.at("aopc") - found.at("aopc_least_relevant_first")));
     CHECK(found.at("deletion_auc") < floor.at("deletion_auc") - 0.1);
     CHECK(found.at("insertion_auc") > floor.at("insertion_auc") + 0.1);
     CHECK(found.at("gini") > floor.at("gini"));
@@ -92,7 +102,9 @@ TEST_CASE("on the demo network every method beats random, in the table, the CSV 
     double above = 0, below = 0;
     for (std::size_t k = 0; k < curve.size(); ++k) {
       above += (curve[0].second - curve[k].second) / static_cast<double>(curve.size());
-      if (k > 0) below += (std::stod(curve[k].first) - std::stod(curve[k - 1].first)) * (curve[k].second + curve[k - 1].second) / 2;
+      if (k > 0)
+        below += (std::stod(curve[k].first) - std::stod(curve[k - 1].first)) *
+                 (curve[k].second + curve[k - 1].second) / 2;
     }
     CHECK(found.at("aopc") == doctest::Approx(above));
     CHECK(found.at("deletion_auc") == doctest::Approx(below));
@@ -109,14 +121,17 @@ TEST_CASE("on the demo network every method beats random, in the table, the CSV 
 TEST_CASE("a curve is what predicting the perturbed picture gives") {
   const ScratchDirectory scratch;
   const std::string picture = demo("pictures/sandal_8.png");
-  const auto result = run_command({"evaluate", demo("fashion.onnx"), "--input", picture, "--preprocess", "unit", "-m", "lrp.epsilon_plus", "--region-size", "7", "--score", "logit", "--csv", scratch.file("c.csv")});
+  const auto result = run_command({"evaluate", demo("fashion.onnx"), "--input", picture, "--preprocess",
+                                   "unit", "-m", "lrp.epsilon_plus", "--region-size", "7", "--score", "logit",
+                                   "--csv", scratch.file("c.csv")});
   INFO(result.err);
   REQUIRE(result.code == 0);
   const auto curve = read_csv(scratch.file("c.csv")).curves.at("lrp.epsilon_plus").at("most_relevant_first");
   REQUIRE(curve.size() == 17);
 
   const Model model = load_onnx(demo("fashion.onnx"));
-  Tensor x = io::to_input(io::read_picture(picture), io::preprocessing_from_name("unit"), 28, 28, 1, DType::float32);
+  Tensor x =
+      io::to_input(io::read_picture(picture), io::preprocessing_from_name("unit"), 28, 28, 1, DType::float32);
   const Explainer explainer(model, "lrp.epsilon_plus");
   const Explanation found = explainer.run(x);
   const auto label = found.predictions()[0];
@@ -131,28 +146,34 @@ TEST_CASE("a curve is what predicting the perturbed picture gives") {
   for (std::size_t k = 0; k <= 16; ++k) {
     CHECK(curve[k].second == doctest::Approx(explainer.run(x).scores().at(label)).epsilon(1e-4));
     for (std::int64_t i = 0; k < 16 && i < 784; ++i)
-      if (static_cast<std::size_t>(i / 28 / 7 * 4 + i % 28 / 7) == blocks[k].second) x.mutable_values<float>()[static_cast<std::size_t>(i)] = 0;
+      if (static_cast<std::size_t>(i / 28 / 7 * 4 + i % 28 / 7) == blocks[k].second)
+        x.mutable_values<float>()[static_cast<std::size_t>(i)] = 0;
   }
 }
 
 TEST_CASE("labels, fills, sensitivity, randomisation and masks are reported when they are asked for") {
   const ScratchDirectory scratch;
   Tensor x(DType::float32, {6, 22});
-  for (std::size_t i = 0; i < 6 * 22; ++i) x.mutable_values<float>()[i] = static_cast<float>(std::sin(1.3 * static_cast<double>(i)));
+  for (std::size_t i = 0; i < 6 * 22; ++i)
+    x.mutable_values<float>()[i] = static_cast<float>(std::sin(1.3 * static_cast<double>(i)));
   io::write_npy(scratch.file("x.npy"), x);
   io::write_npy(scratch.file("y.npy"), Tensor(DType::int64, {6}));
   Tensor mask(DType::boolean, {22});
-  for (std::size_t i = 0; i < 6; ++i) mask.mutable_values<bool>()[i] = true;  // the network was made of the first six features
+  for (std::size_t i = 0; i < 6; ++i)
+    mask.mutable_values<bool>()[i] = true;  // the network was made of the first six features
   io::write_npy(scratch.file("mask.npy"), mask);
   const auto run = [&](const std::vector<std::string>& more) {
-    std::vector<std::string> arguments{"evaluate", demo("mlp.onnx"), "--input", scratch.file("x.npy"), "--labels", scratch.file("y.npy"), "-m", "gradient", "-m", "input_times_gradient", "--csv", scratch.file("c.csv")};
+    std::vector<std::string> arguments{"evaluate", demo("mlp.onnx"),       "--input", scratch.file("x.npy"),
+                                       "--labels", scratch.file("y.npy"),  "-m",      "gradient",
+                                       "-m",       "input_times_gradient", "--csv",   scratch.file("c.csv")};
     arguments.insert(arguments.end(), more.begin(), more.end());
     const auto result = run_command(arguments);
     INFO(result.err);
     REQUIRE(result.code == 0);
     return result.out;
   };
-  const std::string out = run({"--sensitivity", "4", "--randomisation", "cascading", "--randomisation", "independent", "--mask", scratch.file("mask.npy"), "--fill", "mean"});
+  const std::string out = run({"--sensitivity", "4", "--randomisation", "cascading", "--randomisation",
+                               "independent", "--mask", scratch.file("mask.npy"), "--fill", "mean"});
   CHECK(out.find("6 of the labels are the model's answers") != std::string::npos);
   CHECK(out.find("logit of the label") != std::string::npos);  // one score is no probability
   CHECK(out.find("sensitivity") != std::string::npos);
@@ -167,24 +188,33 @@ TEST_CASE("labels, fills, sensitivity, randomisation and masks are reported when
     CHECK(layers[0].first == "dense3");
     CHECK(layers[2].first == "dense1");
     CHECK(std::abs(layers[2].second) < 0.5);
-    for (const auto& [layer, value] : csv.curves.at("random").at(kind + "_rank_correlation")) CHECK(value == 1);
+    for (const auto& [layer, value] : csv.curves.at("random").at(kind + "_rank_correlation"))
+      CHECK(value == 1);
   }
   // Batches do not matter.
   const std::string all = run({"--batch-size", "6"}), two = run({"--batch-size", "2"});
   CHECK(all == two);
-  for (const std::string fill : {"uniform", "0.5"}) CHECK(run({"--fill", fill}).find("replaced by " + fill + ";") != std::string::npos);
+  for (const std::string fill : {"uniform", "0.5"})
+    CHECK(run({"--fill", fill}).find("replaced by " + fill + ";") != std::string::npos);
 }
 
 TEST_CASE("methods with rules of one's own and with arrays that belong to nodes are evaluated too") {
   const ScratchDirectory scratch;
-  const auto made = run_command({"patterns", demo("fashion.onnx"), "--preprocess", "unit", "--input", demo("pictures/bag_18.png"), demo("pictures/coat_6.png"), "--output", scratch.file("p.npz")});
+  const auto made = run_command({"patterns", demo("fashion.onnx"), "--preprocess", "unit", "--input",
+                                 demo("pictures/bag_18.png"), demo("pictures/coat_6.png"), "--output",
+                                 scratch.file("p.npz")});
   REQUIRE(made.code == 0);
-  std::ofstream(scratch.file("own.rules")) << "rulegrad 1\n\nanalyzer own.map {\n  seed onehot(target) * y\n  use { grad(y: affine(x, w), g) => vjp(y(w = w * aux(y, \"pattern\", w)), g) }\n  default gradient\n}\n";
-  const auto result = evaluate_demo({"-m", "own.map", "-m", "pattern.attribution", "--rules", scratch.file("own.rules"), "--aux", scratch.file("p.npz"), "--steps", "4", "--csv", scratch.file("c.csv")});
+  std::ofstream(scratch.file("own.rules"))
+      << "rulegrad 1\n\nanalyzer own.map {\n  seed onehot(target) * y\n  use { grad(y: affine(x, w), g) => "
+         "vjp(y(w = w * aux(y, \"pattern\", w)), g) }\n  default gradient\n}\n";
+  const auto result =
+      evaluate_demo({"-m", "own.map", "-m", "pattern.attribution", "--rules", scratch.file("own.rules"),
+                     "--aux", scratch.file("p.npz"), "--steps", "4", "--csv", scratch.file("c.csv")});
   INFO(result.err);
   REQUIRE(result.code == 0);
   const Csv csv = read_csv(scratch.file("c.csv"));
-  CHECK(csv.measures.at("own.map").at("aopc") == doctest::Approx(csv.measures.at("pattern.attribution").at("aopc")).epsilon(1e-3));
+  CHECK(csv.measures.at("own.map").at("aopc") ==
+        doctest::Approx(csv.measures.at("pattern.attribution").at("aopc")).epsilon(1e-3));
 }
 
 TEST_CASE("evaluate: what cannot be done is told, and nothing is written") {
@@ -193,7 +223,8 @@ TEST_CASE("evaluate: what cannot be done is told, and nothing is written") {
   io::write_npy(data.file("real.npy"), Tensor(DType::float32, {1}));
   io::write_npy(data.file("high.npy"), Tensor({1}, {std::int64_t{7}}));
   const auto fails = [&](std::vector<std::string> arguments, const std::string& word) {
-    arguments.insert(arguments.begin(), {"evaluate", demo("mlp.onnx"), "--input", demo("features.npy"), "--csv", scratch.file("c.csv")});
+    arguments.insert(arguments.begin(), {"evaluate", demo("mlp.onnx"), "--input", demo("features.npy"),
+                                         "--csv", scratch.file("c.csv")});
     const auto result = run_command(arguments);
     INFO(result.err);
     CHECK(result.code == 2);
@@ -202,7 +233,8 @@ TEST_CASE("evaluate: what cannot be done is told, and nothing is written") {
     CHECK(std::filesystem::is_empty(scratch.path()));
   };
   const std::string m = "-m", gradient = "gradient";
-  fails({m, gradient, "--labels", data.file("short.npy")}, "int64[3] but --labels needs one integer for each of the 1 samples");
+  fails({m, gradient, "--labels", data.file("short.npy")},
+        "int64[3] but --labels needs one integer for each of the 1 samples");
   fails({m, gradient, "--labels", data.file("real.npy")}, "float32[1]");
   fails({m, gradient, "--labels", data.file("high.npy")}, "label 7 of sample 0");
   fails({m, gradient, "--region-size", "23"}, "size of 1 to 22");
@@ -223,7 +255,8 @@ TEST_CASE("evaluate: what cannot be done is told, and nothing is written") {
 
 TEST_CASE("xai-tris reports precision against the truth, and writes what evaluate measures the same by") {
   const ScratchDirectory scratch;
-  const auto result = run_command({"xai-tris", "xor", "-m", "input_times_gradient", "--samples", "60", "--output", scratch.file("tris")});
+  const auto result = run_command(
+      {"xai-tris", "xor", "-m", "input_times_gradient", "--samples", "60", "--output", scratch.file("tris")});
   INFO(result.err);
   REQUIRE(result.code == 0);
   const auto value_behind = [](const std::string& text, const std::string& name) {
@@ -231,12 +264,15 @@ TEST_CASE("xai-tris reports precision against the truth, and writes what evaluat
     REQUIRE(at != std::string::npos);
     return std::stod(text.substr(at + name.size() + 1));
   };
-  const double found = value_behind(result.out, "input_times_gradient"), floor = value_behind(result.out, "random");
+  const double found = value_behind(result.out, "input_times_gradient"),
+               floor = value_behind(result.out, "random");
   CHECK(floor == doctest::Approx(0.125).epsilon(0.3));
   CHECK(found > 3 * floor);
 
-  const auto again = run_command({"evaluate", scratch.file("tris/model.onnx"), "--input", scratch.file("tris/samples.npy"), "--labels", scratch.file("tris/labels.npy"), "--mask",
-                                  scratch.file("tris/mask.npy"), "-m", "input_times_gradient", "--csv", scratch.file("c.csv")});
+  const auto again =
+      run_command({"evaluate", scratch.file("tris/model.onnx"), "--input", scratch.file("tris/samples.npy"),
+                   "--labels", scratch.file("tris/labels.npy"), "--mask", scratch.file("tris/mask.npy"), "-m",
+                   "input_times_gradient", "--csv", scratch.file("c.csv")});
   INFO(again.err);
   REQUIRE(again.code == 0);
   const Csv csv = read_csv(scratch.file("c.csv"));

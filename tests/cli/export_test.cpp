@@ -1,12 +1,12 @@
 // `rulegrad export` writes a file that gives what `rulegrad analyze` gives.
+#include <cmath>
 #include <doctest/doctest.h>
 
-#include <cmath>
-
-#include "cli/command.hpp"
 #include "rulegrad/files/npy.hpp"
 #include "rulegrad/onnx/model.hpp"
 #include "rulegrad/run/program.hpp"
+
+#include "cli/command.hpp"
 
 using namespace rulegrad;
 using testing::demo;
@@ -17,8 +17,10 @@ TEST_CASE("an exported file explains the samples of a table as analyze does") {
   const ScratchDirectory scratch;
   const std::vector<std::string> methods{"--method", "gradient", "--method", "integrated_gradients:steps=5"};
   std::vector<std::string> exporting{"export", demo("mlp.onnx"), "--output", scratch.file("heat.onnx")};
-  std::vector<std::string> analysing{"analyze", demo("mlp.onnx"), "--input", demo("features.npy"), "--output", scratch.file("own.npz")};
-  for (auto* arguments : {&exporting, &analysing}) arguments->insert(arguments->end(), methods.begin(), methods.end());
+  std::vector<std::string> analysing{"analyze",  demo("mlp.onnx"),       "--input", demo("features.npy"),
+                                     "--output", scratch.file("own.npz")};
+  for (auto* arguments : {&exporting, &analysing})
+    arguments->insert(arguments->end(), methods.begin(), methods.end());
   const auto made = run_command(exporting);
   INFO(made.err);
   REQUIRE(made.code == 0);

@@ -1,15 +1,15 @@
 // Files made to crash, hang or eat the memory, and what goes wrong around a process.
+#include <chrono>
+#include <csignal>
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-
-#include <chrono>
-#include <csignal>
 #include <thread>
 
-#include "cli/command.hpp"
 #include "rulegrad/files/npy.hpp"
+
+#include "cli/command.hpp"
 #include "shared_data.hpp"
 
 using namespace rulegrad;
@@ -68,7 +68,8 @@ TEST_CASE("files made to crash, hang or exhaust the memory are refused, or answe
       results.push_back(run_command({"inspect", path}));
     } else if (entry.path().extension() == ".rules") {
       results.push_back(run_command({"check", path, "--model", demo("mlp.onnx")}));
-      results.push_back(run_command({"analyze", demo("mlp.onnx"), "--input", files.good, "--rules", path, "--method", "a"}));
+      results.push_back(run_command(
+          {"analyze", demo("mlp.onnx"), "--input", files.good, "--rules", path, "--method", "a"}));
     }
     for (const auto& result : results) {
       INFO(result.err);
@@ -115,7 +116,8 @@ TEST_CASE("a standard output that takes nothing is an error") {
     CHECK(shell(command + arguments + " >/dev/full 2>/dev/null") == 2);
     CHECK(shell(command + arguments + " >&- 2>/dev/null") != 0);
   }
-  CHECK(shell(command + " predict " + demo("mlp.onnx") + " --input " + files.good + " >/dev/full 2>/dev/null") == 2);
+  CHECK(shell(command + " predict " + demo("mlp.onnx") + " --input " + files.good +
+              " >/dev/full 2>/dev/null") == 2);
 }
 
 TEST_CASE("a file-size limit is an error of the write") {
@@ -131,11 +133,14 @@ TEST_CASE("pipes, devices and directories are no inputs") {
   const Input files;
   const std::string pipe = files.scratch.file("pipe.npy");
   REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
-  for (const std::string& path : {pipe, std::string("/dev/zero"), files.scratch.path().string() + "/nothing"}) {
+  for (const std::string& path :
+       {pipe, std::string("/dev/zero"), files.scratch.path().string() + "/nothing"}) {
     CAPTURE(path);
     CHECK(run_command({"predict", path, "--input", files.good}).code == 2);
     CHECK(run_command({"check", path}).code == 2);
-    CHECK(run_command({"analyze", demo("mlp.onnx"), "--input", files.good, "--method", "gradient", "--rules", path}).code == 2);
+    CHECK(run_command(
+              {"analyze", demo("mlp.onnx"), "--input", files.good, "--method", "gradient", "--rules", path})
+              .code == 2);
   }
   CHECK(run_command(analyze(pipe, files.output)).code == 2);
   // Nor is one a recipe for pictures beside a model.
@@ -164,8 +169,10 @@ TEST_CASE("rules read nothing from outside of their folder") {
 
   io::write_npy((folder / "outside.npy").string(), Tensor::full(DType::float32, {22}, 2));
   const auto with_array = [&](const std::string& path) {
-    std::ofstream(folder / "own/array.rules") << "rulegrad 1\nanalyzer a(scale = \"" + path + "\") { default gradient\n result relevance * scale }\n";
-    return run_command({"analyze", demo("mlp.onnx"), "--input", files.good, "--method", "a", "--rules", (folder / "own/array.rules").string(), "--output", files.output});
+    std::ofstream(folder / "own/array.rules") << "rulegrad 1\nanalyzer a(scale = \"" + path +
+                                                     "\") { default gradient\n result relevance * scale }\n";
+    return run_command({"analyze", demo("mlp.onnx"), "--input", files.good, "--method", "a", "--rules",
+                        (folder / "own/array.rules").string(), "--output", files.output});
   };
   for (const std::string& path : {std::string("../outside.npy"), (folder / "outside.npy").string()}) {
     const auto refused = with_array(path);
@@ -183,7 +190,8 @@ TEST_CASE("a signal ends the command at once, with its number, and leaves nothin
   const Input files;
   for (const auto& [name, code] : {std::pair("INT", 130), std::pair("TERM", 143)}) {
     CAPTURE(name);
-    const std::string line = rulegrad_command() + " analyze " + demo("mlp.onnx") + " --input " + files.good + " --method smoothgrad:n=5000000 --output " + files.output +
+    const std::string line = rulegrad_command() + " analyze " + demo("mlp.onnx") + " --input " + files.good +
+                             " --method smoothgrad:n=5000000 --output " + files.output +
                              " >/dev/null 2>&1 & child=$!; sleep 0.5; kill -" + name + " $child; wait $child";
     CHECK(shell(line) == code);
     CHECK(std::distance(std::filesystem::directory_iterator(files.scratch.path()), {}) == 1);

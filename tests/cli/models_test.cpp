@@ -5,10 +5,10 @@
 #include <doctest/doctest.h>
 #include <limits>
 
-#include "rulegrad/ops/build.hpp"
 #include "rulegrad/files/npy.hpp"
 #include "rulegrad/files/picture.hpp"
 #include "rulegrad/onnx/model.hpp"
+#include "rulegrad/ops/build.hpp"
 
 #include "cli/command.hpp"
 #include "shared_data.hpp"
@@ -47,8 +47,8 @@ TEST_CASE("inspect shows inputs, outputs, operators, parameters, and what is not
     CHECK(lstm.code == 0);
     CHECK_MESSAGE(lstm.out.find("1  LSTM") != std::string::npos, lstm.out);
     CHECK_MESSAGE(lstm.out.find("everything can be mapped") != std::string::npos, lstm.out);
-    const auto refused = run_command({"predict", (*data / "audio/silero_vad_sequence.onnx").string(), "--input",
-                                      (*data / "mnist/digits.npy").string()});
+    const auto refused = run_command({"predict", (*data / "audio/silero_vad_sequence.onnx").string(),
+                                      "--input", (*data / "mnist/digits.npy").string()});
     CHECK(refused.code == 2);
     CHECK_MESSAGE(refused.err.find("LSTM 'lstm': X is float32[B, 1, 128]") != std::string::npos, refused.err);
   }

@@ -1,10 +1,10 @@
 // `rulegrad patterns` makes what `rulegrad analyze --aux` reads.
+#include <cmath>
 #include <doctest/doctest.h>
 
-#include <cmath>
+#include "rulegrad/files/npy.hpp"
 
 #include "cli/command.hpp"
-#include "rulegrad/files/npy.hpp"
 
 using namespace rulegrad;
 using testing::demo;
@@ -13,8 +13,10 @@ using testing::ScratchDirectory;
 
 TEST_CASE("patterns of the demo network explain it, by rules of one's own and by those that ship") {
   const ScratchDirectory scratch;
-  std::vector<std::string> arguments{"patterns", demo("fashion.onnx"), "--preprocess", "unit", "--output", scratch.file("patterns.npz"), "--batch-size", "3"};
-  for (const auto& entry : std::filesystem::directory_iterator(demo("pictures"))) arguments.insert(arguments.end(), {"--input", entry.path().string()});
+  std::vector<std::string> arguments{"patterns", demo("fashion.onnx"),         "--preprocess", "unit",
+                                     "--output", scratch.file("patterns.npz"), "--batch-size", "3"};
+  for (const auto& entry : std::filesystem::directory_iterator(demo("pictures")))
+    arguments.insert(arguments.end(), {"--input", entry.path().string()});
   const auto made = run_command(arguments);
   INFO(made.err);
   REQUIRE(made.code == 0);
@@ -23,11 +25,15 @@ TEST_CASE("patterns of the demo network explain it, by rules of one's own and by
   CHECK(arrays[0].first == "conv1/pattern");
   CHECK(arrays[0].second.dims() == Dims{16, 1, 3, 3});
 
-  std::ofstream(scratch.file("own.rules")) << "rulegrad 1\n\nanalyzer own.pattern {\n  seed onehot(target) * y\n"
-                                              "  use { grad(y: affine(x, w), g) => vjp(y(w = w * aux(y, \"pattern\", w)), g) }\n  default gradient\n}\n";
+  std::ofstream(scratch.file("own.rules"))
+      << "rulegrad 1\n\nanalyzer own.pattern {\n  seed onehot(target) * y\n"
+         "  use { grad(y: affine(x, w), g) => vjp(y(w = w * aux(y, \"pattern\", w)), g) }\n  default "
+         "gradient\n}\n";
   const auto map = [&](const std::string& method, const std::string& file) {
-    const auto explained = run_command({"analyze", demo("fashion.onnx"), "--input", demo("pictures/bag_18.png"), "--preprocess", "unit", "--aux", scratch.file("patterns.npz"),
-                                        "--rules", scratch.file("own.rules"), "--method", method, "--output", scratch.file(file)});
+    const auto explained =
+        run_command({"analyze", demo("fashion.onnx"), "--input", demo("pictures/bag_18.png"), "--preprocess",
+                     "unit", "--aux", scratch.file("patterns.npz"), "--rules", scratch.file("own.rules"),
+                     "--method", method, "--output", scratch.file(file)});
     INFO(explained.err);
     REQUIRE(explained.code == 0);
     return io::read_npy(scratch.file(file));

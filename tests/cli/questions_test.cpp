@@ -1,16 +1,16 @@
-// What the command is asked and what it says: several inputs and outputs, free axes, targets of any rank, labels, token ids,
-// tables, and that what is printed is what was explained.
-#include <doctest/doctest.h>
-
+// What the command is asked and what it says: several inputs and outputs, free axes, targets of any rank,
+// labels, token ids, tables, and that what is printed is what was explained.
 #include <algorithm>
 #include <cmath>
+#include <doctest/doctest.h>
 
-#include "cli/command.hpp"
-#include "rulegrad/ops/build.hpp"
 #include "rulegrad/files/npy.hpp"
 #include "rulegrad/files/picture.hpp"
 #include "rulegrad/onnx/model.hpp"
+#include "rulegrad/ops/build.hpp"
 #include "rulegrad/ops/operators.hpp"
+
+#include "cli/command.hpp"
 #include "shared_data.hpp"
 
 using namespace rulegrad;
@@ -24,7 +24,8 @@ namespace {
 /// A folder of shared cases; empty where there is none.
 std::string field(const std::string& name) {
   const auto data = shared_data();
-  if (data && std::filesystem::is_directory(*data / "field" / name)) return (*data / "field" / name).string() + "/";
+  if (data && std::filesystem::is_directory(*data / "field" / name))
+    return (*data / "field" / name).string() + "/";
   MESSAGE("skipped: no shared data");
   return "";
 }
@@ -40,19 +41,25 @@ void refuses(const std::vector<std::string>& arguments, const std::vector<std::s
   const CommandResult result = run_command(arguments);
   INFO(result.err);
   CHECK(result.code == 2);
-  for (const std::string& word : words) CHECK_MESSAGE(result.err.find(word) != std::string::npos, "expected in the message: " << word);
+  for (const std::string& word : words)
+    CHECK_MESSAGE(result.err.find(word) != std::string::npos, "expected in the message: " << word);
 }
 
 void check_near(const Tensor& a, const Tensor& b, double bound) {
   REQUIRE(a.dims() == b.dims());
-  for (std::int64_t i = 0; i < a.size(); ++i) CHECK(std::abs(a.at(i) - b.at(i)) <= bound * (1 + std::abs(b.at(i))));
+  for (std::int64_t i = 0; i < a.size(); ++i)
+    CHECK(std::abs(a.at(i) - b.at(i)) <= bound * (1 + std::abs(b.at(i))));
 }
 
-bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+bool has(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
 
 Tensor numbers(Dims dims, double step = 0.37) {
   Tensor result(DType::float32, std::move(dims));
-  for (std::int64_t i = 0; i < result.size(); ++i) result.mutable_values<float>()[static_cast<std::size_t>(i)] = static_cast<float>(std::sin(step * static_cast<double>(i + 1)));
+  for (std::int64_t i = 0; i < result.size(); ++i)
+    result.mutable_values<float>()[static_cast<std::size_t>(i)] =
+        static_cast<float>(std::sin(step * static_cast<double>(i + 1)));
   return result;
 }
 
@@ -61,9 +68,11 @@ std::string token_model(const ScratchDirectory& scratch) {
   Graph graph;
   const Expr ids = graph.input("ids", {DType::int64, Shape{B, 4}}), table = graph.constant(numbers({6, 3}));
   const Expr embedded = graph.apply(Operators::builtin().at("gather"), {table, ids}, AxisAttributes{0});
-  const Expr y = dense(relu(dense(flatten(embedded), graph.constant(numbers({5, 12}, 0.7)))), graph.constant(numbers({2, 5}, 0.9)));
+  const Expr y = dense(relu(dense(flatten(embedded), graph.constant(numbers({5, 12}, 0.7)))),
+                       graph.constant(numbers({2, 5}, 0.9)));
   save_onnx(scratch.file("tokens.onnx"), std::span(&y, 1), {.graph_name = "tokens", .output_names = {"y"}});
-  io::write_npy(scratch.file("ids.npy"), Tensor({1, 4}, {std::int64_t{1}, std::int64_t{0}, std::int64_t{5}, std::int64_t{3}}));
+  io::write_npy(scratch.file("ids.npy"),
+                Tensor({1, 4}, {std::int64_t{1}, std::int64_t{0}, std::int64_t{5}, std::int64_t{3}}));
   return scratch.file("tokens.onnx");
 }
 
@@ -74,10 +83,14 @@ TEST_CASE("a hidden value whose first axis is samples times steps") {
   if (folder.empty()) return;
   const ScratchDirectory scratch;
   for (const char* batch : {"16", "2"}) {
-    (void)succeeds({"analyze", folder + "model.onnx", "--input", folder + "x.npy", "--method", "gradient", "--at", "/f/Gemm_output_0", "--dtype", "float64", "--batch-size", batch, "--output", scratch.file("r.npy")});
+    (void)succeeds({"analyze", folder + "model.onnx", "--input", folder + "x.npy", "--method", "gradient",
+                    "--at", "/f/Gemm_output_0", "--dtype", "float64", "--batch-size", batch, "--output",
+                    scratch.file("r.npy")});
     check_near(io::read_npy(scratch.file("r.npy")), io::read_npy(folder + "expected.npy"), 1e-9);
   }
-  const CommandResult directory = succeeds({"analyze", folder + "model.onnx", "--input", folder + "x.npy", "--method", "gradient", "--at", "/f/Gemm_output_0", "--output", scratch.file("maps")});
+  const CommandResult directory =
+      succeeds({"analyze", folder + "model.onnx", "--input", folder + "x.npy", "--method", "gradient", "--at",
+                "/f/Gemm_output_0", "--output", scratch.file("maps")});
   CHECK(has(directory.out, "x_4: "));
   CHECK_FALSE(has(directory.out, "x_5: "));
 }
@@ -86,12 +99,18 @@ TEST_CASE("a value without a batch is explained for each sample, by what the mod
   const std::string folder = field("at_without_batch");
   if (folder.empty()) return;
   const ScratchDirectory scratch;
-  const CommandResult result = succeeds({"analyze", folder + "model.onnx", "--input", folder + "x.npy", "--method", "gradient", "--at", "p", "--dtype", "float64", "--output", scratch.file("r.npy")});
+  const CommandResult result =
+      succeeds({"analyze", folder + "model.onnx", "--input", folder + "x.npy", "--method", "gradient", "--at",
+                "p", "--dtype", "float64", "--output", scratch.file("r.npy")});
   check_near(io::read_npy(scratch.file("r.npy")), io::read_npy(folder + "expected_per_sample.npy"), 1e-9);
-  const CommandResult predicted = succeeds({"predict", folder + "model.onnx", "--input", folder + "x.npy", "--top", "1", "--dtype", "float64"});
+  const CommandResult predicted = succeeds(
+      {"predict", folder + "model.onnx", "--input", folder + "x.npy", "--top", "1", "--dtype", "float64"});
   CHECK(has(predicted.out, "x_3\n      1.0035     1  class 1"));
   CHECK(has(result.out, "x_3: class 1 (1.0035"));
-  CHECK_FALSE(has(succeeds({"analyze", folder + "model.onnx", "--input", folder + "x.npy", "--method", "gradient", "--at", "W"}).out, "class 3"));
+  CHECK_FALSE(has(succeeds({"analyze", folder + "model.onnx", "--input", folder + "x.npy", "--method",
+                            "gradient", "--at", "W"})
+                      .out,
+                  "class 3"));
 }
 
 TEST_CASE("what is printed is what was explained") {
@@ -99,17 +118,23 @@ TEST_CASE("what is printed is what was explained") {
   if (folder.empty()) return;
   const ScratchDirectory scratch;
   const auto summary = [&](const std::vector<std::string>& more) {
-    std::vector<std::string> line{"analyze", folder + "model.onnx", "--input", folder + "x.npy", "--method", "gradient", "--dtype", "float64", "--head", "probability"};
+    std::vector<std::string> line{"analyze",  folder + "model.onnx",
+                                  "--input",  folder + "x.npy",
+                                  "--method", "gradient",
+                                  "--dtype",  "float64",
+                                  "--head",   "probability"};
     line.insert(line.end(), more.begin(), more.end());
     return succeeds(line).out;
   };
-  const CommandResult all = succeeds({"predict", folder + "model.onnx", "--input", folder + "x.npy", "--top", "100", "--dtype", "float64"});
+  const CommandResult all = succeeds(
+      {"predict", folder + "model.onnx", "--input", folder + "x.npy", "--top", "100", "--dtype", "float64"});
   const std::string third = summary({"--target", "3"});
   for (const char* name : {"x_0: class 3 (", "x_1: class 3 (", "x_2: class 3 ("}) CHECK(has(third, name));
   // The score beside it is that of class 3.
   const std::string score = third.substr(third.find('(') + 1, third.find(')') - third.find('(') - 1);
   CHECK_MESSAGE(has(all.out, score), score << " is not in " << all.out);
-  Tensor seed(DType::float64, {static_cast<std::int64_t>(std::count(all.out.begin(), all.out.end(), '\n')) / 3 - 1});
+  Tensor seed(DType::float64,
+              {static_cast<std::int64_t>(std::count(all.out.begin(), all.out.end(), '\n')) / 3 - 1});
   seed.mutable_values<double>()[0] = 1;
   seed.mutable_values<double>()[2] = -1;
   io::write_npy(scratch.file("seed.npy"), seed);
@@ -121,10 +146,13 @@ TEST_CASE("occlusion follows the seed, and who cannot says so") {
   if (folder.empty()) return;
   const ScratchDirectory scratch;
   for (const char* method : {"occlusion:window=1", "captum.occlusion:window=1", "integrated_gradients"}) {
-    (void)succeeds({"analyze", folder + "model.onnx", "--input", folder + "x.npy", "--method", method, "--seed", folder + "seed.npy", "--dtype", "float64", "--output", scratch.file("r.npy")});
+    (void)succeeds({"analyze", folder + "model.onnx", "--input", folder + "x.npy", "--method", method,
+                    "--seed", folder + "seed.npy", "--dtype", "float64", "--output", scratch.file("r.npy")});
     check_near(io::read_npy(scratch.file("r.npy")), io::read_npy(folder + "expected.npy"), 1e-9);
   }
-  refuses({"analyze", folder + "model.onnx", "--input", folder + "x.npy", "--method", "random", "--seed", folder + "seed.npy"}, {"random cannot explain a seed"});
+  refuses({"analyze", folder + "model.onnx", "--input", folder + "x.npy", "--method", "random", "--seed",
+           folder + "seed.npy"},
+          {"random cannot explain a seed"});
 }
 
 TEST_CASE("token ids in, one number a token out, with names") {
@@ -136,8 +164,10 @@ TEST_CASE("token ids in, one number a token out, with names") {
     REQUIRE(map.dims() == Dims{1, 4});
     for (std::int64_t i = 0; i < 4; ++i) CHECK(map.at(i) != 0);
   }
-  std::ofstream(scratch.file("words.txt")) << "the\n<b>cat</b>\nsat\non\n\x1b[31mred\nmat\n";   // a vocabulary of six
-  const CommandResult named = succeeds({"analyze", model, "--input", ids, "--method", "gradient", "--tokens", scratch.file("words.txt"), "--output", scratch.file("r.html")});
+  std::ofstream(scratch.file("words.txt"))
+      << "the\n<b>cat</b>\nsat\non\n\x1b[31mred\nmat\n";  // a vocabulary of six
+  const CommandResult named = succeeds({"analyze", model, "--input", ids, "--method", "gradient", "--tokens",
+                                        scratch.file("words.txt"), "--output", scratch.file("r.html")});
   for (const char* word : {"the", "cat", "mat", "on"}) CHECK(has(named.out, word));
   CHECK_FALSE(has(named.out, "sat"));
   const std::string page = testing::read_text(scratch.file("r.html"));
@@ -146,9 +176,13 @@ TEST_CASE("token ids in, one number a token out, with names") {
   CHECK(has(page, "background:#"));
   // By position.
   std::ofstream(scratch.file("sentence.txt")) << "w0\nw1\nw2\nw3\n";
-  CHECK(has(succeeds({"analyze", model, "--input", ids, "--method", "gradient", "--tokens", scratch.file("sentence.txt"), "--output", scratch.file("r.png")}).out, "w2"));
+  CHECK(has(succeeds({"analyze", model, "--input", ids, "--method", "gradient", "--tokens",
+                      scratch.file("sentence.txt"), "--output", scratch.file("r.png")})
+                .out,
+            "w2"));
   std::ofstream(scratch.file("five.txt")) << "a\nb\nc\nd\ne\n";
-  refuses({"analyze", model, "--input", ids, "--method", "gradient", "--tokens", scratch.file("five.txt")}, {"5 lines", "6", "4 tokens"});
+  refuses({"analyze", model, "--input", ids, "--method", "gradient", "--tokens", scratch.file("five.txt")},
+          {"5 lines", "6", "4 tokens"});
   // What one looks at layer by layer starts from the same value.
   CHECK(has(succeeds({"explain", model, "--method", "lrp.epsilon", "--input", ids}).out, "dense"));
 }
@@ -157,8 +191,10 @@ TEST_CASE("ids that are looked up in the field") {
   const std::string folder = field("token_gradient_zero");
   if (folder.empty()) return;
   const ScratchDirectory scratch;
-  for (const char* method : {"gradient", "input_times_gradient", "guided_backprop", "innvestigate.gradient"}) {
-    const CommandResult result = run_command({"analyze", folder + "model.onnx", "--input", folder + "ids.npy", "--method", method, "--output", scratch.file("r.npy")});
+  for (const char* method :
+       {"gradient", "input_times_gradient", "guided_backprop", "innvestigate.gradient"}) {
+    const CommandResult result = run_command({"analyze", folder + "model.onnx", "--input", folder + "ids.npy",
+                                              "--method", method, "--output", scratch.file("r.npy")});
     INFO(method << ": " << result.err);
     if (result.code == 2) {
       // Nothing of guided backpropagation applies to a network without a relu.
@@ -176,10 +212,13 @@ TEST_CASE("ids that are looked up in the field") {
 TEST_CASE("several inputs and outputs by name") {
   const ScratchDirectory scratch;
   Graph graph;
-  const Expr a = graph.input("a", {DType::float32, Shape{B, 3}}), b = graph.input("b", {DType::float32, Shape{B, 2}});
-  const Expr first = dense(concat(std::vector{a, b}, 1), graph.constant(numbers({2, 5}))), second = dense(relu(a), graph.constant(numbers({4, 3}, 0.9)));
+  const Expr a = graph.input("a", {DType::float32, Shape{B, 3}}),
+             b = graph.input("b", {DType::float32, Shape{B, 2}});
+  const Expr first = dense(concat(std::vector{a, b}, 1), graph.constant(numbers({2, 5}))),
+             second = dense(relu(a), graph.constant(numbers({4, 3}, 0.9)));
   const Expr outputs[] = {first, second};
-  const std::string model = scratch.file("two.onnx"), fa = scratch.file("va.npy"), fb = scratch.file("vb.npy");
+  const std::string model = scratch.file("two.onnx"), fa = scratch.file("va.npy"),
+                    fb = scratch.file("vb.npy");
   save_onnx(model, outputs, {.graph_name = "two", .output_names = {"sum", "relu_only"}});
   io::write_npy(fa, numbers({3, 3}));
   io::write_npy(fb, numbers({3, 2}, 0.8));
@@ -189,13 +228,16 @@ TEST_CASE("several inputs and outputs by name") {
     line.insert(line.end(), more.begin(), more.end());
     return line;
   };
-  const CommandResult both = succeeds(with({"analyze", model}, {"--method", "input_times_gradient", "--output", scratch.file("maps.npz")}));
+  const CommandResult both = succeeds(
+      with({"analyze", model}, {"--method", "input_times_gradient", "--output", scratch.file("maps.npz")}));
   CHECK(io::read_npz(scratch.file("maps.npz"), "input_times_gradient@a").dims() == Dims{3, 3});
   CHECK(io::read_npz(scratch.file("maps.npz"), "input_times_gradient@b").dims() == Dims{3, 2});
   CHECK(io::read_npz(scratch.file("maps.npz"), "scores").dims() == Dims{3, 2});
   CHECK(has(both.err, "--output-node"));  // which output was taken is said
   // Linear without a bias: both together are the score.
-  const Tensor ma = io::read_npz(scratch.file("maps.npz"), "input_times_gradient@a"), mb = io::read_npz(scratch.file("maps.npz"), "input_times_gradient@b"), scores = io::read_npz(scratch.file("maps.npz"), "scores");
+  const Tensor ma = io::read_npz(scratch.file("maps.npz"), "input_times_gradient@a"),
+               mb = io::read_npz(scratch.file("maps.npz"), "input_times_gradient@b"),
+               scores = io::read_npz(scratch.file("maps.npz"), "scores");
   for (std::int64_t i = 0; i < 3; ++i) {
     double sum = 0;
     for (std::int64_t k = 0; k < 3; ++k) sum += ma.at(3 * i + k);
@@ -205,17 +247,22 @@ TEST_CASE("several inputs and outputs by name") {
   (void)succeeds(with({"analyze", model}, {"--method", "gradient", "--output", scratch.file("dir")}));
   CHECK(std::filesystem::exists(scratch.file("dir/gradient@a.npy")));
   CHECK(std::filesystem::exists(scratch.file("dir/va_2.gradient@b.png")));
-  (void)succeeds(with({"analyze", model}, {"--method", "gradient", "--at", "b", "--output", scratch.file("b.npy")}));
+  (void)succeeds(
+      with({"analyze", model}, {"--method", "gradient", "--at", "b", "--output", scratch.file("b.npy")}));
   CHECK(io::read_npy(scratch.file("b.npy")).dims() == Dims{3, 2});
 
   CHECK(has(succeeds(with({"predict", model}, {"--output-node", "relu_only", "--top", "4"})).out, "class 3"));
-  CHECK(has(succeeds(with({"explain", model}, {"--method", "lrp.epsilon", "--output-node", "relu_only"})).out, "relu"));
+  CHECK(has(succeeds(with({"explain", model}, {"--method", "lrp.epsilon", "--output-node", "relu_only"})).out,
+            "relu"));
   CHECK(succeeds(with({"diff", model}, {"--method", "lrp.epsilon", "--method", "gradient"})).code == 0);
   refuses(with({"predict", model}, {"--output-node", "relu_onyl"}), {"did you mean 'relu_only'?"});
   refuses({"analyze", model, "--input", fa, "--method", "gradient"}, {"2 inputs", "--input a="});
-  refuses({"analyze", model, "--input", "a=" + fa, "--method", "gradient"}, {"'b'", "missing", "--input b=FILE"});
-  refuses({"analyze", model, "--input", "a=" + fa, "--input", "c=" + fb, "--method", "gradient"}, {"unknown input 'c'"});
-  refuses(with({"analyze", model}, {"--method", "gradient", "--output", scratch.file("r.npy")}), {"one array", "--at"});
+  refuses({"analyze", model, "--input", "a=" + fa, "--method", "gradient"},
+          {"'b'", "missing", "--input b=FILE"});
+  refuses({"analyze", model, "--input", "a=" + fa, "--input", "c=" + fb, "--method", "gradient"},
+          {"unknown input 'c'"});
+  refuses(with({"analyze", model}, {"--method", "gradient", "--output", scratch.file("r.npy")}),
+          {"one array", "--at"});
   io::write_npy(fb, numbers({2, 2}));
   refuses(with({"predict", model}, {}), {"3 samples", "2"});
   // An archive names its arrays.
@@ -228,8 +275,11 @@ TEST_CASE("two inputs, one of them categories, in the field") {
   const std::string folder = field("two_inputs_tabular");
   if (folder.empty()) return;
   const ScratchDirectory scratch;
-  const std::vector<std::string> inputs{"--input", "cat=" + folder + "cat.npy", "--input", "num=" + folder + "num.npy"};
-  std::vector<std::string> line{"analyze", folder + "model.onnx", "--method", "gradient", "--dtype", "float64", "--target", folder + "target.npy", "--output", scratch.file("r.npy")};
+  const std::vector<std::string> inputs{"--input", "cat=" + folder + "cat.npy", "--input",
+                                        "num=" + folder + "num.npy"};
+  std::vector<std::string> line{
+      "analyze",  folder + "model.onnx", "--method", "gradient",           "--dtype", "float64",
+      "--target", folder + "target.npy", "--output", scratch.file("r.npy")};
   line.insert(line.end(), inputs.begin(), inputs.end());
   const CommandResult result = succeeds(line);
   check_near(io::read_npy(scratch.file("r.npy")), io::read_npy(folder + "expected_gradient_0.npy"), 1e-5);
@@ -241,8 +291,11 @@ TEST_CASE("free axes take the extent of the array, or of --dim") {
   if (folder.empty()) return;
   const ScratchDirectory scratch;
   const std::string model = folder + "model.onnx";
-  for (const std::vector<std::string>& more : std::vector<std::vector<std::string>>{{}, {"--dim", "seq=12"}}) {
-    std::vector<std::string> line{"analyze", model, "--input", folder + "input.npy", "--method", "gradient", "--dtype", "float64", "--target", folder + "target.npy", "--output", scratch.file("r.npy")};
+  for (const std::vector<std::string>& more :
+       std::vector<std::vector<std::string>>{{}, {"--dim", "seq=12"}}) {
+    std::vector<std::string> line{
+        "analyze", model,     "--input",  folder + "input.npy",  "--method", "gradient",
+        "--dtype", "float64", "--target", folder + "target.npy", "--output", scratch.file("r.npy")};
     line.insert(line.end(), more.begin(), more.end());
     (void)succeeds(line);
     check_near(io::read_npy(scratch.file("r.npy")), io::read_npy(folder + "expected_gradient_0.npy"), 1e-5);
@@ -250,17 +303,22 @@ TEST_CASE("free axes take the extent of the array, or of --dim") {
   CHECK(has(succeeds({"inspect", model}).out, "--dim seq=EXTENT"));
   CHECK(succeeds({"explain", model, "--method", "gradient", "--dim", "seq=12"}).code == 0);
   refuses({"explain", model, "--method", "gradient"}, {"--dim seq=128"});
-  refuses({"analyze", model, "--input", folder + "input.npy", "--method", "gradient", "--dim", "sequence=12"}, {"'sequence'", "seq"});
-  refuses({"analyze", model, "--input", folder + "input.npy", "--method", "gradient", "--dim", "seq=0"}, {"NAME=EXTENT"});
+  refuses({"analyze", model, "--input", folder + "input.npy", "--method", "gradient", "--dim", "sequence=12"},
+          {"'sequence'", "seq"});
+  refuses({"analyze", model, "--input", folder + "input.npy", "--method", "gradient", "--dim", "seq=0"},
+          {"NAME=EXTENT"});
 }
 
 TEST_CASE("two inputs, a second output, a free image in the field") {
   const std::string folder = field("cli_inputs_outputs_extents");
   if (folder.empty()) return;
   const ScratchDirectory scratch;
-  CHECK(succeeds({"analyze", folder + "free_extents.onnx", "--input", folder + "image.npy", "--method", "gradient", "--output", scratch.file("r.npy")}).code == 0);
+  CHECK(succeeds({"analyze", folder + "free_extents.onnx", "--input", folder + "image.npy", "--method",
+                  "gradient", "--output", scratch.file("r.npy")})
+            .code == 0);
   CHECK(io::read_npy(scratch.file("r.npy")).dims() == Dims{1, 2, 4, 5});
-  CHECK(has(succeeds({"predict", folder + "two_outputs.onnx", "--input", folder + "a.npy"}).err, "--output-node"));
+  CHECK(has(succeeds({"predict", folder + "two_outputs.onnx", "--input", folder + "a.npy"}).err,
+            "--output-node"));
 }
 
 TEST_CASE("targets of any rank, labels and what their number must be") {
@@ -272,19 +330,24 @@ TEST_CASE("targets of any rank, labels and what their number must be") {
   save_onnx(model, std::span(&y, 1));
   io::write_npy(input, numbers({2, 4}));
   const auto map = [&](const std::string& target) {
-    (void)succeeds({"analyze", model, "--input", input, "--method", "gradient", "--target", target, "--output", scratch.file("r.npy")});
+    (void)succeeds({"analyze", model, "--input", input, "--method", "gradient", "--target", target,
+                    "--output", scratch.file("r.npy")});
     return io::read_npy(scratch.file("r.npy"));
   };
   CHECK(identical(map("1,2"), map("5")));
   CHECK_FALSE(identical(map("0,2"), map("5")));
-  CHECK(has(succeeds({"analyze", model, "--input", input, "--method", "gradient", "--target", "1,2"}).out, "x_0: [1, 2] ("));
-  refuses({"analyze", model, "--input", input, "--method", "gradient", "--target", "2,0"}, {"out of range", "[2, 3]"});
+  CHECK(has(succeeds({"analyze", model, "--input", input, "--method", "gradient", "--target", "1,2"}).out,
+            "x_0: [1, 2] ("));
+  refuses({"analyze", model, "--input", input, "--method", "gradient", "--target", "2,0"},
+          {"out of range", "[2, 3]"});
   refuses({"analyze", model, "--input", input, "--method", "gradient", "--target", "1,1,1"}, {"2 axes"});
 
   const std::string mlp = demo("fashion.onnx"), labels = demo("labels.txt");
   io::write_npy(scratch.file("p.npy"), numbers({1, 1, 28, 28}));
   const auto with = [&](const std::string& target, const std::string& file) {
-    return std::vector<std::string>{"analyze", mlp, "--input", scratch.file("p.npy"), "--method", "gradient", "--target", target, "--labels", file};
+    return std::vector<std::string>{"analyze",  mlp,        "--input",  scratch.file("p.npy"),
+                                    "--method", "gradient", "--target", target,
+                                    "--labels", file};
   };
   std::vector<std::string> lines;
   std::ifstream read(labels);
@@ -294,22 +357,26 @@ TEST_CASE("targets of any rank, labels and what their number must be") {
   refuses(with("no such thing", labels), {"label"});
   std::ofstream(scratch.file("nine.txt")) << "a\nb\nc\nd\ne\nf\ng\nh\ni\n";
   refuses(with("3", scratch.file("nine.txt")), {"9 labels", "10 scores"});
-  refuses({"predict", mlp, "--input", scratch.file("p.npy"), "--labels", scratch.file("nine.txt")}, {"9 labels", "10 scores"});
+  refuses({"predict", mlp, "--input", scratch.file("p.npy"), "--labels", scratch.file("nine.txt")},
+          {"9 labels", "10 scores"});
   refuses(with("3", scratch.path().string()), {"directory"});
 }
 
 TEST_CASE("a picture needs a recipe, which the model may bring along") {
   const ScratchDirectory scratch;
   std::vector<std::string> pictures;
-  for (const auto& entry : std::filesystem::directory_iterator(demo("pictures"))) pictures.push_back(entry.path().string());
+  for (const auto& entry : std::filesystem::directory_iterator(demo("pictures")))
+    pictures.push_back(entry.path().string());
   const std::string picture = *std::min_element(pictures.begin(), pictures.end());
   refuses({"predict", demo("fashion.onnx"), "--input", picture}, {"--preprocess", ".preprocess"});
   const std::string model = scratch.file("m.onnx");
   std::filesystem::copy_file(demo("fashion.onnx"), model);
   std::ofstream(model + ".preprocess") << "unit\n";
-  CHECK(succeeds({"predict", model, "--input", picture}).out == succeeds({"predict", model, "--input", picture, "--preprocess", "unit"}).out);
+  CHECK(succeeds({"predict", model, "--input", picture}).out ==
+        succeeds({"predict", model, "--input", picture, "--preprocess", "unit"}).out);
   std::ofstream(model + ".preprocess") << "raw scale=0.00392156862745098\n";
-  CHECK(succeeds({"predict", model, "--input", picture}).out == succeeds({"predict", model, "--input", picture, "--preprocess", "unit"}).out);
+  CHECK(succeeds({"predict", model, "--input", picture}).out ==
+        succeeds({"predict", model, "--input", picture, "--preprocess", "unit"}).out);
   std::ofstream(model + ".preprocess") << "unit sclae=2\n";
   refuses({"predict", model, "--input", picture}, {"'sclae'", "scale"});
 }
@@ -321,12 +388,19 @@ TEST_CASE("tables and series are drawn as what they are") {
   for (int i = 0; i < 22; ++i) names += "feature " + std::to_string(i) + "\n";
   std::ofstream(scratch.file("names.txt")) << names;
   // 22 features and two methods: the case that the project grew out of.
-  CHECK(succeeds({"analyze", demo("mlp.onnx"), "--input", scratch.file("x.npy"), "--method", "gradient", "--method", "lrp.epsilon", "--features", scratch.file("names.txt"), "--output", scratch.file("grid.png")}).code == 0);
+  CHECK(succeeds({"analyze", demo("mlp.onnx"), "--input", scratch.file("x.npy"), "--method", "gradient",
+                  "--method", "lrp.epsilon", "--features", scratch.file("names.txt"), "--output",
+                  scratch.file("grid.png")})
+            .code == 0);
   CHECK(io::read_picture(scratch.file("grid.png")).width > 800);
-  CHECK(succeeds({"analyze", demo("mlp.onnx"), "--input", scratch.file("x.npy"), "--method", "gradient", "--output", scratch.file("maps")}).code == 0);
+  CHECK(succeeds({"analyze", demo("mlp.onnx"), "--input", scratch.file("x.npy"), "--method", "gradient",
+                  "--output", scratch.file("maps")})
+            .code == 0);
   CHECK(std::filesystem::exists(scratch.file("maps/x_1.gradient.png")));
   std::ofstream(scratch.file("few.txt")) << "a\nb\n";
-  refuses({"analyze", demo("mlp.onnx"), "--input", scratch.file("x.npy"), "--method", "gradient", "--features", scratch.file("few.txt")}, {"2 names", "22 values"});
+  refuses({"analyze", demo("mlp.onnx"), "--input", scratch.file("x.npy"), "--method", "gradient",
+           "--features", scratch.file("few.txt")},
+          {"2 names", "22 values"});
 
   Graph graph;
   const Expr x = graph.input("x", {DType::float32, Shape{B, 2, 90}});
@@ -334,8 +408,13 @@ TEST_CASE("tables and series are drawn as what they are") {
   save_onnx(scratch.file("s.onnx"), std::span(&y, 1));
   io::write_npy(scratch.file("s.npy"), numbers({2, 2, 90}, 0.1));
   for (const char* look : {"series", "picture"})
-    CHECK(succeeds({"analyze", scratch.file("s.onnx"), "--input", scratch.file("s.npy"), "--method", "input_times_gradient", "--show-as", look, "--output", scratch.file(std::string(look) + ".png")}).code == 0);
-  CHECK(succeeds({"analyze", scratch.file("s.onnx"), "--input", scratch.file("s.npy"), "--method", "input_times_gradient", "--output", scratch.file("own.png")}).code == 0);
+    CHECK(succeeds({"analyze", scratch.file("s.onnx"), "--input", scratch.file("s.npy"), "--method",
+                    "input_times_gradient", "--show-as", look, "--output",
+                    scratch.file(std::string(look) + ".png")})
+              .code == 0);
+  CHECK(succeeds({"analyze", scratch.file("s.onnx"), "--input", scratch.file("s.npy"), "--method",
+                  "input_times_gradient", "--output", scratch.file("own.png")})
+            .code == 0);
   CHECK(io::read_picture(scratch.file("own.png")) == io::read_picture(scratch.file("series.png")));
   CHECK_FALSE(io::read_picture(scratch.file("picture.png")) == io::read_picture(scratch.file("series.png")));
 }
@@ -343,8 +422,13 @@ TEST_CASE("tables and series are drawn as what they are") {
 TEST_CASE("what reached the input stands beside what should have, and too little is warned of") {
   const ScratchDirectory scratch;
   io::write_npy(scratch.file("x.npy"), numbers({2, 22}));
-  const auto run = [&](const std::string& method) { return succeeds({"analyze", demo("mlp.onnx"), "--input", scratch.file("x.npy"), "--method", method, "--dtype", "float64"}); };
-  const CommandResult rescale = run("deeplift.rescale"), steps = run("integrated_gradients:steps=1,rule=left,baseline=-3"), gradient = run("gradient");
+  const auto run = [&](const std::string& method) {
+    return succeeds({"analyze", demo("mlp.onnx"), "--input", scratch.file("x.npy"), "--method", method,
+                     "--dtype", "float64"});
+  };
+  const CommandResult rescale = run("deeplift.rescale"),
+                      steps = run("integrated_gradients:steps=1,rule=left,baseline=-3"),
+                      gradient = run("gradient");
   CHECK(has(rescale.out, "should be"));
   CHECK_FALSE(has(rescale.err, "warning"));
   CHECK_FALSE(has(gradient.out, "should be"));
@@ -355,12 +439,16 @@ TEST_CASE("what reached the input stands beside what should have, and too little
 TEST_CASE("answers as JSON") {
   const ScratchDirectory scratch;
   io::write_npy(scratch.file("x.npy"), numbers({2, 22}));
-  const std::string predicted = succeeds({"predict", demo("mlp.onnx"), "--input", scratch.file("x.npy"), "--json"}).out;
+  const std::string predicted =
+      succeeds({"predict", demo("mlp.onnx"), "--input", scratch.file("x.npy"), "--json"}).out;
   CHECK(predicted.starts_with("{\"model\": "));
   CHECK(has(predicted, "\"name\": \"x_1\", \"scores\": [{\"index\": 0, "));
   CHECK(has(succeeds({"inspect", demo("mlp.onnx"), "--json"}).out, "\"inputs\": [{\"name\": "));
   CHECK(has(succeeds({"methods", "--json"}).out, "{\"name\": \"gradient\", "));
-  CHECK(has(succeeds({"evaluate", demo("mlp.onnx"), "--input", scratch.file("x.npy"), "--method", "gradient", "--score", "logit", "--random-orders", "1", "--json"}).out, "\"aopc\": "));
+  CHECK(has(succeeds({"evaluate", demo("mlp.onnx"), "--input", scratch.file("x.npy"), "--method", "gradient",
+                      "--score", "logit", "--random-orders", "1", "--json"})
+                .out,
+            "\"aopc\": "));
 }
 
 TEST_CASE("names from files do not steer the terminal, and numbers have bounds") {
@@ -371,13 +459,16 @@ TEST_CASE("names from files do not steer the terminal, and numbers have bounds")
   save_onnx(scratch.file("m.onnx"), std::span(&y, 1), {.graph_name = "g", .output_names = {"o\x1b[31m"}});
   io::write_npy(scratch.file("x.npy"), numbers({2, 4}));
   io::write_npy(scratch.file("bad.npy"), numbers({2, 5}));
-  for (const std::vector<std::string>& line : std::vector<std::vector<std::string>>{{"inspect", scratch.file("m.onnx")}, {"predict", scratch.file("m.onnx"), "--input", scratch.file("bad.npy")},
-                                               {"predict", scratch.file("m.onnx"), "--input", scratch.file("x.npy"), "--output-node", "none"}}) {
+  for (const std::vector<std::string>& line : std::vector<std::vector<std::string>>{
+           {"inspect", scratch.file("m.onnx")},
+           {"predict", scratch.file("m.onnx"), "--input", scratch.file("bad.npy")},
+           {"predict", scratch.file("m.onnx"), "--input", scratch.file("x.npy"), "--output-node", "none"}}) {
     const CommandResult result = run_command(line);
     CHECK_FALSE(has(result.out + result.err, "\x1b"));
     CHECK(has(result.out + result.err, "\\x1b["));
   }
-  const std::vector<std::string> analyze{"analyze", demo("mlp.onnx"), "--input", scratch.file("x.npy"), "--method", "gradient"};
+  const std::vector<std::string> analyze{"analyze",  demo("mlp.onnx"), "--input", scratch.file("x.npy"),
+                                         "--method", "gradient"};
   const auto refused = [&](const std::vector<std::string>& more, const std::vector<std::string>& words) {
     std::vector<std::string> line = analyze;
     line.insert(line.end(), more.begin(), more.end());

@@ -1,13 +1,14 @@
-// A program that links rulegrad: loads a model, explains it with a rule of its own in C++ and one in text, checks the
-// numbers. Without ONNX it builds the same network itself. What the library was built without is an error that names the option.
-#include <rulegrad/dsl.hpp>
-#include <rulegrad/rulegrad.hpp>
-
+// A program that links rulegrad: loads a model, explains it with a rule of its own in C++ and one in text,
+// checks the numbers. Without ONNX it builds the same network itself. What the library was built without is
+// an error that names the option.
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <string>
+
+#include <rulegrad/dsl.hpp>
+#include <rulegrad/rulegrad.hpp>
 
 using namespace rulegrad;
 
@@ -34,7 +35,8 @@ void expect_missing(const std::string& feature, F&& use) {
     require(false, "an error without " + feature);
   } catch (const Error& error) {
     require(error.code() == ErrorCode::missing_feature, feature + ": the code of the error, " + error.what());
-    require(std::string(error.what()).find("-D" + feature + "=enabled") != std::string::npos, feature + ": the option in '" + error.what() + "'");
+    require(std::string(error.what()).find("-D" + feature + "=enabled") != std::string::npos,
+            feature + ": the option in '" + error.what() + "'");
   }
 }
 
@@ -48,16 +50,19 @@ void use_what_is_missing(const char* model) {
   expect_missing("png", [] { io::write_png("never.png", io::Picture(1, 1, 3)); });
   expect_missing("npz", [&] { io::write_npz("never.npz", std::span(&array, 1)); });
   // Pictures are told apart by how they begin.
-  for (const auto& [feature, beginning] : {std::pair("png", "\x89PNG\r\n\x1a\n"), std::pair("jpeg", "\xff\xd8\xff\xe0")}) {
+  for (const auto& [feature, beginning] :
+       {std::pair("png", "\x89PNG\r\n\x1a\n"), std::pair("jpeg", "\xff\xd8\xff\xe0")}) {
     std::ofstream("picture", std::ios::binary) << beginning;
     expect_missing(feature, [] { (void)io::read_picture("picture"); });
   }
-  // Kernels of oneDNN are no function of their own: without them the portable ones run, and nothing is an error.
+  // Kernels of oneDNN are no function of their own: without them the portable ones run, and nothing is an
+  // error.
   require(Kernels::best().find("conv") != nullptr, "there are kernels");
 }
 
 Model load(const char* path) {
-  return have("onnx") ? load_onnx(path) : Sequential({B, 22}).dense(30).relu().dense(3).relu().dense(1).finish();
+  return have("onnx") ? load_onnx(path)
+                      : Sequential({B, 22}).dense(30).relu().dense(3).relu().dense(1).finish();
 }
 
 namespace mine {
@@ -92,14 +97,19 @@ int main(int argc, char** argv) {
 
   Tensor x(DType::float32, {4, 22});
   for (std::size_t i = 0; i < 88; ++i) x.mutable_values<float>()[i] = std::sin(static_cast<float>(i));
-  const Explainer explainer(model, {"from_text", "from_cpp", "guided_backprop", "gradient", "input_times_gradient"}, {.registry = &registry});
+  const Explainer explainer(model,
+                            {"from_text", "from_cpp", "guided_backprop", "gradient", "input_times_gradient"},
+                            {.registry = &registry});
   const Explanation got = explainer.run(x);
 
   require(got.attribution("from_text").dims() == Dims{4, 22}, "the shape");
   require(identical(got.attribution("from_text"), got.attribution("from_cpp")), "text and C++ agree");
-  require(identical(got.attribution("from_text"), got.attribution("guided_backprop")), "both are Guided Backprop");
+  require(identical(got.attribution("from_text"), got.attribution("guided_backprop")),
+          "both are Guided Backprop");
   for (std::int64_t i = 0; i < 88; ++i)
-    require(got.attribution("input_times_gradient").at(i) == static_cast<double>(x.values<float>()[static_cast<std::size_t>(i)] * got.attribution("gradient").values<float>()[static_cast<std::size_t>(i)]),
+    require(got.attribution("input_times_gradient").at(i) ==
+                static_cast<double>(x.values<float>()[static_cast<std::size_t>(i)] *
+                                    got.attribution("gradient").values<float>()[static_cast<std::size_t>(i)]),
             "input times gradient");
   std::printf("rulegrad %s explains\n", std::string(version()).c_str());
 }

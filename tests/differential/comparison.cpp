@@ -1,15 +1,15 @@
 #include "differential/comparison.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cmath>
+#include <fmt/format.h>
 #include <memory>
 
-#include "oracle/interpreter.hpp"
-#include "rulegrad/recipe/analyzer.hpp"
 #include "rulegrad/ops/op_attributes.hpp"
+#include "rulegrad/recipe/analyzer.hpp"
+
 #include "kernels/kernel_paths.hpp"
+#include "oracle/interpreter.hpp"
 
 namespace differential {
 namespace {
@@ -43,11 +43,14 @@ constexpr std::size_t none = std::size(switches);
 
 }  // namespace
 
-CompileOptions plain_options() { return with(false, none); }
+CompileOptions plain_options() {
+  return with(false, none);
+}
 
 std::vector<Setting> settings() {
   std::vector<Setting> all{{"plain", plain_options()}, {"default", {}}, {"all on", with(true, none)}};
-  for (const auto& [name, precision] : {std::pair("fast", Precision::fast), std::pair("auto", Precision::automatic)}) {
+  for (const auto& [name, precision] :
+       {std::pair("fast", Precision::fast), std::pair("auto", Precision::automatic)}) {
     CompileOptions options;
     options.precision = precision;
     all.push_back({name, options});
@@ -78,7 +81,8 @@ struct Explained {
   std::vector<Expr> outputs;
 };
 
-/// What training asks for, which no explanation does: sums over the batch of what meets at each weight of a convolution and a dense layer.
+/// What training asks for, which no explanation does: sums over the batch of what meets at each weight of a
+/// convolution and a dense layer.
 void add_weight_gradients(Explained& e) {
   const Expr scores = e.subject.scores();
   for (const char* name : {"conv", "dense"})
@@ -91,13 +95,16 @@ void add_weight_gradients(Explained& e) {
         const Shape& w = y.operand(1).shape();
         Ints kernel;
         for (std::size_t axis = 2; axis < w.rank(); ++axis) kernel.push_back(w[axis].factor);
-        e.outputs.push_back(y.graph().make(op("conv_weight_grad"), {y.operand(0), y}, ConvWeightGradAttributes{a.strides, a.pads_begin, a.pads_end, a.dilations, a.groups, kernel}));
+        e.outputs.push_back(y.graph().make(
+            op("conv_weight_grad"), {y.operand(0), y},
+            ConvWeightGradAttributes{a.strides, a.pads_begin, a.pads_end, a.dilations, a.groups, kernel}));
       }
       if (y.is("dense")) break;
     }
 }
 
-Explained explained(Kind kind, std::uint64_t seed, DType dtype, const std::vector<std::string>& methods, bool small, bool weights = false) {
+Explained explained(Kind kind, std::uint64_t seed, DType dtype, const std::vector<std::string>& methods,
+                    bool small, bool weights = false) {
   Explained result{subject(kind, seed, dtype, small), {}};
   Graph& graph = result.subject.model.graph();
   Question question;
@@ -121,8 +128,9 @@ Tensor targets(const Explained& e, std::int64_t samples, std::uint64_t seed) {
   return target;
 }
 
-/// Sample by sample, the largest difference over the largest value; a value that is none is infinitely far. `together`: over the largest value
-/// of all samples, where that of one may be a sum of which nothing is left.
+/// Sample by sample, the largest difference over the largest value; a value that is none is infinitely far.
+/// `together`: over the largest value of all samples, where that of one may be a sum of which nothing is
+/// left.
 std::vector<double> differences(const Tensor& got, const Tensor& want, bool together = false) {
   const std::int64_t samples = want.dims()[0], each = samples == 0 ? 0 : want.size() / samples;
   std::vector<double> result, largest;
@@ -142,18 +150,22 @@ std::vector<double> differences(const Tensor& got, const Tensor& want, bool toge
   return result;
 }
 
-/// What rounding may do: some times what it does on the plain float32 path, whose roundings are others of the same size, and a little: more where
-/// much is summed up that cancels, as running sums over a whole batch and all positions, or the relevance of all inputs that flat rules spread
-/// evenly. What Winograd's transforms may do besides, docs/precision.md says.
+/// What rounding may do: some times what it does on the plain float32 path, whose roundings are others of the
+/// same size, and a little: more where much is summed up that cancels, as running sums over a whole batch and
+/// all positions, or the relevance of all inputs that flat rules spread evenly. What Winograd's transforms
+/// may do besides, docs/precision.md says.
 double allowed(double plain, const Setting& setting, bool cancels) {
   return 16 * plain + (cancels || setting.options.precision != Precision::exact ? 1e-4 : 4e-6);
 }
 
-/// Methods that divide by sums whose terms cancel: what is far smaller than its terms drowns in Winograd's errors, which are those of the
-/// largest terms, as it drowns in float32 where numbers are no integers. `fast` promises nothing of them that could be held here.
+/// Methods that divide by sums whose terms cancel: what is far smaller than its terms drowns in Winograd's
+/// errors, which are those of the largest terms, as it drowns in float32 where numbers are no integers.
+/// `fast` promises nothing of them that could be held here.
 bool divides_by_differences(const std::string& method) {
-  constexpr const char* sound[] = {"gradient", "guided_backprop", "deconvnet", "excitation_backprop", "smoothgrad", "vargrad", "lrp.z_plus"};
-  const bool named = std::ranges::any_of(sound, [&](const char* name) { return method.find(name) != std::string::npos; });
+  constexpr const char* sound[] = {"gradient",   "guided_backprop", "deconvnet", "excitation_backprop",
+                                   "smoothgrad", "vargrad",         "lrp.z_plus"};
+  const bool named =
+      std::ranges::any_of(sound, [&](const char* name) { return method.find(name) != std::string::npos; });
   return !named || method.find("method=lrp") != std::string::npos;
 }
 
@@ -179,7 +191,8 @@ class Counting {
 std::int64_t samples_for(Draw& draw, double products, std::size_t methods, bool loops) {
   const double work = products * static_cast<double>(methods) * (loops ? 24 : 8);
   const auto most = static_cast<std::int64_t>(std::clamp(2e9 / std::max(work, 1.0), 1.0, 40.0));
-  return draw.chance(0.25) ? std::min<std::int64_t>(most, draw.one_of({1, 8, 16, 32, 40})) : draw.between(1, most);
+  return draw.chance(0.25) ? std::min<std::int64_t>(most, draw.one_of({1, 8, 16, 32, 40}))
+                           : draw.between(1, most);
 }
 
 }  // namespace
@@ -189,13 +202,16 @@ void compare_one(Kind kind, std::uint64_t seed, Tally& tally) {
   const Subject probe = subject(kind, seed, DType::float64);
   std::vector<std::string> known = methods_for(kind, probe), methods;
   // One method, or several that share what they can.
-  for (std::int64_t count = draw.chance(0.3) ? draw.between(2, 3) : 1; count > 0; --count) methods.push_back(known[draw.bits() % known.size()]);
+  for (std::int64_t count = draw.chance(0.3) ? draw.between(2, 3) : 1; count > 0; --count)
+    methods.push_back(known[draw.bits() % known.size()]);
   std::sort(methods.begin(), methods.end());
   methods.erase(std::unique(methods.begin(), methods.end()), methods.end());
   const bool weights = draw.chance(0.25) || probe.text.find(", 4096]") != std::string::npos;
-  const bool loops = std::any_of(methods.begin(), methods.end(), [](const std::string& m) { return m.find('=') != std::string::npos; });
+  const bool loops = std::any_of(methods.begin(), methods.end(),
+                                 [](const std::string& m) { return m.find('=') != std::string::npos; });
 
-  const Explained reference = explained(kind, seed, DType::float64, methods, false, weights), tested = explained(kind, seed, DType::float32, methods, false, weights);
+  const Explained reference = explained(kind, seed, DType::float64, methods, false, weights),
+                  tested = explained(kind, seed, DType::float32, methods, false, weights);
   const Program wanted = Program::compile(reference.outputs, plain_options());
   const std::vector<Setting> all = settings();
   std::vector<const Setting*> chosen{&all[0], &all[1]};
@@ -217,7 +233,8 @@ void compare_one(Kind kind, std::uint64_t seed, Tally& tally) {
     const std::uint64_t numbers = draw.bits();
     const Tensor target = targets(reference, samples, numbers);
     Batch batch{{{"x", batch_for(tested.subject, samples, numbers)}, {"target", target}}, {}, {}};
-    batch.want = wanted.run({{"x", batch_for(reference.subject, samples, numbers)}, {"target", target}}, {.threads = 1});
+    batch.want = wanted.run({{"x", batch_for(reference.subject, samples, numbers)}, {"target", target}},
+                            {.threads = 1});
     batches.push_back(std::move(batch));
   }
   ++tally.networks;
@@ -239,23 +256,34 @@ void compare_one(Kind kind, std::uint64_t seed, Tally& tally) {
       ++tally.by_setting[setting->name];
       const bool transforms = setting->options.precision != Precision::exact;
       for (std::size_t o = 0; o < got.size(); ++o) {
-        // The sum of a residual block may be 0, and integers that compete in a window may be the same: there transforms decide one way or
-        // the other, as docs/precision.md says.
-        const bool open = !tested.subject.smooth && (tested.subject.text.find("[residual") != std::string::npos || tested.subject.text.find("max_pool") != std::string::npos);
-        if (transforms && o > 0 && o <= methods.size() && (open || divides_by_differences(methods[o - 1]))) continue;
-        const bool cancels = o > methods.size() || (o > 0 && methods[o - 1].find("flat") != std::string::npos);
+        // The sum of a residual block may be 0, and integers that compete in a window may be the same: there
+        // transforms decide one way or the other, as docs/precision.md says.
+        const bool open =
+            !tested.subject.smooth && (tested.subject.text.find("[residual") != std::string::npos ||
+                                       tested.subject.text.find("max_pool") != std::string::npos);
+        if (transforms && o > 0 && o <= methods.size() && (open || divides_by_differences(methods[o - 1])))
+          continue;
+        const bool cancels =
+            o > methods.size() || (o > 0 && methods[o - 1].find("flat") != std::string::npos);
         const std::vector<double> off = differences(got[o], batch.want[o], cancels);
         if (setting == chosen[0]) batch.plain.push_back(off);
         std::string worst;
         double worst_share = 0;
         for (std::size_t s = 0; s < off.size(); ++s) {
           // The plain path has no other to be measured by.
-          const double most = setting == chosen[0] ? 1e-3 : allowed(batch.plain[o][s], *setting, cancels), share = std::isnan(off[s]) ? INFINITY : off[s] / most;
+          const double most = setting == chosen[0] ? 1e-3 : allowed(batch.plain[o][s], *setting, cancels),
+                       share = std::isnan(off[s]) ? INFINITY : off[s] / most;
           if (share <= worst_share) continue;
           worst_share = share;
-          worst = fmt::format("{} of {}:{} ({}), {}, {} thread{}, {} {} of {}: off by {:.1e} of the largest value, the plain float32 path by {:.1e}",
-                              o == 0 ? "scores" : o <= methods.size() ? methods[o - 1] : "weight gradient", name_of(kind), seed, tested.subject.text, setting->name, setting->threads,
-                              setting->threads == 1 ? "" : "s", o <= methods.size() ? "sample" : "channel", s, off.size(), off[s], batch.plain[o][s]);
+          worst = fmt::format(
+              "{} of {}:{} ({}), {}, {} thread{}, {} {} of {}: off by {:.1e} of the largest value, the plain "
+              "float32 path by {:.1e}",
+              o == 0                ? "scores"
+              : o <= methods.size() ? methods[o - 1]
+                                    : "weight gradient",
+              name_of(kind), seed, tested.subject.text, setting->name, setting->threads,
+              setting->threads == 1 ? "" : "s", o <= methods.size() ? "sample" : "channel", s, off.size(),
+              off[s], batch.plain[o][s]);
         }
         if (worst_share > 1) tally.findings.push_back({worst});
         if (worst_share > tally.worst) {
@@ -268,7 +296,8 @@ void compare_one(Kind kind, std::uint64_t seed, Tally& tally) {
 }
 
 void compare_reference(Kind kind, std::uint64_t seed, Tally& tally) {
-  const std::vector<std::string> methods{"gradient", "guided_backprop", "lrp.epsilon", "lrp.alpha_2_beta_1", "lrp.z_plus", "deeplift.rescale"};
+  const std::vector<std::string> methods{"gradient",           "guided_backprop", "lrp.epsilon",
+                                         "lrp.alpha_2_beta_1", "lrp.z_plus",      "deeplift.rescale"};
   for (const std::string& method : methods) {
     const Explained e = explained(kind, seed, DType::float64, {method}, true);
     const Inputs inputs{{"x", batch_for(e.subject, 2, seed)}, {"target", targets(e, 2, seed)}};
@@ -280,7 +309,9 @@ void compare_reference(Kind kind, std::uint64_t seed, Tally& tally) {
       for (const double off : differences(got[o].reshaped(loops.dims()), loops)) {
         ++tally.plain_loops;
         if (!(off <= 1e-9))
-          tally.findings.push_back({fmt::format("{} of small {} {} ({}): the float64 path is off plain loops by {:.1e}", o == 0 ? "scores" : method, name_of(kind), seed, e.subject.text, off)});
+          tally.findings.push_back(
+              {fmt::format("{} of small {} {} ({}): the float64 path is off plain loops by {:.1e}",
+                           o == 0 ? "scores" : method, name_of(kind), seed, e.subject.text, off)});
       }
     }
   }

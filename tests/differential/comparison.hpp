@@ -7,8 +7,9 @@
 #include <string>
 #include <vector>
 
-#include "differential/subjects.hpp"
 #include "rulegrad/run/program.hpp"
+
+#include "differential/subjects.hpp"
 
 namespace differential {
 
@@ -18,7 +19,8 @@ struct Setting {
   CompileOptions options;
   int threads = 1;
 };
-/// All there are, for one thread and two. The first is the plain float32 path: portable kernels and no optimisation.
+/// All there are, for one thread and two. The first is the plain float32 path: portable kernels and no
+/// optimisation.
 [[nodiscard]] std::vector<Setting> settings();
 /// The same in CompileOptions alone.
 [[nodiscard]] CompileOptions plain_options();
@@ -30,11 +32,11 @@ struct Finding {
 
 /// What has been compared so far.
 struct Tally {
-  std::size_t programs = 0;   ///< runs of programs whose results were compared
+  std::size_t programs = 0;  ///< runs of programs whose results were compared
   std::size_t networks = 0;
   std::size_t next_setting = 0;  ///< of those that take turns
-  std::size_t plain_loops = 0;  ///< results of the reference that were compared with plain loops
-  double worst = 0;           ///< the largest share of what is allowed
+  std::size_t plain_loops = 0;   ///< results of the reference that were compared with plain loops
+  double worst = 0;              ///< the largest share of what is allowed
   std::string worst_text;
   std::map<std::string, std::size_t> by_setting, by_method, by_kind;
   std::set<std::string> operations;  ///< that ran in float32, fused or not
@@ -42,9 +44,10 @@ struct Tally {
   std::vector<Finding> findings;
 };
 
-/// Compares one network, with one method or several at once, now and then with gradients of weights, on two batches each, under the plain
-/// float32 setting, the default and four that are next in turn, with the float64 portable path with all optimisations off. Sample by sample: the
-/// largest difference over the largest value.
+/// Compares one network, with one method or several at once, now and then with gradients of weights, on two
+/// batches each, under the plain float32 setting, the default and four that are next in turn, with the
+/// float64 portable path with all optimisations off. Sample by sample: the largest difference over the
+/// largest value.
 void compare_one(Kind kind, std::uint64_t seed, Tally& tally);
 
 /// Holds that path itself to plain loops, on a small network.

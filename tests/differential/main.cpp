@@ -1,20 +1,21 @@
-// Networks of real sizes, drawn anew, every optimisation and each alone, against the plain float64 path: see comparison.hpp.
+// Networks of real sizes, drawn anew, every optimisation and each alone, against the plain float64 path: see
+// comparison.hpp.
 //
 //     differential [--seed N] [--networks N | --minutes N] [--only KIND:SEED]
 //
 // Without arguments: the slice that runs with the tests. It must take every kernel path there is.
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <exception>
+#include <fmt/format.h>
 #include <random>
 #include <set>
 #include <string_view>
 
-#include "differential/comparison.hpp"
 #include "rulegrad/kernels/kernel.hpp"
+
+#include "differential/comparison.hpp"
 #include "kernels/kernel_paths.hpp"
 
 using namespace differential;
@@ -34,11 +35,17 @@ Choices choices_of(int argc, char** argv) {
     const std::string_view name = argv[i];
     if (i + 1 >= argc) throw std::invalid_argument(fmt::format("{} needs a value", name));
     const std::string value = argv[i + 1];
-    if (name == "--seed") choices.seed = std::stoull(value);
-    else if (name == "--networks") choices.networks = std::stoull(value);
-    else if (name == "--minutes") choices.minutes = std::stod(value);
-    else if (name == "--only") choices.only = value;
-    else throw std::invalid_argument(fmt::format("unknown option {}: --seed N, --networks N, --minutes N, --only KIND:SEED", name));
+    if (name == "--seed")
+      choices.seed = std::stoull(value);
+    else if (name == "--networks")
+      choices.networks = std::stoull(value);
+    else if (name == "--minutes")
+      choices.minutes = std::stod(value);
+    else if (name == "--only")
+      choices.only = value;
+    else
+      throw std::invalid_argument(
+          fmt::format("unknown option {}: --seed N, --networks N, --minutes N, --only KIND:SEED", name));
   }
   return choices;
 }
@@ -46,7 +53,8 @@ Choices choices_of(int argc, char** argv) {
 /// The paths that float32 runs can take in this build on this machine.
 std::vector<std::string> paths_within_reach() {
   const auto all = rulegrad::kernel_paths();
-  const bool onednn = std::ranges::any_of(all, [](const auto* path) { return path->name().find("oneDNN") != std::string_view::npos; });
+  const bool onednn = std::ranges::any_of(
+      all, [](const auto* path) { return path->name().find("oneDNN") != std::string_view::npos; });
 #if defined(__x86_64__)
   const bool transforms = __builtin_cpu_supports("avx512f") != 0;
 #else
@@ -72,8 +80,10 @@ std::size_t setting_names() {
 }
 
 void report(const Tally& tally, double seconds) {
-  fmt::print("{} programs of {} networks compared in {:.0f} s, {} results of the reference with plain loops; at most {:.0f} % of what rounding explains\n",
-             tally.programs, tally.networks, seconds, tally.plain_loops, 100 * tally.worst);
+  fmt::print(
+      "{} programs of {} networks compared in {:.0f} s, {} results of the reference with plain loops; at "
+      "most {:.0f} % of what rounding explains\n",
+      tally.programs, tally.networks, seconds, tally.plain_loops, 100 * tally.worst);
   std::fflush(stdout);
 }
 
@@ -83,7 +93,9 @@ int main(int argc, char** argv) try {
   const Choices choices = choices_of(argc, argv);
   Tally tally;
   const auto start = std::chrono::steady_clock::now();
-  const auto seconds = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(); };
+  const auto seconds = [&] {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  };
   std::size_t told = 0;
   const auto tell = [&] {
     for (; told < tally.findings.size(); ++told) fmt::print("DIFFERENCE {}\n", tally.findings[told].text);
@@ -92,7 +104,8 @@ int main(int argc, char** argv) try {
   if (!choices.only.empty()) {
     const std::size_t colon = choices.only.find(':');
     for (const Kind kind : kinds)
-      if (name_of(kind) == choices.only.substr(0, colon)) compare_one(kind, std::stoull(choices.only.substr(colon + 1)), tally);
+      if (name_of(kind) == choices.only.substr(0, colon))
+        compare_one(kind, std::stoull(choices.only.substr(colon + 1)), tally);
     tell();
     report(tally, seconds());
     return tally.findings.empty() ? 0 : 1;
@@ -102,7 +115,9 @@ int main(int argc, char** argv) try {
   std::fflush(stdout);
   const bool slice = choices.networks == 0 && choices.minutes == 0;
   const std::vector<std::string> paths = paths_within_reach();
-  const auto covered = [&] { return std::ranges::all_of(paths, [&](const std::string& path) { return tally.paths.contains(path); }); };
+  const auto covered = [&] {
+    return std::ranges::all_of(paths, [&](const std::string& path) { return tally.paths.contains(path); });
+  };
   constexpr std::size_t least = 90, patience = 150, most = 600;
   constexpr std::uint64_t complete_seed = 2190897030;
   double next_report = 300;
@@ -117,12 +132,16 @@ int main(int argc, char** argv) try {
       tally.next_setting = static_cast<std::size_t>(draw.bits() % 1000);
       first = i;
     }
-    if (choices.minutes > 0 ? seconds() > 60 * choices.minutes : choices.networks > 0 ? i >= choices.networks : (i >= least && covered()) || i >= most) break;
+    if (choices.minutes > 0    ? seconds() > 60 * choices.minutes
+        : choices.networks > 0 ? i >= choices.networks
+                               : (i >= least && covered()) || i >= most)
+      break;
     const Kind kind = kinds[(i - first) % std::size(kinds)];
     const std::uint64_t seed = draw.bits() % 1'000'000'000;
     try {
       compare_one(kind, seed, tally);
-      if (i % 10 == 0 && kind != Kind::decoder && kind <= Kind::volumes && kind != Kind::tokens) compare_reference(kind, seed, tally);
+      if (i % 10 == 0 && kind != Kind::decoder && kind <= Kind::volumes && kind != Kind::tokens)
+        compare_reference(kind, seed, tally);
     } catch (const std::exception& error) {
       tally.findings.push_back({fmt::format("{}:{} failed: {}", name_of(kind), seed, error.what())});
     }
@@ -141,9 +160,11 @@ int main(int argc, char** argv) try {
         fmt::print("NOT COVERED kernel path '{}'\n", path);
         missing = slice;
       }
-  fmt::print("{} kernel paths taken, {} are within reach here; {} settings, {} methods\n", tally.paths.size(), paths.size(), tally.by_setting.size(), tally.by_method.size());
+  fmt::print("{} kernel paths taken, {} are within reach here; {} settings, {} methods\n", tally.paths.size(),
+             paths.size(), tally.by_setting.size(), tally.by_method.size());
   if (slice && tally.by_setting.size() < setting_names()) {
-    fmt::print("NOT COVERED: {} settings of {}\n", setting_names() - tally.by_setting.size(), setting_names());
+    fmt::print("NOT COVERED: {} settings of {}\n", setting_names() - tally.by_setting.size(),
+               setting_names());
     missing = true;
   }
   return tally.findings.empty() && !missing ? 0 : 1;

@@ -4,8 +4,8 @@
 #include <cmath>
 #include <numeric>
 
-#include "rulegrad/ops/build.hpp"
 #include "rulegrad/api/network.hpp"
+#include "rulegrad/ops/build.hpp"
 #include "rulegrad/ops/operators.hpp"
 
 namespace differential {
@@ -22,8 +22,12 @@ std::int64_t Draw::between(std::int64_t low, std::int64_t high) {
   return low + static_cast<std::int64_t>(bits() % static_cast<std::uint64_t>(high - low + 1));
 }
 
-std::int64_t Draw::one_of(std::initializer_list<std::int64_t> values) { return values.begin()[bits() % values.size()]; }
-bool Draw::chance(double p) { return static_cast<double>(bits() >> 11) * 0x1p-53 < p; }
+std::int64_t Draw::one_of(std::initializer_list<std::int64_t> values) {
+  return values.begin()[bits() % values.size()];
+}
+bool Draw::chance(double p) {
+  return static_cast<double>(bits() >> 11) * 0x1p-53 < p;
+}
 
 double Draw::normal() {
   double sum = -6;
@@ -32,7 +36,8 @@ double Draw::normal() {
 }
 
 std::string name_of(Kind kind) {
-  constexpr const char* names[] = {"dense", "tokens", "images", "signals", "volumes", "decoder", "attention", "recurrent", "smooth images", "summary"};
+  constexpr const char* names[] = {"dense",   "tokens",    "images",    "signals",       "volumes",
+                                   "decoder", "attention", "recurrent", "smooth images", "summary"};
   return names[static_cast<std::size_t>(kind)];
 }
 
@@ -41,7 +46,8 @@ namespace {
 /// Layers with drawn weights, and what they are as text.
 class Drawing {
  public:
-  Drawing(std::uint64_t seed, DType dtype, bool smooth, bool is_small) : draw(seed), small(is_small), smooth_(smooth), dtype_(dtype), net_(dtype) {}
+  Drawing(std::uint64_t seed, DType dtype, bool smooth, bool is_small)
+      : draw(seed), small(is_small), smooth_(smooth), dtype_(dtype), net_(dtype) {}
 
   Draw draw;
   bool small;
@@ -55,14 +61,18 @@ class Drawing {
 
   Tensor weight(Dims dims, std::int64_t fan_in) {
     Tensor w(DType::float64, std::move(dims));
-    const double some = std::min(1.0, 12.0 / static_cast<double>(fan_in)), scale = 1 / std::sqrt(static_cast<double>(fan_in));
+    const double some = std::min(1.0, 12.0 / static_cast<double>(fan_in)),
+                 scale = 1 / std::sqrt(static_cast<double>(fan_in));
     for (double& v : w.mutable_values<double>())
-      v = smooth_ ? static_cast<double>(static_cast<float>(draw.normal() * scale)) : draw.chance(some) ? (draw.chance(0.5) ? 2 : -2) : 0;
+      v = smooth_             ? static_cast<double>(static_cast<float>(draw.normal() * scale))
+          : draw.chance(some) ? (draw.chance(0.5) ? 2 : -2)
+                              : 0;
     return w.cast(dtype_);
   }
   Tensor bias(std::int64_t count) {
     Tensor b(DType::float64, {count});
-    for (double& v : b.mutable_values<double>()) v = smooth_ ? 0.25 * draw.normal() : static_cast<double>(2 * draw.between(-3, 2) + 1);
+    for (double& v : b.mutable_values<double>())
+      v = smooth_ ? 0.25 * draw.normal() : static_cast<double>(2 * draw.between(-3, 2) + 1);
     return b.cast(dtype_);
   }
 
@@ -93,9 +103,12 @@ class Drawing {
     Dims dims{channels, in / w.groups};
     dims.insert(dims.end(), spatial, w.kernel);
     const std::int64_t fan_in = element_count(dims) / channels;
-    text += " conv " + std::to_string(channels) + " of " + std::to_string(w.kernel) + (w.stride > 1 ? " stride " + std::to_string(w.stride) : "") +
-            (w.dilation > 1 ? " dilation " + std::to_string(w.dilation) : "") + (w.groups > 1 ? " groups " + std::to_string(w.groups) : "");
-    const Expr y = net_.conv(x, weight(std::move(dims), fan_in), bias(channels), {all(w.stride), all(pad), all(pad), all(w.dilation), w.groups});
+    text += " conv " + std::to_string(channels) + " of " + std::to_string(w.kernel) +
+            (w.stride > 1 ? " stride " + std::to_string(w.stride) : "") +
+            (w.dilation > 1 ? " dilation " + std::to_string(w.dilation) : "") +
+            (w.groups > 1 ? " groups " + std::to_string(w.groups) : "");
+    const Expr y = net_.conv(x, weight(std::move(dims), fan_in), bias(channels),
+                             {all(w.stride), all(pad), all(pad), all(w.dilation), w.groups});
     products += static_cast<double>(y.shape().count().factor * fan_in);
     return y;
   }
@@ -107,15 +120,24 @@ class Drawing {
     for (std::size_t axis = 2; axis < x.shape().rank(); ++axis) extents.push_back(2 * x.shape()[axis].factor);
     if (draw.chance(0.4)) {
       text += " resize";
-      const Expr wide = x.graph().apply(op("resize"), {x}, ResizeAttributes{.spatial = extents, .coordinates = ResizeCoordinates::asymmetric, .rounding = NearestRounding::floor});
+      const Expr wide = x.graph().apply(op("resize"), {x},
+                                        ResizeAttributes{.spatial = extents,
+                                                         .coordinates = ResizeCoordinates::asymmetric,
+                                                         .rounding = NearestRounding::floor});
       return conv(wide, channels, {});
     }
     text += " transposed conv " + std::to_string(channels);
     Dims dims{in, channels};
     dims.insert(dims.end(), spatial, 2);
     products += static_cast<double>(element_count(dims) * x.shape().count().factor / in);
-    return conv_transpose(x, net_.graph().constant(weight(std::move(dims), in)), net_.graph().constant(bias(channels)),
-                          {.strides = Ints(spatial, 2), .pads_begin = Ints(spatial, 0), .pads_end = Ints(spatial, 0), .dilations = Ints(spatial, 1), .groups = 1, .spatial = extents});
+    return conv_transpose(x, net_.graph().constant(weight(std::move(dims), in)),
+                          net_.graph().constant(bias(channels)),
+                          {.strides = Ints(spatial, 2),
+                           .pads_begin = Ints(spatial, 0),
+                           .pads_end = Ints(spatial, 0),
+                           .dilations = Ints(spatial, 1),
+                           .groups = 1,
+                           .spatial = extents});
   }
 
   Expr activation(Expr x) {
@@ -133,18 +155,27 @@ class Drawing {
     // Means are no integers any more: no ReLU may follow.
     if (smooth_ || last) {
       text += " avg_pool";
-      return avg_pool(x, {.kernel = two, .strides = two, .pads_begin = zero, .pads_end = zero, .dilations = one});
+      return avg_pool(
+          x, {.kernel = two, .strides = two, .pads_begin = zero, .pads_end = zero, .dilations = one});
     }
     text += " max_pool";
-    if (!small && draw.chance(0.3)) return max_pool(x, {.kernel = Ints(spatial, 3), .strides = two, .pads_begin = one, .pads_end = one, .dilations = one});
-    return max_pool(x, {.kernel = two, .strides = two, .pads_begin = zero, .pads_end = zero, .dilations = one});
+    if (!small && draw.chance(0.3))
+      return max_pool(
+          x,
+          {.kernel = Ints(spatial, 3), .strides = two, .pads_begin = one, .pads_end = one, .dilations = one});
+    return max_pool(x,
+                    {.kernel = two, .strides = two, .pads_begin = zero, .pads_end = zero, .dilations = one});
   }
-  Expr slice(Expr x, std::int64_t axis, std::int64_t start, std::int64_t stop) { return x.graph().apply(op("slice"), {x}, SliceAttributes{{axis}, {start}, {stop}, {1}}); }
+  Expr slice(Expr x, std::int64_t axis, std::int64_t start, std::int64_t stop) {
+    return x.graph().apply(op("slice"), {x}, SliceAttributes{{axis}, {start}, {stop}, {1}});
+  }
   Expr norm(Expr x) {
     const std::int64_t features = x.shape().dims().back().factor;
     Tensor scale = Tensor::full(dtype_, {features}, 1);
     text += " norm";
-    return x.graph().apply(op("layer_norm"), {x, net_.graph().constant(scale), net_.graph().constant(bias(features))}, LayerNormAttributes{-1, 1e-5});
+    return x.graph().apply(op("layer_norm"),
+                           {x, net_.graph().constant(scale), net_.graph().constant(bias(features))},
+                           LayerNormAttributes{-1, 1e-5});
   }
 
   [[nodiscard]] bool smooth() const { return smooth_; }
@@ -163,7 +194,8 @@ class Drawing {
 /// Awkward extents as often as round ones.
 std::int64_t width(Drawing& d, std::int64_t low, std::int64_t high) {
   if (d.small) return d.draw.between(3, 20);
-  return d.draw.chance(0.5) ? d.draw.between(low, high) : std::min(high, d.draw.one_of({64, 128, 256, 256, 384, 512, 512, 1024}));
+  return d.draw.chance(0.5) ? d.draw.between(low, high)
+                            : std::min(high, d.draw.one_of({64, 128, 256, 256, 384, 512, 512, 1024}));
 }
 
 Expr dense_layers(Drawing& d) {
@@ -189,9 +221,12 @@ Expr token_layers(Drawing& d) {
   return d.dense(flatten(x), d.draw.between(2, 12));
 }
 
-std::int64_t channels(Drawing& d) { return d.small ? d.draw.one_of({3, 4, 6, 8}) : d.draw.one_of({16, 20, 24, 32, 48, 64, 64, 96, 128}); }
+std::int64_t channels(Drawing& d) {
+  return d.small ? d.draw.one_of({3, 4, 6, 8}) : d.draw.one_of({16, 20, 24, 32, 48, 64, 64, 96, 128});
+}
 
-/// Plain, strided, dilated, grouped and depthwise layers, residual and concat blocks; small ones only of what plain loops compute.
+/// Plain, strided, dilated, grouped and depthwise layers, residual and concat blocks; small ones only of what
+/// plain loops compute.
 Expr conv_layers(Drawing& d, Expr x, std::int64_t blocks) {
   x = d.activation(d.conv(x, channels(d), {.kernel = d.draw.one_of({3, 3, 5, 7})}));
   for (; blocks > 0; --blocks) {
@@ -206,7 +241,8 @@ Expr conv_layers(Drawing& d, Expr x, std::int64_t blocks) {
       }
       case 1: {
         d.text += " [concat";
-        const std::vector<Expr> parts{x, d.activation(d.conv(x, channels(d), {.kernel = 1})), d.activation(d.conv(x, channels(d), {}))};
+        const std::vector<Expr> parts{x, d.activation(d.conv(x, channels(d), {.kernel = 1})),
+                                      d.activation(d.conv(x, channels(d), {}))};
         d.text += "]";
         x = concat(parts, 1);
         break;
@@ -251,7 +287,8 @@ Expr classify(Drawing& d, Expr x) {
     for (std::size_t axis = 2; axis < x.shape().rank(); ++axis) whole.push_back(x.shape()[axis].factor);
     const Ints zero(whole.size(), 0), one(whole.size(), 1);
     d.text += " global avg_pool";
-    x = avg_pool(x, {.kernel = whole, .strides = one, .pads_begin = zero, .pads_end = zero, .dilations = one});
+    x = avg_pool(x,
+                 {.kernel = whole, .strides = one, .pads_begin = zero, .pads_end = zero, .dilations = one});
   } else if (!d.small && d.draw.chance(0.3)) {
     x = d.pool(x, true);
   }
@@ -266,7 +303,10 @@ Expr image_layers(Drawing& d) {
     return classify(d, d.pool(x));
   }
   const std::int64_t extent = d.small ? d.draw.between(5, 8) : d.draw.one_of({12, 14, 16, 16, 17, 20, 28});
-  return classify(d, conv_layers(d, d.input({B, d.draw.one_of({1, 3, 3, 8}), extent, d.draw.chance(0.7) ? extent : extent + 1}), d.small ? 2 : d.draw.between(1, 4)));
+  return classify(
+      d, conv_layers(
+             d, d.input({B, d.draw.one_of({1, 3, 3, 8}), extent, d.draw.chance(0.7) ? extent : extent + 1}),
+             d.small ? 2 : d.draw.between(1, 4)));
 }
 Expr signal_layers(Drawing& d) {
   if (!d.small && d.draw.chance(0.2)) {
@@ -275,14 +315,17 @@ Expr signal_layers(Drawing& d) {
     for (int i = 0; i < 3; ++i) x = d.pool(x);
     return classify(d, d.activation(d.conv(x, 16, {})));
   }
-  return classify(d, conv_layers(d, d.input({B, d.draw.one_of({1, 2, 12}), d.small ? 12 : d.draw.between(64, 256)}), d.small ? 2 : d.draw.between(1, 4)));
+  return classify(
+      d, conv_layers(d, d.input({B, d.draw.one_of({1, 2, 12}), d.small ? 12 : d.draw.between(64, 256)}),
+                     d.small ? 2 : d.draw.between(1, 4)));
 }
 Expr volume_layers(Drawing& d) {
   const std::int64_t extent = d.small ? 4 : d.draw.between(5, 8);
   Expr x = d.input({B, d.draw.one_of({1, 2}), extent, extent, extent});
   x = d.activation(d.conv(x, d.small ? 3 : d.draw.one_of({16, 24, 32}), {}));
   if (d.draw.chance(0.5)) x = d.pool(x);
-  x = d.activation(d.conv(x, d.small ? 4 : d.draw.one_of({16, 32}), {.kernel = d.draw.one_of({1, 3}), .groups = 1}));
+  x = d.activation(
+      d.conv(x, d.small ? 4 : d.draw.one_of({16, 32}), {.kernel = d.draw.one_of({1, 3}), .groups = 1}));
   return classify(d, x);
 }
 
@@ -293,7 +336,8 @@ Expr decoder_layers(Drawing& d) {
   const Expr first = d.activation(d.conv(x, channels(d), {}));
   const Expr low = d.activation(d.conv(d.pool(first), channels(d), {}));
   const std::int64_t middle = channels(d);
-  Expr y = low.shape()[2].factor * 2 == extent ? d.activation(d.up(low, middle)) : d.activation(d.conv(low, middle, {}));
+  Expr y = low.shape()[2].factor * 2 == extent ? d.activation(d.up(low, middle))
+                                               : d.activation(d.conv(low, middle, {}));
   if (y.shape()[2] == first.shape()[2]) {
     const std::vector<Expr> parts{first, y};
     y = concat(parts, 1);
@@ -302,17 +346,21 @@ Expr decoder_layers(Drawing& d) {
 }
 
 Expr attention_layers(Drawing& d) {
-  const std::int64_t tokens = d.draw.between(3, 24), heads = d.draw.one_of({1, 2, 4}), each = d.small ? 3 : d.draw.one_of({16, 24, 32, 64});
+  const std::int64_t tokens = d.draw.between(3, 24), heads = d.draw.one_of({1, 2, 4}),
+                     each = d.small ? 3 : d.draw.one_of({16, 24, 32, 64});
   const std::int64_t features = heads * each;
   Expr x = d.input({B, tokens, features});
   for (std::int64_t block = d.draw.between(1, 2); block > 0; --block) {
     const Expr n = d.norm(x);
     const auto split = [&](Expr v) { return transpose(reshape(v, {B, tokens, heads, each}), {0, 2, 1, 3}); };
-    const Expr q = split(d.projection(n, features)), k = split(d.projection(n, features)), v = split(d.projection(n, features));
+    const Expr q = split(d.projection(n, features)), k = split(d.projection(n, features)),
+               v = split(d.projection(n, features));
     const double scale = 1 / std::sqrt(static_cast<double>(each));
     // Written either way round; the softmax then goes along columns.
-    const Expr weights = d.draw.chance(0.7) ? softmax(matmul(q, k, {.transpose_b = true}) * scale, -1)
-                                            : transpose(softmax(matmul(k, q, {.transpose_b = true}) * scale, -2), {0, 1, 3, 2});
+    const Expr weights =
+        d.draw.chance(0.7)
+            ? softmax(matmul(q, k, {.transpose_b = true}) * scale, -1)
+            : transpose(softmax(matmul(k, q, {.transpose_b = true}) * scale, -2), {0, 1, 3, 2});
     d.products += 2 * static_cast<double>(tokens * tokens * features);
     const Expr mixed = reshape(transpose(matmul(weights, v), {0, 2, 1, 3}), {B, tokens, features});
     x = x + d.dense(mixed, features);
@@ -324,16 +372,23 @@ Expr attention_layers(Drawing& d) {
 
 /// A gated cell unrolled over the steps: projections of the input at all steps at once or one by one.
 Expr recurrent_layers(Drawing& d) {
-  const std::int64_t steps = d.draw.between(3, 6), features = d.small ? 4 : d.draw.chance(0.3) ? d.draw.between(3, 7) : d.draw.between(16, 96), hidden = d.small ? 5 : width(d, 64, 256);
+  const std::int64_t steps = d.draw.between(3, 6),
+                     features = d.small              ? 4
+                                : d.draw.chance(0.3) ? d.draw.between(3, 7)
+                                                     : d.draw.between(16, 96),
+                     hidden = d.small ? 5 : width(d, 64, 256);
   const Expr x = d.input({B, steps, features});
   const bool at_once = d.draw.chance(0.5);
   // One set of weights for all steps: drawn once.
-  const Tensor wi = d.weight({3 * hidden, features}, features), wh = d.weight({3 * hidden, hidden}, hidden), bi = d.bias(3 * hidden);
+  const Tensor wi = d.weight({3 * hidden, features}, features), wh = d.weight({3 * hidden, hidden}, hidden),
+               bi = d.bias(3 * hidden);
   Graph& graph = x.graph();
   const Expr ewi = graph.constant(wi), ewh = graph.constant(wh), ebi = graph.constant(bi);
   d.text += " gru " + std::to_string(hidden);
   d.products += static_cast<double>(steps * 3 * hidden * (features + hidden));
-  const auto step_of = [&](Expr v, std::int64_t t) { return reshape(d.slice(v, 1, t, t + 1), {B, v.shape()[2]}); };
+  const auto step_of = [&](Expr v, std::int64_t t) {
+    return reshape(d.slice(v, 1, t, t + 1), {B, v.shape()[2]});
+  };
   const Expr all = at_once ? dense(x, ewi, ebi) : Expr();
   Expr h;
   for (std::int64_t t = 0; t < steps; ++t) {
@@ -363,20 +418,30 @@ Expr summary_layers(Drawing& d) {
 }  // namespace
 
 Subject subject(Kind kind, std::uint64_t seed, DType dtype, bool small) {
-  const bool smooth = kind == Kind::attention || kind == Kind::recurrent || kind == Kind::smooth_images || kind == Kind::summary;
+  const bool smooth = kind == Kind::attention || kind == Kind::recurrent || kind == Kind::smooth_images ||
+                      kind == Kind::summary;
   Drawing d(seed * 16 + static_cast<std::uint64_t>(kind), dtype, smooth, small);
   const auto layers = [&] {
     switch (kind) {
-      case Kind::dense: return dense_layers(d);
-      case Kind::tokens: return token_layers(d);
+      case Kind::dense:
+        return dense_layers(d);
+      case Kind::tokens:
+        return token_layers(d);
       case Kind::images:
-      case Kind::smooth_images: return image_layers(d);
-      case Kind::signals: return signal_layers(d);
-      case Kind::volumes: return volume_layers(d);
-      case Kind::decoder: return decoder_layers(d);
-      case Kind::attention: return attention_layers(d);
-      case Kind::recurrent: return recurrent_layers(d);
-      case Kind::summary: return summary_layers(d);
+      case Kind::smooth_images:
+        return image_layers(d);
+      case Kind::signals:
+        return signal_layers(d);
+      case Kind::volumes:
+        return volume_layers(d);
+      case Kind::decoder:
+        return decoder_layers(d);
+      case Kind::attention:
+        return attention_layers(d);
+      case Kind::recurrent:
+        return recurrent_layers(d);
+      case Kind::summary:
+        return summary_layers(d);
     }
     return Expr();
   };
@@ -386,17 +451,35 @@ Subject subject(Kind kind, std::uint64_t seed, DType dtype, bool small) {
 Tensor batch_for(const Subject& subject, std::int64_t samples, std::uint64_t seed) {
   Draw draw(seed);
   Tensor x(DType::float64, subject.input().shape().at({samples, 1}));
-  for (double& v : x.mutable_values<double>()) v = subject.smooth ? draw.normal() : static_cast<double>(8 * draw.between(-4, 4));
+  for (double& v : x.mutable_values<double>())
+    v = subject.smooth ? draw.normal() : static_cast<double>(8 * draw.between(-4, 4));
   return x.cast(subject.input().dtype());
 }
 
 std::vector<std::string> methods_for(Kind kind, const Subject& subject) {
   if (kind == Kind::smooth_images)
-    return {"gradient", "input_times_gradient", "integrated_gradients:steps=5", "smoothgrad:n=3", "smoothgrad:method=input_times_gradient,n=2,noise=0.3"};
-  if (subject.smooth) return {"gradient", "input_times_gradient", "integrated_gradients:steps=6", "smoothgrad:n=3", "vargrad:n=3"};
-  return {"gradient", "input_times_gradient", "guided_backprop", "deconvnet", "lrp.epsilon", "lrp.z_plus", "lrp.alpha_2_beta_1", "lrp.gamma",
-          "lrp.w_square", "lrp.epsilon_plus_flat", "lrp.generalized_gamma", "zennit.epsilon_gamma_box", "deep_taylor", "deeplift.rescale", "excitation_backprop",
-          "integrated_gradients:steps=4", "integrated_gradients:steps=2,method=lrp.epsilon"};
+    return {"gradient", "input_times_gradient", "integrated_gradients:steps=5", "smoothgrad:n=3",
+            "smoothgrad:method=input_times_gradient,n=2,noise=0.3"};
+  if (subject.smooth)
+    return {"gradient", "input_times_gradient", "integrated_gradients:steps=6", "smoothgrad:n=3",
+            "vargrad:n=3"};
+  return {"gradient",
+          "input_times_gradient",
+          "guided_backprop",
+          "deconvnet",
+          "lrp.epsilon",
+          "lrp.z_plus",
+          "lrp.alpha_2_beta_1",
+          "lrp.gamma",
+          "lrp.w_square",
+          "lrp.epsilon_plus_flat",
+          "lrp.generalized_gamma",
+          "zennit.epsilon_gamma_box",
+          "deep_taylor",
+          "deeplift.rescale",
+          "excitation_backprop",
+          "integrated_gradients:steps=4",
+          "integrated_gradients:steps=2,method=lrp.epsilon"};
 }
 
 }  // namespace differential

@@ -29,21 +29,34 @@ class Draw {
   std::uint64_t state_;
 };
 
-enum class Kind : std::uint8_t { dense, tokens, images, signals, volumes, decoder, attention, recurrent, smooth_images, summary };
-inline constexpr Kind kinds[] = {Kind::dense, Kind::tokens, Kind::images, Kind::signals, Kind::volumes, Kind::decoder, Kind::attention, Kind::recurrent, Kind::smooth_images,
-                                  Kind::summary};
+enum class Kind : std::uint8_t {
+  dense,
+  tokens,
+  images,
+  signals,
+  volumes,
+  decoder,
+  attention,
+  recurrent,
+  smooth_images,
+  summary
+};
+inline constexpr Kind kinds[] = {Kind::dense,         Kind::tokens,  Kind::images,    Kind::signals,
+                                 Kind::volumes,       Kind::decoder, Kind::attention, Kind::recurrent,
+                                 Kind::smooth_images, Kind::summary};
 [[nodiscard]] std::string name_of(Kind kind);
 
 /// A network whose decisions are the same in any arithmetic.
 ///
-/// - Where it has kinks (ReLU, maxima), inputs are multiples of 8, weights even and biases odd integers, so that every sum of the forward
-///   pass is an integer below 2^24, which float32 holds exactly, in whatever order it is summed; behind a layer with a bias it is odd, so that
-///   it is never 0, also half-way to the input of a path of 2 or 4 steps. Means divide by powers of two. No rounding can turn a decision.
+/// - Where it has kinks (ReLU, maxima), inputs are multiples of 8, weights even and biases odd integers, so
+///   that every sum of the forward pass is an integer below 2^24, which float32 holds exactly, in whatever
+///   order it is summed; behind a layer with a bias it is odd, so that it is never 0, also half-way to the
+///   input of a path of 2 or 4 steps. Means divide by powers of two. No rounding can turn a decision.
 /// - Where it is smooth (tanh, GELU, softmax, gates), there is no decision to turn, and numbers are normal.
 struct Subject {
   Model model;
   bool smooth = false;
-  std::string text;    ///< its layers
+  std::string text;     ///< its layers
   double products = 0;  ///< multiplications of one forward pass of one sample
 
   [[nodiscard]] Expr input() const { return model.inputs()[0].expr; }

@@ -1,16 +1,17 @@
-// What the documentation shows is what the command does: every ```console block is run, and generated pages are fresh.
-#include <doctest/doctest.h>
-
+// What the documentation shows is what the command does: every ```console block is run, and generated pages
+// are fresh.
 #include <algorithm>
 #include <cmath>
+#include <doctest/doctest.h>
 #include <map>
 #include <regex>
 #include <set>
 #include <sstream>
 
-#include "cli/command.hpp"
 #include "rulegrad/explain/method_page.hpp"
 #include "rulegrad/recipe/rule_library.hpp"
+
+#include "cli/command.hpp"
 
 using namespace rulegrad;
 using testing::CommandResult;
@@ -21,17 +22,21 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// A directory that holds the shipped files under the names that the documentation uses, where commands may also write.
+/// A directory that holds the shipped files under the names that the documentation uses, where commands may
+/// also write.
 class Workplace {
  public:
   Workplace() {
-    for (const char* name : {"examples", "rules", "docs"}) fs::create_directory_symlink(source_root() / name, scratch_.path() / name);
+    for (const char* name : {"examples", "rules", "docs"})
+      fs::create_directory_symlink(source_root() / name, scratch_.path() / name);
   }
 
   [[nodiscard]] CommandResult run(const std::string& command) const {
-    const std::string path = fs::path(rulegrad_command()).parent_path().string() + ":" + fs::path(train_program()).parent_path().string();
-    const std::string script = "cd '" + scratch_.path().string() + "' && export PATH='" + path + "':\"$PATH\" COLUMNS=160 && { " + command +
-                               "\n} >'" + scratch_.file("out") + "' 2>&1 </dev/null";
+    const std::string path = fs::path(rulegrad_command()).parent_path().string() + ":" +
+                             fs::path(train_program()).parent_path().string();
+    const std::string script = "cd '" + scratch_.path().string() + "' && export PATH='" + path +
+                               "':\"$PATH\" COLUMNS=160 && { " + command + "\n} >'" + scratch_.file("out") +
+                               "' 2>&1 </dev/null";
     const int status = std::system(("bash -c " + quoted(script)).c_str());
     return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read_text(scratch_.file("out")), ""};
   }
@@ -51,8 +56,8 @@ struct Shown {
   std::string command, output;
 };
 
-/// The commands of a page's console blocks with what is shown below each. A line that ends in a backslash goes on, and so do
-/// lines that begin with `>`, the shell's own sign for that.
+/// The commands of a page's console blocks with what is shown below each. A line that ends in a backslash
+/// goes on, and so do lines that begin with `>`, the shell's own sign for that.
 std::vector<Shown> shown_commands(const fs::path& page) {
   std::vector<Shown> result;
   std::istringstream lines(read_text(page));
@@ -65,11 +70,14 @@ std::vector<Shown> shown_commands(const fs::path& page) {
       continued = false;
     } else if (line == "```") {
       inside = false;
-    } else if (inside && !result.empty() && result.back().output.empty() && (line == ">" || line.starts_with("> "))) {
+    } else if (inside && !result.empty() && result.back().output.empty() &&
+               (line == ">" || line.starts_with("> "))) {
       result.back().command += "\n" + (line == ">" ? std::string() : line.substr(2));
     } else if (inside && (line.starts_with("$ ") || continued)) {
-      if (continued) result.back().command += "\n" + line;
-      else result.push_back({number, line.substr(2), ""});
+      if (continued)
+        result.back().command += "\n" + line;
+      else
+        result.push_back({number, line.substr(2), ""});
       continued = line.ends_with("\\");
     } else if (inside) {
       REQUIRE_FALSE(result.empty());
@@ -79,7 +87,8 @@ std::vector<Shown> shown_commands(const fs::path& page) {
   return result;
 }
 
-/// Equal but for the last two units of the last digit of numbers with a fraction: float32 sums differ between processors.
+/// Equal but for the last two units of the last digit of numbers with a fraction: float32 sums differ between
+/// processors.
 bool shows_the_same(const std::string& a, const std::string& b) {
   static const std::regex fraction("-?[0-9]+\\.[0-9]+");
   if (std::regex_replace(a, fraction, "#") != std::regex_replace(b, fraction, "#")) return false;
@@ -163,7 +172,8 @@ TEST_CASE("the tables of the language reference are those of the command, and ev
 TEST_CASE("the comparison with other tools names methods that exist") {
   static const std::regex name("`([a-z_0-9]+(\\.[a-z_0-9]+)*)(:[^`]*)?`");
   const std::string page = read_text(source_root() / "docs/comparison.md");
-  const std::size_t from = page.find("## One method, four names"), to = page.find("## How to get the same numbers");
+  const std::size_t from = page.find("## One method, four names"),
+                    to = page.find("## How to get the same numbers");
   REQUIRE(from < to);
   const std::string table = page.substr(from, to - from);
   const RuleLibrary& library = RuleLibrary::builtin();

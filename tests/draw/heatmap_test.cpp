@@ -9,14 +9,14 @@
 #include <string>
 #include <vector>
 
-#include "rulegrad/support/error.hpp"
 #include "rulegrad/draw/chart.hpp"
 #include "rulegrad/draw/colormap.hpp"
 #include "rulegrad/draw/grid.hpp"
+#include "rulegrad/support/error.hpp"
 
 #include "draw/font.hpp"
-#include "files/helpers.hpp"
 #include "draw/snapshot.hpp"
+#include "files/helpers.hpp"
 
 using namespace rulegrad;
 using namespace rulegrad::io;

@@ -6,8 +6,9 @@
 #include <filesystem>
 #include <string>
 
-#include "places.hpp"
 #include "rulegrad/files/picture.hpp"
+
+#include "places.hpp"
 
 /// Compares a picture with the one stored under tests/io/snapshots. Neighbouring values pass: compilers may
 /// fuse multiplications and additions. RULEGRAD_UPDATE_SNAPSHOTS=1 stores the picture instead; look at it

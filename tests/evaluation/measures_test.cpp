@@ -1,13 +1,13 @@
 // Measures of attributions against values worked out by hand and against plain loops.
-#include <doctest/doctest.h>
+#include "rulegrad/evaluation/measures.hpp"
 
 #include <cmath>
+#include <doctest/doctest.h>
 #include <functional>
 #include <limits>
 #include <string>
 
 #include "rulegrad/support/error.hpp"
-#include "rulegrad/evaluation/measures.hpp"
 
 using namespace rulegrad;
 
@@ -22,16 +22,21 @@ std::string message_of(const std::function<void()>& act) {
   return "";
 }
 
-double spearman(std::vector<double> a, std::vector<double> b) { return rank_correlation(a, b); }
+double spearman(std::vector<double> a, std::vector<double> b) {
+  return rank_correlation(a, b);
+}
 
 }  // namespace
 
 TEST_CASE("the Gini index of known maps") {
-  const auto gini = [](std::initializer_list<double> values) { return gini_index(Tensor({1, static_cast<std::int64_t>(values.size())}, values))[0]; };
+  const auto gini = [](std::initializer_list<double> values) {
+    return gini_index(Tensor({1, static_cast<std::int64_t>(values.size())}, values))[0];
+  };
   CHECK(gini({3, 3, 3, 3}) == doctest::Approx(0));
   CHECK(gini({0, 0, 7, 0}) == doctest::Approx(0.75));
   CHECK(gini({0, 0, -7, 0}) == doctest::Approx(0.75));
-  CHECK(gini({1, 2, 3, 4}) == doctest::Approx(0.25));  // the mean absolute difference over twice the mean: 20/16 / 5
+  CHECK(gini({1, 2, 3, 4}) ==
+        doctest::Approx(0.25));  // the mean absolute difference over twice the mean: 20/16 / 5
   CHECK(gini({-4, 1, -3, 2}) == doctest::Approx(0.25));
   CHECK(gini({0, 0, 0}) == 0);
   // A sample each, and the other definition: mean |a - b| / (2 mean).
@@ -42,7 +47,8 @@ TEST_CASE("the Gini index of known maps") {
     double differences = 0, sum = 0;
     for (std::int64_t i = 0; i < 4; ++i) {
       sum += std::abs(maps.at(sample * 4 + i));
-      for (std::int64_t k = 0; k < 4; ++k) differences += std::abs(std::abs(maps.at(sample * 4 + i)) - std::abs(maps.at(sample * 4 + k)));
+      for (std::int64_t k = 0; k < 4; ++k)
+        differences += std::abs(std::abs(maps.at(sample * 4 + i)) - std::abs(maps.at(sample * 4 + k)));
     }
     CHECK(found[static_cast<std::size_t>(sample)] == doctest::Approx(differences / 16 / (2 * sum / 4)));
   }
@@ -54,22 +60,28 @@ TEST_CASE("the completeness error is what the sum misses") {
   const auto error = completeness_error(maps, scores, baseline);
   CHECK(error[0] == doctest::Approx(1));  // 2 against 3
   CHECK(error[1] == doctest::Approx(0));
-  CHECK(message_of([&] { (void)completeness_error(maps, std::vector<double>{1}, baseline); }).find("one for each sample") != std::string::npos);
+  CHECK(message_of([&] {
+          (void)completeness_error(maps, std::vector<double>{1}, baseline);
+        }).find("one for each sample") != std::string::npos);
 }
 
-TEST_CASE("max-sensitivity of a linear score's gradient is 0, of its gradient times input at most |w| times the radius") {
+TEST_CASE(
+    "max-sensitivity of a linear score's gradient is 0, of its gradient times input at most |w| times the "
+    "radius") {
   const std::vector<double> w{1, -2, 3};
   const Tensor x({2, 3}, {1.0, 1.0, 1.0, 0.0, 5.0, -1.0});
   const ExplainFunction gradient = [&](const Tensor& s) {
     Tensor result(DType::float64, s.dims());
-    for (std::size_t i = 0; i < static_cast<std::size_t>(s.size()); ++i) result.mutable_values<double>()[i] = w[i % 3];
+    for (std::size_t i = 0; i < static_cast<std::size_t>(s.size()); ++i)
+      result.mutable_values<double>()[i] = w[i % 3];
     return result;
   };
   for (const double value : max_sensitivity(gradient, x)) CHECK(value == 0);
 
   const ExplainFunction times_input = [&](const Tensor& s) {
     Tensor result(DType::float64, s.dims());
-    for (std::size_t i = 0; i < static_cast<std::size_t>(s.size()); ++i) result.mutable_values<double>()[i] = w[i % 3] * s.at(static_cast<std::int64_t>(i));
+    for (std::size_t i = 0; i < static_cast<std::size_t>(s.size()); ++i)
+      result.mutable_values<double>()[i] = w[i % 3] * s.at(static_cast<std::int64_t>(i));
     return result;
   };
   const double radius = 0.1, norm = std::sqrt(1 + 4 + 9);
@@ -84,12 +96,15 @@ TEST_CASE("max-sensitivity of a linear score's gradient is 0, of its gradient ti
   CHECK(relative[0] == doctest::Approx(many[0] / norm));
   CHECK(relative[1] == doctest::Approx(many[1] / std::sqrt(100 + 9)));
   // The radius that is not given is a fiftieth of the range, here 6.
-  CHECK(max_sensitivity(times_input, x, {.draws = 5, .relative = false})[0] == doctest::Approx(max_sensitivity(times_input, x, {.radius = 0.12, .draws = 5, .relative = false})[0]));
+  CHECK(max_sensitivity(times_input, x, {.draws = 5, .relative = false})[0] ==
+        doctest::Approx(max_sensitivity(times_input, x, {.radius = 0.12, .draws = 5, .relative = false})[0]));
 
   const ExplainFunction zero = [](const Tensor& s) { return Tensor(DType::float64, s.dims()); };
   CHECK(max_sensitivity(zero, x)[0] == 0);
-  CHECK(message_of([&] { (void)max_sensitivity(gradient, x, {.radius = -1}); }).find("positive radius") != std::string::npos);
-  CHECK(message_of([&] { (void)max_sensitivity(gradient, x, {.draws = 0}); }).find("one draw") != std::string::npos);
+  CHECK(message_of([&] { (void)max_sensitivity(gradient, x, {.radius = -1}); }).find("positive radius") !=
+        std::string::npos);
+  CHECK(message_of([&] { (void)max_sensitivity(gradient, x, {.draws = 0}); }).find("one draw") !=
+        std::string::npos);
 }
 
 TEST_CASE("Spearman's rank correlation, with and without ties") {
@@ -117,11 +132,16 @@ TEST_CASE("precision against a true mask counts the largest magnitudes inside of
   // A mask for each sample; numbers count as true where they are not 0.
   const Tensor masks({2, 2}, {0.0, 3.0, 1.0, 0.0});
   CHECK(mask_precision(Tensor({2, 2}, {1.0, 2.0, 1.0, 2.0}), masks) == std::vector<double>{1, 0});
-  CHECK(message_of([&] { (void)mask_precision(maps, Tensor(DType::boolean, {3, 3})); }).find("4 elements of one sample") != std::string::npos);
-  CHECK(message_of([&] { (void)mask_precision(maps, Tensor(DType::boolean, {2, 2})); }).find("empty") != std::string::npos);
+  CHECK(message_of([&] {
+          (void)mask_precision(maps, Tensor(DType::boolean, {3, 3}));
+        }).find("4 elements of one sample") != std::string::npos);
+  CHECK(message_of([&] {
+          (void)mask_precision(maps, Tensor(DType::boolean, {2, 2}));
+        }).find("empty") != std::string::npos);
 }
 
 TEST_CASE("what is not finite is told with its place") {
   const Tensor bad({2, 2}, {1.0, 2.0, 3.0, std::numeric_limits<double>::infinity()});
-  CHECK(message_of([&] { (void)gini_index(bad); }).find("element 1 of the attribution of sample 1") != std::string::npos);
+  CHECK(message_of([&] { (void)gini_index(bad); }).find("element 1 of the attribution of sample 1") !=
+        std::string::npos);
 }

@@ -1,14 +1,14 @@
 // Patterns against their formula in plain float64 loops over samples, positions and weights.
-#include <doctest/doctest.h>
+#include "rulegrad/evaluation/patterns.hpp"
 
 #include <algorithm>
+#include <doctest/doctest.h>
 #include <functional>
 #include <random>
 
+#include "rulegrad/api/network.hpp"
 #include "rulegrad/ops/build.hpp"
 #include "rulegrad/support/error.hpp"
-#include "rulegrad/api/network.hpp"
-#include "rulegrad/evaluation/patterns.hpp"
 
 using namespace rulegrad;
 
@@ -59,10 +59,12 @@ Values pattern_of(const Values& w, double bias, const std::vector<Values>& uses,
 
 void check_close(const Tensor& found, const Values& expected) {
   REQUIRE(found.size() == static_cast<std::int64_t>(expected.size()));
-  for (std::size_t i = 0; i < expected.size(); ++i) CHECK(found.at(static_cast<std::int64_t>(i)) == doctest::Approx(expected[i]).epsilon(1e-9));
+  for (std::size_t i = 0; i < expected.size(); ++i)
+    CHECK(found.at(static_cast<std::int64_t>(i)) == doctest::Approx(expected[i]).epsilon(1e-9));
 }
 
-std::vector<std::pair<std::string, Tensor>> computed(const Model& model, PatternType type, const Tensor& data, std::int64_t batch) {
+std::vector<std::pair<std::string, Tensor>> computed(const Model& model, PatternType type, const Tensor& data,
+                                                     std::int64_t batch) {
   PatternComputation computation(model.outputs()[0].expr, type);
   const std::int64_t each = data.size() / data.dims()[0];
   for (std::int64_t first = 0; first < data.dims()[0]; first += batch) {
@@ -88,7 +90,8 @@ std::string message_of(ErrorCode code, const std::function<void()>& f) {
 }  // namespace
 
 TEST_CASE("patterns of dense layers are what the formula says, however the data are cut") {
-  const Tensor w1 = random_tensor({5, 4}, 1), b1 = random_tensor({5}, 2), w2 = random_tensor({3, 5}, 3), b2 = random_tensor({3}, 4), data = random_tensor({23, 4}, 5);
+  const Tensor w1 = random_tensor({5, 4}, 1), b1 = random_tensor({5}, 2), w2 = random_tensor({3, 5}, 3),
+               b2 = random_tensor({3}, 4), data = random_tensor({23, 4}, 5);
   Network net(DType::float64);
   const Model model = net.finish(net.dense(relu(net.dense(net.input("x", {B, 4}), w1, b1)), w2, b2));
   std::vector<Values> inputs, hidden(23, Values(5));
@@ -121,10 +124,13 @@ TEST_CASE("patterns of dense layers are what the formula says, however the data 
     }
 }
 
-TEST_CASE("patterns of a grouped, strided, padded convolution see every position, zeros of the padding included") {
-  const Tensor w = random_tensor({4, 2, 3, 2}, 1), b = random_tensor({4}, 2), data = random_tensor({6, 4, 5, 6}, 3);
+TEST_CASE(
+    "patterns of a grouped, strided, padded convolution see every position, zeros of the padding included") {
+  const Tensor w = random_tensor({4, 2, 3, 2}, 1), b = random_tensor({4}, 2),
+               data = random_tensor({6, 4, 5, 6}, 3);
   Network net(DType::float64);
-  const ConvAttributes attributes{.strides = {2, 1}, .pads_begin = {1, 0}, .pads_end = {1, 1}, .dilations = {1, 2}, .groups = 2};
+  const ConvAttributes attributes{
+      .strides = {2, 1}, .pads_begin = {1, 0}, .pads_end = {1, 1}, .dilations = {1, 2}, .groups = 2};
   const Model model = net.finish(relu(net.conv(net.input("x", {B, 4, 5, 6}), w, b, attributes)));
   const std::int64_t rows = (5 + 2 - 3) / 2 + 1, columns = 6 + 1 - 3 + 1;
   for (const bool relu : {false, true}) {
@@ -152,10 +158,12 @@ TEST_CASE("patterns of a grouped, strided, padded convolution see every position
 }
 
 TEST_CASE("patterns of a transposed convolution belong to its channels, group by group") {
-  // x [4, 3], w [4, 2, 2], 2 groups, stride 2: channel c of group g at position 2p + k sees the inputs of g at p by tap k.
+  // x [4, 3], w [4, 2, 2], 2 groups, stride 2: channel c of group g at position 2p + k sees the inputs of g
+  // at p by tap k.
   const Tensor w = random_tensor({4, 2, 2}, 1), data = random_tensor({9, 4, 3}, 2);
   Network net(DType::float64);
-  const Expr y = conv_transpose(net.input("x", {B, 4, 3}), net.parameter("w", w), 0.0, {.strides = {2}, .groups = 2});
+  const Expr y =
+      conv_transpose(net.input("x", {B, 4, 3}), net.parameter("w", w), 0.0, {.strides = {2}, .groups = 2});
   net.graph().add_name(y, "up");
   const Model model = net.finish(relu(y));
   const auto patterns = computed(model, PatternType::relu, data, 9);
@@ -168,7 +176,8 @@ TEST_CASE("patterns of a transposed convolution belong to its channels, group by
       for (std::int64_t p = 0; p < 3; ++p)
         for (std::int64_t k = 0; k < 2; ++k) {
           Values seen(4);
-          for (std::int64_t row = 0; row < 2; ++row) seen[static_cast<std::size_t>(row * 2 + k)] = data.at((n * 4 + group * 2 + row) * 3 + p);
+          for (std::int64_t row = 0; row < 2; ++row)
+            seen[static_cast<std::size_t>(row * 2 + k)] = data.at((n * 4 + group * 2 + row) * 3 + p);
           uses.push_back(seen);
         }
     Values weights;
@@ -176,14 +185,17 @@ TEST_CASE("patterns of a transposed convolution belong to its channels, group by
       for (std::int64_t k = 0; k < 2; ++k) weights.push_back(w.at(((group * 2 + row) * 2 + column) * 2 + k));
     const Values a = pattern_of(weights, 0, uses, true);
     for (std::int64_t row = 0; row < 2; ++row)
-      for (std::int64_t k = 0; k < 2; ++k) expected[static_cast<std::size_t>(((group * 2 + row) * 2 + column) * 2 + k)] = a[static_cast<std::size_t>(row * 2 + k)];
+      for (std::int64_t k = 0; k < 2; ++k)
+        expected[static_cast<std::size_t>(((group * 2 + row) * 2 + column) * 2 + k)] =
+            a[static_cast<std::size_t>(row * 2 + k)];
   }
   check_close(patterns[0].second, expected);
 }
 
 TEST_CASE("a neuron that no sample switches on has the pattern 0, and one without weights too") {
   Network net(DType::float64);
-  const Model model = net.finish(relu(net.dense(net.input("x", {B, 2}), Tensor({2, 2}, {1.0, 1.0, 0.0, 0.0}), Tensor({2}, {-1000.0, 1.0}))));
+  const Model model = net.finish(relu(
+      net.dense(net.input("x", {B, 2}), Tensor({2, 2}, {1.0, 1.0, 0.0, 0.0}), Tensor({2}, {-1000.0, 1.0}))));
   check_close(computed(model, PatternType::relu, random_tensor({8, 2}, 1), 8)[0].second, {0, 0, 0, 0});
 }
 
@@ -193,7 +205,8 @@ TEST_CASE("the neuron's switch is looked for behind batch normalisation") {
   Network net(DType::float64);
   const auto one = [&](const char* name, double v) { return net.parameter(name, Tensor({1}, {v})); };
   const Expr y = net.dense(net.input("x", {B, 3}), w);
-  const Model model = net.finish(relu(batch_norm(y, one("scale", -1), one("bias", 0.25), one("mean", 0), one("var", 1), {.epsilon = 1e-9})));
+  const Model model = net.finish(relu(
+      batch_norm(y, one("scale", -1), one("bias", 0.25), one("mean", 0), one("var", 1), {.epsilon = 1e-9})));
   double count = 0, mean_y = 0;
   Values mx(3), mxy(3), a(3);
   for (std::int64_t n = 0; n < 31; ++n) {
@@ -208,16 +221,21 @@ TEST_CASE("the neuron's switch is looked for behind batch normalisation") {
     }
   }
   double projection = 0;
-  for (std::size_t i = 0; i < 3; ++i) projection += w.at(static_cast<std::int64_t>(i)) * (a[i] = (mxy[i] - mx[i] * mean_y) / count);
+  for (std::size_t i = 0; i < 3; ++i)
+    projection += w.at(static_cast<std::int64_t>(i)) * (a[i] = (mxy[i] - mx[i] * mean_y) / count);
   for (double& v : a) v /= projection;
   check_close(computed(model, PatternType::relu, data, 31)[0].second, a);
 }
 
 TEST_CASE("what patterns cannot be computed for is told") {
   const Model plain = Sequential({B, 2}).relu().finish();
-  CHECK(message_of(ErrorCode::invalid_argument, [&] { PatternComputation(plain.outputs()[0].expr, PatternType::relu); }).find("no dense, conv") != std::string::npos);
+  CHECK(message_of(ErrorCode::invalid_argument, [&] {
+          PatternComputation(plain.outputs()[0].expr, PatternType::relu);
+        }).find("no dense, conv") != std::string::npos);
   const Model model = Sequential({B, 2}).dense(3).finish();
   const PatternComputation empty(model.outputs()[0].expr, PatternType::relu);
-  CHECK(message_of(ErrorCode::invalid_argument, [&] { (void)empty.patterns(); }).find("no data") != std::string::npos);
-  CHECK(message_of(ErrorCode::unknown_name, [] { (void)pattern_type_from_name("rleu"); }).find("relu") != std::string::npos);
+  CHECK(message_of(ErrorCode::invalid_argument, [&] { (void)empty.patterns(); }).find("no data") !=
+        std::string::npos);
+  CHECK(message_of(ErrorCode::unknown_name, [] { (void)pattern_type_from_name("rleu"); }).find("relu") !=
+        std::string::npos);
 }

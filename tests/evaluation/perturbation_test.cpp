@@ -1,14 +1,14 @@
 // Curves against closed forms of a linear score, and against plain loops over pictures.
-#include <doctest/doctest.h>
+#include "rulegrad/evaluation/perturbation.hpp"
 
 #include <algorithm>
 #include <cmath>
+#include <doctest/doctest.h>
 #include <random>
 
-#include "rulegrad/support/error.hpp"
-#include "rulegrad/evaluation/fill.hpp"
-#include "rulegrad/evaluation/perturbation.hpp"
 #include "rulegrad/api/network.hpp"
+#include "rulegrad/evaluation/fill.hpp"
+#include "rulegrad/support/error.hpp"
 
 using namespace rulegrad;
 
@@ -30,7 +30,8 @@ ScoreFunction linear(Values w, double b) {
     Tensor scores(DType::float64, {x.dims()[0], 1});
     for (std::size_t sample = 0; sample < static_cast<std::size_t>(x.dims()[0]); ++sample) {
       double sum = b;
-      for (std::size_t i = 0; i < w.size(); ++i) sum += w[i] * x.at(static_cast<std::int64_t>(sample * w.size() + i));
+      for (std::size_t i = 0; i < w.size(); ++i)
+        sum += w[i] * x.at(static_cast<std::int64_t>(sample * w.size() + i));
       scores.mutable_values<double>()[sample] = sum;
     }
     return scores;
@@ -39,7 +40,8 @@ ScoreFunction linear(Values w, double b) {
 
 void check_close(const Values& found, const Values& expected) {
   REQUIRE(found.size() == expected.size());
-  for (std::size_t i = 0; i < found.size(); ++i) CHECK(found[i] == doctest::Approx(expected[i]).epsilon(1e-12));
+  for (std::size_t i = 0; i < found.size(); ++i)
+    CHECK(found[i] == doctest::Approx(expected[i]).epsilon(1e-12));
 }
 
 std::string message_of(const std::function<void()>& act) {
@@ -56,7 +58,8 @@ std::string message_of(const std::function<void()>& act) {
 TEST_CASE("curves of a linear score are the sums of its contributions, and their areas are known") {
   // Contributions w x: 2, 4, 1, 3; bias 5.
   const ScoreFunction f = linear({2, -1, 0.5, 3}, 5);
-  const Tensor x({1, 4}, {1.0, -4.0, 2.0, 1.0}), contributions({1, 4}, {2.0, 4.0, 1.0, 3.0}), zero(DType::float64, {1, 4});
+  const Tensor x({1, 4}, {1.0, -4.0, 2.0, 1.0}), contributions({1, 4}, {2.0, 4.0, 1.0, 3.0}),
+      zero(DType::float64, {1, 4});
   const Regions regions({4}, 1);
   const auto orders = most_relevant_first(contributions, regions);
   CHECK(orders == std::vector<std::vector<std::int64_t>>{{1, 3, 0, 2}});
@@ -115,18 +118,24 @@ TEST_CASE("regions of pictures hold all channels of a block, cut off at the bord
       for (std::int64_t y = 0; y < h; ++y)
         for (std::int64_t x = 0; x < w; ++x)
           for (std::int64_t k = 0; k < c; ++k)
-            sums[static_cast<std::size_t>(y / size * columns + x / size)] += relevance.at(sample * c * h * w + (first ? (k * h + y) * w + x : (y * w + x) * c + k));
+            sums[static_cast<std::size_t>(y / size * columns + x / size)] +=
+                relevance.at(sample * c * h * w + (first ? (k * h + y) * w + x : (y * w + x) * c + k));
       const auto order = most_relevant_first(relevance, regions)[static_cast<std::size_t>(sample)];
-      for (std::size_t i = 1; i < order.size(); ++i) CHECK(sums[static_cast<std::size_t>(order[i - 1])] >= sums[static_cast<std::size_t>(order[i])]);
+      for (std::size_t i = 1; i < order.size(); ++i)
+        CHECK(sums[static_cast<std::size_t>(order[i - 1])] >= sums[static_cast<std::size_t>(order[i])]);
     }
   }
   CHECK(Regions({3, 7}, 3).count() == 3);  // a signal of three channels
 }
 
-TEST_CASE("a network's scores do not depend on how samples are batched, and the curve is that of plain re-evaluation") {
-  const Model model = Sequential({B, 1, 4, 4}, DType::float64).conv(3, {3, 3}).relu().flatten().dense(4).softmax().finish();
+TEST_CASE(
+    "a network's scores do not depend on how samples are batched, and the curve is that of plain "
+    "re-evaluation") {
+  const Model model =
+      Sequential({B, 1, 4, 4}, DType::float64).conv(3, {3, 3}).relu().flatten().dense(4).softmax().finish();
   const Tensor x = random_tensor({5, 1, 4, 4}, 1), relevance = random_tensor({5, 1, 4, 4}, 2);
-  const ScoreFunction two = scores_of(model, ScoreKind::probability, {.batch_size = 2}), all = scores_of(model, ScoreKind::probability, {.batch_size = 5});
+  const ScoreFunction two = scores_of(model, ScoreKind::probability, {.batch_size = 2}),
+                      all = scores_of(model, ScoreKind::probability, {.batch_size = 5});
   const Tensor a = two(x), b = all(x);
   REQUIRE(a.dims() == Dims{5, 4});
   for (std::int64_t i = 0; i < a.size(); ++i) CHECK(a.at(i) == doctest::Approx(b.at(i)).epsilon(1e-12));
@@ -134,14 +143,17 @@ TEST_CASE("a network's scores do not depend on how samples are batched, and the 
   const Regions regions({1, 4, 4}, 2);
   const std::vector<std::int64_t> targets{0, 1, 2, 3, 0};
   const Tensor fill = filled(x, Fill{});
-  const PerturbationCurve curve = perturbation_curve(two, x, fill, regions, most_relevant_first(relevance, regions), targets);
+  const PerturbationCurve curve =
+      perturbation_curve(two, x, fill, regions, most_relevant_first(relevance, regions), targets);
   for (std::int64_t sample = 0; sample < 5; ++sample) {
     std::vector<bool> gone(4);
     for (std::int64_t step = 0; step <= 4; ++step) {
       Tensor picture(DType::float64, {1, 1, 4, 4});
       for (std::int64_t i = 0; i < 16; ++i)
-        picture.mutable_values<double>()[static_cast<std::size_t>(i)] = gone[static_cast<std::size_t>(i / 8 * 2 + i % 4 / 2)] ? 0 : x.at(sample * 16 + i);
-      CHECK(curve.scores.at(sample * 5 + step) == doctest::Approx(all(picture).at(targets[static_cast<std::size_t>(sample)])).epsilon(1e-12));
+        picture.mutable_values<double>()[static_cast<std::size_t>(i)] =
+            gone[static_cast<std::size_t>(i / 8 * 2 + i % 4 / 2)] ? 0 : x.at(sample * 16 + i);
+      CHECK(curve.scores.at(sample * 5 + step) ==
+            doctest::Approx(all(picture).at(targets[static_cast<std::size_t>(sample)])).epsilon(1e-12));
       double best = -1e300;
       std::size_t next = 0;
       for (std::size_t r = 0; r < 4 && step < 4; ++r) {
@@ -161,7 +173,8 @@ TEST_CASE("a network's scores do not depend on how samples are batched, and the 
 TEST_CASE("probabilities are what lies behind the head, or the softmax of scores that have none") {
   const Tensor x = random_tensor({3, 4}, 5);
   const Tensor w = random_tensor({2, 4}, 6), one = random_tensor({1, 4}, 7);
-  const Model with = Sequential({B, 4}, DType::float64).dense(w).softmax().finish(), without = Sequential({B, 4}, DType::float64).dense(w).finish();
+  const Model with = Sequential({B, 4}, DType::float64).dense(w).softmax().finish(),
+              without = Sequential({B, 4}, DType::float64).dense(w).finish();
   const Tensor logits = scores_of(without, ScoreKind::logit)(x);
   for (const Model* model : {&with, &without}) {
     const Tensor p = scores_of(*model, ScoreKind::probability)(x), z = scores_of(*model, ScoreKind::logit)(x);
@@ -171,10 +184,13 @@ TEST_CASE("probabilities are what lies behind the head, or the softmax of scores
       CHECK(z.at(2 * i) == doctest::Approx(logits.at(2 * i)));
     }
   }
-  const Model regression = Sequential({B, 4}, DType::float64).dense(one).finish(), binary = Sequential({B, 4}, DType::float64).dense(one).sigmoid().finish();
+  const Model regression = Sequential({B, 4}, DType::float64).dense(one).finish(),
+              binary = Sequential({B, 4}, DType::float64).dense(one).sigmoid().finish();
   CHECK_FALSE(has_probability(regression));
-  CHECK(message_of([&] { (void)scores_of(regression, ScoreKind::probability); }).find("logit") != std::string::npos);
-  CHECK(scores_of(binary, ScoreKind::probability)(x).at(0) == doctest::Approx(1 / (1 + std::exp(-scores_of(regression, ScoreKind::logit)(x).at(0)))));
+  CHECK(message_of([&] { (void)scores_of(regression, ScoreKind::probability); }).find("logit") !=
+        std::string::npos);
+  CHECK(scores_of(binary, ScoreKind::probability)(x).at(0) ==
+        doctest::Approx(1 / (1 + std::exp(-scores_of(regression, ScoreKind::logit)(x).at(0)))));
 }
 
 TEST_CASE("fills are what they say") {
@@ -196,7 +212,9 @@ TEST_CASE("fills are what they say") {
     Tensor last(DType::float64, {3, 6, 5, 2});
     for (std::int64_t n = 0; n < 3; ++n)
       for (std::int64_t c = 0; c < 2; ++c)
-        for (std::int64_t i = 0; i < 30; ++i) last.mutable_values<double>()[static_cast<std::size_t>((n * 30 + i) * 2 + c)] = pictures.at((n * 2 + c) * 30 + i);
+        for (std::int64_t i = 0; i < 30; ++i)
+          last.mutable_values<double>()[static_cast<std::size_t>((n * 30 + i) * 2 + c)] =
+              pictures.at((n * 2 + c) * 30 + i);
     const Tensor g = filled(last, Fill::parse("blur:0.9"), io::Layout::nhwc);
     for (std::int64_t n = 0; n < 3; ++n)
       for (std::int64_t c = 0; c < 2; ++c)
@@ -206,7 +224,8 @@ TEST_CASE("fills are what they say") {
             for (std::int64_t dy = -3; dy <= 3; ++dy)
               for (std::int64_t dx = -3; dx <= 3; ++dx) {
                 const double weight = std::exp(-static_cast<double>(dy * dy + dx * dx) / (2 * sigma * sigma));
-                sum += weight * pictures.at(((n * 2 + c) * 6 + std::clamp<std::int64_t>(y + dy, 0, 5)) * 5 + std::clamp<std::int64_t>(x + dx, 0, 4));
+                sum += weight * pictures.at(((n * 2 + c) * 6 + std::clamp<std::int64_t>(y + dy, 0, 5)) * 5 +
+                                            std::clamp<std::int64_t>(x + dx, 0, 4));
                 weights += weight;
               }
             CHECK(f.at(((n * 2 + c) * 6 + y) * 5 + x) == doctest::Approx(sum / weights));
@@ -235,9 +254,15 @@ TEST_CASE("fills are what they say") {
     CHECK(says("blurr").find("did you mean 'blur'") != std::string::npos);
     CHECK(says("blur:-1").find("positive width") != std::string::npos);
     CHECK(says("uniform:3,1").find("uniform:-1,1") != std::string::npos);
-    CHECK(message_of([] { (void)filled(Tensor(DType::float32, {2, 4}), Fill::parse("blur")); }).find("no images") != std::string::npos);
-    CHECK(message_of([] { (void)filled(Tensor(DType::float32, {1, 4}), Fill::parse("mean")); }).find("more samples") != std::string::npos);
-    CHECK(message_of([] { (void)filled(Tensor(DType::int64, {1, 4}), Fill{}); }).find("int64") != std::string::npos);
+    CHECK(message_of([] {
+            (void)filled(Tensor(DType::float32, {2, 4}), Fill::parse("blur"));
+          }).find("no images") != std::string::npos);
+    CHECK(message_of([] {
+            (void)filled(Tensor(DType::float32, {1, 4}), Fill::parse("mean"));
+          }).find("more samples") != std::string::npos);
+    CHECK(message_of([] {
+            (void)filled(Tensor(DType::int64, {1, 4}), Fill{});
+          }).find("int64") != std::string::npos);
   }
 }
 
@@ -247,7 +272,9 @@ TEST_CASE("curves tell what does not fit") {
   const Regions regions({3}, 1);
   const std::vector<std::vector<std::int64_t>> orders{{0, 1, 2}, {0, 1, 2}};
   const std::vector<std::int64_t> targets{0, 0}, short_targets{0}, wrong{0, 1};
-  const auto curve = [&](std::span<const std::int64_t> t, const CurveOptions& options) { return message_of([&] { (void)perturbation_curve(f, x, x, regions, orders, t, options); }); };
+  const auto curve = [&](std::span<const std::int64_t> t, const CurveOptions& options) {
+    return message_of([&] { (void)perturbation_curve(f, x, x, regions, orders, t, options); });
+  };
   CHECK(curve(short_targets, {}).find("1 targets") != std::string::npos);
   CHECK(curve(wrong, {}).find("target 1 of sample 1 is out of range") != std::string::npos);
   CHECK(curve(targets, {.steps = 4}).find("choose 1 to 3 steps") != std::string::npos);
@@ -255,6 +282,10 @@ TEST_CASE("curves tell what does not fit") {
   CHECK(curve(targets, {.until = 0}).find("(0, 1]") != std::string::npos);
   CHECK(message_of([] { (void)Regions({1, 4, 4}, 5); }).find("size of 1 to 4") != std::string::npos);
   CHECK(message_of([] { (void)Regions({1, 4, 4}, 0); }).find("size of 1 to 4") != std::string::npos);
-  CHECK(message_of([&] { (void)most_relevant_first(Tensor(DType::float32, {2, 4}), regions); }).find("[2, 4]") != std::string::npos);
-  CHECK(message_of([&] { (void)most_relevant_first(Tensor({1, 3}, {0.0, std::nan(""), 1.0}), regions); }).find("region 1 of sample 0") != std::string::npos);
+  CHECK(message_of([&] {
+          (void)most_relevant_first(Tensor(DType::float32, {2, 4}), regions);
+        }).find("[2, 4]") != std::string::npos);
+  CHECK(message_of([&] {
+          (void)most_relevant_first(Tensor({1, 3}, {0.0, std::nan(""), 1.0}), regions);
+        }).find("region 1 of sample 0") != std::string::npos);
 }

@@ -1,26 +1,38 @@
 // Layers that forget: which weights change, which stay, and what that does to attributions.
-#include <doctest/doctest.h>
+#include "rulegrad/evaluation/randomisation.hpp"
 
 #include <algorithm>
 #include <cmath>
+#include <doctest/doctest.h>
+
+#include "rulegrad/api/network.hpp"
+#include "rulegrad/evaluation/measures.hpp"
+#include "rulegrad/expr/leaves.hpp"
+#include "rulegrad/support/error.hpp"
+#include "rulegrad/version.hpp"
 
 #include "places.hpp"
-#include "rulegrad/support/error.hpp"
-#include "rulegrad/evaluation/measures.hpp"
-#include "rulegrad/evaluation/randomisation.hpp"
-#include "rulegrad/expr/leaves.hpp"
-#include "rulegrad/api/network.hpp"
-#include "rulegrad/version.hpp"
 
 using namespace rulegrad;
 
 namespace {
 
-Model small_network() { return Sequential({B, 1, 6, 6}, DType::float64).conv(4, {3, 3}).relu().flatten().dense(8).relu().dense(3).softmax().finish(); }
+Model small_network() {
+  return Sequential({B, 1, 6, 6}, DType::float64)
+      .conv(4, {3, 3})
+      .relu()
+      .flatten()
+      .dense(8)
+      .relu()
+      .dense(3)
+      .softmax()
+      .finish();
+}
 
 Tensor ramp(Dims dims) {
   Tensor t(DType::float64, std::move(dims));
-  for (std::size_t i = 0; i < static_cast<std::size_t>(t.size()); ++i) t.mutable_values<double>()[i] = std::sin(1.7 * static_cast<double>(i));
+  for (std::size_t i = 0; i < static_cast<std::size_t>(t.size()); ++i)
+    t.mutable_values<double>()[i] = std::sin(1.7 * static_cast<double>(i));
   return t;
 }
 
@@ -29,7 +41,8 @@ std::vector<Tensor> weights_of(const Model& model) {
   std::vector<Tensor> result;
   const Expr output = model.outputs()[0].expr;
   for (const Expr node : topological_order(std::span(&output, 1)))
-    if (node.op().is(OpClass::affine)) result.push_back(node.operand(1).attributes<ConstantAttributes>().value);
+    if (node.op().is(OpClass::affine))
+      result.push_back(node.operand(1).attributes<ConstantAttributes>().value);
   return result;
 }
 
@@ -41,8 +54,8 @@ TEST_CASE("layers are told from the output to the input, and only those that are
   CHECK(layers == std::vector<std::string>{"dense2", "dense1", "conv1"});
   const auto learned = weights_of(model);
   const std::vector<std::string> middle{"dense1"}, two{"dense2", "dense1"};
-  const auto one = weights_of(randomised(model, middle)), both = weights_of(randomised(model, two)), again = weights_of(randomised(model, middle)),
-             other = weights_of(randomised(model, middle, 1));
+  const auto one = weights_of(randomised(model, middle)), both = weights_of(randomised(model, two)),
+             again = weights_of(randomised(model, middle)), other = weights_of(randomised(model, middle, 1));
   CHECK(identical(one[0], learned[0]));
   CHECK_FALSE(identical(one[1], learned[1]));
   CHECK(identical(one[2], learned[2]));
@@ -77,17 +90,23 @@ TEST_CASE("the check compares the attributions of the learned and of each random
   const std::vector<AnalyzerCall> methods{{"gradient", {}}, {"random", {}}};
   for (const Randomisation kind : {Randomisation::cascading, Randomisation::independent}) {
     std::int64_t told = 0;
-    const RandomisationCheck check = randomisation_check(model, methods, x, targets, {.kind = kind, .progress = [&](std::int64_t done, std::int64_t all) {
-                                                            CHECK(all == 3);
-                                                            told = done;
-                                                          }});
+    const RandomisationCheck check = randomisation_check(
+        model, methods, x, targets, {.kind = kind, .progress = [&](std::int64_t done, std::int64_t all) {
+                                       CHECK(all == 3);
+                                       told = done;
+                                     }});
     CHECK(told == 3);
     REQUIRE(check.layers == learned_layers(model));
     for (std::size_t k = 0; k < 3; ++k) {
       // The same by hand: explain both, correlate each sample, take the mean.
       std::vector<std::string> forgotten;
-      for (std::size_t i = kind == Randomisation::cascading ? 0 : k; i <= k; ++i) forgotten.push_back(check.layers[i]);
-      const auto map = [&](const Model& network) { return Explainer(network, "gradient", {.targets = Targets::given}).run(x, {.targets = targets}).attribution(); };
+      for (std::size_t i = kind == Randomisation::cascading ? 0 : k; i <= k; ++i)
+        forgotten.push_back(check.layers[i]);
+      const auto map = [&](const Model& network) {
+        return Explainer(network, "gradient", {.targets = Targets::given})
+            .run(x, {.targets = targets})
+            .attribution();
+      };
       const Tensor learned = map(model), changed = map(randomised(model, forgotten));
       double mean = 0, of_magnitudes = 0;
       for (std::int64_t sample = 0; sample < 3; ++sample) {
@@ -110,7 +129,9 @@ TEST_CASE("the check compares the attributions of the learned and of each random
 }
 
 TEST_CASE("the demo network forgets from its last layer down, and its explanations with it") {
-  if (std::ranges::none_of(features(), [](const Feature& feature) { return feature.name == "onnx" && feature.available; })) return;
+  if (std::ranges::none_of(
+          features(), [](const Feature& feature) { return feature.name == "onnx" && feature.available; }))
+    return;
   const Model model = load_onnx(source_root() / "examples/demo/mlp.onnx");
   CHECK(learned_layers(model) == std::vector<std::string>{"dense3", "dense2", "dense1"});
   const std::vector<AnalyzerCall> methods{{"gradient", {}}, {"lrp.epsilon", {}}};
@@ -125,6 +146,8 @@ TEST_CASE("the demo network forgets from its last layer down, and its explanatio
 TEST_CASE("a model without weights has nothing to forget") {
   const Model model = Sequential({B, 4}).relu().finish();
   const std::vector<AnalyzerCall> methods{{"gradient", {}}};
-  CHECK_THROWS_WITH_AS((void)randomisation_check(model, methods, Tensor(DType::float32, {1, 4}), std::vector<std::int64_t>{0}), doctest::Contains("nothing to forget"), Error);
+  CHECK_THROWS_WITH_AS(
+      (void)randomisation_check(model, methods, Tensor(DType::float32, {1, 4}), std::vector<std::int64_t>{0}),
+      doctest::Contains("nothing to forget"), Error);
   CHECK_THROWS_WITH_AS((void)randomisation_from_name("cascade"), doctest::Contains("cascading"), Error);
 }

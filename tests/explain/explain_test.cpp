@@ -1,14 +1,14 @@
 #include "rulegrad/explain/explain.hpp"
 
-#include <doctest/doctest.h>
-
 #include <algorithm>
+#include <doctest/doctest.h>
 #include <map>
 #include <regex>
 #include <set>
 
-#include "explain/explained_network.hpp"
 #include "rulegrad/support/error.hpp"
+
+#include "explain/explained_network.hpp"
 #include "support/table.hpp"
 #include "text_snapshot.hpp"
 
@@ -46,13 +46,15 @@ struct Case {
   ExplainedNetwork network;
   RuleLibrary library = own_library();
   Analysis analysis;
-  explicit Case(const std::string& method) : analysis(analyze(library, AnalyzerCall::parse(method), network.question())) {}
+  explicit Case(const std::string& method)
+      : analysis(analyze(library, AnalyzerCall::parse(method), network.question())) {}
 };
 
 }  // namespace
 
 TEST_CASE("the table of an analyzer names for each gradient node its rule, where it stands and why") {
-  check_text(explain_table(Case("lrp.epsilon_plus_flat").analysis), "explain/explained/epsilon_plus_flat.txt");
+  check_text(explain_table(Case("lrp.epsilon_plus_flat").analysis),
+             "explain/explained/epsilon_plus_flat.txt");
   check_text(explain_table(Case("mine").analysis), "explain/explained/mine.txt");
   check_text(explain_table(Case("guided_backprop").analysis), "explain/explained/guided_backprop.txt");
 }
@@ -78,7 +80,12 @@ TEST_CASE("there is a row for every gradient node, with the place of the rule th
     CHECK(row.place.starts_with("rules/lrp.rules:"));
     CHECK_FALSE(row.why.empty());
   }
-  CHECK(rules == std::map<std::string, int>{{"lrp.epsilon", 1}, {"lrp.flat", 1}, {"lrp.norm", 2}, {"lrp.rest", 1}, {"lrp.z_plus", 1}, {"routing", 1}});
+  CHECK(rules == std::map<std::string, int>{{"lrp.epsilon", 1},
+                                            {"lrp.flat", 1},
+                                            {"lrp.norm", 2},
+                                            {"lrp.rest", 1},
+                                            {"lrp.z_plus", 1},
+                                            {"routing", 1}});
 }
 
 TEST_CASE("batch norm behind a convolution is folded before the canonical methods explain") {
@@ -94,22 +101,29 @@ TEST_CASE("batch norm behind a convolution is folded before the canonical method
   CHECK(explain_node(c.analysis, "conv1") == explain_node(c.analysis, "bn1"));
 }
 
-TEST_CASE("the derivation of a node goes from the forward expression to the closed one, in the words of the language") {
+TEST_CASE(
+    "the derivation of a node goes from the forward expression to the closed one, in the words of the "
+    "language") {
   const Case c("mine");
   check_text(explain_node(c.analysis, "conv2"), "explain/explained/node_conv2.txt");
   check_text(explain_node(c.analysis, "conv1"), "explain/explained/node_conv1.txt");
   check_text(explain_node(c.analysis, "add"), "explain/explained/node_add.txt");
   check_text(explain_node(c.analysis, "relu1"), "explain/explained/node_relu1.txt");
-  check_text(explain_node(Case("lrp.epsilon_plus_flat").analysis, "conv2"), "explain/explained/node_z_plus.txt");
+  check_text(explain_node(Case("lrp.epsilon_plus_flat").analysis, "conv2"),
+             "explain/explained/node_z_plus.txt");
 }
 
 TEST_CASE("a node that does not exist is answered with the nearest name") {
   const Case c("gradient");
-  CHECK_THROWS_WITH_AS((void)explain_node(c.analysis, "conv3"), doctest::Contains("did you mean 'conv"), Error);
-  CHECK_THROWS_AS((void)explain_node(c.analysis, "image"), Error);  // an input has no gradient node of its own
+  CHECK_THROWS_WITH_AS((void)explain_node(c.analysis, "conv3"), doctest::Contains("did you mean 'conv"),
+                       Error);
+  CHECK_THROWS_AS((void)explain_node(c.analysis, "image"),
+                  Error);  // an input has no gradient node of its own
 }
 
-TEST_CASE("the drawing has every forward node, a frame or a note for every gradient node, and edges between nodes only") {
+TEST_CASE(
+    "the drawing has every forward node, a frame or a note for every gradient node, and edges between nodes "
+    "only") {
   for (const char* method : {"mine", "lrp.epsilon_plus_flat", "guided_backprop", "input_times_gradient"}) {
     const Case c(method);
     const std::string dot = explain_dot(c.analysis);
@@ -134,7 +148,8 @@ TEST_CASE("the drawing has every forward node, a frame or a note for every gradi
       const std::string id = "step_" + std::to_string(i) + " ";
       CHECK((dot.find("cluster_" + id) != std::string::npos || dot.find("  " + id) != std::string::npos));
     }
-    for (const char* name : {"bn1", "relu1", "conv2", "add", "scores"}) CHECK(dot.find(name) != std::string::npos);
+    for (const char* name : {"bn1", "relu1", "conv2", "add", "scores"})
+      CHECK(dot.find(name) != std::string::npos);
     CHECK(dot.find(" by " + explained_steps(c.analysis)[0].rule) != std::string::npos);
   }
 }
@@ -149,7 +164,8 @@ TEST_CASE("names that hold quotes, backslashes and line breaks are escaped in th
   Question question;
   question.output = y;
   question.explained = {x};
-  const std::string dot = explain_dot(analyze(RuleLibrary::builtin(), AnalyzerCall::parse("gradient"), question));
+  const std::string dot =
+      explain_dot(analyze(RuleLibrary::builtin(), AnalyzerCall::parse("gradient"), question));
   CHECK(dot.find(R"(in \"put\" \\\n)") != std::string::npos);
   CHECK(dot.find(R"(two\nlines)") != std::string::npos);
 }

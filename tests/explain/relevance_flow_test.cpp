@@ -1,14 +1,14 @@
 #include "rulegrad/explain/relevance_flow.hpp"
 
-#include <doctest/doctest.h>
-
 #include <algorithm>
 #include <cmath>
+#include <doctest/doctest.h>
+
+#include "rulegrad/explain/comparison.hpp"
+#include "rulegrad/run/program.hpp"
+#include "rulegrad/support/error.hpp"
 
 #include "explain/explained_network.hpp"
-#include "rulegrad/explain/comparison.hpp"
-#include "rulegrad/support/error.hpp"
-#include "rulegrad/run/program.hpp"
 #include "text_snapshot.hpp"
 
 using namespace rulegrad;
@@ -55,16 +55,19 @@ TEST_CASE("what the seed holds is what reaches the input and what was lost to bi
 }
 
 TEST_CASE("the loss of the epsilon rule in a dense layer is what loops over its weights find") {
-  // y = w x + b; with r = 1 at y the input gets w x / (y + e), the bias b / (y + e), the stabiliser e / (y + e).
+  // y = w x + b; with r = 1 at y the input gets w x / (y + e), the bias b / (y + e), the stabiliser e / (y +
+  // e).
   Graph graph(DType::float64);
   const Expr x = graph.input("x", {DType::float64, Shape{B, 2}});
   const Expr y = dense(x, graph.constant(Tensor({1, 2}, {2.0, -1.0})), graph.constant(Tensor({1}, {0.5})));
   Question question;
   question.output = y;
   question.explained = {x};
-  const Analysis analysis = analyze(RuleLibrary::builtin(), AnalyzerCall::parse("lrp.epsilon:epsilon=0.25"), question);
+  const Analysis analysis =
+      analyze(RuleLibrary::builtin(), AnalyzerCall::parse("lrp.epsilon:epsilon=0.25"), question);
   const FlowQuestions questions(analysis);
-  const RelevanceFlow flow = questions.read(evaluate(questions.expressions(), {{"x", Tensor({1, 2}, {1.5, 1.0})}}));
+  const RelevanceFlow flow =
+      questions.read(evaluate(questions.expressions(), {{"x", Tensor({1, 2}, {1.5, 1.0})}}));
   REQUIRE(flow.rows.size() == 1);
   const double wx = 2, b = 0.5, e = 0.25;
   CHECK(flow.rows[0].in == doctest::Approx(1));
@@ -75,7 +78,8 @@ TEST_CASE("the loss of the epsilon rule in a dense layer is what loops over its 
   CHECK(flow.rows[0].rest == doctest::Approx(0));
 }
 
-TEST_CASE("guided backpropagation sends nothing negative from a relu, and the last linear map gives both signs") {
+TEST_CASE(
+    "guided backpropagation sends nothing negative from a relu, and the last linear map gives both signs") {
   ExplainedNetwork network;
   const auto [analysis, flow] = trace(network, "guided_backprop");
   CHECK_FALSE(shares_relevance(analysis));
@@ -92,7 +96,8 @@ TEST_CASE("guided backpropagation sends nothing negative from a relu, and the la
 TEST_CASE("the flow of a sum with two branches stands in one row an operand, losses in the first") {
   ExplainedNetwork network;
   const auto [analysis, flow] = trace(network, "lrp.epsilon:epsilon=0.5");
-  const auto add = std::find_if(flow.rows.begin(), flow.rows.end(), [&](const FlowRow& row) { return analysis.steps[row.step].node.is("add"); });
+  const auto add = std::find_if(flow.rows.begin(), flow.rows.end(),
+                                [&](const FlowRow& row) { return analysis.steps[row.step].node.is("add"); });
   REQUIRE(add != flow.rows.end());
   CHECK(add->first);
   CHECK_FALSE((add + 1)->first);
@@ -115,8 +120,11 @@ TEST_CASE("the flow of methods with samples is the mean over them") {
 
 TEST_CASE("two analyzers differ where their rules, their parameters or their canonizers do") {
   ExplainedNetwork network;
-  const auto run = [&](const std::string& method) { return analyze(RuleLibrary::builtin(), AnalyzerCall::parse(method), network.question()); };
-  const Analysis epsilon = run("lrp.epsilon"), small = run("lrp.epsilon:epsilon=0.5"), mixed = run("lrp.epsilon_plus_flat"), gradient = run("gradient");
+  const auto run = [&](const std::string& method) {
+    return analyze(RuleLibrary::builtin(), AnalyzerCall::parse(method), network.question());
+  };
+  const Analysis epsilon = run("lrp.epsilon"), small = run("lrp.epsilon:epsilon=0.5"),
+                 mixed = run("lrp.epsilon_plus_flat"), gradient = run("gradient");
 
   CHECK(Comparison(epsilon, epsilon).differences().empty());
   CHECK(Comparison(epsilon, epsilon).common() == epsilon.steps.size());
@@ -136,7 +144,8 @@ TEST_CASE("two analyzers differ where their rules, their parameters or their can
   canonizers.read(evaluate(canonizers.expressions(), {{"image", image()}}));
   const std::string text = canonizers.table("lrp.epsilon_plus_flat", "gradient");
   check_text(text, "explain/explained/diff_canonizers.txt");
-  CHECK(text.find("only lrp.epsilon_plus_flat rewrites before\n  batch_norm 'bn1' with conv 'conv1'") != std::string::npos);
+  CHECK(text.find("only lrp.epsilon_plus_flat rewrites before\n  batch_norm 'bn1' with conv 'conv1'") !=
+        std::string::npos);
 }
 
 TEST_CASE("differences are relative to the larger of both") {
@@ -148,8 +157,12 @@ TEST_CASE("differences are relative to the larger of both") {
   question.output = y;
   question.explained = {x};
   RuleLibrary library = RuleLibrary::builtin();
-  library.add_text("rulegrad 1\nanalyzer a { use { grad(relu(x), g) => 3 * g } }\nanalyzer b { use { grad(relu(x), g) => g } }\n", "ab.rules");
-  const Analysis a = analyze(library, AnalyzerCall::parse("a"), question), b = analyze(library, AnalyzerCall::parse("b"), question);
+  library.add_text(
+      "rulegrad 1\nanalyzer a { use { grad(relu(x), g) => 3 * g } }\nanalyzer b { use { grad(relu(x), g) => "
+      "g } }\n",
+      "ab.rules");
+  const Analysis a = analyze(library, AnalyzerCall::parse("a"), question),
+                 b = analyze(library, AnalyzerCall::parse("b"), question);
   Comparison comparison(a, b);
   comparison.read(evaluate(comparison.expressions(), {{"x", Tensor({1, 2}, {1.0, 2.0})}}));
   REQUIRE(comparison.differences().size() == 1);

@@ -1,10 +1,10 @@
 #include <doctest/doctest.h>
 
-#include "rulegrad/support/error.hpp"
 #include "rulegrad/expr/expr.hpp"
 #include "rulegrad/expr/leaves.hpp"
 #include "rulegrad/ops/op_attributes.hpp"
 #include "rulegrad/ops/operators.hpp"
+#include "rulegrad/support/error.hpp"
 
 using namespace rulegrad;
 
@@ -46,9 +46,14 @@ TEST_CASE("wrong operands are named with both sides") {
   const Expr y = graph.input("y", {DType::float32, Shape{B, 4}});
   const Expr i = graph.input("i", {DType::int64, Shape{B, 3}});
   CHECK_THROWS_WITH_AS(graph.make(op("add"), {x, y}),
-                       "[add] shapes [B, 3] and [B, 4] do not broadcast: aligned at the last axis, two extents must be equal or one of them 1", Error);
-  CHECK_THROWS_WITH_AS(graph.make(op("add"), {x, i}), "[add] operands must have one dtype but are float32[B, 3] and int64[B, 3]; cast one of them", Error);
-  CHECK_THROWS_WITH_AS(graph.make(op("relu"), {x, y}), "[relu] takes relu(x) but 2 operands were given", Error);
+                       "[add] shapes [B, 3] and [B, 4] do not broadcast: aligned at the last axis, two "
+                       "extents must be equal or one of them 1",
+                       Error);
+  CHECK_THROWS_WITH_AS(
+      graph.make(op("add"), {x, i}),
+      "[add] operands must have one dtype but are float32[B, 3] and int64[B, 3]; cast one of them", Error);
+  CHECK_THROWS_WITH_AS(graph.make(op("relu"), {x, y}), "[relu] takes relu(x) but 2 operands were given",
+                       Error);
   CHECK_THROWS_WITH_AS((void)op("rleu"), "unknown operator 'rleu'; did you mean 'relu'?", Error);
   CHECK_THROWS_AS(graph.input("x", {}), Error);
 }

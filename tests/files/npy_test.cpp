@@ -337,7 +337,10 @@ TEST_CASE("an array of an .npz archive is found by name, stored or deflated") {
 
 TEST_CASE("arrays written as .npz come back, and the same arrays give the same bytes") {
   const TemporaryDirectory directory;
-  const std::vector<std::pair<std::string, Tensor>> arrays{{"a/pattern", Tensor({2, 2}, {1.0F, 2.0F, 3.0F, 4.0F})}, {"b", Tensor({3}, {1.0, -2.5, 0.0})}, {"empty", Tensor()}};
+  const std::vector<std::pair<std::string, Tensor>> arrays{
+      {"a/pattern", Tensor({2, 2}, {1.0F, 2.0F, 3.0F, 4.0F})},
+      {"b", Tensor({3}, {1.0, -2.5, 0.0})},
+      {"empty", Tensor()}};
   write_npz(directory / "a.npz", arrays);
   write_npz(directory / "b.npz", arrays);
   const auto found = read_npz(directory / "a.npz");
@@ -348,7 +351,8 @@ TEST_CASE("arrays written as .npz come back, and the same arrays give the same b
   }
   CHECK(get_bytes(directory / "a.npz") == get_bytes(directory / "b.npz"));
   const std::vector<std::pair<std::string, Tensor>> twice{{"a", Tensor()}, {"a", Tensor()}};
-  CHECK(contains(error_text(ErrorCode::invalid_argument, [&] { write_npz(directory / "c.npz", twice); }), "'a'"));
+  CHECK(contains(error_text(ErrorCode::invalid_argument, [&] { write_npz(directory / "c.npz", twice); }),
+                 "'a'"));
   CHECK_FALSE(std::filesystem::exists(directory / "c.npz"));
 }
 

@@ -7,8 +7,8 @@
 #include <doctest/doctest.h>
 #include <vector>
 
-#include "rulegrad/support/error.hpp"
 #include "rulegrad/files/npy.hpp"
+#include "rulegrad/support/error.hpp"
 
 #include "files/helpers.hpp"
 #include "shared_data.hpp"

@@ -1,20 +1,19 @@
-// No operator's inference wraps, hangs or lets a value through that could not be stored, whatever the ranks, extents and attributes.
-#include <doctest/doctest.h>
+// No operator's inference wraps, hangs or lets a value through that could not be stored, whatever the ranks,
+// extents and attributes.
+#include "expr/limits.hpp"
 
+#include <array>
+#include <doctest/doctest.h>
+#include <limits>
+#include <optional>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <array>
-#include <limits>
-#include <optional>
-
-#include "rulegrad/support/error.hpp"
 #include "rulegrad/expr/expr.hpp"
 #include "rulegrad/expr/leaves.hpp"
-#include "rulegrad/ops/operators.hpp"
 #include "rulegrad/expr/random_engine.hpp"
-
-#include "expr/limits.hpp"
+#include "rulegrad/ops/operators.hpp"
+#include "rulegrad/support/error.hpp"
 
 using namespace rulegrad;
 
@@ -22,9 +21,20 @@ namespace {
 
 constexpr std::int64_t largest = std::numeric_limits<std::int32_t>::max();
 constexpr std::array<std::int64_t, 8> extents{0, 1, 2, 3, 5, 46341, largest, std::int64_t{1} << 20};
-constexpr std::array<std::int64_t, 10> numbers{0, 1, -1, 2, 3, largest, -largest, std::int64_t{1} << 40, std::int64_t{1} << 62, std::numeric_limits<std::int64_t>::min()};
+constexpr std::array<std::int64_t, 10> numbers{0,
+                                               1,
+                                               -1,
+                                               2,
+                                               3,
+                                               largest,
+                                               -largest,
+                                               std::int64_t{1} << 40,
+                                               std::int64_t{1} << 62,
+                                               std::numeric_limits<std::int64_t>::min()};
 
-std::size_t below(RandomEngine& random, std::size_t count) { return static_cast<std::size_t>(random() % count); }
+std::size_t below(RandomEngine& random, std::size_t count) {
+  return static_cast<std::size_t>(random() % count);
+}
 
 /// The attributes with some numbers made extreme.
 Attributes disturbed(const Attributes& attributes, RandomEngine& random) {
@@ -50,7 +60,9 @@ Expr any_input(Graph& graph, DType dtype, std::size_t rank, RandomEngine& random
   // Few axes are large, so that most shapes can be stored.
   std::vector<Dim> dims;
   const std::size_t large = below(random, 7);
-  for (std::size_t axis = 0; axis < rank; ++axis) dims.emplace_back(axis == large ? extents[below(random, extents.size())] : static_cast<std::int64_t>(below(random, 4)));
+  for (std::size_t axis = 0; axis < rank; ++axis)
+    dims.emplace_back(axis == large ? extents[below(random, extents.size())]
+                                    : static_cast<std::int64_t>(below(random, 4)));
   if (rank > 0 && below(random, 4) == 0) dims[0] = B;
   return graph.input("x" + std::to_string(graph.size()), {dtype, Shape(std::move(dims))});
 }
@@ -71,12 +83,14 @@ Tried tried(const OpSchema& op, std::uint64_t seed, int rounds) {
   for (int round = 0; round < rounds; ++round) {
     Graph graph;
     const OpSample& sample = samples[below(random, samples.size())];
-    const Attributes given = &sample.attributes.type() == op.attributes ? sample.attributes : Attributes::make(*op.attributes, {});
+    const Attributes given =
+        &sample.attributes.type() == op.attributes ? sample.attributes : Attributes::make(*op.attributes, {});
     const std::size_t rank = static_cast<std::size_t>(round) % 7;
     try {
       std::vector<Expr> operands;
       for (const SampleOperand& operand : sample.operands)
-        operands.push_back(any_input(graph, is_floating(operand.dtype) ? DType::float32 : operand.dtype, below(random, 3) == 0 ? below(random, 7) : rank, random));
+        operands.push_back(any_input(graph, is_floating(operand.dtype) ? DType::float32 : operand.dtype,
+                                     below(random, 3) == 0 ? below(random, 7) : rank, random));
       const Expr made = graph.make(op, operands, round % 2 == 0 ? given : disturbed(given, random));
       ++result.made;
       limits::require_storable(op, made.type());
@@ -108,7 +122,9 @@ std::optional<Tried> tried_apart(const OpSchema& op, std::uint64_t seed, int rou
 
 }  // namespace
 
-TEST_CASE("inference of every operator on ranks 0 to 6 with extreme extents and attributes gives a storable type or an error") {
+TEST_CASE(
+    "inference of every operator on ranks 0 to 6 with extreme extents and attributes gives a storable type "
+    "or an error") {
   std::int32_t made = 0, refused = 0;
   std::uint64_t seed = 20261129;
   for (const auto& op : Operators::builtin().all()) {
@@ -128,7 +144,9 @@ TEST_CASE("inference of every operator on ranks 0 to 6 with extreme extents and 
 
 TEST_CASE("a value that could not be stored is no value") {
   Graph graph;
-  CHECK_THROWS_WITH_AS((void)graph.input("x", {DType::float32, Shape{std::int64_t{1} << 31}}), doctest::Contains("[input] attribute 'shape' is shape[2147483648], which is out of range"), Error);
+  CHECK_THROWS_WITH_AS(
+      (void)graph.input("x", {DType::float32, Shape{std::int64_t{1} << 31}}),
+      doctest::Contains("[input] attribute 'shape' is shape[2147483648], which is out of range"), Error);
   CHECK_THROWS_AS((void)graph.input("y", {DType::float32, Shape{largest, largest}}), Error);
   CHECK_THROWS_AS((void)graph.input("z", {DType::float32, Shape{largest, 0, largest}}), Error);
   CHECK_THROWS_AS((void)graph.input("n", {DType::float32, Shape{-1}}), Error);

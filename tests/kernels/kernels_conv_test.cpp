@@ -3,8 +3,8 @@
 
 #include "rulegrad/support/error.hpp"
 
-#include "oracle/conv.hpp"
 #include "kernels/conv/conv.hpp"
+#include "oracle/conv.hpp"
 #include "run/threads.hpp"
 
 using namespace rulegrad;
@@ -40,10 +40,13 @@ std::vector<Case> cases() {
       {"deep sum over several blocks", {1, 70, 9, 1, {4, 5}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}}},
       {"more columns than a tile", {1, 2, 3, 1, {31, 37}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}}},
       {"few channels, direct", {3, 1, 6, 1, {28, 28}, {5, 5}, {1, 1}, {2, 2}, {2, 2}, {1, 1}}},
-      {"few channels, direct, dilated and shifted", {2, 3, 4, 1, {13, 41}, {3, 3}, {1, 1}, {2, 1}, {2, 0}, {2, 3}}},
-      {"few channels, direct, every second line", {1, 2, 5, 1, {23, 30}, {3, 4}, {2, 1}, {1, 3}, {0, 1}, {1, 1}}},
+      {"few channels, direct, dilated and shifted",
+       {2, 3, 4, 1, {13, 41}, {3, 3}, {1, 1}, {2, 1}, {2, 0}, {2, 3}}},
+      {"few channels, direct, every second line",
+       {1, 2, 5, 1, {23, 30}, {3, 4}, {2, 1}, {1, 3}, {0, 1}, {1, 1}}},
       {"few channels, direct, deep groups", {2, 140, 8, 2, {9, 15}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}}},
-      {"few channels, direct, 3-D", {2, 2, 3, 1, {4, 6, 14}, {2, 3, 3}, {2, 1, 1}, {1, 1, 1}, {1, 1, 1}, {1, 1, 1}}},
+      {"few channels, direct, 3-D",
+       {2, 2, 3, 1, {4, 6, 14}, {2, 3, 3}, {2, 1, 1}, {1, 1, 1}, {1, 1, 1}, {1, 1, 1}}},
       {"many positions, few weights", {2, 1, 2, 1, {64, 65}, {2, 2}, {1, 1}, {0, 0}, {1, 1}, {1, 1}}},
   };
 }
@@ -118,8 +121,10 @@ TEST_CASE_TEMPLATE("few output channels have the bits that they have among more"
     less.out_channels = 3;
     const auto x = oracle::normal(c.x_dims(), ++seed), w = oracle::normal(more.w_dims(), ++seed);
     const auto xt = oracle::as<T>(x), wt = oracle::as<T>(w);
-    const auto plane = static_cast<std::size_t>(oracle::count(more.y_dims()) / (more.batch * more.out_channels));
-    std::vector<T> all(plane * static_cast<std::size_t>(more.batch * 20)), some(plane * static_cast<std::size_t>(less.batch * 3));
+    const auto plane =
+        static_cast<std::size_t>(oracle::count(more.y_dims()) / (more.batch * more.out_channels));
+    std::vector<T> all(plane * static_cast<std::size_t>(more.batch * 20)),
+        some(plane * static_cast<std::size_t>(less.batch * 3));
     kernels::conv<T>(geometry_of(more), xt.data(), wt.data(), {}, all.data());
     kernels::conv<T>(geometry_of(less), xt.data(), wt.data(), {}, some.data());
     for (std::size_t n = 0; n < static_cast<std::size_t>(c.batch); ++n)

@@ -5,9 +5,9 @@
 #include <memory>
 #include <numbers>
 
-#include "rulegrad/support/error.hpp"
 #include "rulegrad/kernels/kernel.hpp"
 #include "rulegrad/ops/op_attributes.hpp"
+#include "rulegrad/support/error.hpp"
 
 #include "oracle/arrays.hpp"
 #include "run/threads.hpp"
@@ -27,8 +27,10 @@ ConstView view(const Dims& dims, const T* data) {
 
 /// Calls the kernel of an operator as programs do.
 template <class Y>
-void call(const char* op, const std::vector<ConstView>& operands, const Dims& dims, Y* y, const Attributes& attributes = {}) {
-  Kernels::portable().at(op)->run({operands, {dtype_of<Y>, dims, reinterpret_cast<std::byte*>(y)}, attributes, {}});
+void call(const char* op, const std::vector<ConstView>& operands, const Dims& dims, Y* y,
+          const Attributes& attributes = {}) {
+  Kernels::portable().at(op)->run(
+      {operands, {dtype_of<Y>, dims, reinterpret_cast<std::byte*>(y)}, attributes, {}});
 }
 
 template <class T>
@@ -38,7 +40,8 @@ void unary(const char* op, std::int64_t count, const T* x, T* y, const Attribute
 }
 
 template <class T, class Y>
-void binary(const char* op, const Dims& a_dims, const T* a, const Dims& b_dims, const T* b, const Dims& y_dims, Y* y) {
+void binary(const char* op, const Dims& a_dims, const T* a, const Dims& b_dims, const T* b,
+            const Dims& y_dims, Y* y) {
   call(op, {view(a_dims, a), view(b_dims, b)}, y_dims, y);
 }
 
@@ -58,7 +61,8 @@ const std::vector<Named>& functions() {
       {"relu", [](double x) { return x > 0 ? x : 0; }},
       {"leaky_relu", [](double x) { return x > 0 ? x : alpha * x; }, LeakyReluAttributes{alpha}},
       {"elu", [](double x) { return x > 0 ? x : alpha * std::expm1(x); }, EluAttributes{alpha}},
-      {"selu", [](double x) { return gamma * (x > 0 ? x : alpha * std::expm1(x)); }, SeluAttributes{alpha, gamma}},
+      {"selu", [](double x) { return gamma * (x > 0 ? x : alpha * std::expm1(x)); },
+       SeluAttributes{alpha, gamma}},
       {"gelu", [](double x) { return x / 2 * (1 + std::erf(x / std::sqrt(2.0))); }, GeluAttributes{}},
       {"gelu",
        [](double x) {
@@ -70,7 +74,8 @@ const std::vector<Named>& functions() {
       {"tanh", [](double x) { return std::tanh(x); }},
       {"softplus", [](double x) { return x > 40 ? x : std::log1p(std::exp(x)); }},
       {"hardswish", [](double x) { return x * clip(x / 6 + 0.5, 0, 1); }},
-      {"hardsigmoid", [](double x) { return clip(alpha * x + beta, 0, 1); }, HardsigmoidAttributes{alpha, beta}},
+      {"hardsigmoid", [](double x) { return clip(alpha * x + beta, 0, 1); },
+       HardsigmoidAttributes{alpha, beta}},
       {"clip", [](double x) { return clip(x, alpha, beta); }, ClipAttributes{alpha, beta}},
       {"erf", [](double x) { return std::erf(x); }},
       {"exp", [](double x) { return std::exp(x); }},
@@ -79,8 +84,8 @@ const std::vector<Named>& functions() {
       {"abs", [](double x) { return std::abs(x); }},
       {"neg", [](double x) { return -x; }},
       {"sign", [](double x) { return x > 0   ? 1
-                                          : x < 0 ? -1
-                                                  : 0; }},
+                                     : x < 0 ? -1
+                                             : 0; }},
       {"reciprocal", [](double x) { return 1 / x; }},
       {"floor", [](double x) { return std::floor(x); }},
       {"ceil", [](double x) { return std::ceil(x); }},
@@ -308,8 +313,7 @@ TEST_CASE("integer division truncates, mod follows the divisor, and a divisor 0 
         std::vector<std::int32_t>{3, -3, -3});
   CHECK(apply("mod") == std::vector<std::int32_t>{1, 1, -1, 0});
   const std::int32_t zero = 0;
-  CHECK_THROWS_AS(
-      binary("div", Dims{4}, a.data(), Dims{}, &zero, Dims{4}, y.data()), Error);
+  CHECK_THROWS_AS(binary("div", Dims{4}, a.data(), Dims{}, &zero, Dims{4}, y.data()), Error);
   const std::vector<double> p{7.5, -7.5}, q{2, 2};
   std::vector<double> r(2);
   binary("mod", Dims{2}, p.data(), Dims{2}, q.data(), Dims{2}, r.data());
@@ -329,7 +333,8 @@ TEST_CASE("where broadcasts its three operands") {
       const Values left = broadcast(a_dims, a, y_dims), right = broadcast(b_dims, b, y_dims),
                    take = broadcast(c_dims, c, y_dims);
       Values y(left.size(), 99);
-      call("where", {view<bool>(c_dims, flags.get()), view(a_dims, a.data()), view(b_dims, b.data())}, y_dims, y.data());
+      call("where", {view<bool>(c_dims, flags.get()), view(a_dims, a.data()), view(b_dims, b.data())}, y_dims,
+           y.data());
       for (std::size_t i = 0; i < y.size(); ++i) REQUIRE(y[i] == (take[i] > 0 ? left[i] : right[i]));
     }
 }
@@ -348,7 +353,5 @@ TEST_CASE("logical functions") {
 TEST_CASE("operands that do not broadcast are an error") {
   const std::vector<float> a(6), b(4);
   std::vector<float> y(6);
-  CHECK_THROWS_AS(
-      binary("add", Dims{2, 3}, a.data(), Dims{4}, b.data(), Dims{2, 3}, y.data()),
-      Error);
+  CHECK_THROWS_AS(binary("add", Dims{2, 3}, a.data(), Dims{4}, b.data(), Dims{2, 3}, y.data()), Error);
 }

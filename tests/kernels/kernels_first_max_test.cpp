@@ -3,8 +3,8 @@
 #include <map>
 #include <memory>
 
-#include "oracle/arrays.hpp"
 #include "kernels/pool/first_max.hpp"
+#include "oracle/arrays.hpp"
 
 using namespace rulegrad;
 

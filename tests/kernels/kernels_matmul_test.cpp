@@ -1,8 +1,8 @@
 #include <doctest/doctest.h>
 
-#include "oracle/matmul.hpp"
 #include "kernels/product/blas.hpp"
 #include "kernels/product/matmul.hpp"
+#include "oracle/matmul.hpp"
 #include "run/threads.hpp"
 
 using namespace rulegrad;
@@ -107,15 +107,24 @@ TEST_CASE("products of one row or column to many agree with plain loops, and ove
 
 TEST_CASE("rows of a product keep their bits whatever other rows are computed with them") {
   const std::int64_t depth = 700, columns = 90;
-  const auto a = oracle::as<float>(oracle::normal({64, depth}, 1)), b = oracle::as<float>(oracle::normal({depth, columns}, 2));
+  const auto a = oracle::as<float>(oracle::normal({64, depth}, 1)),
+             b = oracle::as<float>(oracle::normal({depth, columns}, 2));
   // Streamed past few rows, past many, and in tiles: each kind of its own.
-  for (const auto& [transposed, rows, fewer] : {std::tuple<bool, std::int64_t, std::int64_t>{false, 64, 40}, {true, 64, 40}, {false, 32, 9}, {false, 32, 1}, {true, 32, 8}, {true, 7, 1}}) {
+  for (const auto& [transposed, rows, fewer] : {std::tuple<bool, std::int64_t, std::int64_t>{false, 64, 40},
+                                                {true, 64, 40},
+                                                {false, 32, 9},
+                                                {false, 32, 1},
+                                                {true, 32, 8},
+                                                {true, 7, 1}}) {
     CAPTURE(transposed);
     CAPTURE(rows);
-    std::vector<float> all(static_cast<std::size_t>(rows * columns)), some(static_cast<std::size_t>(fewer * columns));
+    std::vector<float> all(static_cast<std::size_t>(rows * columns)),
+        some(static_cast<std::size_t>(fewer * columns));
     const Dims b_dims = transposed ? Dims{columns, depth} : Dims{depth, columns};
-    kernels::matmul<float>(Dims{rows, depth}, a.data(), false, b_dims, b.data(), transposed, Dims{rows, columns}, all.data());
-    kernels::matmul<float>(Dims{fewer, depth}, a.data(), false, b_dims, b.data(), transposed, Dims{fewer, columns}, some.data());
+    kernels::matmul<float>(Dims{rows, depth}, a.data(), false, b_dims, b.data(), transposed,
+                           Dims{rows, columns}, all.data());
+    kernels::matmul<float>(Dims{fewer, depth}, a.data(), false, b_dims, b.data(), transposed,
+                           Dims{fewer, columns}, some.data());
     CHECK(some == std::vector<float>(all.begin(), all.begin() + fewer * columns));
   }
 }

@@ -4,8 +4,8 @@
 
 #include "rulegrad/support/error.hpp"
 
-#include "oracle/arrays.hpp"
 #include "kernels/move/movement.hpp"
+#include "oracle/arrays.hpp"
 #include "run/threads.hpp"
 
 using namespace rulegrad;

@@ -1,7 +1,7 @@
 #include <doctest/doctest.h>
 
-#include "oracle/arrays.hpp"
 #include "kernels/reduce/norms.hpp"
+#include "oracle/arrays.hpp"
 
 using namespace rulegrad;
 

@@ -1,8 +1,8 @@
 #include <doctest/doctest.h>
 #include <string>
 
-#include "oracle/pool.hpp"
 #include "kernels/pool/pool.hpp"
+#include "oracle/pool.hpp"
 #include "run/threads.hpp"
 
 using namespace rulegrad;
@@ -108,7 +108,8 @@ TEST_CASE("max pooling lets NaN through and gives its cotangent to the first one
 TEST_CASE_TEMPLATE("pairs give what windows in general give, NaN among them", T, float, double) {
   const Dims dims{3, 38, 30};
   Values values = oracle::normal(dims, 4);
-  for (std::size_t i = 0; i < values.size(); ++i) values[i] = i % 7 == 0 ? std::numeric_limits<double>::quiet_NaN() : std::round(values[i]);
+  for (std::size_t i = 0; i < values.size(); ++i)
+    values[i] = i % 7 == 0 ? std::numeric_limits<double>::quiet_NaN() : std::round(values[i]);
   const auto x = oracle::as<T>(values), g = oracle::as<T>(oracle::normal({3, 19, 15}, 5));
   const kernels::Window pairs = kernels::make_window(Dims{3, 38, 30}, Dims{1, 2, 2}, Dims{1, 2, 2});
   kernels::Window general = pairs;

@@ -3,9 +3,9 @@
 
 #include "rulegrad/support/error.hpp"
 
-#include "oracle/arrays.hpp"
 #include "kernels/reduce/reduce.hpp"
 #include "kernels/reduce/softmax.hpp"
+#include "oracle/arrays.hpp"
 #include "run/threads.hpp"
 
 using namespace rulegrad;

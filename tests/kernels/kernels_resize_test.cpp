@@ -2,9 +2,9 @@
 
 #include "rulegrad/support/error.hpp"
 
-#include "oracle/arrays.hpp"
 #include "kernels/move/resize.hpp"
 #include "kernels/reduce/statistics.hpp"
+#include "oracle/arrays.hpp"
 #include "run/threads.hpp"
 
 using namespace rulegrad;

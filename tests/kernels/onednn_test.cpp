@@ -1,5 +1,5 @@
-// Programs on the fast kernels and in blocked layouts, against plain loops and against the portable kernels. Everything
-// here also holds where oneDNN is absent and both sets are the same.
+// Programs on the fast kernels and in blocked layouts, against plain loops and against the portable kernels.
+// Everything here also holds where oneDNN is absent and both sets are the same.
 #include <array>
 #include <cmath>
 #include <doctest/doctest.h>
@@ -69,21 +69,27 @@ struct Values {
 };
 
 Values values_of(const oracle::Conv& c, unsigned seed) {
-  Values v{oracle::normal(c.x_dims(), seed), oracle::normal(c.w_dims(), seed + 1), oracle::normal(c.y_dims(), seed + 2)};
+  Values v{oracle::normal(c.x_dims(), seed), oracle::normal(c.w_dims(), seed + 1),
+           oracle::normal(c.y_dims(), seed + 2)};
   for (std::size_t i = 0; i < v.x.size(); i += 3) v.x[i] = 0;  // as behind a ReLU
   return v;
 }
 
 /// y, gx and gw; the weight is a constant or an input.
-std::vector<Tensor> run(const oracle::Conv& c, const Values& v, bool constant, const CompileOptions& options) {
+std::vector<Tensor> run(const oracle::Conv& c, const Values& v, bool constant,
+                        const CompileOptions& options) {
   Graph graph;
-  const auto input = [&](const char* name, Dims dims) { return graph.input(name, {DType::float32, Shape::of(dims)}); };
+  const auto input = [&](const char* name, Dims dims) {
+    return graph.input(name, {DType::float32, Shape::of(dims)});
+  };
   const Expr x = input("x", c.x_dims()), g = input("g", c.y_dims());
   const Expr w = constant ? graph.constant(tensor(c.w_dims(), v.w)) : input("w", c.w_dims());
   const std::vector<Expr> outputs{
       conv(x, w, 0.0, {c.strides, c.pads_begin, c.pads_end, c.dilations, c.groups}),
       conv_transpose(g, w, 0.0, {c.strides, c.pads_begin, c.pads_end, c.dilations, c.groups, c.in}),
-      graph.make(op("conv_weight_grad"), {x, g}, ConvWeightGradAttributes{c.strides, c.pads_begin, c.pads_end, c.dilations, c.groups, c.kernel})};
+      graph.make(
+          op("conv_weight_grad"), {x, g},
+          ConvWeightGradAttributes{c.strides, c.pads_begin, c.pads_end, c.dilations, c.groups, c.kernel})};
   Inputs inputs{{"x", tensor(c.x_dims(), v.x)}, {"g", tensor(c.y_dims(), v.g)}};
   if (!constant) inputs.emplace("w", tensor(c.w_dims(), v.w));
   return Program::compile(outputs, options).run(inputs);
@@ -106,8 +112,10 @@ TEST_CASE("fast convolutions and their adjoints agree with plain loops") {
       const auto r = run(c, v, constant, {.poison = true});
       // A running sum in float loses a few roundings of the sum of magnitudes.
       CHECK(largest_error(r[0], oracle::conv(c, v.x, v.w), oracle::conv(c, xa, wa)) < 8);
-      CHECK(largest_error(r[1], oracle::conv_input_grad(c, v.g, v.w), oracle::conv_input_grad(c, ga, wa)) < 8);
-      CHECK(largest_error(r[2], oracle::conv_weight_grad(c, v.x, v.g), oracle::conv_weight_grad(c, xa, ga)) < 8);
+      CHECK(largest_error(r[1], oracle::conv_input_grad(c, v.g, v.w), oracle::conv_input_grad(c, ga, wa)) <
+            8);
+      CHECK(largest_error(r[2], oracle::conv_weight_grad(c, v.x, v.g), oracle::conv_weight_grad(c, xa, ga)) <
+            8);
     }
   }
 }
@@ -117,11 +125,15 @@ TEST_CASE("no convolution falls to oneDNN's reference implementation, in the lay
     for (const Precision precision : {Precision::exact, Precision::fast}) {
       CAPTURE(name);
       Graph graph;
-      const auto input = [&](const char* label, Dims dims) { return graph.input(label, {DType::float32, Shape::of(dims)}); };
-      const Expr x = input("x", c.x_dims()), g = input("g", c.y_dims()), w = graph.constant(tensor(c.w_dims(), oracle::normal(c.w_dims(), 1)));
+      const auto input = [&](const char* label, Dims dims) {
+        return graph.input(label, {DType::float32, Shape::of(dims)});
+      };
+      const Expr x = input("x", c.x_dims()), g = input("g", c.y_dims()),
+                 w = graph.constant(tensor(c.w_dims(), oracle::normal(c.w_dims(), 1)));
       const std::vector<Expr> outputs{
           relu(conv(relu(x), w, 0.0, {c.strides, c.pads_begin, c.pads_end, c.dilations, c.groups})),
-          relu(conv_transpose(relu(g), w, 0.0, {c.strides, c.pads_begin, c.pads_end, c.dilations, c.groups, c.in}))};
+          relu(conv_transpose(relu(g), w, 0.0,
+                              {c.strides, c.pads_begin, c.pads_end, c.dilations, c.groups, c.in}))};
       const std::string text = Program::compile(outputs, {.precision = precision}).print({1, 1});
       CHECK_MESSAGE(text.find("by ref") == std::string::npos, text);
       CHECK_MESSAGE(text.find("ref:") == std::string::npos, text);
@@ -150,21 +162,32 @@ TEST_CASE("fast precision stays within 1e-4 of the largest value") {
 
 TEST_CASE("products of several rows agree with plain loops, whichever way the weight lies") {
   unsigned seed = 4000;
-  for (const auto& [rows, depth, columns] : {std::array<std::int64_t, 3>{33, 200, 170}, {20, 400, 200}, {64, 96, 256}, {130, 257, 65}, {200, 64, 100}, {8, 420, 330}, {32, 150, 257}}) {
+  for (const auto& [rows, depth, columns] : {std::array<std::int64_t, 3>{33, 200, 170},
+                                             {20, 400, 200},
+                                             {64, 96, 256},
+                                             {130, 257, 65},
+                                             {200, 64, 100},
+                                             {8, 420, 330},
+                                             {32, 150, 257}}) {
     CAPTURE(rows);
     const oracle::Dims x_dims{rows, depth}, w_dims{depth, columns}, y_dims{rows, columns};
-    const oracle::Values x = oracle::normal(x_dims, ++seed), w = oracle::normal(w_dims, ++seed), b = oracle::normal(oracle::Dims{columns}, ++seed);
+    const oracle::Values x = oracle::normal(x_dims, ++seed), w = oracle::normal(w_dims, ++seed),
+                         b = oracle::normal(oracle::Dims{columns}, ++seed);
     const oracle::Values product = oracle::matmul(x_dims, x, w_dims, w, y_dims),
-                         scale = oracle::matmul(x_dims, oracle::magnitudes(x), w_dims, oracle::magnitudes(w), y_dims);
+                         scale = oracle::matmul(x_dims, oracle::magnitudes(x), w_dims, oracle::magnitudes(w),
+                                                y_dims);
     for (const bool constant : {false, true}) {
       Graph graph;
       const Expr ex = graph.input("x", {DType::float32, Shape{B, depth}});
       const Tensor lying = tensor(w_dims, w), standing = tensor({columns, depth}, oracle::swapped(w_dims, w));
       const auto weight = [&](const char* name, const Tensor& value) {
-        return constant ? graph.constant(value) : graph.input(name, {DType::float32, Shape::of(value.dims())});
+        return constant ? graph.constant(value)
+                        : graph.input(name, {DType::float32, Shape::of(value.dims())});
       };
-      const Expr ew = weight("w", lying), et = weight("t", standing), eb = graph.constant(tensor({columns}, b));
-      const std::vector<Expr> outputs{dense(ex, et, eb), matmul(ex, ew), matmul(ex, et, {.transpose_b = true})};
+      const Expr ew = weight("w", lying), et = weight("t", standing),
+                 eb = graph.constant(tensor({columns}, b));
+      const std::vector<Expr> outputs{dense(ex, et, eb), matmul(ex, ew),
+                                      matmul(ex, et, {.transpose_b = true})};
       Inputs inputs{{"x", tensor(x_dims, x)}};
       if (!constant) inputs.insert({{"w", lying}, {"t", standing}});
       const Program program = Program::compile(outputs, {.poison = true});
@@ -179,7 +202,8 @@ TEST_CASE("products of several rows agree with plain loops, whichever way the we
       CHECK(largest_error(results[2], product, scale) < 8);
       CHECK(program.print({rows, 1}).find("ref:") == std::string::npos);
       // A constant of a cache's size is packed, once.
-      if (constant && rows <= 32 && rows * depth * columns >= 1 << 20) CHECK(program.stats({rows, 1}).packed_bytes > 0);
+      if (constant && rows <= 32 && rows * depth * columns >= 1 << 20)
+        CHECK(program.stats({rows, 1}).packed_bytes > 0);
     }
   }
 }

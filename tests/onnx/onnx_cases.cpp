@@ -12,9 +12,9 @@
 #define ONNX_ML 1
 #include <onnx/onnx_pb.h>
 
-#include "rulegrad/support/error.hpp"
 #include "rulegrad/onnx/model.hpp"
 #include "rulegrad/run/program.hpp"
+#include "rulegrad/support/error.hpp"
 
 namespace rulegrad::testing {
 namespace {

@@ -3,9 +3,9 @@
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 
-#include "rulegrad/support/error.hpp"
 #include "rulegrad/onnx/model.hpp"
 #include "rulegrad/run/program.hpp"
+#include "rulegrad/support/error.hpp"
 
 #include "onnx/onnx_builder.hpp"
 #include "onnx/onnx_cases.hpp"
@@ -15,8 +15,8 @@ using namespace rulegrad::testing;
 
 namespace {
 
-onnx::NodeProto& add_node(onnx::GraphProto& graph, const std::string& op, const std::vector<std::string>& inputs,
-                          const std::vector<std::string>& outputs) {
+onnx::NodeProto& add_node(onnx::GraphProto& graph, const std::string& op,
+                          const std::vector<std::string>& inputs, const std::vector<std::string>& outputs) {
   auto& node = *graph.add_node();
   node.set_op_type(op);
   for (const auto& name : inputs) node.add_input(name);
@@ -24,8 +24,8 @@ onnx::NodeProto& add_node(onnx::GraphProto& graph, const std::string& op, const 
   return node;
 }
 
-onnx::GraphProto& body_of(onnx::NodeProto& node, const std::string& name, const std::vector<std::string>& inputs,
-                          const std::vector<std::string>& outputs) {
+onnx::GraphProto& body_of(onnx::NodeProto& node, const std::string& name,
+                          const std::vector<std::string>& inputs, const std::vector<std::string>& outputs) {
   auto& attribute = *node.add_attribute();
   attribute.set_name(name);
   attribute.set_type(onnx::AttributeProto::GRAPH);
@@ -193,15 +193,22 @@ TEST_CASE("control flow that depends on the data is refused with what to do") {
   add_node(body_of(node, "then_branch", {}, {"a"}), "Neg", {"x"}, {"a"});
   add_node(body_of(node, "else_branch", {}, {"b"}), "Relu", {"x"}, {"b"});
   branch.output("y");
-  CHECK(message(branch).find("If 'choice': its condition 'positive' depends on the model's inputs") != std::string::npos);
+  CHECK(message(branch).find("If 'choice': its condition 'positive' depends on the model's inputs") !=
+        std::string::npos);
 
   OnnxBuilder loop = running_sum(3);
   loop.model.mutable_graph()->mutable_node(0)->set_input(0, "often");
   loop.input("often", {}, onnx::TensorProto::INT64);
-  CHECK(message(loop).find("Loop 'loop1': how often it runs, 'often', depends on the model's inputs") != std::string::npos);
+  CHECK(message(loop).find("Loop 'loop1': how often it runs, 'often', depends on the model's inputs") !=
+        std::string::npos);
 
   OnnxBuilder unknown = running_sum(3);
-  unknown.model.mutable_graph()->mutable_node(0)->mutable_attribute(0)->mutable_g()->mutable_node(3)->set_op_type("Tangens");
+  unknown.model.mutable_graph()
+      ->mutable_node(0)
+      ->mutable_attribute(0)
+      ->mutable_g()
+      ->mutable_node(3)
+      ->set_op_type("Tangens");
   CHECK(message(unknown).find("1x Tangens") != std::string::npos);
 
   OnnxBuilder sequence(13);
@@ -209,7 +216,8 @@ TEST_CASE("control flow that depends on the data is refused with what to do") {
   sequence.node("SequenceConstruct", {"x", "x"}, {"s"});
   sequence.node("Relu", {"s"}, {"y"}, "r");
   sequence.output("y");
-  CHECK(message(sequence).find("Relu 'r': 's' is a sequence where an array is expected") != std::string::npos);
+  CHECK(message(sequence).find("Relu 'r': 's' is a sequence where an array is expected") !=
+        std::string::npos);
   sequence.model.mutable_graph()->mutable_output(0)->set_name("s");
   sequence.model.mutable_graph()->mutable_node()->RemoveLast();
   CHECK(message(sequence).find("output 's' is a sequence") != std::string::npos);

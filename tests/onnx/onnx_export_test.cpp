@@ -1,15 +1,15 @@
 #include <cmath>
 #include <doctest/doctest.h>
 
-#include "rulegrad/ops/build.hpp"
-#include "rulegrad/support/error.hpp"
 #include "rulegrad/api/explainer.hpp"
 #include "rulegrad/api/export.hpp"
-#include "rulegrad/ops/index_attributes.hpp"
-#include "rulegrad/onnx/model.hpp"
 #include "rulegrad/api/network.hpp"
+#include "rulegrad/onnx/model.hpp"
+#include "rulegrad/ops/build.hpp"
+#include "rulegrad/ops/index_attributes.hpp"
 #include "rulegrad/ops/operators.hpp"
 #include "rulegrad/run/program.hpp"
+#include "rulegrad/support/error.hpp"
 
 #include "onnx/onnx_builder.hpp"
 #include "onnx/onnx_cases.hpp"
@@ -45,7 +45,9 @@ double distance(const Tensor& a, const Tensor& b) {
   return size == 0 ? difference : difference / size;
 }
 
-Model perceptron() { return Sequential({B, 6}).dense(8).relu().dense(8).tanh().dense(4).softmax().finish(); }
+Model perceptron() {
+  return Sequential({B, 6}).dense(8).relu().dense(8).tanh().dense(4).softmax().finish();
+}
 
 /// Maxima of windows that overlap, reach into padding and are cut short; means with and without padding.
 Model pools() {
@@ -54,7 +56,8 @@ Model pools() {
   Expr h = relu(net.conv(x, 4, {3, 3}, {.pads_begin = {1, 1}, .pads_end = {1, 1}}));
   h = max_pool(h, {.kernel = {3, 3}, .strides = {2, 2}, .pads_begin = {1, 1}, .pads_end = {1, 1}});
   h = relu(net.conv(h, 6, {3, 2}, {.strides = {2, 1}, .pads_begin = {0, 1}, .pads_end = {1, 0}}));
-  h = avg_pool(h, {.kernel = {2, 2}, .strides = {2, 2}, .pads_begin = {1, 0}, .pads_end = {0, 0}, .ceil = true});
+  h = avg_pool(h,
+               {.kernel = {2, 2}, .strides = {2, 2}, .pads_begin = {1, 0}, .pads_end = {0, 0}, .ceil = true});
   h = max_pool(h, {.kernel = {2, 3}, .strides = {2, 3}, .ceil = true});
   return net.finish(softmax(net.dense(relu(net.dense(flatten(h), 8)), 3), 1));
 }
@@ -74,7 +77,9 @@ Model attention() {
   Network net;
   constexpr std::int64_t width = 8, tokens = 6;
   const Expr x = net.input("x", {B, tokens, width});
-  const Expr normal = make("layer_norm", {x, net.parameter("n.w", wavy({width}, 1)), net.parameter("n.b", wavy({width}, 2))}, LayerNormAttributes{2});
+  const Expr normal =
+      make("layer_norm", {x, net.parameter("n.w", wavy({width}, 1)), net.parameter("n.b", wavy({width}, 2))},
+           LayerNormAttributes{2});
   const Expr q = net.dense(normal, width), k = net.dense(normal, width), v = net.dense(normal, width);
   const Expr weights = softmax(matmul(q, k, {.transpose_b = true}) * 0.35, 2);
   Expr h = x + net.dense(matmul(weights, v), width);
@@ -83,17 +88,22 @@ Model attention() {
   return net.finish(net.dense(h, 3));
 }
 
-const std::vector<std::string> all_methods{"gradient",        "lrp.epsilon",      "lrp.epsilon_plus_flat",
-                                           "guided_backprop", "deeplift.rescale", "integrated_gradients:steps=8"};
+const std::vector<std::string> all_methods{
+    "gradient",        "lrp.epsilon",      "lrp.epsilon_plus_flat",
+    "guided_backprop", "deeplift.rescale", "integrated_gradients:steps=8"};
 
-/// Exported, read back and run on batches of 1 and 3, beside the explainer; with the largest score and with given ones.
-void same_as_explainer(const Model& model, const std::vector<std::string>& methods, Dims sample, std::int64_t opset = 0) {
+/// Exported, read back and run on batches of 1 and 3, beside the explainer; with the largest score and with
+/// given ones.
+void same_as_explainer(const Model& model, const std::vector<std::string>& methods, Dims sample,
+                       std::int64_t opset = 0) {
   for (const Targets targets : {Targets::largest, Targets::given}) {
     const ScratchFile file("exported.onnx");
-    const ExportedFile names = export_explanation(model, methods, file.path(), {.targets = targets, .opset = opset});
+    const ExportedFile names =
+        export_explanation(model, methods, file.path(), {.targets = targets, .opset = opset});
     REQUIRE(names.outputs.size() == methods.size() + 1);
     CHECK(names.outputs[0] == "scores");
-    CHECK(names.inputs == (targets == Targets::given ? std::vector<std::string>{"x", "target"} : std::vector<std::string>{"x"}));
+    CHECK(names.inputs == (targets == Targets::given ? std::vector<std::string>{"x", "target"}
+                                                     : std::vector<std::string>{"x"}));
     const Model read = load_onnx(file.path());
     CHECK(read.summary().opset == (opset == 0 ? 13 : opset));
     std::vector<Expr> outputs;
@@ -121,7 +131,8 @@ void same_as_explainer(const Model& model, const std::vector<std::string>& metho
 }
 
 /// What a graph gives as it is and once it was written and read.
-void same_once_read(Graph& graph, const std::vector<Expr>& outputs, const Inputs& inputs, std::int64_t opset = 0) {
+void same_once_read(Graph& graph, const std::vector<Expr>& outputs, const Inputs& inputs,
+                    std::int64_t opset = 0) {
   const ScratchFile file("operators.onnx");
   save_onnx(file.path(), outputs, {.opset = opset});
   const Model read = load_onnx(file.path(), {.dtype = graph.real()});
@@ -136,17 +147,22 @@ void same_once_read(Graph& graph, const std::vector<Expr>& outputs, const Inputs
 
 }  // namespace
 
-TEST_CASE("an exported explanation of a perceptron is the explainer's") { same_as_explainer(perceptron(), all_methods, {6}); }
+TEST_CASE("an exported explanation of a perceptron is the explainer's") {
+  same_as_explainer(perceptron(), all_methods, {6});
+}
 
 TEST_CASE("an exported explanation of a network with pooling is the explainer's") {
   same_as_explainer(pools(), all_methods, {2, 13, 11});
   same_as_explainer(pools(), {"gradient", "lrp.epsilon"}, {2, 13, 11}, 18);
 }
 
-TEST_CASE("an exported explanation of a residual network is the explainer's") { same_as_explainer(residual(), all_methods, {3, 8, 8}); }
+TEST_CASE("an exported explanation of a residual network is the explainer's") {
+  same_as_explainer(residual(), all_methods, {3, 8, 8});
+}
 
 TEST_CASE("an exported explanation of an attention block is the explainer's") {
-  const std::vector<std::string> methods{"gradient", "lrp.attention", "input_times_gradient", "integrated_gradients:steps=8"};
+  const std::vector<std::string> methods{"gradient", "lrp.attention", "input_times_gradient",
+                                         "integrated_gradients:steps=8"};
   same_as_explainer(attention(), methods, {6, 8});
   same_as_explainer(attention(), methods, {6, 8}, 20);
 }
@@ -162,7 +178,8 @@ TEST_CASE("ties of a maximum go to the first in row-major order in an exported f
   std::vector<Expr> outputs;
   for (const ModelOutput& output : read.outputs()) outputs.push_back(output.expr);
   const std::int64_t target = 3;
-  const Tensor found = evaluate(outputs, {{"x", Tensor::full(DType::float32, {1, 1, 4, 4}, 1)}, {"target", Tensor({1}, std::span(&target, 1))}})[1];
+  const Tensor found = evaluate(outputs, {{"x", Tensor::full(DType::float32, {1, 1, 4, 4}, 1)},
+                                          {"target", Tensor({1}, std::span(&target, 1))}})[1];
   for (std::int64_t i = 0; i < 16; ++i) CHECK(found.at(i) == (i == 6 ? 1 : 0));
 }
 
@@ -182,7 +199,8 @@ TEST_CASE("what cannot be exported is named with its reason, and nothing is writ
   const Model model = pools();
   const auto path = std::filesystem::temp_directory_path() / "rulegrad_never_exported.onnx";
   std::filesystem::remove(path);
-  const auto refused = [&](const std::vector<std::string>& methods, const char* why, const ExportOptions& options = {}) {
+  const auto refused = [&](const std::vector<std::string>& methods, const char* why,
+                           const ExportOptions& options = {}) {
     CHECK_THROWS_WITH_AS(export_explanation(model, methods, path, options), doctest::Contains(why), Error);
     CHECK_FALSE(std::filesystem::exists(path));
   };
@@ -204,7 +222,8 @@ TEST_CASE("weights beside an exported file are those within it") {
   CHECK(std::filesystem::file_size(two.path()) < std::filesystem::file_size(one.path()));
   const Inputs x{{"x", wavy({2, 2, 13, 11}, 1)}};
   const Model whole = load_onnx(one.path()), apart = load_onnx(two.path());
-  CHECK(identical(evaluate(std::span(&whole.outputs()[1].expr, 1), x)[0], evaluate(std::span(&apart.outputs()[1].expr, 1), x)[0]));
+  CHECK(identical(evaluate(std::span(&whole.outputs()[1].expr, 1), x)[0],
+                  evaluate(std::span(&apart.outputs()[1].expr, 1), x)[0]));
 }
 
 TEST_CASE("an operator set that is too low for an operator is refused by its name") {
@@ -212,7 +231,8 @@ TEST_CASE("an operator set that is too low for an operator is refused by its nam
   const Expr x = g.input("x", {DType::float32, Shape{B, 4}}), i = g.input("i", {DType::int64, Shape{4}});
   const Expr y = make("scatter_add", {x, i}, ScatterAttributes{1, 7});
   const ScratchFile file("needs16.onnx");
-  CHECK_THROWS_WITH_AS(save_onnx(file.path(), std::span(&y, 1), {.opset = 15}), doctest::Contains("needs operator set 16, but 15 was asked for"), Error);
+  CHECK_THROWS_WITH_AS(save_onnx(file.path(), std::span(&y, 1), {.opset = 15}),
+                       doctest::Contains("needs operator set 16, but 15 was asked for"), Error);
   save_onnx(file.path(), std::span(&y, 1));
   CHECK(inspect_onnx(file.path()).opset == 16);
 }
@@ -221,7 +241,8 @@ TEST_CASE("operators that are written in several steps read back as the same fun
   Graph g;
   const Expr x = g.input("x", {DType::float32, Shape{B, 2, 6, 7}});
   const Expr z = g.input("z", {DType::float32, Shape{B, 2, 6, 7}});
-  const Expr rows = g.input("rows", {DType::float32, Shape{B, 5, 3}}), at = g.input("at", {DType::int64, Shape{B, 4}});
+  const Expr rows = g.input("rows", {DType::float32, Shape{B, 5, 3}}),
+             at = g.input("at", {DType::int64, Shape{B, 4}});
   const Expr known = g.constant(Tensor({3}, {std::int64_t{4}, std::int64_t{0}, std::int64_t{-2}}));
   const Expr twice = g.constant(Tensor({3}, {std::int64_t{1}, std::int64_t{0}, std::int64_t{1}}));
   const PoolAttributes overlapping{{3, 2}, {2, 1}, {1, 0}, {1, 1}, {1, 2}, false};
@@ -240,13 +261,18 @@ TEST_CASE("operators that are written in several steps read back as the same fun
       make("pad_vjp", {x}, PadVjpAttributes{{0, 0, 1, 2}, {0, 0, 2, 1}, PadMode::reflect}),
       make("pad_vjp", {x}, PadVjpAttributes{{0, 0, 1, -1}, {0, 0, 2, 1}, PadMode::constant}),
       make("slice_vjp", {x}, SliceVjpAttributes{{2, 3}, {1, 12}, {7, -1}, {1, -2}, Shape{B, 2, 9, 13}}),
-      make("resize", {x}, ResizeAttributes{{9, 4}, {}, ResizeMode::linear, ResizeCoordinates::half_pixel, {}}),
-      make("resize", {x}, ResizeAttributes{{9, 4}, {}, ResizeMode::nearest, ResizeCoordinates::asymmetric, NearestRounding::floor}),
-      make("resize_vjp", {x}, ResizeVjpAttributes{both, {}, ResizeMode::linear, ResizeCoordinates::align_corners, {}, {3, 4}}),
+      make("resize", {x},
+           ResizeAttributes{{9, 4}, {}, ResizeMode::linear, ResizeCoordinates::half_pixel, {}}),
+      make("resize", {x},
+           ResizeAttributes{
+               {9, 4}, {}, ResizeMode::nearest, ResizeCoordinates::asymmetric, NearestRounding::floor}),
+      make("resize_vjp", {x},
+           ResizeVjpAttributes{both, {}, ResizeMode::linear, ResizeCoordinates::align_corners, {}, {3, 4}}),
       make("channel_window_sum", {x}, ChannelWindowAttributes{2, true}),
       make("gelu", {x}, GeluAttributes{GeluForm::tanh}),
       make("gather_rows", {rows, at}, GatherRowsAttributes{1}),
-      make("scatter_rows", {make("gather_rows", {rows, at}, GatherRowsAttributes{1}), at}, ScatterRowsAttributes{1, 5}),
+      make("scatter_rows", {make("gather_rows", {rows, at}, GatherRowsAttributes{1}), at},
+           ScatterRowsAttributes{1, 5}),
       make("scatter_add", {rows, known}, ScatterAttributes{2, 6}),
       make("scatter_add", {rows, twice}, ScatterAttributes{2, 4}),
       make("cumsum", {rows}, CumsumAttributes{1, true, true}),
@@ -257,11 +283,15 @@ TEST_CASE("operators that are written in several steps read back as the same fun
       make("expand", {make("sum", {rows}, ReduceAttributes{{1}, true})}, ShapeAttributes{Shape{B, 4, 3}}),
   };
   // A fill of the batch's extent.
-  outputs.push_back(make("add", {rows, g.apply(op("fill"), {}, FillAttributes{2, DType::float32, Shape{B, 5, 3}})}));
+  outputs.push_back(
+      make("add", {rows, g.apply(op("fill"), {}, FillAttributes{2, DType::float32, Shape{B, 5, 3}})}));
   Tensor places = Tensor::uninitialized(DType::int64, {3, 4});
   std::int64_t next = 0;
   for (std::int64_t& place : places.mutable_values<std::int64_t>()) place = (next += 3) % 5;
-  const Inputs inputs{{"x", wavy({3, 2, 6, 7}, 1)}, {"z", wavy({3, 2, 6, 7}, 2)}, {"rows", wavy({3, 5, 3}, 3)}, {"at", places}};
+  const Inputs inputs{{"x", wavy({3, 2, 6, 7}, 1)},
+                      {"z", wavy({3, 2, 6, 7}, 2)},
+                      {"rows", wavy({3, 5, 3}, 3)},
+                      {"at", places}};
   same_once_read(g, outputs, inputs);
   same_once_read(g, outputs, inputs, 18);
 }

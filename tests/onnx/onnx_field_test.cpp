@@ -1,4 +1,5 @@
-// Models as people export them, from the shared data: what they answer and what moves the answer, by torch in float64.
+// Models as people export them, from the shared data: what they answer and what moves the answer, by torch in
+// float64.
 #include <cmath>
 #include <doctest/doctest.h>
 #include <fmt/format.h>
@@ -32,17 +33,32 @@ const Case cases[] = {
      {{"input_ids", "input_ids.npy"}, {"attention_mask", "attention_mask.npy"}},
      "/m/distilbert/embeddings/word_embeddings/Gather_output_0",
      {{"seq", 9}}},
-    {"gathernd_mask", {{"input_ids", "input_ids.npy"}, {"attention_mask", "attention_mask.npy"}}, "embedding", {{"s53", 9}}},
+    {"gathernd_mask",
+     {{"input_ids", "input_ids.npy"}, {"attention_mask", "attention_mask.npy"}},
+     "embedding",
+     {{"s53", 9}}},
     {"cumsum_gpt2", {{"input_ids", "input_ids.npy"}}, "embedding"},
-    {"gatherelements_bert", {{"input_ids", "input_ids.npy"}}, "/m/bert/embeddings/word_embeddings/Gather_output_0"},
+    {"gatherelements_bert",
+     {{"input_ids", "input_ids.npy"}},
+     "/m/bert/embeddings/word_embeddings/Gather_output_0"},
     {"safe_softmax_nan",
      {{"input_ids", "input_ids.npy"}, {"attention_mask", "attention_mask.npy"}},
      "/m/model/embeddings/tok_embeddings/Gather_output_0"},
-    {"neg_inf_mask_causal", {{"input", "input.npy"}}, "/m/e/Gather_output_0", {}, "expected_gradient_0.npy", 1e-12},
+    {"neg_inf_mask_causal",
+     {{"input", "input.npy"}},
+     "/m/e/Gather_output_0",
+     {},
+     "expected_gradient_0.npy",
+     1e-12},
     {"free_seq_axis", {{"input", "input.npy"}}, "input", {{"seq", 12}}, "expected_gradient_0.npy", 1e-12},
     {"einsum", {{"input", "input.npy"}}, "input", {}, "expected_gradient_0.npy", 1e-12},
     {"gridsample_stn", {{"input", "input.npy"}}, "input"},
-    {"two_inputs_tabular", {{"cat", "cat.npy"}, {"num", "num.npy"}}, "num", {}, "expected_gradient_0.npy", 1e-12},
+    {"two_inputs_tabular",
+     {{"cat", "cat.npy"}, {"num", "num.npy"}},
+     "num",
+     {},
+     "expected_gradient_0.npy",
+     1e-12},
 };
 
 double distance(const Tensor& actual, const Tensor& expected) {
@@ -80,7 +96,8 @@ TEST_CASE("exported transformers, masks and samplers answer as in torch, and so 
     Tensor seed(DType::float64, expected.dims());
     const std::int64_t size = expected.size() / expected.dims()[0];
     for (std::int64_t n = 0; n < target.size(); ++n)
-      seed.mutable_values<double>()[static_cast<std::size_t>(n * size) + static_cast<std::size_t>(target.at(n))] = 1;
+      seed.mutable_values<double>()[static_cast<std::size_t>(n * size) +
+                                    static_cast<std::size_t>(target.at(n))] = 1;
     const Expr y = model.outputs()[0].expr;
     const Expr x = model.graph().find(c.node).at(0);
     const Expr seeds = model.graph().input("seed", y.type());

@@ -8,10 +8,10 @@
 #include <limits>
 #include <random>
 
-#include "rulegrad/support/error.hpp"
 #include "rulegrad/expr/leaves.hpp"
 #include "rulegrad/onnx/model.hpp"
 #include "rulegrad/run/program.hpp"
+#include "rulegrad/support/error.hpp"
 
 #include "onnx/onnx_builder.hpp"
 

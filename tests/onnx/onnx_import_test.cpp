@@ -2,10 +2,10 @@
 #include <cmath>
 #include <doctest/doctest.h>
 
-#include "rulegrad/support/error.hpp"
 #include "rulegrad/expr/leaves.hpp"
 #include "rulegrad/onnx/model.hpp"
 #include "rulegrad/run/program.hpp"
+#include "rulegrad/support/error.hpp"
 
 #include "onnx/onnx_builder.hpp"
 #include "onnx/onnx_cases.hpp"

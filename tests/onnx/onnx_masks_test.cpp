@@ -1,14 +1,14 @@
-// Where NaN and infinities of a model end: in masked softmaxes, in guards, in what nobody reads; and indices that hold the numbers of
-// the samples.
+// Where NaN and infinities of a model end: in masked softmaxes, in guards, in what nobody reads; and indices
+// that hold the numbers of the samples.
 #include <cmath>
 #include <doctest/doctest.h>
 #include <limits>
 #include <vector>
 
-#include "rulegrad/support/error.hpp"
 #include "rulegrad/autodiff/gradient.hpp"
 #include "rulegrad/onnx/model.hpp"
 #include "rulegrad/run/program.hpp"
+#include "rulegrad/support/error.hpp"
 
 #include "onnx/onnx_builder.hpp"
 
@@ -35,7 +35,9 @@ std::string refusal(const OnnxBuilder& builder) {
   return "";
 }
 
-Tensor real(Dims dims, std::vector<double> values) { return Tensor(std::move(dims), std::span<const double>(values)); }
+Tensor real(Dims dims, std::vector<double> values) {
+  return Tensor(std::move(dims), std::span<const double>(values));
+}
 
 std::vector<double> list(const Tensor& tensor) {
   std::vector<double> values;
@@ -102,10 +104,11 @@ TEST_CASE("a guarded row without a key is 0, and its gradient too") {
   const Model model = loaded(b);
   Tensor open(DType::boolean, {2, 2});
   open.mutable_values<bool>()[0] = open.mutable_values<bool>()[1] = true;
-  const Expr y = model.outputs()[0].expr, x = model.inputs()[0].expr, seed = model.graph().input("seed", y.type());
+  const Expr y = model.outputs()[0].expr, x = model.inputs()[0].expr,
+             seed = model.graph().input("seed", y.type());
   std::vector<Expr> wanted{y, gradient(y, std::span(&x, 1), seed)[0]};
-  const auto results =
-      evaluate(wanted, {{"x", real({2, 2}, {0, 0, 3, 4})}, {"open", open}, {"seed", real({2, 2}, {1, 0, 1, 0})}});
+  const auto results = evaluate(
+      wanted, {{"x", real({2, 2}, {0, 0, 3, 4})}, {"open", open}, {"seed", real({2, 2}, {1, 0, 1, 0})}});
   CHECK(list(results[0]) == std::vector<double>{0.5, 0.5, 0, 0});
   CHECK(list(results[1]) == std::vector<double>{0.25, -0.25, 0, 0});
 }
@@ -244,9 +247,11 @@ TEST_CASE("values of TopK carry gradients to where they come from") {
   b.output("y");
   b.output("i");
   const Model model = loaded(b);
-  const Expr y = model.outputs()[0].expr, x = model.inputs()[0].expr, seed = model.graph().input("seed", y.type());
+  const Expr y = model.outputs()[0].expr, x = model.inputs()[0].expr,
+             seed = model.graph().input("seed", y.type());
   std::vector<Expr> wanted{y, model.outputs()[1].expr, gradient(y, std::span(&x, 1), seed)[0]};
-  const auto results = evaluate(wanted, {{"x", real({2, 4}, {1, 7, 3, 5, 2, 2, 1, 0})}, {"seed", real({2, 2}, {10, 20, 30, 40})}});
+  const auto results = evaluate(
+      wanted, {{"x", real({2, 4}, {1, 7, 3, 5, 2, 2, 1, 0})}, {"seed", real({2, 2}, {10, 20, 30, 40})}});
   CHECK(list(results[0]) == std::vector<double>{7, 5, 2, 2});
   CHECK(list(results[1]) == std::vector<double>{1, 3, 0, 1});
   CHECK(list(results[2]) == std::vector<double>{0, 10, 0, 20, 30, 40, 0, 0});
@@ -305,7 +310,9 @@ TEST_CASE("trees answer as they do and have no derivative, which gradients say")
   b.input("x", {-1, 2});
   auto& node = b.node("TreeEnsembleRegressor", {"x"}, {"y"});
   node.set_domain("ai.onnx.ml");
-  const auto ints = [&](const char* name, const std::vector<std::int64_t>& values) { OnnxBuilder::set(node, name, values); };
+  const auto ints = [&](const char* name, const std::vector<std::int64_t>& values) {
+    OnnxBuilder::set(node, name, values);
+  };
   ints("nodes_treeids", {0, 0, 0, 0, 0, 1});
   ints("nodes_nodeids", {0, 1, 2, 3, 4, 0});
   ints("nodes_featureids", {0, 0, 1, 0, 0, 0});
@@ -325,15 +332,21 @@ TEST_CASE("trees answer as they do and have no derivative, which gradients say")
   auto& modes = *node.add_attribute();
   modes.set_name("nodes_modes");
   modes.set_type(onnx::AttributeProto::STRINGS);
-  for (const char* mode : {"BRANCH_LEQ", "LEAF", "BRANCH_LT", "LEAF", "LEAF", "LEAF"}) modes.add_strings(mode);
+  for (const char* mode : {"BRANCH_LEQ", "LEAF", "BRANCH_LT", "LEAF", "LEAF", "LEAF"})
+    modes.add_strings(mode);
   b.output("y");
   const Model model = loaded(b);
-  CHECK(run(model, {{"x", real({4, 2}, {1, 9, 2, 1, 2, 2, 0, 0})}}) == std::vector<double>{10.5, 20.5, 30.5, 10.5});
-  const Expr y = model.outputs()[0].expr, x = model.inputs()[0].expr, seed = model.graph().input("seed", y.type());
-  CHECK_THROWS_WITH_AS((void)gradient(y, std::span(&x, 1), seed), doctest::Contains("[tree_ensemble] has no derivative"), Error);
+  CHECK(run(model, {{"x", real({4, 2}, {1, 9, 2, 1, 2, 2, 0, 0})}}) ==
+        std::vector<double>{10.5, 20.5, 30.5, 10.5});
+  const Expr y = model.outputs()[0].expr, x = model.inputs()[0].expr,
+             seed = model.graph().input("seed", y.type());
+  CHECK_THROWS_WITH_AS((void)gradient(y, std::span(&x, 1), seed),
+                       doctest::Contains("[tree_ensemble] has no derivative"), Error);
 }
 
-TEST_CASE("quantised layers are real arithmetic: rounded answers, and gradients that pass the rounding until a value saturates") {
+TEST_CASE(
+    "quantised layers are real arithmetic: rounded answers, and gradients that pass the rounding until a "
+    "value saturates") {
   OnnxBuilder b(19);
   b.input("x", {-1, 3});
   b.floats("scale", {}, {0.5F});
@@ -342,9 +355,11 @@ TEST_CASE("quantised layers are real arithmetic: rounded answers, and gradients 
   b.node("DequantizeLinear", {"q", "scale", "zero"}, {"y"});
   b.output("y");
   const Model model = loaded(b);
-  const Expr y = model.outputs()[0].expr, x = model.inputs()[0].expr, seed = model.graph().input("seed", y.type());
+  const Expr y = model.outputs()[0].expr, x = model.inputs()[0].expr,
+             seed = model.graph().input("seed", y.type());
   std::vector<Expr> wanted{y, gradient(y, std::span(&x, 1), seed)[0]};
-  const auto results = evaluate(wanted, {{"x", real({1, 3}, {1.3, -0.2, 1000})}, {"seed", real({1, 3}, {1, 2, 3})}});
+  const auto results =
+      evaluate(wanted, {{"x", real({1, 3}, {1.3, -0.2, 1000})}, {"seed", real({1, 3}, {1, 2, 3})}});
   CHECK(list(results[0]) == std::vector<double>{1.5, 0, 122.5});
   CHECK(list(results[1]) == std::vector<double>{1, 2, 0});
 }

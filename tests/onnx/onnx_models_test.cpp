@@ -7,12 +7,12 @@
 #include <string>
 #include <tuple>
 
-#include "rulegrad/support/error.hpp"
 #include "rulegrad/files/npy.hpp"
 #include "rulegrad/files/picture.hpp"
 #include "rulegrad/files/preprocess.hpp"
 #include "rulegrad/onnx/model.hpp"
 #include "rulegrad/run/program.hpp"
+#include "rulegrad/support/error.hpp"
 
 #include "shared_data.hpp"
 
@@ -235,9 +235,10 @@ TEST_CASE("models beyond what is mapped are refused by the names of what is miss
   const auto data = data_or_skip();
   if (!data) return;
   // Its free axis is time, which an LSTM goes along: read as the batch it would be another model.
-  CHECK_THROWS_WITH_AS((void)load_onnx(*data / "audio/silero_vad_sequence.onnx"),
-                       doctest::Contains("say how many there are, so that it is none: LoadOptions::extents[\"T\"]"), Error);
-  CHECK_THROWS_WITH_AS((void)load_onnx(*data / "audio/silero_vad_16k_op15.onnx"), doctest::Contains("extents[\"sequence\"]"),
-                       Error);
+  CHECK_THROWS_WITH_AS(
+      (void)load_onnx(*data / "audio/silero_vad_sequence.onnx"),
+      doctest::Contains("say how many there are, so that it is none: LoadOptions::extents[\"T\"]"), Error);
+  CHECK_THROWS_WITH_AS((void)load_onnx(*data / "audio/silero_vad_16k_op15.onnx"),
+                       doctest::Contains("extents[\"sequence\"]"), Error);
   CHECK_THROWS_WITH_AS((void)load_onnx(*data / "keras/resnet8_cifar10.h5"), doctest::Contains("HDF5"), Error);
 }

@@ -1,12 +1,13 @@
-// What is read of a file: outputs that need what is missing, narrow numbers, names of modules, batches that a file fixed.
+// What is read of a file: outputs that need what is missing, narrow numbers, names of modules, batches that a
+// file fixed.
 #include <cmath>
 #include <doctest/doctest.h>
 #include <numbers>
 #include <vector>
 
-#include "rulegrad/support/error.hpp"
 #include "rulegrad/onnx/model.hpp"
 #include "rulegrad/run/program.hpp"
+#include "rulegrad/support/error.hpp"
 
 #include "onnx/onnx_builder.hpp"
 
@@ -20,7 +21,9 @@ Model loaded(const OnnxBuilder& builder, const LoadOptions& options = {.dtype = 
   return load_onnx(file.path(), options);
 }
 
-Tensor real(Dims dims, std::vector<double> values) { return Tensor(std::move(dims), std::span<const double>(values)); }
+Tensor real(Dims dims, std::vector<double> values) {
+  return Tensor(std::move(dims), std::span<const double>(values));
+}
 
 std::vector<double> run(const Model& model, const Inputs& inputs, std::size_t output = 0) {
   const Expr y = model.outputs().at(output).expr;
@@ -82,7 +85,8 @@ TEST_CASE("integers of four and two bits and floats of eight are read as what th
   b.tensor("w", {4}, 17).set_raw_data(std::string("\x38\xbc\x7e\x01", 4));
   b.node("Mul", {"x", "w"}, {"y"});
   b.output("y");
-  CHECK(run(loaded(b), {{"x", real({1, 4}, {1, 1, 1, 1})}}) == std::vector<double>{1, -1.5, 448, std::ldexp(1.0, -9)});
+  CHECK(run(loaded(b), {{"x", real({1, 4}, {1, 1, 1, 1})}}) ==
+        std::vector<double>{1, -1.5, 448, std::ldexp(1.0, -9)});
 }
 
 TEST_CASE("modules that the exporter notes are names of what they give") {
@@ -139,7 +143,8 @@ TEST_CASE("a batch of two that a file fixed is freed where each sample is comput
   b.output("y");
   const Model model = loaded(b);
   CHECK(to_string(model.outputs()[0].expr.shape()) == "[B, 2]");
-  CHECK(run(model, {{"x", real({3, 3}, {1, 1, 1, 2, 0, 0, 0, 0, 1})}}) == std::vector<double>{4, 5, 2, 0, 3, 3});
+  CHECK(run(model, {{"x", real({3, 3}, {1, 1, 1, 2, 0, 0, 0, 0, 1})}}) ==
+        std::vector<double>{4, 5, 2, 0, 3, 3});
   REQUIRE(model.notes().size() == 1);
   CHECK(model.notes()[0] == "exported for batch size 2; the first axis of its inputs is read as the batch");
 

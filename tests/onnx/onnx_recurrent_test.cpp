@@ -1,4 +1,5 @@
-// LSTM, GRU and RNN as they are unrolled, against the equations of ONNX's specification written as plain loops.
+// LSTM, GRU and RNN as they are unrolled, against the equations of ONNX's specification written as plain
+// loops.
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -9,13 +10,13 @@
 #include <iterator>
 #include <random>
 
-#include "rulegrad/support/error.hpp"
+#include "rulegrad/files/npy.hpp"
 #include "rulegrad/onnx/model.hpp"
 #include "rulegrad/run/program.hpp"
+#include "rulegrad/support/error.hpp"
 
 #include "onnx/onnx_builder.hpp"
 #include "onnx/onnx_cases.hpp"
-#include "rulegrad/files/npy.hpp"
 #include "shared_data.hpp"
 
 using namespace rulegrad;
@@ -29,7 +30,8 @@ using Curve = std::function<double(double)>;
 
 struct Variant {
   std::string op = "LSTM", direction = "forward";
-  bool batch_first = false, bias = true, state = true, lengths = false, peepholes = false, coupled = false, reset_after = false;
+  bool batch_first = false, bias = true, state = true, lengths = false, peepholes = false, coupled = false,
+       reset_after = false;
   double clip = 0;
   std::vector<std::string> activations;  ///< of one direction
   std::vector<float> alpha, beta;        ///< of all directions
@@ -41,7 +43,9 @@ struct Variant {
   [[nodiscard]] std::int64_t directions() const { return direction == "bidirectional" ? 2 : 1; }
 };
 
-double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
+double sigmoid(double x) {
+  return 1 / (1 + std::exp(-x));
+}
 
 std::vector<float> random_floats(std::int64_t count, int seed) {
   std::mt19937 random(static_cast<unsigned>(seed));
@@ -58,10 +62,16 @@ struct Arrays {
 
 Arrays arrays_of(const Variant& v) {
   const std::int64_t d = v.directions(), g = v.gates();
-  Arrays a{random_floats(steps * v.samples * inputs, 1), random_floats(d * g * hidden * inputs, 2), random_floats(d * g * hidden * hidden, 3),
-           random_floats(d * 2 * g * hidden, 4), random_floats(d * v.samples * hidden, 5), random_floats(d * v.samples * hidden, 6),
-           random_floats(d * 3 * hidden, 7), {}};
-  for (std::int64_t n = 0; n < v.samples; ++n) a.lengths.push_back(v.lengths ? (n == 0 ? steps : n % steps + 1) : steps);
+  Arrays a{random_floats(steps * v.samples * inputs, 1),
+           random_floats(d * g * hidden * inputs, 2),
+           random_floats(d * g * hidden * hidden, 3),
+           random_floats(d * 2 * g * hidden, 4),
+           random_floats(d * v.samples * hidden, 5),
+           random_floats(d * v.samples * hidden, 6),
+           random_floats(d * 3 * hidden, 7),
+           {}};
+  for (std::int64_t n = 0; n < v.samples; ++n)
+    a.lengths.push_back(v.lengths ? (n == 0 ? steps : n % steps + 1) : steps);
   return a;
 }
 
@@ -73,9 +83,12 @@ struct Answer {
 /// The equations of the specification, a unit at a time.
 Answer loops(const Variant& v, const Arrays& a) {
   const std::int64_t N = v.samples, H = hidden, G = v.gates();
-  Answer out{Numbers(static_cast<std::size_t>(steps * v.directions() * N * H)), Numbers(static_cast<std::size_t>(v.directions() * N * H)),
+  Answer out{Numbers(static_cast<std::size_t>(steps * v.directions() * N * H)),
+             Numbers(static_cast<std::size_t>(v.directions() * N * H)),
              Numbers(static_cast<std::size_t>(v.directions() * N * H))};
-  const auto at = [](const std::vector<float>& values, std::int64_t i) { return static_cast<double>(values[static_cast<std::size_t>(i)]); };
+  const auto at = [](const std::vector<float>& values, std::int64_t i) {
+    return static_cast<double>(values[static_cast<std::size_t>(i)]);
+  };
   const auto limited = [&](double z) { return v.clip > 0 ? std::clamp(z, -v.clip, v.clip) : z; };
   const auto f = [&](std::size_t which, double z) { return v.functions[which](limited(z)); };
   for (std::int64_t d = 0; d < v.directions(); ++d) {
@@ -97,7 +110,8 @@ Answer loops(const Variant& v, const Arrays& a) {
         };
         const auto state = [&](std::int64_t row, const Numbers& from) {
           double z = v.bias ? at(a.b, d * 2 * G * H + G * H + row) : 0;
-          for (std::int64_t k = 0; k < H; ++k) z += at(a.r, (d * G * H + row) * H + k) * from[static_cast<std::size_t>(k)];
+          for (std::int64_t k = 0; k < H; ++k)
+            z += at(a.r, (d * G * H + row) * H + k) * from[static_cast<std::size_t>(k)];
           return z;
         };
         const auto peephole = [&](std::int64_t gate, std::int64_t j, double cell) {
@@ -106,18 +120,21 @@ Answer loops(const Variant& v, const Arrays& a) {
         Numbers next = h, memory = c, reset(static_cast<std::size_t>(H));
         if (v.op == "GRU")
           for (std::int64_t j = 0; j < H; ++j)
-            reset[static_cast<std::size_t>(j)] = f(0, input(H + j) + state(H + j, h)) * h[static_cast<std::size_t>(j)];
+            reset[static_cast<std::size_t>(j)] =
+                f(0, input(H + j) + state(H + j, h)) * h[static_cast<std::size_t>(j)];
         for (std::int64_t j = 0; j < H; ++j) {
           const auto unit = static_cast<std::size_t>(j);
           if (v.op == "RNN") {
             next[unit] = f(0, input(j) + state(j, h));
           } else if (v.op == "GRU") {
             const double z = f(0, input(j) + state(j, h)), r = f(0, input(H + j) + state(H + j, h));
-            const double n_ = f(1, input(2 * H + j) + (v.reset_after ? r * state(2 * H + j, h) : state(2 * H + j, reset)));
+            const double n_ =
+                f(1, input(2 * H + j) + (v.reset_after ? r * state(2 * H + j, h) : state(2 * H + j, reset)));
             next[unit] = (1 - z) * n_ + z * h[unit];
           } else {
             const double i = f(0, input(j) + state(j, h) + peephole(0, j, c[unit]));
-            const double forget = v.coupled ? 1 - i : f(0, input(2 * H + j) + state(2 * H + j, h) + peephole(2, j, c[unit]));
+            const double forget =
+                v.coupled ? 1 - i : f(0, input(2 * H + j) + state(2 * H + j, h) + peephole(2, j, c[unit]));
             memory[unit] = forget * c[unit] + i * f(1, input(3 * H + j) + state(3 * H + j, h));
             const double o = f(0, input(H + j) + state(H + j, h) + peephole(1, j, memory[unit]));
             next[unit] = o * v.functions[2](memory[unit]);  // not clipped, as in onnxruntime
@@ -126,7 +143,8 @@ Answer loops(const Variant& v, const Arrays& a) {
         h = next;
         c = memory;
         for (std::int64_t j = 0; j < H; ++j)
-          out.y[static_cast<std::size_t>(((t * v.directions() + d) * N + n) * H + j)] = h[static_cast<std::size_t>(j)];
+          out.y[static_cast<std::size_t>(((t * v.directions() + d) * N + n) * H + j)] =
+              h[static_cast<std::size_t>(j)];
       }
       for (std::int64_t j = 0; j < H; ++j) {
         out.h[static_cast<std::size_t>((d * N + n) * H + j)] = h[static_cast<std::size_t>(j)];
@@ -154,13 +172,15 @@ void set_numbers(onnx::NodeProto& node, const std::string& name, const std::vect
 
 /// Swaps two neighbouring axes of an array: x [a, b, rest] becomes [b, a, rest].
 template <class T>
-std::vector<T> swapped(const std::vector<T>& x, std::int64_t outer, std::int64_t a, std::int64_t b, std::int64_t rest) {
+std::vector<T> swapped(const std::vector<T>& x, std::int64_t outer, std::int64_t a, std::int64_t b,
+                       std::int64_t rest) {
   std::vector<T> y(x.size());
   for (std::int64_t o = 0; o < outer; ++o)
     for (std::int64_t i = 0; i < a; ++i)
       for (std::int64_t j = 0; j < b; ++j)
         for (std::int64_t k = 0; k < rest; ++k)
-          y[static_cast<std::size_t>(((o * b + j) * a + i) * rest + k)] = x[static_cast<std::size_t>(((o * a + i) * b + j) * rest + k)];
+          y[static_cast<std::size_t>(((o * b + j) * a + i) * rest + k)] =
+              x[static_cast<std::size_t>(((o * a + i) * b + j) * rest + k)];
   return y;
 }
 
@@ -183,7 +203,8 @@ std::string model_of(const Variant& v, const Arrays& a) {
     OnnxBuilder::set(turn, "perm", std::vector<std::int64_t>{1, 0, 2});
     return std::string(name) + "_turned";
   };
-  std::vector<std::string> names{v.batch_first ? "X" : "X_turned", "W", "R", v.bias ? "B" : "", "", "", "", ""};
+  std::vector<std::string> names{
+      v.batch_first ? "X" : "X_turned", "W", "R", v.bias ? "B" : "", "", "", "", ""};
   if (v.state) names[5] = state("H0");
   if (v.state && v.op == "LSTM") names[6] = state("C0");
   if (v.lengths && v.lengths_as_input) builder.input("L", {batch}, onnx::TensorProto::INT64);
@@ -194,7 +215,10 @@ std::string model_of(const Variant& v, const Arrays& a) {
     names[7] = "P";
   }
   while (names.back().empty()) names.pop_back();
-  auto& node = builder.node(v.op, names, v.op == "LSTM" ? std::vector<std::string>{"Y", "Yh", "Yc"} : std::vector<std::string>{"Y", "Yh"}, "cell");
+  auto& node = builder.node(
+      v.op, names,
+      v.op == "LSTM" ? std::vector<std::string>{"Y", "Yh", "Yc"} : std::vector<std::string>{"Y", "Yh"},
+      "cell");
   OnnxBuilder::set(node, "hidden_size", hidden);
   set_text(node, "direction", v.direction);
   if (v.batch_first) OnnxBuilder::set(node, "layout", 1);
@@ -228,7 +252,8 @@ Tensor float64(Dims dims, const std::vector<T>& values) {
 /// "" if the model gives what the loops give.
 std::string difference(Variant v) {
   if (v.functions.empty())
-    v.functions = v.op == "LSTM" ? std::vector<Curve>{sigmoid, [](double z) { return std::tanh(z); }, [](double z) { return std::tanh(z); }}
+    v.functions = v.op == "LSTM"  ? std::vector<Curve>{sigmoid, [](double z) { return std::tanh(z); },
+                                                       [](double z) { return std::tanh(z); }}
                   : v.op == "GRU" ? std::vector<Curve>{sigmoid, [](double z) { return std::tanh(z); }}
                                   : std::vector<Curve>{[](double z) { return std::tanh(z); }};
   const Arrays a = arrays_of(v);
@@ -290,7 +315,8 @@ TEST_CASE("recurrent operators compute what their specification says, in all var
               v.clip = special && bias ? 0.4 : 0;
               if (v.op != "LSTM") v.peepholes = false;
               if (v.op != "GRU") v.reset_after = false;
-              INFO(op, " ", direction, batch_first ? " batch first" : "", bias ? " bias" : "", " lengths ", lengths, special ? " special" : "");
+              INFO(op, " ", direction, batch_first ? " batch first" : "", bias ? " bias" : "", " lengths ",
+                   lengths, special ? " special" : "");
               CHECK(difference(v) == "");
               ++variants;
             }
@@ -334,12 +360,14 @@ TEST_CASE("all activations of recurrent operators, their constants taken in orde
     INFO(one.name);
     CHECK(difference(v) == "");
   }
-  // Tanh has no constant and takes none: 0.5 is the sigmoid's slope, 0.25 its place, 2 the last function's alpha.
+  // Tanh has no constant and takes none: 0.5 is the sigmoid's slope, 0.25 its place, 2 the last function's
+  // alpha.
   Variant v;
   v.activations = {"HardSigmoid", "Tanh", "Elu"};
   v.alpha = {0.5F, 2.0F};
   v.beta = {0.25F};
-  v.functions = {cases[9].function, cases[1].function, [](double z) { return z > 0 ? z : 2 * std::expm1(z); }};
+  v.functions = {cases[9].function, cases[1].function,
+                 [](double z) { return z > 0 ? z : 2 * std::expm1(z); }};
   CHECK(difference(v) == "");
 }
 
@@ -349,7 +377,8 @@ TEST_CASE("gates have names by which rules find them") {
   const ScratchFile file("recurrent_names.onnx", model_of(v, a));
   const Model model = load_onnx(file.path());
   for (const char* part : {"input", "forget", "output", "candidate", "cell", "hidden"})
-    for (std::int64_t t = 0; t < steps; ++t) CHECK(model.graph().find(fmt::format("cell.t{}.{}", t, part)).size() == 1);
+    for (std::int64_t t = 0; t < steps; ++t)
+      CHECK(model.graph().find(fmt::format("cell.t{}.{}", t, part)).size() == 1);
   CHECK(model.graph().find("cell.t3.forget")[0].is("sigmoid"));
   v.op = "GRU";
   v.direction = "bidirectional";
@@ -416,18 +445,22 @@ Tensor speech_frames(const std::filesystem::path& file) {
   REQUIRE(bytes.size() >= header + 2 * 512 * frames);
   std::vector<float> samples(64 + 512 * frames, 0.0F);
   for (std::size_t i = 0; i < 512 * frames; ++i) {
-    const auto low = static_cast<unsigned char>(bytes[header + 2 * i]), high = static_cast<unsigned char>(bytes[header + 2 * i + 1]);
+    const auto low = static_cast<unsigned char>(bytes[header + 2 * i]),
+               high = static_cast<unsigned char>(bytes[header + 2 * i + 1]);
     samples[64 + i] = static_cast<float>(static_cast<std::int16_t>(low | high << 8)) / 32768.0F;
   }
   Tensor x(DType::float32, Dims{static_cast<std::int64_t>(frames), 576});
   for (std::size_t frame = 0; frame < frames; ++frame)
-    std::copy_n(samples.begin() + static_cast<std::ptrdiff_t>(512 * frame), 576, x.mutable_values<float>().begin() + static_cast<std::ptrdiff_t>(576 * frame));
+    std::copy_n(samples.begin() + static_cast<std::ptrdiff_t>(512 * frame), 576,
+                x.mutable_values<float>().begin() + static_cast<std::ptrdiff_t>(576 * frame));
   return x;
 }
 
 }  // namespace
 
-TEST_CASE("a published detector of speech gives its known answers, as one LSTM over time and as a step with branches") {
+TEST_CASE(
+    "a published detector of speech gives its known answers, as one LSTM over time and as a step with "
+    "branches") {
   const auto data = shared_data();
   if (!data) {
     MESSAGE("skipped: no shared data");
@@ -439,7 +472,8 @@ TEST_CASE("a published detector of speech gives its known answers, as one LSTM o
   options.extents = {{"T", 96}};
   const Model whole = load_onnx(*data / "audio/silero_vad_sequence.onnx", options);
   const Expr logits = whole.outputs()[0].expr;
-  CHECK(first_difference(evaluate(std::span(&logits, 1), {{"frames", frames}})[0], expected, 1e-4, 1e-4) == "");
+  CHECK(first_difference(evaluate(std::span(&logits, 1), {{"frames", frames}})[0], expected, 1e-4, 1e-4) ==
+        "");
 
   options.extents = {{"sequence", 576}};
   const Model step = load_onnx(*data / "audio/silero_vad_16k_op15.onnx", options);

@@ -3,11 +3,11 @@
 #include <fstream>
 #include <iterator>
 
-#include "rulegrad/support/error.hpp"
 #include "rulegrad/onnx/model.hpp"
 #include "rulegrad/ops/op_attributes.hpp"
 #include "rulegrad/ops/operators.hpp"
 #include "rulegrad/run/program.hpp"
+#include "rulegrad/support/error.hpp"
 
 #include "onnx/onnx_builder.hpp"
 #include "onnx/onnx_cases.hpp"
@@ -104,11 +104,16 @@ TEST_CASE("dense layers over more than one leading axis are written as product a
 TEST_CASE("operators without a counterpart are listed, and nothing is written") {
   Graph g;
   const Expr x = g.input("x", {DType::float32, Shape{B, 4}});
-  const Expr y = g.apply(op("relu"), {g.apply(op("conv_weight_grad"), {g.apply(op("reshape"), {x}, ShapeAttributes{Shape{B, 1, 4}}),
-                                                                       g.apply(op("reshape"), {x}, ShapeAttributes{Shape{B, 2, 2}})},
+  const Expr y = g.apply(op("relu"), {g.apply(op("conv_weight_grad"),
+                                              {g.apply(op("reshape"), {x}, ShapeAttributes{Shape{B, 1, 4}}),
+                                               g.apply(op("reshape"), {x}, ShapeAttributes{Shape{B, 2, 2}})},
                                               ConvWeightGradAttributes{{1}, {0}, {0}, {1}, 1, {3}})});
   const auto path = std::filesystem::temp_directory_path() / "rulegrad_never_written.onnx";
   std::filesystem::remove(path);
-  CHECK_THROWS_WITH_AS(save_onnx(path, std::span(&y, 1)), doctest::Contains("conv_weight_grad %3 float32[2, 1, 3] (it is what a weight gets, summed over the batch)"), Error);
+  CHECK_THROWS_WITH_AS(
+      save_onnx(path, std::span(&y, 1)),
+      doctest::Contains(
+          "conv_weight_grad %3 float32[2, 1, 3] (it is what a weight gets, summed over the batch)"),
+      Error);
   CHECK_FALSE(std::filesystem::exists(path));
 }

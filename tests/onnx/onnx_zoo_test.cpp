@@ -1,4 +1,5 @@
-// Small models that scripts/zoo.py exported and keeps in tests/zoo, with torch's answers and gradients in float64.
+// Small models that scripts/zoo.py exported and keeps in tests/zoo, with torch's answers and gradients in
+// float64.
 #include <cmath>
 #include <doctest/doctest.h>
 #include <filesystem>
@@ -58,7 +59,8 @@ TEST_CASE("models of both exporters answer as torch does, and so do their gradie
       names.push_back("grad_" + input.name);
     }
     for (const Expr e : topological_order(std::span(&y, 1)))
-      if (xs.empty() && e.is("gather") && e.operand(0).is("constant") && e.operand(1).is("input") && is_floating(e.dtype())) {
+      if (xs.empty() && e.is("gather") && e.operand(0).is("constant") && e.operand(1).is("input") &&
+          is_floating(e.dtype())) {
         xs.push_back(e);
         names.emplace_back("grad_lookup0");
       }
@@ -67,6 +69,7 @@ TEST_CASE("models of both exporters answer as torch does, and so do their gradie
     const std::vector<Tensor> results = evaluate(wanted, inputs);
     // Files hold float32 numbers.
     CHECK(distance(results[0], expected.at("output")) < 1e-5);
-    for (std::size_t i = 0; i < names.size(); ++i) CHECK(distance(results[i + 1], expected.at(names[i])) < 1e-5);
+    for (std::size_t i = 0; i < names.size(); ++i)
+      CHECK(distance(results[i + 1], expected.at(names[i])) < 1e-5);
   }
 }

@@ -1,19 +1,20 @@
-// The families that operators say they belong to, proved on their samples: rules hang on what a class promises.
-#include <doctest/doctest.h>
-
+// The families that operators say they belong to, proved on their samples: rules hang on what a class
+// promises.
 #include <algorithm>
 #include <cmath>
+#include <doctest/doctest.h>
 #include <map>
 #include <optional>
 #include <set>
 #include <string>
 
-#include "ops/membership.hpp"
 #include "rulegrad/expr/expr.hpp"
+#include "rulegrad/expr/random_engine.hpp"
 #include "rulegrad/ops/op_attributes.hpp"
 #include "rulegrad/ops/operators.hpp"
 #include "rulegrad/run/program.hpp"
-#include "rulegrad/expr/random_engine.hpp"
+
+#include "ops/membership.hpp"
 
 using namespace rulegrad;
 
@@ -23,8 +24,10 @@ Tensor drawn(RandomEngine& random, const SampleOperand& operand) {
   Tensor result(operand.dtype, operand.dims);
   dispatch(operand.dtype, [&]<class T>(T) {
     std::uniform_real_distribution<double> real(operand.low, operand.high);
-    std::uniform_int_distribution<std::int64_t> whole(static_cast<std::int64_t>(std::ceil(operand.low)), static_cast<std::int64_t>(std::floor(operand.high)));
-    for (T& value : result.mutable_values<T>()) value = std::is_floating_point_v<T> ? static_cast<T>(real(random)) : static_cast<T>(whole(random));
+    std::uniform_int_distribution<std::int64_t> whole(static_cast<std::int64_t>(std::ceil(operand.low)),
+                                                      static_cast<std::int64_t>(std::floor(operand.high)));
+    for (T& value : result.mutable_values<T>())
+      value = std::is_floating_point_v<T> ? static_cast<T>(real(random)) : static_cast<T>(whole(random));
   });
   return result;
 }
@@ -70,11 +73,14 @@ void for_each_case(F&& f) {
   for (const auto& op : Operators::builtin().all()) {
     if (!op->samples || op->operands.empty() || op->name == "grad" || op->name == "vjp") continue;
     for (const OpSample& sample : op->samples(random)) {
-      const Attributes given = &sample.attributes.type() == op->attributes ? sample.attributes : Attributes::make(*op->attributes, {});
-      const bool floating = std::all_of(sample.operands.begin(), sample.operands.end(), [&](const SampleOperand& operand) {
-        const auto slot = static_cast<std::size_t>(&operand - sample.operands.data());
-        return op->operand(slot).role != Role::data || is_floating(operand.dtype);
-      });
+      const Attributes given = &sample.attributes.type() == op->attributes
+                                   ? sample.attributes
+                                   : Attributes::make(*op->attributes, {});
+      const bool floating =
+          std::all_of(sample.operands.begin(), sample.operands.end(), [&](const SampleOperand& operand) {
+            const auto slot = static_cast<std::size_t>(&operand - sample.operands.data());
+            return op->operand(slot).role != Role::data || is_floating(operand.dtype);
+          });
       if (!floating) continue;
       INFO("operator ", op->name, " ", to_string(given));
       f(Case{*op, sample, given, random});
@@ -92,7 +98,9 @@ std::string joined(const std::set<std::string>& names) {
 bool moves(const Case& c) {
   const std::vector<Tensor> first = c.draw(), second = c.redrawn(first);
   std::map<double, std::pair<std::size_t, std::int64_t>> places;
-  const auto held = [&](double value) { return c.op.name == "cast" ? static_cast<double>(static_cast<float>(value)) : value; };
+  const auto held = [&](double value) {
+    return c.op.name == "cast" ? static_cast<double>(static_cast<float>(value)) : value;
+  };
   for (std::size_t slot = 0; slot < first.size(); ++slot)
     if (c.data(slot))
       for (std::int64_t i = 0; i < first[slot].size(); ++i) places[held(first[slot].at(i))] = {slot, i};
@@ -100,7 +108,9 @@ bool moves(const Case& c) {
   if (!is_floating(a.dtype()) || identical(a, b)) return false;
   for (std::int64_t i = 0; i < a.size(); ++i) {
     const auto found = places.find(held(a.at(i)));
-    if (found == places.end() ? a.at(i) != b.at(i) : held(second[found->second.first].at(found->second.second)) != held(b.at(i))) return false;
+    if (found == places.end() ? a.at(i) != b.at(i)
+                              : held(second[found->second.first].at(found->second.second)) != held(b.at(i)))
+      return false;
   }
   return true;
 }
@@ -112,20 +122,24 @@ bool linear_in(const Case& c, std::size_t slot) {
   y[slot] = c.redrawn(x)[slot];
   for (std::int64_t i = 0; i < x[slot].size(); ++i) {
     dispatch(x[slot].dtype(), [&]<class T>(T) {
-      sum[slot].mutable_values<T>()[static_cast<std::size_t>(i)] = static_cast<T>(x[slot].at(i) + y[slot].at(i));
+      sum[slot].mutable_values<T>()[static_cast<std::size_t>(i)] =
+          static_cast<T>(x[slot].at(i) + y[slot].at(i));
       none[slot].mutable_values<T>()[static_cast<std::size_t>(i)] = T(0);
     });
   }
   const Tensor at_sum = computed(c.op, sum, c.attributes), at_none = computed(c.op, none, c.attributes);
   const Tensor at_x = computed(c.op, x, c.attributes), at_y = computed(c.op, y, c.attributes);
   for (std::int64_t i = 0; i < at_x.size(); ++i)
-    if (!(std::abs(at_sum.at(i) + at_none.at(i) - at_x.at(i) - at_y.at(i)) <= 1e-10 * (1 + std::abs(at_sum.at(i))))) return false;
+    if (!(std::abs(at_sum.at(i) + at_none.at(i) - at_x.at(i) - at_y.at(i)) <=
+          1e-10 * (1 + std::abs(at_sum.at(i)))))
+      return false;
   return true;
 }
 
 bool linear(const Case& c) {
   const std::vector<Tensor> first = c.draw();
-  if (identical(computed(c.op, first, c.attributes), computed(c.op, c.redrawn(first), c.attributes))) return false;
+  if (identical(computed(c.op, first, c.attributes), computed(c.op, c.redrawn(first), c.attributes)))
+    return false;
   for (std::size_t slot = 0; slot < c.sample.operands.size(); ++slot)
     if (c.data(slot) && !linear_in(c, slot)) return false;
   return true;
@@ -133,7 +147,9 @@ bool linear(const Case& c) {
 
 }  // namespace
 
-TEST_CASE("an operator of class routing moves numbers: each element of its result is one of its operand's or a constant") {
+TEST_CASE(
+    "an operator of class routing moves numbers: each element of its result is one of its operand's or a "
+    "constant") {
   std::set<std::string> moving, members, mixing;
   for_each_case([&](const Case& c) {
     if (belongs(c.op, OpClass::routing, c.attributes)) {
@@ -147,9 +163,11 @@ TEST_CASE("an operator of class routing moves numbers: each element of its resul
       moving.insert(c.op.name);
     }
   });
-  for (const char* name : {"reshape", "transpose", "concat", "slice", "pad", "gather", "expand", "resize", "cast", "identity"}) CHECK(members.contains(name));
-  // Those that move on every sample and are not of the class: `const` stops the flow, and a choice has rules of its own
-  // (what it takes may depend on the data).
+  for (const char* name :
+       {"reshape", "transpose", "concat", "slice", "pad", "gather", "expand", "resize", "cast", "identity"})
+    CHECK(members.contains(name));
+  // Those that move on every sample and are not of the class: `const` stops the flow, and a choice has rules
+  // of its own (what it takes may depend on the data).
   std::set<std::string> missing;
   for (const std::string& name : moving)
     if (!mixing.contains(name) && name != "const" && name != "where") missing.insert(name);
@@ -158,7 +176,9 @@ TEST_CASE("an operator of class routing moves numbers: each element of its resul
 
 TEST_CASE("a linear resize is not routing, a nearest one is") {
   const OpSchema& resize = op("resize");
-  const auto with = [](ResizeMode mode) { return Attributes(ResizeAttributes{{4}, {}, mode, ResizeCoordinates::half_pixel, {}}); };
+  const auto with = [](ResizeMode mode) {
+    return Attributes(ResizeAttributes{{4}, {}, mode, ResizeCoordinates::half_pixel, {}});
+  };
   CHECK(belongs(resize, OpClass::routing, with(ResizeMode::nearest)));
   CHECK_FALSE(belongs(resize, OpClass::routing, with(ResizeMode::linear)));
   CHECK(belongs(resize, OpClass::linear, with(ResizeMode::linear)));
@@ -168,11 +188,13 @@ TEST_CASE("an operator of class linear is linear in each of its data operands") 
   std::set<std::string> seems, bent;
   for_each_case([&](const Case& c) {
     if (!is_floating(computed(c.op, c.draw(), c.attributes).dtype())) return;
-    if (belongs(c.op, OpClass::linear, c.attributes)) CHECK(linear(c));
-    else (linear(c) ? seems : bent).insert(c.op.name);
+    if (belongs(c.op, OpClass::linear, c.attributes))
+      CHECK(linear(c));
+    else
+      (linear(c) ? seems : bent).insert(c.op.name);
   });
-  // Sums and products of two values and choices have rules of their own; a batch norm and a padding add constants; a cast
-  // rounds; `const` stops the flow.
+  // Sums and products of two values and choices have rules of their own; a batch norm and a padding add
+  // constants; a cast rounds; `const` stops the flow.
   const std::set<std::string> known{"add", "sub", "mul", "where", "batch_norm", "pad", "cast", "const"};
   std::set<std::string> missing;
   for (const std::string& name : seems)

@@ -2,10 +2,10 @@
 #include <doctest/doctest.h>
 #include <string>
 
-#include "rulegrad/support/error.hpp"
 #include "rulegrad/expr/expr.hpp"
 #include "rulegrad/ops/op_attributes.hpp"
 #include "rulegrad/ops/operators.hpp"
+#include "rulegrad/support/error.hpp"
 
 using namespace rulegrad;
 

@@ -6,11 +6,11 @@
 #include <limits>
 #include <string>
 
-#include "rulegrad/support/error.hpp"
 #include "rulegrad/expr/leaves.hpp"
-#include "rulegrad/ops/op_attributes.hpp"
-
 #include "rulegrad/expr/random_engine.hpp"
+#include "rulegrad/ops/op_attributes.hpp"
+#include "rulegrad/support/error.hpp"
+
 #include "support/samples.hpp"
 
 using namespace rulegrad;

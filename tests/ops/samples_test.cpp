@@ -6,11 +6,11 @@
 #include <set>
 #include <string>
 
-#include "rulegrad/support/error.hpp"
 #include "rulegrad/expr/expr.hpp"
+#include "rulegrad/expr/random_engine.hpp"
 #include "rulegrad/ops/op_attributes.hpp"
 #include "rulegrad/ops/operators.hpp"
-#include "rulegrad/expr/random_engine.hpp"
+#include "rulegrad/support/error.hpp"
 
 using namespace rulegrad;
 

@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-/// Layer-wise relevance propagation as its papers state it: a sum over single connections, in float64, one sample at
-/// a time. Shares no code with the library: no transposed layers, no vector-Jacobian products.
+/// Layer-wise relevance propagation as its papers state it: a sum over single connections, in float64, one
+/// sample at a time. Shares no code with the library: no transposed layers, no vector-Jacobian products.
 namespace rulegrad::oracle {
 
 using Vector = std::vector<double>;
@@ -22,8 +22,8 @@ struct Connection {
 struct Layer {
   enum class Kind { affine, relu, tanh, max_pool, avg_pool, batch_norm } kind = Kind::affine;
   std::size_t inputs = 0, outputs = 0;
-  std::vector<Connection> connections;      ///< of affine layers, and of avg_pool
-  Vector bias;                              ///< one an output
+  std::vector<Connection> connections;            ///< of affine layers, and of avg_pool
+  Vector bias;                                    ///< one an output
   std::vector<std::vector<std::size_t>> windows;  ///< of max_pool: the inputs of each output, row-major
   bool convolution = false;
 };
@@ -53,11 +53,15 @@ inline Vector forward(const Layer& layer, const Vector& x) {
   return y;
 }
 
-inline double stabilized(double z, double epsilon) { return z < 0 ? z - epsilon : z + epsilon; }
+inline double stabilized(double z, double epsilon) {
+  return z < 0 ? z - epsilon : z + epsilon;
+}
 
-/// sum over connections of share(c) / stabilized(total of shares + bias share) * R: the form of every basic rule.
+/// sum over connections of share(c) / stabilized(total of shares + bias share) * R: the form of every basic
+/// rule.
 inline Vector share_out(const Layer& layer, const Vector& relevance, double epsilon,
-                        const std::function<double(const Connection&)>& share, const std::function<double(double)>& bias_share) {
+                        const std::function<double(const Connection&)>& share,
+                        const std::function<double(double)>& bias_share) {
   Vector total(layer.outputs, 0.0), result(layer.inputs, 0.0);
   for (const Connection& c : layer.connections) total[c.to] += share(c);
   for (std::size_t j = 0; j < layer.bias.size(); ++j) total[j] += bias_share(layer.bias[j]);
@@ -69,41 +73,52 @@ inline Vector share_out(const Layer& layer, const Vector& relevance, double epsi
 }
 
 inline Vector lrp_z(const Layer& layer, const Vector& x, const Vector& r) {
-  return share_out(layer, r, 0, [&](const Connection& c) { return x[c.from] * c.weight; }, [](double b) { return b; });
+  return share_out(
+      layer, r, 0, [&](const Connection& c) { return x[c.from] * c.weight; }, [](double b) { return b; });
 }
 inline Vector lrp_epsilon(const Layer& layer, const Vector& x, const Vector& r, double epsilon) {
-  return share_out(layer, r, epsilon, [&](const Connection& c) { return x[c.from] * c.weight; }, [](double b) { return b; });
+  return share_out(
+      layer, r, epsilon, [&](const Connection& c) { return x[c.from] * c.weight; },
+      [](double b) { return b; });
 }
 inline Vector lrp_gamma(const Layer& layer, const Vector& x, const Vector& r, double gamma, double epsilon) {
   const auto raised = [gamma](double v) { return v > 0 ? v + gamma * v : v; };
-  return share_out(layer, r, epsilon, [&](const Connection& c) { return x[c.from] * raised(c.weight); }, raised);
+  return share_out(
+      layer, r, epsilon, [&](const Connection& c) { return x[c.from] * raised(c.weight); }, raised);
 }
 inline Vector lrp_z_plus(const Layer& layer, const Vector& x, const Vector& r, double epsilon) {
   const auto positive = [](double v) { return v > 0 ? v : 0; };
-  return share_out(layer, r, epsilon, [&](const Connection& c) { return positive(x[c.from] * c.weight); }, positive);
+  return share_out(
+      layer, r, epsilon, [&](const Connection& c) { return positive(x[c.from] * c.weight); }, positive);
 }
 inline Vector lrp_flat(const Layer& layer, const Vector&, const Vector& r, double epsilon) {
-  return share_out(layer, r, epsilon, [](const Connection&) { return 1.0; }, [](double) { return 0.0; });
+  return share_out(
+      layer, r, epsilon, [](const Connection&) { return 1.0; }, [](double) { return 0.0; });
 }
 
 inline Vector lrp_w_square(const Layer& layer, const Vector&, const Vector& r, double epsilon) {
-  return share_out(layer, r, epsilon, [](const Connection& c) { return c.weight * c.weight; }, [](double) { return 0.0; });
+  return share_out(
+      layer, r, epsilon, [](const Connection& c) { return c.weight * c.weight; }, [](double) { return 0.0; });
 }
-inline Vector lrp_z_box(const Layer& layer, const Vector& x, const Vector& r, const Vector& low, const Vector& high, double epsilon) {
+inline Vector lrp_z_box(const Layer& layer, const Vector& x, const Vector& r, const Vector& low,
+                        const Vector& high, double epsilon) {
   return share_out(
       layer, r, epsilon,
-      [&](const Connection& c) { return c.weight * (x[c.from] - (c.weight > 0 ? low : high)[c.from]); }, [](double) { return 0.0; });
+      [&](const Connection& c) { return c.weight * (x[c.from] - (c.weight > 0 ? low : high)[c.from]); },
+      [](double) { return 0.0; });
 }
 
 /// Contributions that agree with the sign of the pre-activation count 1 + gamma times, the others once.
-inline Vector lrp_generalized_gamma(const Layer& layer, const Vector& x, const Vector& r, double gamma, double epsilon) {
+inline Vector lrp_generalized_gamma(const Layer& layer, const Vector& x, const Vector& r, double gamma,
+                                    double epsilon) {
   const Vector z = forward(layer, x);
   Vector result(layer.inputs, 0.0), total(layer.outputs, 0.0);
   const auto counted = [&](double v, std::size_t j) { return v * z[j] > 0 ? v * (1 + gamma) : v; };
   for (const Connection& c : layer.connections) total[c.to] += counted(x[c.from] * c.weight, c.to);
   for (std::size_t j = 0; j < layer.bias.size(); ++j) total[j] += counted(layer.bias[j], j);
   for (const Connection& c : layer.connections)
-    if (z[c.to] != 0) result[c.from] += counted(x[c.from] * c.weight, c.to) / stabilized(total[c.to], epsilon) * r[c.to];
+    if (z[c.to] != 0)
+      result[c.from] += counted(x[c.from] * c.weight, c.to) / stabilized(total[c.to], epsilon) * r[c.to];
   return result;
 }
 
@@ -128,11 +143,12 @@ inline Vector lrp_alpha_beta(const Layer& layer, const Vector& x, const Vector& 
   return result;
 }
 
-/// A whole network: `rule(layer, index among the affine layers, x, r)` answers for affine layers; activations pass,
-/// averages share by value with `epsilon`, a maximum goes to the first winner.
-inline Vector propagate(const std::vector<Layer>& layers, const Vector& input, std::size_t target, double epsilon,
-                        const std::function<Vector(const Layer&, std::size_t, const Vector&, const Vector&)>& rule,
-                        double* score = nullptr) {
+/// A whole network: `rule(layer, index among the affine layers, x, r)` answers for affine layers; activations
+/// pass, averages share by value with `epsilon`, a maximum goes to the first winner.
+inline Vector propagate(
+    const std::vector<Layer>& layers, const Vector& input, std::size_t target, double epsilon,
+    const std::function<Vector(const Layer&, std::size_t, const Vector&, const Vector&)>& rule,
+    double* score = nullptr) {
   std::vector<Vector> values{input};
   std::size_t affine = 0;
   for (const Layer& layer : layers) {
@@ -146,11 +162,16 @@ inline Vector propagate(const std::vector<Layer>& layers, const Vector& input, s
     const Layer& layer = layers[l];
     const Vector& x = values[l];
     switch (layer.kind) {
-      case Layer::Kind::affine: r = rule(layer, --affine, x, r); break;
+      case Layer::Kind::affine:
+        r = rule(layer, --affine, x, r);
+        break;
       case Layer::Kind::batch_norm:
-      case Layer::Kind::avg_pool: r = lrp_epsilon(layer, x, r, epsilon); break;
+      case Layer::Kind::avg_pool:
+        r = lrp_epsilon(layer, x, r, epsilon);
+        break;
       case Layer::Kind::relu:
-      case Layer::Kind::tanh: break;
+      case Layer::Kind::tanh:
+        break;
       case Layer::Kind::max_pool: {
         Vector below(layer.inputs, 0.0);
         for (std::size_t j = 0; j < layer.outputs; ++j) {

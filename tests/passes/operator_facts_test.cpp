@@ -1,5 +1,8 @@
-// What operators say of themselves, held against what their kernels compute: bounds, what becomes of the batch, where they
-// jump, numbers in place of operands. Every operator that ships is walked; one that says nothing gets the worst.
+// What operators say of themselves, held against what their kernels compute: bounds, what becomes of the
+// batch, where they jump, numbers in place of operands. Every operator that ships is walked; one that says
+// nothing gets the worst.
+#include "rulegrad/expr/operator_facts.hpp"
+
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -9,34 +12,36 @@
 #include <string>
 #include <vector>
 
-#include "rulegrad/expr/define_attributes.hpp"
 #include "rulegrad/dsl.hpp"
-#include "rulegrad/support/error.hpp"
+#include "rulegrad/expr/define_attributes.hpp"
+#include "rulegrad/expr/random_engine.hpp"
 #include "rulegrad/kernels/kernel.hpp"
 #include "rulegrad/ops/op_attributes.hpp"
-#include "rulegrad/expr/operator_facts.hpp"
 #include "rulegrad/ops/operators.hpp"
-#include "rulegrad/run/program.hpp"
-#include "rulegrad/expr/random_engine.hpp"
 #include "rulegrad/passes/separable.hpp"
 #include "rulegrad/passes/simplify.hpp"
+#include "rulegrad/run/program.hpp"
+#include "rulegrad/support/error.hpp"
 
 using namespace rulegrad;
 
 namespace {
 
 /// Nothing computes these by themselves.
-const std::set<std::string> without_kernel{"input", "constant", "grad", "vjp", "sample_index", "batch_index", "reduce_samples"};
+const std::set<std::string> without_kernel{"input",        "constant",    "grad",          "vjp",
+                                           "sample_index", "batch_index", "reduce_samples"};
 
 /// Values of an operand: anywhere in its range, or where functions have their kinks and jumps.
 Tensor draw(RandomEngine& random, const SampleOperand& operand, bool at_jumps) {
   std::uniform_real_distribution<double> real(operand.low, operand.high);
-  std::uniform_int_distribution<std::int64_t> whole(static_cast<std::int64_t>(std::ceil(operand.low)), static_cast<std::int64_t>(std::floor(operand.high)));
+  std::uniform_int_distribution<std::int64_t> whole(static_cast<std::int64_t>(std::ceil(operand.low)),
+                                                    static_cast<std::int64_t>(std::floor(operand.high)));
   Tensor result(operand.dtype, operand.dims);
   dispatch(operand.dtype, [&]<class T>(T) {
     for (T& value : result.mutable_values<T>()) {
       double drawn = std::is_floating_point_v<T> ? real(random) : static_cast<double>(whole(random));
-      if (at_jumps && std::is_floating_point_v<T>) drawn = std::clamp(std::round(drawn * 2) / 2, operand.low, operand.high);
+      if (at_jumps && std::is_floating_point_v<T>)
+        drawn = std::clamp(std::round(drawn * 2) / 2, operand.low, operand.high);
       value = static_cast<T>(drawn);
     }
   });
@@ -49,7 +54,8 @@ struct Instance {
 
   Instance(const OpSchema& op, const std::vector<Type>& operands, const Attributes& attributes) {
     std::vector<Expr> inputs;
-    for (std::size_t k = 0; k < operands.size(); ++k) inputs.push_back(graph.input("x" + std::to_string(k), operands[k]));
+    for (std::size_t k = 0; k < operands.size(); ++k)
+      inputs.push_back(graph.input("x" + std::to_string(k), operands[k]));
     expr = graph.make(op, inputs, attributes);
   }
 };
@@ -63,7 +69,9 @@ std::vector<Type> types_of(const std::vector<Tensor>& operands) {
 Tensor compute(const Instance& node, const std::vector<Tensor>& operands) {
   Inputs inputs;
   for (std::size_t k = 0; k < operands.size(); ++k) inputs["x" + std::to_string(k)] = operands[k];
-  return Program::compile(std::span(&node.expr, 1), {.check_finite = false, .simplify = false}).run(inputs).at(0);
+  return Program::compile(std::span(&node.expr, 1), {.check_finite = false, .simplify = false})
+      .run(inputs)
+      .at(0);
 }
 
 Tensor compute(const OpSchema& op, const std::vector<Tensor>& operands, const Attributes& attributes) {
@@ -72,7 +80,8 @@ Tensor compute(const OpSchema& op, const std::vector<Tensor>& operands, const At
 
 Interval extremes(const Tensor& values) {
   Interval result{intervals::infinite, -intervals::infinite};
-  for (std::int64_t i = 0; i < values.size(); ++i) result = intervals::either(result, {values.at(i), values.at(i)});
+  for (std::int64_t i = 0; i < values.size(); ++i)
+    result = intervals::either(result, {values.at(i), values.at(i)});
   return result;
 }
 
@@ -102,8 +111,10 @@ TEST_CASE("every operator that ships says what others ask of it") {
     std::vector<std::string> unsaid = op->unsaid();
     if (without_kernel.contains(op->name)) std::erase(unsaid, "samples");
     for (const std::string& what : unsaid)
-      FAIL_CHECK("the operator '", op->name, "' says nothing of `", what, "`: set it in its schema (src/ops); ",
-                 "rulegrad/expr/operator_facts.hpp has the usual answers, such as intervals::anything, batches::mixing and decisions::none");
+      FAIL_CHECK("the operator '", op->name, "' says nothing of `", what,
+                 "`: set it in its schema (src/ops); ",
+                 "rulegrad/expr/operator_facts.hpp has the usual answers, such as intervals::anything, "
+                 "batches::mixing and decisions::none");
   }
 }
 
@@ -148,7 +159,8 @@ struct Symbolic {
   std::vector<std::optional<BatchPlace>> places;
 };
 
-Symbolic with_batch(const std::vector<Type>& types, std::size_t subset, std::size_t axis, std::int64_t extent) {
+Symbolic with_batch(const std::vector<Type>& types, std::size_t subset, std::size_t axis,
+                    std::int64_t extent) {
   Symbolic result{types, std::vector<std::optional<BatchPlace>>(types.size())};
   for (std::size_t k = 0; k < types.size(); ++k) {
     if ((subset >> k & 1) == 0) continue;
@@ -195,7 +207,8 @@ TEST_CASE("entries of the batch act on those entries of a result that the operat
     const std::vector<Tensor> operands = draw(random, sample, false), others = draw(random, sample, false);
     const std::vector<Type> types = types_of(operands);
     for (std::size_t axis = 0; axis < 4; ++axis)
-      for (std::size_t subset = 1; subset < std::size_t{1} << std::min<std::size_t>(types.size(), 3); ++subset) {
+      for (std::size_t subset = 1; subset < std::size_t{1} << std::min<std::size_t>(types.size(), 3);
+           ++subset) {
         std::int64_t extent = 0;
         for (std::size_t k = 0; k < types.size() && extent == 0; ++k)
           if ((subset >> k & 1) != 0 && axis < types[k].shape.rank()) extent = types[k].shape[axis].factor;
@@ -221,16 +234,20 @@ TEST_CASE("entries of the batch act on those entries of a result that the operat
             if (symbolic.places[k])
               for (std::int64_t i = 0; i < changed[k].size(); ++i)
                 if (entry_of(i, changed[k].dims(), *symbolic.places[k], extent) == entry)
-                  std::copy_n(others[k].data() + i * static_cast<std::int64_t>(size_of(others[k].dtype())), size_of(others[k].dtype()),
-                              changed[k].mutable_data() + i * static_cast<std::int64_t>(size_of(others[k].dtype())));
+                  std::copy_n(
+                      others[k].data() + i * static_cast<std::int64_t>(size_of(others[k].dtype())),
+                      size_of(others[k].dtype()),
+                      changed[k].mutable_data() + i * static_cast<std::int64_t>(size_of(others[k].dtype())));
           const Tensor before = compute(*node, operands), after = compute(*node, changed);
-          INFO("the batch is axis ", axis, " of operands ", subset, ", and the result ", to_string(node->expr.type()));
+          INFO("the batch is axis ", axis, " of operands ", subset, ", and the result ",
+               to_string(node->expr.type()));
           if (flow.place) {
             REQUIRE(flow.place->axis < before.rank());
             CHECK(before.dims()[flow.place->axis] == flow.place->outer * flow.place->inner * extent);
           }
           for (std::int64_t i = 0; i < before.size(); ++i) {
-            const bool same = before.at(i) == after.at(i) || (std::isnan(before.at(i)) && std::isnan(after.at(i)));
+            const bool same =
+                before.at(i) == after.at(i) || (std::isnan(before.at(i)) && std::isnan(after.at(i)));
             if (same) continue;
             REQUIRE(flow.place.has_value());
             REQUIRE(entry_of(i, before.dims(), *flow.place, extent) == entry);
@@ -239,7 +256,8 @@ TEST_CASE("entries of the batch act on those entries of a result that the operat
       }
   });
   CHECK(separate.size() > 70);
-  for (const char* name : {"sum", "softmax", "batch_norm", "slice", "transpose", "reshape", "gather", "concat"}) {
+  for (const char* name :
+       {"sum", "softmax", "batch_norm", "slice", "transpose", "reshape", "gather", "concat"}) {
     INFO(name);
     CHECK(separate.contains(name));
   }
@@ -249,7 +267,8 @@ TEST_CASE("entries of the batch act on those entries of a result that the operat
   }
 }
 
-TEST_CASE("where an operator asks nothing of an operand, a small change of it is a small change of the result") {
+TEST_CASE(
+    "where an operator asks nothing of an operand, a small change of it is a small change of the result") {
   std::set<std::string> jumped;
   for_each_sample([&](const OpSchema& op, const OpSample& sample, RandomEngine& random) {
     for (int round = 0; round < 4; ++round) {
@@ -261,10 +280,12 @@ TEST_CASE("where an operator asks nothing of an operand, a small change of it is
         if (operands[k].dtype() != DType::float64) continue;
         std::vector<Tensor> moved = operands;
         for (double& value : moved[k].mutable_values<double>())
-          value = std::clamp(value + (up(random) ? 1e-9 : -1e-9), sample.operands[k].low, sample.operands[k].high);
+          value = std::clamp(value + (up(random) ? 1e-9 : -1e-9), sample.operands[k].low,
+                             sample.operands[k].high);
         const Tensor after = compute(op, moved, sample.attributes);
         bool jumps = false;
-        for (std::int64_t i = 0; i < before.size(); ++i) jumps = jumps || !(std::abs(after.at(i) - before.at(i)) <= 1e-3 * (1 + std::abs(before.at(i))));
+        for (std::int64_t i = 0; i < before.size(); ++i)
+          jumps = jumps || !(std::abs(after.at(i) - before.at(i)) <= 1e-3 * (1 + std::abs(before.at(i))));
         if (!jumps) continue;
         jumped.insert(op.name);
         INFO("operand ", k);
@@ -272,7 +293,8 @@ TEST_CASE("where an operator asks nothing of an operand, a small change of it is
       }
     }
   });
-  for (const char* name : {"sign", "floor", "ceil", "round", "less", "equal", "argmax", "argmin", "first_max", "stabilize", "max_pool_vjp", "cast"}) {
+  for (const char* name : {"sign", "floor", "ceil", "round", "less", "equal", "argmax", "argmin", "first_max",
+                           "stabilize", "max_pool_vjp", "cast"}) {
     INFO(name, " was not seen to jump");
     CHECK(jumped.contains(name));
   }
@@ -300,7 +322,9 @@ TEST_CASE("numbers in place of operands give what the kernel gives") {
   CHECK(checked >= 5 * 18);
 }
 
-TEST_CASE("an operator that says nothing is taken to bound nothing, to mix the batch, and to decide by all it reads") {
+TEST_CASE(
+    "an operator that says nothing is taken to bound nothing, to mix the batch, and to decide by all it "
+    "reads") {
   OpSchema silent;
   silent.name = "silent";
   silent.operands = {{"x"}};
@@ -316,13 +340,16 @@ TEST_CASE("an operator that says nothing is taken to bound nothing, to mix the b
   // Two products become one where nothing decides by their sum (simplify.rounding): what is not known might.
   Tensor a = Tensor::full(DType::float32, {3, 4}, 0.5), b = Tensor::full(DType::float32, {3, 4}, 0.25);
   const Expr none = graph.scalar(0);
-  const Expr sum = graph.apply(op("add"), {graph.apply(op("dense"), {x, graph.constant(a), none}), graph.apply(op("dense"), {x, graph.constant(b), none})});
+  const Expr sum = graph.apply(op("add"), {graph.apply(op("dense"), {x, graph.constant(a), none}),
+                                           graph.apply(op("dense"), {x, graph.constant(b), none})});
   const Expr plain = graph.apply(op("tanh"), {sum}), decided = graph.make(silent, {sum});
   CHECK(simplify(std::span(&plain, 1), true).rewrites.size() == 1);
   CHECK(simplify(std::span(&decided, 1), true).rewrites.empty());
   // The same for those that decide and were forgotten.
-  const Expr least = graph.apply(op("argmin"), {sum}, ArgAttributes{1}), whole = graph.apply(op("cast"), {sum}, CastAttributes{DType::int32});
-  const Expr rest = graph.apply(op("mod"), {sum, graph.scalar(2)}), wide = graph.apply(op("cast"), {sum}, CastAttributes{DType::float64});
+  const Expr least = graph.apply(op("argmin"), {sum}, ArgAttributes{1}),
+             whole = graph.apply(op("cast"), {sum}, CastAttributes{DType::int32});
+  const Expr rest = graph.apply(op("mod"), {sum, graph.scalar(2)}),
+             wide = graph.apply(op("cast"), {sum}, CastAttributes{DType::float64});
   for (const Expr e : {least, whole, rest}) CHECK(simplify(std::span(&e, 1), true).rewrites.empty());
   CHECK(simplify(std::span(&wide, 1), true).rewrites.size() == 1);
 }
@@ -342,7 +369,8 @@ struct Members {
   Tensor tensor{};
   Word word = Word::one;
 };
-// What define_attributes and BOOST_HANA_ADAPT_STRUCT are held against: a list of nine of these ten members does not compile.
+// What define_attributes and BOOST_HANA_ADAPT_STRUCT are held against: a list of nine of these ten members
+// does not compile.
 static_assert(detail::holds<Members, 10>() && !detail::holds<Members, 11>());
 
 struct Two {
@@ -359,8 +387,10 @@ const AttrType& rulegrad::attr_type<Two>() {
 }
 
 TEST_CASE("attributes of a program's own name the field that is wrong, as those that ship do") {
-  const NamedValue wrong[] = {{"second", AttrValue(std::string("much"))}}, fine[] = {{"second", AttrValue(3.0)}};
-  CHECK_THROWS_WITH_AS((void)Attributes::make(attr_type<Two>(), wrong), "attribute 'second' cannot take the value \"much\"; its default is 2", Error);
+  const NamedValue wrong[] = {{"second", AttrValue(std::string("much"))}},
+                   fine[] = {{"second", AttrValue(3.0)}};
+  CHECK_THROWS_WITH_AS((void)Attributes::make(attr_type<Two>(), wrong),
+                       "attribute 'second' cannot take the value \"much\"; its default is 2", Error);
   const Attributes three = Attributes::make(attr_type<Two>(), fine);
   CHECK(three.as<Two>().second == 3);
   CHECK(three == Attributes(Two{1, 3}));

@@ -8,25 +8,27 @@
 #include "rulegrad/ops/op_attributes.hpp"
 #include "rulegrad/ops/operators.hpp"
 
-/// Small random networks for property tests: dense and convolutional, with branches, shared weights and fan-out.
+/// Small random networks for property tests: dense and convolutional, with branches, shared weights and
+/// fan-out.
 namespace rulegrad::testing {
 
 struct NetworkOptions {
   bool bias = true;
-  bool relu_only = false;      ///< no other activations
+  bool relu_only = false;  ///< no other activations
   bool max_pool = true;
   bool strictly_positive_input = false;
 };
 
 struct Network {
-  Expr input;   ///< [B, features] or [B, C, H, W]
-  Expr output;  ///< [B, 3]
+  Expr input;       ///< [B, features] or [B, C, H, W]
+  Expr output;      ///< [B, 3]
   Dims input_dims;  ///< of a batch of two
 };
 
 class NetworkMaker {
  public:
-  NetworkMaker(Graph& graph, std::uint64_t seed, NetworkOptions options) : graph_(graph), random_(seed), options_(options) {}
+  NetworkMaker(Graph& graph, std::uint64_t seed, NetworkOptions options)
+      : graph_(graph), random_(seed), options_(options) {}
 
   Network mlp() {
     const std::int64_t features = pick(3, 9);
@@ -69,7 +71,8 @@ class NetworkMaker {
     if (options_.max_pool && pick(0, 1) == 1)
       h = graph_.apply(op("max_pool"), {h}, PoolAttributes{{2, 2}, {2, 2}, {0, 0}, {0, 0}, {1, 1}, false});
     else
-      h = graph_.apply(op("avg_pool"), {h}, AvgPoolAttributes{{2, 2}, {2, 2}, {0, 0}, {0, 0}, {1, 1}, false, false});
+      h = graph_.apply(op("avg_pool"), {h},
+                       AvgPoolAttributes{{2, 2}, {2, 2}, {0, 0}, {0, 0}, {1, 1}, false, false});
     const std::int64_t features = h.shape()[1].factor * h.shape()[2].factor * h.shape()[3].factor;
     h = graph_.apply(op("reshape"), {h}, ShapeAttributes{Shape{B, features}});
     net.output = graph_.apply(op("dense"), {h, weight({3, features}, features), bias(3)});
@@ -79,12 +82,15 @@ class NetworkMaker {
   Tensor values(const Dims& dims) {
     std::normal_distribution<double> normal;
     std::vector<double> data(static_cast<std::size_t>(element_count(dims)));
-    for (double& v : data) v = options_.strictly_positive_input ? std::abs(normal(random_)) + 0.01 : normal(random_);
+    for (double& v : data)
+      v = options_.strictly_positive_input ? std::abs(normal(random_)) + 0.01 : normal(random_);
     return Tensor(dims, std::span<const double>(data)).cast(graph_.real());
   }
 
  private:
-  std::int64_t pick(std::int64_t low, std::int64_t high) { return std::uniform_int_distribution<std::int64_t>(low, high)(random_); }
+  std::int64_t pick(std::int64_t low, std::int64_t high) {
+    return std::uniform_int_distribution<std::int64_t>(low, high)(random_);
+  }
 
   Expr weight(Dims dims, std::int64_t fan_in) {
     std::normal_distribution<double> normal(0, 1 / std::sqrt(static_cast<double>(fan_in)));

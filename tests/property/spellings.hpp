@@ -7,8 +7,9 @@
 #include "rulegrad/ops/build.hpp"
 #include "rulegrad/ops/operators.hpp"
 
-/// One function in the many ways in which exporters and people write it: operands exchanged, products and sums put together in another
-/// order, constants split or rounded to float32, reciprocals for divisions. Spelling 0 is that of the operators that ship.
+/// One function in the many ways in which exporters and people write it: operands exchanged, products and
+/// sums put together in another order, constants split or rounded to float32, reciprocals for divisions.
+/// Spelling 0 is that of the operators that ship.
 namespace rulegrad::testing {
 
 class Speller {
@@ -16,10 +17,14 @@ class Speller {
   explicit Speller(std::uint64_t seed) : random_(seed), plain_(seed == 0) {}
 
   [[nodiscard]] bool plain() const { return plain_; }
-  std::size_t pick(std::size_t count) { return plain_ ? 0 : std::uniform_int_distribution<std::size_t>(0, count - 1)(random_); }
+  std::size_t pick(std::size_t count) {
+    return plain_ ? 0 : std::uniform_int_distribution<std::size_t>(0, count - 1)(random_);
+  }
   bool coin() { return pick(2) == 1; }
 
-  Expr apply(std::string_view name, std::vector<Expr> operands, Attributes attributes = {}) { return operands[0].graph().apply(op(name), std::move(operands), std::move(attributes)); }
+  Expr apply(std::string_view name, std::vector<Expr> operands, Attributes attributes = {}) {
+    return operands[0].graph().apply(op(name), std::move(operands), std::move(attributes));
+  }
   Expr number(double value, Expr like) {
     if (coin()) value = static_cast<double>(static_cast<float>(value));
     return like.graph().scalar(value, like.dtype());
@@ -28,17 +33,24 @@ class Speller {
   Expr add(Expr a, Expr b) { return coin() ? b + a : a + b; }
   Expr scaled(Expr x, double factor) {
     switch (pick(4)) {
-      case 1: return x / number(1 / factor, x);
-      case 2: return mul(mul(x, number(2, x)), number(factor / 2, x));
-      case 3: return mul(number(factor / 4, x), mul(number(4, x), x));
-      default: return mul(x, number(factor, x));
+      case 1:
+        return x / number(1 / factor, x);
+      case 2:
+        return mul(mul(x, number(2, x)), number(factor / 2, x));
+      case 3:
+        return mul(number(factor / 4, x), mul(number(4, x), x));
+      default:
+        return mul(x, number(factor, x));
     }
   }
   Expr over(Expr a, Expr b) {
     switch (pick(3)) {
-      case 1: return mul(a, apply("reciprocal", {b}));
-      case 2: return mul(a, number(1, b) / b);
-      default: return a / b;
+      case 1:
+        return mul(a, apply("reciprocal", {b}));
+      case 2:
+        return mul(a, number(1, b) / b);
+      default:
+        return a / b;
     }
   }
   Expr square(Expr x) { return coin() ? apply("pow", {x, number(2, x)}) : x * x; }
@@ -55,40 +67,64 @@ class Speller {
 
   Expr sigmoid(Expr x) {
     switch (pick(3)) {
-      case 1: return over(number(1, x), add(number(1, x), rulegrad::exp(-x)));
-      case 2: return over(rulegrad::exp(x), add(rulegrad::exp(x), number(1, x)));
-      default: return rulegrad::sigmoid(x);
+      case 1:
+        return over(number(1, x), add(number(1, x), rulegrad::exp(-x)));
+      case 2:
+        return over(rulegrad::exp(x), add(rulegrad::exp(x), number(1, x)));
+      default:
+        return rulegrad::sigmoid(x);
     }
   }
   Expr relu(Expr x) {
     switch (pick(3)) {
-      case 1: return rulegrad::max(number(0, x), x);
-      case 2: return apply("where", {apply("greater", {x, number(0, x)}), x, number(0, x)});
-      default: return rulegrad::relu(x);
+      case 1:
+        return rulegrad::max(number(0, x), x);
+      case 2:
+        return apply("where", {apply("greater", {x, number(0, x)}), x, number(0, x)});
+      default:
+        return rulegrad::relu(x);
     }
   }
-  Expr softplus(Expr x) { return coin() ? rulegrad::log(add(rulegrad::exp(x), number(1, x))) : apply("softplus", {x}); }
+  Expr softplus(Expr x) {
+    return coin() ? rulegrad::log(add(rulegrad::exp(x), number(1, x))) : apply("softplus", {x});
+  }
   Expr clipped(Expr x, double low, double high) {
     switch (pick(3)) {
-      case 1: return rulegrad::min(rulegrad::max(x, number(low, x)), number(high, x));
-      case 2: return rulegrad::max(rulegrad::min(x, number(high, x)), number(low, x));
-      default: return apply("clip", {x}, ClipAttributes{low, high});
+      case 1:
+        return rulegrad::min(rulegrad::max(x, number(low, x)), number(high, x));
+      case 2:
+        return rulegrad::max(rulegrad::min(x, number(high, x)), number(low, x));
+      default:
+        return apply("clip", {x}, ClipAttributes{low, high});
     }
   }
 
   static constexpr std::size_t functions = 10;
   Expr function(std::size_t which, Expr x) {
     switch (which) {
-      case 0: return plain_ ? apply("silu", {x}) : mul(x, sigmoid(x));
-      case 1: return gelu(x);
-      case 2: return tanh_gelu(x);
-      case 3: return mul(x, apply("tanh", {softplus(x)}));
-      case 4: return over(x, add(number(1, x), rulegrad::abs(x)));
-      case 5: return mul(x, sigmoid(scaled(x, 1.702)));
-      case 6: return plain_ ? apply("hardswish", {x}) : product({x, clipped(add(x, number(3, x)), 0, 6), number(1.0 / 6, x)});
-      case 7: return plain_ ? apply("hardsigmoid", {x}, HardsigmoidAttributes{1.0 / 6, 0.5}) : coin() ? scaled(clipped(add(x, number(3, x)), 0, 6), 1.0 / 6) : clipped(add(scaled(x, 1.0 / 6), number(0.5, x)), 0, 1);
-      case 8: return relu(x);
-      default: return softplus(x);
+      case 0:
+        return plain_ ? apply("silu", {x}) : mul(x, sigmoid(x));
+      case 1:
+        return gelu(x);
+      case 2:
+        return tanh_gelu(x);
+      case 3:
+        return mul(x, apply("tanh", {softplus(x)}));
+      case 4:
+        return over(x, add(number(1, x), rulegrad::abs(x)));
+      case 5:
+        return mul(x, sigmoid(scaled(x, 1.702)));
+      case 6:
+        return plain_ ? apply("hardswish", {x})
+                      : product({x, clipped(add(x, number(3, x)), 0, 6), number(1.0 / 6, x)});
+      case 7:
+        return plain_   ? apply("hardsigmoid", {x}, HardsigmoidAttributes{1.0 / 6, 0.5})
+               : coin() ? scaled(clipped(add(x, number(3, x)), 0, 6), 1.0 / 6)
+                        : clipped(add(scaled(x, 1.0 / 6), number(0.5, x)), 0, 1);
+      case 8:
+        return relu(x);
+      default:
+        return softplus(x);
     }
   }
 
@@ -98,7 +134,9 @@ class Speller {
     const Expr d = x - mean(x, {axis}, true);
     return add(mul(normalised(d, d, axis, epsilon), w), b);
   }
-  Expr rms_norm(Expr x, Expr w, double epsilon) { return mul(normalised(x, x, static_cast<std::int64_t>(x.shape().rank()) - 1, epsilon), w); }
+  Expr rms_norm(Expr x, Expr w, double epsilon) {
+    return mul(normalised(x, x, static_cast<std::int64_t>(x.shape().rank()) - 1, epsilon), w);
+  }
 
   Expr softmax(Expr x) {
     const std::int64_t axis = static_cast<std::int64_t>(x.shape().rank()) - 1;
@@ -111,8 +149,10 @@ class Speller {
         const Expr e = rulegrad::exp(x);
         return over(e, sum(e, {axis}, true));
       }
-      case 3: return rulegrad::softmax(x - amax(x, {axis}, true), axis);
-      default: return rulegrad::softmax(x, axis);
+      case 3:
+        return rulegrad::softmax(x - amax(x, {axis}, true), axis);
+      default:
+        return rulegrad::softmax(x, axis);
     }
   }
 
@@ -126,16 +166,21 @@ class Speller {
   Expr tanh_gelu(Expr x) {
     if (plain_) return apply("gelu", {x}, GeluAttributes{GeluForm::tanh});
     const Expr cube = coin() ? apply("pow", {x, number(3, x)}) : product({x, x, x});
-    const Expr inner = coin() ? add(x, scaled(cube, 0.044715)) : mul(x, add(number(1, x), scaled(square(x), 0.044715)));
-    return product({x, number(0.5, x), add(number(1, x), apply("tanh", {scaled(inner, std::sqrt(2 / std::acos(-1.0)))}))});
+    const Expr inner =
+        coin() ? add(x, scaled(cube, 0.044715)) : mul(x, add(number(1, x), scaled(square(x), 0.044715)));
+    return product({x, number(0.5, x),
+                    add(number(1, x), apply("tanh", {scaled(inner, std::sqrt(2 / std::acos(-1.0)))}))});
   }
   /// a / sqrt(mean(x^2) + epsilon)
   Expr normalised(Expr a, Expr x, std::int64_t axis, double epsilon) {
     const Expr v = add(mean(square(x), {axis}, true), number(epsilon, x));
     switch (pick(4)) {
-      case 1: return mul(a, apply("pow", {v, number(-0.5, x)}));
-      case 2: return over(a, apply("pow", {v, number(0.5, x)}));
-      default: return over(a, rulegrad::sqrt(v));
+      case 1:
+        return mul(a, apply("pow", {v, number(-0.5, x)}));
+      case 2:
+        return over(a, apply("pow", {v, number(0.5, x)}));
+      default:
+        return over(a, rulegrad::sqrt(v));
     }
   }
 

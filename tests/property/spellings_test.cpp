@@ -1,15 +1,17 @@
-// The same function, spelt otherwise, gives the same attribution or an error, never a third thing: random spellings of networks with every
-// activation that exporters take apart, normalisations, a gate and attention, as loaded and as built.
-#include <doctest/doctest.h>
+// The same function, spelt otherwise, gives the same attribution or an error, never a third thing: random
+// spellings of networks with every activation that exporters take apart, normalisations, a gate and
+// attention, as loaded and as built.
+#include "property/spellings.hpp"
 
 #include <algorithm>
 #include <cstdlib>
+#include <doctest/doctest.h>
 #include <map>
 
-#include "recipe/recipe_helpers.hpp"
-#include "onnx/raise.hpp"
-#include "property/spellings.hpp"
 #include "rulegrad/support/error.hpp"
+
+#include "onnx/raise.hpp"
+#include "recipe/recipe_helpers.hpp"
 
 using namespace rulegrad;
 using namespace rulegrad::testing;
@@ -22,7 +24,8 @@ struct Weights {
   Expr operator()(Graph& graph, Dims dims, double scale = 1) {
     Tensor value(DType::float64, dims);
     std::normal_distribution<double> normal;
-    for (double& element : value.mutable_values<double>()) element = scale * normal(random) / std::sqrt(static_cast<double>(dims.back()));
+    for (double& element : value.mutable_values<double>())
+      element = scale * normal(random) / std::sqrt(static_cast<double>(dims.back()));
     return graph.constant(value);
   }
 };
@@ -32,7 +35,8 @@ struct Spelt {
   Expr x, y;
 };
 
-/// Tokens of 6 features through an activation, a norm, attention, a gate of squeeze-and-excitation's kind and a gated layer.
+/// Tokens of 6 features through an activation, a norm, attention, a gate of squeeze-and-excitation's kind and
+/// a gated layer.
 void build(Spelt& net, std::uint64_t seed, std::size_t function) {
   Speller spell(seed);
   Weights weight;
@@ -40,22 +44,30 @@ void build(Spelt& net, std::uint64_t seed, std::size_t function) {
   net.x = graph.input("x", {DType::float64, Shape{B, 4, 6}});
   Expr h = spell.function(function, dense(net.x, weight(graph, {6, 6}), weight(graph, {6}, 0.3)));
   const Expr n = spell.layer_norm(h, weight(graph, {6}), weight(graph, {6}), 1e-5);
-  const Expr q = dense(n, weight(graph, {6, 6})), k = dense(n, weight(graph, {6, 6})), v = dense(n, weight(graph, {6, 6}));
-  const Expr scores = spell.scaled(matmul(q, k, {.transpose_a = false, .transpose_b = true}), 1 / std::sqrt(6.0));
+  const Expr q = dense(n, weight(graph, {6, 6})), k = dense(n, weight(graph, {6, 6})),
+             v = dense(n, weight(graph, {6, 6}));
+  const Expr scores =
+      spell.scaled(matmul(q, k, {.transpose_a = false, .transpose_b = true}), 1 / std::sqrt(6.0));
   h = spell.add(h, dense(matmul(spell.softmax(scores), v), weight(graph, {6, 6})));
   const Expr r = spell.rms_norm(h, weight(graph, {6}), 1e-6);
-  h = spell.add(h, dense(spell.mul(spell.function(0, dense(r, weight(graph, {6, 6}))), dense(r, weight(graph, {6, 6}))), weight(graph, {6, 6})));
+  h = spell.add(
+      h, dense(spell.mul(spell.function(0, dense(r, weight(graph, {6, 6}))), dense(r, weight(graph, {6, 6}))),
+               weight(graph, {6, 6})));
   const Expr squeezed = mean(h, {1}, true);
-  h = spell.mul(h, spell.sigmoid(dense(spell.relu(dense(squeezed, weight(graph, {4, 6}), weight(graph, {4}))), weight(graph, {6, 4}))));
+  h = spell.mul(h, spell.sigmoid(dense(spell.relu(dense(squeezed, weight(graph, {4, 6}), weight(graph, {4}))),
+                                       weight(graph, {6, 4}))));
   net.y = dense(mean(h, {1}), weight(graph, {3, 6}), weight(graph, {3}));
 }
 
-/// What ships, and lxt.attn_lrp with stabilisers that do not show: its own are 1e-6 for the operator layer norm and 1e-8 for a sum, so that
-/// a norm that was written out is 1e-6 / y away.
+/// What ships, and lxt.attn_lrp with stabilisers that do not show: its own are 1e-6 for the operator layer
+/// norm and 1e-8 for a sum, so that a norm that was written out is 1e-6 / y away.
 const RuleLibrary& methods_tried() {
   static const RuleLibrary library = [] {
     RuleLibrary result = RuleLibrary::builtin();
-    result.add_text("rulegrad 1\nanalyzer lxt_fine {\n  seed onehot(target) * y\n  use lxt.norm(1e-13)\n  use lxt.attention(1e-13)\n  use lxt.linear(1e-13)\n  use lxt.elementwise\n}\n", "fine.rules");
+    result.add_text(
+        "rulegrad 1\nanalyzer lxt_fine {\n  seed onehot(target) * y\n  use lxt.norm(1e-13)\n  use "
+        "lxt.attention(1e-13)\n  use lxt.linear(1e-13)\n  use lxt.elementwise\n}\n",
+        "fine.rules");
     return result;
   }();
   return library;
@@ -64,7 +76,8 @@ const RuleLibrary& methods_tried() {
 /// The map, or nothing where the method refuses the network.
 std::optional<Tensor> map_of(const Spelt& net, Expr output, const std::string& method, const Tensor& input) {
   try {
-    return explain(method, question_for(output, {net.x}, fixed_target(output.graph(), 1)), {{"x", input}}, {}, {}, methods_tried());
+    return explain(method, question_for(output, {net.x}, fixed_target(output.graph(), 1)), {{"x", input}}, {},
+                   {}, methods_tried());
   } catch (const Error& error) {
     if (error.code() != ErrorCode::unclaimed) throw;
     if (std::getenv("RULEGRAD_SPELLINGS_TALK") != nullptr) MESSAGE(std::string(error.what()));
@@ -72,7 +85,17 @@ std::optional<Tensor> map_of(const Spelt& net, Expr output, const std::string& m
   }
 }
 
-const std::vector<std::string> methods{"lrp.z", "lrp.epsilon:epsilon=1e-9", "lrp.gamma:epsilon=1e-9", "lrp.alpha_beta:epsilon=1e-9", "lrp.epsilon_plus:epsilon=1e-9", "lrp.attention", "lrp.attention_cp", "lxt_fine", "lxt.cp_lrp_efficient", "deeplift.rescale:baseline=0.3", "gradient"};
+const std::vector<std::string> methods{"lrp.z",
+                                       "lrp.epsilon:epsilon=1e-9",
+                                       "lrp.gamma:epsilon=1e-9",
+                                       "lrp.alpha_beta:epsilon=1e-9",
+                                       "lrp.epsilon_plus:epsilon=1e-9",
+                                       "lrp.attention",
+                                       "lrp.attention_cp",
+                                       "lxt_fine",
+                                       "lxt.cp_lrp_efficient",
+                                       "deeplift.rescale:baseline=0.3",
+                                       "gradient"};
 
 /// RULEGRAD_SPELLINGS sets how many are tried.
 std::uint64_t spellings() {
@@ -122,7 +145,8 @@ TEST_CASE("random spellings of a network get the same attribution or an error") 
         const double away = distance(*map, expected[function].at(method));
         if (away < 1e-4) continue;
         ++different;
-        MESSAGE("spelling ", seed, " of function ", function, std::string(output == loaded ? ", loaded" : ", built"), ": ", method, " is ", away, " away");
+        MESSAGE("spelling ", seed, " of function ", function,
+                std::string(output == loaded ? ", loaded" : ", built"), ": ", method, " is ", away, " away");
       }
   }
   CHECK(different == 0);

@@ -1,15 +1,14 @@
 // What --verify-numbers stands on: results held against the plain float64 path.
-#include <doctest/doctest.h>
-
 #include <cmath>
+#include <doctest/doctest.h>
 #include <string>
 #include <vector>
 
-#include "rulegrad/ops/build.hpp"
-#include "rulegrad/support/error.hpp"
 #include "rulegrad/api/explainer.hpp"
 #include "rulegrad/api/network.hpp"
+#include "rulegrad/ops/build.hpp"
 #include "rulegrad/prove/verify.hpp"
+#include "rulegrad/support/error.hpp"
 
 using namespace rulegrad;
 
@@ -23,7 +22,8 @@ Model network() {
 
 Tensor batch(Dims dims) {
   Tensor x(DType::float32, std::move(dims));
-  for (std::size_t i = 0; i < static_cast<std::size_t>(x.size()); ++i) x.mutable_values<float>()[i] = static_cast<float>(std::sin(1.7 * static_cast<double>(i) + 0.3));
+  for (std::size_t i = 0; i < static_cast<std::size_t>(x.size()); ++i)
+    x.mutable_values<float>()[i] = static_cast<float>(std::sin(1.7 * static_cast<double>(i) + 0.3));
   return x;
 }
 
@@ -35,13 +35,16 @@ std::vector<Expr> outputs_of(const Model& model, const std::string& method) {
   return {analysis.output, analysis.attributions[0]};
 }
 
-/// The kernels that ship, but for a conv_transpose that is one percent off in one place, as a wrong tail would be.
+/// The kernels that ship, but for a conv_transpose that is one percent off in one place, as a wrong tail
+/// would be.
 Kernels with_a_wrong_one() {
   Kernels kernels = Kernels::portable();
   Kernel wrong = *kernels.at("conv_transpose");
   wrong.run = [run = wrong.run](const KernelCall& call) {
     run(call);
-    if (call.result.dtype == DType::float32) call.result.as<float>()[call.result.count() - 1] += 0.01F * std::abs(call.result.as<float>()[0]) + 0.01F;
+    if (call.result.dtype == DType::float32)
+      call.result.as<float>()[call.result.count() - 1] +=
+          0.01F * std::abs(call.result.as<float>()[0]) + 0.01F;
   };
   kernels.set("conv_transpose", wrong);
   return kernels;
@@ -53,7 +56,8 @@ TEST_CASE("results of every optimisation are within what rounding explains of th
   const Model model = network();
   const Inputs inputs{{"x", batch({5, 3, 12, 12})}};
   const std::vector<std::int64_t> samples{0, 2, 4};
-  for (const char* method : {"gradient", "lrp.epsilon", "lrp.alpha_2_beta_1", "deeplift.rescale", "integrated_gradients:steps=4", "smoothgrad:n=3"}) {
+  for (const char* method : {"gradient", "lrp.epsilon", "lrp.alpha_2_beta_1", "deeplift.rescale",
+                             "integrated_gradients:steps=4", "smoothgrad:n=3"}) {
     CAPTURE(method);
     const std::vector<Expr> outputs = outputs_of(model, method);
     const auto checks = NumberVerifier(outputs).check(inputs, Program::compile(outputs).run(inputs), samples);
@@ -81,7 +85,9 @@ TEST_CASE("a kernel that is off in one place is found, and the scores, which it 
   CHECK(verifier.check(inputs, results, first)[1].within());
 }
 
-TEST_CASE("a mask that float32 may take the other way is explained by the network's own kinks; the same difference elsewhere is not") {
+TEST_CASE(
+    "a mask that float32 may take the other way is explained by the network's own kinks; the same difference "
+    "elsewhere is not") {
   Network net;
   const Expr x = net.input("x", {B, 2});
   // The second unit is off 0 by less than float32 rounds.
@@ -92,7 +98,9 @@ TEST_CASE("a mask that float32 may take the other way is explained by the networ
   const std::vector<std::int64_t> first{0};
   const auto with = [&](float a, float b, float ga, float gb) {
     const Inputs inputs{{"x", Tensor({1, 2}, {a, b})}};
-    return verifier.check(inputs, std::vector<Tensor>{Program::compile(outputs).run(inputs)[0], Tensor({1, 2}, {ga, gb})}, first)[1];
+    return verifier.check(
+        inputs, std::vector<Tensor>{Program::compile(outputs).run(inputs)[0], Tensor({1, 2}, {ga, gb})},
+        first)[1];
   };
   CHECK(with(1, 1, 2, 0).within());  // the unit is on, in float64
   CHECK(with(1, 1, 1, 1).within());  // off
@@ -101,7 +109,8 @@ TEST_CASE("a mask that float32 may take the other way is explained by the networ
   CHECK_FALSE(with(1, 1, 40, 0).within());
 }
 
-TEST_CASE("batches whose entries act on each other are held as a whole, and random numbers are those of the run") {
+TEST_CASE(
+    "batches whose entries act on each other are held as a whole, and random numbers are those of the run") {
   Graph graph;
   const Expr x = graph.input("x", {DType::float32, Shape{B, 3}});
   const std::vector<Expr> outputs{x - mean(x, {0}, true)};
@@ -124,10 +133,15 @@ TEST_CASE("results of another run are refused") {
   const std::vector<std::int64_t> first{0};
   const NumberVerifier verifier(outputs);
   CHECK_THROWS_AS((void)verifier.check({{"x", batch({2, 3, 12, 12})}}, std::vector<Tensor>{}, first), Error);
-  CHECK_THROWS_AS((void)verifier.check({{"x", batch({2, 3, 12, 12})}}, std::vector<Tensor>{Tensor(DType::float32, {2, 5}), Tensor(DType::float32, {2, 7})}, first), Error);
+  CHECK_THROWS_AS(
+      (void)verifier.check(
+          {{"x", batch({2, 3, 12, 12})}},
+          std::vector<Tensor>{Tensor(DType::float32, {2, 5}), Tensor(DType::float32, {2, 7})}, first),
+      Error);
 }
 
-TEST_CASE("an explainer verifies its own numbers, says by how much they are off, and throws where they are wrong") {
+TEST_CASE(
+    "an explainer verifies its own numbers, says by how much they are off, and throws where they are wrong") {
   const Model model = network();
   std::vector<std::string> lines;
   ExplainerOptions options;
@@ -145,7 +159,8 @@ TEST_CASE("an explainer verifies its own numbers, says by how much they are off,
   Registry registry;
   registry.kernels = with_a_wrong_one();
   options.registry = &registry;
-  CHECK_THROWS_WITH_AS((void)Explainer(model, methods, options).run(x), doctest::Contains("lrp.z_plus of 'x'"), Error);
+  CHECK_THROWS_WITH_AS((void)Explainer(model, methods, options).run(x),
+                       doctest::Contains("lrp.z_plus of 'x'"), Error);
   options.verify_numbers = 0;
   CHECK_NOTHROW((void)Explainer(model, methods, options).run(x));
 }
@@ -158,5 +173,6 @@ TEST_CASE("an explainer does not cut a batch whose samples act on each other") {
   const Explainer explainer(model, "gradient");
   const Tensor input = batch({6, 4});
   CHECK_NOTHROW((void)explainer.run(input));
-  CHECK_THROWS_WITH_AS((void)explainer.run(input, {.batch_size = 2}), doctest::Contains("run them at once"), Error);
+  CHECK_THROWS_WITH_AS((void)explainer.run(input, {.batch_size = 2}), doctest::Contains("run them at once"),
+                       Error);
 }

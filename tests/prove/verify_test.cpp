@@ -2,10 +2,11 @@
 
 #include <doctest/doctest.h>
 
-#include "recipe/recipe_helpers.hpp"
-#include "property/networks.hpp"
 #include "rulegrad/ops/build.hpp"
 #include "rulegrad/support/error.hpp"
+
+#include "property/networks.hpp"
+#include "recipe/recipe_helpers.hpp"
 
 using namespace rulegrad;
 using namespace rulegrad::testing;
@@ -30,7 +31,8 @@ struct Normalised {
 TEST_CASE("folding batch norm is proved harmless in both precisions, and says by how much it rounds") {
   for (const DType dtype : {DType::float32, DType::float64}) {
     Normalised net(dtype);
-    const Analysis analysis = analyze(RuleLibrary::builtin(), {"lrp.epsilon", {}}, question_for(net.y, {net.x}));
+    const Analysis analysis =
+        analyze(RuleLibrary::builtin(), {"lrp.epsilon", {}}, question_for(net.y, {net.x}));
     REQUIRE(analysis.rewrites.size() == 1);
     const CanonizerProof proof = prove_canonizers(net.y, analysis);
     CHECK(proof.rewrites == 1);
@@ -42,7 +44,10 @@ TEST_CASE("folding batch norm is proved harmless in both precisions, and says by
 TEST_CASE("of several canonizers the harmful one is named, and only that one") {
   Normalised net(DType::float64);
   RuleLibrary library = RuleLibrary::builtin();
-  library.add_text("rulegrad 1\nrules wrong {\n  rewrite relu(x) => x\n}\nanalyzer a { canonize canonical  canonize wrong  default gradient }\n", "mine.rules");
+  library.add_text(
+      "rulegrad 1\nrules wrong {\n  rewrite relu(x) => x\n}\nanalyzer a { canonize canonical  canonize wrong "
+      " default gradient }\n",
+      "mine.rules");
   const Analysis analysis = analyze(library, {"a", {}}, question_for(net.y, {net.x}));
   REQUIRE(analysis.rewrites.size() == 2);
   try {

@@ -5,10 +5,10 @@
 #include <set>
 #include <string>
 
-#include "rulegrad/recipe/analyzer.hpp"
-#include "rulegrad/support/error.hpp"
 #include "rulegrad/onnx/model.hpp"
+#include "rulegrad/recipe/analyzer.hpp"
 #include "rulegrad/run/program.hpp"
+#include "rulegrad/support/error.hpp"
 
 #include "recipe/shared_models.hpp"
 #include "shared_data.hpp"
@@ -18,8 +18,8 @@ using namespace rulegrad::testing;
 
 namespace {
 
-const std::vector<std::string> gradient_methods{"gradient", "input_times_gradient", "deconvnet:allow_unmatched=1",
-                                                "guided_backprop:allow_unmatched=1"};
+const std::vector<std::string> gradient_methods{
+    "gradient", "input_times_gradient", "deconvnet:allow_unmatched=1", "guided_backprop:allow_unmatched=1"};
 const std::vector<std::string> lrp_methods{"lrp.z", "lrp.epsilon", "lrp.gamma", "lrp.epsilon_plus_flat"};
 
 }  // namespace

@@ -1,11 +1,12 @@
-// The gradient family against what Captum, Zennit, iNNvestigate and ExplainableAI.jl computed for the same networks.
+// The gradient family against what Captum, Zennit, iNNvestigate and ExplainableAI.jl computed for the same
+// networks.
 #include <doctest/doctest.h>
-
 #include <fmt/format.h>
 
-#include "recipe/recipe_helpers.hpp"
 #include "rulegrad/files/npy.hpp"
 #include "rulegrad/onnx/model.hpp"
+
+#include "recipe/recipe_helpers.hpp"
 #include "shared_data.hpp"
 
 using namespace rulegrad;
@@ -29,14 +30,17 @@ Question question_of(const Model& model, std::int64_t target) {
 
 }  // namespace
 
-TEST_CASE("paths, windows and smoothed gradients on LeNet agree with Captum and Zennit to 1e-5 of the largest value") {
+TEST_CASE(
+    "paths, windows and smoothed gradients on LeNet agree with Captum and Zennit to 1e-5 of the largest "
+    "value") {
   const auto data = data_or_skip();
   if (!data) return;
   const fs::path folder = *data / "nets/lenet";
   const Tensor x = io::read_npy(folder / "x.npy").cast(DType::float64);
   const std::vector<std::pair<std::string, std::string>> cases{
       {"captum.integrated_gradients_50", "integrated_gradients:steps=50,rule=gauss_legendre"},
-      {"captum.integrated_gradients_50_b0.1", "integrated_gradients:steps=50,rule=gauss_legendre,baseline=0.1"},
+      {"captum.integrated_gradients_50_b0.1",
+       "integrated_gradients:steps=50,rule=gauss_legendre,baseline=0.1"},
       {"zennit.integrated_gradients_20", "integrated_gradients:steps=20,rule=right"},
       {"captum.occlusion", "occlusion:window=3,stride=2"},
       {"captum.saliency", "gradient:absolute=1"},
@@ -44,11 +48,13 @@ TEST_CASE("paths, windows and smoothed gradients on LeNet agree with Captum and 
       {"zennit.excitation_backprop", "zennit_excitation"}};
   // Zennit counts the positive part of the bias among the excitatory contributions, which the paper does not.
   RuleLibrary library = RuleLibrary::builtin();
-  library.add_text("rulegrad 1\nanalyzer zennit_excitation { use lrp.z_plus(1e-6)  default gradient }", "test.rules");
+  library.add_text("rulegrad 1\nanalyzer zennit_excitation { use lrp.z_plus(1e-6)  default gradient }",
+                   "test.rules");
   for (const auto& [file, method] : cases) {
     INFO(method, " against ", file);
     const Model model = load_onnx((folder / "model.onnx").string(), {.dtype = DType::float64});
-    CHECK(distance(explain(method, question_of(model, 1), {{model.inputs()[0].name, x}}, {}, {}, library), io::read_npy(folder / (file + ".npy"))) < 1e-5);
+    CHECK(distance(explain(method, question_of(model, 1), {{model.inputs()[0].name, x}}, {}, {}, library),
+                   io::read_npy(folder / (file + ".npy"))) < 1e-5);
   }
 }
 
@@ -67,17 +73,20 @@ analyzer noisy_var(n = 1)  { extends gradient  for i in samples(n)  at input = i
   for (const std::string layer : {"Conv2D_relu", "Dense_relu", "MaxPooling2D"}) {
     INFO(layer);
     const auto run = [&](const std::string& folder_name, const std::string& method) {
-      const Model model = load_onnx((folder / folder_name / layer / "model.onnx").string(), {.dtype = DType::float64});
+      const Model model =
+          load_onnx((folder / folder_name / layer / "model.onnx").string(), {.dtype = DType::float64});
       return explain(method, question_of(model, -1), {{model.inputs()[0].name, x}}, {}, {}, library);
     };
     const Tensor path = run("IntegratedGradients", "integrated_gradients:steps=64,rule=left");
     const Tensor path_reference = io::read_npy(folder / "IntegratedGradients" / layer / "attribution.npy");
     double worst = 0;
-    for (std::int64_t i = 0; i < path.size(); ++i) worst = std::max(worst, std::abs(path.at(i) - path_reference.at(i)));
+    for (std::int64_t i = 0; i < path.size(); ++i)
+      worst = std::max(worst, std::abs(path.at(i) - path_reference.at(i)));
     CHECK(worst < 1e-5);
 
     constexpr double copies = 64, ours = 500;
-    const Tensor mean = run("SmoothGrad", "noisy_mean:n=500"), variance = run("SmoothGrad", "noisy_var:n=500");
+    const Tensor mean = run("SmoothGrad", "noisy_mean:n=500"),
+                 variance = run("SmoothGrad", "noisy_var:n=500");
     const Tensor reference = io::read_npy(folder / "SmoothGrad" / layer / "attribution.npy");
     double chi = 0, largest = 0;
     std::int64_t counted = 0;
@@ -96,7 +105,8 @@ analyzer noisy_var(n = 1)  { extends gradient  for i in samples(n)  at input = i
   }
 }
 
-TEST_CASE("Grad-CAM and concept-conditional relevance agree with ExplainableAI.jl and RelevancePropagation.jl") {
+TEST_CASE(
+    "Grad-CAM and concept-conditional relevance agree with ExplainableAI.jl and RelevancePropagation.jl") {
   const auto data = data_or_skip();
   if (!data) return;
   const fs::path folder = *data / "references/julia_cnn";
@@ -140,7 +150,8 @@ analyzer channels_of_layer(masks: tensor) {{
   masks.mutable_values<double>()[15] = 1;
   masks.mutable_values<double>()[static_cast<std::size_t>(channels) + 1] = 1;
   question.explained = {model.inputs()[0].expr};
-  const Analysis analysis = analyze(library, AnalyzerCall{.name = "channels_of_layer", .arguments = {{"masks", masks}}}, question);
+  const Analysis analysis =
+      analyze(library, AnalyzerCall{.name = "channels_of_layer", .arguments = {{"masks", masks}}}, question);
   const Tensor maps = evaluate(analysis.attributions, {{input, x}}).at(0);
   const Tensor concepts = io::read_npy(folder / "CRP_max.npy");
   double difference = 0, norm = 0;
@@ -157,9 +168,11 @@ TEST_CASE("DeepLIFT on LeNet explains the same difference of scores as Captum's"
   if (!data) return;
   const fs::path folder = *data / "nets/lenet";
   const Tensor x = io::read_npy(folder / "x.npy").cast(DType::float64);
-  // Its max pooling shares differently (with a baseline other than 0 it does not even add up): only the sums can agree.
+  // Its max pooling shares differently (with a baseline other than 0 it does not even add up): only the sums
+  // can agree.
   const Model model = load_onnx((folder / "model.onnx").string(), {.dtype = DType::float64});
   const Tensor map = explain("deeplift.rescale", question_of(model, 1), {{model.inputs()[0].name, x}});
   const Tensor reference = io::read_npy(folder / "captum.deeplift.npy").cast(DType::float64);
-  for (std::int64_t row = 0; row < x.dims()[0]; ++row) CHECK(sum_of(row_of(map, row)) == doctest::Approx(sum_of(row_of(reference, row))).epsilon(1e-5));
+  for (std::int64_t row = 0; row < x.dims()[0]; ++row)
+    CHECK(sum_of(row_of(map, row)) == doctest::Approx(sum_of(row_of(reference, row))).epsilon(1e-5));
 }

@@ -1,7 +1,7 @@
-// What must hold between methods, on random networks with branches, sums, concatenations, shared weights and pooling.
-#include <doctest/doctest.h>
-
+// What must hold between methods, on random networks with branches, sums, concatenations, shared weights and
+// pooling.
 #include <cmath>
+#include <doctest/doctest.h>
 
 #include "recipe/recipe_helpers.hpp"
 
@@ -29,9 +29,12 @@ struct Case {
   Tensor scores() { return Program::compile(std::span(&net.output, 1)).run({{"x", x}})[0]; }
 };
 
-constexpr NetworkOptions plain{.bias = false, .relu_only = true, .max_pool = true, .strictly_positive_input = false};
-constexpr NetworkOptions averaging{.bias = false, .relu_only = true, .max_pool = false, .strictly_positive_input = false};
-constexpr NetworkOptions positive{.bias = false, .relu_only = true, .max_pool = true, .strictly_positive_input = true};
+constexpr NetworkOptions plain{
+    .bias = false, .relu_only = true, .max_pool = true, .strictly_positive_input = false};
+constexpr NetworkOptions averaging{
+    .bias = false, .relu_only = true, .max_pool = false, .strictly_positive_input = false};
+constexpr NetworkOptions positive{
+    .bias = false, .relu_only = true, .max_pool = true, .strictly_positive_input = true};
 
 template <class Check>
 void on_networks(NetworkOptions options, Check&& check, std::uint64_t count = 24) {
@@ -45,10 +48,13 @@ void on_networks(NetworkOptions options, Check&& check, std::uint64_t count = 24
 }  // namespace
 
 TEST_CASE("LRP-0 is input times gradient on bias-free networks of ReLUs") {
-  on_networks(plain, [](Case& c) { CHECK(distance(c.map("lrp.z", Question::Seed::value), c.map("input_times_gradient")) < 1e-9); });
+  on_networks(plain, [](Case& c) {
+    CHECK(distance(c.map("lrp.z", Question::Seed::value), c.map("input_times_gradient")) < 1e-9);
+  });
 }
 
-TEST_CASE("the epsilon rule goes to LRP-0 as epsilon goes to 0, on networks with biases and any activations") {
+TEST_CASE(
+    "the epsilon rule goes to LRP-0 as epsilon goes to 0, on networks with biases and any activations") {
   on_networks({}, [](Case& c) {
     const Tensor limit = c.map("lrp.z");
     double before = INFINITY;
@@ -62,15 +68,22 @@ TEST_CASE("the epsilon rule goes to LRP-0 as epsilon goes to 0, on networks with
 }
 
 TEST_CASE("alpha-beta with 1 and 0 is z+ for inputs that are not negative") {
-  on_networks(positive, [](Case& c) {
-    CHECK(distance(c.map("lrp.alpha_beta:alpha=1,beta=0,epsilon=1e-6,fill_empty=0"), c.map("lrp.z_plus:epsilon=1e-6")) < 1e-12);
-    CHECK(distance(c.map("lrp.alpha_1_beta_0:epsilon=1e-6,fill_empty=0"), c.map("lrp.z_plus")) < 1e-12);
-  }, 10);
+  on_networks(
+      positive,
+      [](Case& c) {
+        CHECK(distance(c.map("lrp.alpha_beta:alpha=1,beta=0,epsilon=1e-6,fill_empty=0"),
+                       c.map("lrp.z_plus:epsilon=1e-6")) < 1e-12);
+        CHECK(distance(c.map("lrp.alpha_1_beta_0:epsilon=1e-6,fill_empty=0"), c.map("lrp.z_plus")) < 1e-12);
+      },
+      10);
 }
 
-TEST_CASE("DeepLIFT from a baseline of zeros is the epsilon rule on bias-free networks of ReLUs without max-pooling") {
+TEST_CASE(
+    "DeepLIFT from a baseline of zeros is the epsilon rule on bias-free networks of ReLUs without "
+    "max-pooling") {
   on_networks(averaging, [](Case& c) {
-    CHECK(distance(c.map("lrp.epsilon:epsilon=1e-12", Question::Seed::value), c.map("deeplift.rescale", Question::Seed::one)) < 1e-6);
+    CHECK(distance(c.map("lrp.epsilon:epsilon=1e-12", Question::Seed::value),
+                   c.map("deeplift.rescale", Question::Seed::one)) < 1e-6);
   });
 }
 
@@ -83,9 +96,11 @@ TEST_CASE("DeepLIFT is complete to rounding and integrated gradients at the rate
     Case origin(seed, {});
     for (double& v : origin.x.mutable_values<double>()) v = 0;
     const Tensor base = origin.scores();
-    const Tensor deeplift = c.map("deeplift.rescale"), coarse = c.map("integrated_gradients:steps=16"), fine = c.map("integrated_gradients:steps=64");
+    const Tensor deeplift = c.map("deeplift.rescale"), coarse = c.map("integrated_gradients:steps=16"),
+                 fine = c.map("integrated_gradients:steps=64");
     for (std::int64_t row = 0; row < 2; ++row) {
-      const double difference = scores.at(row * 3 + 1) - base.at(row * 3 + 1), scale = std::max(1.0, std::abs(difference));
+      const double difference = scores.at(row * 3 + 1) - base.at(row * 3 + 1),
+                   scale = std::max(1.0, std::abs(difference));
       CHECK(std::abs(sum_of(row_of(deeplift, row)) - difference) < 1e-9 * scale);
       midpoint_16 += std::abs(sum_of(row_of(coarse, row)) - difference);
       midpoint_64 += std::abs(sum_of(row_of(fine, row)) - difference);
@@ -96,9 +111,12 @@ TEST_CASE("DeepLIFT is complete to rounding and integrated gradients at the rate
 }
 
 TEST_CASE("rules conserve relevance where there are no biases") {
-  for (const std::string method : {"lrp.z", "lrp.epsilon:epsilon=1e-13", "lrp.gamma:epsilon=1e-13", "lrp.generalized_gamma:epsilon=1e-13", "lrp.alpha_beta:epsilon=1e-13",
-                             "lrp.alpha_beta:alpha=3,epsilon=1e-13", "lrp.alpha_1_beta_0:epsilon=1e-13", "lrp.w_square:epsilon=1e-13", "lrp.flat:epsilon=1e-13",
-                             "lrp.z_box:low=-6,high=6,epsilon=1e-13", "lrp.epsilon_alpha2_beta1:epsilon=1e-13", "lrp.norm:epsilon=1e-13"}) {
+  for (const std::string method :
+       {"lrp.z", "lrp.epsilon:epsilon=1e-13", "lrp.gamma:epsilon=1e-13",
+        "lrp.generalized_gamma:epsilon=1e-13", "lrp.alpha_beta:epsilon=1e-13",
+        "lrp.alpha_beta:alpha=3,epsilon=1e-13", "lrp.alpha_1_beta_0:epsilon=1e-13",
+        "lrp.w_square:epsilon=1e-13", "lrp.flat:epsilon=1e-13", "lrp.z_box:low=-6,high=6,epsilon=1e-13",
+        "lrp.epsilon_alpha2_beta1:epsilon=1e-13", "lrp.norm:epsilon=1e-13"}) {
     INFO(method);
     int checked = 0;
     on_networks(plain, [&](Case& c) {
@@ -107,7 +125,8 @@ TEST_CASE("rules conserve relevance where there are no biases") {
         // Where every unit is off there is nothing to share out by.
         if (scores.at(row * 3 + 1) == 0) continue;
         // These send relevance to silent units, and an average over silent units keeps it.
-        if (c.x.dims().size() > 2 && (method.starts_with("lrp.w_square") || method.starts_with("lrp.flat"))) continue;
+        if (c.x.dims().size() > 2 && (method.starts_with("lrp.w_square") || method.starts_with("lrp.flat")))
+          continue;
         ++checked;
         double size = 1;
         const Tensor one = row_of(map, row);
@@ -129,7 +148,8 @@ TEST_CASE("the peers' methods are the canonical ones where their quirks do not b
       {"zennit.alpha_beta", "lrp.alpha_beta:epsilon=1e-6,fill_empty=0"},
       {"zennit.w_square", "lrp.w_square"},
       {"zennit.flat", "lrp.flat"},
-      {"zennit.z_box:low=-5,high=5", "zennit.composite:first_rule=z_box(-5,5),conv_rule=z_box(-5,5),dense_rule=z_box(-5,5)"},
+      {"zennit.z_box:low=-5,high=5",
+       "zennit.composite:first_rule=z_box(-5,5),conv_rule=z_box(-5,5),dense_rule=z_box(-5,5)"},
       {"zennit.epsilon_plus", "lrp.epsilon_plus"},
       {"zennit.epsilon_plus_flat", "lrp.epsilon_plus_flat"},
       {"captum.input_x_gradient", "input_times_gradient"},
@@ -155,7 +175,8 @@ TEST_CASE("the peers' methods are the canonical ones where their quirks do not b
           INFO(peer, " and ", canonical);
           CHECK(distance(c.map(peer), c.map(canonical)) < 1e-9);
         }
-        // The convolutional networks have a branch without an activation, whose negative values set these apart.
+        // The convolutional networks have a branch without an activation, whose negative values set these
+        // apart.
         if (c.x.dims().size() > 2) return;
         for (const auto& [peer, canonical] : from_value) {
           INFO(peer, " and ", canonical);
@@ -166,7 +187,9 @@ TEST_CASE("the peers' methods are the canonical ones where their quirks do not b
 }
 
 TEST_CASE("float32 and float64 agree") {
-  for (const std::string method : {"gradient", "lrp.epsilon_plus_flat", "lrp.z_plus", "lrp.flat", "deeplift.rescale", "guided_backprop", "zennit.epsilon_plus", "innvestigate.lrp.w_square"})
+  for (const std::string method :
+       {"gradient", "lrp.epsilon_plus_flat", "lrp.z_plus", "lrp.flat", "deeplift.rescale", "guided_backprop",
+        "zennit.epsilon_plus", "innvestigate.lrp.w_square"})
     for (std::uint64_t seed = 0; seed < 4; ++seed) {
       INFO(method, ", network ", seed);
       Case wide(seed, positive), narrow(seed, positive, DType::float32);

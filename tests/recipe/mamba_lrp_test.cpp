@@ -3,9 +3,10 @@
 #include <functional>
 #include <random>
 
-#include "recipe/recipe_helpers.hpp"
-#include "onnx/onnx_builder.hpp"
 #include "rulegrad/onnx/model.hpp"
+
+#include "onnx/onnx_builder.hpp"
+#include "recipe/recipe_helpers.hpp"
 
 using namespace rulegrad;
 using namespace rulegrad::testing;
@@ -23,8 +24,10 @@ std::vector<float> numbers(std::int64_t count, unsigned seed) {
 }
 
 struct Weights {
-  std::vector<float> in = numbers(width * inputs, 1), gate = numbers(width * inputs, 2), taps = numbers(width * 2, 3), step = numbers(width * width, 4),
-                     b = numbers(states * width, 5), c = numbers(states * width, 6), skip = numbers(width, 7), out = numbers(classes * width, 8);
+  std::vector<float> in = numbers(width * inputs, 1), gate = numbers(width * inputs, 2),
+                     taps = numbers(width * 2, 3), step = numbers(width * width, 4),
+                     b = numbers(states * width, 5), c = numbers(states * width, 6), skip = numbers(width, 7),
+                     out = numbers(classes * width, 8);
   std::vector<float> a = [] {
     std::vector<float> values = numbers(width * states, 9);
     for (float& value : values) value = -0.5F - value * value;
@@ -32,15 +35,18 @@ struct Weights {
   }();
 };
 
-/// As exporters write the layer of Gu and Dao 2023 (arXiv 2312.00752): the recurrence as Scan, SiLU as a product.
+/// As exporters write the layer of Gu and Dao 2023 (arXiv 2312.00752): the recurrence as Scan, SiLU as a
+/// product.
 std::string model_of(const Weights& w) {
   OnnxBuilder builder(17);
   builder.input("x", {-1, steps, inputs});
-  const auto matrix = [&](const char* name, std::int64_t rows, std::int64_t columns, const std::vector<float>& values) {
+  const auto matrix = [&](const char* name, std::int64_t rows, std::int64_t columns,
+                          const std::vector<float>& values) {
     // Files hold the weights of MatMul transposed.
     std::vector<float> turned(values.size());
     for (std::int64_t i = 0; i < rows; ++i)
-      for (std::int64_t j = 0; j < columns; ++j) turned[static_cast<std::size_t>(j * rows + i)] = values[static_cast<std::size_t>(i * columns + j)];
+      for (std::int64_t j = 0; j < columns; ++j)
+        turned[static_cast<std::size_t>(j * rows + i)] = values[static_cast<std::size_t>(i * columns + j)];
     builder.floats(name, {columns, rows}, turned);
   };
   matrix("W_in", width, inputs, w.in);
@@ -55,7 +61,9 @@ std::string model_of(const Weights& w) {
   builder.floats("h0", {1, width, states}, std::vector<float>(static_cast<std::size_t>(width * states), 0));
   builder.integers("last", {1}, {-1});
   builder.integers("middle", {1}, {1});
-  const auto turn = [&](const char* from, const char* to) { OnnxBuilder::set(builder.node("Transpose", {from}, {to}), "perm", std::vector<std::int64_t>{0, 2, 1}); };
+  const auto turn = [&](const char* from, const char* to) {
+    OnnxBuilder::set(builder.node("Transpose", {from}, {to}), "perm", std::vector<std::int64_t>{0, 2, 1});
+  };
   builder.node("MatMul", {"x", "W_in"}, {"v"});
   builder.node("MatMul", {"x", "W_gate"}, {"z"});
   turn("v", "vt");
@@ -113,12 +121,16 @@ std::string model_of(const Weights& w) {
 
 /// The score of class 1 at x, where everything that MambaLRP takes for constant is that of x0: linear in x.
 double frozen(const Weights& w, const std::vector<double>& x, const std::vector<double>& x0) {
-  const auto at = [](const std::vector<float>& values, std::int64_t i) { return static_cast<double>(values[static_cast<std::size_t>(i)]); };
+  const auto at = [](const std::vector<float>& values, std::int64_t i) {
+    return static_cast<double>(values[static_cast<std::size_t>(i)]);
+  };
   const auto sigmoid = [](double v) { return 1 / (1 + std::exp(-v)); };
-  const auto project = [&](const std::vector<float>& m, std::int64_t rows, std::int64_t columns, const std::vector<double>& from, std::int64_t t, std::int64_t row) {
+  const auto project = [&](const std::vector<float>& m, std::int64_t rows, std::int64_t columns,
+                           const std::vector<double>& from, std::int64_t t, std::int64_t row) {
     (void)rows;
     double sum = 0;
-    for (std::int64_t i = 0; i < columns; ++i) sum += at(m, row * columns + i) * from[static_cast<std::size_t>(t * columns + i)];
+    for (std::int64_t i = 0; i < columns; ++i)
+      sum += at(m, row * columns + i) * from[static_cast<std::size_t>(t * columns + i)];
     return sum;
   };
   const auto signal_of = [&](const std::vector<double>& from, std::vector<double>& conv) {
@@ -139,17 +151,20 @@ double frozen(const Weights& w, const std::vector<double>& x, const std::vector<
     u0[i] = conv0[i] * sigmoid(conv0[i]);
   }
   const auto run = [&](const std::vector<double>& from) {
-    std::vector<double> h(static_cast<std::size_t>(width * states), 0), y(static_cast<std::size_t>(steps * width), 0);
+    std::vector<double> h(static_cast<std::size_t>(width * states), 0),
+        y(static_cast<std::size_t>(steps * width), 0);
     for (std::int64_t t = 0; t < steps; ++t)
       for (std::int64_t d = 0; d < width; ++d) {
         const double dt = std::log1p(std::exp(project(w.step, width, width, u0, t, d)));
         double sum = 0;
         for (std::int64_t n = 0; n < states; ++n) {
           double& state = h[static_cast<std::size_t>(d * states + n)];
-          state = std::exp(dt * at(w.a, d * states + n)) * state + dt * project(w.b, states, width, u0, t, n) * from[static_cast<std::size_t>(t * width + d)];
+          state = std::exp(dt * at(w.a, d * states + n)) * state +
+                  dt * project(w.b, states, width, u0, t, n) * from[static_cast<std::size_t>(t * width + d)];
           sum += state * project(w.c, states, width, u0, t, n);
         }
-        y[static_cast<std::size_t>(t * width + d)] = sum + at(w.skip, d) * from[static_cast<std::size_t>(t * width + d)];
+        y[static_cast<std::size_t>(t * width + d)] =
+            sum + at(w.skip, d) * from[static_cast<std::size_t>(t * width + d)];
       }
     return y;
   };
@@ -166,7 +181,9 @@ double frozen(const Weights& w, const std::vector<double>& x, const std::vector<
 
 }  // namespace
 
-TEST_CASE("MambaLRP is the input times the derivative of the network whose coefficients are frozen, and keeps the sum") {
+TEST_CASE(
+    "MambaLRP is the input times the derivative of the network whose coefficients are frozen, and keeps the "
+    "sum") {
   const Weights w;
   const ScratchFile file("mamba.onnx", model_of(w));
   LoadOptions options;

@@ -1,15 +1,15 @@
-// Every reference file of the shared data, in float64: what Zennit, Captum, iNNvestigate, zennit-crp and the packages of Julia computed.
-#include <doctest/doctest.h>
-
-#include <fmt/format.h>
-
+// Every reference file of the shared data, in float64: what Zennit, Captum, iNNvestigate, zennit-crp and the
+// packages of Julia computed.
 #include <algorithm>
 #include <cmath>
+#include <doctest/doctest.h>
+#include <fmt/format.h>
 #include <set>
 
-#include "recipe/recipe_helpers.hpp"
 #include "rulegrad/files/npy.hpp"
 #include "rulegrad/onnx/model.hpp"
+
+#include "recipe/recipe_helpers.hpp"
 #include "shared_data.hpp"
 
 using namespace rulegrad;
@@ -25,7 +25,8 @@ std::optional<fs::path> data_or_skip() {
   return data;
 }
 
-Tensor run(const fs::path& model_file, const Tensor& x, const std::string& method, std::int64_t target, const RuleLibrary& library = RuleLibrary::builtin()) {
+Tensor run(const fs::path& model_file, const Tensor& x, const std::string& method, std::int64_t target,
+           const RuleLibrary& library = RuleLibrary::builtin()) {
   const Model model = load_onnx(model_file.string(), {.dtype = DType::float64});
   Question question = question_for(model.head(HeadKind::logit), {model.inputs()[0].expr});
   if (target >= 0) question.target = fixed_target(question.output.graph(), target);
@@ -51,7 +52,8 @@ double relative_norm(const Tensor& a, const Tensor& b) {
 
 }  // namespace
 
-TEST_CASE("every reference of LeNet is met by the compatibility method of its tool to 1e-5 of the largest value") {
+TEST_CASE(
+    "every reference of LeNet is met by the compatibility method of its tool to 1e-5 of the largest value") {
   const auto data = data_or_skip();
   if (!data) return;
   const fs::path folder = *data / "nets/lenet";
@@ -94,7 +96,9 @@ TEST_CASE("every reference of LeNet is met by the compatibility method of its to
     met.insert(file);
   }
   for (const auto& entry : fs::directory_iterator(folder))
-    if (entry.path().extension() == ".npy") CHECK_MESSAGE(met.contains(entry.path().stem().string()), "no method is compared with " << entry.path().filename().string());
+    if (entry.path().extension() == ".npy")
+      CHECK_MESSAGE(met.contains(entry.path().stem().string()),
+                    "no method is compared with " << entry.path().filename().string());
 }
 
 TEST_CASE("all of iNNvestigate's layer references are met by its compatibility methods to 1e-5") {
@@ -102,32 +106,33 @@ TEST_CASE("all of iNNvestigate's layer references are met by its compatibility m
   if (!data) return;
   const fs::path folder = *data / "innvestigate";
   const Tensor x = io::read_npy(folder / "x.npy").cast(DType::float64);
-  const std::vector<std::pair<std::string, std::string>> methods{{"Gradient", "gradient"},
-                                                                 {"InputTimesGradient", "input_t_gradient"},
-                                                                 {"Deconvnet", "deconvnet"},
-                                                                 {"GuidedBackprop", "guided_backprop"},
-                                                                 {"IntegratedGradients", "integrated_gradients"},
-                                                                 {"LRPZ", "lrp.z"},
-                                                                 {"LRPZIgnoreBias", "lrp.z_IB"},
-                                                                 {"LRPEpsilon", "lrp.epsilon"},
-                                                                 {"LRPEpsilonIgnoreBias", "lrp.epsilon_IB"},
-                                                                 {"LRPFlat", "lrp.flat"},
-                                                                 {"LRPWSquare", "lrp.w_square"},
-                                                                 {"LRPAlpha1Beta0", "lrp.alpha_1_beta_0"},
-                                                                 {"LRPAlpha1Beta0IgnoreBias", "lrp.alpha_1_beta_0_IB"},
-                                                                 {"LRPAlpha2Beta1", "lrp.alpha_2_beta_1"},
-                                                                 {"LRPAlpha2Beta1IgnoreBias", "lrp.alpha_2_beta_1_IB"},
-                                                                 {"LRPZPlus", "lrp.z_plus"},
-                                                                 {"LRPZPlusFast", "lrp.z_plus_fast"},
-                                                                 {"LRPSequentialPresetA", "lrp.sequential_preset_a"},
-                                                                 {"LRPSequentialPresetB", "lrp.sequential_preset_b"},
-                                                                 {"LRPSequentialPresetAFlat", "lrp.sequential_preset_a_flat"},
-                                                                 {"LRPSequentialPresetBFlat", "lrp.sequential_preset_b_flat"},
-                                                                 {"LRPZ_Flat_input_layer_rule", "lrp.z:input_layer_rule=flat"},
-                                                                 {"LRPZ_boxed_input_layer_rule", "lrp.z:input_layer_rule=box(-10,10)"},
-                                                                 {"DeepTaylor", "deep_taylor"},
-                                                                 {"BoundedDeepTaylor", "deep_taylor.bounded:low=-128,high=128"},
-                                                                 {"SmoothGrad", "smoothgrad"}};
+  const std::vector<std::pair<std::string, std::string>> methods{
+      {"Gradient", "gradient"},
+      {"InputTimesGradient", "input_t_gradient"},
+      {"Deconvnet", "deconvnet"},
+      {"GuidedBackprop", "guided_backprop"},
+      {"IntegratedGradients", "integrated_gradients"},
+      {"LRPZ", "lrp.z"},
+      {"LRPZIgnoreBias", "lrp.z_IB"},
+      {"LRPEpsilon", "lrp.epsilon"},
+      {"LRPEpsilonIgnoreBias", "lrp.epsilon_IB"},
+      {"LRPFlat", "lrp.flat"},
+      {"LRPWSquare", "lrp.w_square"},
+      {"LRPAlpha1Beta0", "lrp.alpha_1_beta_0"},
+      {"LRPAlpha1Beta0IgnoreBias", "lrp.alpha_1_beta_0_IB"},
+      {"LRPAlpha2Beta1", "lrp.alpha_2_beta_1"},
+      {"LRPAlpha2Beta1IgnoreBias", "lrp.alpha_2_beta_1_IB"},
+      {"LRPZPlus", "lrp.z_plus"},
+      {"LRPZPlusFast", "lrp.z_plus_fast"},
+      {"LRPSequentialPresetA", "lrp.sequential_preset_a"},
+      {"LRPSequentialPresetB", "lrp.sequential_preset_b"},
+      {"LRPSequentialPresetAFlat", "lrp.sequential_preset_a_flat"},
+      {"LRPSequentialPresetBFlat", "lrp.sequential_preset_b_flat"},
+      {"LRPZ_Flat_input_layer_rule", "lrp.z:input_layer_rule=flat"},
+      {"LRPZ_boxed_input_layer_rule", "lrp.z:input_layer_rule=box(-10,10)"},
+      {"DeepTaylor", "deep_taylor"},
+      {"BoundedDeepTaylor", "deep_taylor.bounded:low=-128,high=128"},
+      {"SmoothGrad", "smoothgrad"}};
   int checked = 0;
   for (const auto& [name, method] : methods)
     for (const auto& entry : fs::directory_iterator(folder / name)) {
@@ -139,7 +144,8 @@ TEST_CASE("all of iNNvestigate's layer references are met by its compatibility m
         CHECK(largest_difference(map, expected) < 1e-5);
         continue;
       }
-      // Two means of 64 draws of a number between 0 and the size of a weight: six deviations of their difference at most.
+      // Two means of 64 draws of a number between 0 and the size of a weight: six deviations of their
+      // difference at most.
       double reach = 0;
       for (std::int64_t i = 0; i < expected.size(); ++i) reach = std::max(reach, std::abs(expected.at(i)));
       CHECK(largest_difference(map, expected) < 6 * std::sqrt(2.0 / 64) / 2 * reach);
@@ -168,7 +174,8 @@ analyzer conditional(second: tensor, parallel: tensor) {
 }
 )",
                    "conditions.rules");
-  const Tensor heatmaps = io::read_npy(folder / "heatmaps.npy"), channels = io::read_npy(folder / "channel_heatmaps.npy");
+  const Tensor heatmaps = io::read_npy(folder / "heatmaps.npy"),
+               channels = io::read_npy(folder / "channel_heatmaps.npy");
   std::int64_t second_channels = 0, parallel_channels = 0;
   for (const Expr e : topological_order(std::span(&question.output, 1)))
     if (e.is("conv"))
@@ -184,8 +191,11 @@ analyzer conditional(second: tensor, parallel: tensor) {
       for (const std::int64_t channel : *kept) values[static_cast<std::size_t>(channel)] = 1;
     return Tensor({count}, std::span<const double>(values));
   };
-  const auto map_of = [&](const std::optional<std::vector<std::int64_t>>& second, const std::optional<std::vector<std::int64_t>>& parallel) {
-    const AnalyzerCall call{.name = "conditional", .arguments = {{"second", mask(second_channels, second)}, {"parallel", mask(parallel_channels, parallel)}}};
+  const auto map_of = [&](const std::optional<std::vector<std::int64_t>>& second,
+                          const std::optional<std::vector<std::int64_t>>& parallel) {
+    const AnalyzerCall call{.name = "conditional",
+                            .arguments = {{"second", mask(second_channels, second)},
+                                          {"parallel", mask(parallel_channels, parallel)}}};
     return evaluate(analyze(library, call, question).attributions, {{input, x}}).at(0);
   };
   const auto agrees = [&](const Tensor& map, const Tensor& rows, std::int64_t row) {
@@ -193,7 +203,8 @@ analyzer conditional(second: tensor, parallel: tensor) {
     double largest = 0;
     for (std::int64_t i = 0; i < each; ++i) largest = std::max(largest, std::abs(rows.at(row * each + i)));
     double worst = 0;
-    for (std::int64_t i = 0; i < each; ++i) worst = std::max(worst, std::abs(map.at(i) - rows.at(row * each + i)));
+    for (std::int64_t i = 0; i < each; ++i)
+      worst = std::max(worst, std::abs(map.at(i) - rows.at(row * each + i)));
     CHECK(worst <= 1e-4 * largest + 1e-8);
   };
   using Kept = std::vector<std::int64_t>;
@@ -237,18 +248,25 @@ analyzer conditional(second: tensor, parallel: tensor) {
     return Tensor({16}, std::span<const double>(values));
   };
   const std::vector<std::int64_t> all{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}, none;
-  const Tensor rows = io::read_npy(folder / "conv1_relevances.npy"), channels = io::read_npy(folder / "channel_conv1_relevances.npy");
-  const auto agrees = [&](const std::vector<std::int64_t>& second, const std::vector<std::int64_t>& parallel, const Tensor& expected, std::int64_t row) {
+  const Tensor rows = io::read_npy(folder / "conv1_relevances.npy"),
+               channels = io::read_npy(folder / "channel_conv1_relevances.npy");
+  const auto agrees = [&](const std::vector<std::int64_t>& second, const std::vector<std::int64_t>& parallel,
+                          const Tensor& expected, std::int64_t row) {
     INFO("row ", row);
-    const AnalyzerCall call{.name = "conditional", .arguments = {{"second", mask(second)}, {"parallel", mask(parallel)}}};
-    const Tensor map = evaluate(analyze(library, call, question).attributions, {{model.inputs()[0].name, x}}).at(0);
+    const AnalyzerCall call{.name = "conditional",
+                            .arguments = {{"second", mask(second)}, {"parallel", mask(parallel)}}};
+    const Tensor map =
+        evaluate(analyze(library, call, question).attributions, {{model.inputs()[0].name, x}}).at(0);
     const std::int64_t each = map.size();
     REQUIRE(expected.size() % each == 0);
     Tensor one(DType::float64, map.dims());
-    for (std::int64_t i = 0; i < each; ++i) one.mutable_values<double>()[static_cast<std::size_t>(i)] = expected.at(row * each + i);
+    for (std::int64_t i = 0; i < each; ++i)
+      one.mutable_values<double>()[static_cast<std::size_t>(i)] = expected.at(row * each + i);
     // Without the way through conv2 nothing reaches conv1.
-    if (largest_difference(one, Tensor(DType::float64, one.dims())) == 0) CHECK(largest_difference(map, one) == 0);
-    else CHECK(relative_norm(map, one) < 3e-5);
+    if (largest_difference(one, Tensor(DType::float64, one.dims())) == 0)
+      CHECK(largest_difference(map, one) == 0);
+    else
+      CHECK(relative_norm(map, one) < 3e-5);
   };
   agrees(all, all, rows, 0);
   agrees(none, all, rows, 1);
@@ -258,13 +276,18 @@ analyzer conditional(second: tensor, parallel: tensor) {
   for (std::int64_t channel = 0; channel < 16; ++channel) agrees({channel}, none, channels, channel);
 }
 
-TEST_CASE("zennit-crp's hand-written numbers: two parallel layers under conditions, at the input and at both layers") {
+TEST_CASE(
+    "zennit-crp's hand-written numbers: two parallel layers under conditions, at the input and at both "
+    "layers") {
   const auto data = data_or_skip();
   if (!data) return;
-  const Model model = load_onnx((*data / "references/zennit_crp/two_branches.onnx").string(), {.dtype = DType::float64});
+  const Model model =
+      load_onnx((*data / "references/zennit_crp/two_branches.onnx").string(), {.dtype = DType::float64});
   const Expr output = model.outputs()[0].expr;
   Graph& graph = output.graph();
-  Question question = question_for(output, {model.inputs()[0].expr, graph.find("layer1").at(0), graph.find("layer2").at(0)}, fixed_target(graph, 0));
+  Question question =
+      question_for(output, {model.inputs()[0].expr, graph.find("layer1").at(0), graph.find("layer2").at(0)},
+                   fixed_target(graph, 0));
   RuleLibrary library = RuleLibrary::builtin();
   library.add_text(R"(rulegrad 1
 analyzer conditional(first: tensor, second: tensor) {
@@ -275,14 +298,20 @@ analyzer conditional(first: tensor, second: tensor) {
 }
 )",
                    "conditions.rules");
-  const auto check = [&](const std::vector<double>& first, const std::vector<double>& second, const std::vector<double>& expected) {
-    const auto tensor = [](const std::vector<double>& values) { return Tensor({2}, std::span<const double>(values)); };
-    const AnalyzerCall call{.name = "conditional", .arguments = {{"first", tensor(first)}, {"second", tensor(second)}}};
+  const auto check = [&](const std::vector<double>& first, const std::vector<double>& second,
+                         const std::vector<double>& expected) {
+    const auto tensor = [](const std::vector<double>& values) {
+      return Tensor({2}, std::span<const double>(values));
+    };
+    const AnalyzerCall call{.name = "conditional",
+                            .arguments = {{"first", tensor(first)}, {"second", tensor(second)}}};
     const std::vector<double> at{-1, 1};
-    const auto maps = evaluate(analyze(library, call, question).attributions, {{model.inputs()[0].name, Tensor({1, 2}, std::span<const double>(at))}});
+    const auto maps = evaluate(analyze(library, call, question).attributions,
+                               {{model.inputs()[0].name, Tensor({1, 2}, std::span<const double>(at))}});
     const std::vector<std::vector<double>> all{expected, {1, 4}, {5, 0}};
     for (std::size_t m = 0; m < 3; ++m)
-      for (std::int64_t i = 0; i < 2; ++i) CHECK(std::abs(maps[m].at(i) - all[m][static_cast<std::size_t>(i)]) < 1e-4);
+      for (std::int64_t i = 0; i < 2; ++i)
+        CHECK(std::abs(maps[m].at(i) - all[m][static_cast<std::size_t>(i)]) < 1e-4);
   };
   check({1, 1}, {1, 1}, {-11, 21});
   check({1, 0}, {0, 0}, {-1, 2});
@@ -307,9 +336,13 @@ analyzer julia.composite {
                    "julia.rules");
   for (const auto& [suffix, target] : {std::pair<std::string, std::int64_t>{"max", 81}, {"ns1", 0}}) {
     INFO("target ", target);
-    CHECK(relative_norm(run(folder / "model.onnx", x, "lrp.epsilon:epsilon=1e-9", target), io::read_npy(folder / ("LRPZero_" + suffix + ".npy"))) < 0.05);
-    CHECK(relative_norm(run(folder / "model.onnx", x, "julia.composite", target, library), io::read_npy(folder / ("LRPEpsilonAlpha2Beta1Flat_" + suffix + ".npy"))) < 0.05);
+    CHECK(relative_norm(run(folder / "model.onnx", x, "lrp.epsilon:epsilon=1e-9", target),
+                        io::read_npy(folder / ("LRPZero_" + suffix + ".npy"))) < 0.05);
+    CHECK(relative_norm(run(folder / "model.onnx", x, "julia.composite", target, library),
+                        io::read_npy(folder / ("LRPEpsilonAlpha2Beta1Flat_" + suffix + ".npy"))) < 0.05);
   }
-  CHECK(relative_norm(run(folder / "model.onnx", x, "gradient", 81), io::read_npy(folder / "Gradient_max.npy")) < 0.05);
-  CHECK(relative_norm(run(folder / "model.onnx", x, "input_times_gradient", 81), io::read_npy(folder / "InputTimesGradient_max.npy")) < 0.05);
+  CHECK(relative_norm(run(folder / "model.onnx", x, "gradient", 81),
+                      io::read_npy(folder / "Gradient_max.npy")) < 0.05);
+  CHECK(relative_norm(run(folder / "model.onnx", x, "input_times_gradient", 81),
+                      io::read_npy(folder / "InputTimesGradient_max.npy")) < 0.05);
 }

@@ -4,9 +4,10 @@
 #include <string>
 #include <vector>
 
-#include "property/networks.hpp"
 #include "rulegrad/recipe/analyzer.hpp"
 #include "rulegrad/run/program.hpp"
+
+#include "property/networks.hpp"
 
 /// Explaining small networks, and plain loops that evaluate and differentiate them one sample at a time.
 namespace rulegrad::testing {
@@ -24,10 +25,13 @@ inline Question question_for(Expr output, std::vector<Expr> explained, Expr targ
   return question;
 }
 
-inline Expr fixed_target(Graph& graph, std::int64_t index) { return graph.constant(Tensor({1}, {index})); }
+inline Expr fixed_target(Graph& graph, std::int64_t index) {
+  return graph.constant(Tensor({1}, {index}));
+}
 
-inline Tensor explain(const std::string& method, const Question& question, const Inputs& inputs, const CompileOptions& options = {},
-                      const RunOptions& run = {}, const RuleLibrary& library = RuleLibrary::builtin()) {
+inline Tensor explain(const std::string& method, const Question& question, const Inputs& inputs,
+                      const CompileOptions& options = {}, const RunOptions& run = {},
+                      const RuleLibrary& library = RuleLibrary::builtin()) {
   const Analysis analysis = analyze(library, AnalyzerCall::parse(method), question);
   return Program::compile(analysis.attributions, options).run(inputs, run).at(0);
 }
@@ -36,7 +40,8 @@ inline Tensor explain(const std::string& method, const Question& question, const
 class PlainNetwork {
  public:
   PlainNetwork(Expr input, Expr output, std::int64_t target)
-      : target_(target), name_(input.graph().names(input).at(0)),
+      : target_(target),
+        name_(input.graph().names(input).at(0)),
         forward_(Program::compile(std::span(&output, 1))),
         backward_(Program::compile(analyze(RuleLibrary::builtin(), AnalyzerCall::parse("gradient"),
                                            question_for(output, {input}, fixed_target(input.graph(), target)))

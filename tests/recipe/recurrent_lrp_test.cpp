@@ -1,17 +1,20 @@
-// LRP of recurrent networks: literal loops, the references of the shared data, gates of either spelling, conservation.
+// LRP of recurrent networks: literal loops, the references of the shared data, gates of either spelling,
+// conservation.
+#include "oracle/recurrent_lrp.hpp"
+
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 #include <random>
 
-#include "recipe/recipe_helpers.hpp"
-#include "onnx/onnx_builder.hpp"
-#include "oracle/recurrent_lrp.hpp"
-#include "rulegrad/ops/build.hpp"
-#include "rulegrad/support/error.hpp"
 #include "rulegrad/files/npy.hpp"
 #include "rulegrad/onnx/model.hpp"
+#include "rulegrad/ops/build.hpp"
 #include "rulegrad/ops/op_attributes.hpp"
 #include "rulegrad/ops/operators.hpp"
+#include "rulegrad/support/error.hpp"
+
+#include "onnx/onnx_builder.hpp"
+#include "recipe/recipe_helpers.hpp"
 #include "shared_data.hpp"
 
 using namespace rulegrad;
@@ -33,7 +36,15 @@ std::vector<double> numbers(std::size_t count, unsigned seed, double size = 1) {
 
 oracle::RecurrentNet net_of(std::size_t gates, std::size_t steps, bool bias) {
   const std::size_t I = 4, H = 5, C = 3;
-  oracle::RecurrentNet net{steps, I, H, C, numbers(gates * H * I, 1), numbers(gates * H * H, 2), numbers(2 * gates * H, 3, 0.5), numbers(C * H, 4), numbers(C, 5)};
+  oracle::RecurrentNet net{steps,
+                           I,
+                           H,
+                           C,
+                           numbers(gates * H * I, 1),
+                           numbers(gates * H * H, 2),
+                           numbers(2 * gates * H, 3, 0.5),
+                           numbers(C * H, 4),
+                           numbers(C, 5)};
   if (!bias) {
     std::fill(net.b.begin(), net.b.end(), 0.0);
     std::fill(net.d.begin(), net.d.end(), 0.0);
@@ -44,7 +55,8 @@ oracle::RecurrentNet net_of(std::size_t gates, std::size_t steps, bool bias) {
 std::string file_of(const std::string& op, const oracle::RecurrentNet& net) {
   OnnxBuilder builder(14);
   const auto extent = [](std::size_t n) { return static_cast<std::int64_t>(n); };
-  const auto weight = [&](const char* name, std::vector<std::int64_t> dims, const std::vector<double>& values) {
+  const auto weight = [&](const char* name, std::vector<std::int64_t> dims,
+                          const std::vector<double>& values) {
     builder.floats(name, dims, std::vector<float>(values.begin(), values.end()));
   };
   const std::int64_t rows = extent(net.b.size() / 2);
@@ -88,7 +100,8 @@ double relative_difference(const Tensor& a, const Tensor& b) {
 }
 
 /// The largest relative difference between the engine and the loops over a batch.
-double against_loops(const std::string& op, const std::string& method, const std::string& gates, const oracle::RecurrentNet& net, double epsilon) {
+double against_loops(const std::string& op, const std::string& method, const std::string& gates,
+                     const oracle::RecurrentNet& net, double epsilon) {
   const ScratchFile file("recurrent_lrp.onnx", file_of(op, net));
   const Model model = loaded(file.path());
   const std::vector<double> x = numbers(static_cast<std::size_t>(samples) * net.steps * net.inputs, 9);
@@ -98,7 +111,8 @@ double against_loops(const std::string& op, const std::string& method, const std
   const oracle::RecurrentLoops loops(net, gates, epsilon);
   const std::size_t each = net.steps * net.inputs;
   for (std::size_t n = 0; n < static_cast<std::size_t>(samples); ++n) {
-    const std::vector<double> row(x.begin() + static_cast<std::ptrdiff_t>(n * each), x.begin() + static_cast<std::ptrdiff_t>((n + 1) * each));
+    const std::vector<double> row(x.begin() + static_cast<std::ptrdiff_t>(n * each),
+                                  x.begin() + static_cast<std::ptrdiff_t>((n + 1) * each));
     const oracle::RecurrentLrp answer = op == "LSTM" ? loops.lstm(row, 1) : loops.gru(row, 1);
     wanted.insert(wanted.end(), answer.relevance.begin(), answer.relevance.end());
   }
@@ -107,10 +121,13 @@ double against_loops(const std::string& op, const std::string& method, const std
 
 }  // namespace
 
-TEST_CASE("LRP of an LSTM is what the papers' equations give unit by unit, in every way to share between gate and signal") {
+TEST_CASE(
+    "LRP of an LSTM is what the papers' equations give unit by unit, in every way to share between gate and "
+    "signal") {
   for (const char* gates : {"all", "half", "prop", "abs"}) {
     INFO(gates);
-    CHECK(against_loops("LSTM", fmt::format("lrp.lstm:gates={}", gates), gates, net_of(4, 6, true), 1e-3) < 1e-11);
+    CHECK(against_loops("LSTM", fmt::format("lrp.lstm:gates={}", gates), gates, net_of(4, 6, true), 1e-3) <
+          1e-11);
   }
   CHECK(against_loops("LSTM", "lrp.lstm", "all", net_of(4, 6, true), 1e-3) < 1e-11);
   CHECK(against_loops("LSTM", "lrp.lstm:epsilon=0.25", "all", net_of(4, 6, true), 0.25) < 1e-11);
@@ -124,14 +141,22 @@ TEST_CASE("1 less a gate is a gate, of sigmoids and hard sigmoids: the signal ta
   for (const bool hard : {false, true}) {
     CAPTURE(hard);
     Graph graph(DType::float64);
-    const auto weight = [&](Dims dims, unsigned seed) { return graph.constant(Tensor(dims, std::span<const double>(numbers(static_cast<std::size_t>(dims[0] * dims[1]), seed)))); };
-    const Expr a = graph.input("a", {DType::float64, Shape{B, 3}}), b = graph.input("b", {DType::float64, Shape{B, 3}});
+    const auto weight = [&](Dims dims, unsigned seed) {
+      return graph.constant(
+          Tensor(dims, std::span<const double>(numbers(static_cast<std::size_t>(dims[0] * dims[1]), seed))));
+    };
+    const Expr a = graph.input("a", {DType::float64, Shape{B, 3}}),
+               b = graph.input("b", {DType::float64, Shape{B, 3}});
     const Expr z = dense(a, weight({4, 3}, 1));
-    const Expr gate = hard ? graph.apply(op("hardsigmoid"), {z}, HardsigmoidAttributes{0.2, 0.4}) : sigmoid(z);
+    const Expr gate =
+        hard ? graph.apply(op("hardsigmoid"), {z}, HardsigmoidAttributes{0.2, 0.4}) : sigmoid(z);
     const Expr y = dense((1 - gate) * dense(b, weight({4, 3}, 2)), weight({2, 4}, 3));
-    const Inputs inputs{{"a", Tensor({2, 3}, std::span<const double>(numbers(6, 4)))}, {"b", Tensor({2, 3}, std::span<const double>(numbers(6, 5)))}};
-    const Analysis analysis = analyze(RuleLibrary::builtin(), AnalyzerCall::parse("lrp.gru:epsilon=1e-12"), question_for(y, {a, b}, fixed_target(graph, 1)));
-    const std::vector<Tensor> maps = evaluate(std::vector<Expr>{analysis.attributions[0], analysis.attributions[1], y}, inputs);
+    const Inputs inputs{{"a", Tensor({2, 3}, std::span<const double>(numbers(6, 4)))},
+                        {"b", Tensor({2, 3}, std::span<const double>(numbers(6, 5)))}};
+    const Analysis analysis = analyze(RuleLibrary::builtin(), AnalyzerCall::parse("lrp.gru:epsilon=1e-12"),
+                                      question_for(y, {a, b}, fixed_target(graph, 1)));
+    const std::vector<Tensor> maps =
+        evaluate(std::vector<Expr>{analysis.attributions[0], analysis.attributions[1], y}, inputs);
     for (std::int64_t n = 0; n < 2; ++n) {
       double sum = 0;
       for (std::int64_t i = 0; i < 3; ++i) {
@@ -147,7 +172,8 @@ TEST_CASE("relevance is conserved over 50 steps where no bias takes a share") {
   const oracle::RecurrentNet net = net_of(4, 50, false), gru = net_of(3, 50, false);
   const std::vector<double> x = numbers(50 * net.inputs, 11);
   const Tensor input(Dims{1, 50, static_cast<std::int64_t>(net.inputs)}, std::span<const double>(x));
-  const auto check = [&](const std::string& op, const oracle::RecurrentNet& network, const std::string& method) {
+  const auto check = [&](const std::string& op, const oracle::RecurrentNet& network,
+                         const std::string& method) {
     INFO(op, " ", method);
     const ScratchFile file("recurrent_conserves.onnx", file_of(op, network));
     const Model model = loaded(file.path());
@@ -180,9 +206,12 @@ TEST_CASE("gradients of recurrent networks at their embeddings are those of torc
     const Expr output = model.outputs()[0].expr;
     Question question = question_for(output, {find_node(output, "/m/emb/Gather_output_0")});
     question.target = output.graph().input("target", {DType::int64, Shape{B}});
-    const Inputs inputs{{model.inputs()[0].name, io::read_npy(folder / "input.npy")}, {"target", io::read_npy(folder / "target.npy")}};
-    CHECK(relative_difference(evaluate(std::span(&output, 1), inputs)[0], io::read_npy(folder / "expected_output.npy")) < 1e-6);
-    CHECK(relative_difference(explain("gradient", question, inputs), io::read_npy(folder / "expected_gradient_0.npy")) < 1e-7);
+    const Inputs inputs{{model.inputs()[0].name, io::read_npy(folder / "input.npy")},
+                        {"target", io::read_npy(folder / "target.npy")}};
+    CHECK(relative_difference(evaluate(std::span(&output, 1), inputs)[0],
+                              io::read_npy(folder / "expected_output.npy")) < 1e-6);
+    CHECK(relative_difference(explain("gradient", question, inputs),
+                              io::read_npy(folder / "expected_gradient_0.npy")) < 1e-7);
   }
 }
 
@@ -193,16 +222,19 @@ TEST_CASE("the references of recurrent LRP are met, for operators and for cells 
     return;
   }
   const fs::path lstm = *data / "references/frontier/lstm", gru = *data / "references/frontier/gru";
-  const auto check = [](const fs::path& folder, const char* file, const std::string& method, const char* reference, double tolerance) {
+  const auto check = [](const fs::path& folder, const char* file, const std::string& method,
+                        const char* reference, double tolerance) {
     INFO(folder.string(), " ", file, " ", method);
-    const Tensor x = io::read_npy(folder / "x.npy").cast(DType::float64), wanted = io::read_npy(folder / reference);
+    const Tensor x = io::read_npy(folder / "x.npy").cast(DType::float64),
+                 wanted = io::read_npy(folder / reference);
     const double difference = relative_difference(explained(loaded(folder / file), method, x, -1), wanted);
     MESSAGE(folder.filename().string() << " " << file << " " << method << ": " << difference);
     CHECK(difference < tolerance);
   };
   for (const char* file : {"model.onnx", "unrolled.onnx"}) {
     for (const char* gates : {"all", "half", "prop", "abs"})
-      check(lstm, file, fmt::format("lrp.lstm:gates={}", gates), fmt::format("lrp_{}.npy", gates).c_str(), 1e-5);
+      check(lstm, file, fmt::format("lrp.lstm:gates={}", gates), fmt::format("lrp_{}.npy", gates).c_str(),
+            1e-5);
     check(gru, file, "lrp.gru", "lrp_all.npy", 1e-6);
   }
 }

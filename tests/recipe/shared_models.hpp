@@ -7,20 +7,20 @@
 #include <string>
 #include <vector>
 
-#include "rulegrad/support/error.hpp"
 #include "rulegrad/onnx/model.hpp"
+#include "rulegrad/support/error.hpp"
 
 /// The real models of the shared data, and what they are asked.
 namespace rulegrad::testing {
 
 /// Models that are refused as they are, and what the refusal must name.
-inline const std::map<std::string, std::string> refused_models{
-    {"silero_vad_16k_op15.onnx", "sequence"}};
+inline const std::map<std::string, std::string> refused_models{{"silero_vad_16k_op15.onnx", "sequence"}};
 
 /// Free axes other than the batch need an extent.
 inline LoadOptions load_options_of(const std::filesystem::path& file) {
   LoadOptions load;
-  if (file.filename() == "stories260k.onnx" || file.filename() == "silero_vad_sequence.onnx") load.extents = {{"T", 8}};
+  if (file.filename() == "stories260k.onnx" || file.filename() == "silero_vad_sequence.onnx")
+    load.extents = {{"T", 8}};
   return load;
 }
 

@@ -2,8 +2,8 @@
 // common.
 #include <doctest/doctest.h>
 
-#include "rulegrad/recipe/analyzer.hpp"
 #include "rulegrad/onnx/model.hpp"
+#include "rulegrad/recipe/analyzer.hpp"
 #include "rulegrad/run/program.hpp"
 
 #include "places.hpp"

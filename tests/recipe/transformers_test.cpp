@@ -1,15 +1,16 @@
-// Transformers: LXT's composites against its own numbers, the canonical attention rules against plain loops, DeepLIFT's closed forms.
-#include <doctest/doctest.h>
-
+// Transformers: LXT's composites against its own numbers, the canonical attention rules against plain loops,
+// DeepLIFT's closed forms.
 #include <algorithm>
 #include <cmath>
+#include <doctest/doctest.h>
+
+#include "rulegrad/files/npy.hpp"
+#include "rulegrad/onnx/model.hpp"
+#include "rulegrad/ops/build.hpp"
+#include "rulegrad/support/error.hpp"
 
 #include "recipe/recipe_helpers.hpp"
 #include "recipe/shared_models.hpp"
-#include "rulegrad/ops/build.hpp"
-#include "rulegrad/support/error.hpp"
-#include "rulegrad/files/npy.hpp"
-#include "rulegrad/onnx/model.hpp"
 #include "shared_data.hpp"
 
 using namespace rulegrad;
@@ -29,7 +30,8 @@ std::optional<fs::path> references() {
 }
 
 /// The maps of all samples, each for its largest score, which is what the references are for.
-Tensor explained(const fs::path& folder, const std::string& method, DType dtype, const RuleLibrary& library = RuleLibrary::builtin()) {
+Tensor explained(const fs::path& folder, const std::string& method, DType dtype,
+                 const RuleLibrary& library = RuleLibrary::builtin()) {
   const Model model = load_onnx((folder / "model.onnx").string(), {.dtype = dtype});
   const Expr output = model.head(HeadKind::logit);
   Question question = question_for(output, {explained_of(model, output)});
@@ -40,14 +42,17 @@ Tensor explained(const fs::path& folder, const std::string& method, DType dtype,
 
 }  // namespace
 
-TEST_CASE("LXT's composites are met on an encoder, a ViT, BERT and Llama, by their explicit rules and by the efficient form") {
+TEST_CASE(
+    "LXT's composites are met on an encoder, a ViT, BERT and Llama, by their explicit rules and by the "
+    "efficient form") {
   const auto folder = references();
   if (!folder) return;
   for (const std::string net : {"encoder_pre", "vit", "bert", "llama"})
     for (const std::string method : {"attn_lrp", "cp_lrp"})
       for (const bool efficient : {false, true})
         for (const DType dtype : {DType::float64, DType::float32}) {
-          const std::string file = method + (efficient ? "_efficient" : ""), name = "lxt." + file + (net == "llama" && !efficient ? "_llama" : "");
+          const std::string file = method + (efficient ? "_efficient" : ""),
+                            name = "lxt." + file + (net == "llama" && !efficient ? "_llama" : "");
           CAPTURE(net);
           CAPTURE(name);
           CAPTURE(name_of(dtype));
@@ -67,7 +72,8 @@ TEST_CASE("the composites of LRP explain transformers, close to LXT where their 
     const Tensor target = io::read_npy(*folder / net / "target.npy").cast(DType::float64);
     const Tensor epsilon = explained(*folder / net, "lrp.epsilon:epsilon=1e-9", DType::float64);
     const Tensor gradient_form = explained(*folder / net, "lrp.attention", DType::float64);
-    const std::int64_t samples = expected.dims()[0], each = expected.size() / samples, classes = logits.size() / samples;
+    const std::int64_t samples = expected.dims()[0], each = expected.size() / samples,
+                       classes = logits.size() / samples;
     double worst = 0, other = 0, largest = 0;
     for (std::int64_t n = 0; n < samples; ++n) {
       const double logit = logits.at(n * classes + static_cast<std::int64_t>(target.at(n)));
@@ -90,7 +96,9 @@ TEST_CASE("the composites of LRP explain transformers, close to LXT where their 
   }
 }
 
-TEST_CASE("DeepLIFT sums to the difference of the scores on transformers, and RevealCancel is that of its authors") {
+TEST_CASE(
+    "DeepLIFT sums to the difference of the scores on transformers, and RevealCancel is that of its "
+    "authors") {
   const auto folder = references();
   if (!folder) return;
   for (const std::string net : {"encoder_pre", "vit"}) {
@@ -98,10 +106,12 @@ TEST_CASE("DeepLIFT sums to the difference of the scores on transformers, and Re
     const Tensor map = explained(*folder / net, "deeplift.rescale:baseline=0.1", DType::float64);
     const Model model = load_onnx((*folder / net / "model.onnx").string(), {.dtype = DType::float64});
     const Expr output = model.head(HeadKind::logit);
-    const Tensor x = io::read_npy(*folder / net / "x.npy").cast(DType::float64), target = io::read_npy(*folder / net / "target.npy").cast(DType::float64);
+    const Tensor x = io::read_npy(*folder / net / "x.npy").cast(DType::float64),
+                 target = io::read_npy(*folder / net / "target.npy").cast(DType::float64);
     const Program forward = Program::compile(std::span(&output, 1));
     const Tensor there = forward.run({{model.inputs()[0].name, x}}).at(0);
-    const Tensor here = forward.run({{model.inputs()[0].name, Tensor::full(DType::float64, x.dims(), 0.1)}}).at(0);
+    const Tensor here =
+        forward.run({{model.inputs()[0].name, Tensor::full(DType::float64, x.dims(), 0.1)}}).at(0);
     const std::int64_t samples = x.dims()[0], each = x.size() / samples, classes = there.size() / samples;
     for (std::int64_t n = 0; n < samples; ++n) {
       double sum = 0;
@@ -117,7 +127,9 @@ TEST_CASE("DeepLIFT sums to the difference of the scores on transformers, and Re
   AnalyzerCall call{.name = "deeplift.reveal_cancel", .arguments = {}};
   call.arguments.emplace_back("baseline", baseline);
   const Analysis analysis = analyze(RuleLibrary::builtin(), call, question);
-  const Tensor map = Program::compile(analysis.attributions).run({{model.inputs()[0].name, io::read_npy(mlp / "x.npy").cast(DType::float64)}}).at(0);
+  const Tensor map = Program::compile(analysis.attributions)
+                         .run({{model.inputs()[0].name, io::read_npy(mlp / "x.npy").cast(DType::float64)}})
+                         .at(0);
   CHECK(distance(map, io::read_npy(mlp / "deeplift.npy").cast(DType::float64)) < 1e-6);
 }
 
@@ -135,16 +147,20 @@ Matrix matrix(std::size_t rows, std::size_t columns, double& at) {
 Tensor tensor_of(const Matrix& m) {
   std::vector<double> flat;
   for (const auto& row : m) flat.insert(flat.end(), row.begin(), row.end());
-  return Tensor({static_cast<std::int64_t>(m.size()), static_cast<std::int64_t>(m[0].size())}, std::span<const double>(flat));
+  return Tensor({static_cast<std::int64_t>(m.size()), static_cast<std::int64_t>(m[0].size())},
+                std::span<const double>(flat));
 }
 
-double stable(double z, double epsilon) { return z >= 0 ? z + epsilon : z - epsilon; }
+double stable(double z, double epsilon) {
+  return z >= 0 ? z + epsilon : z - epsilon;
+}
 
 /// One head over T tokens of D features, by loops: layer norm, attention, mean over tokens, two scores.
 struct Block {
   static constexpr std::size_t T = 3, D = 4;
   double at = 0.2;
-  Matrix x = matrix(T, D, at), wq = matrix(D, D, at), wk = matrix(D, D, at), wv = matrix(D, D, at), top = matrix(2, D, at);
+  Matrix x = matrix(T, D, at), wq = matrix(D, D, at), wk = matrix(D, D, at), wv = matrix(D, D, at),
+         top = matrix(2, D, at);
   std::vector<double> w = matrix(1, D, at)[0], b = matrix(1, D, at)[0];
 
   [[nodiscard]] static Matrix times(const Matrix& v, const Matrix& weights) {
@@ -155,11 +171,13 @@ struct Block {
     return result;
   }
   /// x_i w_ji R_j / z_j, summed over j.
-  static void linear_back(const Matrix& v, const Matrix& weights, const Matrix& r, double epsilon, Matrix& into) {
+  static void linear_back(const Matrix& v, const Matrix& weights, const Matrix& r, double epsilon,
+                          Matrix& into) {
     const Matrix z = times(v, weights);
     for (std::size_t t = 0; t < v.size(); ++t)
       for (std::size_t j = 0; j < weights.size(); ++j)
-        for (std::size_t i = 0; i < weights[j].size(); ++i) into[t][i] += v[t][i] * weights[j][i] * r[t][j] / stable(z[t][j], epsilon);
+        for (std::size_t i = 0; i < weights[j].size(); ++i)
+          into[t][i] += v[t][i] * weights[j][i] * r[t][j] / stable(z[t][j], epsilon);
   }
 
   [[nodiscard]] Matrix relevance(double epsilon, double rest, double layer_epsilon) const {
@@ -234,14 +252,21 @@ TEST_CASE("LRP of an attention block is that of plain loops") {
   Graph graph(DType::float64);
   const Expr x = graph.input("x", {DType::float64, Shape{B, 3, 4}});
   const auto constant = [&](const Matrix& m) { return graph.constant(tensor_of(m)); };
-  const Expr n = graph.apply(op("layer_norm"), {x, reshape(constant({block.w}), Shape{4}), reshape(constant({block.b}), Shape{4})}, LayerNormAttributes{2, 1e-5});
-  const Expr scores = matmul(dense(n, constant(block.wq)), dense(n, constant(block.wk)), {.transpose_a = false, .transpose_b = true}) * 0.5;
-  const Expr y = dense(mean(matmul(softmax(scores, 2), dense(n, constant(block.wv))), {1}), constant(block.top));
+  const Expr n = graph.apply(
+      op("layer_norm"), {x, reshape(constant({block.w}), Shape{4}), reshape(constant({block.b}), Shape{4})},
+      LayerNormAttributes{2, 1e-5});
+  const Expr scores = matmul(dense(n, constant(block.wq)), dense(n, constant(block.wk)),
+                             {.transpose_a = false, .transpose_b = true}) *
+                      0.5;
+  const Expr y =
+      dense(mean(matmul(softmax(scores, 2), dense(n, constant(block.wv))), {1}), constant(block.top));
   Tensor input(DType::float64, {1, 3, 4});
   const Tensor flat = tensor_of(block.x);
-  std::copy(flat.values<double>().begin(), flat.values<double>().end(), input.mutable_values<double>().begin());
+  std::copy(flat.values<double>().begin(), flat.values<double>().end(),
+            input.mutable_values<double>().begin());
   for (const double epsilon : {1e-6, 0.01}) {
-    const Tensor map = explain("lrp.epsilon:epsilon=" + std::to_string(epsilon), question_for(y, {x}, fixed_target(graph, 0)), {{"x", input}});
+    const Tensor map = explain("lrp.epsilon:epsilon=" + std::to_string(epsilon),
+                               question_for(y, {x}, fixed_target(graph, 0)), {{"x", input}});
     CHECK(distance(map, tensor_of(block.relevance(epsilon, 1e-6, 1e-5))) < 1e-10);
   }
   // In gradient form the same without stabilisers.
@@ -249,18 +274,24 @@ TEST_CASE("LRP of an attention block is that of plain loops") {
   const Matrix without = block.relevance(1e-13, 1e-13, 1e-5);
   const double score = evaluate(std::vector<Expr>{y}, {{"x", input}}).at(0).at(0);
   for (std::size_t t = 0; t < 3; ++t)
-    for (std::size_t i = 0; i < 4; ++i) CHECK(map.at(static_cast<std::int64_t>(t * 4 + i)) == doctest::Approx(without[t][i] * score).epsilon(1e-6));
+    for (std::size_t i = 0; i < 4; ++i)
+      CHECK(map.at(static_cast<std::int64_t>(t * 4 + i)) ==
+            doctest::Approx(without[t][i] * score).epsilon(1e-6));
 }
 
 TEST_CASE("a batch norm that Keras wrote out is part of its layer") {
   Graph graph(DType::float64);
   double at = 0.4;
-  const Expr x = graph.input("x", {DType::float64, Shape{B, 5}}), w = graph.constant(tensor_of(matrix(4, 5, at)));
+  const Expr x = graph.input("x", {DType::float64, Shape{B, 5}}),
+             w = graph.constant(tensor_of(matrix(4, 5, at)));
   const auto row = [&] { return graph.constant(tensor_of(matrix(1, 4, at))); };
-  const Expr mu = row(), scale = row(), shift = row(), b = reshape(row(), Shape{4}), top = graph.constant(tensor_of(matrix(2, 4, at)));
+  const Expr mu = row(), scale = row(), shift = row(), b = reshape(row(), Shape{4}),
+             top = graph.constant(tensor_of(matrix(2, 4, at)));
   const Expr written = dense(relu((dense(x, w, b) - mu) * scale + shift), top);
   const Expr one = reshape(scale, Shape{4});
-  const Expr merged = dense(relu(dense(x, w * reshape(scale, Shape{4, 1}), (b - reshape(mu, Shape{4})) * one + reshape(shift, Shape{4}))), top);
+  const Expr merged = dense(relu(dense(x, w * reshape(scale, Shape{4, 1}),
+                                       (b - reshape(mu, Shape{4})) * one + reshape(shift, Shape{4}))),
+                            top);
   const Tensor input = tensor_of(matrix(3, 5, at));
   for (const char* method : {"lrp.epsilon", "lrp.gamma", "lrp.z_plus", "lrp.flat", "lrp.alpha_beta"}) {
     CAPTURE(method);

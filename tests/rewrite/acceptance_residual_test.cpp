@@ -1,10 +1,10 @@
 // Residual policies at a sum, chosen by which branch is the short one.
+#include <array>
 #include <doctest/doctest.h>
 
-#include <array>
+#include "rulegrad/ops/op_attributes.hpp"
 
 #include "rewrite/bench.hpp"
-#include "rulegrad/ops/op_attributes.hpp"
 
 using namespace rulegrad;
 using namespace rulegrad::testing;
@@ -14,7 +14,8 @@ namespace {
 const std::string analyzers = [] {
   std::string text;
   for (const std::string policy : {"norm(1e-12)", "symmetric", "ratio", "drop_skip"})
-    text += "analyzer " + policy.substr(0, policy.find('(')) + " { use residual." + policy + "  use lrp.epsilon(1e-12)  use lrp.rest(1e-12) }\n";
+    text += "analyzer " + policy.substr(0, policy.find('(')) + " { use residual." + policy +
+            "  use lrp.epsilon(1e-12)  use lrp.rest(1e-12) }\n";
   return text;
 }();
 
@@ -43,7 +44,8 @@ struct ResNet {
     y = dense(mean(h, {2, 3}), draw.weight(graph, {3, h.shape()[1].factor}));
   }
   Expr layer(Expr h, std::int64_t channels) {
-    return conv(h, draw.weight(graph, {channels, h.shape()[1].factor, 3, 3}, -0.6, 0.6), 0.0, {{}, {1, 1}, {1, 1}, {}, 1});
+    return conv(h, draw.weight(graph, {channels, h.shape()[1].factor, 3, 3}, -0.6, 0.6), 0.0,
+                {{}, {1, 1}, {1, 1}, {}, 1});
   }
 };
 
@@ -70,14 +72,19 @@ TEST_CASE("residual policies conserve relevance over eight blocks with identity 
     ResNet net(seed);
     const Question question = question_about(net.y, {net.x});
     const Tensor value = net.draw.tensor({2, 3, 5, 5});
-    // Half of the relevance to a branch that is exactly 0 has nowhere to go, whatever the layers do: such networks are no test.
-    if (std::any_of(net.bodies.begin(), net.bodies.end(), [&](Expr body) { return has_zero(evaluate(std::vector<Expr>{body}, {{"x", value}})[0]); })) continue;
+    // Half of the relevance to a branch that is exactly 0 has nowhere to go, whatever the layers do: such
+    // networks are no test.
+    if (std::any_of(net.bodies.begin(), net.bodies.end(), [&](Expr body) {
+          return has_zero(evaluate(std::vector<Expr>{body}, {{"x", value}})[0]);
+        }))
+      continue;
     ++alive;
     for (const std::string policy : {"norm", "symmetric", "ratio", "drop_skip"}) {
       CAPTURE(policy);
       CAPTURE(seed);
       const Analysis analysis = analyze(library, {policy, {}}, question);
-      const auto results = evaluate(std::vector<Expr>{analysis.attributions[0], analysis.seed}, {{"x", value}});
+      const auto results =
+          evaluate(std::vector<Expr>{analysis.attributions[0], analysis.seed}, {{"x", value}});
       // Conserved to 1e-9 of the mass that moves.
       double mass = total(results[1]);
       for (std::int64_t i = 0; i < results[0].size(); ++i) mass += std::abs(results[0].at(i));
@@ -102,14 +109,17 @@ TEST_CASE("residual policies send to each branch what their formulas say") {
       if (found == net.sums.end()) continue;
       const Expr shortcut = net.shorts[static_cast<std::size_t>(found - net.sums.begin())];
       const bool is_short = step.node.operand(step.slot) == shortcut;
-      const auto values = evaluate(std::vector<Expr>{step.node.operand(step.slot), step.node.operand(1 - step.slot), step.cotangent, step.result ? step.result : step.cotangent},
-                                   {{"x", value}});
+      const auto values =
+          evaluate(std::vector<Expr>{step.node.operand(step.slot), step.node.operand(1 - step.slot),
+                                     step.cotangent, step.result ? step.result : step.cotangent},
+                   {{"x", value}});
       for (std::int64_t i = 0; i < values[0].size(); ++i) {
         const double a = values[0].at(i), b = values[1].at(i), r = values[2].at(i);
         const double expected = policy == "norm"        ? a * r / (a + b + (a + b >= 0 ? 1e-12 : -1e-12))
                                 : policy == "symmetric" ? r / 2
-                                : policy == "ratio"     ? (a == 0 && b == 0 ? 0 : r * std::abs(a) / (std::abs(a) + std::abs(b)))
-                                                        : (is_short ? 0 : r);
+                                : policy == "ratio"
+                                    ? (a == 0 && b == 0 ? 0 : r * std::abs(a) / (std::abs(a) + std::abs(b)))
+                                    : (is_short ? 0 : r);
         CHECK((step.result ? values[3].at(i) : 0.0) == doctest::Approx(expected).epsilon(1e-9));
       }
     }

@@ -5,11 +5,11 @@
 #include <string>
 #include <vector>
 
-#include "rulegrad/recipe/analyzer.hpp"
 #include "rulegrad/ops/build.hpp"
-#include "rulegrad/support/error.hpp"
 #include "rulegrad/ops/operators.hpp"
+#include "rulegrad/recipe/analyzer.hpp"
 #include "rulegrad/run/program.hpp"
+#include "rulegrad/support/error.hpp"
 
 /// What the tests of the rule language share: random numbers, small networks, analyzers written in place.
 namespace rulegrad::testing {
@@ -23,8 +23,12 @@ class Draw {
     for (double& v : result.mutable_values<double>()) v = uniform(random_);
     return result;
   }
-  Expr weight(Graph& graph, Dims dims, double low = -1, double high = 1) { return graph.constant(tensor(std::move(dims), low, high)); }
-  std::int64_t integer(std::int64_t low, std::int64_t high) { return std::uniform_int_distribution<std::int64_t>(low, high)(random_); }
+  Expr weight(Graph& graph, Dims dims, double low = -1, double high = 1) {
+    return graph.constant(tensor(std::move(dims), low, high));
+  }
+  std::int64_t integer(std::int64_t low, std::int64_t high) {
+    return std::uniform_int_distribution<std::int64_t>(low, high)(random_);
+  }
 
  private:
   std::mt19937_64 random_;
@@ -44,7 +48,8 @@ inline double largest(const Tensor& tensor) {
 
 inline double distance(const Tensor& a, const Tensor& b) {
   double most = a.dims() == b.dims() ? 0 : INFINITY;
-  for (std::int64_t i = 0; most < INFINITY && i < a.size(); ++i) most = std::max(most, std::abs(a.at(i) - b.at(i)));
+  for (std::int64_t i = 0; most < INFINITY && i < a.size(); ++i)
+    most = std::max(most, std::abs(a.at(i) - b.at(i)));
   return most;
 }
 
@@ -64,7 +69,8 @@ inline Question question_about(Expr output, std::vector<Expr> explained) {
 }
 
 /// The method's maps of the explained values.
-inline std::vector<Tensor> maps(const RuleLibrary& library, const std::string& method, const Question& question, const Inputs& inputs) {
+inline std::vector<Tensor> maps(const RuleLibrary& library, const std::string& method,
+                                const Question& question, const Inputs& inputs) {
   return evaluate(analyze(library, AnalyzerCall::parse(method), question).attributions, inputs);
 }
 

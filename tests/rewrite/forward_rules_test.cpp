@@ -1,15 +1,15 @@
-// What forward rules may ask and say: attributes from constants, lists and shapes compared, what depends on the input, and operators found by
-// what their expansion says of attributes.
-#include <doctest/doctest.h>
-
+// What forward rules may ask and say: attributes from constants, lists and shapes compared, what depends on
+// the input, and operators found by what their expansion says of attributes.
 #include <algorithm>
 #include <chrono>
+#include <doctest/doctest.h>
 
-#include "rewrite/bench.hpp"
 #include "rulegrad/check/check.hpp"
 #include "rulegrad/ops/op_attributes.hpp"
-#include "rulegrad/rule/rule_text.hpp"
 #include "rulegrad/prove/verify.hpp"
+#include "rulegrad/rule/rule_text.hpp"
+
+#include "rewrite/bench.hpp"
 
 using namespace rulegrad;
 using namespace rulegrad::testing;
@@ -32,9 +32,13 @@ std::vector<std::string> operators_of(const RuleLibrary& library, Expr y, Expr x
   return names;
 }
 
-bool has(const std::vector<std::string>& names, std::string_view name) { return std::find(names.begin(), names.end(), name) != names.end(); }
+bool has(const std::vector<std::string>& names, std::string_view name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
 
-RuleLibrary with_rule(const std::string& rule) { return library_with("rules r { " + rule + " }\nanalyzer a { canonize r  default gradient }\n"); }
+RuleLibrary with_rule(const std::string& rule) {
+  return library_with("rules r { " + rule + " }\nanalyzer a { canonize r  default gradient }\n");
+}
 
 }  // namespace
 
@@ -52,11 +56,14 @@ TEST_CASE("lists and shapes are compared in guards, and dependence on the input 
   const RuleLibrary library = with_rule(
       "rewrite y: a * b when shape(a) == shape(b) and not depends(b) => exp(log(b)) * a\n"
       "rewrite y: mean(x) when y.axes == [2] and y.keep => sum(x, axes = [2], keep = 1) / dim(x, 2)\n"
-      "rewrite y: sum(x) when y.axes != [2] and y.axes == axes_from(x, rank(x) - count(y.axes)) => sum(-x, ..y) * -1");
+      "rewrite y: sum(x) when y.axes != [2] and y.axes == axes_from(x, rank(x) - count(y.axes)) => sum(-x, "
+      "..y) * -1");
   Net net;
   const Expr full = net.graph.constant(net.draw.tensor({1, 4, 6}, 0.5, 1));
   const Expr narrow = net.graph.constant(net.draw.tensor({6}, 0.5, 1));
-  const auto after = [&](Expr y) { return operators_of(library, reshape(sum(y, {1}), Shape{B, y.shape()[2]}), net.x); };
+  const auto after = [&](Expr y) {
+    return operators_of(library, reshape(sum(y, {1}), Shape{B, y.shape()[2]}), net.x);
+  };
   CHECK_FALSE(has(after(net.x * full), "log"));
   CHECK_FALSE(has(after(net.x * narrow), "log"));
   CHECK_FALSE(has(after(net.x * net.x), "log"));
@@ -65,8 +72,10 @@ TEST_CASE("lists and shapes are compared in guards, and dependence on the input 
   CHECK(has(operators_of(library, reshape(sum(net.x, {1, 2}), Shape{B, 1}), net.x), "neg"));
 }
 
-TEST_CASE("a constant that was rounded to float32 matches its number in float64, and the proof allows for it") {
-  const RuleLibrary library = with_rule("rewrite y: (x * (erf(x / 1.4142135623730951) + 1)) * 0.5 when shape(x) == shape(y) => gelu(x)");
+TEST_CASE(
+    "a constant that was rounded to float32 matches its number in float64, and the proof allows for it") {
+  const RuleLibrary library = with_rule(
+      "rewrite y: (x * (erf(x / 1.4142135623730951) + 1)) * 0.5 when shape(x) == shape(y) => gelu(x)");
   for (const double root : {std::sqrt(2.0), 1.4142135381698608}) {
     Net net;
     const Expr gelu = net.x * (net.graph.apply(op("erf"), {net.x / root}) + 1.0) * 0.5;
@@ -79,7 +88,8 @@ TEST_CASE("a constant that was rounded to float32 matches its number in float64,
 
 TEST_CASE("an operator whose expansion names attributes is found where they are the same") {
   const RuleLibrary library = library_with(
-      "op standard(x, e) = (x - mean(x, axes = [rank(x) - 1], keep = 1)) / sqrt(mean((x - mean(x, axes = [rank(x) - 1], keep = 1)) ^ 2, axes = [rank(x) - 1], keep = 1) + e)\n"
+      "op standard(x, e) = (x - mean(x, axes = [rank(x) - 1], keep = 1)) / sqrt(mean((x - mean(x, axes = "
+      "[rank(x) - 1], keep = 1)) ^ 2, axes = [rank(x) - 1], keep = 1) + e)\n"
       "analyzer a { default gradient }\n");
   Net net;
   const auto normalised = [&](Ints axes) {
@@ -93,7 +103,9 @@ TEST_CASE("an operator whose expansion names attributes is found where they are 
 
 TEST_CASE("a rewrite of a whole layer norm is checked in a second") {
   const RuleFile file = parse_rules(
-      "rulegrad 1\nrules ln {\n  rewrite ((x - mean(x)) / sqrt(mean((x - mean(x)) ^ 2) + e)) * w + b => layer_norm(x, w, b, epsilon = e)\n}\n", "ln.rules");
+      "rulegrad 1\nrules ln {\n  rewrite ((x - mean(x)) / sqrt(mean((x - mean(x)) ^ 2) + e)) * w + b => "
+      "layer_norm(x, w, b, epsilon = e)\n}\n",
+      "ln.rules");
   const auto before = std::chrono::steady_clock::now();
   (void)check(file, RuleLibrary::builtin().check_context());
   // Ten times what it takes on a machine that does nothing else.

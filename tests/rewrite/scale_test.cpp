@@ -1,7 +1,6 @@
 // Rewriting grows with the network, not faster.
-#include <doctest/doctest.h>
-
 #include <chrono>
+#include <doctest/doctest.h>
 
 #include "rewrite/bench.hpp"
 #include "rewrite/forward_facts.hpp"
@@ -34,15 +33,17 @@ Cost rewriting(std::size_t gradient_nodes, const std::string& text) {
 void check_linear(const std::string& text) {
   const Cost small = rewriting(2000, text), large = rewriting(20000, text);
   CHECK(small.steps > 1900);
-  // What is built is in proportion, and so is the time, with room for a busy machine: a tenfold network that took a hundred
-  // times as long would be quadratic.
+  // What is built is in proportion, and so is the time, with room for a busy machine: a tenfold network that
+  // took a hundred times as long would be quadratic.
   CHECK(static_cast<double>(large.nodes) < 10.2 * static_cast<double>(small.nodes));
   CHECK(large.seconds < 40 * small.seconds + 0.5);
 }
 
 }  // namespace
 
-TEST_CASE("two hundred rules on ten times the network take about ten times as long") { check_linear(two_hundred_rules()); }
+TEST_CASE("two hundred rules on ten times the network take about ten times as long") {
+  check_linear(two_hundred_rules());
+}
 
 TEST_CASE("guards on position, skips and ancestors, diff and selectors stay linear") {
   check_linear(

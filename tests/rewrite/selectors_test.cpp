@@ -1,11 +1,11 @@
 // Guards and selectors: which nodes each of them means.
+#include <algorithm>
 #include <doctest/doctest.h>
 
-#include <algorithm>
+#include "rulegrad/ops/op_attributes.hpp"
 
 #include "rewrite/bench.hpp"
 #include "rewrite/forward_facts.hpp"
-#include "rulegrad/ops/op_attributes.hpp"
 
 using namespace rulegrad;
 using namespace rulegrad::testing;
@@ -14,12 +14,15 @@ namespace {
 
 /// Names of the nodes whose gradient nodes the rule `marked` closed.
 std::vector<std::string> chosen(const std::string& selector, Expr output, std::vector<Expr> explained) {
-  const RuleLibrary library = library_with("rules marked {\n  rule marked: grad(y: _, r) wrt v => vjp(y, r)\n}\nanalyzer a {\n  use marked on " + selector +
-                                           "\n  default gradient\n}\n");
+  const RuleLibrary library = library_with(
+      "rules marked {\n  rule marked: grad(y: _, r) wrt v => vjp(y, r)\n}\nanalyzer a {\n  use marked on " +
+      selector + "\n  default gradient\n}\n");
   const Analysis analysis = analyze(library, {"a", {}}, question_about(output, std::move(explained)));
   std::vector<std::string> names;
   for (const Step& step : analysis.steps)
-    if (step.by->rule == "marked") names.push_back(step.node.graph().names(step.node).empty() ? step.node.op().name : step.node.graph().names(step.node)[0]);
+    if (step.by->rule == "marked")
+      names.push_back(step.node.graph().names(step.node).empty() ? step.node.op().name
+                                                                 : step.node.graph().names(step.node)[0]);
   std::sort(names.begin(), names.end());
   names.erase(std::unique(names.begin(), names.end()), names.end());
   return names;
@@ -40,10 +43,15 @@ struct Net {
   Expr y;
   Net() {
     const Expr normal = named((x - 0.5) / 0.25, "normal");
-    const Expr padded = named(graph.apply(op("pad"), {normal}, PadAttributes{{0, 0, 1, 1}, {0, 0, 1, 1}, PadMode::reflect, 0}), "pad");
+    const Expr padded = named(
+        graph.apply(op("pad"), {normal}, PadAttributes{{0, 0, 1, 1}, {0, 0, 1, 1}, PadMode::reflect, 0}),
+        "pad");
     const Expr c1 = named(relu(named(conv(padded, draw.weight(graph, {3, 2, 3, 3})), "conv1")), "relu1");
-    const Expr c2 = named(relu(named(conv(c1, draw.weight(graph, {3, 3, 3, 3}), 0.0, {{}, {1, 1}, {1, 1}, {}, 1}), "conv2")), "relu2");
-    const Expr c3 = named(conv(c2, draw.weight(graph, {4, 3, 3, 3}), 0.0, {{}, {1, 1}, {1, 1}, {}, 1}), "conv3");
+    const Expr c2 = named(
+        relu(named(conv(c1, draw.weight(graph, {3, 3, 3, 3}), 0.0, {{}, {1, 1}, {1, 1}, {}, 1}), "conv2")),
+        "relu2");
+    const Expr c3 =
+        named(conv(c2, draw.weight(graph, {4, 3, 3, 3}), 0.0, {{}, {1, 1}, {1, 1}, {}, 1}), "conv3");
     const Expr shortcut = named(conv(c1, draw.weight(graph, {4, 3, 1, 1})), "project");
     const Expr joined = named(relu(named(c3 + shortcut, "sum")), "relu3");
     const Expr flat = named(flatten(joined), "flatten");
@@ -93,7 +101,8 @@ TEST_CASE("selectors ask about the shapes and attributes of the node") {
 TEST_CASE("a first layer is reached from each of several inputs") {
   Graph graph(DType::float64);
   Draw draw(2);
-  const Expr a = graph.input("a", {DType::float64, Shape{B, 4}}), b = graph.input("b", {DType::float64, Shape{B, 4}});
+  const Expr a = graph.input("a", {DType::float64, Shape{B, 4}}),
+             b = graph.input("b", {DType::float64, Shape{B, 4}});
   const Expr w = draw.weight(graph, {3, 4});
   const Expr left = named(dense(a, w), "left"), right = named(dense(b, w), "right");
   const Expr y = named(dense(relu(left) + relu(right), draw.weight(graph, {2, 3})), "top");
@@ -133,17 +142,24 @@ TEST_CASE("guards see skips, ancestors, producers and nodes") {
   CHECK(facts.producer(gate) == gate.operand(1));
 
   const auto rule_of = [&](const std::string& rules, const std::string& name) {
-    const RuleLibrary library = library_with("rules mine {\n" + rules + "\n}\nanalyzer a { use mine  default gradient }\n");
+    const RuleLibrary library =
+        library_with("rules mine {\n" + rules + "\n}\nanalyzer a { use mine  default gradient }\n");
     std::vector<std::string> found;
     for (const Step& step : analyze(library, {"a", {}}, question).steps)
-      if (step.by->rule == name) found.push_back(graph.names(step.node).empty() ? step.node.op().name : graph.names(step.node)[0] + (step.slot == 0 ? ".0" : ".1"));
+      if (step.by->rule == name)
+        found.push_back(graph.names(step.node).empty()
+                            ? step.node.op().name
+                            : graph.names(step.node)[0] + (step.slot == 0 ? ".0" : ".1"));
     return found;
   };
   CHECK(rule_of("rule hit: grad(a + b, r) wrt a when ancestor(a, b) => r", "hit") == Names{"identity.0"});
-  CHECK(rule_of("rule hit: grad(a + b, r) wrt a when skip(a, b) => r", "hit") == Names{"projected.1", "identity.0"});
-  CHECK(rule_of("rule hit: grad(y: a * s, r) wrt s when producer(s) is sigmoid => vjp(y, r)", "hit") == Names{"gated.0"});
+  CHECK(rule_of("rule hit: grad(a + b, r) wrt a when skip(a, b) => r", "hit") ==
+        Names{"projected.1", "identity.0"});
+  CHECK(rule_of("rule hit: grad(y: a * s, r) wrt s when producer(s) is sigmoid => vjp(y, r)", "hit") ==
+        Names{"gated.0"});
   CHECK(rule_of("rule hit: grad(y: a * s, r) wrt s when s is tanh => vjp(y, r)", "hit") == Names{"gated.1"});
-  CHECK(rule_of("rule hit: grad(y: mul, r) wrt v when y is \"gated\" => vjp(y, r)", "hit") == Names{"gated.0", "gated.1"});
+  CHECK(rule_of("rule hit: grad(y: mul, r) wrt v when y is \"gated\" => vjp(y, r)", "hit") ==
+        Names{"gated.0", "gated.1"});
 }
 
 TEST_CASE("a guard's mistakes name the place and the nearest word") {
@@ -151,7 +167,8 @@ TEST_CASE("a guard's mistakes name the place and the nearest word") {
   CHECK(error_of([&] { chosen("first(afine)", net.y, {net.x}); }).find("affine") != std::string::npos);
   CHECK(error_of([&] { chosen("index(conv, \"a\")", net.y, {net.x}); }).find("0..3") != std::string::npos);
   CHECK(error_of([&] {
-          (void)analyze(library_with("rules f { rewrite y: conv(x, w, b) when first(conv) => y(b = 0) }\nanalyzer a { canonize f  default gradient }\n"), {"a", {}},
-                        question_about(net.y, {net.x}));
+          (void)analyze(library_with("rules f { rewrite y: conv(x, w, b) when first(conv) => y(b = 0) "
+                                     "}\nanalyzer a { canonize f  default gradient }\n"),
+                        {"a", {}}, question_about(net.y, {net.x}));
         }).find("while the forward graph is still being rewritten") != std::string::npos);
 }

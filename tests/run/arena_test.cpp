@@ -50,10 +50,12 @@ TEST_CASE("values that live at the same time never overlap in the arena") {
   }
 }
 
-TEST_CASE("a hundred thousand values are planned in the order of time, without overlap and with little waste") {
+TEST_CASE(
+    "a hundred thousand values are planned in the order of time, without overlap and with little waste") {
   std::mt19937 random(2);
   std::vector<Lifetime> intervals(100'000);
-  for (std::size_t i = 0; i < intervals.size(); ++i) intervals[i] = {1 + random() % 5000, i, i + random() % 12};
+  for (std::size_t i = 0; i < intervals.size(); ++i)
+    intervals[i] = {1 + random() % 5000, i, i + random() % 12};
   const ArenaPlan plan = plan_arena(intervals);
   std::size_t most = 0;
   for (std::size_t a = 0; a < intervals.size(); ++a) {
@@ -63,7 +65,8 @@ TEST_CASE("a hundred thousand values are planned in the order of time, without o
     for (std::size_t b = a - std::min<std::size_t>(a, 12); b < a; ++b) {
       if (intervals[b].last < intervals[a].first) continue;
       live += aligned(intervals[b].bytes);
-      REQUIRE((plan.offsets[a] + intervals[a].bytes <= plan.offsets[b] || plan.offsets[b] + intervals[b].bytes <= plan.offsets[a]));
+      REQUIRE((plan.offsets[a] + intervals[a].bytes <= plan.offsets[b] ||
+               plan.offsets[b] + intervals[b].bytes <= plan.offsets[a]));
     }
     most = std::max(most, live);
   }

@@ -3,10 +3,10 @@
 #include <memory>
 #include <random>
 
-#include "rulegrad/support/error.hpp"
 #include "rulegrad/ops/op_attributes.hpp"
 #include "rulegrad/ops/operators.hpp"
 #include "rulegrad/run/program.hpp"
+#include "rulegrad/support/error.hpp"
 
 using namespace rulegrad;
 
@@ -173,10 +173,13 @@ TEST_CASE("random programs of real operators have the same bits however memory i
     }
     const std::vector<Expr> outputs{full.back(), pick(full), pick(narrow),
                                     make("reshape", {pick(full)}, ShapeAttributes{Shape{B, 24}})};
-    CompileOptions fresh{.check_finite = false, .fuse = false, .little_on_one_thread = false, .reuse_memory = false};
-    const Program unfused = Program::compile(outputs, {.check_finite = false, .fuse = false, .little_on_one_thread = false});
+    CompileOptions fresh{
+        .check_finite = false, .fuse = false, .little_on_one_thread = false, .reuse_memory = false};
+    const Program unfused =
+        Program::compile(outputs, {.check_finite = false, .fuse = false, .little_on_one_thread = false});
     const Program planned = Program::compile(outputs, {.check_finite = false, .little_on_one_thread = false});
-    const Program poisoned = Program::compile(outputs, {.check_finite = false, .little_on_one_thread = false, .poison = true});
+    const Program poisoned =
+        Program::compile(outputs, {.check_finite = false, .little_on_one_thread = false, .poison = true});
     const Program apart = Program::compile(outputs, fresh);
     in_place += unfused.stats({}).in_place;
     fused += planned.stats({}).fused;

@@ -7,10 +7,10 @@
 #include <thread>
 
 #include "rulegrad/ops/build.hpp"
-#include "rulegrad/support/error.hpp"
 #include "rulegrad/ops/op_attributes.hpp"
 #include "rulegrad/ops/operators.hpp"
 #include "rulegrad/run/program.hpp"
+#include "rulegrad/support/error.hpp"
 
 #include "oracle/conv.hpp"
 
@@ -24,7 +24,9 @@ Tensor tensor(const oracle::Dims& dims, const oracle::Values& values) {
   return {Dims(dims), std::span<const float>(oracle::as<float>(values))};
 }
 
-Expr conv_of(Expr x, Expr w) { return conv(x, w, 0.0, {layer.strides, layer.pads_begin, layer.pads_end, layer.dilations, layer.groups}); }
+Expr conv_of(Expr x, Expr w) {
+  return conv(x, w, 0.0, {layer.strides, layer.pads_begin, layer.pads_end, layer.dilations, layer.groups});
+}
 
 /// conv(x, max(w, 0)) and conv(x, w).
 struct Network {
@@ -41,7 +43,9 @@ Program compiled(std::initializer_list<Expr> outputs, const CompileOptions& opti
   return Program::compile(std::span(outputs.begin(), outputs.size()), options);
 }
 
-std::size_t weight_bytes() { return static_cast<std::size_t>(oracle::count(layer.w_dims())) * sizeof(float); }
+std::size_t weight_bytes() {
+  return static_cast<std::size_t>(oracle::count(layer.w_dims())) * sizeof(float);
+}
 
 }  // namespace
 

@@ -1,16 +1,17 @@
 // Denormal numbers while kernels run, and whose mode they leave behind.
-#include <doctest/doctest.h>
+#include "kernels/denormals.hpp"
 
+#include <doctest/doctest.h>
 #include <limits>
 #include <memory>
 #include <omp.h>
 #include <vector>
 
 #include "rulegrad/ops/build.hpp"
-#include "rulegrad/support/error.hpp"
 #include "rulegrad/ops/operators.hpp"
 #include "rulegrad/run/program.hpp"
-#include "kernels/denormals.hpp"
+#include "rulegrad/support/error.hpp"
+
 #include "run/threads.hpp"
 
 using namespace rulegrad;
@@ -49,7 +50,9 @@ struct Asking {
   }
 };
 
-Tensor row(std::vector<float> values) { return Tensor({static_cast<std::int64_t>(values.size())}, std::span<const float>(values)); }
+Tensor row(std::vector<float> values) {
+  return Tensor({static_cast<std::int64_t>(values.size())}, std::span<const float>(values));
+}
 
 }  // namespace
 
@@ -58,11 +61,13 @@ TEST_CASE("denormals are 0 in every thread that runs kernels, and nowhere once t
   Graph graph;
   const Expr y = relu(graph.input("x", {DType::float32, Shape{B}}));
   Asking asking;
-  const Program program = Program::compile(std::span(&y, 1), {.kernels = &asking.kernels, .little_on_one_thread = false});
+  const Program program =
+      Program::compile(std::span(&y, 1), {.kernels = &asking.kernels, .little_on_one_thread = false});
   for (const int threads : {1, 2, 3}) {
     CAPTURE(threads);
     const Threads scope(threads);
-    const std::vector<int> none(static_cast<std::size_t>(threads), 0), all(static_cast<std::size_t>(threads), 1);
+    const std::vector<int> none(static_cast<std::size_t>(threads), 0),
+        all(static_cast<std::size_t>(threads), 1);
     CHECK(modes(threads) == none);
     asking.fails = false;
     (void)program.run({{"x", row({1, 2})}});
@@ -73,7 +78,10 @@ TEST_CASE("denormals are 0 in every thread that runs kernels, and nowhere once t
     CHECK(asking.seen == all);
     CHECK(modes(threads) == none);
     asking.fails = false;
-    (void)Program::compile(std::span(&y, 1), {.kernels = &asking.kernels, .flush_denormals = false, .little_on_one_thread = false}).run({{"x", row({1, 2})}});
+    (void)Program::compile(
+        std::span(&y, 1),
+        {.kernels = &asking.kernels, .flush_denormals = false, .little_on_one_thread = false})
+        .run({{"x", row({1, 2})}});
     CHECK(asking.seen == none);
     // More threads than the caller has, for one run.
     (void)program.run({{"x", row({1, 2})}}, {.threads = threads + 1});
@@ -100,14 +108,19 @@ TEST_CASE("a thread that had its denormals flushed already keeps them so, and on
   CHECK(modes(3) == std::vector<int>{0, 0, 0});
 }
 
-TEST_CASE("what underflows is 0, as operand and as result, in constants too; and is itself where that is switched off") {
+TEST_CASE(
+    "what underflows is 0, as operand and as result, in constants too; and is itself where that is switched "
+    "off") {
   if (!mode_is_known()) return;
   Graph graph;
   const Expr x = graph.input("x", {DType::float32, Shape{2}});
   const Expr small = graph.constant(row({1e-30f, 1e-20f}));
-  const std::vector<Expr> outputs{x * 1e30, x * 1e-25, graph.make(op("equal"), {x * small, graph.scalar(0)}), graph.make(op("mul"), {small, small})};
+  const std::vector<Expr> outputs{x * 1e30, x * 1e-25, graph.make(op("equal"), {x * small, graph.scalar(0)}),
+                                  graph.make(op("mul"), {small, small})};
   const Inputs inputs{{"x", row({tiny, 1e-15f})}};
-  const auto run = [&](bool flush) { return Program::compile(outputs, {.flush_denormals = flush}).run(inputs); };
+  const auto run = [&](bool flush) {
+    return Program::compile(outputs, {.flush_denormals = flush}).run(inputs);
+  };
   const std::vector<Tensor> flushed = run(true), kept = run(false);
   CHECK(flushed[0].at(0) == 0);
   CHECK(kept[0].at(0) > 1e-15);

@@ -5,10 +5,10 @@
 #include <set>
 #include <string>
 
+#include "rulegrad/expr/random_engine.hpp"
 #include "rulegrad/kernels/kernel.hpp"
 #include "rulegrad/ops/operators.hpp"
 #include "rulegrad/run/program.hpp"
-#include "rulegrad/expr/random_engine.hpp"
 
 using namespace rulegrad;
 

@@ -1,22 +1,23 @@
 // Which operations run as one call, and what such a call does.
-#include <doctest/doctest.h>
-
 #include <cmath>
+#include <doctest/doctest.h>
 #include <limits>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "rulegrad/ops/build.hpp"
-#include "rulegrad/support/error.hpp"
 #include "rulegrad/ops/operators.hpp"
 #include "rulegrad/run/program.hpp"
+#include "rulegrad/support/error.hpp"
 
 using namespace rulegrad;
 
 namespace {
 
-Expr input(Graph& graph, const char* name, std::int64_t width = 6) { return graph.input(name, {DType::float64, Shape{B, width}}); }
+Expr input(Graph& graph, const char* name, std::int64_t width = 6) {
+  return graph.input(name, {DType::float64, Shape{B, width}});
+}
 
 Expr matrix(Graph& graph, std::int64_t rows, std::int64_t columns) {
   Tensor values(DType::float64, {rows, columns});
@@ -33,7 +34,9 @@ Tensor ramp(std::int64_t rows, std::int64_t width = 6) {
 }
 
 /// Kernel calls of a run.
-std::size_t calls(const std::vector<Expr>& outputs) { return Program::compile(outputs).stats({}).instructions; }
+std::size_t calls(const std::vector<Expr>& outputs) {
+  return Program::compile(outputs).stats({}).instructions;
+}
 
 void check_same(const std::vector<Expr>& outputs, const Inputs& inputs) {
   const auto together = Program::compile(outputs, {.poison = true}).run(inputs);
@@ -45,14 +48,19 @@ void check_same(const std::vector<Expr>& outputs, const Inputs& inputs) {
 
 TEST_CASE("a chain over the same extents is one call, whatever is broadcast into it") {
   Graph graph(DType::float64);
-  const Expr x = input(graph, "x"), row = graph.input("row", {DType::float64, Shape{6}}), column = graph.input("c", {DType::float64, Shape{B, 1}});
+  const Expr x = input(graph, "x"), row = graph.input("row", {DType::float64, Shape{6}}),
+             column = graph.input("c", {DType::float64, Shape{B, 1}});
   const Expr y = relu(x * row + column) / 3.0 - exp(x);
   CHECK(calls({y}) == 1);
   CHECK(Program::compile(std::vector{y}).stats({}).fused == 5);
   for (const std::int64_t batch : {1, 5, 341, 342, 3000}) {
-    const Inputs inputs{{"x", ramp(batch)}, {"row", Tensor({6}, {1.0, -2.0, 0.5, 3.0, 0.0, 1.5})}, {"c", ramp(batch, 1)}};
+    const Inputs inputs{
+        {"x", ramp(batch)}, {"row", Tensor({6}, {1.0, -2.0, 0.5, 3.0, 0.0, 1.5})}, {"c", ramp(batch, 1)}};
     check_same({y}, inputs);
-    const double want = std::max(inputs.at("x").at(8 % (batch * 6)) * inputs.at("row").at(2) + inputs.at("c").at(8 % (batch * 6) / 6), 0.0) / 3 -
+    const double want = std::max(inputs.at("x").at(8 % (batch * 6)) * inputs.at("row").at(2) +
+                                     inputs.at("c").at(8 % (batch * 6) / 6),
+                                 0.0) /
+                            3 -
                         std::exp(inputs.at("x").at(8 % (batch * 6)));
     CHECK(Program::compile(std::vector{y}).run(inputs)[0].at(8 % (batch * 6)) == doctest::Approx(want));
   }
@@ -130,7 +138,8 @@ TEST_CASE("a contraction whose result its reader looks through is named when it 
   Tensor values = ramp(400);
   CHECK_NOTHROW((void)program.run({{"x", values}}));
   values.mutable_values<double>()[200 * 6] = std::numeric_limits<double>::max();
-  for (std::size_t k = 1; k < 6; ++k) values.mutable_values<double>()[200 * 6 + k] = std::numeric_limits<double>::max();
+  for (std::size_t k = 1; k < 6; ++k)
+    values.mutable_values<double>()[200 * 6 + k] = std::numeric_limits<double>::max();
   try {
     (void)program.run({{"x", values}});
     FAIL("infinity passed");
@@ -150,7 +159,8 @@ TEST_CASE("what a kernel throws within a group reaches the caller, with the node
   angry.run = [](const KernelCall&) { throw Error(ErrorCode::invalid_argument, "[exp] not today"); };
   kernels.set("exp", std::move(angry));
   const Program program = Program::compile(std::vector{exp(x) + 1.0}, {.kernels = &kernels});
-  CHECK_THROWS_WITH_AS((void)program.run({{"x", ramp(9000)}}), doctest::Contains("[exp] not today (while computing"), Error);
+  CHECK_THROWS_WITH_AS((void)program.run({{"x", ramp(9000)}}),
+                       doctest::Contains("[exp] not today (while computing"), Error);
 }
 
 TEST_CASE("a run tells each call and its time") {

@@ -1,12 +1,13 @@
-// Each optimisation alone, all on and all off, over networks of every kind of layer: against plain float64 loops, in units of
-// accumulated rounding, with free memory poisoned and every inferred interval asserted. And what results may depend on.
+// Each optimisation alone, all on and all off, over networks of every kind of layer: against plain float64
+// loops, in units of accumulated rounding, with free memory poisoned and every inferred interval asserted.
+// And what results may depend on.
 #include <doctest/doctest.h>
-
 #include <functional>
 
-#include "recipe/recipe_helpers.hpp"
-#include "oracle/interpreter.hpp"
 #include "rulegrad/ops/build.hpp"
+
+#include "oracle/interpreter.hpp"
+#include "recipe/recipe_helpers.hpp"
 #include "run/threads.hpp"
 
 using namespace rulegrad;
@@ -45,16 +46,20 @@ std::vector<std::pair<std::string, CompileOptions>> combinations() {
       if (!on(i)) switches()[i].off(options);
     return options;
   };
-  std::vector<std::pair<std::string, CompileOptions>> all{{"all on", with([](std::size_t) { return true; })}, {"all off", with([](std::size_t) { return false; })}};
+  std::vector<std::pair<std::string, CompileOptions>> all{
+      {"all on", with([](std::size_t) { return true; })},
+      {"all off", with([](std::size_t) { return false; })}};
   for (std::size_t i = 0; i < switches().size(); ++i) {
     all.emplace_back(std::string("only ") + switches()[i].name, with([i](std::size_t k) { return k == i; }));
-    all.emplace_back(std::string("all but ") + switches()[i].name, with([i](std::size_t k) { return k != i; }));
+    all.emplace_back(std::string("all but ") + switches()[i].name,
+                     with([i](std::size_t k) { return k != i; }));
   }
   return all;
 }
 
-/// How many times the accumulated rounding a result may be off (docs/precision.md has this table). The accumulated rounding takes
-/// each sum for one rounding of the sum of its magnitudes; a running sum in float loses a few.
+/// How many times the accumulated rounding a result may be off (docs/precision.md has this table). The
+/// accumulated rounding takes each sum for one rounding of the sum of its magnitudes; a running sum in float
+/// loses a few.
 constexpr double most_roundings = 4;
 /// Decisions that hang on less are not compared.
 constexpr double slack = most_roundings;
@@ -68,10 +73,15 @@ class Layers {
     x = y = graph.input("x", {DType::float32, Shape{B, input[0], input[1], input[2]}});
   }
 
-  Layers& conv(std::int64_t out, std::int64_t kernel, std::int64_t stride, std::int64_t pad, std::int64_t groups = 1, double bias = 0) {
+  Layers& conv(std::int64_t out, std::int64_t kernel, std::int64_t stride, std::int64_t pad,
+               std::int64_t groups = 1, double bias = 0) {
     const std::int64_t each = y.shape()[1].factor / groups;
-    y = graph_.apply(op("conv"), {y, normal({out, each, kernel, kernel}, 0, 1 / std::sqrt(static_cast<double>(each * kernel * kernel))), normal({out}, bias, 0.2)},
-                     ConvAttributes{{stride, stride}, {pad, pad}, {pad, pad}, {1, 1}, groups});
+    y = graph_.apply(
+        op("conv"),
+        {y,
+         normal({out, each, kernel, kernel}, 0, 1 / std::sqrt(static_cast<double>(each * kernel * kernel))),
+         normal({out}, bias, 0.2)},
+        ConvAttributes{{stride, stride}, {pad, pad}, {pad, pad}, {1, 1}, groups});
     return *this;
   }
   Layers& relu() {
@@ -92,7 +102,8 @@ class Layers {
   Layers& dense() {
     const std::int64_t features = element_count(y.shape().with_samples(false).at({1, 1}));
     y = graph_.apply(op("reshape"), {y}, ShapeAttributes{Shape{B, features}});
-    y = graph_.apply(op("dense"), {y, normal({3, features}, 0, 1 / std::sqrt(static_cast<double>(features))), normal({3}, 0, 0.2)});
+    y = graph_.apply(op("dense"), {y, normal({3, features}, 0, 1 / std::sqrt(static_cast<double>(features))),
+                                   normal({3}, 0, 0.2)});
     return *this;
   }
 
@@ -118,23 +129,74 @@ struct Case {
 /// Most convolutions are large enough for a primitive of oneDNN.
 std::vector<Case> cases() {
   return {
-      {"3 channels, pooling", [](Graph& g, std::uint64_t s) { return Layers(g, s, {3, 12, 12}).conv(16, 3, 1, 1).relu().conv(16, 3, 1, 1).relu().pool().conv(32, 3, 1, 1).relu().dense(); }},
-      {"strided", [](Graph& g, std::uint64_t s) { return Layers(g, s, {3, 17, 16}).conv(16, 5, 2, 2).relu().conv(32, 3, 2, 1).relu().conv(48, 1, 1, 0).relu().dense(); }},
-      {"depthwise", [](Graph& g, std::uint64_t s) { return Layers(g, s, {3, 24, 24}).conv(32, 3, 2, 1).relu().conv(32, 3, 1, 1, 32).relu().conv(16, 1, 1, 0).relu().dense(); }},
-      {"groups", [](Graph& g, std::uint64_t s) { return Layers(g, s, {16, 10, 10}).conv(32, 3, 1, 1, 2).relu().conv(24, 3, 1, 1, 8).relu().dense(); }},
-      {"narrow", [](Graph& g, std::uint64_t s) { return Layers(g, s, {1, 14, 14}).conv(4, 5, 1, 0).relu().pool().conv(7, 3, 1, 0).relu().dense(); }},
-      {"sparse", [](Graph& g, std::uint64_t s) { return Layers(g, s, {3, 12, 12}).conv(16, 3, 1, 1, 1, -1.5).relu().conv(16, 3, 1, 1, 1, -0.1).relu().dense(); }},
-      {"residual", [](Graph& g, std::uint64_t s) { return Layers(g, s, {3, 10, 10}).conv(16, 3, 1, 1).relu().residual().residual().dense(); }},
+      {"3 channels, pooling",
+       [](Graph& g, std::uint64_t s) {
+         return Layers(g, s, {3, 12, 12})
+             .conv(16, 3, 1, 1)
+             .relu()
+             .conv(16, 3, 1, 1)
+             .relu()
+             .pool()
+             .conv(32, 3, 1, 1)
+             .relu()
+             .dense();
+       }},
+      {"strided",
+       [](Graph& g, std::uint64_t s) {
+         return Layers(g, s, {3, 17, 16})
+             .conv(16, 5, 2, 2)
+             .relu()
+             .conv(32, 3, 2, 1)
+             .relu()
+             .conv(48, 1, 1, 0)
+             .relu()
+             .dense();
+       }},
+      {"depthwise",
+       [](Graph& g, std::uint64_t s) {
+         return Layers(g, s, {3, 24, 24})
+             .conv(32, 3, 2, 1)
+             .relu()
+             .conv(32, 3, 1, 1, 32)
+             .relu()
+             .conv(16, 1, 1, 0)
+             .relu()
+             .dense();
+       }},
+      {"groups",
+       [](Graph& g, std::uint64_t s) {
+         return Layers(g, s, {16, 10, 10}).conv(32, 3, 1, 1, 2).relu().conv(24, 3, 1, 1, 8).relu().dense();
+       }},
+      {"narrow",
+       [](Graph& g, std::uint64_t s) {
+         return Layers(g, s, {1, 14, 14}).conv(4, 5, 1, 0).relu().pool().conv(7, 3, 1, 0).relu().dense();
+       }},
+      {"sparse",
+       [](Graph& g, std::uint64_t s) {
+         return Layers(g, s, {3, 12, 12})
+             .conv(16, 3, 1, 1, 1, -1.5)
+             .relu()
+             .conv(16, 3, 1, 1, 1, -0.1)
+             .relu()
+             .dense();
+       }},
+      {"residual",
+       [](Graph& g, std::uint64_t s) {
+         return Layers(g, s, {3, 10, 10}).conv(16, 3, 1, 1).relu().residual().residual().dense();
+       }},
   };
 }
 
-constexpr const char* methods[] = {"gradient", "guided_backprop", "lrp.epsilon_plus_flat", "lrp.alpha_2_beta_1", "lrp.generalized_gamma", "zennit.epsilon_gamma_box"};
+constexpr const char* methods[] = {"gradient",           "guided_backprop",       "lrp.epsilon_plus_flat",
+                                   "lrp.alpha_2_beta_1", "lrp.generalized_gamma", "zennit.epsilon_gamma_box"};
 
 /// The network's scores and what each method makes of score 0.
 std::vector<Expr> outputs_of(Graph& graph, const Layers& net) {
   std::vector<Expr> outputs{net.y};
   for (const char* method : methods)
-    outputs.push_back(analyze(RuleLibrary::builtin(), AnalyzerCall::parse(method), question_for(net.y, {net.x}, fixed_target(graph, 0))).attributions[0]);
+    outputs.push_back(analyze(RuleLibrary::builtin(), AnalyzerCall::parse(method),
+                              question_for(net.y, {net.x}, fixed_target(graph, 0)))
+                          .attributions[0]);
   return outputs;
 }
 
@@ -146,17 +208,20 @@ Tensor image(Expr x, std::uint64_t seed) {
   return values;
 }
 
-/// The largest distance in units of accumulated rounding. Where that is below the smallest normal float, it is taken for one.
+/// The largest distance in units of accumulated rounding. Where that is below the smallest normal float, it
+/// is taken for one.
 double roundings(const Tensor& got, const oracle::Interpreted& want) {
   double most = 0;
   for (std::size_t i = 0; i < want.value.size(); ++i)
-    most = std::max(most, std::abs(static_cast<double>(got.values<float>()[i]) - want.value[i]) / std::max(want.error[i], 1.2e-38));
+    most = std::max(most, std::abs(static_cast<double>(got.values<float>()[i]) - want.value[i]) /
+                              std::max(want.error[i], 1.2e-38));
   return most;
 }
 
 }  // namespace
 
-TEST_CASE("each optimisation alone, all on and all off: within four accumulated roundings of plain float64 loops") {
+TEST_CASE(
+    "each optimisation alone, all on and all off: within four accumulated roundings of plain float64 loops") {
   std::size_t compared = 0, skipped = 0;
   double most = 0;
   for (const Case& c : cases())
@@ -187,11 +252,14 @@ TEST_CASE("each optimisation alone, all on and all off: within four accumulated 
         }
       }
     }
-  MESSAGE(compared, " results compared, ", skipped, " hang on a rounding; at most ", most, " accumulated roundings off");
+  MESSAGE(compared, " results compared, ", skipped, " hang on a rounding; at most ", most,
+          " accumulated roundings off");
   CHECK(compared > 10 * skipped);
 }
 
-TEST_CASE("results depend neither on how a batch is cut, nor on threads, nor on company, beyond the same roundings") {
+TEST_CASE(
+    "results depend neither on how a batch is cut, nor on threads, nor on company, beyond the same "
+    "roundings") {
   for (const Case& c : cases()) {
     CAPTURE(c.name);
     Graph graph;
@@ -208,9 +276,13 @@ TEST_CASE("results depend neither on how a batch is cut, nor on threads, nor on 
     }
     const auto near = [&](std::size_t k, const Tensor& got, std::int64_t first_row, std::int64_t rows) {
       if (!decided[k]) return true;
-      const std::size_t each = want[k].value.size() / batch, from = static_cast<std::size_t>(first_row) * each;
+      const std::size_t each = want[k].value.size() / batch,
+                        from = static_cast<std::size_t>(first_row) * each;
       for (std::size_t i = 0; i < static_cast<std::size_t>(rows) * each; ++i)
-        if (std::abs(static_cast<double>(got.values<float>()[i]) - static_cast<double>(whole[k].values<float>()[from + i])) > most_roundings * want[k].error[from + i]) return false;
+        if (std::abs(static_cast<double>(got.values<float>()[i]) -
+                     static_cast<double>(whole[k].values<float>()[from + i])) >
+            most_roundings * want[k].error[from + i])
+          return false;
       return true;
     };
     const Program together = Program::compile(outputs, {.little_on_one_thread = false});

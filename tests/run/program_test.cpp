@@ -227,10 +227,12 @@ TEST_CASE("numbers that are not finite are told with the place they were met at"
         "the input, or compute in float64");
   // The result of the last operation is looked at, whatever it is.
   const Expr square = make("mul", {x, x});
-  CHECK(message_of(compiled({square}), {{"x", floats({1, 2}, {1, 1e30F})}}).find("gave inf at [0, 1]; a value left the range of the dtype") != std::string::npos);
+  CHECK(message_of(compiled({square}), {{"x", floats({1, 2}, {1, 1e30F})}})
+            .find("gave inf at [0, 1]; a value left the range of the dtype") != std::string::npos);
   CompileOptions lenient;
   lenient.check_outputs = false;
-  CHECK(std::isinf(Program::compile(std::span(&square, 1), lenient).run({{"x", floats({1, 2}, {1, 1e30F})}}).at(0).at(1)));
+  CHECK(std::isinf(
+      Program::compile(std::span(&square, 1), lenient).run({{"x", floats({1, 2}, {1, 1e30F})}}).at(0).at(1)));
   const Expr bad = graph.constant(floats({1, 2}, {1, -infinity}));
   graph.add_name(bad, "fc.bias");
   CHECK_THROWS_WITH_AS(compiled({make("sub", {y, bad})}),
@@ -310,7 +312,8 @@ TEST_CASE("many threads may run one program at once, for different batches") {
 TEST_CASE("a run of little work stays on the caller's thread; others get the threads that they may take") {
   Graph graph;
   const Expr x = graph.input("x", {DType::float32, Shape{B, 16}});
-  const std::vector<Expr> outputs{relu(x)}, product{dense(x, graph.constant(Tensor::full(DType::float32, {1024, 16}, 0.5)))};
+  const std::vector<Expr> outputs{relu(x)},
+      product{dense(x, graph.constant(Tensor::full(DType::float32, {1024, 16}, 0.5)))};
   int seen = 0;
   Kernels kernels = Kernels::portable();
   for (const char* name : {"relu", "dense"}) {
@@ -322,7 +325,8 @@ TEST_CASE("a run of little work stays on the caller's thread; others get the thr
     kernels.set(name, kernel);
   }
   const auto threads = [&](const std::vector<Expr>& of, std::int64_t batch, bool little_on_one_thread) {
-    const Program program = Program::compile(of, {.kernels = &kernels, .little_on_one_thread = little_on_one_thread});
+    const Program program =
+        Program::compile(of, {.kernels = &kernels, .little_on_one_thread = little_on_one_thread});
     const int before = omp_get_max_threads();
     (void)program.run({{"x", Tensor::full(DType::float32, {batch, 16}, 1)}}, {.threads = 3});
     CHECK(omp_get_max_threads() == before);

@@ -85,19 +85,26 @@ void check_identical(const std::vector<Tensor>& a, const std::vector<Tensor>& b)
 
 }  // namespace
 
-TEST_CASE("random programs have the same bits with and without reuse of memory and fusion, with any number of threads") {
+TEST_CASE(
+    "random programs have the same bits with and without reuse of memory and fusion, with any number of "
+    "threads") {
   std::mt19937 random(20);
   std::size_t in_place = 0, saved = 0, fused = 0;
   for (int round = 0; round < 150; ++round) {
     const bool sampled = random() % 2 == 0;
     const auto expressions = std::make_unique<RandomExpressions>(random, sampled, 4 + random() % 50);
-    CompileOptions fresh{.check_finite = false, .kernels = &toys().kernels, .fuse = false, .little_on_one_thread = false, .reuse_memory = false};
+    CompileOptions fresh{.check_finite = false,
+                         .kernels = &toys().kernels,
+                         .fuse = false,
+                         .little_on_one_thread = false,
+                         .reuse_memory = false};
     CompileOptions planned = fresh, poisoned = fresh, poisoned_fresh = fresh, unfused = fresh;
     planned.reuse_memory = poisoned.reuse_memory = unfused.reuse_memory = true;
     planned.fuse = poisoned.fuse = poisoned_fresh.fuse = true;
     poisoned.poison = poisoned_fresh.poison = unfused.poison = true;
     const Program program = Program::compile(expressions->outputs, planned);
-    // The last is several tiles of fused operations, with a rest; now and then one that several threads share.
+    // The last is several tiles of fused operations, with a rest; now and then one that several threads
+    // share.
     for (const std::int64_t batch : {2, 1, 5, round % 10 == 0 ? 5500 : 700}) {
       const Dims y_dims = sampled ? Dims{3, batch, 6} : Dims{batch, 6};
       const Inputs inputs{{"x", random_tensor(random, {batch, 6})},

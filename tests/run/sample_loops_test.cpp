@@ -1,21 +1,23 @@
-// Programs with sample loops, made by hand: nesting, shared bodies, stacking, and what is refused. Random numbers and the batch.
+// Programs with sample loops, made by hand: nesting, shared bodies, stacking, and what is refused. Random
+// numbers and the batch.
 #include <cmath>
 #include <doctest/doctest.h>
 
 #include "rulegrad/ops/build.hpp"
-#include "rulegrad/support/error.hpp"
 #include "rulegrad/ops/operators.hpp"
-#include "rulegrad/run/program.hpp"
 #include "rulegrad/ops/random.hpp"
 #include "rulegrad/ops/samples.hpp"
 #include "rulegrad/passes/separable.hpp"
+#include "rulegrad/run/program.hpp"
+#include "rulegrad/support/error.hpp"
 
 using namespace rulegrad;
 
 namespace {
 
 Expr index(Graph& graph, std::int64_t depth, std::int64_t count) {
-  return graph.apply(op("cast"), {graph.make(sample_index_schema(), {}, SampleIndexAttributes{depth, count})}, CastAttributes{graph.real()});
+  return graph.apply(op("cast"), {graph.make(sample_index_schema(), {}, SampleIndexAttributes{depth, count})},
+                     CastAttributes{graph.real()});
 }
 Expr reduce(Expr x, SampleReduction kind, std::int64_t depth, std::int64_t count) {
   return x.graph().make(reduce_samples_schema(), {x}, ReduceSamplesAttributes{kind, depth, count});
@@ -39,7 +41,12 @@ TEST_CASE("loops nest, and a value between them is known to both") {
   const Expr mean = reduce(outer, SampleReduction::mean, 0, 3);
   const Expr spread = reduce((outer - mean) * (outer - mean), SampleReduction::mean, 0, 3);
   const Expr direct = reduce(outer, SampleReduction::var, 0, 3);
-  const std::vector<Expr> outputs{total, spread, direct, reduce(outer, SampleReduction::max, 0, 3), reduce(outer, SampleReduction::stack, 0, 3), x + mean};
+  const std::vector<Expr> outputs{total,
+                                  spread,
+                                  direct,
+                                  reduce(outer, SampleReduction::max, 0, 3),
+                                  reduce(outer, SampleReduction::stack, 0, 3),
+                                  x + mean};
   for (const std::int64_t at_once : {0, 1, 2}) {
     const Program program = Program::compile(outputs, {.samples_at_once = at_once});
     const auto results = program.run({{"x", Tensor({1, 2}, {0.5, -2.0})}});
@@ -66,7 +73,8 @@ TEST_CASE("variances do not cancel") {
 TEST_CASE("a value with samples left over is refused, and so are inputs with samples of their own") {
   Graph graph(DType::float64);
   const Expr open = index(graph, 0, 3);
-  CHECK_THROWS_WITH_AS((void)Program::compile(std::span(&open, 1)), doctest::Contains("reduce it over the loop"), Error);
+  CHECK_THROWS_WITH_AS((void)Program::compile(std::span(&open, 1)),
+                       doctest::Contains("reduce it over the loop"), Error);
   const Expr free = graph.input("s", {DType::float64, Shape{B}.with_samples(true)});
   const Expr both = reduce(free * open, SampleReduction::sum, 0, 3);
   const Expr closed = reduce(both, SampleReduction::sum, 0, 3);
@@ -74,13 +82,16 @@ TEST_CASE("a value with samples left over is refused, and so are inputs with sam
   CHECK_THROWS_WITH_AS((void)index(graph, 99, 3), doctest::Contains("depth"), Error);
   const Expr x = graph.input("x", {DType::float64, Shape{B, 2}});
   const Expr ok = reduce(x * open, SampleReduction::sum, 0, 3);
-  CHECK_THROWS_WITH_AS((void)evaluate(std::span(&ok, 1), {{"x", Tensor({2}, {1.0, 2.0})}}), doctest::Contains("[input 'x']"), Error);
-  CHECK_THROWS_WITH_AS((void)evaluate(std::span(&ok, 1), {{"x", Tensor({1, 2}, {1.0, std::nan("")})}}), doctest::Contains("[input 'x'] holds nan"), Error);
+  CHECK_THROWS_WITH_AS((void)evaluate(std::span(&ok, 1), {{"x", Tensor({2}, {1.0, 2.0})}}),
+                       doctest::Contains("[input 'x']"), Error);
+  CHECK_THROWS_WITH_AS((void)evaluate(std::span(&ok, 1), {{"x", Tensor({1, 2}, {1.0, std::nan("")})}}),
+                       doctest::Contains("[input 'x'] holds nan"), Error);
 }
 
 TEST_CASE("Philox gives the known answers") {
   // The vectors that its authors publish with it (Random123, kat_vectors, philox4x32 10).
-  CHECK(philox({0, 0, 0, 0}, {0, 0}) == std::array<std::uint32_t, 4>{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8});
+  CHECK(philox({0, 0, 0, 0}, {0, 0}) ==
+        std::array<std::uint32_t, 4>{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8});
   CHECK(philox({0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff}, {0xffffffff, 0xffffffff}) ==
         std::array<std::uint32_t, 4>{0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd});
   CHECK(philox({0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}, {0xa4093822, 0x299f31d0}) ==
@@ -107,7 +118,9 @@ TEST_CASE("random numbers have the moments of their distribution and differ from
   CHECK(std::abs(lag / count) < 0.01);
   CHECK(uniform / count == doctest::Approx(0.5).epsilon(0.01));
   const RandomPlace place{.key = 3, .stream = 1, .sample = 4, .row = 5, .element = 8};
-  for (RandomPlace other : {RandomPlace{4, 1, 4, 5, 8}, RandomPlace{3, 0, 4, 5, 8}, RandomPlace{3, 1, 0, 5, 8}, RandomPlace{3, 1, 4, 6, 8}, RandomPlace{3, 1, 4, 5, 9}})
+  for (RandomPlace other :
+       {RandomPlace{4, 1, 4, 5, 8}, RandomPlace{3, 0, 4, 5, 8}, RandomPlace{3, 1, 0, 5, 8},
+        RandomPlace{3, 1, 4, 6, 8}, RandomPlace{3, 1, 4, 5, 9}})
     CHECK(normal_at(place) != normal_at(other));
   CHECK(normal_at(place) == normal_at(RandomPlace(place)));
 }
@@ -117,14 +130,18 @@ TEST_CASE("random operators are the generator at their place, whatever the batch
   const Expr x = graph.input("x", {DType::float64, Shape{B, 3}});
   const Expr row = graph.make(batch_index_schema(), {}, BatchIndexAttributes{Shape{B}});
   const Expr sample = graph.make(sample_index_schema(), {}, SampleIndexAttributes{0, 4});
-  const Expr noise = graph.apply(op("random_normal"), {row, sample}, RandomAttributes{9, 2, DType::float64, Shape{B, 3}});
+  const Expr noise =
+      graph.apply(op("random_normal"), {row, sample}, RandomAttributes{9, 2, DType::float64, Shape{B, 3}});
   const Expr all = reduce(x + noise, SampleReduction::stack, 0, 4);
   const Tensor whole = evaluate(std::span(&all, 1), {{"x", Tensor(DType::float64, {5, 3})}}).at(0);
   for (std::int64_t s = 0; s < 4; ++s)
     for (std::int64_t r = 0; r < 5; ++r)
       for (std::int64_t e = 0; e < 3; ++e)
-        CHECK(whole.at((s * 5 + r) * 3 + e) == normal_at({.key = 9, .stream = 2, .sample = s, .row = r, .element = e}));
-  const Tensor part = Program::compile(std::span(&all, 1)).run({{"x", Tensor(DType::float64, {2, 3})}}, {.batch_offset = 3}).at(0);
+        CHECK(whole.at((s * 5 + r) * 3 + e) ==
+              normal_at({.key = 9, .stream = 2, .sample = s, .row = r, .element = e}));
+  const Tensor part = Program::compile(std::span(&all, 1))
+                          .run({{"x", Tensor(DType::float64, {2, 3})}}, {.batch_offset = 3})
+                          .at(0);
   CHECK(part.at(0) == whole.at(3 * 3));
 }
 

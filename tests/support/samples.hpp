@@ -12,12 +12,14 @@
 /// Makes values and graphs from the samples that operators carry.
 namespace rulegrad::testing {
 
-/// Values of a sample operand; with a gap, each at least that far from the others, from 0 and from the range's ends.
+/// Values of a sample operand; with a gap, each at least that far from the others, from 0 and from the
+/// range's ends.
 inline Tensor draw(const SampleOperand& operand, DType real, RandomEngine& random) {
   const std::int64_t count = element_count(operand.dims);
   std::vector<double> values(static_cast<std::size_t>(count));
   if (!is_floating(operand.dtype)) {
-    std::uniform_int_distribution<std::int64_t> pick(static_cast<std::int64_t>(operand.low), static_cast<std::int64_t>(operand.high));
+    std::uniform_int_distribution<std::int64_t> pick(static_cast<std::int64_t>(operand.low),
+                                                     static_cast<std::int64_t>(operand.high));
     for (double& value : values) value = static_cast<double>(pick(random));
     Tensor result({count}, std::span<const double>(values));
     return result.cast(operand.dtype).reshaped(operand.dims);
@@ -52,7 +54,8 @@ inline Instance instantiate(Graph& graph, const OpSchema& op, const OpSample& sa
   for (std::size_t i = 0; i < sample.operands.size(); ++i) {
     const SampleOperand& operand = sample.operands[i];
     Tensor value = draw(operand, graph.real(), random);
-    instance.inputs.push_back(graph.input("operand" + std::to_string(i), {value.dtype(), Shape::of(operand.dims)}));
+    instance.inputs.push_back(
+        graph.input("operand" + std::to_string(i), {value.dtype(), Shape::of(operand.dims)}));
     instance.values.push_back(std::move(value));
   }
   instance.result = graph.make(op, instance.inputs, sample.attributes);

@@ -7,8 +7,10 @@ using namespace rulegrad;
 TEST_CASE("unknown names come with the nearest known one") {
   const std::vector<std::string> known{"relu", "tanh", "lrp.epsilon"};
   CHECK(unknown_name_message("operator", "rleu", known) == "unknown operator 'rleu'; did you mean 'relu'?");
-  CHECK(unknown_name_message("method", "epsilon", known) == "unknown method 'epsilon'; did you mean 'lrp.epsilon'?");
-  CHECK(unknown_name_message("operator", "zzzzzz", known) == "unknown operator 'zzzzzz'; known: relu, tanh, lrp.epsilon");
+  CHECK(unknown_name_message("method", "epsilon", known) ==
+        "unknown method 'epsilon'; did you mean 'lrp.epsilon'?");
+  CHECK(unknown_name_message("operator", "zzzzzz", known) ==
+        "unknown operator 'zzzzzz'; known: relu, tanh, lrp.epsilon");
 }
 
 TEST_CASE("globs match whole names") {

@@ -1,9 +1,8 @@
 #include "rulegrad/tensor/tensor.hpp"
 
-#include <doctest/doctest.h>
-
 #include <cmath>
 #include <cstdint>
+#include <doctest/doctest.h>
 #include <limits>
 #include <memory>
 #include <vector>
@@ -29,7 +28,9 @@ TEST_CASE("borrowed memory is shared for reading and copied before writing") {
   borrowed.mutable_values<double>()[1] = 5;
   CHECK((*owner)[1] == 2.0);
   CHECK(borrowed.at(1) == 5.0);
-  CHECK_THROWS_AS((void)Tensor::borrow(DType::float64, {1}, reinterpret_cast<const char*>(owner->data()) + 4, owner), Error);
+  CHECK_THROWS_AS(
+      (void)Tensor::borrow(DType::float64, {1}, reinterpret_cast<const char*>(owner->data()) + 4, owner),
+      Error);
 }
 
 TEST_CASE("casts, reshapes and identity") {
@@ -43,7 +44,8 @@ TEST_CASE("casts, reshapes and identity") {
 }
 
 TEST_CASE("wrong uses of a tensor say what disagrees") {
-  CHECK_THROWS_WITH_AS(Tensor({2, 2}, {1.0, 2.0}), "[tensor] shape [2, 2] holds 4 elements but 2 values were given", Error);
+  CHECK_THROWS_WITH_AS(Tensor({2, 2}, {1.0, 2.0}),
+                       "[tensor] shape [2, 2] holds 4 elements but 2 values were given", Error);
   CHECK_THROWS_WITH_AS((void)Tensor(DType::float32, {2}).values<double>(),
                        "[tensor] float64 values were asked of a float32 tensor of shape [2]", Error);
   CHECK_THROWS_WITH_AS((void)Tensor(DType::float32, {2, 3}).reshaped({5}),

@@ -6,18 +6,20 @@
 #include <string>
 #include <vector>
 
-#include "rulegrad/recipe/analyzer.hpp"
 #include "rulegrad/api/explainer.hpp"
-#include "rulegrad/onnx/model.hpp"
 #include "rulegrad/api/registry.hpp"
+#include "rulegrad/onnx/model.hpp"
+#include "rulegrad/recipe/analyzer.hpp"
 
-/// Explanations as ONNX files, which any runtime computes: in a browser, on a server beside the model, on a GPU.
+/// Explanations as ONNX files, which any runtime computes: in a browser, on a server beside the model, on a
+/// GPU.
 namespace [[gnu::visibility("default")]] rulegrad {
 
 /// What is explained, and how the file is written. What both have means the same as in ExplainerOptions.
 struct ExportOptions {
   const Registry* registry = nullptr;
-  /// `given`: the file has one input more, `target`, int64 [N]: the index of the explained score of each sample.
+  /// `given`: the file has one input more, `target`, int64 [N]: the index of the explained score of each
+  /// sample.
   Targets targets = Targets::largest;
   /// The method's own, one or the score itself; no `tensor`.
   Question::Seed seed = Question::Seed::own;
@@ -36,17 +38,21 @@ struct ExportOptions {
 
 /// What the file takes and gives, by name.
 struct ExportedFile {
-  std::vector<std::string> inputs;   ///< those of the model that are needed, and `target` where it is given
-  std::vector<std::string> outputs;  ///< `scores`, then each method, or METHOD/NODE where several nodes are explained
+  std::vector<std::string> inputs;  ///< those of the model that are needed, and `target` where it is given
+  std::vector<std::string>
+      outputs;  ///< `scores`, then each method, or METHOD/NODE where several nodes are explained
 };
 
-/// Writes prediction and explanations as one ONNX file that shares one forward pass: `scores` [N, n], the explained output
-/// flattened, and an attribution for each method and explained node. What depends on weights alone is computed, up to 16 MB
-/// each; loops of at most `most_samples` samples are written out; the batch stays free. The metadata of the file says which methods, with
-/// which rules, of which model. Throws Error as `Explainer` does, and Error(model) that names the nodes that cannot be written
-/// and says why: loops of more samples, decision trees, explanations that add up over the batch.
-ExportedFile export_explanation(const Model& model, std::span<const AnalyzerCall> methods, const std::string& path, const ExportOptions& options = {});
+/// Writes prediction and explanations as one ONNX file that shares one forward pass: `scores` [N, n], the
+/// explained output flattened, and an attribution for each method and explained node. What depends on weights
+/// alone is computed, up to 16 MB each; loops of at most `most_samples` samples are written out; the batch
+/// stays free. The metadata of the file says which methods, with which rules, of which model. Throws Error as
+/// `Explainer` does, and Error(model) that names the nodes that cannot be written and says why: loops of more
+/// samples, decision trees, explanations that add up over the batch.
+ExportedFile export_explanation(const Model& model, std::span<const AnalyzerCall> methods,
+                                const std::string& path, const ExportOptions& options = {});
 /// The same for methods as the command takes them: `lrp.epsilon:epsilon=0.1`.
-ExportedFile export_explanation(const Model& model, std::span<const std::string> methods, const std::string& path, const ExportOptions& options = {});
+ExportedFile export_explanation(const Model& model, std::span<const std::string> methods,
+                                const std::string& path, const ExportOptions& options = {});
 
 }  // namespace rulegrad

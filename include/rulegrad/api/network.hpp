@@ -5,13 +5,14 @@
 #include <span>
 #include <string>
 
-#include "rulegrad/ops/build.hpp"
 #include "rulegrad/onnx/model.hpp"
+#include "rulegrad/ops/build.hpp"
 
 /// Networks written in C++. Two ways of saying the same; both give a Model, as a file would:
 ///
-///     Model model = Sequential({B, 1, 28, 28}).conv(16, {3, 3}, {.pads_begin = {1, 1}, .pads_end = {1, 1}}).relu()
-///                       .max_pool({2, 2}).flatten().dense(10).softmax().finish();
+///     Model model = Sequential({B, 1, 28, 28})
+///                       .conv(16, {3, 3}, {.pads_begin = {1, 1}, .pads_end = {1, 1}})
+///                       .relu().max_pool({2, 2}).flatten().dense(10).softmax().finish();
 ///
 ///     Network net;
 ///     const Expr x = net.input("x", {B, 1, 28, 28});
@@ -19,9 +20,10 @@
 ///     Model model = net.finish(softmax(net.dense(flatten(h), 10), 1));
 namespace [[gnu::visibility("default")]] rulegrad {
 
-/// Makes layers with parameters of their own; what has none comes from build.hpp. Weights begin as random numbers of
-/// variance 2 / fan-in (He et al. 2015, arXiv 1502.01852, eq. 10), biases as zeros, unless they are given. A layer is
-/// named `conv1`, `dense2`, ... in the order of its kind, or as it is told; its parameters are `conv1.w`, `conv1.b`.
+/// Makes layers with parameters of their own; what has none comes from build.hpp. Weights begin as random
+/// numbers of variance 2 / fan-in (He et al. 2015, arXiv 1502.01852, eq. 10), biases as zeros, unless they
+/// are given. A layer is named `conv1`, `dense2`, ... in the order of its kind, or as it is told; its
+/// parameters are `conv1.w`, `conv1.b`.
 class Network {
  public:
   /// float32 or float64; equal seeds give equal weights.
@@ -32,7 +34,8 @@ class Network {
 
   /// Where the layers are. Throws Error(invalid_argument) once the network is finished.
   [[nodiscard]] Graph& graph() const;
-  /// A value that runs give by name, of the network's dtype unless one is named; its shape begins with the batch B.
+  /// A value that runs give by name, of the network's dtype unless one is named; its shape begins with the
+  /// batch B.
   Expr input(const std::string& name, Shape shape);
   Expr input(const std::string& name, Shape shape, DType dtype);
   /// A constant that training may change, by name.
@@ -43,9 +46,11 @@ class Network {
   /// With a weight [O, I] and a bias [O], or none.
   Expr dense(Expr x, Tensor weight, Tensor bias = {}, const std::string& name = {});
   /// x [N, C, spatial...] -> [N, channels, ...]; the kernel has an extent for each spatial axis.
-  Expr conv(Expr x, std::int64_t channels, Ints kernel, ConvAttributes attributes = {}, const std::string& name = {});
+  Expr conv(Expr x, std::int64_t channels, Ints kernel, ConvAttributes attributes = {},
+            const std::string& name = {});
   /// With a weight [O, C / groups, kernel...] and a bias [O], or none.
-  Expr conv(Expr x, Tensor weight, Tensor bias = {}, ConvAttributes attributes = {}, const std::string& name = {});
+  Expr conv(Expr x, Tensor weight, Tensor bias = {}, ConvAttributes attributes = {},
+            const std::string& name = {});
 
   /// The network as a model, with outputs `y`, `y_1`, ...; nothing can be added afterwards.
   [[nodiscard]] Model finish(Expr output);

@@ -6,14 +6,15 @@
 #include <string>
 #include <vector>
 
-#include "rulegrad/ops/build.hpp"
 #include "rulegrad/onnx/model.hpp"
+#include "rulegrad/ops/build.hpp"
 #include "rulegrad/run/program.hpp"
 
 /// Small networks trained with the library's own gradients: enough for demonstrations, tests and fine-tuning.
 namespace [[gnu::visibility("default")]] rulegrad {
 
-/// The mean over the batch of -log softmax(scores)[answer]: scores [B, n], answers int64 [B], a scalar. Throws Error(shape).
+/// The mean over the batch of -log softmax(scores)[answer]: scores [B, n], answers int64 [B], a scalar.
+/// Throws Error(shape).
 [[nodiscard]] Expr cross_entropy(Expr scores, Expr answers);
 /// The mean over all elements of (y - answers)^2: both of one shape, a scalar. Throws Error(shape).
 [[nodiscard]] Expr mean_squared_error(Expr y, Expr answers);
@@ -22,8 +23,10 @@ namespace [[gnu::visibility("default")]] rulegrad {
 class Adam {
  public:
   /// The paper's defaults: how slowly the moments forget, and what keeps the divisor from 0.
-  explicit Adam(double beta1 = 0.9, double beta2 = 0.999, double epsilon = 1e-8) : beta1_(beta1), beta2_(beta2), epsilon_(epsilon) {}
-  /// Changes each parameter by its gradient, which has its name and shape. Throws Error(unknown_name) or Error(shape).
+  explicit Adam(double beta1 = 0.9, double beta2 = 0.999, double epsilon = 1e-8)
+      : beta1_(beta1), beta2_(beta2), epsilon_(epsilon) {}
+  /// Changes each parameter by its gradient, which has its name and shape. Throws Error(unknown_name) or
+  /// Error(shape).
   void step(Inputs& parameters, const Inputs& gradients, double rate);
 
  private:
@@ -40,16 +43,17 @@ struct LossGradients {
   Inputs gradients;
 };
 
-/// Trains the parameters of a model: the constants that stand where operators take parameters (weights, biases), those
-/// of a file too. The model itself is not changed.
+/// Trains the parameters of a model: the constants that stand where operators take parameters (weights,
+/// biases), those of a file too. The model itself is not changed.
 class Trainer {
  public:
-  /// From the model's output and the answers, a scalar expression: cross_entropy, mean_squared_error, or one's own.
+  /// From the model's output and the answers, a scalar expression: cross_entropy, mean_squared_error, or
+  /// one's own.
   using Loss = std::function<Expr(Expr output, Expr answers)>;
 
-  /// `answers` is the type of what the output should have been, as in {DType::int64, {B}}; by default the loss sees what
-  /// lies below a final softmax. Throws Error(invalid_argument) for a model without parameters, Error(shape) for a loss
-  /// that is no scalar.
+  /// `answers` is the type of what the output should have been, as in {DType::int64, {B}}; by default the
+  /// loss sees what lies below a final softmax. Throws Error(invalid_argument) for a model without
+  /// parameters, Error(shape) for a loss that is no scalar.
   Trainer(const Model& model, const Loss& loss, const Type& answers, HeadKind head = HeadKind::logit);
 
   /// The loss of a batch and its gradients at the present parameters.

@@ -8,12 +8,13 @@
 
 namespace [[gnu::visibility("default")]] rulegrad {
 
-/// The vector-Jacobian products seed * dy/dx for each x, closed by the derivatives of the operators. `seed` has the
-/// shape of y. Where y does not depend on an x, its gradient is zeros.
+/// The vector-Jacobian products seed * dy/dx for each x, closed by the derivatives of the operators. `seed`
+/// has the shape of y. Where y does not depend on an x, its gradient is zeros.
 [[nodiscard]] std::vector<Expr> gradient(Expr y, std::span<const Expr> xs, Expr seed,
                                          const Operators& operators = Operators::builtin());
 
-/// The same graph with each derivative left as an explicit node grad(operation, cotangent): what analyzers rewrite.
+/// The same graph with each derivative left as an explicit node grad(operation, cotangent): what analyzers
+/// rewrite.
 [[nodiscard]] std::vector<Expr> symbolic_gradient(Expr y, std::span<const Expr> xs, Expr seed,
                                                   const Operators& operators = Operators::builtin());
 

@@ -6,9 +6,10 @@
 
 namespace [[gnu::visibility("default")]] rulegrad {
 
-/// What programs of a graph have computed ahead of runs and share: functions of constants, their packed forms. A program keeps
-/// what its plans read, also when the graph is gone. What no program keeps any more stays with the graph, the latest 512 MB of
-/// it, so that the next program finds it. Constants themselves are looked through for NaN and infinity once.
+/// What programs of a graph have computed ahead of runs and share: functions of constants, their packed
+/// forms. A program keeps what its plans read, also when the graph is gone. What no program keeps any more
+/// stays with the graph, the latest 512 MB of it, so that the next program finds it. Constants themselves are
+/// looked through for NaN and infinity once.
 struct SharedConstants {
   std::size_t folds = 0;       ///< kernels that ran to compute such values, so far
   std::size_t packs = 0;       ///< forms that were made, so far

@@ -24,9 +24,11 @@ class ColorMap {
  public:
   /// Error(unknown_name) names the nearest map.
   [[nodiscard]] static ColorMap named(std::string_view name);
-  /// A map of one's own: colours 0xRRGGBB at equal steps of |t|, from 0 outwards, for positive and for negative numbers;
-  /// without negative ones the map shows the magnitude. At least two of each; Error(invalid_argument) otherwise.
-  [[nodiscard]] static ColorMap of(std::span<const std::uint32_t> positive, std::span<const std::uint32_t> negative = {});
+  /// A map of one's own: colours 0xRRGGBB at equal steps of |t|, from 0 outwards, for positive and for
+  /// negative numbers; without negative ones the map shows the magnitude. At least two of each;
+  /// Error(invalid_argument) otherwise.
+  [[nodiscard]] static ColorMap of(std::span<const std::uint32_t> positive,
+                                   std::span<const std::uint32_t> negative = {});
   /// Of the maps that ship.
   [[nodiscard]] static std::vector<std::string> names();
 

@@ -21,11 +21,11 @@ struct GridRow {
   std::string detail{};
   /// What the model saw; a default-constructed picture leaves the cell empty.
   Picture input{};
-  /// One attribution for each method; a rank-1 tensor of no elements (`Tensor()`) leaves the cell empty. Feature vectors [F] are
-  /// drawn as bars.
+  /// One attribution for each method; a rank-1 tensor of no elements (`Tensor()`) leaves the cell empty.
+  /// Feature vectors [F] are drawn as bars.
   std::vector<Tensor> attributions{};
-  /// For each method the series that its attribution [T] or [C, T] is drawn over (series.hpp); empty tensors, or none, for
-  /// attributions that are no series.
+  /// For each method the series that its attribution [T] or [C, T] is drawn over (series.hpp); empty tensors,
+  /// or none, for attributions that are no series.
   std::vector<Tensor> series{};
   /// Names of the features of attributions [F], the same for all of them; none: `0`, `1`, ...
   std::vector<std::string> features{};

@@ -32,9 +32,11 @@ struct LineChartOptions {
   std::int64_t text_scale = 1;
 };
 
-/// Panels side by side with a common vertical scale, ticks at round numbers, and one legend below: series of one name have
-/// one colour. Error(invalid_argument) for panels without a point and series with more x than y, Error(non_finite).
-[[nodiscard]] Picture line_chart(std::span<const LinePanel> panels, const LineChartOptions& options = LineChartOptions());
+/// Panels side by side with a common vertical scale, ticks at round numbers, and one legend below: series of
+/// one name have one colour. Error(invalid_argument) for panels without a point and series with more x than
+/// y, Error(non_finite).
+[[nodiscard]] Picture line_chart(std::span<const LinePanel> panels,
+                                 const LineChartOptions& options = LineChartOptions());
 
 }  // namespace io
 }  // namespace rulegrad

@@ -26,10 +26,12 @@ struct SeriesOptions {
   std::int64_t text_scale = 1;
 };
 
-/// A series and its attribution, both [T] or [C, T]: a strip for each channel, whose signal is a line over the colours of the
-/// attribution; where several steps share a pixel, the one of largest magnitude gives its colour. An empty `signal` draws the
-/// attribution itself as the line. Error(shape) where the two differ or are no series, Error(non_finite).
-[[nodiscard]] Picture series_plot(const Tensor& attribution, const Tensor& signal, const SeriesOptions& options = SeriesOptions());
+/// A series and its attribution, both [T] or [C, T]: a strip for each channel, whose signal is a line over
+/// the colours of the attribution; where several steps share a pixel, the one of largest magnitude gives its
+/// colour. An empty `signal` draws the attribution itself as the line. Error(shape) where the two differ or
+/// are no series, Error(non_finite).
+[[nodiscard]] Picture series_plot(const Tensor& attribution, const Tensor& signal,
+                                  const SeriesOptions& options = SeriesOptions());
 
 }  // namespace io
 }  // namespace rulegrad

@@ -25,12 +25,14 @@ struct TokenOptions {
   std::optional<double> limit{};
 };
 
-/// A page that stands on its own: a paragraph for each map, its tokens on backgrounds of their colours, the numbers shown where the
-/// pointer rests. Everything that is special in HTML is escaped, control characters are shown as such. Error(invalid_argument)
-/// where a map has not one value for each token.
-[[nodiscard]] std::string tokens_html(std::span<const TokenMap> maps, const std::string& title, const TokenOptions& options = TokenOptions());
+/// A page that stands on its own: a paragraph for each map, its tokens on backgrounds of their colours, the
+/// numbers shown where the pointer rests. Everything that is special in HTML is escaped, control characters
+/// are shown as such. Error(invalid_argument) where a map has not one value for each token.
+[[nodiscard]] std::string tokens_html(std::span<const TokenMap> maps, const std::string& title,
+                                      const TokenOptions& options = TokenOptions());
 
-/// One line for a terminal of 24-bit colours: the tokens on backgrounds of their colours, control characters shown as such.
+/// One line for a terminal of 24-bit colours: the tokens on backgrounds of their colours, control characters
+/// shown as such.
 [[nodiscard]] std::string tokens_line(const TokenMap& map, const TokenOptions& options = TokenOptions());
 
 }  // namespace io

@@ -7,16 +7,16 @@
 namespace rulegrad::dsl {
 
 // A row is (C++ name, "name in rules", number of arguments).
-#define RULEGRAD_DSL_ROW(NAME, TEXT, LEAST, MOST, KIND)                                  \
-  namespace rows {                                                                       \
-  struct NAME {                                                                          \
-    static constexpr std::string_view name = TEXT;                                       \
-    static constexpr CallKind kind = CallKind::KIND;                                     \
-    static constexpr int min_operands = LEAST;                                           \
-    static constexpr int max_operands = MOST;                                            \
-    template <bool, bool>                                                                \
-    static constexpr void check_operands() {}                                            \
-  };                                                                                     \
+#define RULEGRAD_DSL_ROW(NAME, TEXT, LEAST, MOST, KIND) \
+  namespace rows {                                      \
+  struct NAME {                                         \
+    static constexpr std::string_view name = TEXT;      \
+    static constexpr CallKind kind = CallKind::KIND;    \
+    static constexpr int min_operands = LEAST;          \
+    static constexpr int max_operands = MOST;           \
+    template <bool, bool>                               \
+    static constexpr void check_operands() {}           \
+  };                                                    \
   }
 #define RULEGRAD_DSL_FUNCTION(NAME, TEXT, COUNT, KIND)                                   \
   RULEGRAD_DSL_ROW(NAME, TEXT, COUNT, COUNT, KIND)                                       \
@@ -59,13 +59,13 @@ RULEGRAD_DSL_FUNCTION(producer, "producer", 1, function)
 RULEGRAD_DSL_FUNCTION(is, "is", 2, function)
 
 // Some arguments may be left out.
-#define RULEGRAD_DSL_WORD(NAME, TEXT, LEAST, MOST)                                                               \
-  RULEGRAD_DSL_ROW(NAME, TEXT, LEAST, MOST, function)                                                            \
-  template <class... A>                                                                                          \
-  requires(Arguments<A...> || sizeof...(A) == 0) constexpr auto NAME(A... a) {                                   \
-    constexpr bool fits = sizeof...(A) >= LEAST && sizeof...(A) <= MOST;                                         \
-    static_assert(fits, "'" TEXT "' has a wrong number of arguments: it takes " #LEAST " to " #MOST);            \
-    return make_call<rows::NAME>(AsTerm<A>(a)...);                                                               \
+#define RULEGRAD_DSL_WORD(NAME, TEXT, LEAST, MOST)                                                    \
+  RULEGRAD_DSL_ROW(NAME, TEXT, LEAST, MOST, function)                                                 \
+  template <class... A>                                                                               \
+  requires(Arguments<A...> || sizeof...(A) == 0) constexpr auto NAME(A... a) {                        \
+    constexpr bool fits = sizeof...(A) >= LEAST && sizeof...(A) <= MOST;                              \
+    static_assert(fits, "'" TEXT "' has a wrong number of arguments: it takes " #LEAST " to " #MOST); \
+    return make_call<rows::NAME>(AsTerm<A>(a)...);                                                    \
   }
 
 // `first(conv() || dense(), "through"_a = routing())`, `index(conv(), range(0, 3))`, `depth() < 3`
@@ -97,7 +97,8 @@ struct Bare {
   static constexpr int emit(Builder& b) { return b.add({.kind = TermKind::variable, .name = Name::view}); }
 };
 
-/// Sets of axes: `mean(x, "axes"_a = spatial())`, `along(s, channels, x)`. What is reduced over a set keeps its axes.
+/// Sets of axes: `mean(x, "axes"_a = spatial())`, `along(s, channels, x)`. What is reduced over a set keeps
+/// its axes.
 inline constexpr Bare<Name<"channels">> channels{};
 /// Each sample by itself: all axes but the first.
 inline constexpr Bare<Name<"per_sample">> per_sample{};

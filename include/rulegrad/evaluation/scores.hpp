@@ -21,7 +21,8 @@ using ScoreFunction = std::function<Tensor(const Tensor& samples)>;
 
 /// What is called the score of a class.
 enum class ScoreKind : std::uint8_t {
-  probability,  ///< behind the model's final softmax or sigmoid; of a model without one, the softmax of its scores
+  probability,  ///< behind the model's final softmax or sigmoid; of a model without one, the softmax of its
+                ///< scores
   logit,        ///< below it
 };
 /// Throws Error(unknown_name).
@@ -36,17 +37,17 @@ struct ScoreOptions {
   bool check_finite = true;
   const Kernels* kernels = nullptr;
   std::stop_token stop = {};
-  std::size_t output = 0;   ///< of the model's outputs
-  /// Of a model with several inputs the one that the function is of, and the values of the others: of as many samples as the
-  /// function is asked about, or what is the same for all of them.
+  std::size_t output = 0;  ///< of the model's outputs
+  /// Of a model with several inputs the one that the function is of, and the values of the others: of as many
+  /// samples as the function is asked about, or what is the same for all of them.
   std::string input = {};
   Inputs others = {};
 };
 
-/// The flattened scores of one of the model's outputs as a function of its only input, or of one of them. It keeps what it needs
-/// of the model. Throws Error(model) for several inputs of which none is named and where operations mix samples,
-/// Error(invalid_argument) for a probability that the model does not have; the function Error(shape) for another number of
-/// samples than the other inputs hold.
+/// The flattened scores of one of the model's outputs as a function of its only input, or of one of them. It
+/// keeps what it needs of the model. Throws Error(model) for several inputs of which none is named and where
+/// operations mix samples, Error(invalid_argument) for a probability that the model does not have; the
+/// function Error(shape) for another number of samples than the other inputs hold.
 [[nodiscard]] ScoreFunction scores_of(const Model& model, ScoreKind kind, const ScoreOptions& options = {});
 
 /// The score of one class for each sample: scores [n, k], targets n indices below k. Throws Error(shape) or

@@ -17,12 +17,13 @@ struct Difference {
   std::string parameters;  ///< `epsilon: 1e-07 | 0.1` where it is one rule with other parameters
   std::size_t step_a = 0, step_b = 0;
   bool in_a = true, in_b = true;
-  /// With values: sum |a - b| / max(sum |a|, sum |b|), and the same with the largest instead of the sum, of what is sent.
+  /// With values: sum |a - b| / max(sum |a|, sum |b|), and the same with the largest instead of the sum, of
+  /// what is sent.
   double relative_l1 = 0, relative_max = 0;
 };
 
-/// Two analyses of one question in one graph, compared gradient node by gradient node; nodes that a canonizer of only
-/// one of them changed are matched by name.
+/// Two analyses of one question in one graph, compared gradient node by gradient node; nodes that a canonizer
+/// of only one of them changed are matched by name.
 class Comparison {
  public:
   /// Of one question in one graph; both must live as long as the comparison.
@@ -36,7 +37,8 @@ class Comparison {
   /// Takes the values of `expressions`, in their order, and fills the differences of values in.
   void read(std::span<const Tensor> values);
   /// All differences as text, columns within `width` characters.
-  [[nodiscard]] std::string table(std::string_view name_a, std::string_view name_b, std::size_t width = 160) const;
+  [[nodiscard]] std::string table(std::string_view name_a, std::string_view name_b,
+                                  std::size_t width = 160) const;
 
  private:
   const Analysis& a_;

@@ -8,8 +8,8 @@
 /// Pages of the documentation, made from what they document so that they cannot say anything else.
 namespace [[gnu::visibility("default")]] rulegrad {
 
-/// A method in Markdown: what its rule file says of it, parameters with ranges and defaults, declared properties, what
-/// happens to operators without a rule, and its rules as text. Throws Error(unknown_name).
+/// A method in Markdown: what its rule file says of it, parameters with ranges and defaults, declared
+/// properties, what happens to operators without a rule, and its rules as text. Throws Error(unknown_name).
 [[nodiscard]] std::string method_page(const RuleLibrary& library, std::string_view method);
 
 /// The list of all methods, a line each, with links to their pages.

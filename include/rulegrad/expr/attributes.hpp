@@ -94,7 +94,8 @@ class Attributes {
   }
 
  private:
-  Attributes(const AttrType& type, std::shared_ptr<const void> value) : type_(&type), value_(std::move(value)) {}
+  Attributes(const AttrType& type, std::shared_ptr<const void> value)
+      : type_(&type), value_(std::move(value)) {}
   void require(const AttrType& type) const;
 
   const AttrType* type_ = nullptr;

@@ -20,11 +20,12 @@
 ///       return type;
 ///     }
 ///
-/// Members may be bool, std::int64_t, double, std::string, lists of integers or numbers, DType, Shape, Tensor and enumerations
-/// that have words. A member that is forgotten does not compile.
+/// Members may be bool, std::int64_t, double, std::string, lists of integers or numbers, DType, Shape, Tensor
+/// and enumerations that have words. A member that is forgotten does not compile.
 namespace [[gnu::visibility("default")]] rulegrad {
 
-/// Enumerations travel as words: specialise with `words`, a std::array of std::string_view in the order of the enumerators.
+/// Enumerations travel as words: specialise with `words`, a std::array of std::string_view in the order of
+/// the enumerators.
 template <class E>
 struct enum_words;
 
@@ -57,7 +58,8 @@ template <class T>
     }
     // Rules write every number as a double and every list as one of doubles.
     if constexpr (std::same_as<T, std::int64_t>) {
-      if (const auto* number = std::get_if<double>(&value); number && static_cast<double>(static_cast<std::int64_t>(*number)) == *number) {
+      if (const auto* number = std::get_if<double>(&value);
+          number && static_cast<double>(static_cast<std::int64_t>(*number)) == *number) {
         member = static_cast<std::int64_t>(*number);
         return true;
       }
@@ -103,16 +105,21 @@ struct Anything {
 template <class S, std::size_t count>
 [[nodiscard]] constexpr bool holds() {
   return []<std::size_t... i>(std::index_sequence<i...>) {
-    return requires { S{(static_cast<void>(i), Anything{})...}; };
-  }(std::make_index_sequence<count>());
+    return requires {
+      S{(static_cast<void>(i), Anything{})...};
+    };
+  }
+  (std::make_index_sequence<count>());
 }
 
-/// Equality, hash, reading and writing by name of a struct. `Members::each(s, f)` calls `f(index, member)` for each of its
-/// `Members::count` members, `Members::both(a, b, f)` `f(member of a, member of b)`, so that an operator's attributes are listed once and cannot be forgotten in one of these places.
+/// Equality, hash, reading and writing by name of a struct. `Members::each(s, f)` calls `f(index, member)`
+/// for each of its `Members::count` members, `Members::both(a, b, f)` `f(member of a, member of b)`, so that
+/// an operator's attributes are listed once and cannot be forgotten in one of these places.
 template <class S, class Members>
 [[nodiscard]] AttrType attr_type_of(std::string name, std::vector<std::string> fields) {
   if constexpr (std::is_aggregate_v<S>)
-    static_assert(!holds<S, Members::count + 1>(), "the attribute struct has a member that is not listed where its AttrType is made");
+    static_assert(!holds<S, Members::count + 1>(),
+                  "the attribute struct has a member that is not listed where its AttrType is made");
   AttrType type;
   type.name = std::move(name);
   type.fields = std::move(fields);
@@ -141,12 +148,15 @@ template <class S, class Members>
     const S& left = *static_cast<const S*>(a);
     const S& right = *static_cast<const S*>(b);
     bool same = true;
-    Members::both(left, right, [&](const auto& one, const auto& other) { same = same && equal(to_value(one), to_value(other)); });
+    Members::both(left, right, [&](const auto& one, const auto& other) {
+      same = same && equal(to_value(one), to_value(other));
+    });
     return same;
   };
   type.hash = [](const void* attributes) {
     std::size_t seed = 0;
-    Members::each(*static_cast<const S*>(attributes), [&](std::size_t, const auto& member) { seed = hash(to_value(member), seed); });
+    Members::each(*static_cast<const S*>(attributes),
+                  [&](std::size_t, const auto& member) { seed = hash(to_value(member), seed); });
     return seed;
   };
   return type;
@@ -177,9 +187,11 @@ struct Pointed {
 
 /// The derived operations of a struct, from its members and their names in the same order.
 template <auto first, auto... rest>
-[[nodiscard]] AttrType define_attributes(std::string name, const std::array<std::string_view, 1 + sizeof...(rest)>& members) {
+[[nodiscard]] AttrType define_attributes(std::string name,
+                                         const std::array<std::string_view, 1 + sizeof...(rest)>& members) {
   using S = typename detail::StructOf<decltype(first)>::type;
-  return detail::attr_type_of<S, detail::Pointed<first, rest...>>(std::move(name), {members.begin(), members.end()});
+  return detail::attr_type_of<S, detail::Pointed<first, rest...>>(std::move(name),
+                                                                  {members.begin(), members.end()});
 }
 
 }  // namespace rulegrad

@@ -18,8 +18,8 @@ namespace [[gnu::visibility("default")]] rulegrad {
 class Graph;
 struct Node;
 
-/// A handle to an immutable node of a Graph; cheap to copy, valid as long as the graph lives. Equal handles are
-/// equal expressions: nodes are hash-consed.
+/// A handle to an immutable node of a Graph; cheap to copy, valid as long as the graph lives. Equal handles
+/// are equal expressions: nodes are hash-consed.
 class Expr {
  public:
   Expr() = default;
@@ -66,25 +66,42 @@ class Expr {
 
 /// An operation, an input or a constant; immutable.
 struct Node {
-  std::uint32_t id;  ///< order of creation: operands come first. Never an order that results depend on.
+  std::uint32_t id;    ///< order of creation: operands come first. Never an order that results depend on.
   std::uint32_t hash;  ///< of operator, operands and attributes
   const OpSchema* op;
   std::span<const Expr> operands;  ///< the graph holds them
   Attributes attributes;
   Type type;
   Graph* graph;
-  std::uint32_t loops = 0;  ///< a bit for each depth at which the value depends on a sample loop (samples.hpp)
-  bool named = false;       ///< does the graph have names for it? Most have none, and are asked often
+  std::uint32_t loops =
+      0;               ///< a bit for each depth at which the value depends on a sample loop (samples.hpp)
+  bool named = false;  ///< does the graph have names for it? Most have none, and are asked often
 };
 
-inline const OpSchema& Expr::op() const { return *node_->op; }
-inline bool Expr::is(std::string_view operator_name) const { return node_->op->name == operator_name; }
-inline std::span<const Expr> Expr::operands() const { return node_->operands; }
-inline Expr Expr::operand(std::size_t position) const { return node_->operands[position]; }
-inline const Attributes& Expr::attributes() const { return node_->attributes; }
-inline const Type& Expr::type() const { return node_->type; }
-inline std::uint32_t Expr::loops() const { return node_->loops; }
-inline Graph& Expr::graph() const { return *node_->graph; }
+inline const OpSchema& Expr::op() const {
+  return *node_->op;
+}
+inline bool Expr::is(std::string_view operator_name) const {
+  return node_->op->name == operator_name;
+}
+inline std::span<const Expr> Expr::operands() const {
+  return node_->operands;
+}
+inline Expr Expr::operand(std::size_t position) const {
+  return node_->operands[position];
+}
+inline const Attributes& Expr::attributes() const {
+  return node_->attributes;
+}
+inline const Type& Expr::type() const {
+  return node_->type;
+}
+inline std::uint32_t Expr::loops() const {
+  return node_->loops;
+}
+inline Graph& Expr::graph() const {
+  return *node_->graph;
+}
 
 /// Owner of nodes. Building is for one thread at a time; finished graphs may be read by many.
 class Graph {
@@ -97,8 +114,8 @@ class Graph {
 
   /// The dtype of literals.
   [[nodiscard]] DType real() const { return real_; }
-  /// The node `op(operands...) {attributes}`: the existing one if there is one. Missing optional operands become
-  /// the scalar 0. Throws Error that names operator, operands and what disagrees.
+  /// The node `op(operands...) {attributes}`: the existing one if there is one. Missing optional operands
+  /// become the scalar 0. Throws Error that names operator, operands and what disagrees.
   Expr make(const OpSchema& op, std::vector<Expr> operands, Attributes attributes = {});
   /// As make, or something simpler with the same bits. What builders use.
   Expr apply(const OpSchema& op, std::vector<Expr> operands, Attributes attributes = {});
@@ -111,7 +128,8 @@ class Graph {
   Expr scalar(double value);
   Expr scalar(double value, DType dtype);
 
-  /// Notes a name beside a node; a node may have many and several nodes one name (merged or split by rewriting).
+  /// Notes a name beside a node; a node may have many and several nodes one name (merged or split by
+  /// rewriting).
   void add_name(Expr expr, std::string name);
   /// In the order they were noted.
   [[nodiscard]] const std::vector<std::string>& names(Expr expr) const;
@@ -126,8 +144,8 @@ class Graph {
   /// In the order they were made.
   [[nodiscard]] const std::vector<Expr>& inputs() const { return inputs_; }
 
-  /// What others keep for as long as the graph lives, one of a type (what programs compute ahead of runs and share); null
-  /// where nothing of the type is kept.
+  /// What others keep for as long as the graph lives, one of a type (what programs compute ahead of runs and
+  /// share); null where nothing of the type is kept.
   template <class T>
   [[nodiscard]] std::shared_ptr<T> annex() const {
     const auto found = annexes_.find(typeid(T));
@@ -145,22 +163,27 @@ class Graph {
   std::vector<std::vector<Node>> nodes_;  ///< in blocks that never grow beyond what they reserved
   std::size_t size_ = 0;
   [[nodiscard]] const Node& node(std::size_t id) const { return nodes_[id / block_size][id % block_size]; }
-  std::vector<std::vector<Expr>> operands_;  ///< of all nodes, in blocks that never grow beyond what they reserved
+  std::vector<std::vector<Expr>>
+      operands_;  ///< of all nodes, in blocks that never grow beyond what they reserved
   [[nodiscard]] std::span<const Expr> kept(std::span<const Expr> operands);
-  /// Numbers of nodes, by what they are, in an open table that every construction asks. A node first looks for a place in the
-  /// cache line that belongs to its youngest operand: what is built together is found together, however large the graph.
+  /// Numbers of nodes, by what they are, in an open table that every construction asks. A node first looks
+  /// for a place in the cache line that belongs to its youngest operand: what is built together is found
+  /// together, however large the graph.
   struct Interned {
     std::uint32_t hash = 0;
     std::uint32_t node = 0;  ///< its number plus one; 0: free
   };
   std::vector<Interned> interned_;
-  /// Where a node of that hash and youngest operand stands for which `same` holds, or the free place where it would.
+  /// Where a node of that hash and youngest operand stands for which `same` holds, or the free place where it
+  /// would.
   template <class Same>
-  [[nodiscard]] std::size_t place_of(std::uint32_t hash, std::span<const Expr> operands, const Same& same) const;
+  [[nodiscard]] std::size_t place_of(std::uint32_t hash, std::span<const Expr> operands,
+                                     const Same& same) const;
   void grow_interned();
   std::vector<Expr> inputs_;
   std::vector<std::shared_ptr<const OpSchema>> kept_;
-  std::map<std::pair<std::uint64_t, DType>, Expr> scalars_;  ///< by the bits of the value: rules ask for them often
+  std::map<std::pair<std::uint64_t, DType>, Expr>
+      scalars_;  ///< by the bits of the value: rules ask for them often
   std::unordered_map<const Node*, std::vector<std::string>> names_;
   std::unordered_map<std::string, std::vector<Expr>> named_;
   std::map<std::type_index, std::shared_ptr<void>> annexes_;
@@ -172,18 +195,21 @@ class Graph {
 /// The value of a rank-0 or all-equal constant, if the node is one.
 [[nodiscard]] std::optional<double> constant_value(Expr expr);
 /// Is it a constant all of whose elements are 0?
-[[nodiscard]] inline bool is_zero(Expr expr) { return constant_value(expr) == 0.0; }
+[[nodiscard]] inline bool is_zero(Expr expr) {
+  return constant_value(expr) == 0.0;
+}
 
-/// All nodes that the roots depend on, operands before users; the order depends only on the structure below the
-/// roots, not on what else is in the graph.
+/// All nodes that the roots depend on, operands before users; the order depends only on the structure below
+/// the roots, not on what else is in the graph.
 [[nodiscard]] std::vector<Expr> topological_order(std::span<const Expr> roots);
 
-/// The roots with every operator that is defined by its expansion written out; the roots themselves where there is none.
-/// Operators for which `keep` holds (kernels exist for them) stay.
-[[nodiscard]] std::vector<Expr> written_out(std::span<const Expr> roots, const std::function<bool(const OpSchema&)>& keep = {});
+/// The roots with every operator that is defined by its expansion written out; the roots themselves where
+/// there is none. Operators for which `keep` holds (kernels exist for them) stay.
+[[nodiscard]] std::vector<Expr> written_out(std::span<const Expr> roots,
+                                            const std::function<bool(const OpSchema&)>& keep = {});
 
-/// Text of the roots, a line a node: `%2 = conv(%0, %1) {strides = [2, 2]} : float32[B, 8, 14, 14]`, inputs by name
-/// and large constants by reference, `@c0`.
+/// Text of the roots, a line a node: `%2 = conv(%0, %1) {strides = [2, 2]} : float32[B, 8, 14, 14]`, inputs
+/// by name and large constants by reference, `@c0`.
 [[nodiscard]] std::string print(std::span<const Expr> roots);
 
 /// The same text with the constants it refers to: `@c0` is the first. `parse_graph` reads it back.

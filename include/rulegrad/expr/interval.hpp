@@ -4,7 +4,8 @@
 
 namespace [[gnu::visibility("default")]] rulegrad {
 
-/// Bounds of all elements of a value, whatever the inputs: low <= x <= high. Never strict: exp and sigmoid underflow to 0.
+/// Bounds of all elements of a value, whatever the inputs: low <= x <= high. Never strict: exp and sigmoid
+/// underflow to 0.
 struct Interval {
   double low = -std::numeric_limits<double>::infinity();
   double high = std::numeric_limits<double>::infinity();

@@ -9,22 +9,25 @@
 
 #include "rulegrad/expr/expr.hpp"
 
-/// The usual answers to what every operator says of itself (`OpSchema::interval`, `batch` and `decides`), and what others are
-/// made of:
+/// The usual answers to what every operator says of itself (`OpSchema::interval`, `batch` and `decides`), and
+/// what others are made of:
 ///
 ///     cube.interval = intervals::rising([](double x) { return x * x * x; });
 ///     cube.batch = batches::aligned;
 ///     cube.decides = decisions::none;
 namespace [[gnu::visibility("default")]] rulegrad {
 
-using IntervalOf = std::function<Interval(Expr value, std::span<const Interval> operands)>;  ///< OpSchema::interval
-using BatchOf = std::function<BatchFlow(Expr value, std::span<const std::optional<BatchPlace>> operands)>;  ///< OpSchema::batch
-using AsksOf = std::function<Asks(Expr value, std::size_t position)>;  ///< OpSchema::decides
+using IntervalOf =
+    std::function<Interval(Expr value, std::span<const Interval> operands)>;  ///< OpSchema::interval
+using BatchOf = std::function<BatchFlow(
+    Expr value, std::span<const std::optional<BatchPlace>> operands)>;  ///< OpSchema::batch
+using AsksOf = std::function<Asks(Expr value, std::size_t position)>;   ///< OpSchema::decides
 
 namespace intervals {
 
 inline constexpr double infinite = std::numeric_limits<double>::infinity();  ///< no bound
-inline constexpr Interval not_negative{0, infinite}, not_positive{-infinite, 0}, zero{0, 0}, unit{0, 1};  ///< as they are called
+inline constexpr Interval not_negative{0, infinite}, not_positive{-infinite, 0}, zero{0, 0},
+    unit{0, 1};  ///< as they are called
 
 /// Nothing is known.
 Interval anything(Expr, std::span<const Interval>);
@@ -32,7 +35,8 @@ Interval anything(Expr, std::span<const Interval>);
 Interval same(Expr, std::span<const Interval> operands);
 /// That of all operands together, whose elements these are.
 Interval any_of(Expr, std::span<const Interval> operands);
-/// The sign of sums of elements of the first operand, and of its means, which may round beyond the largest element, never beyond 0.
+/// The sign of sums of elements of the first operand, and of its means, which may round beyond the largest
+/// element, never beyond 0.
 Interval sums_of_first(Expr, std::span<const Interval> operands);
 /// The sign of sums of products of the first two operands, a third added where there is one.
 Interval contraction(Expr, std::span<const Interval> operands);
@@ -44,11 +48,12 @@ Interval contraction(Expr, std::span<const Interval> operands);
 /// The least interval that holds both, or all of at least one.
 [[nodiscard]] Interval either(Interval a, Interval b);
 [[nodiscard]] Interval either(std::span<const Interval> all);
-/// Bounds worked out in float64 hold in float32 only where no rounding is involved: others give a little way. Signs are exact.
+/// Bounds worked out in float64 hold in float32 only where no rounding is involved: others give a little way.
+/// Signs are exact.
 [[nodiscard]] Interval rounded(Interval x);
 /// What is known of sums of any number of such terms: their sign.
 [[nodiscard]] Interval sums(Interval term);
-[[nodiscard]] Interval negated(Interval x);  ///< of -x
+[[nodiscard]] Interval negated(Interval x);            ///< of -x
 [[nodiscard]] Interval added(Interval a, Interval b);  ///< of a + b
 /// 0 times what is not bounded is 0: values are finite.
 [[nodiscard]] Interval product(Interval a, Interval b);
@@ -65,8 +70,8 @@ using Places = std::span<const std::optional<BatchPlace>>;  ///< of each operand
 BatchFlow mixing(Expr, Places);
 /// Element i of the result is made of elements i of the operands, broadcast as NumPy does.
 BatchFlow aligned(Expr value, Places operands);
-/// The batch stands in front of all operands that have it, parameters of affine operators do not have it, and each of its
-/// entries is computed by itself.
+/// The batch stands in front of all operands that have it, parameters of affine operators do not have it, and
+/// each of its entries is computed by itself.
 BatchFlow in_front(Expr value, Places operands);
 /// Where the first operand has it; no other operand does.
 BatchFlow same(Expr value, Places operands);
@@ -77,7 +82,8 @@ BatchFlow nowhere(Expr, Places);
 
 /// Is the first operand the only one that has the batch?
 [[nodiscard]] bool alone(Places operands);
-/// As the first operand has it, if it alone does and `axis`, counted from the back where negative, is another one.
+/// As the first operand has it, if it alone does and `axis`, counted from the back where negative, is another
+/// one.
 [[nodiscard]] BatchFlow but_along(Expr value, Places operands, std::int64_t axis);
 
 }  // namespace batches

@@ -4,8 +4,8 @@
 
 namespace [[gnu::visibility("default")]] rulegrad {
 
-/// What operators draw the extents of their samples from (OpSchema::samples): the Mersenne Twister of the standard library,
-/// in a header of its own because <random> takes long to compile.
+/// What operators draw the extents of their samples from (OpSchema::samples): the Mersenne Twister of the
+/// standard library, in a header of its own because <random> takes long to compile.
 class RandomEngine : public std::mt19937_64 {
  public:
   using mersenne_twister_engine::mersenne_twister_engine;

@@ -41,7 +41,8 @@ struct OperandSpec {
 /// Families of operators with the same roles, as patterns name them.
 enum class OpClass : std::uint8_t { affine, activation, pool, routing, elementwise, linear };
 /// As rules write them, in the order of OpClass.
-inline constexpr std::string_view op_class_names[] = {"affine", "activation", "pool", "routing", "elementwise", "linear"};
+inline constexpr std::string_view op_class_names[] = {"affine",  "activation",  "pool",
+                                                      "routing", "elementwise", "linear"};
 
 /// One operand of a sample: a shape for the batch it stands for, and the range its values are drawn from.
 struct SampleOperand {
@@ -59,22 +60,23 @@ struct OpSample {
   Attributes attributes;
 };
 
-/// Where the batch lies in a value: the extent of `axis` is outer * B * inner, entries of the batch `inner` apart. Steps of a
-/// sequence merged behind the batch have an inner extent, in front of it an outer one.
+/// Where the batch lies in a value: the extent of `axis` is outer * B * inner, entries of the batch `inner`
+/// apart. Steps of a sequence merged behind the batch have an inner extent, in front of it an outer one.
 struct BatchPlace {
   std::size_t axis = 0;
   std::int64_t outer = 1, inner = 1;
   friend bool operator==(const BatchPlace&, const BatchPlace&) = default;
 };
 
-/// What an operation does to the batch: it lets entries act on each other (`mixes`), or its result has them at `place`
-/// (nowhere: it does not depend on the batch).
+/// What an operation does to the batch: it lets entries act on each other (`mixes`), or its result has them
+/// at `place` (nowhere: it does not depend on the batch).
 struct BatchFlow {
   bool mixes = false;
   std::optional<BatchPlace> place;
 };
 
-/// How an operation jumps when one of its operands moves by a rounding: what it finds out beyond the operand's value.
+/// How an operation jumps when one of its operands moves by a rounding: what it finds out beyond the
+/// operand's value.
 enum class Asks : std::uint8_t {
   nothing,     ///< a small change of the operand is a small change of the result
   sign,        ///< on which side of 0 it lies, 0 counting as positive
@@ -85,9 +87,9 @@ enum class Asks : std::uint8_t {
   everything,  ///< not known: all of these
 };
 
-/// An operator, declared once. Its kernel is registered apart, under the same name (src/kernels). What an operator
-/// does not say of `interval`, `batch` and `decides` is taken to be the worst: no bounds, mixing, deciding by everything. Those that
-/// ship say all of it (operator_facts.hpp has the usual answers).
+/// An operator, declared once. Its kernel is registered apart, under the same name (src/kernels). What an
+/// operator does not say of `interval`, `batch` and `decides` is taken to be the worst: no bounds, mixing,
+/// deciding by everything. Those that ship say all of it (operator_facts.hpp has the usual answers).
 struct OpSchema {
   std::string name;
   std::string doc;  ///< one line: formula and shapes
@@ -97,33 +99,40 @@ struct OpSchema {
   bool commutative = false;
   /// Result type; throws Error that shows both sides. Shapes come without their sample axis.
   std::function<Type(std::span<const Type> operands, const Attributes& attributes)> infer;
-  /// Brings attributes to their one form before nodes are compared: neutral lists filled in, axes counted from the
-  /// front. May throw like infer.
+  /// Brings attributes to their one form before nodes are compared: neutral lists filled in, axes counted
+  /// from the front. May throw like infer.
   std::function<Attributes(std::span<const Type> operands, const Attributes& attributes)> normalize;
   /// Rules that close `vjp` nodes of this operator, in the common form.
   std::vector<Rule> derivatives;
-  /// An expression with the same bits that needs less work (a reshape to the same shape is its operand), or nothing.
+  /// An expression with the same bits that needs less work (a reshape to the same shape is its operand), or
+  /// nothing.
   std::function<std::optional<Expr>(std::span<const Expr> operands, const Attributes& attributes)> simpler;
   std::function<std::vector<OpSample>(RandomEngine& random)> samples;  ///< random_engine.hpp
-  /// What an operator without a kernel of its own stands for (`op` in rule files); programs compute that instead.
+  /// What an operator without a kernel of its own stands for (`op` in rule files); programs compute that
+  /// instead.
   std::function<Expr(std::span<const Expr> operands)> expansion;
-  /// For the few nodes that open or close a sample loop (samples.hpp): the loops that a value depends on, from those of
-  /// its operands. Empty: the same ones.
+  /// For the few nodes that open or close a sample loop (samples.hpp): the loops that a value depends on,
+  /// from those of its operands. Empty: the same ones.
   std::function<std::uint32_t(std::uint32_t operands, const Attributes& attributes)> loops;
-  /// Bounds of the value, from those of its operands; they hold for what kernels compute in the value's dtype.
+  /// Bounds of the value, from those of its operands; they hold for what kernels compute in the value's
+  /// dtype.
   std::function<Interval(Expr value, std::span<const Interval> operands)> interval;
-  /// What the operation does to the batch, from where its operands have it. Asked where one of them does, or where there are none.
+  /// What the operation does to the batch, from where its operands have it. Asked where one of them does, or
+  /// where there are none.
   std::function<BatchFlow(Expr value, std::span<const std::optional<BatchPlace>> operands)> batch;
   /// What the operation asks of the operand at a position.
   std::function<Asks(Expr value, std::size_t position)> decides;
-  /// The value for numbers in place of operands, for operators that rules may use on numbers (`sqrt(2)`, `y.alpha * 2`).
+  /// The value for numbers in place of operands, for operators that rules may use on numbers (`sqrt(2)`,
+  /// `y.alpha * 2`).
   std::function<double(std::span<const double> operands)> fold;
 
   /// The answers of `interval`, `batch` and `decides`, or the worst.
   [[nodiscard]] Interval interval_of(Expr value, std::span<const Interval> of_operands) const;
-  [[nodiscard]] BatchFlow batch_of(Expr value, std::span<const std::optional<BatchPlace>> of_operands) const;  ///< the same for `batch`
-  [[nodiscard]] Asks asks_of(Expr value, std::size_t position) const;  ///< the same for `decides`
-  /// Which of the things that every operator should say this one does not: `interval`, `batch`, `decides`, `samples`, `doc`.
+  [[nodiscard]] BatchFlow batch_of(
+      Expr value, std::span<const std::optional<BatchPlace>> of_operands) const;  ///< the same for `batch`
+  [[nodiscard]] Asks asks_of(Expr value, std::size_t position) const;             ///< the same for `decides`
+  /// Which of the things that every operator should say this one does not: `interval`, `batch`, `decides`,
+  /// `samples`, `doc`.
   [[nodiscard]] std::vector<std::string> unsaid() const;
 
   /// Does the operator belong to the family?

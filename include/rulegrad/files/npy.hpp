@@ -25,15 +25,15 @@ namespace io {
 void write_npy(const std::string& path, const Tensor& tensor);
 
 /// One array of a .npz archive (a ZIP file of .npy files, stored or deflated), by its name without `.npy`.
-/// Error(unknown_name) lists the arrays that are there; Error(io) for damaged archives; Error(missing_feature)
-/// where rulegrad was built without zlib.
+/// Error(unknown_name) lists the arrays that are there; Error(io) for damaged archives;
+/// Error(missing_feature) where rulegrad was built without zlib.
 [[nodiscard]] Tensor read_npz(const std::string& path, std::string_view name);
 /// All arrays of a .npz archive, in its order, with their names without `.npy`. Error(io) as above.
 [[nodiscard]] std::vector<std::pair<std::string, Tensor>> read_npz(const std::string& path);
 
-/// Writes the arrays as a .npz archive, stored without compression; the same arrays give the same bytes. The file appears
-/// whole or not at all. Error(invalid_argument) for two arrays of one name, Error(io) for more than 4 GiB and for what the disk
-/// refuses; Error(missing_feature) where rulegrad was built without zlib.
+/// Writes the arrays as a .npz archive, stored without compression; the same arrays give the same bytes. The
+/// file appears whole or not at all. Error(invalid_argument) for two arrays of one name, Error(io) for more
+/// than 4 GiB and for what the disk refuses; Error(missing_feature) where rulegrad was built without zlib.
 void write_npz(const std::string& path, std::span<const std::pair<std::string, Tensor>> arrays);
 
 }  // namespace io

@@ -45,13 +45,14 @@ struct Picture {
 /// and progressive. Colour profiles, gamma and EXIF orientation are not applied (as in PIL's `Image.open`).
 ///
 /// Error(io) names the file and what its library says when a file is damaged, cut off, neither format, CMYK,
-/// or larger than 2^27 pixels; Error(missing_feature) the option and the package where rulegrad was built without libpng or
-/// libjpeg.
+/// or larger than 2^27 pixels; Error(missing_feature) the option and the package where rulegrad was built
+/// without libpng or libjpeg.
 [[nodiscard]] Picture read_picture(const std::string& path);
 
 /// Writes an 8-bit gray or RGB PNG. Equal pictures give equal bytes (with the same libpng and zlib); the file
 /// appears whole or not at all. Error(io) names path and reason; Error(invalid_argument) for a picture whose
-/// pixels do not fill width x height x channels, or with other than 1 or 3 channels; Error(missing_feature) without libpng.
+/// pixels do not fill width x height x channels, or with other than 1 or 3 channels; Error(missing_feature)
+/// without libpng.
 void write_png(const std::string& path, const Picture& picture);
 
 /// Gray to RGB (the value three times) or RGB to gray (luma of ITU-R BT.601: 0.299 R + 0.587 G + 0.114 B).

@@ -5,8 +5,8 @@
 #include <string_view>
 #include <vector>
 
-#include "rulegrad/tensor/dtype.hpp"
 #include "rulegrad/files/picture.hpp"
+#include "rulegrad/tensor/dtype.hpp"
 #include "rulegrad/tensor/tensor.hpp"
 
 namespace [[gnu::visibility("default")]] rulegrad {
@@ -24,9 +24,9 @@ enum class ColorOrder : std::uint8_t { rgb, bgr };
 /// where c counts channels **in the order of the model**: with `bgr`, mean[0] is blue's. `mean` and `std`
 /// have one value for each channel, one for all, or none (0 and 1). So, for example,
 ///
-///     torchvision's ImageNet models     scale 1/255, mean {0.485, 0.456, 0.406}, std {0.229, 0.224, 0.225}, rgb
-///     "pixel/127.5 - 1"                 scale 1/127.5, mean {1}, rgb
-///     "BGR minus (104, 117, 123)"       scale 1, mean {104, 117, 123}, bgr
+///     torchvision, ImageNet       scale 1/255, mean {0.485, 0.456, 0.406}, std {0.229, 0.224, 0.225}, rgb
+///     "pixel/127.5 - 1"           scale 1/127.5, mean {1}, rgb
+///     "BGR minus (104, 117, 123)" scale 1, mean {104, 117, 123}, bgr
 ///
 /// The formula is evaluated in float64 and rounded once.
 struct Preprocessing {

@@ -16,9 +16,9 @@
 
 namespace [[gnu::visibility("default")]] rulegrad {
 
-/// Memory of one operand during a kernel call: concrete extents, contiguous, row-major unless the kernel asked for
-/// something else: with a `block`, axis 1 (the channels, a multiple of it) is split and its inner part is the innermost
-/// axis in memory, [N, C / block, spatial..., block].
+/// Memory of one operand during a kernel call: concrete extents, contiguous, row-major unless the kernel
+/// asked for something else: with a `block`, axis 1 (the channels, a multiple of it) is split and its inner
+/// part is the innermost axis in memory, [N, C / block, spatial..., block].
 struct ConstView {
   DType dtype;
   std::span<const std::int64_t> dims;
@@ -60,9 +60,10 @@ struct KernelCall {
 /// How exact contractions have to be.
 enum class Precision : std::uint8_t {
   exact,  ///< sums of products: what is non-negative stays so
-  fast,   ///< also Winograd's transforms, whose errors are those of the largest terms and may turn a zero negative
-  /// `fast` if that changes no output by more than 1e-4 of its largest value, else `exact`: both are compiled and run once, on
-  /// random values for the inputs, when the program is made. Kernels are told either.
+  fast,   ///< also Winograd's transforms, whose errors are those of the largest terms and may turn a zero
+          ///< negative
+  /// `fast` if that changes no output by more than 1e-4 of its largest value, else `exact`: both are compiled
+  /// and run once, on random values for the inputs, when the program is made. Kernels are told either.
   automatic,
 };
 
@@ -72,10 +73,12 @@ struct ConstantForm {
   std::size_t bytes = 0;  ///< of memory that it takes
 };
 
-/// How a form is made of a constant, as a value: `make` gets the constant and has nothing else but the recipe's members, and recipes
-/// are compared as a whole (`= default`), so that two that are equal cannot make different forms. A lambda with captures is none.
+/// How a form is made of a constant, as a value: `make` gets the constant and has nothing else but the
+/// recipe's members, and recipes are compared as a whole (`= default`), so that two that are equal cannot
+/// make different forms. A lambda with captures is none.
 template <class R>
-concept FormRecipe = std::copy_constructible<R> && std::equality_comparable<R> && requires(const R& recipe, const ConstView& constant) {
+concept FormRecipe = std::copy_constructible<R> && std::equality_comparable<R> &&
+    requires(const R& recipe, const ConstView& constant) {
   { recipe.make(constant) } -> std::same_as<ConstantForm>;
 };
 
@@ -83,8 +86,9 @@ concept FormRecipe = std::copy_constructible<R> && std::equality_comparable<R> &
 class AnyFormRecipe {
  public:
   template <FormRecipe R>
-    requires(!std::same_as<R, AnyFormRecipe>)
-  AnyFormRecipe(R recipe) : held_(std::make_shared<const Model<R>>(std::move(recipe))) {}  ///< any recipe is one; NOLINT(google-explicit-constructor)
+  requires(!std::same_as<R, AnyFormRecipe>) AnyFormRecipe(R recipe)
+      : held_(std::make_shared<const Model<R>>(std::move(recipe))) {
+  }  ///< any recipe is one; NOLINT(google-explicit-constructor)
 
   /// The form of this constant, which is row-major unless it says otherwise.
   [[nodiscard]] ConstantForm make(const ConstView& constant) const { return held_->make(constant); }
@@ -99,7 +103,9 @@ class AnyFormRecipe {
   template <class R>
   struct Model final : Held {
     explicit Model(R r) : recipe(std::move(r)) {}
-    [[nodiscard]] ConstantForm make(const ConstView& constant) const override { return recipe.make(constant); }
+    [[nodiscard]] ConstantForm make(const ConstView& constant) const override {
+      return recipe.make(constant);
+    }
     [[nodiscard]] bool equals(const Held& other) const override {
       const auto* same = dynamic_cast<const Model*>(&other);
       return same != nullptr && same->recipe == recipe;
@@ -109,17 +115,19 @@ class AnyFormRecipe {
   std::shared_ptr<const Held> held_;
 };
 
-/// The operands of a kernel that are the same in all runs, and what kernels make of them ahead: packed weights. Programs of
-/// one graph share both: a form by the operand and the whole of its recipe.
+/// The operands of a kernel that are the same in all runs, and what kernels make of them ahead: packed
+/// weights. Programs of one graph share both: a form by the operand and the whole of its recipe.
 class ConstantOperands {
  public:
   /// True if the operand has the same elements in all runs.
   [[nodiscard]] virtual bool is_constant(std::size_t operand) const = 0;
-  /// The elements; null for an operand that is not constant. They need not exist: asking may compute them, and they stay as
-  /// long as the plan does. Kernels that read a form alone say so (PreparedCall::unread) and do not ask.
+  /// The elements; null for an operand that is not constant. They need not exist: asking may compute them,
+  /// and they stay as long as the plan does. Kernels that read a form alone say so (PreparedCall::unread) and
+  /// do not ask.
   [[nodiscard]] virtual const std::byte* elements(std::size_t operand) = 0;
   /// What the recipe makes of the operand; made if there is none yet. The caller keeps what it gets.
-  [[nodiscard]] virtual std::shared_ptr<const void> form(std::size_t operand, const AnyFormRecipe& recipe) = 0;
+  [[nodiscard]] virtual std::shared_ptr<const void> form(std::size_t operand,
+                                                         const AnyFormRecipe& recipe) = 0;
 
  protected:
   ~ConstantOperands() = default;
@@ -130,8 +138,8 @@ struct Preparation {
   const KernelCall& call;  ///< data pointers are null
   Precision precision = Precision::exact;
   ConstantOperands& constants;
-  /// What is known of every element of the result, from the signs of the operands: low <= y <= high. Others rely on it; sums of
-  /// products keep it by themselves, a kernel that computes otherwise has to restore it.
+  /// What is known of every element of the result, from the signs of the operands: low <= y <= high. Others
+  /// rely on it; sums of products keep it by themselves, a kernel that computes otherwise has to restore it.
   double low = -std::numeric_limits<double>::infinity(), high = std::numeric_limits<double>::infinity();
 };
 
@@ -140,7 +148,8 @@ struct PreparedCall {
   std::function<void(const KernelCall&)> run;
   std::size_t scratch_bytes = 0;
   std::string implementation;  ///< as the library behind it calls it
-  /// Constant operands whose elements calls do not read, as a form of them is kept: their pointers may be null.
+  /// Constant operands whose elements calls do not read, as a form of them is kept: their pointers may be
+  /// null.
   std::vector<std::size_t> unread = {};
 };
 
@@ -177,19 +186,21 @@ struct Kernel {
   std::function<std::vector<std::size_t>(std::span<const Type> operands, const Type& result,
                                          const Attributes&)>
       rows;
-  /// The axis of operand 0, which is the only one, at which rows begin: from there on each row of the result comes from the same row of
-  /// the operand, with the same bits whatever other rows are computed with it, and is as long or one value (its extents there 1, or
-  /// missing). The planner may call the kernel for some of the rows, extents {rows, 1, ...} before that axis. Empty or nothing:
-  /// not so.
-  std::function<std::optional<std::size_t>(std::span<const Type> operands, const Type& result, const Attributes&)> row_axis;
-  /// Called when a plan is made; what it returns replaces `run` and `scratch` in this plan. Empty, or nothing returned:
-  /// those are called.
+  /// The axis of operand 0, which is the only one, at which rows begin: from there on each row of the result
+  /// comes from the same row of the operand, with the same bits whatever other rows are computed with it, and
+  /// is as long or one value (its extents there 1, or missing). The planner may call the kernel for some of
+  /// the rows, extents {rows, 1, ...} before that axis. Empty or nothing: not so.
+  std::function<std::optional<std::size_t>(std::span<const Type> operands, const Type& result,
+                                           const Attributes&)>
+      row_axis;
+  /// Called when a plan is made; what it returns replaces `run` and `scratch` in this plan. Empty, or nothing
+  /// returned: those are called.
   std::function<std::optional<PreparedCall>(const Preparation&)> prepare;
-  /// The memory layouts that calls of these types should have, where operands now lie as `given` says. A kernel that
-  /// asks for anything but row-major must prepare every such call, or do without knowing. Empty: row-major, unless `access` says that the
-  /// kernel does not mind.
-  std::function<Blocks(std::span<const Type> operands, std::span<const std::int64_t> given, const Type& result,
-                       const Attributes&)>
+  /// The memory layouts that calls of these types should have, where operands now lie as `given` says. A
+  /// kernel that asks for anything but row-major must prepare every such call, or do without knowing. Empty:
+  /// row-major, unless `access` says that the kernel does not mind.
+  std::function<Blocks(std::span<const Type> operands, std::span<const std::int64_t> given,
+                       const Type& result, const Attributes&)>
       layouts;
 };
 
@@ -199,8 +210,8 @@ class Kernels {
  public:
   /// The kernels that ship and run everywhere.
   [[nodiscard]] static const Kernels& portable();
-  /// Those with oneDNN's in place of the portable ones where it is faster: float32 convolutions and what stands
-  /// between them. The portable ones where rulegrad was built without oneDNN.
+  /// Those with oneDNN's in place of the portable ones where it is faster: float32 convolutions and what
+  /// stands between them. The portable ones where rulegrad was built without oneDNN.
   [[nodiscard]] static const Kernels& best();
 
   /// Adds or replaces the kernel of an operator.

@@ -33,11 +33,11 @@ struct LoadOptions {
   /// axis
   /// ("tokens.1") where it gives none.
   std::map<std::string, std::int64_t> extents = {};
-  /// Off: a weight that is NaN or infinite and can reach an output is an Error(non_finite) that names tensor and index. -inf in a
-  /// mask ends in the softmax behind it.
+  /// Off: a weight that is NaN or infinite and can reach an output is an Error(non_finite) that names tensor
+  /// and index. -inf in a mask ends in the softmax behind it.
   bool allow_non_finite = false;
-  /// Where nodes of operators that ONNX does not have, or of other domains, are looked up by their `op_type`; their
-  /// attributes are those of the same names. Null: they are errors. The model keeps what it uses.
+  /// Where nodes of operators that ONNX does not have, or of other domains, are looked up by their `op_type`;
+  /// their attributes are those of the same names. Null: they are errors. The model keeps what it uses.
   const Operators* operators = nullptr;
 };
 
@@ -75,8 +75,8 @@ struct ModelSummary {
   std::map<std::string, std::string> metadata;
 };
 
-/// A network, read from a file or made in C++ (network.hpp). Owns its graph, so it moves and is not copied; expressions stay
-/// valid when it moves.
+/// A network, read from a file or made in C++ (network.hpp). Owns its graph, so it moves and is not copied;
+/// expressions stay valid when it moves.
 class Model {
  public:
   /// What a model is made of.
@@ -96,7 +96,8 @@ class Model {
   ~Model();
 
   /// Every value name and node name of the file is a name of its node here.
-  /// Throws Error(invalid_argument) for a model that was moved from, as do `inputs`, `outputs`, `head` and whatever takes a model.
+  /// Throws Error(invalid_argument) for a model that was moved from, as do `inputs`, `outputs`, `head` and
+  /// whatever takes a model.
   [[nodiscard]] Graph& graph() const;
   /// Without the weights that old files list among their inputs. Runs take them by these names.
   [[nodiscard]] const std::vector<ModelInput>& inputs() const { return (void)graph(), parts_.inputs; }
@@ -123,10 +124,10 @@ class Model {
   Parts parts_;
 };
 
-/// Reads a network. Throws Error(model) for files that are damaged, no ONNX, of another operator set, use operators or
-/// attributes that are not mapped (all of them at once), or do not fit together; Error(io) for those that
-/// cannot be read; Error(non_finite) for weights; Error(missing_feature) where rulegrad was built without ONNX, as do the two
-/// below.
+/// Reads a network. Throws Error(model) for files that are damaged, no ONNX, of another operator set, use
+/// operators or attributes that are not mapped (all of them at once), or do not fit together; Error(io) for
+/// those that cannot be read; Error(non_finite) for weights; Error(missing_feature) where rulegrad was built
+/// without ONNX, as do the two below.
 ///
 /// Weights of 1 MB and more stay in the file, which is mapped, where they have the wanted dtype and are
 /// aligned to it; the file must not be written to while the model lives.
@@ -145,15 +146,15 @@ struct SaveOptions {
   std::map<std::string, std::string> metadata = {};
   /// The operator set, 13 to 22. 0: the lowest that the operators need, which is 13 for almost all.
   std::int64_t opset = 0;
-  /// Arrays of 1 kB and more go to a file of the same name with `.data` behind it, which may be larger than the 2 GB that end an
-  /// ONNX file.
+  /// Arrays of 1 kB and more go to a file of the same name with `.data` behind it, which may be larger than
+  /// the 2 GB that end an ONNX file.
   bool external_data = false;
 };
 
-/// Writes the expressions as ONNX; the same graph gives the same bytes. Constants become initializers, inputs keep
-/// their names, a batch extent is written as the free axis `N`, sample loops of at most 64 samples are written out. Throws
-/// Error(model) that names the nodes that have no counterpart and says why. The file appears whole or not at all.
-void save_onnx(const std::string& path, std::span<const Expr> outputs,
-               const SaveOptions& options = {});
+/// Writes the expressions as ONNX; the same graph gives the same bytes. Constants become initializers, inputs
+/// keep their names, a batch extent is written as the free axis `N`, sample loops of at most 64 samples are
+/// written out. Throws Error(model) that names the nodes that have no counterpart and says why. The file
+/// appears whole or not at all.
+void save_onnx(const std::string& path, std::span<const Expr> outputs, const SaveOptions& options = {});
 
 }  // namespace rulegrad

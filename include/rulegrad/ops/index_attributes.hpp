@@ -7,8 +7,8 @@
 /// The attribute structs of the operators that look up, sort and add up along an axis.
 namespace [[gnu::visibility("default")]] rulegrad {
 
-/// gather_rows(x, i): the first `batch` axes of x and i are the same ones; the next axis of x is looked up, for each of them by
-/// itself.
+/// gather_rows(x, i): the first `batch` axes of x and i are the same ones; the next axis of x is looked up,
+/// for each of them by itself.
 struct GatherRowsAttributes {
   std::int64_t batch = 1;
 };
@@ -16,7 +16,8 @@ struct GatherRowsAttributes {
 struct ScatterRowsAttributes {
   std::int64_t batch = 1, extent = 0;
 };
-/// cumsum(x): sums along `axis` of everything before an element, itself included unless `exclusive`; `reverse` counts from behind.
+/// cumsum(x): sums along `axis` of everything before an element, itself included unless `exclusive`;
+/// `reverse` counts from behind.
 struct CumsumAttributes {
   std::int64_t axis = 0;
   bool exclusive = false, reverse = false;

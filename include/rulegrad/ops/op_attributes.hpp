@@ -6,8 +6,8 @@
 
 #include "rulegrad/expr/attributes.hpp"
 
-/// The attribute structs of the built-in operators. Empty lists mean "the neutral value for every spatial axis"
-/// and are filled in by the builders, so that equal operations are equal nodes.
+/// The attribute structs of the built-in operators. Empty lists mean "the neutral value for every spatial
+/// axis" and are filled in by the builders, so that equal operations are equal nodes.
 namespace [[gnu::visibility("default")]] rulegrad {
 
 /// Extents, axes, strides.
@@ -18,8 +18,9 @@ struct ConvAttributes {
   Ints strides{}, pads_begin{}, pads_end{}, dilations{};
   std::int64_t groups = 1;
 };
-/// conv_transpose(x, w, b): the adjoint of conv for its input. x [N, O, ...], w [O, C / groups, kernel...] gives
-/// [N, C, spatial...]; `spatial` is needed because several input extents have the same output extent under a stride.
+/// conv_transpose(x, w, b): the adjoint of conv for its input. x [N, O, ...], w [O, C / groups, kernel...]
+/// gives [N, C, spatial...]; `spatial` is needed because several input extents have the same output extent
+/// under a stride.
 struct ConvTransposeAttributes {
   Ints strides{}, pads_begin{}, pads_end{}, dilations{};
   std::int64_t groups = 1;
@@ -31,7 +32,8 @@ struct ConvWeightGradAttributes {
   std::int64_t groups = 1;
   Ints kernel{};
 };
-/// max_pool(x), max_pool_vjp(x, g), max_pool_jvp(x, t): windows of `kernel` over the spatial axes of [N, C, spatial...].
+/// max_pool(x), max_pool_vjp(x, g), max_pool_jvp(x, t): windows of `kernel` over the spatial axes of [N, C,
+/// spatial...].
 struct PoolAttributes {
   Ints kernel{}, strides{}, pads_begin{}, pads_end{}, dilations{};
   bool ceil = false;  ///< the last window may reach beyond the padded input
@@ -59,7 +61,8 @@ struct LrnAttributes {
   std::int64_t size = 5;
   double alpha = 1e-4, beta = 0.75, bias = 1;
 };
-/// channel_window_sum(x): sums over `size` neighbouring channels; `reversed` is the adjoint of an even window.
+/// channel_window_sum(x): sums over `size` neighbouring channels; `reversed` is the adjoint of an even
+/// window.
 struct ChannelWindowAttributes {
   std::int64_t size = 5;
   bool reversed = false;
@@ -75,24 +78,38 @@ struct MatmulAttributes {
 };
 
 /// leaky_relu(x): x where x > 0, else alpha x (Maas et al. 2013).
-struct LeakyReluAttributes { double alpha = 0.01; };
+struct LeakyReluAttributes {
+  double alpha = 0.01;
+};
 /// elu(x): x where x > 0, else alpha (e^x - 1) (Clevert et al. 2016, arXiv 1511.07289, eq. 15).
-struct EluAttributes { double alpha = 1; };
+struct EluAttributes {
+  double alpha = 1;
+};
 /// selu(x): gamma x where x > 0, else gamma alpha (e^x - 1) (Klambauer et al. 2017, arXiv 1706.02515, eq. 2).
-struct SeluAttributes { double alpha = 1.6732632423543772, gamma = 1.0507009873554805; };
+struct SeluAttributes {
+  double alpha = 1.6732632423543772, gamma = 1.0507009873554805;
+};
 /// By the error function, or by its approximation with tanh.
 enum class GeluForm : std::uint8_t { exact, tanh };
 /// gelu(x): x times the normal distribution function of x (Hendrycks and Gimpel 2016, arXiv 1606.08415).
-struct GeluAttributes { GeluForm approximate = GeluForm::exact; };
+struct GeluAttributes {
+  GeluForm approximate = GeluForm::exact;
+};
 /// hardsigmoid(x): alpha x + beta, kept in [0, 1].
-struct HardsigmoidAttributes { double alpha = 1.0 / 6, beta = 0.5; };
+struct HardsigmoidAttributes {
+  double alpha = 1.0 / 6, beta = 0.5;
+};
 /// clip(x): x, kept in [low, high].
-struct ClipAttributes { double low = 0, high = 6; };
+struct ClipAttributes {
+  double low = 0, high = 6;
+};
 /// cast(x): each element converted as `static_cast` does.
-struct CastAttributes { DType dtype = DType::float32; };
+struct CastAttributes {
+  DType dtype = DType::float32;
+};
 
-/// sum, mean, amax, amin, prod, first_max: over `axes` (empty: all; nodes hold them from the front, ascending); `keep`
-/// leaves extents of 1.
+/// sum, mean, amax, amin, prod, first_max: over `axes` (empty: all; nodes hold them from the front,
+/// ascending); `keep` leaves extents of 1.
 struct ReduceAttributes {
   Ints axes{};
   bool keep = false;
@@ -103,14 +120,23 @@ struct ArgAttributes {
   bool keep = false;
 };
 /// softmax, log_softmax, concat, gather.
-struct AxisAttributes { std::int64_t axis = 0; };
+struct AxisAttributes {
+  std::int64_t axis = 0;
+};
 /// reshape, expand (NumPy broadcast_to), sum_to (its adjoint).
-struct ShapeAttributes { Shape shape{}; };
+struct ShapeAttributes {
+  Shape shape{};
+};
 /// transpose: axis i of the result is axis perm[i]; an empty perm reverses them.
-struct TransposeAttributes { Ints perm{}; };
-/// slice(x): along each of `axes` from `starts` to `stops` (exclusive; already clamped to the extent, -1 - extent never
-/// occurs) by `steps`, negative ones included: x[starts:stops:steps] of NumPy with stop = -1 meaning "past the front".
-struct SliceAttributes { Ints axes{}, starts{}, stops{}, steps{}; };
+struct TransposeAttributes {
+  Ints perm{};
+};
+/// slice(x): along each of `axes` from `starts` to `stops` (exclusive; already clamped to the extent, -1 -
+/// extent never occurs) by `steps`, negative ones included: x[starts:stops:steps] of NumPy with stop = -1
+/// meaning "past the front".
+struct SliceAttributes {
+  Ints axes{}, starts{}, stops{}, steps{};
+};
 /// slice_vjp(g): g placed into zeros of `shape`.
 struct SliceVjpAttributes {
   Ints axes{}, starts{}, stops{}, steps{};
@@ -129,7 +155,8 @@ struct PadVjpAttributes {
   Ints begin{}, end{};
   PadMode mode = PadMode::constant;
 };
-/// scatter_add(g, i): zeros of extent `extent` along `axis` with the slices of g added at i; the adjoint of gather.
+/// scatter_add(g, i): zeros of extent `extent` along `axis` with the slices of g added at i; the adjoint of
+/// gather.
 struct ScatterAttributes {
   std::int64_t axis = 0, extent = 0;
 };
@@ -144,8 +171,8 @@ enum class ResizeMode : std::uint8_t { nearest, linear };
 enum class ResizeCoordinates : std::uint8_t { half_pixel, pytorch_half_pixel, align_corners, asymmetric };
 /// Which element is the nearest one between two: ONNX's nearest_mode.
 enum class NearestRounding : std::uint8_t { round_prefer_floor, round_prefer_ceil, floor, ceil };
-/// resize(x): the spatial axes of [N, C, spatial...] to `spatial`; `scales` as the model gives them (empty: the
-/// ratio of the extents).
+/// resize(x): the spatial axes of [N, C, spatial...] to `spatial`; `scales` as the model gives them (empty:
+/// the ratio of the extents).
 struct ResizeAttributes {
   Ints spatial{};
   std::vector<double> scales{};
@@ -153,7 +180,8 @@ struct ResizeAttributes {
   ResizeCoordinates coordinates = ResizeCoordinates::half_pixel;
   NearestRounding rounding = NearestRounding::round_prefer_floor;
 };
-/// resize_vjp(g): the adjoint; `spatial` and `scales` are those of the resize, `input_spatial` the extents before it.
+/// resize_vjp(g): the adjoint; `spatial` and `scales` are those of the resize, `input_spatial` the extents
+/// before it.
 struct ResizeVjpAttributes {
   Ints spatial{};
   std::vector<double> scales{};
@@ -162,8 +190,11 @@ struct ResizeVjpAttributes {
   NearestRounding rounding = NearestRounding::round_prefer_floor;
   Ints input_spatial{};
 };
-/// quantile(x): of all values of a sample (axes but 0, keeping their extents as 1), q in [0, 1], linear between ranks.
-struct QuantileAttributes { double q = 0.5; };
+/// quantile(x): of all values of a sample (axes but 0, keeping their extents as 1), q in [0, 1], linear
+/// between ranks.
+struct QuantileAttributes {
+  double q = 0.5;
+};
 /// random_normal, random_uniform (row, sample): numbers of `shape`, whose axis 0 is that of `row`.
 struct RandomAttributes {
   std::int64_t key = 0, stream = 0;
@@ -175,7 +206,10 @@ struct RandomIndexAttributes {
   std::int64_t key = 0, stream = 0, count = 1;
 };
 /// window_mask(i): true inside of window i of those that slide over `extents`, the last axis first.
-struct WindowMaskAttributes { Ints extents{}, window{}, strides{}; bool wrap = false; };
+struct WindowMaskAttributes {
+  Ints extents{}, window{}, strides{};
+  bool wrap = false;
+};
 /// fill(): the same number everywhere.
 struct FillAttributes {
   double value = 0;

@@ -37,6 +37,8 @@ class Operators {
 };
 
 /// The built-in operator of that name. Throws Error(unknown_name) with the nearest name.
-[[nodiscard]] inline const OpSchema& op(std::string_view name) { return Operators::builtin().at(name); }
+[[nodiscard]] inline const OpSchema& op(std::string_view name) {
+  return Operators::builtin().at(name);
+}
 
 }  // namespace rulegrad

@@ -3,13 +3,13 @@
 #include <array>
 #include <cstdint>
 
-/// Random numbers without a state: each is a function of where it is wanted. Philox4x32-10 (Salmon et al. 2011,
-/// "Parallel random numbers: as easy as 1, 2, 3", section 3.3), a counter-based generator: ten rounds of
-/// multiplications mix a 128-bit counter under a 64-bit key.
+/// Random numbers without a state: each is a function of where it is wanted. Philox4x32-10 (Salmon et al.
+/// 2011, "Parallel random numbers: as easy as 1, 2, 3", section 3.3), a counter-based generator: ten rounds
+/// of multiplications mix a 128-bit counter under a 64-bit key.
 namespace [[gnu::visibility("default")]] rulegrad {
 
-/// Where a number is wanted. Two numbers with the same place are the same number, on any machine, whatever the threads,
-/// chunks and other methods of a program; numbers of different places are independent.
+/// Where a number is wanted. Two numbers with the same place are the same number, on any machine, whatever
+/// the threads, chunks and other methods of a program; numbers of different places are independent.
 struct RandomPlace {
   std::int64_t key = 0;      ///< chosen by the user (low 32 bits)
   std::int64_t stream = 0;   ///< tells apart the inputs of one analyzer (low 32 bits)
@@ -19,7 +19,8 @@ struct RandomPlace {
 };
 
 /// The block of 128 random bits that belongs to a counter and a key.
-[[nodiscard]] std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> counter, std::array<std::uint32_t, 2> key);
+[[nodiscard]] std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> counter,
+                                                  std::array<std::uint32_t, 2> key);
 
 /// In [0, 1), a multiple of 2^-53.
 [[nodiscard]] double uniform_at(const RandomPlace& place);

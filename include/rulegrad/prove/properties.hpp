@@ -6,14 +6,16 @@
 
 #include "rulegrad/recipe/analyzer.hpp"
 
-/// What an analyzer declares of itself (`declare conserves linear`) is tried on layers and random networks, never trusted.
+/// What an analyzer declares of itself (`declare conserves linear`) is tried on layers and random networks,
+/// never trusted.
 ///
 ///     linear     the attribution is linear in the seed: A(a s + b t) = a A(s) + b A(t)
 ///     positive   a seed without negative values gives an attribution without negative values
 ///     adjoint    the attribution is the transposed Jacobian applied to the seed: <A(s), d> = <s, df/dx d>
-///     completes  the attribution adds up to the score less the score at the baseline; a sum over steps within a fifth
-///     conserves  the attribution adds up to the seed, but for what biases take, `stabilize` keeps back, and
-///                units get to which nothing contributes
+///     completes  the attribution adds up to the score less the score at the baseline; a sum over steps
+///                within a fifth
+///     conserves  the attribution adds up to the seed, but for what biases take, `stabilize` keeps back,
+///                and units get to which nothing contributes
 namespace [[gnu::visibility("default")]] rulegrad {
 
 /// What became of one declared property.
@@ -25,8 +27,8 @@ struct PropertyTrial {
   std::string what;     ///< what was expected there and what came out, with inputs and seed
 };
 
-/// Tries the declared properties of an analyzer with its parameters at their defaults, smallest networks first, in
-/// float64; equal on every machine. Networks with layers that the analyzer refuses are left out.
+/// Tries the declared properties of an analyzer with its parameters at their defaults, smallest networks
+/// first, in float64; equal on every machine. Networks with layers that the analyzer refuses are left out.
 [[nodiscard]] std::vector<PropertyTrial> try_properties(const RuleLibrary& library, std::string_view analyzer,
                                                         const Operators& operators = Operators::builtin(),
                                                         const Samplers& samplers = Samplers::builtin());

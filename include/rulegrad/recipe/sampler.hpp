@@ -13,10 +13,12 @@
 
 namespace [[gnu::visibility("default")]] rulegrad {
 
-/// What stands behind `in` of `for (t, q) in midpoint(64)` is given: numbers, lists, words or values of the graph.
+/// What stands behind `in` of `for (t, q) in midpoint(64)` is given: numbers, lists, words or values of the
+/// graph.
 using SamplerArgument = std::variant<double, std::vector<double>, std::string, Expr>;
 
-/// Of one loop, and of all loops that stand within each other together: more would take years, and are a slip of the pen.
+/// Of one loop, and of all loops that stand within each other together: more would take years, and are a slip
+/// of the pen.
 inline constexpr std::int64_t most_samples = 10'000'000;
 
 /// A sampler at work: its arguments, and the graph in which its values are made.
@@ -29,10 +31,12 @@ struct SamplerCall {
 
   /// Was the parameter at this position given?
   [[nodiscard]] bool has(std::size_t position) const { return position < arguments.size(); }
-  /// The arguments as what they must be; throw Error(invalid_argument) that names the sampler, the parameter and both.
+  /// The arguments as what they must be; throw Error(invalid_argument) that names the sampler, the parameter
+  /// and both.
   [[nodiscard]] double number(std::size_t position) const;
   /// A whole number from `least` to `most`.
-  [[nodiscard]] std::int64_t count(std::size_t position, std::int64_t least = 1, std::int64_t most = most_samples) const;
+  [[nodiscard]] std::int64_t count(std::size_t position, std::int64_t least = 1,
+                                   std::int64_t most = most_samples) const;
   /// A value of the graph; numbers become scalars.
   [[nodiscard]] Expr expr(std::size_t position) const;
   /// A list, or one number for each of `length` entries.
@@ -80,7 +84,8 @@ struct Quadrature {
 [[nodiscard]] Quadrature right_rule(std::int64_t n);
 /// Both ends included, with half the weight each; n is at least 2.
 [[nodiscard]] Quadrature trapezoid_rule(std::int64_t n);
-/// Exact for polynomials of degree 2 n - 1: the nodes are the roots of the Legendre polynomial, by Newton's method.
+/// Exact for polynomials of degree 2 n - 1: the nodes are the roots of the Legendre polynomial, by Newton's
+/// method.
 [[nodiscard]] Quadrature gauss_legendre_rule(std::int64_t n);
 
 }  // namespace rulegrad

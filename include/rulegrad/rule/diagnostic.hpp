@@ -6,8 +6,8 @@
 #include <string_view>
 #include <vector>
 
-#include "rulegrad/support/error.hpp"
 #include "rulegrad/rule/rule.hpp"
+#include "rulegrad/support/error.hpp"
 
 namespace [[gnu::visibility("default")]] rulegrad {
 
@@ -32,9 +32,9 @@ struct Diagnostic {
   Severity severity = Severity::error;
 };
 
-/// `file:line:column: error[code]: message` (or `warning`, `note`), the line of `source` with a caret line below it, the notes, and
-/// `help: ...`. Columns count code points. Without source only the messages are shown. Ends without a
-/// newline.
+/// `file:line:column: error[code]: message` (or `warning`, `note`), the line of `source` with a caret line
+/// below it, the notes, and `help: ...`. Columns count code points. Without source only the messages are
+/// shown. Ends without a newline.
 [[nodiscard]] std::string render(const Diagnostic& diagnostic, std::string_view source);
 /// All of them, with an empty line between two.
 [[nodiscard]] std::string render(const std::vector<Diagnostic>& diagnostics, std::string_view source);

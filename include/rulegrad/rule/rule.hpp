@@ -7,9 +7,9 @@
 #include <utility>
 #include <vector>
 
-/// The one form in which rules live, whichever front end wrote them: the text parser and the C++ DSL both make
-/// it; the matcher, the checker and the printer read it. It is plain data that names operators by text, so it
-/// stands below the operators and can carry their derivative rules.
+/// The one form in which rules live, whichever front end wrote them: the text parser and the C++ DSL both
+/// make it; the matcher, the checker and the printer read it. It is plain data that names operators by text,
+/// so it stands below the operators and can carry their derivative rules.
 namespace [[gnu::visibility("default")]] rulegrad {
 
 /// A place in a rule file, or in a C++ file for rules of the DSL. Lines and columns count from 1.
@@ -22,7 +22,8 @@ struct SourceRange {
 
 /// What a term is, in the spelling of rule files.
 enum class TermKind : std::uint8_t {
-  variable,  ///< `name`: a pattern variable, a let, a parameter; bare operator or class names too, until resolved
+  variable,  ///< `name`: a pattern variable, a let, a parameter; bare operator or class names too, until
+             ///< resolved
   wildcard,  ///< `_`
   ellipsis,  ///< `...` as the only operand of a pattern: any operands
   number,    ///< `number`
@@ -68,7 +69,8 @@ struct Let {
 /// Which nodes a rule rewrites: `grad` ones (analyzers), `vjp` ones (derivatives), or the forward graph.
 enum class RuleLevel : std::uint8_t { grad, vjp, forward };
 
-/// `grad(pattern, cotangent) wrt slot when guard => lets result`, or `rewrite pattern when guard => lets result`.
+/// `grad(pattern, cotangent) wrt slot when guard => lets result`, or `rewrite pattern when guard => lets
+/// result`.
 struct Rule {
   std::string name;  ///< optional; needed to override by name
   RuleLevel level = RuleLevel::grad;
@@ -91,7 +93,8 @@ struct NumberRange {
   bool high_open = false;
 };
 
-/// `name: type = default in range`; the default is a term of the owner's pool, absent for required parameters.
+/// `name: type = default in range`; the default is a term of the owner's pool, absent for required
+/// parameters.
 struct Parameter {
   std::string name;
   std::string type;  ///< "" (a number), tensor, node, sampler, analyzer
@@ -175,7 +178,7 @@ struct AnalyzerDefinition {
   std::vector<ForClause> loops;
   std::vector<Placement> placements;
   std::vector<Let> lets;
-  TermId result = no_term;  ///< absent: the relevance of the input
+  TermId result = no_term;              ///< absent: the relevance of the input
   std::vector<std::string> properties;  ///< `declare conserves linear`: tested, never trusted
   SourceRange where;
   SourceRange fallback_where;

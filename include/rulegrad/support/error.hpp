@@ -26,9 +26,9 @@ enum class ErrorCode {
 /// `shape`, `unknown_name`, ...: for logs.
 [[nodiscard]] std::string_view name_of(ErrorCode code);
 
-/// What the library throws: itself, or a class derived from it that holds more (RuleError: every diagnostic of a rule
-/// file). Its text says what failed, where, what was expected and what to do; the command prints the same one.
-/// Other exceptions are std::bad_alloc and whatever a callback of the caller throws.
+/// What the library throws: itself, or a class derived from it that holds more (RuleError: every diagnostic
+/// of a rule file). Its text says what failed, where, what was expected and what to do; the command prints
+/// the same one. Other exceptions are std::bad_alloc and whatever a callback of the caller throws.
 class Error : public std::runtime_error {
  public:
   /// `message` is what `what()` gives.

@@ -17,7 +17,8 @@ namespace [[gnu::visibility("default")]] rulegrad {
 /// The candidate closest to `name`, or nothing (empty) when none is near enough to be what was meant.
 [[nodiscard]] std::string nearest_name(std::string_view name, std::span<const std::string> candidates);
 
-/// `unknown operator 'rlu'; did you mean 'relu'?`, or the list of candidates when none is near and it is short.
+/// `unknown operator 'rlu'; did you mean 'relu'?`, or the list of candidates when none is near and it is
+/// short.
 [[nodiscard]] std::string unknown_name_message(std::string_view what, std::string_view name,
                                                std::span<const std::string> candidates);
 

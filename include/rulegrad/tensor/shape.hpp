@@ -53,7 +53,8 @@ struct Extents {
 };
 
 /// The shape of an expression: extents that may hold the symbolic batch, and, outermost and outside the axes
-/// that operators count, an optional sample axis. Operators never see that axis: whoever runs them maps over it.
+/// that operators count, an optional sample axis. Operators never see that axis: whoever runs them maps over
+/// it.
 class Shape {
  public:
   Shape() = default;
@@ -92,7 +93,8 @@ class Shape {
   }
 
  private:
-  /// Shared: a graph holds each shape many times, and most inferred shapes are an operand's. Null: no extents.
+  /// Shared: a graph holds each shape many times, and most inferred shapes are an operand's. Null: no
+  /// extents.
   std::shared_ptr<const std::vector<Dim>> dims_;
   bool sampled_ = false;
 };

@@ -20,9 +20,11 @@ class Tensor {
   Tensor(DType dtype, Dims dims);
   /// A copy of `values`; throws Error(shape) unless there is exactly one for each element.
   template <class T>
-  Tensor(Dims dims, std::span<const T> values) : Tensor(dtype_of<T>, std::move(dims), values.data(), values.size()) {}
+  Tensor(Dims dims, std::span<const T> values)
+      : Tensor(dtype_of<T>, std::move(dims), values.data(), values.size()) {}
   template <class T>
-  Tensor(Dims dims, std::initializer_list<T> values) : Tensor(dtype_of<T>, std::move(dims), values.begin(), values.size()) {}
+  Tensor(Dims dims, std::initializer_list<T> values)
+      : Tensor(dtype_of<T>, std::move(dims), values.begin(), values.size()) {}
 
   /// Memory that is not initialised: write every element before reading one.
   [[nodiscard]] static Tensor uninitialized(DType dtype, Dims dims);
@@ -30,13 +32,15 @@ class Tensor {
   [[nodiscard]] static Tensor scalar(DType dtype, double value);
   /// The same number everywhere, converted as `static_cast` does.
   [[nodiscard]] static Tensor full(DType dtype, Dims dims, double value);
-  /// Shares memory that `owner` keeps alive (a mapped file, a caller's buffer); it must be aligned to the element.
-  [[nodiscard]] static Tensor borrow(DType dtype, Dims dims, const void* data, std::shared_ptr<const void> owner);
+  /// Shares memory that `owner` keeps alive (a mapped file, a caller's buffer); it must be aligned to the
+  /// element.
+  [[nodiscard]] static Tensor borrow(DType dtype, Dims dims, const void* data,
+                                     std::shared_ptr<const void> owner);
 
-  [[nodiscard]] DType dtype() const { return dtype_; }  ///< of the elements
-  [[nodiscard]] const Dims& dims() const { return dims_; }  ///< extents, outermost first
+  [[nodiscard]] DType dtype() const { return dtype_; }             ///< of the elements
+  [[nodiscard]] const Dims& dims() const { return dims_; }         ///< extents, outermost first
   [[nodiscard]] std::size_t rank() const { return dims_.size(); }  ///< how many axes
-  [[nodiscard]] std::int64_t size() const { return size_; }  ///< how many elements
+  [[nodiscard]] std::int64_t size() const { return size_; }        ///< how many elements
   /// Of all elements.
   [[nodiscard]] std::size_t bytes() const { return static_cast<std::size_t>(size_) * size_of(dtype_); }
   /// The elements in row-major order.
@@ -56,7 +60,8 @@ class Tensor {
     expect(dtype_of<T>);
     return {reinterpret_cast<T*>(mutable_data()), static_cast<std::size_t>(size_)};
   }
-  /// Has it been looked through, and neither NaN nor infinity found? Copies know it too, until one of them is written to.
+  /// Has it been looked through, and neither NaN nor infinity found? Copies know it too, until one of them is
+  /// written to.
   [[nodiscard]] bool known_finite() const { return known_finite_ || !is_floating(dtype_); }
   /// Notes that this has been done.
   void note_finite() { known_finite_ = true; }

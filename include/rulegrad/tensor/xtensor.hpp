@@ -1,7 +1,7 @@
 #pragma once
 
-// Opt-in: this header alone needs xtensor, and nothing else of rulegrad includes it. xtensor 0.24 or newer; with g++ the
-// flag -fno-new-ttp-matching is needed for xtensor 0.24 in C++20.
+// Opt-in: this header alone needs xtensor, and nothing else of rulegrad includes it. xtensor 0.24 or newer;
+// with g++ the flag -fno-new-ttp-matching is needed for xtensor 0.24 in C++20.
 
 #include <algorithm>
 #include <cstddef>
@@ -23,8 +23,8 @@
 /// Arrays of xtensor as tensors and back, without a copy wherever the elements lie in row-major order.
 namespace [[gnu::visibility("default")]] rulegrad {
 
-/// A view of the tensor's elements as an xtensor expression; valid as long as the tensor lives and is not written to.
-/// Throws Error(dtype) unless T is what is stored.
+/// A view of the tensor's elements as an xtensor expression; valid as long as the tensor lives and is not
+/// written to. Throws Error(dtype) unless T is what is stored.
 template <class T>
 [[nodiscard]] auto as_xtensor(const Tensor& tensor) {
   const auto values = tensor.values<T>();
@@ -58,11 +58,13 @@ template <class E>
   const E& values = expression.derived_cast();
   Tensor result = Tensor::uninitialized(dtype_of<T>, detail::dims_of(values.shape()));
   const auto to = result.mutable_values<T>();
-  std::copy(values.template cbegin<xt::layout_type::row_major>(), values.template cend<xt::layout_type::row_major>(), to.begin());
+  std::copy(values.template cbegin<xt::layout_type::row_major>(),
+            values.template cend<xt::layout_type::row_major>(), to.begin());
   return result;
 }
 
-/// Takes over the memory of a row-major array: no copy. Writing to the tensor copies first, as with any shared buffer.
+/// Takes over the memory of a row-major array: no copy. Writing to the tensor copies first, as with any
+/// shared buffer.
 template <class T>
 [[nodiscard]] Tensor to_tensor(xt::xarray<T, xt::layout_type::row_major>&& array) {
   auto owner = std::make_shared<const xt::xarray<T, xt::layout_type::row_major>>(std::move(array));

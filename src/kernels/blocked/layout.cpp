@@ -12,7 +12,9 @@ namespace {
 /// Positions that are turned at once, so that a cache line is read and written whole.
 constexpr std::int64_t tile = 64;
 
-std::int64_t positions_of(std::span<const std::int64_t> dims) { return element_count(dims.subspan(2)); }
+std::int64_t positions_of(std::span<const std::int64_t> dims) {
+  return element_count(dims.subspan(2));
+}
 
 /// Calls f(first plane, positions from, to) for tiles of blocks of channels.
 template <class F>
@@ -61,7 +63,8 @@ Dims shown_dims(std::span<const std::int64_t> dims, std::size_t channel, std::in
   return shown;
 }
 
-std::int64_t row_major_position(std::span<const std::int64_t> dims, std::int64_t block, std::int64_t position) {
+std::int64_t row_major_position(std::span<const std::int64_t> dims, std::int64_t block,
+                                std::int64_t position) {
   if (block == 0) return position;
   const std::int64_t positions = positions_of(dims), inner = position % block;
   const std::int64_t place = position / block % positions, group = position / block / positions;
@@ -84,7 +87,9 @@ void reorder(const ConstView& from, const MutableView& to) {
 Kernel reorder_kernel() {
   Kernel kernel;
   kernel.run = [](const KernelCall& call) { reorder(call.operands[0], call.result); };
-  kernel.rows = [](std::span<const Type>, const Type&, const Attributes&) { return std::vector<std::size_t>{0}; };
+  kernel.rows = [](std::span<const Type>, const Type&, const Attributes&) {
+    return std::vector<std::size_t>{0};
+  };
   return kernel;
 }
 

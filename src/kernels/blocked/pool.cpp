@@ -4,9 +4,9 @@
 #include <array>
 #include <limits>
 
-#include "kernels/kernel_paths.hpp"
 #include "kernels/common/isa.hpp"
 #include "kernels/common/parallel.hpp"
+#include "kernels/kernel_paths.hpp"
 #include "kernels/pool/pool_windows.hpp"
 
 namespace rulegrad::kernels::blocked {
@@ -25,15 +25,17 @@ void for_each_window_of(const Window& w, std::int64_t groups, std::int64_t block
     const std::int64_t row = i % rows;
     const Reach r0 = reach(w, 0, row / w.out[1], 0, w.in[0]), r1 = reach(w, 1, row % w.out[1], 0, w.in[1]);
     vectorised([&] {
-      for (std::int64_t o = 0; o < w.out[2]; ++o) f(i / rows, row * w.out[2] + o, r0, r1, reach(w, 2, o, 0, w.in[2]));
+      for (std::int64_t o = 0; o < w.out[2]; ++o)
+        f(i / rows, row * w.out[2] + o, r0, r1, reach(w, 2, o, 0, w.in[2]));
     });
   });
 }
 
-/// The first maximum of each channel of one window: the input position, -1 for none. Loops over the channels of a block say
-/// `simd`: g++ would unroll them before it thinks of vectors, six times slower.
+/// The first maximum of each channel of one window: the input position, -1 for none. Loops over the channels
+/// of a block say `simd`: g++ would unroll them before it thinks of vectors, six times slower.
 template <class T, int Block>
-std::array<std::int32_t, Block> first_maxima(const Window& w, const T* x, const Reach& r0, const Reach& r1, const Reach& r2) {
+std::array<std::int32_t, Block> first_maxima(const Window& w, const T* x, const Reach& r0, const Reach& r1,
+                                             const Reach& r2) {
   std::array<std::int32_t, Block> where;
   std::array<T, Block> best;
   where.fill(-1);
@@ -57,17 +59,20 @@ std::array<std::int32_t, Block> first_maxima(const Window& w, const T* x, const 
 template <class T, int Block>
 void max_pool(const Window& window, std::int64_t groups, const T* x, T* y) {
   max_path.taken();
-  for_each_window_of(window, groups, Block, [&](std::int64_t group, std::int64_t o, const Reach& r0, const Reach& r1, const Reach& r2) {
-    const T* const in = x + group * window.in_count() * Block;
-    std::array<T, Block> best;
-    best.fill(-std::numeric_limits<T>::infinity());
-    for_each_inside(window, r0, r1, r2, [&](std::int64_t at) {
-      const T* const values = in + at * Block;
+  for_each_window_of(
+      window, groups, Block,
+      [&](std::int64_t group, std::int64_t o, const Reach& r0, const Reach& r1, const Reach& r2) {
+        const T* const in = x + group * window.in_count() * Block;
+        std::array<T, Block> best;
+        best.fill(-std::numeric_limits<T>::infinity());
+        for_each_inside(window, r0, r1, r2, [&](std::int64_t at) {
+          const T* const values = in + at * Block;
 #pragma omp simd
-      for (std::size_t c = 0; c < Block; ++c) best[c] = (best[c] > values[c]) | (best[c] != best[c]) ? best[c] : values[c];
-    });
-    std::copy_n(best.data(), Block, y + (group * window.out_count() + o) * Block);
-  });
+          for (std::size_t c = 0; c < Block; ++c)
+            best[c] = (best[c] > values[c]) | (best[c] != best[c]) ? best[c] : values[c];
+        });
+        std::copy_n(best.data(), Block, y + (group * window.out_count() + o) * Block);
+      });
 }
 
 template <class T, int Block>
@@ -95,13 +100,16 @@ void max_pool_input_grad(const Window& window, std::int64_t groups, const T* x, 
 
 template <class T, int Block>
 void max_pool_select(const Window& window, std::int64_t groups, const T* x, const T* t, T* y) {
-  for_each_window_of(window, groups, Block, [&](std::int64_t group, std::int64_t o, const Reach& r0, const Reach& r1, const Reach& r2) {
-    const std::int64_t shift = group * window.in_count() * Block;
-    const auto where = first_maxima<T, Block>(window, x + shift, r0, r1, r2);
-    T* const to = y + (group * window.out_count() + o) * Block;
+  for_each_window_of(
+      window, groups, Block,
+      [&](std::int64_t group, std::int64_t o, const Reach& r0, const Reach& r1, const Reach& r2) {
+        const std::int64_t shift = group * window.in_count() * Block;
+        const auto where = first_maxima<T, Block>(window, x + shift, r0, r1, r2);
+        T* const to = y + (group * window.out_count() + o) * Block;
 #pragma omp simd
-    for (std::size_t c = 0; c < Block; ++c) to[c] = where[c] >= 0 ? t[shift + where[c] * Block + static_cast<std::int64_t>(c)] : T(0);
-  });
+        for (std::size_t c = 0; c < Block; ++c)
+          to[c] = where[c] >= 0 ? t[shift + where[c] * Block + static_cast<std::int64_t>(c)] : T(0);
+      });
 }
 
 template <class T, int Block>
@@ -109,18 +117,22 @@ void avg_pool(const Window& window, bool count_padding, std::int64_t groups, con
   avg_path.taken();
   const std::vector<T> counts = divisors<T>(window, count_padding);
   const auto mean = [&]<class Sum>(Sum) {
-    for_each_window_of(window, groups, Block, [&](std::int64_t group, std::int64_t o, const Reach& r0, const Reach& r1, const Reach& r2) {
-      const T* const in = x + group * window.in_count() * Block;
-      std::array<Sum, Block> sum{};
-      for_each_inside(window, r0, r1, r2, [&](std::int64_t at) {
+    for_each_window_of(
+        window, groups, Block,
+        [&](std::int64_t group, std::int64_t o, const Reach& r0, const Reach& r1, const Reach& r2) {
+          const T* const in = x + group * window.in_count() * Block;
+          std::array<Sum, Block> sum{};
+          for_each_inside(window, r0, r1, r2, [&](std::int64_t at) {
 #pragma omp simd
-        for (std::size_t c = 0; c < Block; ++c) sum[c] += static_cast<Sum>(in[at * Block + static_cast<std::int64_t>(c)]);
-      });
-      const T count = counts[static_cast<std::size_t>(o)];
-      T* const to = y + (group * window.out_count() + o) * Block;
+            for (std::size_t c = 0; c < Block; ++c)
+              sum[c] += static_cast<Sum>(in[at * Block + static_cast<std::int64_t>(c)]);
+          });
+          const T count = counts[static_cast<std::size_t>(o)];
+          T* const to = y + (group * window.out_count() + o) * Block;
 #pragma omp simd
-      for (std::size_t c = 0; c < Block; ++c) to[c] = count > T(0) ? static_cast<T>(sum[c] / static_cast<Sum>(count)) : T(0);
-    });
+          for (std::size_t c = 0; c < Block; ++c)
+            to[c] = count > T(0) ? static_cast<T>(sum[c] / static_cast<Sum>(count)) : T(0);
+        });
   };
   if (window.taps() <= kShortSum)
     mean(T{});
@@ -141,23 +153,26 @@ void avg_pool_input_grad(const Window& window, bool count_padding, std::int64_t 
       for (std::int64_t row = 0; row < window.out[0] * window.out[1]; ++row) {
         const T* const from = back + row * window.out[2] * Block;
         const T* const count = counts.data() + row * window.out[2];
-        for_each_tap(window, row / window.out[1], row % window.out[1], [&](std::int64_t to, std::int64_t begin, std::int64_t end, std::int64_t step) {
-          for (std::int64_t i = begin; i < end; ++i) {
-            T* const sum = out + (to + i * step) * Block;
+        for_each_tap(window, row / window.out[1], row % window.out[1],
+                     [&](std::int64_t to, std::int64_t begin, std::int64_t end, std::int64_t step) {
+                       for (std::int64_t i = begin; i < end; ++i) {
+                         T* const sum = out + (to + i * step) * Block;
 #pragma omp simd
-            for (std::size_t c = 0; c < Block; ++c) sum[c] += from[i * Block + static_cast<std::int64_t>(c)] / count[i];
-          }
-        });
+                         for (std::size_t c = 0; c < Block; ++c)
+                           sum[c] += from[i * Block + static_cast<std::int64_t>(c)] / count[i];
+                       }
+                     });
       }
     });
   });
 }
 
-#define RULEGRAD_FOR_BLOCK(N)                                                                                          \
-  template void max_pool<float, N>(const Window&, std::int64_t, const float*, float*);                                \
-  template void max_pool_input_grad<float, N>(const Window&, std::int64_t, const float*, const float*, float*);       \
-  template void max_pool_select<float, N>(const Window&, std::int64_t, const float*, const float*, float*);           \
-  template void avg_pool<float, N>(const Window&, bool, std::int64_t, const float*, float*);                          \
+#define RULEGRAD_FOR_BLOCK(N)                                                                               \
+  template void max_pool<float, N>(const Window&, std::int64_t, const float*, float*);                      \
+  template void max_pool_input_grad<float, N>(const Window&, std::int64_t, const float*, const float*,      \
+                                              float*);                                                      \
+  template void max_pool_select<float, N>(const Window&, std::int64_t, const float*, const float*, float*); \
+  template void avg_pool<float, N>(const Window&, bool, std::int64_t, const float*, float*);                \
   template void avg_pool_input_grad<float, N>(const Window&, bool, std::int64_t, const float*, float*);
 RULEGRAD_FOR_BLOCK(8)
 RULEGRAD_FOR_BLOCK(16)

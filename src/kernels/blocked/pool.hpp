@@ -6,8 +6,8 @@
 
 namespace rulegrad::kernels::blocked {
 
-/// The pooling of portable/pool.hpp over vectors of `Block` channels: the same results, bit for bit. `groups` is batch x
-/// channels / Block; arrays are [groups, positions, Block].
+/// The pooling of portable/pool.hpp over vectors of `Block` channels: the same results, bit for bit. `groups`
+/// is batch x channels / Block; arrays are [groups, positions, Block].
 template <class T, int Block>
 void max_pool(const Window& window, std::int64_t groups, const T* x, T* y);
 template <class T, int Block>

@@ -4,8 +4,8 @@
 #include <utility>
 #include <vector>
 
-#include "rulegrad/support/error.hpp"
 #include "rulegrad/kernels/kernel.hpp"
+#include "rulegrad/support/error.hpp"
 
 #include "kernels/common/dims.hpp"
 

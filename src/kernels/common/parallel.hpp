@@ -12,8 +12,9 @@ namespace rulegrad::kernels {
 /// Elements of cheap work below which a second thread does not pay.
 inline constexpr std::int64_t kGrain = 16384;
 
-/// Chunks up to which threads get theirs beforehand: what a thread wrote or read before then lies in its cache, and none waits for a
-/// counter. With more of them, threads that were delayed leave theirs to the others.
+/// Chunks up to which threads get theirs beforehand: what a thread wrote or read before then lies in its
+/// cache, and none waits for a counter. With more of them, threads that were delayed leave theirs to the
+/// others.
 inline constexpr std::int64_t kFewChunks = 32;
 
 /// The threads that a loop started here would run on.

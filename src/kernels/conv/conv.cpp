@@ -3,13 +3,13 @@
 #include <algorithm>
 #include <vector>
 
-#include "kernels/kernel_paths.hpp"
+#include "kernels/common/isa.hpp"
+#include "kernels/common/parallel.hpp"
 #include "kernels/conv/conv_depthwise.hpp"
 #include "kernels/conv/conv_direct.hpp"
 #include "kernels/conv/conv_panels.hpp"
 #include "kernels/conv/conv_phases.hpp"
-#include "kernels/common/isa.hpp"
-#include "kernels/common/parallel.hpp"
+#include "kernels/kernel_paths.hpp"
 #include "kernels/product/tiled_product.hpp"
 
 namespace rulegrad::kernels {

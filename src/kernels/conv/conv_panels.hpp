@@ -40,7 +40,9 @@ struct Target {
 
   /// Relative to a channel.
   [[nodiscard]] std::int64_t at(std::int64_t n, const Triple& t) const {
-    return n * batch_stride + ((t[0] * step[0] + origin[0]) * extent[1] + t[1] * step[1] + origin[1]) * extent[2] + t[2] * step[2] + origin[2];
+    return n * batch_stride +
+           ((t[0] * step[0] + origin[0]) * extent[1] + t[1] * step[1] + origin[1]) * extent[2] +
+           t[2] * step[2] + origin[2];
   }
 };
 

@@ -2,8 +2,8 @@
 
 #include "kernels/common/dims.hpp"
 
-/// What other kernels add, multiply and bound their results by: y = a op b with a and b broadcast (NumPy) to y_dims, in float and
-/// double. y may be an operand of the same dims. The bits are those of the operators.
+/// What other kernels add, multiply and bound their results by: y = a op b with a and b broadcast (NumPy) to
+/// y_dims, in float and double. y may be an operand of the same dims. The bits are those of the operators.
 namespace rulegrad::kernels {
 
 template <class T>

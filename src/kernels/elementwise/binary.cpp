@@ -15,7 +15,8 @@ constexpr auto minimum = []<class T>(T a, T b) { return a < b || a != a ? a : b;
 
 }  // namespace
 
-/// A row for each function of two values, which broadcast as NumPy has it. The result may lie over an operand of its dims.
+/// A row for each function of two values, which broadcast as NumPy has it. The result may lie over an operand
+/// of its dims.
 void bind_binary(Kernels& all) {
   all.set("add", number_pairs(sum));
   all.set("sub", number_pairs([]<class T>(T a, T b) { return static_cast<T>(a - b); }));
@@ -23,7 +24,8 @@ void bind_binary(Kernels& all) {
   // Of integers: truncated.
   all.set("div", dividing_pairs([]<class T>(T a, T b) {
             if constexpr (std::integral<T>)
-              if (b == T(-1)) return static_cast<T>(T(0) - a);  // the smallest integer has no positive twin: do not trap
+              if (b == T(-1))
+                return static_cast<T>(T(0) - a);  // the smallest integer has no positive twin: do not trap
             return static_cast<T>(a / b);
           }));
   all.set("pow", number_pairs([]<class T>(T a, T b) { return static_cast<T>(std::pow(a, b)); }));
@@ -41,7 +43,8 @@ void bind_binary(Kernels& all) {
             return rest != 0 && (rest < 0) != (b < 0) ? static_cast<T>(rest + b) : rest;
           }));
   // a / b, and 0 where b is exactly 0.
-  all.set("over", real_pairs([]<class T>(T a, T b) { return b == T(0) ? T(0) : a / (b == T(0) ? T(1) : b); }));
+  all.set("over",
+          real_pairs([]<class T>(T a, T b) { return b == T(0) ? T(0) : a / (b == T(0) ? T(1) : b); }));
   // x > 0 ? x : slope x.
   all.set("prelu", real_pairs([]<class T>(T x, T slope) { return x < T(0) ? slope * x : x; }));
   // z away from 0 by eps: sgn(0) = sgn(-0) = +1.
@@ -65,7 +68,7 @@ void smaller(DimsView a_dims, const T* a, DimsView b_dims, const T* b, DimsView 
   map_broadcast(minimum, a_dims, a, b_dims, b, y_dims, y);
 }
 
-#define RULEGRAD_FOR_TYPE(T)                                                        \
+#define RULEGRAD_FOR_TYPE(T)                                                    \
   template void add(DimsView, const T*, DimsView, const T*, DimsView, T*);      \
   template void multiply(DimsView, const T*, DimsView, const T*, DimsView, T*); \
   template void larger(DimsView, const T*, DimsView, const T*, DimsView, T*);   \

@@ -3,8 +3,8 @@
 #include <vector>
 
 #include "kernels/common/bind.hpp"
-#include "kernels/elementwise/elementwise.hpp"
 #include "kernels/common/parallel.hpp"
+#include "kernels/elementwise/elementwise.hpp"
 
 namespace rulegrad::kernels {
 namespace {

@@ -30,7 +30,8 @@ Kernel random_kernel(F number) {
   });
 }
 
-/// How many windows fit one behind the other; the last may reach beyond the extent, or, with `wrap`, begin anywhere in it.
+/// How many windows fit one behind the other; the last may reach beyond the extent, or, with `wrap`, begin
+/// anywhere in it.
 std::int64_t window_count(std::int64_t extent, std::int64_t window, std::int64_t stride, bool wrap) {
   if (wrap) return (extent + stride - 1) / stride;
   return extent <= window ? 1 : (extent - window + stride - 1) / stride + 1;
@@ -42,7 +43,8 @@ void window_mask(const KernelCall& call) {
   std::int64_t index = integer_at(call.operands[0], 0);
   Ints begin(rank);
   for (std::size_t axis = rank; axis-- > 0;) {
-    const std::int64_t count = window_count(mask.extents[axis], mask.window[axis], mask.strides[axis], mask.wrap);
+    const std::int64_t count =
+        window_count(mask.extents[axis], mask.window[axis], mask.strides[axis], mask.wrap);
     begin[axis] = index % count * mask.strides[axis];
     index /= count;
   }
@@ -52,7 +54,8 @@ void window_mask(const KernelCall& call) {
     bool inside = true;
     for (std::size_t axis = rank; axis-- > 0; rest /= mask.extents[axis]) {
       const std::int64_t at = rest % mask.extents[axis];
-      const std::int64_t from_begin = at - begin[axis] + (mask.wrap && at < begin[axis] ? mask.extents[axis] : 0);
+      const std::int64_t from_begin =
+          at - begin[axis] + (mask.wrap && at < begin[axis] ? mask.extents[axis] : 0);
       inside = inside && from_begin >= 0 && from_begin < mask.window[axis];
     }
     to[i] = inside;
@@ -68,8 +71,8 @@ void bind_random(Kernels& all) {
             const auto& random = call.attributes.as<RandomIndexAttributes>();
             const std::int64_t sample = integer_at(call.operands[1], 0);
             for (std::int64_t i = 0; i < call.result.count(); ++i)
-              call.result.as<std::int64_t>()[i] =
-                  index_at({random.key, random.stream, sample, integer_at(call.operands[0], i), 0}, random.count);
+              call.result.as<std::int64_t>()[i] = index_at(
+                  {random.key, random.stream, sample, integer_at(call.operands[0], i), 0}, random.count);
           }));
   all.set("window_mask", simple(window_mask));
 }

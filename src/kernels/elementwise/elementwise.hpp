@@ -7,7 +7,8 @@
 #include "kernels/common/bind.hpp"
 #include "kernels/elementwise/elementwise_loops.hpp"
 
-/// Kernels of functions that work element by element, made of the function itself: `f(x)` for each element type.
+/// Kernels of functions that work element by element, made of the function itself: `f(x)` for each element
+/// type.
 namespace rulegrad::kernels {
 
 /// Rows of functions: of one value (unary.cpp), of two (binary.cpp), to truths (compare.cpp).
@@ -49,8 +50,8 @@ template <class F>
   });
 }
 
-/// A function of one floating number with constants from attributes of type A: `choose(attributes, T(), apply)` calls `apply` with
-/// the function for the element type T.
+/// A function of one floating number with constants from attributes of type A: `choose(attributes, T(),
+/// apply)` calls `apply` with the function for the element type T.
 template <class A, class Choose>
 [[nodiscard]] Kernel real_function_of(Choose choose) {
   return elementwise(Access::elementwise, [choose](const KernelCall& call) {

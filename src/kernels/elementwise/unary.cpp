@@ -55,7 +55,9 @@ void bind_unary(Kernels& all) {
   all.set("softplus", real_function([]<class T>(T x) {
             return (x < T(0) ? T(0) : x) + fn::log1p_of_unit(fn::exp(x < T(0) ? x : -x));
           }));
-  all.set("hardswish", real_function([]<class T>(T x) { return x * Clip<T>{T(0), T(1)}(x / T(6) + T(0.5)); }));
+  all.set("hardswish", real_function([]<class T>(T x) {
+            return x * Clip<T>{T(0), T(1)}(x / T(6) + T(0.5));
+          }));
   all.set("erf", real_function([]<class T>(T x) { return fn::erf(x); }));
   all.set("exp", real_function([]<class T>(T x) { return fn::exp(x); }));
   all.set("log", real_function([]<class T>(T x) { return std::log(x); }));
@@ -95,13 +97,14 @@ void bind_unary(Kernels& all) {
   all.set("selu", real_function_of<SeluAttributes>([]<class T>(const auto& a, T, auto apply) {
             apply(Elu<T>{static_cast<T>(a.alpha), static_cast<T>(a.gamma)});
           }));
-  all.set("gelu", real_function_of<GeluAttributes>([]<class T>(const auto& a, T, auto apply) {
-            constexpr T scale = std::numbers::sqrt2_v<T> * std::numbers::inv_sqrtpi_v<T>;
-            if (a.approximate == GeluForm::tanh)
-              apply([](T x) { return T(0.5) * x * (T(1) + fn::tanh(scale * (x + T(0.044715) * x * x * x))); });
-            else
-              apply([](T x) { return T(0.5) * x * (T(1) + fn::erf(x * (std::numbers::sqrt2_v<T> / 2))); });
-          }));
+  all.set(
+      "gelu", real_function_of<GeluAttributes>([]<class T>(const auto& a, T, auto apply) {
+        constexpr T scale = std::numbers::sqrt2_v<T> * std::numbers::inv_sqrtpi_v<T>;
+        if (a.approximate == GeluForm::tanh)
+          apply([](T x) { return T(0.5) * x * (T(1) + fn::tanh(scale * (x + T(0.044715) * x * x * x))); });
+        else
+          apply([](T x) { return T(0.5) * x * (T(1) + fn::erf(x * (std::numbers::sqrt2_v<T> / 2))); });
+      }));
   all.set("hardsigmoid", real_function_of<HardsigmoidAttributes>([]<class T>(const auto& a, T, auto apply) {
             apply([alpha = static_cast<T>(a.alpha), beta = static_cast<T>(a.beta)](T x) {
               return Clip<T>{T(0), T(1)}(alpha * x + beta);
@@ -109,7 +112,9 @@ void bind_unary(Kernels& all) {
           }));
   all.set("clip", elementwise(Access::elementwise, [](const KernelCall& call) {
             const auto& a = call.attributes.as<ClipAttributes>();
-            arithmetic(call.result.dtype, [&]<class T>(T) { map_unary<T>(call, Clip<T>{bound<T>(a.low), bound<T>(a.high)}); });
+            arithmetic(call.result.dtype, [&]<class T>(T) {
+              map_unary<T>(call, Clip<T>{bound<T>(a.low), bound<T>(a.high)});
+            });
           }));
 }
 

@@ -14,13 +14,15 @@ namespace rulegrad::kernels {
 namespace {
 
 /// Indices that count from the front; looked through before threads start, which must not throw.
-std::vector<std::int64_t> from_front(std::span<const std::int64_t> indices, std::int64_t extent, const char* op) {
+std::vector<std::int64_t> from_front(std::span<const std::int64_t> indices, std::int64_t extent,
+                                     const char* op) {
   std::vector<std::int64_t> out;
   out.reserve(indices.size());
   for (const auto i : indices) {
     if (i < -extent || i >= extent)
-      throw Error(ErrorCode::invalid_argument, fmt::format("[{}] index {} is outside an axis of extent {} (allowed: {} to {})",
-                                                           op, i, extent, -extent, extent - 1));
+      throw Error(ErrorCode::invalid_argument,
+                  fmt::format("[{}] index {} is outside an axis of extent {} (allowed: {} to {})", op, i,
+                              extent, -extent, extent - 1));
     out.push_back(i < 0 ? i + extent : i);
   }
   return out;
@@ -28,8 +30,8 @@ std::vector<std::int64_t> from_front(std::span<const std::int64_t> indices, std:
 
 }  // namespace
 
-void gather_rows(std::size_t element_bytes, RowsAt x_at, std::int64_t count, std::span<const std::int64_t> indices,
-                 const void* x, void* y) {
+void gather_rows(std::size_t element_bytes, RowsAt x_at, std::int64_t count,
+                 std::span<const std::int64_t> indices, const void* x, void* y) {
   const auto at = from_front(indices, x_at.extent, "gather_rows");
   with_word(element_bytes, [&]<class W>(W) {
     const W* const in = static_cast<const W*>(x);
@@ -86,12 +88,13 @@ void top_index(RowsAt at, std::int64_t count, bool smallest, const T* x, std::in
       return p < q;
     };
     std::partial_sort(order.begin(), order.begin() + count, order.end(), before);
-    for (std::int64_t c = 0; c < count; ++c) y[(o * count + c) * at.inner + i] = order[static_cast<std::size_t>(c)];
+    for (std::int64_t c = 0; c < count; ++c)
+      y[(o * count + c) * at.inner + i] = order[static_cast<std::size_t>(c)];
   });
 }
 
-#define RULEGRAD_FOR_TYPE(T)                                  \
-  template void cumsum(RowsAt, bool, bool, const T*, T*);     \
+#define RULEGRAD_FOR_TYPE(T)                              \
+  template void cumsum(RowsAt, bool, bool, const T*, T*); \
   template void top_index(RowsAt, std::int64_t, bool, const T*, std::int64_t*);
 RULEGRAD_FOR_TYPE(float)
 RULEGRAD_FOR_TYPE(double)

@@ -4,8 +4,8 @@
 #include <cstdint>
 #include <span>
 
-#include "rulegrad/tensor/dtype.hpp"
 #include "rulegrad/ops/op_attributes.hpp"
+#include "rulegrad/tensor/dtype.hpp"
 
 #include "kernels/common/dims.hpp"
 

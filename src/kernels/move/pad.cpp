@@ -4,9 +4,9 @@
 
 #include "rulegrad/support/error.hpp"
 
-#include "kernels/move/movement.hpp"
 #include "kernels/common/parallel.hpp"
 #include "kernels/common/words.hpp"
+#include "kernels/move/movement.hpp"
 
 namespace rulegrad::kernels {
 namespace {

@@ -2,12 +2,12 @@
 #include <array>
 #include <vector>
 
-#include "kernels/kernel_paths.hpp"
 #include "kernels/common/isa.hpp"
-#include "kernels/move/movement.hpp"
 #include "kernels/common/parallel.hpp"
 #include "kernels/common/walk.hpp"
 #include "kernels/common/words.hpp"
+#include "kernels/kernel_paths.hpp"
+#include "kernels/move/movement.hpp"
 
 namespace rulegrad::kernels {
 namespace {

@@ -37,8 +37,8 @@ tag tag_of(std::size_t rank, std::int64_t block) {
   return block == 8 ? by_8[rank - 3] : by_16[rank - 3];
 }
 
-/// A constant, read as `given`, copied into the layout `wanted`: what lies in the same wanted layout may still be another matrix, the
-/// transpose of a weight for one.
+/// A constant, read as `given`, copied into the layout `wanted`: what lies in the same wanted layout may
+/// still be another matrix, the transpose of a weight for one.
 struct Packing {
   memory::desc given, wanted;
 
@@ -63,10 +63,14 @@ memory::desc array_desc(const memory::dims& dims, std::int64_t block) {
   return {dims, memory::data_type::f32, tag_of(dims.size(), block)};
 }
 
-memory::desc any_desc(const memory::dims& dims) { return {dims, memory::data_type::f32, tag::any}; }
+memory::desc any_desc(const memory::dims& dims) {
+  return {dims, memory::data_type::f32, tag::any};
+}
 
 Call::Call(dnnl::primitive primitive, const memory::desc& scratchpad)
-    : primitive_(std::move(primitive)), scratchpad_(scratchpad), scratchpad_offset_(reserve(scratchpad.get_size())) {}
+    : primitive_(std::move(primitive)),
+      scratchpad_(scratchpad),
+      scratchpad_offset_(reserve(scratchpad.get_size())) {}
 
 std::size_t Call::reserve(std::size_t bytes) {
   const std::size_t offset = scratch_bytes_;
@@ -85,10 +89,12 @@ void Call::add(Part part) {
   parts_.push_back(std::move(part));
 }
 
-void Call::operand(int argument, std::size_t position, const memory::desc& wanted, memory::desc given, ConstantOperands& constants) {
+void Call::operand(int argument, std::size_t position, const memory::desc& wanted, memory::desc given,
+                   ConstantOperands& constants) {
   Part part{.argument = argument, .position = position, .wanted = wanted, .given = std::move(given)};
   if (!constants.is_constant(position) || wanted == part.given) return add(std::move(part));
-  part.kept = std::static_pointer_cast<const memory>(constants.form(position, Packing{part.given, part.wanted}));
+  part.kept =
+      std::static_pointer_cast<const memory>(constants.form(position, Packing{part.given, part.wanted}));
   parts_.push_back(std::move(part));
 }
 

@@ -9,19 +9,21 @@ namespace rulegrad::kernels::onednn {
 
 [[nodiscard]] const dnnl::engine& engine();
 
-/// A float32 array of these extents; axis 1 in blocks of `block` channels (padded to whole ones), 0: row-major.
+/// A float32 array of these extents; axis 1 in blocks of `block` channels (padded to whole ones), 0:
+/// row-major.
 [[nodiscard]] dnnl::memory::desc array_desc(const dnnl::memory::dims& dims, std::int64_t block);
 /// One whose layout the primitive may choose.
 [[nodiscard]] dnnl::memory::desc any_desc(const dnnl::memory::dims& dims);
 
-/// A primitive and where its memory comes from. What lies in another form than the primitive wants is copied in and out
-/// within each call, but for constants, which are copied once for all programs of a graph.
+/// A primitive and where its memory comes from. What lies in another form than the primitive wants is copied
+/// in and out within each call, but for constants, which are copied once for all programs of a graph.
 class Call {
  public:
   Call(dnnl::primitive primitive, const dnnl::memory::desc& scratchpad);
 
   /// A constant among `constants` is kept in the wanted form.
-  void operand(int argument, std::size_t position, const dnnl::memory::desc& wanted, dnnl::memory::desc given, ConstantOperands& constants);
+  void operand(int argument, std::size_t position, const dnnl::memory::desc& wanted, dnnl::memory::desc given,
+               ConstantOperands& constants);
   void result(int argument, const dnnl::memory::desc& wanted, dnnl::memory::desc given);
   [[nodiscard]] std::size_t scratch_bytes() const { return scratch_bytes_; }
   /// Operands of which only a kept form is read.

@@ -3,15 +3,15 @@
 #include <algorithm>
 #include <fmt/format.h>
 
-#include "rulegrad/support/error.hpp"
 #include "rulegrad/ops/op_attributes.hpp"
+#include "rulegrad/support/error.hpp"
 
-#include "kernels/kernel_paths.hpp"
 #include "kernels/blocked/layout.hpp"
 #include "kernels/blocked/narrow_conv.hpp"
+#include "kernels/elementwise/arithmetic.hpp"
+#include "kernels/kernel_paths.hpp"
 #include "kernels/onednn/call.hpp"
 #include "kernels/onednn/version.hpp"
-#include "kernels/elementwise/arithmetic.hpp"
 
 namespace rulegrad::kernels::onednn {
 namespace {
@@ -56,7 +56,8 @@ struct Geometry {
 
 template <class A>
 Geometry with_windows(const A& a, Dims x, Dims w, Dims y) {
-  return {std::move(x), std::move(w), std::move(y), a.strides, a.pads_begin, a.pads_end, a.dilations, a.groups};
+  return {std::move(x), std::move(w), std::move(y), a.strides,
+          a.pads_begin, a.pads_end,   a.dilations,  a.groups};
 }
 
 Geometry geometry_of(Direction direction, const Attributes& attributes, Dims x, Dims w, Dims y) {
@@ -67,16 +68,17 @@ Geometry geometry_of(Direction direction, const Attributes& attributes, Dims x, 
 
 /// Below so many products the portable kernel is done before a primitive has been looked up.
 constexpr double least_products = 1 << 17;
-/// Narrower sides leave most of a vector empty: the portable kernel takes positions for its vectors, not channels. As
-/// measured for the first layers of VGG-16 and ResNet-50: forward oneDNN has a form for them, backward it has not. Sums over whole blocks
-/// pay earlier, as measured for the second layer of LeNet.
+/// Narrower sides leave most of a vector empty: the portable kernel takes positions for its vectors, not
+/// channels. As measured for the first layers of VGG-16 and ResNet-50: forward oneDNN has a form for them,
+/// backward it has not. Sums over whole blocks pay earlier, as measured for the second layer of LeNet.
 constexpr std::int64_t least_channels = 8, least_channels_back = 5;
 
 /// Where oneDNN is faster than the portable kernel.
 bool worth_it(Direction direction, const Geometry& g) {
   if (g.products() < least_products || g.strides.size() > 3) return false;
   const auto negative = [](std::int64_t pad) { return pad < 0; };
-  if (std::any_of(g.pads_begin.begin(), g.pads_begin.end(), negative) || std::any_of(g.pads_end.begin(), g.pads_end.end(), negative))
+  if (std::any_of(g.pads_begin.begin(), g.pads_begin.end(), negative) ||
+      std::any_of(g.pads_end.begin(), g.pads_end.end(), negative))
     return false;
   if (g.depthwise()) return direction != Direction::weight && g.x[1] % preferred_block() == 0;
   const std::int64_t in = g.x[1] / g.groups, out = g.y[1] / g.groups;
@@ -87,20 +89,26 @@ bool worth_it(Direction direction, const Geometry& g) {
 
 class Conv {
  public:
-  Conv(Direction direction, Kernel portable) : direction_(direction), roles_(roles_of(direction)), portable_(std::move(portable)) {}
+  Conv(Direction direction, Kernel portable)
+      : direction_(direction), roles_(roles_of(direction)), portable_(std::move(portable)) {}
 
-  [[nodiscard]] Blocks layouts(std::span<const Type> operands, const Type& type, const Attributes& attributes) const {
+  [[nodiscard]] Blocks layouts(std::span<const Type> operands, const Type& type,
+                               const Attributes& attributes) const {
     Blocks blocks{std::vector<std::int64_t>(operands.size(), 0), 0};
     const std::int64_t block = preferred_block();
-    const auto type_of = [&](std::size_t role) -> const Type& { return role == result ? type : operands[role]; };
+    const auto type_of = [&](std::size_t role) -> const Type& {
+      return role == result ? type : operands[role];
+    };
     const auto dims_of = [&](std::size_t role) { return type_of(role).shape.with_samples(false).at({}); };
     if (block == 0 || type.dtype != DType::float32) return blocks;
-    const Geometry g = geometry_of(direction_, attributes, dims_of(roles_.x), dims_of(roles_.w), dims_of(roles_.y));
+    const Geometry g =
+        geometry_of(direction_, attributes, dims_of(roles_.x), dims_of(roles_.w), dims_of(roles_.y));
     if (narrow(g, block)) blocks.operands[roles_.y] = block;
     if (!worth_it(direction_, g)) return blocks;
     for (const std::size_t role : {roles_.x, roles_.y})
       if (dims_of(role)[1] % block == 0) (role == result ? blocks.result : blocks.operands[role]) = block;
-    if (direction_ != Direction::weight && operands[2].shape.rank() == type.shape.rank() && dims_of(2)[1] != 1)
+    if (direction_ != Direction::weight && operands[2].shape.rank() == type.shape.rank() &&
+        dims_of(2)[1] != 1)
       blocks.operands[2] = blocks.result;
     return blocks;
   }
@@ -108,7 +116,8 @@ class Conv {
   [[nodiscard]] std::optional<PreparedCall> prepare(const Preparation& preparation) const {
     const KernelCall& call = preparation.call;
     if (call.result.dtype != DType::float32) return std::nullopt;
-    const Geometry g = geometry_of(direction_, call.attributes, dims(call, roles_.x), dims(call, roles_.w), dims(call, roles_.y));
+    const Geometry g = geometry_of(direction_, call.attributes, dims(call, roles_.x), dims(call, roles_.w),
+                                   dims(call, roles_.y));
     if (narrow(g, block(call, roles_.y))) return narrow_input_grad(g, call);
     if (worth_it(direction_, g))
       if (auto primitive = best(preparation, g)) return ready(preparation, g, *primitive);
@@ -126,18 +135,22 @@ class Conv {
 
   /// To few channels, oneDNN is slow, and matrix products are.
   [[nodiscard]] bool narrow(const Geometry& g, std::int64_t block) const {
-    return direction_ == Direction::input && g.strides.size() <= 3 && !worth_it(direction_, g) && blocked::is_narrow(portable_geometry(g), block);
+    return direction_ == Direction::input && g.strides.size() <= 3 && !worth_it(direction_, g) &&
+           blocked::is_narrow(portable_geometry(g), block);
   }
 
   static ConvGeometry portable_geometry(const Geometry& g) {
     const auto spatial = [](const Dims& dims) { return std::span(dims).subspan(2); };
-    return {make_window_to(spatial(g.x), spatial(g.y), spatial(g.w), g.strides, g.pads_begin, g.pads_end, g.dilations), g.x[0], g.x[1], g.y[1], g.groups};
+    return {make_window_to(spatial(g.x), spatial(g.y), spatial(g.w), g.strides, g.pads_begin, g.pads_end,
+                           g.dilations),
+            g.x[0], g.x[1], g.y[1], g.groups};
   }
 
   static PreparedCall narrow_input_grad(const Geometry& g, const KernelCall& shapes) {
     const ConvGeometry geometry = portable_geometry(g);
     return {[geometry, block = shapes.operands[0].block](const KernelCall& call) {
-              blocked::narrow_input_grad(geometry, block, call.operands[0].as<float>(), call.operands[1].as<float>(), call.result.as<float>(),
+              blocked::narrow_input_grad(geometry, block, call.operands[0].as<float>(),
+                                         call.operands[1].as<float>(), call.result.as<float>(),
                                          reinterpret_cast<float*>(call.scratch.data()));
               add_bias(call.operands[2], call.result);
             },
@@ -158,13 +171,14 @@ class Conv {
     return direction_ == Direction::forward && call.operands[2].dims.size() == 1;
   }
 
-  /// The first form that oneDNN has an implementation for, other than its reference, which is a thousand times slower:
-  /// memory as it lies; blocks of channels padded to whole ones; what oneDNN likes best.
+  /// The first form that oneDNN has an implementation for, other than its reference, which is a thousand
+  /// times slower: memory as it lies; blocks of channels padded to whole ones; what oneDNN likes best.
   [[nodiscard]] std::optional<ConvPrimitive> best(const Preparation& preparation, const Geometry& g) const {
     const KernelCall& call = preparation.call;
     using Descs = std::pair<memory::desc, memory::desc>;
     const std::int64_t preferred = preferred_block();
-    std::vector<Descs> forms{{array_desc(g.x, block(call, roles_.x)), array_desc(g.y, block(call, roles_.y))}};
+    std::vector<Descs> forms{
+        {array_desc(g.x, block(call, roles_.x)), array_desc(g.y, block(call, roles_.y))}};
     if (preferred != 0 && g.x[1] >= least_channels && g.y[1] >= least_channels)
       forms.push_back({array_desc(g.x, preferred), array_desc(g.y, preferred)});
     forms.push_back({any_desc(g.x), any_desc(g.y)});
@@ -176,7 +190,8 @@ class Conv {
     for (auto& d : dilations) --d;
     for (const auto algorithm : algorithms)
       for (const auto& [x, y] : forms) {
-        const ConvDescription description{algorithm, x, any_desc(weight_dims(g)), bias, y, g.strides, dilations, g.pads_begin, g.pads_end};
+        const ConvDescription description{
+            algorithm, x, any_desc(weight_dims(g)), bias, y, g.strides, dilations, g.pads_begin, g.pads_end};
         auto made = direction_ == Direction::forward ? make_forward(engine(), description)
                     : direction_ == Direction::input ? make_backward_data(engine(), description)
                                                      : make_backward_weights(engine(), description);
@@ -190,11 +205,13 @@ class Conv {
     const auto all = [](const Ints& values, std::int64_t wanted) {
       return std::all_of(values.begin(), values.end(), [&](std::int64_t v) { return v == wanted; });
     };
-    return direction_ != Direction::weight && g.groups == 1 && g.w.size() == 4 && g.w[2] == 3 && g.w[3] == 3 && all(g.strides, 1) &&
-           all(g.dilations, 1) && g.x[1] >= 64 && g.y[1] >= 64 && g.y[2] >= 14 && g.y[3] >= 14;
+    return direction_ != Direction::weight && g.groups == 1 && g.w.size() == 4 && g.w[2] == 3 &&
+           g.w[3] == 3 && all(g.strides, 1) && all(g.dilations, 1) && g.x[1] >= 64 && g.y[1] >= 64 &&
+           g.y[2] >= 14 && g.y[3] >= 14;
   }
 
-  [[nodiscard]] PreparedCall ready(const Preparation& preparation, const Geometry& g, const ConvPrimitive& made) const {
+  [[nodiscard]] PreparedCall ready(const Preparation& preparation, const Geometry& g,
+                                   const ConvPrimitive& made) const {
     const KernelCall& call = preparation.call;
     Call prepared(made.primitive, made.scratchpad);
     const auto operand = [&](int argument, std::size_t role, const memory::desc& wanted, memory::desc given) {
@@ -204,9 +221,12 @@ class Conv {
         prepared.operand(argument, role, wanted, std::move(given), preparation.constants);
     };
     const bool forward = direction_ == Direction::forward, to_input = direction_ == Direction::input;
-    operand(to_input ? DNNL_ARG_DIFF_SRC : DNNL_ARG_SRC, roles_.x, made.x, array_desc(g.x, block(call, roles_.x)));
-    operand(direction_ == Direction::weight ? DNNL_ARG_DIFF_WEIGHTS : DNNL_ARG_WEIGHTS, roles_.w, made.w, array_desc(weight_dims(g), 0));
-    operand(forward ? DNNL_ARG_DST : DNNL_ARG_DIFF_DST, roles_.y, made.y, array_desc(g.y, block(call, roles_.y)));
+    operand(to_input ? DNNL_ARG_DIFF_SRC : DNNL_ARG_SRC, roles_.x, made.x,
+            array_desc(g.x, block(call, roles_.x)));
+    operand(direction_ == Direction::weight ? DNNL_ARG_DIFF_WEIGHTS : DNNL_ARG_WEIGHTS, roles_.w, made.w,
+            array_desc(weight_dims(g), 0));
+    operand(forward ? DNNL_ARG_DST : DNNL_ARG_DIFF_DST, roles_.y, made.y,
+            array_desc(g.y, block(call, roles_.y)));
     if (fused_bias(call)) {
       const memory::desc bias = array_desc({g.y[1]}, 0);
       prepared.operand(DNNL_ARG_BIAS, 2, bias, bias, preparation.constants);
@@ -215,8 +235,12 @@ class Conv {
     const std::size_t scratch = prepared.scratch_bytes();
     std::vector<std::size_t> unread = prepared.unread();
     const bool winograd = made.implementation.find("wino") != std::string::npos;
-    const KernelPath& path = winograd ? (forward ? winograd_path : winograd_input_path) : forward ? forward_path : to_input ? input_path : weight_path;
-    return {[call = std::make_shared<const Call>(std::move(prepared)), adds, sign = winograd ? sign_of(preparation) : Sign::any, &path](const KernelCall& now) {
+    const KernelPath& path = winograd   ? (forward ? winograd_path : winograd_input_path)
+                             : forward  ? forward_path
+                             : to_input ? input_path
+                                        : weight_path;
+    return {[call = std::make_shared<const Call>(std::move(prepared)), adds,
+             sign = winograd ? sign_of(preparation) : Sign::any, &path](const KernelCall& now) {
               path.taken();
               call->run(now);
               if (adds) add_bias(now.operands[2], now.result);
@@ -242,7 +266,8 @@ class Conv {
     if (sign == Sign::any) return;
     restored_path.taken();
     constexpr float zero = 0;
-    (sign == Sign::not_negative ? larger<float> : smaller<float>)(y.dims, y.as<float>(), {}, &zero, y.dims, y.as<float>());
+    (sign == Sign::not_negative ? larger<float> : smaller<float>)(y.dims, y.as<float>(), {}, &zero, y.dims,
+                                                                  y.as<float>());
   }
 
   static bool known_zero(const ConstView& bias) {
@@ -256,7 +281,8 @@ class Conv {
     // One number a channel.
     if (b_dims.size() == 1) b_dims.resize(y_dims.size() - 1, 1);
     if (y.block != 0) {
-      const std::size_t channel = y_dims.size() - b_dims.size() <= 1 ? 1 - (y_dims.size() - b_dims.size()) : b_dims.size();
+      const std::size_t channel =
+          y_dims.size() - b_dims.size() <= 1 ? 1 - (y_dims.size() - b_dims.size()) : b_dims.size();
       b_dims = blocked::shown_dims(b_dims, channel, y.block);
       y_dims = blocked::shown_dims(y_dims, 1, y.block);
     }
@@ -266,31 +292,35 @@ class Conv {
   /// The portable kernel between copies of what does not lie row-major.
   [[nodiscard]] std::optional<PreparedCall> without_blocks(const KernelCall& shapes) const {
     const auto blocked = [](const auto& view) { return view.block != 0; };
-    if (!blocked(shapes.result) && std::none_of(shapes.operands.begin(), shapes.operands.end(), blocked)) return std::nullopt;
+    if (!blocked(shapes.result) && std::none_of(shapes.operands.begin(), shapes.operands.end(), blocked))
+      return std::nullopt;
     const auto bytes_of = [](const auto& view) {
-      return view.block == 0 ? 0 : (static_cast<std::size_t>(view.count()) * size_of(view.dtype) + 63) / 64 * 64;
+      return view.block == 0 ? 0
+                             : (static_cast<std::size_t>(view.count()) * size_of(view.dtype) + 63) / 64 * 64;
     };
     std::size_t copies = bytes_of(shapes.result);
     for (const ConstView& operand : shapes.operands) copies += bytes_of(operand);
     const std::size_t own = portable_.scratch ? portable_.scratch(shapes) : 0;
-    return PreparedCall{[copies, bytes_of, run = portable_.run](const KernelCall& call) {
-                          portable_path.taken();
-                          std::byte* free = call.scratch.data();
-                          std::vector<ConstView> operands(call.operands.begin(), call.operands.end());
-                          for (ConstView& operand : operands) {
-                            if (operand.block == 0) continue;
-                            const std::size_t bytes = bytes_of(operand);
-                            blocked::reorder(operand, {operand.dtype, operand.dims, free});
-                            operand.data = free;
-                            operand.block = 0;
-                            free += bytes;
-                          }
-                          KernelCall plain{operands, call.result, call.attributes, call.scratch.subspan(copies)};
-                          if (call.result.block != 0) plain.result = {call.result.dtype, call.result.dims, free};
-                          run(plain);
-                          if (call.result.block != 0) blocked::reorder({call.result.dtype, call.result.dims, free}, call.result);
-                        },
-                        copies + own, "portable"};
+    return PreparedCall{
+        [copies, bytes_of, run = portable_.run](const KernelCall& call) {
+          portable_path.taken();
+          std::byte* free = call.scratch.data();
+          std::vector<ConstView> operands(call.operands.begin(), call.operands.end());
+          for (ConstView& operand : operands) {
+            if (operand.block == 0) continue;
+            const std::size_t bytes = bytes_of(operand);
+            blocked::reorder(operand, {operand.dtype, operand.dims, free});
+            operand.data = free;
+            operand.block = 0;
+            free += bytes;
+          }
+          KernelCall plain{operands, call.result, call.attributes, call.scratch.subspan(copies)};
+          if (call.result.block != 0) plain.result = {call.result.dtype, call.result.dims, free};
+          run(plain);
+          if (call.result.block != 0)
+            blocked::reorder({call.result.dtype, call.result.dims, free}, call.result);
+        },
+        copies + own, "portable"};
   }
 
   Direction direction_;
@@ -302,16 +332,21 @@ Kernel with(Direction direction, const Kernel& portable) {
   Kernel kernel = portable;
   const auto conv = std::make_shared<const Conv>(direction, portable);
   kernel.prepare = [conv](const Preparation& preparation) { return conv->prepare(preparation); };
-  kernel.layouts = [conv](std::span<const Type> operands, std::span<const std::int64_t>, const Type& type, const Attributes& attributes) {
-    return conv->layouts(operands, type, attributes);
-  };
+  kernel.layouts = [conv](std::span<const Type> operands, std::span<const std::int64_t>, const Type& type,
+                          const Attributes& attributes) { return conv->layouts(operands, type, attributes); };
   return kernel;
 }
 
 }  // namespace
 
-Kernel conv(const Kernel& portable) { return with(Direction::forward, portable); }
-Kernel conv_transpose(const Kernel& portable) { return with(Direction::input, portable); }
-Kernel conv_weight_grad(const Kernel& portable) { return with(Direction::weight, portable); }
+Kernel conv(const Kernel& portable) {
+  return with(Direction::forward, portable);
+}
+Kernel conv_transpose(const Kernel& portable) {
+  return with(Direction::input, portable);
+}
+Kernel conv_weight_grad(const Kernel& portable) {
+  return with(Direction::weight, portable);
+}
 
 }  // namespace rulegrad::kernels::onednn

@@ -2,11 +2,11 @@
 
 #include "rulegrad/ops/op_attributes.hpp"
 
+#include "kernels/common/dims.hpp"
+#include "kernels/elementwise/arithmetic.hpp"
 #include "kernels/kernel_paths.hpp"
 #include "kernels/onednn/call.hpp"
 #include "kernels/onednn/version.hpp"
-#include "kernels/common/dims.hpp"
-#include "kernels/elementwise/arithmetic.hpp"
 #include "kernels/product/sweep.hpp"
 
 namespace rulegrad::kernels::onednn {
@@ -40,14 +40,16 @@ std::optional<Product> product_of(const KernelCall& call, bool is_dense) {
   return Product{count_of(x.first(x.size() - 1)), x.back(), w[transposed ? 0 : 1], transposed};
 }
 
-/// Up to so many bytes a packed weight stays in a cache; larger ones are streamed past thin operands as they lie.
+/// Up to so many bytes a packed weight stays in a cache; larger ones are streamed past thin operands as they
+/// lie.
 constexpr std::int64_t most_packed = 4 << 20;
 
 enum class Weight : std::uint8_t { as_it_lies, packed };
 
-/// How oneDNN should be given the weight; nothing where the portable kernel is as fast. As measured in float32 on AVX-512 cores: from
-/// 8 to 32 rows a packed weight of a cache's size takes 0.6 to 0.95 of the portable kernel's time, a large one 0.9 to 1.5; of more rows a
-/// transposed weight as it lies takes 0.4 to 0.9, one that lies the other way 0.4 to 0.9 if it is packed and no less if not.
+/// How oneDNN should be given the weight; nothing where the portable kernel is as fast. As measured in
+/// float32 on AVX-512 cores: from 8 to 32 rows a packed weight of a cache's size takes 0.6 to 0.95 of the
+/// portable kernel's time, a large one 0.9 to 1.5; of more rows a transposed weight as it lies takes 0.4 to
+/// 0.9, one that lies the other way 0.4 to 0.9 if it is packed and no less if not.
 std::optional<Weight> weight_for(const Product& p, bool constant) {
   if (p.columns <= kThin || p.rows * p.columns * p.depth < least_products) return std::nullopt;
   if (p.rows <= kThin) {
@@ -66,8 +68,10 @@ std::optional<PreparedCall> prepare(const Preparation& preparation, bool is_dens
   if (!weight) return std::nullopt;
   const memory::dims x_dims{p->rows, p->depth}, w_dims{p->depth, p->columns}, y_dims{p->rows, p->columns};
   const memory::desc x = array_desc(x_dims, 0), y = array_desc(y_dims, 0);
-  const memory::desc w = p->transposed ? memory::desc(w_dims, memory::data_type::f32, memory::format_tag::ba) : array_desc(w_dims, 0);
-  const bool biased = call.operands.size() > 2 && call.operands[2].dims.size() == 1 && call.operands[2].dims[0] == p->columns;
+  const memory::desc w = p->transposed ? memory::desc(w_dims, memory::data_type::f32, memory::format_tag::ba)
+                                       : array_desc(w_dims, 0);
+  const bool biased =
+      call.operands.size() > 2 && call.operands[2].dims.size() == 1 && call.operands[2].dims[0] == p->columns;
   const memory::desc bias = biased ? array_desc({1, p->columns}, 0) : memory::desc();
   const auto made = make_matmul(engine(), x, weight == Weight::packed ? any_desc(w_dims) : w, bias, y);
   if (!made || made->implementation.find("ref") != std::string::npos) return std::nullopt;
@@ -79,17 +83,18 @@ std::optional<PreparedCall> prepare(const Preparation& preparation, bool is_dens
   const std::size_t scratch = prepared.scratch_bytes();
   std::vector<std::size_t> unread = prepared.unread();
   const KernelPath& path = weight == Weight::packed ? packed_path : lying_path;
-  return PreparedCall{[run = std::make_shared<const Call>(std::move(prepared)), biased, &path](const KernelCall& now) {
-                        path.taken();
-                        run->run(now);
-                        if (biased || now.operands.size() < 3) return;
-                        const ConstView& added = now.operands[2];
-                        if (added.dims.empty() && *added.as<float>() == 0) return;
-                        bias_path.taken();
-                        float* const sum = now.result.as<float>();
-                        add(now.result.dims, sum, added.dims, added.as<float>(), now.result.dims, sum);
-                      },
-                      scratch, made->implementation, std::move(unread)};
+  return PreparedCall{
+      [run = std::make_shared<const Call>(std::move(prepared)), biased, &path](const KernelCall& now) {
+        path.taken();
+        run->run(now);
+        if (biased || now.operands.size() < 3) return;
+        const ConstView& added = now.operands[2];
+        if (added.dims.empty() && *added.as<float>() == 0) return;
+        bias_path.taken();
+        float* const sum = now.result.as<float>();
+        add(now.result.dims, sum, added.dims, added.as<float>(), now.result.dims, sum);
+      },
+      scratch, made->implementation, std::move(unread)};
 }
 
 Kernel with(const Kernel& portable, bool is_dense) {
@@ -100,7 +105,11 @@ Kernel with(const Kernel& portable, bool is_dense) {
 
 }  // namespace
 
-Kernel dense(const Kernel& portable) { return with(portable, true); }
-Kernel matmul(const Kernel& portable) { return with(portable, false); }
+Kernel dense(const Kernel& portable) {
+  return with(portable, true);
+}
+Kernel matmul(const Kernel& portable) {
+  return with(portable, false);
+}
 
 }  // namespace rulegrad::kernels::onednn

@@ -4,7 +4,8 @@
 
 namespace rulegrad::kernels::onednn {
 
-/// The products of `portable`, prepared with oneDNN for so many rows that arithmetic limits them and not reading the weight.
+/// The products of `portable`, prepared with oneDNN for so many rows that arithmetic limits them and not
+/// reading the weight.
 [[nodiscard]] Kernel dense(const Kernel& portable);
 [[nodiscard]] Kernel matmul(const Kernel& portable);
 

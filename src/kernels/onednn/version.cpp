@@ -19,38 +19,58 @@ dnnl::primitive_attr attributes() {
 convolution_forward::primitive_desc forward(const dnnl::engine& engine, const ConvDescription& c) {
   const auto kind = dnnl::prop_kind::forward_inference;
   if (c.bias.get_size() == 0)
-    return {engine, kind, c.algorithm, c.x, c.w, c.y, c.strides, c.dilations, c.pads_begin, c.pads_end, attributes()};
-  return {engine, kind, c.algorithm, c.x, c.w, c.bias, c.y, c.strides, c.dilations, c.pads_begin, c.pads_end, attributes()};
+    return {engine,    kind,        c.algorithm,  c.x,        c.w,         c.y,
+            c.strides, c.dilations, c.pads_begin, c.pads_end, attributes()};
+  return {engine, kind,      c.algorithm, c.x,          c.w,        c.bias,
+          c.y,    c.strides, c.dilations, c.pads_begin, c.pads_end, attributes()};
 }
-convolution_backward_data::primitive_desc backward_data(const dnnl::engine& engine, const ConvDescription& c) {
-  return {engine, c.algorithm, c.x, c.w, c.y, c.strides, c.dilations, c.pads_begin, c.pads_end, forward(engine, c), attributes()};
+convolution_backward_data::primitive_desc backward_data(const dnnl::engine& engine,
+                                                        const ConvDescription& c) {
+  return {engine,     c.algorithm,        c.x,         c.w, c.y, c.strides, c.dilations, c.pads_begin,
+          c.pads_end, forward(engine, c), attributes()};
 }
-convolution_backward_weights::primitive_desc backward_weights(const dnnl::engine& engine, const ConvDescription& c) {
-  return {engine, c.algorithm, c.x, c.w, c.y, c.strides, c.dilations, c.pads_begin, c.pads_end, forward(engine, c), attributes()};
+convolution_backward_weights::primitive_desc backward_weights(const dnnl::engine& engine,
+                                                              const ConvDescription& c) {
+  return {engine,     c.algorithm,        c.x,         c.w, c.y, c.strides, c.dilations, c.pads_begin,
+          c.pads_end, forward(engine, c), attributes()};
 }
 
-dnnl::matmul::primitive_desc product(const dnnl::engine& engine, const memory::desc& x, const memory::desc& w, const memory::desc& bias, const memory::desc& y) {
+dnnl::matmul::primitive_desc product(const dnnl::engine& engine, const memory::desc& x, const memory::desc& w,
+                                     const memory::desc& bias, const memory::desc& y) {
   if (bias.get_size() == 0) return {engine, x, w, y, attributes()};
   return {engine, x, w, bias, y, attributes()};
 }
 
 #else
 
-dnnl::matmul::primitive_desc product(const dnnl::engine& engine, const memory::desc& x, const memory::desc& w, const memory::desc& bias, const memory::desc& y) {
+dnnl::matmul::primitive_desc product(const dnnl::engine& engine, const memory::desc& x, const memory::desc& w,
+                                     const memory::desc& bias, const memory::desc& y) {
   if (bias.get_size() == 0) return {{x, w, y}, attributes(), engine};
   return {{x, w, bias, y}, attributes(), engine};
 }
 convolution_forward::primitive_desc forward(const dnnl::engine& engine, const ConvDescription& c) {
   const auto kind = dnnl::prop_kind::forward_inference;
   if (c.bias.get_size() == 0)
-    return {{kind, c.algorithm, c.x, c.w, c.y, c.strides, c.dilations, c.pads_begin, c.pads_end}, attributes(), engine};
-  return {{kind, c.algorithm, c.x, c.w, c.bias, c.y, c.strides, c.dilations, c.pads_begin, c.pads_end}, attributes(), engine};
+    return {{kind, c.algorithm, c.x, c.w, c.y, c.strides, c.dilations, c.pads_begin, c.pads_end},
+            attributes(),
+            engine};
+  return {{kind, c.algorithm, c.x, c.w, c.bias, c.y, c.strides, c.dilations, c.pads_begin, c.pads_end},
+          attributes(),
+          engine};
 }
-convolution_backward_data::primitive_desc backward_data(const dnnl::engine& engine, const ConvDescription& c) {
-  return {{c.algorithm, c.x, c.w, c.y, c.strides, c.dilations, c.pads_begin, c.pads_end}, attributes(), engine, forward(engine, c)};
+convolution_backward_data::primitive_desc backward_data(const dnnl::engine& engine,
+                                                        const ConvDescription& c) {
+  return {{c.algorithm, c.x, c.w, c.y, c.strides, c.dilations, c.pads_begin, c.pads_end},
+          attributes(),
+          engine,
+          forward(engine, c)};
 }
-convolution_backward_weights::primitive_desc backward_weights(const dnnl::engine& engine, const ConvDescription& c) {
-  return {{c.algorithm, c.x, c.w, c.y, c.strides, c.dilations, c.pads_begin, c.pads_end}, attributes(), engine, forward(engine, c)};
+convolution_backward_weights::primitive_desc backward_weights(const dnnl::engine& engine,
+                                                              const ConvDescription& c) {
+  return {{c.algorithm, c.x, c.w, c.y, c.strides, c.dilations, c.pads_begin, c.pads_end},
+          attributes(),
+          engine,
+          forward(engine, c)};
 }
 
 #endif
@@ -71,31 +91,38 @@ std::optional<ConvPrimitive> made(F make) {
 std::optional<ConvPrimitive> make_forward(const dnnl::engine& engine, const ConvDescription& conv) {
   return made([&] {
     const auto d = forward(engine, conv);
-    return ConvPrimitive{convolution_forward(d), d.src_desc(), d.weights_desc(), d.dst_desc(), d.scratchpad_desc(), d.impl_info_str()};
+    return ConvPrimitive{convolution_forward(d), d.src_desc(),        d.weights_desc(),
+                         d.dst_desc(),           d.scratchpad_desc(), d.impl_info_str()};
   });
 }
 
 std::optional<ConvPrimitive> make_backward_data(const dnnl::engine& engine, const ConvDescription& conv) {
   return made([&] {
     const auto d = backward_data(engine, conv);
-    return ConvPrimitive{convolution_backward_data(d), d.diff_src_desc(), d.weights_desc(), d.diff_dst_desc(), d.scratchpad_desc(),
-                         d.impl_info_str()};
+    return ConvPrimitive{convolution_backward_data(d), d.diff_src_desc(), d.weights_desc(), d.diff_dst_desc(),
+                         d.scratchpad_desc(),          d.impl_info_str()};
   });
 }
 
 std::optional<ConvPrimitive> make_backward_weights(const dnnl::engine& engine, const ConvDescription& conv) {
   return made([&] {
     const auto d = backward_weights(engine, conv);
-    return ConvPrimitive{convolution_backward_weights(d), d.src_desc(), d.diff_weights_desc(), d.diff_dst_desc(), d.scratchpad_desc(),
+    return ConvPrimitive{convolution_backward_weights(d),
+                         d.src_desc(),
+                         d.diff_weights_desc(),
+                         d.diff_dst_desc(),
+                         d.scratchpad_desc(),
                          d.impl_info_str()};
   });
 }
 
-std::optional<ConvPrimitive> make_matmul(const dnnl::engine& engine, const dnnl::memory::desc& x, const dnnl::memory::desc& w,
-                                         const dnnl::memory::desc& bias, const dnnl::memory::desc& y) {
+std::optional<ConvPrimitive> make_matmul(const dnnl::engine& engine, const dnnl::memory::desc& x,
+                                         const dnnl::memory::desc& w, const dnnl::memory::desc& bias,
+                                         const dnnl::memory::desc& y) {
   return made([&] {
     const auto d = product(engine, x, w, bias, y);
-    return ConvPrimitive{dnnl::matmul(d), d.src_desc(), d.weights_desc(), d.dst_desc(), d.scratchpad_desc(), d.impl_info_str()};
+    return ConvPrimitive{dnnl::matmul(d), d.src_desc(),        d.weights_desc(),
+                         d.dst_desc(),    d.scratchpad_desc(), d.impl_info_str()};
   });
 }
 

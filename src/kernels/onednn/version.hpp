@@ -23,16 +23,23 @@ struct ConvPrimitive {
 };
 
 /// Empty: oneDNN has no such primitive.
-[[nodiscard]] std::optional<ConvPrimitive> make_forward(const dnnl::engine& engine, const ConvDescription& conv);
+[[nodiscard]] std::optional<ConvPrimitive> make_forward(const dnnl::engine& engine,
+                                                        const ConvDescription& conv);
 /// The adjoint for x.
-[[nodiscard]] std::optional<ConvPrimitive> make_backward_data(const dnnl::engine& engine, const ConvDescription& conv);
+[[nodiscard]] std::optional<ConvPrimitive> make_backward_data(const dnnl::engine& engine,
+                                                              const ConvDescription& conv);
 
 /// The adjoint for w.
-[[nodiscard]] std::optional<ConvPrimitive> make_backward_weights(const dnnl::engine& engine, const ConvDescription& conv);
+[[nodiscard]] std::optional<ConvPrimitive> make_backward_weights(const dnnl::engine& engine,
+                                                                 const ConvDescription& conv);
 
-/// y = x w + bias, matrices; `bias` is one row, or a zero descriptor where there is none. The descriptors are x, w, y of the result.
-[[nodiscard]] std::optional<ConvPrimitive> make_matmul(const dnnl::engine& engine, const dnnl::memory::desc& x, const dnnl::memory::desc& w,
-                                                       const dnnl::memory::desc& bias, const dnnl::memory::desc& y);
+/// y = x w + bias, matrices; `bias` is one row, or a zero descriptor where there is none. The descriptors are
+/// x, w, y of the result.
+[[nodiscard]] std::optional<ConvPrimitive> make_matmul(const dnnl::engine& engine,
+                                                       const dnnl::memory::desc& x,
+                                                       const dnnl::memory::desc& w,
+                                                       const dnnl::memory::desc& bias,
+                                                       const dnnl::memory::desc& y);
 
 /// The block of channels that convolutions on this machine work best with; 0: none.
 [[nodiscard]] std::int64_t preferred_block();

@@ -5,12 +5,12 @@
 #include <utility>
 #include <vector>
 
-#include "kernels/kernel_paths.hpp"
 #include "kernels/common/isa.hpp"
 #include "kernels/common/parallel.hpp"
+#include "kernels/common/scratch.hpp"
+#include "kernels/kernel_paths.hpp"
 #include "kernels/pool/pool_pairs.hpp"
 #include "kernels/pool/pool_windows.hpp"
-#include "kernels/common/scratch.hpp"
 
 namespace rulegrad::kernels {
 namespace {

@@ -9,11 +9,12 @@
 
 namespace rulegrad::kernels {
 
-/// Windows that never leave the input, 2 wide and 2 apart on the last axes: the pooling of most networks. Rows are often shorter than
-/// vectors are long, so several are put one behind the other first.
+/// Windows that never leave the input, 2 wide and 2 apart on the last axes: the pooling of most networks.
+/// Rows are often shorter than vectors are long, so several are put one behind the other first.
 inline bool tiles_in_pairs(const Window& w) {
   return w.kernel == Triple{1, 2, 2} && w.stride == Triple{1, 2, 2} && w.dilation == Triple{1, 1, 1} &&
-         w.pad_begin == Triple{0, 0, 0} && w.out[0] == w.in[0] && 2 * w.out[1] <= w.in[1] && 2 * w.out[2] <= w.in[2];
+         w.pad_begin == Triple{0, 0, 0} && w.out[0] == w.in[0] && 2 * w.out[1] <= w.in[1] &&
+         2 * w.out[2] <= w.in[2];
 }
 
 /// Choices are masks: of conditions the compiler would make branches, and no vectors.
@@ -54,7 +55,8 @@ void max_of_pairs(const Window& w, const T* x, T* y) {
     T* const to = y + row * w.out[2];
     if (width > kJoined) {
       const T *const a = x + top, *const b = a + w.in[2];
-      for (std::int64_t i = 0; i < w.out[2]; ++i) to[i] = larger_of(larger_of(a[2 * i], a[2 * i + 1]), larger_of(b[2 * i], b[2 * i + 1]));
+      for (std::int64_t i = 0; i < w.out[2]; ++i)
+        to[i] = larger_of(larger_of(a[2 * i], a[2 * i + 1]), larger_of(b[2 * i], b[2 * i + 1]));
       return;
     }
     for (std::int64_t r = 0; r < count; ++r) {
@@ -68,13 +70,14 @@ void max_of_pairs(const Window& w, const T* x, T* y) {
 
 /// A value for each pair of columns of two rows goes to the first maximum of the four; the others get 0.
 template <class T>
-void give_to_first_maxima(std::int64_t count, const T* __restrict top, const T* __restrict low, const T* __restrict from, T* __restrict to_top,
-                          T* __restrict to_low) {
+void give_to_first_maxima(std::int64_t count, const T* __restrict top, const T* __restrict low,
+                          const T* __restrict from, T* __restrict to_top, T* __restrict to_low) {
 #pragma omp simd
   for (std::int64_t i = 0; i < count; ++i) {
     const T a = top[2 * i], b = top[2 * i + 1], c = low[2 * i], d = low[2 * i + 1];
     const Bits<T> second = mask_of<T>(beats(b, a)), fourth = mask_of<T>(beats(d, c));
-    const Bits<T> below = mask_of<T>(beats(chosen(fourth, d, c), chosen(second, b, a))), value = std::bit_cast<Bits<T>>(from[i]);
+    const Bits<T> below = mask_of<T>(beats(chosen(fourth, d, c), chosen(second, b, a))),
+                  value = std::bit_cast<Bits<T>>(from[i]);
     to_top[2 * i] = std::bit_cast<T>(value & ~below & ~second);
     to_top[2 * i + 1] = std::bit_cast<T>(value & ~below & second);
     to_low[2 * i] = std::bit_cast<T>(value & below & ~fourth);
@@ -89,7 +92,8 @@ void give_to_pairs(const Window& w, const T* x, const T* g, T* gx) {
   T top_rows[kJoined], low_rows[kJoined], to_top[kJoined], to_low[kJoined];
   for_joined_rows(w, [&](std::int64_t row, std::int64_t count, std::int64_t top) {
     const T* const from = g + row * w.out[2];
-    if (count == 1) return give_to_first_maxima(w.out[2], x + top, x + top + in, from, gx + top, gx + top + in);
+    if (count == 1)
+      return give_to_first_maxima(w.out[2], x + top, x + top + in, from, gx + top, gx + top + in);
     for (std::int64_t r = 0; r < count; ++r) {
       std::copy_n(x + top + 2 * r * in, width, top_rows + r * width);
       std::copy_n(x + top + (2 * r + 1) * in, width, low_rows + r * width);

@@ -3,9 +3,9 @@
 
 #include "rulegrad/ops/op_attributes.hpp"
 
-#include "kernels/elementwise/arithmetic.hpp"
 #include "kernels/common/bind.hpp"
 #include "kernels/conv/conv.hpp"
+#include "kernels/elementwise/arithmetic.hpp"
 #include "kernels/product/matmul.hpp"
 
 namespace rulegrad::kernels {

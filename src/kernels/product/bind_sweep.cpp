@@ -10,8 +10,11 @@ namespace {
 template <class T>
 void run(const SweepDescription& description, const KernelCall& call) {
   const ConstView& w = call.operands[0];
-  const std::int64_t columns = w.dims[description.transposed ? 0 : 1], depth = w.dims[description.transposed ? 1 : 0];
-  const auto result_of = [&](std::size_t product) -> const MutableView& { return product == 0 ? call.result : call.others[product - 1]; };
+  const std::int64_t columns = w.dims[description.transposed ? 0 : 1],
+                     depth = w.dims[description.transposed ? 1 : 0];
+  const auto result_of = [&](std::size_t product) -> const MutableView& {
+    return product == 0 ? call.result : call.others[product - 1];
+  };
   std::vector<ElementFunction<T>> functions;
   for (const auto& function : description.functions)
     if (function)
@@ -31,7 +34,8 @@ void run(const SweepDescription& description, const KernelCall& call) {
     if (rows <= kThin)
       form.products.push_back({rows, x.as<T>(), depth, 1, y, columns, 1});
     else  // arithmetic limits it, not reading the weight
-      product_of_function(description.transposed, rows, columns, depth, x.as<T>(), w.as<T>(), form.function, y);
+      product_of_function(description.transposed, rows, columns, depth, x.as<T>(), w.as<T>(), form.function,
+                          y);
   }
   sweep<T>(description.transposed, columns, depth, w.as<T>(), forms);
   for (std::size_t k = 0; k < description.products.size(); ++k) {

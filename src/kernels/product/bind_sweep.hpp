@@ -15,7 +15,7 @@ struct SweepDescription {
     std::size_t bias = 0;  ///< its operand; 0: there is none
     std::size_t function;  ///< of `functions`
   };
-  bool transposed = false;  ///< the weight is [outputs, inputs]
+  bool transposed = false;        ///< the weight is [outputs, inputs]
   std::vector<Product> products;  ///< in the order of the results
   /// By bytes, as the dtype is the call's; an empty one is the identity.
   std::vector<std::function<void(std::int64_t count, const std::byte* in, std::byte* out)>> functions;

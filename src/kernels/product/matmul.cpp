@@ -6,12 +6,12 @@
 
 #include "rulegrad/support/error.hpp"
 
-#include "kernels/kernel_paths.hpp"
-#include "kernels/product/blas.hpp"
 #include "kernels/common/isa.hpp"
 #include "kernels/common/parallel.hpp"
-#include "kernels/product/tiled_product.hpp"
 #include "kernels/common/walk.hpp"
+#include "kernels/kernel_paths.hpp"
+#include "kernels/product/blas.hpp"
+#include "kernels/product/tiled_product.hpp"
 
 namespace rulegrad::kernels {
 namespace {
@@ -56,8 +56,7 @@ void by_blas(const Products<T>& p) {
                       p.b + p.b_offset[static_cast<std::size_t>(product)] + (p.transpose_b ? j * p.k : j);
                   blas_gemm(p.transpose_a, p.transpose_b, std::min(tile_m, p.m - i),
                             std::min(tile_n, p.n - j), p.k, a, p.transpose_a ? p.m : p.k, b,
-                            p.transpose_b ? p.k : p.n, T(0),
-                            p.c + product * p.m * p.n + i * p.n + j, p.n);
+                            p.transpose_b ? p.k : p.n, T(0), p.c + product * p.m * p.n + i * p.n + j, p.n);
                 });
 }
 
@@ -146,7 +145,8 @@ void run(const Products<T>& p) {
 }  // namespace
 
 template <class T>
-void product_of_function(bool transpose_b, std::int64_t m, std::int64_t n, std::int64_t k, const T* a, const T* b, const ElementFunction<T>* f, T* c) {
+void product_of_function(bool transpose_b, std::int64_t m, std::int64_t n, std::int64_t k, const T* a,
+                         const T* b, const ElementFunction<T>* f, T* c) {
   Products<T> p{false, transpose_b, m, n, k, a, b, c};
   p.function = f;
   if (f == nullptr)
@@ -186,8 +186,10 @@ void matmul(DimsView a_dims, const T* a, bool transpose_a, DimsView b_dims, cons
   run(p);
 }
 
-template void product_of_function(bool, std::int64_t, std::int64_t, std::int64_t, const float*, const float*, const ElementFunction<float>*, float*);
-template void product_of_function(bool, std::int64_t, std::int64_t, std::int64_t, const double*, const double*, const ElementFunction<double>*, double*);
+template void product_of_function(bool, std::int64_t, std::int64_t, std::int64_t, const float*, const float*,
+                                  const ElementFunction<float>*, float*);
+template void product_of_function(bool, std::int64_t, std::int64_t, std::int64_t, const double*,
+                                  const double*, const ElementFunction<double>*, double*);
 template void matmul(DimsView, const float*, bool, DimsView, const float*, bool, DimsView, float*);
 template void matmul(DimsView, const double*, bool, DimsView, const double*, bool, DimsView, double*);
 

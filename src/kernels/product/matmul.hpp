@@ -15,8 +15,10 @@ template <class T>
 void matmul(DimsView a_dims, const T* a, bool transpose_a, DimsView b_dims, const T* b, bool transpose_b,
             DimsView y_dims, T* y);
 
-/// c [m, n] = a [m, k] f(op(b)), all contiguous: the function is applied to pieces of b as they are read; null: there is none.
+/// c [m, n] = a [m, k] f(op(b)), all contiguous: the function is applied to pieces of b as they are read;
+/// null: there is none.
 template <class T>
-void product_of_function(bool transpose_b, std::int64_t m, std::int64_t n, std::int64_t k, const T* a, const T* b, const ElementFunction<T>* f, T* c);
+void product_of_function(bool transpose_b, std::int64_t m, std::int64_t n, std::int64_t k, const T* a,
+                         const T* b, const ElementFunction<T>* f, T* c);
 
 }  // namespace rulegrad::kernels

@@ -7,12 +7,12 @@
 
 namespace rulegrad::kernels {
 
-/// c[rows, vectors * lanes] (+)= a[rows, depth] b[depth, vectors * lanes], all row-major with a stride between rows.
-/// Each element is summed from p = 0 up in one accumulator, so it does not depend on how the matrix was cut
-/// into tiles.
+/// c[rows, vectors * lanes] (+)= a[rows, depth] b[depth, vectors * lanes], all row-major with a stride
+/// between rows. Each element is summed from p = 0 up in one accumulator, so it does not depend on how the
+/// matrix was cut into tiles.
 template <class T>
-using MicroKernel = void (*)(std::int64_t depth, const T* a, std::int64_t a_stride, const T* b, std::int64_t b_stride, T* c,
-                             std::int64_t c_stride, bool accumulate);
+using MicroKernel = void (*)(std::int64_t depth, const T* a, std::int64_t a_stride, const T* b,
+                             std::int64_t b_stride, T* c, std::int64_t c_stride, bool accumulate);
 
 inline constexpr int kMaxMicroRows = 8;
 inline constexpr int kMaxMicroVectors = 3;
@@ -25,19 +25,22 @@ using DotKernel = void (*)(std::int64_t depth, const T* x, std::int64_t x_stride
 
 inline constexpr int kDotBlock = 4;  ///< rows of x, and of w, that a DotKernel takes at most
 
-/// out[i * pixel + j * output] = sum over t < taps, b < blocks and the lanes of g[t][b * block_stride + i * lanes] *
-/// w[t][(b * outputs + j) * lanes], for i < groups times as many pixels as the kernel takes at once.
+/// out[i * pixel + j * output] = sum over t < taps, b < blocks and the lanes of g[t][b * block_stride + i *
+/// lanes] * w[t][(b * outputs + j) * lanes], for i < groups times as many pixels as the kernel takes at once.
 template <class T>
-using NarrowKernel = void (*)(std::int64_t groups, std::int64_t taps, std::int64_t blocks, const T* const* g, std::int64_t block_stride, const T* const* w, T* out,
-                              std::int64_t pixel, std::int64_t output);
+using NarrowKernel = void (*)(std::int64_t groups, std::int64_t taps, std::int64_t blocks, const T* const* g,
+                              std::int64_t block_stride, const T* const* w, T* out, std::int64_t pixel,
+                              std::int64_t output);
 
 inline constexpr int kNarrowOutputs = 4, kNarrowPixels = 4;
 
-/// c[rows, vectors * lanes] (+)= sum over p < depth of a[i * a_stride + p] * b[offsets[p] + v * b_step + lane]: a MicroKernel whose right operand
-/// lies where the image lies, shifted, and is not packed. The same order of sums.
+/// c[rows, vectors * lanes] (+)= sum over p < depth of a[i * a_stride + p] * b[offsets[p] + v * b_step +
+/// lane]: a MicroKernel whose right operand lies where the image lies, shifted, and is not packed. The same
+/// order of sums.
 template <class T>
-using ShiftedKernel = void (*)(std::int64_t depth, const T* a, std::int64_t a_stride, const T* b, const std::int64_t* offsets, std::int64_t b_step,
-                               T* c, std::int64_t c_stride, bool accumulate);
+using ShiftedKernel = void (*)(std::int64_t depth, const T* a, std::int64_t a_stride, const T* b,
+                               const std::int64_t* offsets, std::int64_t b_step, T* c, std::int64_t c_stride,
+                               bool accumulate);
 
 inline constexpr int kShiftedSizes = 4;  ///< ShiftedKernels take 1, 2, 4 or 8 vectors
 
@@ -47,9 +50,10 @@ struct MicroKernels {
   int lanes;     ///< elements of a vector
   int max_rows;  ///< of `a` at a time
   MicroKernel<T> table[kMaxMicroRows][kMaxMicroVectors];
-  DotKernel<T> dot[kDotBlock][kDotBlock];     ///< [rows of x - 1][rows of w - 1]
-  NarrowKernel<T> narrow[kNarrowOutputs][2];  ///< [outputs - 1][0: one pixel, 1: kNarrowPixels]
-  ShiftedKernel<T> shifted[kMaxMicroRows][kShiftedSizes];  ///< [rows - 1][log2 of vectors], null where registers would not do
+  DotKernel<T> dot[kDotBlock][kDotBlock];                  ///< [rows of x - 1][rows of w - 1]
+  NarrowKernel<T> narrow[kNarrowOutputs][2];               ///< [outputs - 1][0: one pixel, 1: kNarrowPixels]
+  ShiftedKernel<T> shifted[kMaxMicroRows][kShiftedSizes];  ///< [rows - 1][log2 of vectors], null where
+                                                           ///< registers would not do
 
   MicroKernel<T> at(std::int64_t rows, std::int64_t vectors) const { return table[rows - 1][vectors - 1]; }
   std::int64_t panel() const { return std::int64_t{lanes} * kMaxMicroVectors; }

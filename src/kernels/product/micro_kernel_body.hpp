@@ -29,8 +29,8 @@ T sum_of_lanes(const Vector& sum) {
 
 /// Row p of the right operand is `vectors` vectors from row(p) on, `step` apart.
 template <class T, int bytes, int rows, int vectors, class Row>
-[[gnu::always_inline]] inline void multiply(std::int64_t depth, const T* a, std::int64_t a_stride, Row row, std::int64_t step, T* c, std::int64_t c_stride,
-                                            bool accumulate) {
+[[gnu::always_inline]] inline void multiply(std::int64_t depth, const T* a, std::int64_t a_stride, Row row,
+                                            std::int64_t step, T* c, std::int64_t c_stride, bool accumulate) {
   using Vector = typename VectorOf<T, bytes>::type;
   constexpr int lanes = bytes / static_cast<int>(sizeof(T));
   Vector sum[rows][vectors];
@@ -60,16 +60,18 @@ template <class T, int bytes, int rows, int vectors, class Row>
 }
 
 template <class T, int bytes, int rows, int vectors>
-void micro(std::int64_t depth, const T* a, std::int64_t a_stride, const T* b, std::int64_t b_stride, T* c, std::int64_t c_stride,
-           bool accumulate) {
+void micro(std::int64_t depth, const T* a, std::int64_t a_stride, const T* b, std::int64_t b_stride, T* c,
+           std::int64_t c_stride, bool accumulate) {
   constexpr int lanes = bytes / static_cast<int>(sizeof(T));
-  multiply<T, bytes, rows, vectors>(depth, a, a_stride, [=](std::int64_t p) { return b + p * b_stride; }, lanes, c, c_stride, accumulate);
+  multiply<T, bytes, rows, vectors>(
+      depth, a, a_stride, [=](std::int64_t p) { return b + p * b_stride; }, lanes, c, c_stride, accumulate);
 }
 
 template <class T, int bytes, int rows, int vectors>
-void shifted(std::int64_t depth, const T* a, std::int64_t a_stride, const T* b, const std::int64_t* offsets, std::int64_t b_step, T* c,
-             std::int64_t c_stride, bool accumulate) {
-  multiply<T, bytes, rows, vectors>(depth, a, a_stride, [=](std::int64_t p) { return b + offsets[p]; }, b_step, c, c_stride, accumulate);
+void shifted(std::int64_t depth, const T* a, std::int64_t a_stride, const T* b, const std::int64_t* offsets,
+             std::int64_t b_step, T* c, std::int64_t c_stride, bool accumulate) {
+  multiply<T, bytes, rows, vectors>(
+      depth, a, a_stride, [=](std::int64_t p) { return b + offsets[p]; }, b_step, c, c_stride, accumulate);
 }
 
 template <class T, int bytes, int rows, int columns>
@@ -106,8 +108,8 @@ void dot(std::int64_t depth, const T* x, std::int64_t x_stride, const T* w, std:
 }
 
 template <class T, int bytes, int outputs, int pixels>
-void narrow(std::int64_t groups, std::int64_t taps, std::int64_t blocks, const T* const* g, std::int64_t block_stride, const T* const* w, T* out,
-            std::int64_t pixel, std::int64_t output) {
+void narrow(std::int64_t groups, std::int64_t taps, std::int64_t blocks, const T* const* g,
+            std::int64_t block_stride, const T* const* w, T* out, std::int64_t pixel, std::int64_t output) {
   using Vector = typename VectorOf<T, bytes>::type;
   constexpr int lanes = bytes / static_cast<int>(sizeof(T));
   for (std::int64_t first = 0; first < groups * pixels; first += pixels) {
@@ -120,7 +122,8 @@ void narrow(std::int64_t groups, std::int64_t taps, std::int64_t blocks, const T
       for (std::int64_t b = 0; b < blocks; ++b) {
         Vector right[outputs];
 #pragma GCC unroll 4
-        for (int j = 0; j < outputs; ++j) right[j] = *reinterpret_cast<const Vector*>(w[t] + (b * outputs + j) * lanes);
+        for (int j = 0; j < outputs; ++j)
+          right[j] = *reinterpret_cast<const Vector*>(w[t] + (b * outputs + j) * lanes);
 #pragma GCC unroll 4
         for (int i = 0; i < pixels; ++i) {
           const Vector left = *reinterpret_cast<const Vector*>(g[t] + b * block_stride + (first + i) * lanes);
@@ -131,7 +134,8 @@ void narrow(std::int64_t groups, std::int64_t taps, std::int64_t blocks, const T
 #pragma GCC unroll 4
     for (int i = 0; i < pixels; ++i)
 #pragma GCC unroll 4
-      for (int j = 0; j < outputs; ++j) out[(first + i) * pixel + j * output] = sum_of_lanes<T, bytes>(sum[i][j]);
+      for (int j = 0; j < outputs; ++j)
+        out[(first + i) * pixel + j * output] = sum_of_lanes<T, bytes>(sum[i][j]);
   }
 }
 
@@ -145,7 +149,8 @@ constexpr void fill_narrow(MicroKernels<T>& kernels) {
 /// As many sums as the registers hold.
 template <class T, int bytes, int rows, int size>
 constexpr void fill_shifted(MicroKernels<T>& kernels) {
-  if constexpr (rows << size <= (bytes == 64 ? 24 : 12)) kernels.shifted[rows - 1][size] = shifted<T, bytes, rows, 1 << size>;
+  if constexpr (rows << size <= (bytes == 64 ? 24 : 12))
+    kernels.shifted[rows - 1][size] = shifted<T, bytes, rows, 1 << size>;
   if constexpr (size > 0) fill_shifted<T, bytes, rows, size - 1>(kernels);
 }
 

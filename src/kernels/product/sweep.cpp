@@ -2,10 +2,10 @@
 
 #include <algorithm>
 
-#include "kernels/kernel_paths.hpp"
-#include "kernels/product/micro_kernel.hpp"
 #include "kernels/common/parallel.hpp"
 #include "kernels/common/scratch.hpp"
+#include "kernels/kernel_paths.hpp"
+#include "kernels/product/micro_kernel.hpp"
 
 namespace rulegrad::kernels {
 namespace {
@@ -16,13 +16,14 @@ const KernelPath strips_path("sweep: strips of columns");
 const KernelPath apart_path("sweep: rows that lie apart are copied");
 const KernelPath applied_path("sweep: functions of the weight");
 
-constexpr std::int64_t kBand = 32;         // rows of a transposed weight that a thread takes at once
-constexpr std::int64_t kFew = 7;           // rows of x that are multiplied with it as they lie; more are transposed,
-constexpr std::int64_t kFewColumns = 16;   // unless the weight has so few rows that this would take as long as the product
-constexpr std::int64_t kFewDepth = 1024;   // of one partial sum of few rows, spread over the lanes of a vector
-constexpr std::int64_t kManyDepth = 128;   // of many, one after the other
-constexpr std::int64_t kStripDepth = 16;   // the same where the weight lies the other way
-constexpr std::int64_t kStrip = 1536;      // columns of such a weight that a thread takes at most
+constexpr std::int64_t kBand = 32;  // rows of a transposed weight that a thread takes at once
+constexpr std::int64_t kFew = 7;    // rows of x that are multiplied with it as they lie; more are transposed,
+constexpr std::int64_t kFewColumns =
+    16;  // unless the weight has so few rows that this would take as long as the product
+constexpr std::int64_t kFewDepth = 1024;  // of one partial sum of few rows, spread over the lanes of a vector
+constexpr std::int64_t kManyDepth = 128;  // of many, one after the other
+constexpr std::int64_t kStripDepth = 16;  // the same where the weight lies the other way
+constexpr std::int64_t kStrip = 1536;     // columns of such a weight that a thread takes at most
 constexpr std::int64_t kSums = 512 << 10;  // bytes of their sums that stay near, about
 
 /// Asks for memory that is read soon.
@@ -34,7 +35,9 @@ void prefetch(std::int64_t rows, std::int64_t width, const T* data, std::int64_t
 }
 
 /// `count` up to whole vectors.
-std::int64_t padded_to(std::int64_t lanes, std::int64_t count) { return (count + lanes - 1) / lanes * lanes; }
+std::int64_t padded_to(std::int64_t lanes, std::int64_t count) {
+  return (count + lanes - 1) / lanes * lanes;
+}
 
 /// Where a piece of the weight lies after the function: in its place, or in `room`.
 template <class T>
@@ -43,7 +46,8 @@ struct Piece {
   std::int64_t stride;
 };
 template <class T>
-Piece<T> applied(const ElementFunction<T>* function, const T* w, std::int64_t stride, std::int64_t rows, std::int64_t width, T* room) {
+Piece<T> applied(const ElementFunction<T>* function, const T* w, std::int64_t stride, std::int64_t rows,
+                 std::int64_t width, T* room) {
   if (function == nullptr) return {w, stride};
   for (std::int64_t r = 0; r < rows; ++r) (*function)(width, w + r * stride, room + r * width);
   return {room, width};
@@ -51,7 +55,8 @@ Piece<T> applied(const ElementFunction<T>* function, const T* w, std::int64_t st
 
 /// Elements [begin, begin + width) of row i of y.
 template <class T>
-void store(const SweptProduct<T>& product, std::int64_t i, std::int64_t begin, std::int64_t width, const T* from) {
+void store(const SweptProduct<T>& product, std::int64_t i, std::int64_t begin, std::int64_t width,
+           const T* from) {
   T* const to = product.y + i * product.y_row + begin * product.y_column;
   if (product.y_column == 1)
     std::copy_n(from, width, to);
@@ -74,7 +79,8 @@ void gather_rows_of_x(std::int64_t depth, std::vector<SweptForm<T>>& forms) {
   T* copy = reinterpret_cast<T*>(shared_scratch(static_cast<std::size_t>(copied) * sizeof(T)));
   each_apart([&](SweptProduct<T>& product) {
     for (std::int64_t i = 0; i < product.rows; ++i)
-      for (std::int64_t p = 0; p < depth; ++p) copy[i * depth + p] = product.x[i * product.x_row + p * product.x_column];
+      for (std::int64_t p = 0; p < depth; ++p)
+        copy[i * depth + p] = product.x[i * product.x_row + p * product.x_column];
     product.x = copy;
     product.x_row = depth;
     product.x_column = 1;
@@ -88,7 +94,8 @@ void few_by_rows(std::int64_t columns, std::int64_t depth, const T* w, std::span
   const MicroKernels<T>& kernels = micro_kernels<T>();
   // A band of rows at a time, so that a piece of x serves all of them while it is near.
   parallel_chunks(columns, kBand, [&](std::int64_t begin, std::int64_t end) {
-    T* const room = reinterpret_cast<T*>(thread_scratch(static_cast<std::size_t>(kDotBlock * kFewDepth) * sizeof(T)));
+    T* const room =
+        reinterpret_cast<T*>(thread_scratch(static_cast<std::size_t>(kDotBlock * kFewDepth) * sizeof(T)));
     for (std::int64_t p = 0; p < depth; p += kFewDepth) {
       const std::int64_t length = std::min(kFewDepth, depth - p);
       for (std::int64_t j = begin; j < end; j += kDotBlock) {
@@ -98,8 +105,10 @@ void few_by_rows(std::int64_t columns, std::int64_t depth, const T* w, std::span
           for (const SweptProduct<T>& product : form.products)
             for (std::int64_t i = 0; i < product.rows; i += kDotBlock) {
               const std::int64_t height = std::min<std::int64_t>(kDotBlock, product.rows - i);
-              kernels.dot[height - 1][width - 1](length, product.x + i * product.x_row + p, product.x_row, piece.data, piece.stride,
-                                                 product.y + i * product.y_row + j * product.y_column, product.y_row, product.y_column, p > 0);
+              kernels.dot[height - 1][width - 1](length, product.x + i * product.x_row + p, product.x_row,
+                                                 piece.data, piece.stride,
+                                                 product.y + i * product.y_row + j * product.y_column,
+                                                 product.y_row, product.y_column, p > 0);
             }
         }
       }
@@ -107,9 +116,11 @@ void few_by_rows(std::int64_t columns, std::int64_t depth, const T* w, std::span
   });
 }
 
-/// x in panels of `panel` rows, each of them transposed: [depth, panel], rows of zeros added to whole vectors.
+/// x in panels of `panel` rows, each of them transposed: [depth, panel], rows of zeros added to whole
+/// vectors.
 template <class T>
-void transpose_to_panels(const SweptProduct<T>& product, std::int64_t padded, std::int64_t depth, std::int64_t panel, T* panels) {
+void transpose_to_panels(const SweptProduct<T>& product, std::int64_t padded, std::int64_t depth,
+                         std::int64_t panel, T* panels) {
   constexpr std::int64_t line = 16, chunk = 16 * line;  // a cache line of each row of x at a time
   parallel_chunks(depth, chunk, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t r = 0; r < padded; r += panel) {
@@ -117,7 +128,9 @@ void transpose_to_panels(const SweptProduct<T>& product, std::int64_t padded, st
       T* const to = panels + r * depth;
       for (std::int64_t p = begin; p < end; p += line)
         for (std::int64_t i = 0; i < width; ++i)
-          for (std::int64_t q = p; q < std::min(p + line, end); ++q) to[q * width + i] = r + i < product.rows ? product.x[(r + i) * product.x_row + q * product.x_column] : T(0);
+          for (std::int64_t q = p; q < std::min(p + line, end); ++q)
+            to[q * width + i] =
+                r + i < product.rows ? product.x[(r + i) * product.x_row + q * product.x_column] : T(0);
     }
   });
 }
@@ -131,7 +144,8 @@ void many_by_rows(std::int64_t columns, std::int64_t depth, const T* w, std::spa
   std::int64_t all_rows = 0;
   for (const SweptForm<T>& form : forms)
     for (const SweptProduct<T>& product : form.products) all_rows += padded(product.rows);
-  T* const panels = reinterpret_cast<T*>(shared_scratch(static_cast<std::size_t>(all_rows * depth) * sizeof(T)));
+  T* const panels =
+      reinterpret_cast<T*>(shared_scratch(static_cast<std::size_t>(all_rows * depth) * sizeof(T)));
   std::int64_t first = 0;
   for (const SweptForm<T>& form : forms)
     for (const SweptProduct<T>& product : form.products) {
@@ -139,7 +153,8 @@ void many_by_rows(std::int64_t columns, std::int64_t depth, const T* w, std::spa
       first += padded(product.rows);
     }
   parallel_chunks(columns, kBand, [&](std::int64_t begin, std::int64_t end) {
-    T* const room = reinterpret_cast<T*>(thread_scratch(static_cast<std::size_t>(height * kManyDepth + kBand * all_rows) * sizeof(T)));
+    T* const room = reinterpret_cast<T*>(
+        thread_scratch(static_cast<std::size_t>(height * kManyDepth + kBand * all_rows) * sizeof(T)));
     T* const sums = room + height * kManyDepth;  // [rows of the weight, rows of all x]
     for (std::int64_t p = 0; p < depth; p += kManyDepth) {
       const std::int64_t length = std::min(kManyDepth, depth - p);
@@ -148,14 +163,16 @@ void many_by_rows(std::int64_t columns, std::int64_t depth, const T* w, std::spa
         if (j + used < end)
           prefetch(std::min(height, end - j - used), length, w + (j + used) * depth + p, depth);
         else if (p + length < depth)
-          prefetch(std::min(height, end - begin), std::min(kManyDepth, depth - p - length), w + begin * depth + p + length, depth);
+          prefetch(std::min(height, end - begin), std::min(kManyDepth, depth - p - length),
+                   w + begin * depth + p + length, depth);
         std::int64_t row = 0;
         for (const SweptForm<T>& form : forms) {
           const Piece<T> piece = applied(form.function, w + j * depth + p, depth, used, length, room);
           for (const SweptProduct<T>& product : form.products) {
             for (std::int64_t r = 0; r < padded(product.rows); r += panel) {
               const std::int64_t width = std::min(panel, padded(product.rows) - r);
-              kernels.at(used, width / lanes)(length, piece.data, piece.stride, panels + (row + r) * depth + p * width, width,
+              kernels.at(used, width / lanes)(length, piece.data, piece.stride,
+                                              panels + (row + r) * depth + p * width, width,
                                               sums + (j - begin) * all_rows + row + r, all_rows, p > 0);
             }
             row += padded(product.rows);
@@ -167,7 +184,8 @@ void many_by_rows(std::int64_t columns, std::int64_t depth, const T* w, std::spa
     for (const SweptForm<T>& form : forms)
       for (const SweptProduct<T>& product : form.products) {
         for (std::int64_t i = 0; i < product.rows; ++i)
-          for (std::int64_t j = begin; j < end; ++j) product.y[i * product.y_row + j * product.y_column] = sum[(j - begin) * all_rows + i];
+          for (std::int64_t j = begin; j < end; ++j)
+            product.y[i * product.y_row + j * product.y_column] = sum[(j - begin) * all_rows + i];
         sum += padded(product.rows);
       }
   });
@@ -186,7 +204,8 @@ void by_strips(std::int64_t columns, std::int64_t depth, const T* w, std::span<c
   const std::int64_t strip = std::max<std::int64_t>(1, std::min(share, near) / panel) * panel;
   parallel_chunks(columns, strip, [&](std::int64_t begin, std::int64_t end) {
     const std::int64_t width = end - begin, whole = width / lanes * lanes, padded = padded_to(lanes, width);
-    T* const sums = reinterpret_cast<T*>(thread_scratch(static_cast<std::size_t>((all_rows + kStripDepth) * padded + kStripDepth * lanes) * sizeof(T)));
+    T* const sums = reinterpret_cast<T*>(thread_scratch(
+        static_cast<std::size_t>((all_rows + kStripDepth) * padded + kStripDepth * lanes) * sizeof(T)));
     T* const room = sums + all_rows * padded;
     T* const rest = room + kStripDepth * padded;  // the last columns, with zeros to a whole vector
     for (std::int64_t p = 0; p < depth; p += kStripDepth) {
@@ -196,16 +215,20 @@ void by_strips(std::int64_t columns, std::int64_t depth, const T* w, std::span<c
       for (const SweptForm<T>& form : forms) {
         const Piece<T> piece = applied(form.function, here, columns, steps, width, room);
         for (std::int64_t q = 0; q < (whole < width ? steps : 0); ++q)
-          for (std::int64_t c = 0; c < lanes; ++c) rest[q * lanes + c] = whole + c < width ? piece.data[q * piece.stride + whole + c] : T(0);
+          for (std::int64_t c = 0; c < lanes; ++c)
+            rest[q * lanes + c] = whole + c < width ? piece.data[q * piece.stride + whole + c] : T(0);
         for (std::int64_t c = 0, used = 0; c < padded; c += used) {
           used = c < whole ? std::min(panel, whole - c) : lanes;
-          if (&form == forms.data()) prefetch(std::min(kStripDepth, depth - p - steps), std::min(used, width - c), here + steps * columns + c, columns);
+          if (&form == forms.data())
+            prefetch(std::min(kStripDepth, depth - p - steps), std::min(used, width - c),
+                     here + steps * columns + c, columns);
           const T* const right = c < whole ? piece.data + c : rest;
           T* to = sum + c;
           for (const SweptProduct<T>& product : form.products)
             for (std::int64_t i = 0; i < product.rows; i += kernels.max_rows) {
               const std::int64_t height = std::min<std::int64_t>(kernels.max_rows, product.rows - i);
-              kernels.at(height, used / lanes)(steps, product.x + i * product.x_row + p, product.x_row, right, c < whole ? piece.stride : lanes, to, padded, p > 0);
+              kernels.at(height, used / lanes)(steps, product.x + i * product.x_row + p, product.x_row, right,
+                                               c < whole ? piece.stride : lanes, to, padded, p > 0);
               to += height * padded;
             }
         }
@@ -222,9 +245,12 @@ void by_strips(std::int64_t columns, std::int64_t depth, const T* w, std::span<c
 }  // namespace
 
 template <class T>
-void sweep(bool transposed, std::int64_t columns, std::int64_t depth, const T* w, std::span<const SweptForm<T>> forms) {
-  if (std::ranges::any_of(forms, [](const SweptForm<T>& form) { return form.function != nullptr; })) applied_path.taken();
-  // Products with few rows of a transposed weight are swept apart, so that the bits of none depend on the others.
+void sweep(bool transposed, std::int64_t columns, std::int64_t depth, const T* w,
+           std::span<const SweptForm<T>> forms) {
+  if (std::ranges::any_of(forms, [](const SweptForm<T>& form) { return form.function != nullptr; }))
+    applied_path.taken();
+  // Products with few rows of a transposed weight are swept apart, so that the bits of none depend on the
+  // others.
   std::vector<SweptForm<T>> few, many;
   for (const SweptForm<T>& form : forms) {
     SweptForm<T> some_few{form.function, {}}, some_many{form.function, {}};
@@ -234,7 +260,8 @@ void sweep(bool transposed, std::int64_t columns, std::int64_t depth, const T* w
         const std::vector<T> zeros(static_cast<std::size_t>(columns));
         for (std::int64_t i = 0; i < product.rows; ++i) store(product, i, 0, columns, zeros.data());
       } else {
-        (transposed && (product.rows <= kFew || columns <= kFewColumns) ? some_few : some_many).products.push_back(product);
+        (transposed && (product.rows <= kFew || columns <= kFewColumns) ? some_few : some_many)
+            .products.push_back(product);
       }
     }
     if (!some_few.products.empty()) few.push_back(std::move(some_few));

@@ -30,10 +30,12 @@ struct SweptForm {
   std::vector<SweptProduct<T>> products;
 };
 
-/// All products with functions of one weight while it is read once, contiguous: [columns, depth] where it is `transposed`,
-/// [depth, columns] otherwise. The functions are applied to pieces of the weight while they are near. The bits of a product
-/// depend neither on the others nor on the number of threads, and are those of a product with f(w).
+/// All products with functions of one weight while it is read once, contiguous: [columns, depth] where it is
+/// `transposed`, [depth, columns] otherwise. The functions are applied to pieces of the weight while they are
+/// near. The bits of a product depend neither on the others nor on the number of threads, and are those of a
+/// product with f(w).
 template <class T>
-void sweep(bool transposed, std::int64_t columns, std::int64_t depth, const T* w, std::span<const SweptForm<T>> forms);
+void sweep(bool transposed, std::int64_t columns, std::int64_t depth, const T* w,
+           std::span<const SweptForm<T>> forms);
 
 }  // namespace rulegrad::kernels

@@ -4,9 +4,9 @@
 #include <array>
 #include <cstdint>
 
-#include "kernels/product/micro_kernel.hpp"
 #include "kernels/common/parallel.hpp"
 #include "kernels/common/scratch.hpp"
+#include "kernels/product/micro_kernel.hpp"
 
 namespace rulegrad::kernels {
 

@@ -27,7 +27,8 @@ Ints reduced_axes(const ReduceAttributes& a, std::size_t rank) {
 }
 
 /// Rows begin where the reduced axes do, if these are the last ones.
-std::optional<std::size_t> first_reduced(std::span<const Type> operands, const Type&, const Attributes& attributes) {
+std::optional<std::size_t> first_reduced(std::span<const Type> operands, const Type&,
+                                         const Attributes& attributes) {
   const std::size_t rank = operands[0].shape.rank();
   const Ints axes = reduced_axes(attributes.as<ReduceAttributes>(), rank);  // ascending
   const std::size_t first = rank - axes.size();
@@ -35,7 +36,8 @@ std::optional<std::size_t> first_reduced(std::span<const Type> operands, const T
 }
 
 /// The same for a sum to the extents of the result.
-std::optional<std::size_t> first_summed(std::span<const Type> operands, const Type& result, const Attributes&) {
+std::optional<std::size_t> first_summed(std::span<const Type> operands, const Type& result,
+                                        const Attributes&) {
   const Shape &x = operands[0].shape, &y = result.shape;
   if (x.rank() != y.rank()) return std::nullopt;
   std::size_t first = 0;
@@ -46,9 +48,11 @@ std::optional<std::size_t> first_summed(std::span<const Type> operands, const Ty
 }
 
 /// Along the last axis, rows are what is normalised.
-std::optional<std::size_t> last_axis(std::span<const Type> operands, const Type&, const Attributes& attributes) {
+std::optional<std::size_t> last_axis(std::span<const Type> operands, const Type&,
+                                     const Attributes& attributes) {
   const std::size_t rank = operands[0].shape.rank();
-  return axis_of(attributes.as<AxisAttributes>().axis, rank) + 1 == rank ? std::optional(rank - 1) : std::nullopt;
+  return axis_of(attributes.as<AxisAttributes>().axis, rank) + 1 == rank ? std::optional(rank - 1)
+                                                                         : std::nullopt;
 }
 
 bool reduces_outermost(const Attributes& attributes, std::size_t) {

@@ -5,10 +5,10 @@
 #include <type_traits>
 #include <vector>
 
-#include "kernels/kernel_paths.hpp"
 #include "kernels/common/isa.hpp"
 #include "kernels/common/parallel.hpp"
 #include "kernels/common/walk.hpp"
+#include "kernels/kernel_paths.hpp"
 
 namespace rulegrad::kernels {
 namespace {

@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <cmath>
 
-#include "kernels/kernel_paths.hpp"
 #include "kernels/common/isa.hpp"
 #include "kernels/common/parallel.hpp"
 #include "kernels/elementwise/vector_math.hpp"
+#include "kernels/kernel_paths.hpp"
 
 namespace rulegrad::kernels {
 namespace {

@@ -1,8 +1,7 @@
 // A plugin: the operator softsign(x) = x / (1 + |x|), with a kernel, a derivative, and an LRP rule.
-#include <rulegrad/api/plugin.hpp>
-
 #include <cmath>
 
+#include <rulegrad/api/plugin.hpp>
 #include <rulegrad/expr/define_attributes.hpp>
 #include <rulegrad/expr/operator_facts.hpp>
 #include <rulegrad/rule/rule_text.hpp>
@@ -34,11 +33,17 @@ OpSchema softsign() {
   op.classes = {OpClass::activation};
   op.infer = [](std::span<const Type> operands, const Attributes&) { return operands[0]; };
   op.derivatives = parse_rules(
-      "rulegrad 1\nrules d {\n  vjp(y: softsign(x), g) => g * y.slope / ((y.slope + abs(x)) * (y.slope + abs(x)))\n}\n", "softsign.rules").rule_sets[0].rules;
+                       "rulegrad 1\nrules d {\n  vjp(y: softsign(x), g) => g * y.slope / ((y.slope + abs(x)) "
+                       "* (y.slope + abs(x)))\n}\n",
+                       "softsign.rules")
+                       .rule_sets[0]
+                       .rules;
   op.interval = intervals::within({-1, 1});
   op.batch = batches::aligned;
   op.decides = decisions::none;
-  op.samples = [](RandomEngine&) { return std::vector<OpSample>{{{{.dims = {2, 3}, .gap = 0.01}}, SoftsignAttributes{0.5}}}; };
+  op.samples = [](RandomEngine&) {
+    return std::vector<OpSample>{{{{.dims = {2, 3}, .gap = 0.01}}, SoftsignAttributes{0.5}}};
+  };
   return op;
 }
 
@@ -77,6 +82,7 @@ analyzer lrp_through_softsign(epsilon = 1e-6) {
   use softsign_lrp
   use lrp.epsilon(epsilon) on dense
 }
-)", "softsign.rules");
+)",
+                          "softsign.rules");
 }
 }
