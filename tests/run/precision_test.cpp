@@ -219,4 +219,10 @@ TEST_CASE("automatic: fast where that is measured to stay within 1e-4 of the lar
   const Expr z = net.conv(net.x, net.w, net.b), apart = z - net.conv(net.x * 1.0000001, net.w, net.b);
   CHECK(Program::compile(std::span(&apart, 1), {.precision = Precision::fast}).stats({}).winograd > 0);
   CHECK(Program::compile(std::span(&apart, 1), {.precision = Precision::automatic}).stats({}).winograd == 0);
+  // The same where pixels are positive only: normal numbers, whose mean is 0, do not show it.
+  const double pixels = channels * extent * extent;
+  const Expr bright = relu(sum(net.x, {1, 2, 3}, true) * (1 / pixels) - 0.3);
+  const Expr shown = net.conv(net.x, net.w, net.b) + apart * bright * 1e5;
+  CHECK(Program::compile(std::span(&shown, 1), {.precision = Precision::fast}).stats({}).winograd > 0);
+  CHECK(Program::compile(std::span(&shown, 1), {.precision = Precision::automatic}).stats({}).winograd == 0);
 }

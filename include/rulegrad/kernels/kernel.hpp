@@ -63,7 +63,7 @@ enum class Precision : std::uint8_t {
   fast,   ///< also Winograd's transforms, whose errors are those of the largest terms and may turn a zero
           ///< negative
   /// `fast` if that changes no output by more than 1e-4 of its largest value, else `exact`: both are compiled
-  /// and run once, on random values for the inputs, when the program is made. Kernels are told either.
+  /// and run on random values of four kinds for the inputs when the program is made. Kernels are told either.
   automatic,
 };
 
