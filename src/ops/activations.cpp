@@ -142,7 +142,7 @@ OpSchema prelu() {
 
 std::vector<OpSchema> activation_operators() {
   using namespace dsl;
-  using namespace dsl::vars;
+  using namespace dsl::letters;
   constexpr double half = 0.5, cubic = 0.044715;
   constexpr double root_half = 1 / std::numbers::sqrt2;
   constexpr double normal = root_half * std::numbers::inv_sqrtpi;           // the normal density at 0

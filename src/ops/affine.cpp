@@ -60,7 +60,7 @@ OpSchema dense_schema() {
                                  {{{.dims = {1, 6}}, {.dims = {4, 6}}, {.dims = {}}}, {}}};
   };
   using namespace dsl;
-  using namespace dsl::vars;
+  using namespace dsl::letters;
   s.derivatives = lower(rules("derivatives.dense", rewrite(vjp(dense(x, w, _), g), wrt(x), matmul(g, w)),
                               rewrite(vjp(dense(x, w, _), g), wrt(w), dense_weight_grad(x, g)),
                               rewrite(vjp(dense(_, _, b), g), wrt(b), sum_to(g, "shape"_a = shape(b)))))
@@ -93,7 +93,7 @@ OpSchema dense_weight_grad_schema() {
                                  {{{.dims = {2, 3, 4}}, {.dims = {2, 3, 2}}}, {}}};
   };
   using namespace dsl;
-  using namespace dsl::vars;
+  using namespace dsl::letters;
   s.derivatives = lower(rules("derivatives.dense_weight_grad",
                               rewrite(vjp(dense_weight_grad(x, g), h), wrt(x), matmul(g, h)),
                               rewrite(vjp(dense_weight_grad(x, g), h), wrt(g), dense(x, h, 0))))
@@ -166,7 +166,7 @@ OpSchema matmul_schema() {
                                  {{{.dims = {4, 3}}, {.dims = {5, 4}}}, MatmulAttributes{true, true}}};
   };
   using namespace dsl;
-  using namespace dsl::vars;
+  using namespace dsl::letters;
   // d op(A) = g op(B)^T and d op(B) = op(A)^T g, with the transposes moved into the flags.
   s.derivatives =
       lower(rules("derivatives.matmul",

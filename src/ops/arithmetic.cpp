@@ -261,7 +261,7 @@ OpSchema simplified(OpSchema s, Simpler simpler) {
 
 std::vector<OpSchema> arithmetic_operators() {
   using namespace dsl;
-  using namespace dsl::vars;
+  using namespace dsl::letters;
   constexpr auto to_a = "shape"_a = shape(a);
   constexpr auto to_b = "shape"_a = shape(b);
   constexpr double half = 0.5;

@@ -133,7 +133,7 @@ OpSchema conv_schema() {
     };
   };
   using namespace dsl;
-  using namespace dsl::vars;
+  using namespace dsl::letters;
   // A bias that is one number a channel sums over everything but its axis; a map or a number as it
   // broadcasts.
   s.derivatives = lower(rules("derivatives.conv",
@@ -212,7 +212,7 @@ OpSchema conv_transpose_schema() {
     };
   };
   using namespace dsl;
-  using namespace dsl::vars;
+  using namespace dsl::letters;
   s.derivatives =
       lower(rules("derivatives.conv_transpose",
                   rewrite(vjp(y = conv_transpose(x, w, _), g), wrt(x), conv(g, w, 0, like(y))),
@@ -270,7 +270,7 @@ OpSchema conv_weight_grad_schema() {
     };
   };
   using namespace dsl;
-  using namespace dsl::vars;
+  using namespace dsl::letters;
   s.derivatives = lower(rules("derivatives.conv_weight_grad",
                               rewrite(vjp(y = conv_weight_grad(x, g), h), wrt(x),
                                       conv_transpose(g, h, 0, like(y), "spatial"_a = spatial(x))),

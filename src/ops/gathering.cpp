@@ -253,7 +253,7 @@ OpSchema sorting() {
 
 std::vector<OpSchema> gathering_operators() {
   using namespace dsl;
-  using namespace dsl::vars;
+  using namespace dsl::letters;
   std::vector<OpSchema> all;
   all.push_back(with_derivatives(
       gathering(),

@@ -303,7 +303,7 @@ OpSchema filling() {
 
 std::vector<OpSchema> movement_operators() {
   using namespace dsl;
-  using namespace dsl::vars;
+  using namespace dsl::letters;
   constexpr auto to_x = "shape"_a = shape(x);
   std::vector<OpSchema> all;
   all.push_back(with_derivatives(reshaping(), rewrite(vjp(reshape(x), g), reshape(g, to_x))));

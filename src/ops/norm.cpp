@@ -88,7 +88,7 @@ OpSchema batch_norm_schema() {
     return std::vector<OpSample>{sample({2, 3, 4, 2}, 1), sample({4, 3}, 1), sample({2, 3, 5}, 2)};
   };
   using namespace dsl;
-  using namespace dsl::vars;
+  using namespace dsl::letters;
   constexpr var<"scale"> scale;
   constexpr var<"bias"> bias;
   constexpr var<"mu"> mu;
@@ -153,7 +153,7 @@ OpSchema layer_norm_schema() {
         {{{.dims = {2, 3, 4}}, {.dims = {3, 4}}, {.dims = {}}}, LayerNormAttributes{1, 1e-2}}};
   };
   using namespace dsl;
-  using namespace dsl::vars;
+  using namespace dsl::letters;
   const auto axes = op<"axes_from">(x, y["axis"]);
   // With d = x - mean, q = sqrt(mean(d d) + epsilon), u = g w: the gradient is (u - mean(u) - d mean(u d) /
   // q^2) / q.
@@ -201,7 +201,7 @@ OpSchema softmax_schema(bool logarithm) {
                                  {{{.dims = {2, 4, 3}}}, AxisAttributes{-1}}};
   };
   using namespace dsl;
-  using namespace dsl::vars;
+  using namespace dsl::letters;
   const auto axes = list(y["axis"]);
   s.derivatives =
       logarithm
@@ -238,7 +238,7 @@ OpSchema lrn_schema() {
                                  {{{.dims = {1, 5, 3}}}, LrnAttributes{4, 0.3, 0.5, 2}}};
   };
   using namespace dsl;
-  using namespace dsl::vars;
+  using namespace dsl::letters;
   constexpr auto window = [](auto value, auto reversed) {
     return channel_window_sum(value, "size"_a = y["size"], "reversed"_a = reversed);
   };
@@ -270,7 +270,7 @@ OpSchema channel_window_sum_schema() {
                                  {{{.dims = {2, 5}}}, ChannelWindowAttributes{4, true}}};
   };
   using namespace dsl;
-  using namespace dsl::vars;
+  using namespace dsl::letters;
   s.derivatives =
       lower(rules("derivatives.channel_window_sum",
                   rewrite(vjp(y = channel_window_sum(_), g),

@@ -105,7 +105,7 @@ OpSchema max_pool_schema() {
     return all;
   };
   using namespace dsl;
-  using namespace dsl::vars;
+  using namespace dsl::letters;
   s.derivatives =
       lower(rules("derivatives.max_pool", rewrite(vjp(y = max_pool(x), g), max_pool_vjp(x, g, like(y)))))
           .rules;
@@ -139,7 +139,7 @@ OpSchema max_pool_vjp_schema() {
     return all;
   };
   using namespace dsl;
-  using namespace dsl::vars;
+  using namespace dsl::letters;
   s.derivatives = lower(rules("derivatives.max_pool_vjp", rewrite(vjp(max_pool_vjp(x, _), _), wrt(x), 0),
                               rewrite(vjp(y = max_pool_vjp(x, g), h), wrt(g), max_pool_jvp(x, h, like(y)))))
                       .rules;
@@ -175,7 +175,7 @@ OpSchema max_pool_jvp_schema() {
     return all;
   };
   using namespace dsl;
-  using namespace dsl::vars;
+  using namespace dsl::letters;
   s.derivatives = lower(rules("derivatives.max_pool_jvp", rewrite(vjp(max_pool_jvp(x, _), _), wrt(x), 0),
                               rewrite(vjp(y = max_pool_jvp(x, t), g), wrt(t), max_pool_vjp(x, g, like(y)))))
                       .rules;
@@ -211,7 +211,7 @@ OpSchema avg_pool_schema() {
     return all;
   };
   using namespace dsl;
-  using namespace dsl::vars;
+  using namespace dsl::letters;
   s.derivatives =
       lower(rules("derivatives.avg_pool",
                   rewrite(vjp(y = avg_pool(x), g), avg_pool_vjp(g, like(y), "spatial"_a = spatial(x)))))
@@ -251,7 +251,7 @@ OpSchema avg_pool_vjp_schema() {
          AvgPoolVjpAttributes{{3, 3}, {2, 2}, {1, 1}, {1, 1}, {1, 1}, false, true, {6, 5}}}};
   };
   using namespace dsl;
-  using namespace dsl::vars;
+  using namespace dsl::letters;
   s.derivatives =
       lower(rules("derivatives.avg_pool_vjp", rewrite(vjp(y = avg_pool_vjp(_), g), avg_pool(g, like(y)))))
           .rules;

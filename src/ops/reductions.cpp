@@ -276,7 +276,7 @@ OpSchema quantiles() {
 
 std::vector<OpSchema> reduction_operators() {
   using namespace dsl;
-  using namespace dsl::vars;
+  using namespace dsl::letters;
   constexpr auto to_x = "shape"_a = shape(x);
   // The shape of the result with extents of 1 where it was reduced.
   constexpr auto kept = "shape"_a = shape(sum(x, like(y), "keep"_a = 1));

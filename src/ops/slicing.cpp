@@ -268,7 +268,7 @@ OpSchema padding_vjp() {
 
 std::vector<OpSchema> slicing_operators() {
   using namespace dsl;
-  using namespace dsl::vars;
+  using namespace dsl::letters;
   std::vector<OpSchema> all;
   all.push_back(with_derivatives(slicing(),
                                  rewrite(vjp(y = slice(x), g), slice_vjp(g, like(y), "shape"_a = shape(x)))));

@@ -102,7 +102,7 @@ TEST_CASE("the derivative rules that operators carry, written in C++, have no fi
 
 TEST_CASE("rules of the C++ language are checked in the same way when a library takes them") {
   using namespace dsl;
-  using namespace dsl::vars;
+  using namespace dsl::letters;
   RuleLibrary library = RuleLibrary::builtin();
   library.add(lower(rules("guided_tanh_in_cpp", rewrite(grad(tanh(x), g), vjp(tanh(x), max(g, 0))))));
   CHECK_NOTHROW((void)library.rule_set("guided_tanh_in_cpp"));

@@ -1,6 +1,6 @@
 #!/bin/sh
-# check.sh FILE COMPILER...: succeeds if FILE does not compile and the first line of the compiler's output that is an
-# error holds the sentence of FILE's `// expect:` line. Files with `// expect: nothing` must compile without a warning.
+# check.sh FILE COMPILER...: succeeds if FILE does not compile and the compiler's only error holds the sentence of FILE's
+# `// expect:` line. Files with `// expect: nothing` must compile without a warning.
 set -u
 file=$1
 shift
@@ -14,6 +14,8 @@ if [ "$sentence" = nothing ]; then
   exit 1
 fi
 [ $status -ne 0 ] || { echo "$file compiled, but should not"; exit 1; }
+errors=$(printf '%s\n' "$output" | grep -c 'error:')
+[ "$errors" -eq 1 ] || { printf '%s\n' "$output"; echo "$file: one error should be told, and $errors are"; exit 1; }
 first=$(printf '%s\n' "$output" | grep -m 1 'error:')
 case $first in
   *"$sentence"*) exit 0 ;;

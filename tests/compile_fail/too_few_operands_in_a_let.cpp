@@ -2,6 +2,6 @@
 #include "rulegrad/dsl.hpp"
 
 using namespace rulegrad::dsl;
-using namespace rulegrad::dsl::vars;
+using namespace rulegrad::dsl::letters;
 
 constexpr auto wrong = rewrite(grad(relu(x), g), let(s = where(x > 0, g)), s);

@@ -3,7 +3,7 @@
 #include "rulegrad/dsl.hpp"
 
 using namespace rulegrad::dsl;
-using namespace rulegrad::dsl::vars;
+using namespace rulegrad::dsl::letters;
 
 constexpr auto gamma_ = param<"gamma">(0.25, at_least(0));
 constexpr auto epsilon = param<"epsilon">(1e-6, above(0));

@@ -11,7 +11,7 @@ using namespace rulegrad::testing;
 
 namespace cpp {
 using namespace rulegrad::dsl;
-using namespace rulegrad::dsl::vars;
+using namespace rulegrad::dsl::letters;
 
 constexpr var<"wp"> wp;
 constexpr var<"wn"> wn;

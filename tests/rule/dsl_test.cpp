@@ -9,7 +9,7 @@
 
 using namespace rulegrad;
 using namespace rulegrad::dsl;
-using namespace rulegrad::dsl::vars;
+using namespace rulegrad::dsl::letters;
 
 namespace {
 

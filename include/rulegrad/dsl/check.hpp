@@ -10,6 +10,7 @@ enum class Mistake : std::uint8_t {
   none,
   left_side,
   pattern_content,
+  equals_sign,
   cotangent,
   operator_as_variable,
   label_twice,
@@ -116,6 +117,7 @@ struct Checker {
     if (cotangent == nullptr && level != RuleLevel::forward) return {Mistake::cotangent, {}};
     for (int i = 0; i < pattern_end; ++i) {
       const FlatTerm& t = terms[i];
+      if (t.equals_sign) return {Mistake::equals_sign, t.name};
       if (t.kind >= TermKind::member || (t.kind == TermKind::call && !is_operation(t)))
         return {Mistake::pattern_content, t.name};
       if (t.operator_name) return {Mistake::operator_as_variable, t.name};

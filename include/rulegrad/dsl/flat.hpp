@@ -77,6 +77,7 @@ struct FlatTerm {
   CallKind call = CallKind::op;
   bool parameter = false;      ///< a variable that is a parameter of the rule set
   bool operator_name = false;  ///< a variable with the name of an operator
+  bool equals_sign = false;    ///< a comparison that was written `a == b`
   const char* variable =
       nullptr;  ///< of variables, labels, replacements and spreads: the address of the name
   std::string_view name{};

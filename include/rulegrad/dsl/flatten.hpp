@@ -48,9 +48,12 @@ struct Wrt {
 
 template <DslType... A>
 constexpr auto let(A... bindings) {
-  static_assert(sizeof...(A) > 0 && ((A::part == Part::binding) && ...),
-                "let names values: write let(s = ...)");
-  return Let<A...>{join(bindings.literals...)};
+  constexpr bool named = sizeof...(A) > 0 && ((A::part == Part::binding) && ...);
+  static_assert(named, "let names values: write let(s = ...)");
+  if constexpr (named)
+    return Let<A...>{join(bindings.literals...)};
+  else
+    return Let<>{};
 }
 
 template <DslType C>

@@ -173,11 +173,18 @@ requires Arguments<A, B>
 constexpr auto operator>=(A a, B b) {
   return make_call<rows::greater_equal>(AsTerm<A>(a), AsTerm<B>(b));
 }
-/// 1 where a equals b, else 0.
+namespace rows {
+/// `a == b`: in a pattern more likely a slip for `a = b`, so that one who means the operator writes `equal(a,
+/// b)`.
+struct equal_sign : equal {
+  static constexpr bool is_sign = true;
+};
+}  // namespace rows
+/// 1 where a equals b, else 0. In a pattern, write `equal(a, b)`.
 template <class A, class B>
 requires Arguments<A, B>
 constexpr auto operator==(A a, B b) {
-  return make_call<rows::equal>(AsTerm<A>(a), AsTerm<B>(b));
+  return make_call<rows::equal_sign>(AsTerm<A>(a), AsTerm<B>(b));
 }
 /// 1 where a differs from b, else 0.
 template <class A, class B>

@@ -83,6 +83,23 @@ requires(Argument<A>&&...) constexpr auto use(A... arguments) {
   return Use<Name<Text>, AsTerm<A>...>{join(AsTerm<A>(arguments).literals...)};
 }
 
+/// The name of the set stands in angle brackets.
+template <class First, class... A>
+requires(Argument<First>&&...&& Argument<A>) constexpr auto use(First, A...) {
+  static_assert(detail::never<First, A...>,
+                "use takes the name of a rule set in angle brackets: write use<\"name\">()");
+  return Use<Name<"">>{};
+}
+
+/// The name of the parameter stands in angle brackets.
+template <class... A>
+requires((std::is_arithmetic_v<A> || std::same_as<A, NumberRange>)&&...) constexpr auto param(const char*,
+                                                                                              A...) {
+  static_assert(detail::never<A...>,
+                "param takes its name in angle brackets: write param<\"name\">(default)");
+  return Param<Name<"">, Name<"">>{};
+}
+
 namespace detail {
 template <class T>
 inline constexpr bool is_param = false;

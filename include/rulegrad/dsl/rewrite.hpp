@@ -3,7 +3,7 @@
 #include <utility>
 #include <vector>
 
-#include "rulegrad/dsl/explain.hpp"
+#include "rulegrad/dsl/sentences.hpp"
 
 namespace rulegrad::dsl {
 
@@ -34,6 +34,17 @@ struct FlatRuleOf {
     FlatRuleOf<NewName, Level, Root, LiteralCount, Parameters...> rule{structure, literals};
     rule.structure.name = NewName::view;
     return rule;
+  }
+
+  /// A rule of types is no rule of the library yet.
+  template <class T>
+  requires std::same_as<T, Rule> || std::same_as<T, std::vector<Rule>>
+  // NOLINTNEXTLINE(google-explicit-constructor): so that a forgotten `lower` is told in a sentence
+  constexpr operator T() const {
+    static_assert(
+        detail::never<T>,
+        "a rule of the DSL is lowered before it is used: write lower(rule), or rule_list(rule, ...)");
+    return {};
   }
 };
 
@@ -102,6 +113,14 @@ struct RuleStructure {
   }
 };
 
+/// Stands for the structure of a rule that was told to be wrong already.
+template <int LiteralCount>
+struct NoStructure {
+  using Flat = FlatRuleOf<Name<"">, RuleLevel::grad, Name<"">, LiteralCount>;
+  static constexpr FlatRule flat{};
+  static constexpr bool explain_mistakes() { return true; }
+};
+
 /// Asserted before anything is asked of the structure, so that these sentences come first.
 template <class Left, class... Items>
 struct CheckedStructure {
@@ -111,7 +130,10 @@ struct CheckedStructure {
   static_assert(
       in_order,
       "the last argument of a rule is its result; only wrt(...), when(...) and let(...) stand before it");
-  using Structure = RuleStructure<Left, Items...>;
+  using Structure =
+      typename std::conditional_t<has_left && in_order, std::type_identity<RuleStructure<Left, Items...>>,
+                                  std::type_identity<NoStructure<(decltype(Left::literals)::count + ... +
+                                                                  decltype(Items::literals)::count)>>>::type;
   static_assert(Structure::explain_mistakes());
   using Flat = typename Structure::Flat;
 };
@@ -126,9 +148,19 @@ struct rewrite : detail::CheckedStructure<Left, Items...>::Flat {
   /// Left side, what stands between, result; `place` is where the rule is written.
   // NOLINTNEXTLINE(google-explicit-constructor)
   constexpr rewrite(Left left, Items... items, Place place = Place::here())
-      : rewrite::Flat{detail::RuleStructure<Left, Items...>::flat, join(left.literals, items.literals...)} {
+      : rewrite::Flat{detail::CheckedStructure<Left, Items...>::Structure::flat,
+                      join(left.literals, items.literals...)} {
     this->structure.place = place;
   }
+};
+
+/// A left side alone is no rule.
+template <class Left>
+struct rewrite<Left> : FlatRuleOf<Name<"">, RuleLevel::grad, Name<"">, 0> {
+  static_assert(detail::never<Left>, "a rule needs a result: write rewrite(grad(pattern, g), result)");
+  /// Never made: the sentence above is told.
+  // NOLINTNEXTLINE(google-explicit-constructor)
+  constexpr rewrite(Left /*left*/, Place /*place*/ = Place::here()) : rewrite::Flat{} {}
 };
 
 /// Numbers and words become terms.
@@ -139,6 +171,14 @@ rewrite(Left, Item, Items...) -> rewrite<AsTerm<Left>, AsTerm<Item>, AsTerm<Item
 template <FixedString Text, RuleType R>
 constexpr auto rule(const R& unnamed) {
   return unnamed.template named<Name<Text>>();
+}
+
+/// The name of a rule stands in angle brackets.
+template <class... A>
+requires(RuleType<A> || ...) constexpr auto rule(const A&...) {
+  static_assert(detail::never<A...>,
+                "rule takes its name in angle brackets: write rule<\"name\">(rewrite(...))");
+  return FlatRuleOf<Name<"">, RuleLevel::grad, Name<"">, 0>{};
 }
 
 /// The runtime form of one rule.

@@ -130,6 +130,14 @@ struct Set {
     });
     return rows;
   }
+
+  /// A set of types is no set of the library yet.
+  template <std::same_as<RuleSet> T>
+  // NOLINTNEXTLINE(google-explicit-constructor): so that a forgotten `lower` is told in a sentence
+  constexpr operator T() const {
+    static_assert(detail::never<T>, "a rule set of the DSL is lowered before it is used: write lower(set)");
+    return {};
+  }
 };
 
 /// Is T a rule set?
@@ -139,6 +147,10 @@ template <class... Items>
 inline constexpr bool is_set<Set<Items...>> = true;
 
 namespace detail {
+
+/// What a rule set is made of.
+template <class T>
+inline constexpr bool is_item = RuleType<T> || is_param<T> || is_use<T> || is_set<T>;
 
 /// Rules lose their long types.
 template <class T>
@@ -186,8 +198,7 @@ constexpr auto splice(const boost::hana::tuple<Done...>& done, const First& firs
 /// `rules("lrp.epsilon", epsilon, rewrite(...), routing)`.
 template <class... Items>
 constexpr auto rules(SetName name, const Items&... items) {
-  constexpr bool known =
-      ((RuleType<Items> || detail::is_param<Items> || detail::is_use<Items> || is_set<Items>)&&...);
+  constexpr bool known = (detail::is_item<Items> && ...);
   static_assert(known, "a rule set is made of rules, parameters, uses and other rule sets");
   if constexpr (!known)
     return Set<>{name, {}};
@@ -195,6 +206,21 @@ constexpr auto rules(SetName name, const Items&... items) {
     return detail::checked_set(name, detail::splice(boost::hana::tuple<>{}, items...));
   else
     return detail::checked_set(name, detail::make_items(detail::as_item(items)...));
+}
+
+namespace detail {
+template <class... A>
+inline constexpr bool begins_with_name = false;
+template <class First, class... Rest>
+inline constexpr bool begins_with_name<First, Rest...> = std::convertible_to<const First&, SetName>;
+}  // namespace detail
+
+/// A rule set without a name.
+template <class... A>
+requires(!detail::begins_with_name<A...> && (detail::is_item<A> || ...)) constexpr auto rules(const A&...) {
+  static_assert(detail::never<A...>,
+                "a rule set begins with its name: write rules(\"name\", rewrite(...), ...)");
+  return Set<>{"", {}};
 }
 
 /// The runtime form.

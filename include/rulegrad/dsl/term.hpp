@@ -42,6 +42,12 @@ struct AsTerm<const char*> {
 template <class T>
 using AsTerm = typename detail::AsTerm<T>::type;
 
+namespace detail {
+/// False for every type: what a sentence asserts where a call can only be a mistake.
+template <class...>
+inline constexpr bool never = false;
+}  // namespace detail
+
 /// What can be an operand: terms, `name = value`, and plain numbers and words.
 template <class T>
 concept Argument = DslType<T> || std::is_arithmetic_v<T> || std::same_as<T, const char*>;
@@ -196,11 +202,12 @@ struct Call {
   static constexpr int emit(Builder& b) {
     return detail::emit_call<A...>(b, {.kind = TermKind::call,
                                        .call = Row::kind,
-                                       .name = Row::name,
-                                       .min_operands = Row::min_operands,
-                                       .max_operands = Row::max_operands});
+                                       .equals_sign = requires { Row::is_sign;
   }
-};
+  , .name = Row::name, .min_operands = Row::min_operands, .max_operands = Row::max_operands});
+}
+}
+;
 
 template <class Row, class... A>
 constexpr auto make_call(const A&... a) {

@@ -2,9 +2,9 @@
 
 #include "rulegrad/dsl/term.hpp"
 
-/// The usual variables. Say `using namespace rulegrad::dsl::vars;`, or declare your own: `constexpr var<"x">
-/// x;`.
-namespace rulegrad::dsl::vars {
+/// All letters as variables, but for j, for code that has no names of its own in the way. In a block or a
+/// namespace, `using dsl::letters::s;` hides a global `s`; or declare your own: `constexpr var<"s"> s;`.
+namespace rulegrad::dsl::letters {
 
 inline constexpr var<"a"> a;
 inline constexpr var<"b"> b;
@@ -31,5 +31,21 @@ inline constexpr var<"w"> w;
 inline constexpr var<"x"> x;
 inline constexpr var<"y"> y;
 inline constexpr var<"z"> z;
+
+}  // namespace rulegrad::dsl::letters
+
+/// The variables that rules are mostly written in: values, operands and what is sent back. So few that
+/// `using namespace rulegrad::dsl::vars;` gets along with a program's own short names; where it does not,
+/// name what you need in the block, as in `using vars::x, vars::g;`.
+namespace rulegrad::dsl::vars {
+
+using letters::a;
+using letters::b;
+using letters::g;
+using letters::r;
+using letters::w;
+using letters::x;
+using letters::y;
+using letters::z;
 
 }  // namespace rulegrad::dsl::vars

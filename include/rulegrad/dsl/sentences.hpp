@@ -58,6 +58,9 @@ constexpr void explain() {
                 "the left side of a rule must be grad(pattern, g), vjp(pattern, g) or an operator");
   static_assert(m != Mistake::pattern_content || about<name>,
                 "only operators, classes, variables, numbers and _ may stand in a pattern");
+  static_assert(
+      m != Mistake::equals_sign || about<name>,
+      "a pattern names what it matches with =, as in y = relu(x); == compares (the operator is equal(a, b))");
   static_assert(m != Mistake::cotangent || about<name>,
                 "the second operand of grad or vjp on the left side must be a variable or _");
   static_assert(m != Mistake::operator_as_variable || about<name>,
