@@ -2,6 +2,8 @@
 
 #include <vector>
 
+#include "rulegrad/run/program.hpp"
+
 #include "compile/flow.hpp"
 
 namespace rulegrad {
