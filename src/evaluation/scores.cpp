@@ -12,6 +12,8 @@
 #include "rulegrad/support/error.hpp"
 #include "rulegrad/support/text.hpp"
 
+#include "tensor/largest.hpp"
+
 namespace rulegrad {
 namespace {
 
@@ -97,7 +99,7 @@ ScoreFunction scores_of(const Model& model, ScoreKind kind, const ScoreOptions& 
     if (other.name != input.name && other.expr.shape().rank() > 0 && options.others.contains(other.name) &&
         (other.expr.shape()[0].batch || !batch.batch))
       beside.push_back(other.name);
-  const std::int64_t at_once = batch.batch ? options.batch_size : batch.factor;
+  const std::int64_t at_once = std::max<std::int64_t>(batch.batch ? options.batch_size : batch.factor, 1);
   return [program, name = input.name, beside = std::move(beside), at_once, fixed = !batch.batch,
           options](const Tensor& samples) {
     const std::int64_t count = samples.rank() == 0 ? 0 : samples.dims()[0];
@@ -144,15 +146,7 @@ std::vector<double> target_scores(const Tensor& scores, std::span<const std::int
 }
 
 std::vector<std::int64_t> largest_scores(const Tensor& scores) {
-  std::vector<std::int64_t> result;
-  const std::int64_t width = scores.dims()[1];
-  for (std::int64_t row = 0; row < scores.dims()[0]; ++row) {
-    std::int64_t best = 0;
-    for (std::int64_t k = 1; k < width; ++k)
-      if (scores.at(row * width + k) > scores.at(row * width + best)) best = k;
-    result.push_back(best);
-  }
-  return result;
+  return largest_in_rows(scores);
 }
 
 }  // namespace rulegrad

@@ -143,6 +143,7 @@ Expr Graph::make(const OpSchema& op, std::vector<Expr> operands, Attributes attr
     sampled = sampled || operand.shape().sampled();
     loops |= operand.loops();
   }
+  limits::require_room(op, size_);
   Type type = op.infer({types.data(), types.size()}, attributes);
   limits::require_storable(op, type);
   // Operators do not see the sample axis: whatever depends on a sampled value is sampled (leaves say it
@@ -166,6 +167,7 @@ Expr Graph::apply(const OpSchema& op, std::vector<Expr> operands, Attributes att
   if (op.simpler) {
     check_count(op, operands.size());
     attributes = checked_attributes(op, std::move(attributes));
+    limits::require_in_range(op, attributes);
     if (op.normalize) {
       const auto types = types_of(operands);
       attributes = op.normalize({types.data(), types.size()}, attributes);
@@ -176,8 +178,8 @@ Expr Graph::apply(const OpSchema& op, std::vector<Expr> operands, Attributes att
 }
 
 Expr Graph::input(const std::string& name, Type type) {
-  for (const Expr existing : inputs_)
-    if (existing.attributes<InputAttributes>().name == name)
+  for (const Expr existing : find(name))
+    if (is_input(existing) && existing.attributes<InputAttributes>().name == name)
       throw Error(ErrorCode::invalid_argument, fmt::format("the graph has an input '{}' already", name));
   const Expr result = make(input_schema(), {}, InputAttributes{name, type.dtype, type.shape});
   inputs_.push_back(result);
@@ -203,9 +205,13 @@ void Graph::keep_alive(std::shared_ptr<const OpSchema> op) {
 
 void Graph::add_name(Expr expr, std::string name) {
   auto& of_node = names_[&expr.node()];
-  if (std::find(of_node.begin(), of_node.end(), name) != of_node.end()) return;
-  of_node.push_back(name);
-  named_[std::move(name)].push_back(expr);
+  auto& of_name = named_[name];
+  // A node may have a hundred thousand names (of values that are passed on), and a name as many nodes.
+  if (of_node.size() < of_name.size() ? std::find(of_node.begin(), of_node.end(), name) != of_node.end()
+                                      : std::find(of_name.begin(), of_name.end(), expr) != of_name.end())
+    return;
+  of_node.push_back(std::move(name));
+  of_name.push_back(expr);
   nodes_[expr->id / block_size][expr->id % block_size].named = true;
 }
 

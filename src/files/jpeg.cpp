@@ -19,10 +19,13 @@ namespace rulegrad::io {
 
 namespace {
 
+// TurboJPEG would be a package more for the same decoder, and stops at every warning or at none.
+//
 // libjpeg leaves through longjmp: see png.cpp on what may live where.
 struct Reading {
   jpeg_error_mgr errors{};  // first, so that the handlers find the rest from the address of this
   jpeg_decompress_struct jpeg{};
+  jpeg_progress_mgr progress{};
   std::jmp_buf escape{};
   char message[JMSG_LENGTH_MAX] = "";
   Picture picture;
@@ -61,11 +64,20 @@ void on_message(j_common_ptr info, int level) {
 
 void be_silent(j_common_ptr) {}
 
+/// Each scan of a progressive file goes over the whole picture, and a few bytes are enough for one.
+void count_scans(j_common_ptr info) {
+  constexpr int most_scans = 100;
+  if (reinterpret_cast<j_decompress_ptr>(info)->input_scan_number > most_scans)
+    leave(state_of(info), "more than 100 scans");
+}
+
 bool decode(Reading& state, std::span<const std::byte> file) {
   jpeg_decompress_struct& jpeg = state.jpeg;
   if (setjmp(state.escape) != 0) return false;
   jpeg_create_decompress(&jpeg);
   jpeg_mem_src(&jpeg, reinterpret_cast<const unsigned char*>(file.data()), file.size());
+  state.progress.progress_monitor = count_scans;
+  jpeg.progress = &state.progress;
   jpeg_read_header(&jpeg, TRUE);
   if (jpeg.jpeg_color_space == JCS_CMYK || jpeg.jpeg_color_space == JCS_YCCK)
     leave(state, "its colours are CMYK, which has no one meaning in RGB; convert it to RGB first");

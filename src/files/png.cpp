@@ -18,10 +18,15 @@ namespace rulegrad::io {
 
 namespace {
 
+// libpng's simplified interface takes a gAMA chunk at its word and lays alpha over a background in linear
+// light, where Pillow and torchvision, whose networks these are, do neither; and it knows no compression
+// level.
+//
 // libpng leaves through longjmp. Whatever owns memory therefore lives in one of these, outside the function
 // that calls setjmp, and nothing with a destructor lives inside it.
 struct Reading {
   std::span<const std::byte> rest;
+  std::size_t size = 0;  ///< of the whole file
   png_structp png = nullptr;
   png_infop info = nullptr;
   char message[200] = "";
@@ -76,6 +81,11 @@ bool decode(Reading& state) {
   state.width = png_get_image_width(state.png, state.info);
   state.height = png_get_image_height(state.png, state.info);
   if (state.height > most_pixels / state.width) png_error(state.png, "more than 2^27 pixels");
+  // Deflate packs at most 1032 to 1: a file that claims more is refused before there is memory for it.
+  constexpr std::size_t most_packed = 1032;
+  if (png_get_rowbytes(state.png, state.info) * static_cast<std::size_t>(state.height) / most_packed >
+      state.size)
+    png_error(state.png, "more pixels than so small a file can hold");
   png_set_expand(state.png);
   png_set_scale_16(state.png);
   png_set_interlace_handling(state.png);
@@ -94,7 +104,11 @@ bool decode(Reading& state) {
 bool encode(Writing& state, const Picture& picture) {
   if (setjmp(png_jmpbuf(state.png)) != 0) return false;
   png_set_write_fn(state.png, &state, on_write, nullptr);
-  png_set_compression_level(state.png, 9);
+  // Rows of magnified maps repeat the row above: with that taken off, level 6 takes 66 ms for 224 x 224
+  // values as squares of 4 pixels and 183 kB; libpng's own choice of filters at level 9 takes 1.2 s and 206
+  // kB.
+  png_set_compression_level(state.png, 6);
+  png_set_filter(state.png, PNG_FILTER_TYPE_BASE, PNG_FILTER_UP);
   png_set_IHDR(state.png, state.info, static_cast<png_uint_32>(picture.width),
                static_cast<png_uint_32>(picture.height), 8,
                picture.channels == 1 ? PNG_COLOR_TYPE_GRAY : PNG_COLOR_TYPE_RGB, PNG_INTERLACE_NONE,
@@ -132,6 +146,7 @@ Picture flatten(const Reading& state) {
 Picture decode_png(std::span<const std::byte> file, std::string_view where) {
   Reading state;
   state.rest = file;
+  state.size = file.size();
   state.png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &state, on_error<Reading>, on_warning);
   if (state.png != nullptr) state.info = png_create_info_struct(state.png);
   if (state.info == nullptr || !decode(state))

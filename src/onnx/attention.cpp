@@ -72,7 +72,7 @@ AttentionResult attend(NodeContext& c, const AttentionCase& a) {
     if (queries.batch || keys.batch ||
         static_cast<double>(queries.factor) * static_cast<double>(keys.factor) > 0x1p28)
       c.fail(fmt::format("a causal mask of {} has no fixed extents", to_string(scores.type())));
-    Tensor allowed = Tensor::uninitialized(DType::boolean, {queries.factor, keys.factor});
+    Tensor allowed = c.array(DType::boolean, {queries.factor, keys.factor});
     const auto flags = allowed.mutable_values<bool>();
     for (std::int64_t i = 0; i < queries.factor; ++i)
       for (std::int64_t j = 0; j < keys.factor; ++j)
@@ -93,7 +93,7 @@ AttentionResult attend(NodeContext& c, const AttentionCase& a) {
   }
   if (a.lengths) {
     const auto keys = scores.shape()[3].factor;
-    Tensor numbers = Tensor::uninitialized(DType::int64, {1, 1, 1, keys});
+    Tensor numbers = c.array(DType::int64, {1, 1, 1, keys});
     for (std::int64_t i = 0; i < keys; ++i)
       numbers.mutable_values<std::int64_t>()[static_cast<std::size_t>(i)] = i;
     const Expr length = c.apply("cast", {*a.lengths}, CastAttributes{DType::int64});

@@ -85,8 +85,7 @@ void range(NodeContext& c) {
   const double count = std::max(0.0, std::ceil((limit.at(0) - from) / step));
   if (step == 0 || !(count < 0x1p28))
     c.fail(fmt::format("from {} to {} by {} is no range", from, limit.at(0), step));
-  c.importer().spend(static_cast<std::int64_t>(count) * 16, "the range");
-  Tensor values = Tensor::uninitialized(DType::float64, {static_cast<std::int64_t>(count)});
+  Tensor values = c.array(DType::float64, {static_cast<std::int64_t>(count)});
   const auto to = values.mutable_values<double>();
   for (std::size_t i = 0; i < to.size(); ++i) to[i] = from + static_cast<double>(i) * step;
   c.result(c.graph().constant(values.cast(start.dtype())));

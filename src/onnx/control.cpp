@@ -11,9 +11,6 @@ namespace rulegrad::io {
 namespace {
 
 constexpr std::int64_t most_iterations = 1 << 13;
-/// What a node of a body counts for among what is computed while a model is read: loops within loops end by
-/// that budget.
-constexpr std::int64_t bytes_a_node = 4096;
 
 /// True or false, if the value is known.
 std::optional<bool> truth_of(const Value& value) {
@@ -83,7 +80,6 @@ void loop(NodeContext& c) {
       c.fail(
           fmt::format("it runs more than {} times, and each step is written out; export the model for fewer",
                       most_iterations));
-    c.importer().spend(bytes_a_node * body.node_size(), "a loop that is written out");
     std::vector<Value> arguments{{c.graph().constant(Tensor::scalar(DType::int64, static_cast<double>(i)))},
                                  condition};
     arguments.insert(arguments.end(), state.begin(), state.end());

@@ -1,5 +1,6 @@
 #include "onnx/functions.hpp"
 
+#include <algorithm>
 #include <fmt/format.h>
 #include <google/protobuf/unknown_field_set.h>
 #include <map>
@@ -86,7 +87,8 @@ struct Call {
 
 class Expansion {
  public:
-  explicit Expansion(const onnx::ModelProto& model) {
+  explicit Expansion(const onnx::ModelProto& model)
+      : most_bytes_(std::max(least_bytes, 4096 * static_cast<std::size_t>(model.graph().node_size()))) {
     for (const FunctionProto& function : model.functions())
       functions_.emplace(Key{function.domain(), function.name()}, &function);
   }
@@ -99,19 +101,29 @@ class Expansion {
 
  private:
   static constexpr int deepest = 64;
-  static constexpr int most_nodes = 4'000'000;
+  /// Of what calls are written out to: functions that call others twice, and those again, end here, and so do
+  /// those that hold large arrays.
+  static constexpr std::size_t least_bytes = std::size_t{256} << 20;
 
   void add(NodeProto node, google::protobuf::RepeatedPtrField<NodeProto>& to, int depth) {
     const auto found = functions_.find({node.domain(), node.op_type()});
     if (found == functions_.end()) {
-      for (auto& attribute : *node.mutable_attribute())
-        if (attribute.has_g()) expand(*attribute.mutable_g()->mutable_node());
+      for (auto& attribute : *node.mutable_attribute()) {
+        if (!attribute.has_g()) continue;
+        google::protobuf::RepeatedPtrField<NodeProto> inside;
+        // A function whose body's branch calls it again is as deep as any other.
+        for (NodeProto& body_node : *attribute.mutable_g()->mutable_node())
+          add(std::move(body_node), inside, depth);
+        attribute.mutable_g()->mutable_node()->Swap(&inside);
+      }
       *to.Add() = std::move(node);
       return;
     }
     const FunctionProto& function = *found->second;
-    if (depth == deepest || to.size() > most_nodes)
-      throw Error(ErrorCode::model, fmt::format("the function '{}' calls itself", function.name()));
+    if (depth == deepest)
+      throw Error(ErrorCode::model, fmt::format("the function '{}' calls itself, or others more than {} deep",
+                                                function.name(), deepest));
+    spend(64, function);
     const std::string own = !node.name().empty()     ? node.name()
                             : node.output_size() > 0 ? node.output(0)
                                                      : function.name();
@@ -133,10 +145,21 @@ class Expansion {
     for (const NodeProto& inside : function.node()) {
       NodeProto copy = inside;
       call.rewrite(copy);
+      spend(64 + copy.ByteSizeLong(), function);
       add(std::move(copy), to, depth + 1);
     }
   }
 
+  void spend(std::size_t bytes, const FunctionProto& function) {
+    bytes_ += bytes;
+    if (bytes_ > most_bytes_)
+      throw Error(ErrorCode::model,
+                  fmt::format("its functions would be written out to more than {} MB, the last "
+                              "of them '{}'",
+                              most_bytes_ >> 20, function.name()));
+  }
+
+  std::size_t bytes_ = 0, most_bytes_;
   std::map<Key, const FunctionProto*> functions_;
 };
 

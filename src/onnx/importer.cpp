@@ -9,7 +9,7 @@
 #include "rulegrad/run/program.hpp"
 #include "rulegrad/support/error.hpp"
 
-#include "kernels/invoke.hpp"
+#include "compile/fold.hpp"
 #include "onnx/lookup.hpp"
 #include "onnx/module_names.hpp"
 #include "onnx/needed.hpp"
@@ -23,6 +23,13 @@ constexpr std::int64_t foldable = 1 << 20;
 /// All constants that are computed while a model is read, beside those that are no larger than what they are
 /// computed from: so many bytes, or four times as many as the model's weights have.
 constexpr std::int64_t least_budget = std::int64_t{256} << 20;
+/// A node of the file may become many operations, such as the steps of a recurrent layer; all together so
+/// many, or a hundred for each node of a large file.
+constexpr std::size_t least_room = std::size_t{1} << 22, room_a_node = 100;
+/// What a node of a body counts for each time that it is written out again.
+constexpr std::int64_t bytes_a_node = 512;
+/// Nearest names are worked out for so many missing ones: looking through all names takes long.
+constexpr int most_misses = 20;
 
 [[noreturn]] void fail(const std::string& what) {
   throw Error(ErrorCode::model, what);
@@ -30,26 +37,6 @@ constexpr std::int64_t least_budget = std::int64_t{256} << 20;
 
 bool is_free(const onnx::TensorShapeProto_Dimension& dim) {
   return !dim.has_dim_value() || dim.dim_value() < 0;
-}
-
-Tensor value_of(Expr constant_or_fill) {
-  if (!constant_or_fill.is("fill")) return constant_or_fill.attributes<ConstantAttributes>().value;
-  const auto& fill = constant_or_fill.attributes<FillAttributes>();
-  return Tensor::full(fill.dtype, *fill.shape.static_dims(), fill.value);
-}
-
-/// An operation on constants. Compiling a program for it would cost more than most of them do.
-Tensor computed(Expr expr) {
-  const auto kernel = Kernels::best().find(expr.op().name);
-  if (kernel == nullptr) {
-    const Expr outputs[] = {expr};
-    CompileOptions options;
-    options.check_finite = false;
-    return Program::compile(outputs, options).run({})[0];
-  }
-  std::vector<Tensor> operands;
-  for (const Expr operand : expr.operands()) operands.push_back(value_of(operand));
-  return compute(*kernel, describe(expr), operands, expr.type(), expr.attributes(), false);
 }
 
 /// The integer kernels divide as C++ does, which has no answer for a divisor of 0.
@@ -87,6 +74,8 @@ Importer::Importer(const ModelFile& file, const LoadOptions& options, TensorRead
   std::int64_t stored = 0;
   for (const auto& [name, tensor] : weights) stored += static_cast<std::int64_t>(tensor.bytes());
   budget_ = std::max(budget_, 4 * stored);
+  most_nodes_ =
+      std::max(least_room, room_a_node * static_cast<std::size_t>(file.graph().node_size()) + weights.size());
 }
 
 bool Importer::has_batch() const {
@@ -198,6 +187,7 @@ int Importer::uses(const std::string& name) const {
 const Value& Importer::value(const std::string& name) const {
   for (auto scope = scopes_.rbegin(); scope != scopes_.rend(); ++scope)
     if (const auto found = scope->find(name); found != scope->end()) return found->second;
+  if (++misses_ > most_misses) fail(fmt::format("there is no input, weight or node output '{}'", name));
   for (const auto& node : file_.graph().node())
     for (int output = 0; output < node.output_size(); ++output)
       if (node.output(output) == name)
@@ -215,41 +205,25 @@ const Value& Importer::value(const std::string& name) const {
                    nearest.empty() ? "" : fmt::format("; the nearest name is '{}'", nearest)));
 }
 
-bool Importer::is_static(Expr expr) {
-  if (const auto known = static_.find(&expr.node()); known != static_.end()) return known->second;
-  // Asked for every value of the file: what is below one that is known must not be walked again.
-  std::vector<Expr> open{expr};
-  while (!open.empty()) {
-    const Expr node = open.back();
-    const std::size_t depth = open.size();
-    bool fixed = !node.is("input") && !node.shape().has_batch();
-    for (const Expr operand : node.operands()) {
-      const auto known = static_.find(&operand.node());
-      if (known == static_.end())
-        open.push_back(operand);
-      else
-        fixed = fixed && known->second;
-    }
-    if (open.size() > depth) continue;
-    static_.insert_or_assign(&node.node(), fixed);
-    open.pop_back();
-  }
-  return static_.at(&expr.node());
-}
-
 Expr Importer::apply(std::string_view op_name, std::vector<Expr> operands, Attributes attributes) {
   if (promoted_ && samples_in_file_ > 1 && operands.size() > 1 && op(op_name).is(OpClass::elementwise))
     unrepeat(operands);
+  require_room();
   return folded(graph_->apply(op(op_name), std::move(operands), std::move(attributes)));
 }
 
+void Importer::require_room() const {
+  if (graph_->size() > most_nodes_)
+    fail(fmt::format("the model would become more than {} operations", most_nodes_));
+}
+
 void Importer::spend(std::int64_t bytes, const char* what) {
-  spent_ += bytes;
-  if (spent_ > budget_)
+  if (bytes > budget_ - spent_)
     fail(
         fmt::format("{} would be the last of {} MB of constants to compute while the model is read, and {} "
                     "MB are allowed",
-                    what, spent_ >> 20, budget_ >> 20));
+                    what, (spent_ >> 20) + (bytes >> 20), budget_ >> 20));
+  spent_ += bytes;
 }
 
 Expr Importer::folded(Expr expr) {
@@ -264,7 +238,7 @@ Expr Importer::folded(Expr expr) {
   if (expr.shape().count().factor > most) return expr;
   spend(expr.shape().count().factor * static_cast<std::int64_t>(size_of(expr.dtype())), "a folded constant");
   if (divides_by_zero(expr)) fail("an integer constant is divided by 0");
-  const Expr result = graph_->constant(computed(expr));
+  const Expr result = graph_->constant(folded_value(expr, Kernels::best()));
   for (const Expr operand : expr.operands())
     if (const auto origin = not_finite_.find(&operand.node()); origin != not_finite_.end())
       not_finite_.emplace(&result.node(), origin->second);
@@ -301,7 +275,7 @@ Expr Importer::materialize(const Symbolic& symbols) {
 
 Expr Importer::expression(const Value& value) {
   if (value.sequence) fail("a sequence stands where an array is expected");
-  if (!value.absent.empty()) fail(value.absent);
+  if (!value.absent.empty()) throw LeftOut(ErrorCode::model, value.absent);
   return value.expr ? value.expr : materialize(*value.symbolic);
 }
 
@@ -323,6 +297,8 @@ void Importer::add_node(const onnx::NodeProto& node) {
     else
       map_other(context, node);
     context.check_attributes();
+  } catch (const LeftOut&) {
+    throw;
   } catch (const NoBatch& error) {
     throw NoBatch(error.code(),
                   fmt::format("{} {}: {}", qualified_name(node), name_of_node(node), error.what()));
@@ -344,7 +320,9 @@ void Importer::count_uses(const onnx::GraphProto& graph) {
 
 const std::map<std::string, Expr>& Importer::weights_of(const onnx::GraphProto& body) {
   const auto [place, fresh] = body_weights_.try_emplace(&body);
-  if (fresh)
+  if (!fresh)
+    spend(bytes_a_node * (1 + body.node_size()), "what is written out again");
+  else
     for (const auto& tensor : body.initializer())
       place->second.emplace(tensor.name(), constant(tensor, tensor.name()));
   return place->second;
@@ -390,7 +368,8 @@ void Importer::run() {
     } catch (const Error& error) {
       if (error.code() != ErrorCode::model || first.contains(&node)) throw;
       for (const auto& output : node.output())
-        if (!output.empty() && !is_defined(output)) define(output, {Expr(), std::nullopt, error.what()});
+        if (!output.empty() && !is_defined(output))
+          define(output, Value{.absent = error.what(), .told = true});
     }
   }
   add_module_names();

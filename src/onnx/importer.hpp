@@ -13,6 +13,7 @@
 #include "rulegrad/ops/op_attributes.hpp"
 #include "rulegrad/support/error.hpp"
 
+#include "onnx/below.hpp"
 #include "onnx/model_file.hpp"
 #include "onnx/specials.hpp"
 #include "onnx/tensor_reader.hpp"
@@ -26,6 +27,10 @@ using Weights = std::map<std::string, Tensor, std::less<>>;
 /// The free axis that would be the batch is something else. Reading the model as declared, with an extent of
 /// 1, would answer another question than the user's.
 struct NoBatch : Error {
+  using Error::Error;
+};
+/// A node reads what is left out: the reason is told as it is, for chains of such nodes are long.
+struct LeftOut : Error {
   using Error::Error;
 };
 class NodeContext;
@@ -62,7 +67,9 @@ class Importer {
   /// this size should not need so many.
   void spend(std::int64_t bytes, const char* what);
   /// True if no input of the graph is needed.
-  [[nodiscard]] bool is_static(Expr expr);
+  [[nodiscard]] bool is_static(Expr expr) { return !varies_.of(expr); }
+  /// True if it needs to know which sample of its batch it belongs to.
+  [[nodiscard]] bool depends_on_place(Expr expr) { return placed_.of(expr); }
   /// An expression for the symbols: B is the sum of ones over the batch.
   Expr materialize(const Symbolic& symbols);
   /// The value as an array; Error if it is a sequence.
@@ -90,6 +97,8 @@ class Importer {
   void define(const std::string& name, Value value);
   /// How many nodes and outputs read the value.
   [[nodiscard]] int uses(const std::string& name) const;
+  /// Throws where a model of this size should not need so many operations.
+  void require_room() const;
 
  private:
   struct Leading;
@@ -111,6 +120,8 @@ class Importer {
   bool symbolic_, promoted_ = false;
   std::string batch_name_;               ///< of the free axis that is the batch
   std::int64_t spent_ = 0, budget_ = 0;  ///< bytes of constants that were computed, and that may be
+  std::size_t most_nodes_ = 0;           ///< of the graph
+  mutable int misses_ = 0;               ///< names that were looked for in vain
   std::int64_t samples_in_file_ = 1;
   void unrepeat(std::vector<Expr>& operands);
   std::int64_t opset_;
@@ -122,7 +133,8 @@ class Importer {
   std::string prefix_;
   std::map<const onnx::GraphProto*, std::map<std::string, Expr>> body_weights_;
   std::map<std::string, int, std::less<>> uses_;
-  std::unordered_map<const Node*, bool> static_;
+  SomewhereBelow varies_{[](Expr node) { return node.is("input") || node.shape().has_batch(); }};
+  SomewhereBelow placed_{[](Expr node) { return node.is("batch_index"); }};
   SpecialValues specials_;
   /// Weights that are not finite, and what was computed from them: what to say about them.
   std::unordered_map<const Node*, std::string> not_finite_;

@@ -18,7 +18,6 @@ struct RowIndex {
 [[nodiscard]] std::optional<RowIndex> row_index(const NodeContext& c, Expr index);
 /// 0, 1, 2, ... over the batch.
 [[nodiscard]] Expr place_in_batch(const NodeContext& c);
-[[nodiscard]] bool depends_on_place(Expr expr);
 
 /// Gather along an axis that is the batch, or a multiple of it, where the indices stay within their sample.
 [[nodiscard]] std::optional<Expr> gather_within_samples(const NodeContext& c, Expr x, Expr index,

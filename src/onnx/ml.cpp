@@ -1,3 +1,5 @@
+#include "onnx/ml.hpp"
+
 #include <algorithm>
 #include <cmath>
 #include <fmt/format.h>
@@ -6,7 +8,7 @@
 
 #include "rulegrad/expr/leaves.hpp"
 
-#include "onnx/node_context.hpp"
+#include "tensor/checked.hpp"
 
 /// The operators of ai.onnx.ml that work on numbers.
 namespace rulegrad::io {
@@ -20,11 +22,46 @@ Expr as_real(const NodeContext& c, Expr x) {
   return c.apply("cast", {x}, CastAttributes{c.importer().real()});
 }
 
+}  // namespace
+
 Expr numbers(const NodeContext& c, const std::vector<double>& values, Dims dims) {
-  Tensor tensor(DType::float64, std::move(dims));
+  Tensor tensor = c.array(DType::float64, std::move(dims));
   std::copy(values.begin(), values.end(), tensor.mutable_values<double>().begin());
   return c.graph().constant(tensor.cast(c.importer().real()));
 }
+
+Expr transformed(NodeContext& c, Expr y, const std::string& how) {
+  const auto last = static_cast<std::int64_t>(y.shape().rank()) - 1;
+  if (how == "NONE") return y;
+  if (how == "LOGISTIC") return c.apply("sigmoid", {y});
+  if (how == "SOFTMAX") return c.apply("softmax", {y}, AxisAttributes{last});
+  if (how == "SOFTMAX_ZERO") {
+    // Scores that are 0 stay 0 and take no part.
+    const Expr zero = op2(c, "equal", y, c.scalar(0, y));
+    const Expr top = c.apply("amax", {y}, ReduceAttributes{{last}, true});
+    const Expr e = c.apply("where", {zero, c.scalar(0, y), c.apply("exp", {op2(c, "sub", y, top)})});
+    return op2(c, "over", e, c.apply("sum", {e}, ReduceAttributes{{last}, true}));
+  }
+  c.fail(fmt::format("attribute 'post_transform' is '{}', which is not supported", how));
+}
+
+Expr features_of(NodeContext& c) {
+  const Expr x = as_real(c, c.operand(0));
+  return x.shape().rank() == 1 ? reshaped(c, x, {1, x.shape()[0]}) : x;
+}
+
+void label_result(NodeContext& c, Expr scores, const char* integers_name, const char* strings_name) {
+  const Ints classes = c.integers(integers_name);
+  c.ignore({strings_name});
+  if (!c.wanted(0)) return;
+  if (classes.empty()) return c.absent(0, "it is a word; the scores say which class is meant");
+  const Expr top = c.apply("argmax", {scores}, ArgAttributes{1, false});
+  const Expr names = c.graph().constant(
+      Tensor({static_cast<std::int64_t>(classes.size())}, std::span<const std::int64_t>(classes)));
+  c.result(c.apply("gather", {names, top}, AxisAttributes{0}));
+}
+
+namespace {
 
 /// A list that has an entry for each feature, or one for all.
 Expr feature_list(NodeContext& c, const char* name, double otherwise) {
@@ -57,21 +94,6 @@ void normalizer(NodeContext& c) {
   c.result(op2(c, "div", x, c.apply("where", {none, c.scalar(1, by), by})));
 }
 
-Expr transformed(NodeContext& c, Expr y, const std::string& how) {
-  const auto last = static_cast<std::int64_t>(y.shape().rank()) - 1;
-  if (how == "NONE") return y;
-  if (how == "LOGISTIC") return c.apply("sigmoid", {y});
-  if (how == "SOFTMAX") return c.apply("softmax", {y}, AxisAttributes{last});
-  if (how == "SOFTMAX_ZERO") {
-    // Scores that are 0 stay 0 and take no part.
-    const Expr zero = op2(c, "equal", y, c.scalar(0, y));
-    const Expr top = c.apply("amax", {y}, ReduceAttributes{{last}, true});
-    const Expr e = c.apply("where", {zero, c.scalar(0, y), c.apply("exp", {op2(c, "sub", y, top)})});
-    return op2(c, "over", e, c.apply("sum", {e}, ReduceAttributes{{last}, true}));
-  }
-  c.fail(fmt::format("attribute 'post_transform' is '{}', which is not supported", how));
-}
-
 /// x [N, F] times [rows, F] and a bias.
 Expr linear_scores(NodeContext& c, Expr x, std::int64_t rows) {
   const std::vector<double> w = c.exact_reals("coefficients"), b = c.exact_reals("intercepts");
@@ -81,24 +103,6 @@ Expr linear_scores(NodeContext& c, Expr x, std::int64_t rows) {
   const bool any = std::any_of(b.begin(), b.end(), [](double v) { return v != 0; });
   return c.apply("dense",
                  {x, weight, any ? numbers(c, b, {static_cast<std::int64_t>(b.size())}) : c.scalar(0, x)});
-}
-
-/// x as [N, F]: one sample may come without its axis.
-Expr features_of(NodeContext& c) {
-  const Expr x = as_real(c, c.operand(0));
-  return x.shape().rank() == 1 ? reshaped(c, x, {1, x.shape()[0]}) : x;
-}
-
-/// The class of the largest score: its number in the file, or where it stands if classes are words.
-void label_result(NodeContext& c, Expr scores, const char* integers_name, const char* strings_name) {
-  const Ints classes = c.integers(integers_name);
-  c.ignore({strings_name});
-  if (!c.wanted(0)) return;
-  if (classes.empty()) return c.absent(0, "it is a word; the scores say which class is meant");
-  const Expr top = c.apply("argmax", {scores}, ArgAttributes{1, false});
-  const Expr names = c.graph().constant(
-      Tensor({static_cast<std::int64_t>(classes.size())}, std::span<const std::int64_t>(classes)));
-  c.result(c.apply("gather", {names, top}, AxisAttributes{0}));
 }
 
 /// Two classes that are told by one score.
@@ -275,7 +279,9 @@ Trees read_trees(NodeContext& c, const std::string& prefix, std::int64_t width) 
   std::int64_t rows = 0;
   for (const std::size_t node : order)
     if (kind[node] == 0) row[node] = rows++;
-  trees.values.assign(static_cast<std::size_t>(rows * width), 0);
+  const std::int64_t values = checked::product(rows, width);
+  c.spend_list(values);
+  trees.values.assign(static_cast<std::size_t>(values), 0);
   for (std::size_t k = 0; k < weight.size(); ++k) {
     const auto found = place.find({leaf_tree[k], leaf_id[k]});
     if (found == place.end() || row[found->second] < 0 || leaf_target[k] < 0 || leaf_target[k] >= width)

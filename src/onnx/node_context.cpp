@@ -8,6 +8,7 @@
 
 #include "support/number.hpp"
 #include "support/text.hpp"
+#include "tensor/checked.hpp"
 
 namespace rulegrad::io {
 
@@ -45,6 +46,7 @@ const Value& NodeContext::value(std::size_t input) const {
 
 Expr NodeContext::operand(std::size_t input) const {
   const Value& v = value(input);
+  if (v.told) throw LeftOut(ErrorCode::model, v.absent);
   if (!v.absent.empty()) fail(fmt::format("input '{}' cannot be read: {}", input_name(input), v.absent));
   if (v.sequence) fail(fmt::format("'{}' is a sequence where an array is expected", input_name(input)));
   return importer_.expression(v);
@@ -98,6 +100,27 @@ Ints NodeContext::integers_of(std::size_t input, const char* meaning, Beyond bey
   const Tensor wide = tensor.cast(DType::int64);
   return within(*this, wide.values<std::int64_t>(),
                 fmt::format("{} (input '{}')", meaning, input_name(input)), beyond);
+}
+
+std::int64_t NodeContext::integer_of(std::size_t input, const char* meaning) const {
+  const Ints list = integers_of(input, meaning);
+  if (list.size() != 1)
+    fail(fmt::format("{} (input '{}') must be one number but has {} elements", meaning, input_name(input),
+                     list.size()));
+  return list[0];
+}
+
+Tensor NodeContext::array(DType dtype, Dims dims) const {
+  if (std::any_of(dims.begin(), dims.end(), [](std::int64_t extent) { return extent < 0; }))
+    fail(fmt::format("an array cannot be {}", to_string(dims)));
+  importer_.spend(checked::product(element_count(dims), static_cast<std::int64_t>(size_of(dtype))),
+                  "an array that the node stands for");
+  return Tensor(dtype, std::move(dims));
+}
+
+void NodeContext::spend_list(std::int64_t count) const {
+  importer_.spend(checked::product(count, static_cast<std::int64_t>(sizeof(std::int64_t))),
+                  "a list that the node stands for");
 }
 
 std::vector<Dim> NodeContext::dims_of(std::size_t input, const char* meaning, Beyond beyond) const {
@@ -308,6 +331,7 @@ const Handlers& handlers() {
     add_quantized(h);
     add_microsoft(h);
     add_ml(h);
+    add_svm(h);
     add_recurrent(h);
     add_control(h);
     add_sequences(h);

@@ -51,6 +51,13 @@ class NodeContext {
   /// An integer input that may hold multiples of the batch.
   [[nodiscard]] std::vector<Dim> dims_of(std::size_t input, const char* meaning,
                                          Beyond beyond = Beyond::refuse) const;
+  /// A constant integer input that holds one number.
+  [[nodiscard]] std::int64_t integer_of(std::size_t input, const char* meaning) const;
+  /// Zeros, counted among what is computed while the model is read before they are allocated: extents may
+  /// come from the file, so nothing else in this folder makes arrays.
+  [[nodiscard]] Tensor array(DType dtype, Dims dims) const;
+  /// The same for a list of so many numbers.
+  void spend_list(std::int64_t count) const;
   [[nodiscard]] std::optional<Symbolic> symbols(std::size_t input) const;
 
   [[nodiscard]] bool has_attribute(std::string_view name);
@@ -140,6 +147,7 @@ void add_rare(Handlers& handlers);
 void add_quantized(Handlers& handlers);
 void add_microsoft(Handlers& handlers);
 void add_ml(Handlers& handlers);
+void add_svm(Handlers& handlers);
 void add_recurrent(Handlers& handlers);
 void add_control(Handlers& handlers);
 void add_sequences(Handlers& handlers);

@@ -7,6 +7,7 @@
 #include "rulegrad/ops/index_attributes.hpp"
 
 #include "onnx/windows.hpp"
+#include "tensor/checked.hpp"
 
 /// Operators that few models hold, in terms of others.
 namespace rulegrad::io {
@@ -63,7 +64,7 @@ void global_lp_pool(NodeContext& c) {
 }
 
 Expr steps(const NodeContext& c, std::int64_t count, std::vector<Dim> dims) {
-  Tensor numbers = Tensor::uninitialized(DType::int64, {count});
+  Tensor numbers = c.array(DType::int64, {count});
   const auto values = numbers.mutable_values<std::int64_t>();
   for (std::int64_t i = 0; i < count; ++i) values[static_cast<std::size_t>(i)] = i;
   return reshaped(c, c.graph().constant(numbers), std::move(dims));
@@ -117,7 +118,7 @@ void non_zero(NodeContext& c) {
   for (std::int64_t i = 0; i < x.size(); ++i)
     if (x.at(i) != 0) found.push_back(i);
   const auto rank = static_cast<std::int64_t>(x.rank()), count = static_cast<std::int64_t>(found.size());
-  Tensor places = Tensor::uninitialized(DType::int64, {rank, count});
+  Tensor places = c.array(DType::int64, {rank, count});
   const auto to = places.mutable_values<std::int64_t>();
   for (std::int64_t k = 0; k < count; ++k) {
     std::int64_t rest = found[static_cast<std::size_t>(k)];
@@ -155,7 +156,7 @@ void eye_like(NodeContext& c) {
                                                               c.importer().real(), "attribute 'dtype'")
                                                : c.operand(0).dtype();
   const std::int64_t rows = shape[0].factor, columns = shape[1].factor, k = c.integer("k", 0);
-  Tensor y(DType::float64, {rows, columns});
+  Tensor y = c.array(DType::float64, {rows, columns});
   for (std::int64_t i = 0; i < rows; ++i)
     if (i + k >= 0 && i + k < columns)
       y.mutable_values<double>()[static_cast<std::size_t>(i * columns + i + k)] = 1;
@@ -229,7 +230,7 @@ Handler window(double a0, double a1, double a2) {
     const bool periodic = c.integer("periodic", 1) != 0;
     const DType dtype = mapped_dtype(static_cast<int>(c.integer("output_datatype", 1)), c.importer().real(),
                                      "attribute 'output_datatype'");
-    Tensor y(DType::float64, {size[0]});
+    Tensor y = c.array(DType::float64, {size[0]});
     const auto n = static_cast<double>(periodic ? size[0] : size[0] - 1);
     for (std::int64_t i = 0; i < size[0]; ++i) {
       const double angle = 2 * std::numbers::pi * static_cast<double>(i) / n;
@@ -251,11 +252,13 @@ void affine_grid(NodeContext& c) {
   std::int64_t count = 1;
   std::vector<Dim> dims{theta.shape()[0]};
   for (std::size_t axis = 2; axis < size.size(); ++axis) {
-    count *= size[axis].factor;
+    if (size[axis].batch || size[axis].factor < 0)
+      c.fail(fmt::format("axis {} of the size is {}", axis, to_string(size[axis])));
+    count = checked::product(count, size[axis].factor);
     dims.push_back(size[axis]);
   }
   dims.emplace_back(static_cast<std::int64_t>(axes));
-  Tensor base(DType::float64, {count, static_cast<std::int64_t>(axes) + 1});
+  Tensor base = c.array(DType::float64, {count, static_cast<std::int64_t>(axes) + 1});
   const auto to = base.mutable_values<double>();
   for (std::int64_t k = 0; k < count; ++k) {
     std::int64_t rest = k;

@@ -55,18 +55,17 @@ void add_weights(const Axis& axis, const Resampling& how, double at, double* row
   if (how.mode == "nearest") return add(nearest(at, how.rounding), 1);
   const bool is_cubic = how.mode == "cubic";
   const double scale = how.antialias ? std::min(axis.scale, 1.0) : 1, reach = (is_cubic ? 2 : 1) / scale;
-  std::vector<std::pair<double, double>> taps;
-  double sum = 0;
-  for (double i = std::floor(at - reach); i <= std::ceil(at + reach); ++i) {
+  const auto weight_of = [&](double i) {
     const double distance = (i - at) * scale;
-    double weight = is_cubic ? cubic(distance, how.cubic_a) : std::max(0.0, 1 - std::abs(distance));
-    if (how.exclude_outside && (i < 0 || i >= static_cast<double>(axis.in))) weight = 0;
-    taps.emplace_back(i, weight);
-    sum += weight;
-  }
+    const double weight = is_cubic ? cubic(distance, how.cubic_a) : std::max(0.0, 1 - std::abs(distance));
+    return how.exclude_outside && (i < 0 || i >= static_cast<double>(axis.in)) ? 0 : weight;
+  };
+  const double first = std::floor(at - reach), last = std::ceil(at + reach);
+  double sum = 0;
+  for (double i = first; i <= last; ++i) sum += weight_of(i);
   const bool normalised = how.antialias || how.exclude_outside;
-  for (const auto& [i, weight] : taps)
-    if (weight != 0) add(i, normalised ? weight / sum : weight);
+  for (double i = first; i <= last; ++i)
+    if (const double weight = weight_of(i); weight != 0) add(i, normalised ? weight / sum : weight);
 }
 
 }  // namespace
@@ -80,10 +79,13 @@ Expr resampled(const NodeContext& c, Expr x, std::size_t axis, std::int64_t exte
       static_cast<double>(extent) * static_cast<double>(given.factor) > 0x1p26)
     c.fail(fmt::format("axis {} of {} cannot get the extent {}", axis, to_string(x.type()), extent));
   const Axis along{given.factor, extent, scale, start, stop};
-  Tensor weights(DType::float64, {extent, given.factor}), outside(DType::float64, {extent});
+  Tensor weights = c.array(DType::float64, {extent, given.factor}),
+         outside = c.array(DType::float64, {extent});
   bool any_outside = false;
   for (std::int64_t i = 0; i < extent; ++i) {
     const auto at = place(along, how, i);
+    if (at && !(std::abs(*at) < 0x1p52))
+      c.fail(fmt::format("element {} of axis {} would lie at {}", i, axis, *at));
     if (at)
       add_weights(along, how, *at, weights.mutable_values<double>().data() + i * given.factor);
     else

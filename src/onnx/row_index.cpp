@@ -1,6 +1,6 @@
 #include <algorithm>
+#include <cmath>
 #include <fmt/format.h>
-#include <unordered_set>
 
 #include "rulegrad/expr/leaves.hpp"
 #include "rulegrad/ops/index_attributes.hpp"
@@ -38,15 +38,26 @@ std::optional<RowIndex> counted_samples(const NodeContext& c, Expr index) {
     for (std::int64_t i = 0; i < size; ++i)
       if (value.at(n * size + i) != value.at(i) + step * static_cast<double>(n)) return std::nullopt;
   const Expr first = c.apply("slice", {index}, SliceAttributes{{0}, {0}, {1}, {1}});
+  if (std::abs(step) > 0x1p31) return std::nullopt;
   return RowIndex{static_cast<std::int64_t>(step),
                   uniform_value(first) == 0.0 ? std::nullopt : std::optional(first)};
 }
 
-std::optional<RowIndex> product_of(const NodeContext& c, Expr a, Expr b) {
+/// Index arithmetic is short. Sums of a value and itself, and of those, would be walked twice as often with
+/// each.
+constexpr int most_steps = 200;
+
+/// Takes `steps` at most, and leaves what is left of them.
+std::optional<RowIndex> row_index(const NodeContext& c, Expr index, int& steps);
+
+std::optional<RowIndex> product_of(const NodeContext& c, Expr a, Expr b, int& steps) {
   const auto number = uniform_value(b);
-  const auto index = row_index(c, a);
+  const auto index = row_index(c, a, steps);
   if (!number || !index) return std::nullopt;
-  RowIndex result{index->scale * static_cast<std::int64_t>(*number), std::nullopt};
+  // Places in a batch are counted in whole steps that 32 bits hold.
+  const double scale = static_cast<double>(index->scale) * *number;
+  if (!(std::abs(scale) <= 0x1p31) || scale != std::floor(scale)) return std::nullopt;
+  RowIndex result{static_cast<std::int64_t>(scale), std::nullopt};
   if (index->rest) result.rest = c.apply("mul", {*index->rest, b});
   return result;
 }
@@ -57,25 +68,15 @@ Expr place_in_batch(const NodeContext& c) {
   return c.graph().make(batch_index_schema(), {}, BatchIndexAttributes{Shape{B}});
 }
 
-bool depends_on_place(Expr expr) {
-  std::vector<Expr> open{expr};
-  std::unordered_set<Expr> seen;
-  while (!open.empty()) {
-    const Expr node = open.back();
-    open.pop_back();
-    if (!seen.insert(node).second) continue;
-    if (node.is("batch_index")) return true;
-    for (const Expr operand : node.operands()) open.push_back(operand);
-  }
-  return false;
-}
+namespace {
 
-std::optional<RowIndex> row_index(const NodeContext& c, Expr index) {
+std::optional<RowIndex> row_index(const NodeContext& c, Expr index, int& steps) {
+  if (--steps < 0) return std::nullopt;
   if (index.is("batch_index")) return RowIndex{1, std::nullopt};
   if (const auto counted = counted_samples(c, index)) return counted;
-  if (!depends_on_place(index))
+  if (!c.importer().depends_on_place(index))
     return RowIndex{0, uniform_value(index) == 0.0 ? std::nullopt : std::optional(index)};
-  const auto operand = [&](std::size_t i) { return row_index(c, index.operand(i)); };
+  const auto operand = [&](std::size_t i) { return row_index(c, index.operand(i), steps); };
   if (index.is("reshape") || index.is("expand")) {
     auto inner = operand(0);
     if (!inner) return inner;
@@ -99,14 +100,22 @@ std::optional<RowIndex> row_index(const NodeContext& c, Expr index) {
     const auto a = operand(0), b = operand(1);
     if (!a || !b) return std::nullopt;
     const bool plus = index.is("add");
-    return RowIndex{plus ? a->scale + b->scale : a->scale - b->scale,
-                    sum_of(c, a->rest, b->rest, plus ? "add" : "sub")};
+    const std::int64_t scale = plus ? a->scale + b->scale : a->scale - b->scale;
+    if (std::abs(scale) > std::int64_t{1} << 31) return std::nullopt;
+    return RowIndex{scale, sum_of(c, a->rest, b->rest, plus ? "add" : "sub")};
   }
   if (index.is("mul")) {
-    const auto result = product_of(c, index.operand(0), index.operand(1));
-    return result ? result : product_of(c, index.operand(1), index.operand(0));
+    const auto result = product_of(c, index.operand(0), index.operand(1), steps);
+    return result ? result : product_of(c, index.operand(1), index.operand(0), steps);
   }
   return std::nullopt;
+}
+
+}  // namespace
+
+std::optional<RowIndex> row_index(const NodeContext& c, Expr index) {
+  int steps = most_steps;
+  return row_index(c, index, steps);
 }
 
 Expr moved_axis(const NodeContext& c, Expr x, std::size_t from, std::size_t to) {
@@ -248,7 +257,7 @@ Pointed pointed_at(NodeContext& c, Expr x, Expr index, std::int64_t batch_dims) 
     if (extent.batch)
       c.fail(fmt::format("it picks entries along axis {} of {}, which is the batch", first + k,
                          to_string(x.type())));
-    if (depends_on_place(parts[k])) c.fail("an index depends on the place in the batch");
+    if (c.importer().depends_on_place(parts[k])) c.fail("an index depends on the place in the batch");
     Expr part = from_front(c, parts[k], extent.factor);
     if (c.importer().promoted() && result.shared == 1 && c.importer().samples_in_file() > 1)
       if (const auto once = c.importer().same_for_all(part, 0)) part = *once;

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <fmt/format.h>
+#include <unordered_map>
 
 #include "rulegrad/expr/leaves.hpp"
 #include "rulegrad/ops/index_attributes.hpp"
@@ -16,12 +17,12 @@ std::vector<std::int64_t> repetitions(const Tensor& index, std::int64_t lines, s
   const std::int64_t count = lines == 0 ? 0 : index.size() / lines;
   std::vector<std::int64_t> result(static_cast<std::size_t>(index.size()));
   for (std::int64_t line = 0; line < lines; ++line) {
-    std::vector<std::int64_t> seen(static_cast<std::size_t>(extent), 0);
+    std::unordered_map<std::int64_t, std::int64_t> seen;  // the axis may be much longer than the line
     for (std::int64_t k = 0; k < count; ++k) {
       const std::int64_t i = line * count + (from_end ? count - 1 - k : k);
       auto at = static_cast<std::int64_t>(index.at(i));
       if (at < 0) at += extent;
-      result[static_cast<std::size_t>(i)] = seen[static_cast<std::size_t>(at)]++;
+      result[static_cast<std::size_t>(i)] = seen[at]++;
     }
   }
   return result;
@@ -76,7 +77,7 @@ Expr scattered_into(NodeContext& c, Expr data, Expr at, Expr updates, std::size_
   const char* const names[] = {"", "add", "mul", "max", "min"};
   Expr y = base;
   for (std::int64_t round = 0; round < rounds; ++round) {
-    Tensor mask = Tensor::uninitialized(DType::boolean, indices.dims());
+    Tensor mask = c.array(DType::boolean, indices.dims());
     const auto flags = mask.mutable_values<bool>();
     for (std::size_t i = 0; i < turns.size(); ++i) flags[i] = turns[i] == round;
     const Expr kept = c.graph().constant(mask);

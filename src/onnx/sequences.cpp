@@ -98,6 +98,7 @@ void split(NodeContext& c) {
     const std::int64_t each = sizes.at(0);
     if (each < 1) c.fail(fmt::format("it splits into parts of {}", each));
     sizes.clear();
+    c.spend_list(64 * (extent.factor / each + 1));  // each part is an operation
     for (std::int64_t start = 0; start < extent.factor; start += each)
       sizes.push_back(std::min(each, extent.factor - start));
   }

@@ -109,6 +109,7 @@ Expr wrapped(const NodeContext& c, Expr x, std::size_t axis, std::int64_t begin,
   if (x.shape()[axis].batch || extent < 1)
     c.fail(fmt::format("axis {} of {} cannot be wrapped", axis, to_string(x.type())));
   Ints at;
+  c.spend_list(std::max<std::int64_t>(0, extent + begin + end));
   for (std::int64_t i = -begin; i < extent + end; ++i) at.push_back(((i % extent) + extent) % extent);
   const Expr index =
       c.graph().constant(Tensor({static_cast<std::int64_t>(at.size())}, std::span<const std::int64_t>(at)));
@@ -211,8 +212,7 @@ void trilu(NodeContext& c) {
   if (static_cast<double>(rows) * static_cast<double>(columns) > 0x1p28)
     c.fail(fmt::format("{} is too large for a mask", to_string(x.type())));
   if (rows == 0 || columns == 0) return c.result(x);
-  c.importer().spend(rows * columns, "the triangle's mask");
-  Tensor mask = Tensor::uninitialized(DType::boolean, {rows, columns});
+  Tensor mask = c.array(DType::boolean, {rows, columns});
   const auto kept = mask.mutable_values<bool>();
   const std::int64_t k = std::clamp(diagonal[0], -rows - 1, columns + 1);
   for (std::int64_t i = 0; i < rows; ++i)

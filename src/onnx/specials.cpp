@@ -177,7 +177,9 @@ Specials SpecialValues::work_out(Expr expr) {
   return {spoilt(all.stored), Specials::any};
 }
 
-bool SpecialValues::may_be_all_low(Expr expr, std::size_t axis) {
+bool SpecialValues::may_be_all_low(Expr expr, std::size_t axis, int depth) {
+  // Masks are added once or twice; what is deeper may be anything.
+  if (depth > 100) return true;
   const Specials here = of(expr);
   if (((here.stored | here.made) & Specials::low) == 0) return false;
   if (expr.is("constant"))
@@ -186,7 +188,7 @@ bool SpecialValues::may_be_all_low(Expr expr, std::size_t axis) {
   const auto of_operand = [&](Expr operand) {
     const auto own = axis_in(operand, expr, axis);
     // What is stretched along the axis is -inf everywhere or nowhere.
-    return own ? may_be_all_low(operand, *own)
+    return own ? may_be_all_low(operand, *own, depth + 1)
                : ((of(operand).stored | of(operand).made) & Specials::low) != 0;
   };
   if (expr.is("add") || expr.is("sub")) {

@@ -29,7 +29,7 @@ class SpecialValues {
   /// The constant was looked through: it holds numbers only.
   void note_finite(Expr constant) { known_.emplace(constant, Specials{}); }
   /// May all values along `axis` be -inf at once?
-  [[nodiscard]] bool may_be_all_low(Expr expr, std::size_t axis);
+  [[nodiscard]] bool may_be_all_low(Expr expr, std::size_t axis, int depth = 0);
   /// Of a constant that reaches the value: the first one in the order in which values are computed.
   [[nodiscard]] std::optional<Expr> source(Expr expr);
 

@@ -22,7 +22,7 @@ struct Waves {
 Waves waves(const NodeContext& c, std::int64_t bins, std::int64_t length, bool inverse, DType dtype) {
   if (static_cast<double>(bins) * static_cast<double>(length) > 0x1p26)
     c.fail(fmt::format("a transform of {} elements is too large for a matrix", length));
-  Tensor real(DType::float64, {bins, length}), imaginary(DType::float64, {bins, length});
+  Tensor real = c.array(DType::float64, {bins, length}), imaginary = c.array(DType::float64, {bins, length});
   const double scale = inverse ? 1.0 / static_cast<double>(length) : 1;
   for (std::int64_t k = 0; k < bins; ++k)
     for (std::int64_t n = 0; n < length; ++n) {
@@ -68,7 +68,7 @@ void dft(NodeContext& c) {
   Expr x = c.operand(0);
   const std::size_t rank = x.shape().rank();
   std::int64_t given = c.opset() < 20 ? c.integer("axis", 1) : -2;
-  if (c.has(2)) given = c.integers_of(2, "axis").at(0);
+  if (c.has(2)) given = c.integer_of(2, "axis");
   const std::size_t axis = checked_axis(c, given, rank);
   const Dim parts = rank < 2 ? Dim{0} : x.shape()[rank - 1];
   if (axis + 1 >= rank || x.shape()[axis].batch || !(parts.is(1) || parts.is(2)))
@@ -77,7 +77,7 @@ void dft(NodeContext& c) {
   const bool inverse = c.integer("inverse", 0) != 0, onesided = c.integer("onesided", 0) != 0;
   if (inverse && onesided) c.fail("one-sided inverses are not supported");
   const std::int64_t extent = x.shape()[axis].factor,
-                     length = c.has(1) ? c.integers_of(1, "dft_length").at(0) : extent;
+                     length = c.has(1) ? c.integer_of(1, "dft_length") : extent;
   if (length < 1) c.fail(fmt::format("dft_length is {}", length));
   if (length < extent) x = part(c, x, axis, 0, length);
   if (length > extent) {
@@ -94,16 +94,16 @@ void dft(NodeContext& c) {
 void stft(NodeContext& c) {
   Expr x = c.operand(0);
   if (x.shape().rank() == 2) x = reshaped(c, x, {x.shape()[0], x.shape()[1], 1});
-  const std::int64_t step = c.integers_of(1, "frame_step").at(0);
+  const std::int64_t step = c.integer_of(1, "frame_step");
   std::optional<Expr> window = c.optional_operand(2);
-  const std::int64_t length = c.has(3) ? c.integers_of(3, "frame_length").at(0)
+  const std::int64_t length = c.has(3) ? c.integer_of(3, "frame_length")
                               : window ? window->shape()[0].factor
                                        : 0;
   const bool onesided = c.integer("onesided", 1) != 0;
   if (x.shape().rank() != 3 || x.shape()[1].batch || step < 1 || length < 1 || length > x.shape()[1].factor)
     c.fail(fmt::format("windows of {} by steps of {} do not fit {}", length, step, to_string(x.type())));
   const std::int64_t frames = 1 + (x.shape()[1].factor - length) / step;
-  Tensor at = Tensor::uninitialized(DType::int64, {frames, length});
+  Tensor at = c.array(DType::int64, {frames, length});
   for (std::int64_t f = 0; f < frames; ++f)
     for (std::int64_t i = 0; i < length; ++i)
       at.mutable_values<std::int64_t>()[static_cast<std::size_t>(f * length + i)] = f * step + i;

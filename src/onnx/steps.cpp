@@ -1,5 +1,7 @@
 #include "onnx/steps.hpp"
 
+#include "tensor/checked.hpp"
+
 namespace rulegrad::io {
 namespace {
 
@@ -23,6 +25,8 @@ void cut(const NodeContext& c, Expr x, std::size_t axis, std::vector<Expr>& into
 
 std::vector<Expr> cut_steps(const NodeContext& context, Expr x, std::size_t axis) {
   std::vector<Expr> steps;
+  // Some twice as many operations, of which each takes as much as this many numbers.
+  context.spend_list(checked::product(x.shape()[axis].factor, 64));
   cut(context, x, axis, steps);
   return steps;
 }

@@ -13,8 +13,8 @@ bool Symbolic::has_batch() const {
 
 std::optional<double> uniform_value(Expr expr) {
   constexpr std::int64_t most_looked_through = 4096;
+  while (expr.is("expand")) expr = expr.operand(0);
   if (expr.is("fill")) return expr.attributes<FillAttributes>().value;
-  if (expr.is("expand")) return uniform_value(expr.operand(0));
   if (!expr.is("constant")) return std::nullopt;
   const Tensor& value = expr.attributes<ConstantAttributes>().value;
   if (value.size() == 0 || value.size() > most_looked_through) return std::nullopt;

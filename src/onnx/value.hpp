@@ -28,6 +28,7 @@ struct Value {
   std::optional<Symbolic> symbolic{};
   std::string absent = {};  ///< why there is neither
   std::shared_ptr<const Sequence> sequence{};
+  bool told = false;  ///< `absent` names the node that failed: who reads this has nothing to add
 };
 
 /// The number that a constant holds everywhere, whatever its type; constants of many elements are not looked

@@ -280,8 +280,8 @@ class GraphReader {
 
   /// The graph's own input of that name and type, or a new one.
   Expr input(const InputAttributes& wanted) {
-    for (const Expr existing : graph_.inputs())
-      if (existing.attributes() == Attributes(wanted)) return existing;
+    for (const Expr existing : graph_.find(wanted.name))
+      if (is_input(existing) && existing.attributes() == Attributes(wanted)) return existing;
     return graph_.input(wanted.name, {wanted.dtype, wanted.shape});
   }
 

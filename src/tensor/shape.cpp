@@ -35,6 +35,11 @@ Shape::Shape(std::vector<Dim> dims, bool sampled)
     : dims_(dims.empty() ? nullptr : std::make_shared<const std::vector<Dim>>(std::move(dims))),
       sampled_(sampled) {}
 
+void Shape::no_axis(std::size_t axis) const {
+  throw Error(ErrorCode::shape, fmt::format("[shape] axis {} does not exist in {}, which has {} axes", axis,
+                                            to_string(*this), rank()));
+}
+
 Shape Shape::of(std::span<const std::int64_t> dims) {
   return Shape(std::vector<Dim>(dims.begin(), dims.end()));
 }

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -38,6 +39,19 @@ inline constexpr std::int64_t inline_constant_limit = 16;
 /// hundreds of megabytes must not be hashed to build a graph.
 [[nodiscard]] bool same_constant(const Tensor& a, const Tensor& b);
 
+/// Is a number, or are all of a list or shape, within what extents and counts may be (-2^31 to 2^31,
+/// exclusive)?
+[[nodiscard]] bool within_extents(std::int64_t number);
+[[nodiscard]] bool within_extents(const std::vector<std::int64_t>& list);
+[[nodiscard]] bool within_extents(const Shape& shape);
+
+/// The integer that a number is; nothing for fractions, NaN and what 64 bits do not hold.
+[[nodiscard]] inline std::optional<std::int64_t> whole_number(double number) {
+  if (!(number >= -0x1p63 && number < 0x1p63)) return std::nullopt;
+  const auto whole = static_cast<std::int64_t>(number);
+  return static_cast<double>(whole) == number ? std::optional(whole) : std::nullopt;
+}
+
 /// Everything that is derived from the members of an attribute struct (define_attributes.hpp does it).
 struct AttrType {
   std::string name;
@@ -49,6 +63,9 @@ struct AttrType {
   std::shared_ptr<void> (*copy)(const void* attributes) = nullptr;
   bool (*equal)(const void* a, const void* b) = nullptr;
   std::size_t (*hash)(const void* attributes) = nullptr;
+  /// The first field from `from` on that holds a number beyond what extents and counts may be; the number of
+  /// fields if there is none.
+  std::size_t (*beyond)(const void* attributes, std::size_t from) = nullptr;
 
   /// Index of a field; throws Error(unknown_name) with the nearest one.
   [[nodiscard]] std::size_t index_of(std::string_view field) const;
@@ -87,6 +104,11 @@ class Attributes {
   [[nodiscard]] AttrValue get(std::string_view field) const;
   /// All fields, in the order of the struct.
   [[nodiscard]] std::vector<NamedValue> values() const;
+  /// The first field from `from` on that holds a number beyond what extents and counts may be, by its place;
+  /// nothing to compute where there are no such fields.
+  [[nodiscard]] std::size_t beyond(std::size_t from) const {
+    return type_->beyond == nullptr ? type_->fields.size() : type_->beyond(value_.get(), from);
+  }
   /// Equal attributes have equal hashes.
   [[nodiscard]] std::size_t hash() const { return type_->hash(value_.get()); }
   friend bool operator==(const Attributes& a, const Attributes& b) {

@@ -58,11 +58,11 @@ template <class T>
     }
     // Rules write every number as a double and every list as one of doubles.
     if constexpr (std::same_as<T, std::int64_t>) {
-      if (const auto* number = std::get_if<double>(&value);
-          number && static_cast<double>(static_cast<std::int64_t>(*number)) == *number) {
-        member = static_cast<std::int64_t>(*number);
-        return true;
-      }
+      if (const auto* number = std::get_if<double>(&value))
+        if (const auto whole = whole_number(*number)) {
+          member = *whole;
+          return true;
+        }
     } else if constexpr (std::same_as<T, double>) {
       if (const auto* integer = std::get_if<std::int64_t>(&value)) {
         member = static_cast<double>(*integer);
@@ -76,18 +76,26 @@ template <class T>
     } else if constexpr (std::same_as<T, std::vector<std::int64_t>>) {
       if (const auto* list = std::get_if<std::vector<double>>(&value)) {
         member.clear();
-        for (const double number : *list) member.push_back(static_cast<std::int64_t>(number));
-        return std::equal(member.begin(), member.end(), list->begin(), list->end(),
-                          [](std::int64_t i, double d) { return static_cast<double>(i) == d; });
-      }
-    } else if constexpr (std::same_as<T, Shape>) {
-      if (const auto* list = std::get_if<std::vector<std::int64_t>>(&value)) {
-        member = Shape::of(*list);
+        for (const double number : *list) {
+          const auto whole = whole_number(number);
+          if (!whole) return false;
+          member.push_back(*whole);
+        }
         return true;
       }
+    } else if constexpr (std::same_as<T, DType>) {
+      if (const auto* name = std::get_if<std::string>(&value))
+        if (const auto dtype = find_dtype(*name)) {
+          member = *dtype;
+          return true;
+        }
+    } else if constexpr (std::same_as<T, Shape>) {
       std::vector<std::int64_t> whole;
-      if (std::holds_alternative<std::vector<double>>(value) && from_value(whole, value)) {
-        member = Shape::of(whole);
+      if (from_value(whole, value)) {
+        // Rules write the batch as `batch`, which is this number.
+        std::vector<Dim> dims;
+        for (const std::int64_t extent : whole) dims.push_back(extent == -1 ? B : Dim{extent});
+        member = Shape(std::move(dims));
         return true;
       }
     }
@@ -152,6 +160,15 @@ template <class S, class Members>
       same = same && equal(to_value(one), to_value(other));
     });
     return same;
+  };
+  type.beyond = [](const void* attributes, std::size_t from) {
+    std::size_t first = Members::count;
+    Members::each(*static_cast<const S*>(attributes), [&]<class M>(std::size_t index, const M& member) {
+      if constexpr (std::same_as<M, std::int64_t> || std::same_as<M, std::vector<std::int64_t>> ||
+                    std::same_as<M, Shape>)
+        if (index >= from && index < first && !within_extents(member)) first = index;
+    });
+    return first;
   };
   type.hash = [](const void* attributes) {
     std::size_t seed = 0;

@@ -67,8 +67,13 @@ class Shape {
   [[nodiscard]] std::size_t rank() const { return dims_ ? dims_->size() : 0; }
   /// Without the sample axis.
   [[nodiscard]] const std::vector<Dim>& dims() const;
-  /// One extent; the axis must exist.
-  [[nodiscard]] Dim operator[](std::size_t axis) const { return (*dims_)[axis]; }
+  /// One extent. Throws Error(shape) where there is no such axis: whoever asks may have been told of it by a
+  /// file.
+  [[nodiscard]] Dim operator[](std::size_t axis) const {
+    if (axis >= rank()) [[unlikely]]
+      no_axis(axis);
+    return (*dims_)[axis];
+  }
   /// Does a sample axis stand outside?
   [[nodiscard]] bool sampled() const { return sampled_; }
   /// The same axes with or without a sample axis.
@@ -93,6 +98,8 @@ class Shape {
   }
 
  private:
+  [[noreturn]] void no_axis(std::size_t axis) const;
+
   /// Shared: a graph holds each shape many times, and most inferred shapes are an operand's. Null: no
   /// extents.
   std::shared_ptr<const std::vector<Dim>> dims_;
