@@ -6,6 +6,7 @@
 #include "rulegrad/support/error.hpp"
 
 #include "expr/node_map.hpp"
+#include "expr/walk.hpp"
 #include "passes/intervals.hpp"
 #include "passes/simplifier_rules.hpp"
 #include "passes/support.hpp"
@@ -60,13 +61,15 @@ NodeMap<bool> undecided_below(std::span<const Expr> outputs) {
 class Fixed {
  public:
   bool of(Expr root) {
-    for (const Expr e : topological_order(std::span(&root, 1))) {
-      if (known_.contains(e)) continue;
-      const bool leaf = e.is("input") || e.is("sample_index") || e.is("batch_index");
-      bool fixed = !leaf && e.shape().static_dims().has_value();
-      for (const Expr operand : e.operands()) fixed = fixed && known_.at(operand);
-      known_.emplace(e, fixed);
-    }
+    // Asked at every sum: what is below one that is known is not walked again.
+    post_order(
+        root, [&](Expr e) { return known_.contains(e); }, [](Expr) { return false; },
+        [&](Expr e) {
+          const bool leaf = is_input(e) || e.is("sample_index") || e.is("batch_index");
+          bool fixed = !leaf && e.shape().static_dims().has_value();
+          for (const Expr operand : e.operands()) fixed = fixed && known_.at(operand);
+          known_.emplace(e, fixed);
+        });
     return known_.at(root);
   }
 

@@ -57,11 +57,18 @@ class Search {
 }  // namespace
 
 bool is_cut(Expr factor, const std::function<bool(Expr)>& of) {
-  if (factor.is("relu")) return of(factor.operand(0)) || is_cut(factor.operand(0), of);
-  if (factor.is("max"))
-    for (const std::size_t i : {std::size_t{0}, std::size_t{1}})
-      if (is_number(factor.operand(1 - i), 0)) return of(factor.operand(i)) || is_cut(factor.operand(i), of);
-  return false;
+  // A model may cut a value as often as it likes: no recursion.
+  while (true) {
+    if (factor.is("relu"))
+      factor = factor.operand(0);
+    else if (factor.is("max") && is_number(factor.operand(1), 0))
+      factor = factor.operand(0);
+    else if (factor.is("max") && is_number(factor.operand(0), 0))
+      factor = factor.operand(1);
+    else
+      return false;
+    if (of(factor)) return true;
+  }
 }
 
 bool has_factor(Expr v, const std::function<bool(Expr)>& wanted) {

@@ -4,6 +4,7 @@
 
 #include "rulegrad/support/error.hpp"
 
+#include "expr/node_map.hpp"
 #include "recipe/recipe_run.hpp"
 
 namespace rulegrad {
@@ -13,14 +14,14 @@ namespace {
 /// looked up in a table, not as masks.
 std::vector<Expr> sources_of(std::span<const Expr> nodes) {
   std::vector<Expr> result;
-  const auto depends_on_integers = [](Expr index) {
-    const std::vector<Expr> order = topological_order(std::span(&index, 1));
-    return std::any_of(order.begin(), order.end(), [](Expr e) { return e.is("input"); });
-  };
-  for (const Expr node : topological_order(nodes)) {
-    const bool looked_up =
-        node.is("gather") && node.operand(0).is("constant") && depends_on_integers(node.operand(1));
-    if (is_floating(node.dtype()) && (node.is("input") || looked_up)) result.push_back(node);
+  const std::vector<Expr> order = topological_order(nodes);
+  NodeMap<bool> given(order.size());  // does an input stand below?
+  for (const Expr node : order) {
+    const auto operands = node.operands();
+    given.emplace(node, is_input(node) || std::any_of(operands.begin(), operands.end(),
+                                                      [&](Expr e) { return given.at(e); }));
+    const bool looked_up = node.is("gather") && is_constant(node.operand(0)) && given.at(node.operand(1));
+    if (is_floating(node.dtype()) && (is_input(node) || looked_up)) result.push_back(node);
   }
   return result;
 }
@@ -31,7 +32,7 @@ std::vector<std::vector<std::size_t>> groups_of(std::span<const Expr> explained,
   std::vector<std::vector<std::size_t>> groups;
   std::vector<std::size_t> together;
   for (std::size_t i = 0; i < explained.size(); ++i) {
-    if (each || (moves_input && !explained[i].is("input")))
+    if (each || (moves_input && !is_input(explained[i])))
       groups.push_back({i});
     else
       together.push_back(i);

@@ -16,7 +16,7 @@ namespace {
 
 constexpr int depth_limit = 200;
 /// Functions that call others twice, and those again, would otherwise run for ages.
-constexpr std::int64_t call_limit = 100'000;
+constexpr std::int64_t call_limit = 20'000;
 
 /// Numbers that attributes hold take part in arithmetic as numbers.
 Value from_attribute(AttrValue attribute) {

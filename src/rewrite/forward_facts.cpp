@@ -1,12 +1,12 @@
 #include "rewrite/forward_facts.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 #include "rulegrad/support/error.hpp"
 
 #include "expr/node_map.hpp"
 #include "expr/walk.hpp"
-#include "ops/membership.hpp"
 #include "rewrite/classes.hpp"
 #include "rewrite/language_words.hpp"
 #include "rewrite/match.hpp"
@@ -280,7 +280,7 @@ Expr ForwardFacts::producer(Expr v) const {
   while (true) {
     const OpSchema& schema = v.op();
     const auto operands = v.operands();
-    if ((belongs(schema, OpClass::routing, v.attributes()) && operands.size() == 1) || schema.name == "neg" ||
+    if ((schema.is(OpClass::routing, v.attributes()) && operands.size() == 1) || schema.name == "neg" ||
         schema.name == "gather") {
       v = operands[0];
     } else if (operands.size() == 2 && (schema.name == "add" || schema.name == "sub" ||
@@ -310,15 +310,15 @@ Made made(Expr node) {
 
 }  // namespace
 
-bool ForwardFacts::is_statistic(Expr c, Expr a) const {
-  // What a is made of, down to what layers give.
+bool ForwardFacts::is_statistic(Expr c, std::span<const Expr> parts) const {
+  // What the parts are made of, down to what layers give.
   NodeMap<bool> origins;
-  std::vector<Expr> open{a};
+  std::vector<Expr> open(parts.begin(), parts.end());
   const auto enter = [&](Expr node) {
     for (const Expr operand : node.operands())
       if (depends(operand) && origins.emplace(operand, true).second) open.push_back(operand);
   };
-  origins.emplace(a, true);
+  for (const Expr part : parts) origins.emplace(part, true);
   while (!open.empty()) {
     const Expr node = open.back();
     open.pop_back();
@@ -338,6 +338,92 @@ bool ForwardFacts::is_statistic(Expr c, Expr a) const {
       if (depends(operand) && seen.emplace(operand, true).second) open.push_back(operand);
   }
   return reduced;
+}
+
+namespace {
+
+/// What an expression is made of down to the source, operands before users.
+std::vector<Expr> order_down_to(Expr root, Expr source) {
+  return order_until(std::span(&root, 1), [&](Expr e) { return e == source; });
+}
+
+/// Bounds of an expression whatever the source is.
+Interval bounds_over(Expr root, Expr source) {
+  NodeMap<Interval> bounds;
+  bounds.emplace(source, Interval{});
+  for (const Expr node : order_down_to(root, source)) {
+    if (bounds.contains(node)) continue;
+    std::vector<Interval> below;
+    for (const Expr operand : node.operands()) below.push_back(bounds.at(operand));
+    const auto number = constant_value(node);
+    bounds.emplace(node, number ? Interval{*number, *number} : node.op().interval_of(node, below));
+  }
+  return bounds.at(root);
+}
+
+}  // namespace
+
+std::optional<double> value_for(Expr expression, Expr source, double x) {
+  NodeMap<double> values;
+  values.emplace(source, x);
+  for (const Expr node : order_down_to(expression, source)) {
+    if (values.contains(node)) continue;
+    if (const auto number = constant_value(node)) {
+      values.emplace(node, *number);
+      continue;
+    }
+    std::vector<double> numbers;
+    std::vector<Interval> points;
+    for (const Expr operand : node.operands()) {
+      if (!values.contains(operand)) break;
+      numbers.push_back(values.at(operand));
+      points.push_back({numbers.back(), numbers.back()});
+    }
+    if (numbers.size() != node.operands().size()) continue;
+    if (node.op().fold && !numbers.empty()) {
+      values.emplace(node, node.op().fold(numbers));
+      continue;
+    }
+    const Interval at = node.op().interval_of(node, points);
+    if (at.high - at.low <= 1e-5 * (1 + std::abs(at.low))) values.emplace(node, at.low);
+  }
+  const auto found = values.find(expression);
+  return found == values.end() ? std::nullopt : std::optional(found->second);
+}
+
+bool ForwardFacts::is_gate(Expr v, int depth) const {
+  constexpr int deepest = 200;  // of products in products
+  v = producer(v);
+  if (v.is("sigmoid") || v.is("hardsigmoid") || v.is("softmax")) return true;
+  if (v.is("mul") || v.is("product3") || v.is("product4")) {
+    if (const auto known = gates_.find(v); known != gates_.end()) return known->second;
+    const bool given = !v.is("mul") || (depends(v.operand(0)) && depends(v.operand(1)));
+    const bool all = given && depth < deepest &&
+                     std::all_of(v.operands().begin(), v.operands().end(),
+                                 [&](Expr factor) { return is_gate(factor, depth + 1); });
+    gates_.emplace(v, all);
+    return all;
+  }
+  if (!v.op().expansion || v.operands().empty()) return false;
+  if (!v.op().is(OpClass::activation)) return false;
+  const std::vector<Expr> operands(v.operands().begin(), v.operands().end());
+  const Expr written = v.op().expansion(operands);
+  // Constants are rounded to float32.
+  const auto within = [](double low, double high) { return low >= -1e-6 && high <= 1 + 1e-6; };
+  if (const Interval bounds = bounds_over(written, operands[0]); within(bounds.low, bounds.high)) return true;
+  for (int i = -60; i <= 60; ++i) {
+    const auto value = value_for(written, operands[0], i * 0.5);
+    if (!value || !within(*value, *value)) return false;
+  }
+  return true;
+}
+
+std::size_t ForwardFacts::layers(const std::string& op_class, Expr v) const {
+  const std::size_t at = ranks_.find(v);
+  if (at == NodeRanks::none) return 0;
+  const auto [entry, fresh] = layers_.try_emplace(op_class);
+  if (fresh) entry->second = longest_ways(members(op_class));
+  return entry->second[at];
 }
 
 std::optional<Value> ForwardFacts::answer(const Term& term, const Meaning& meaning,
@@ -392,6 +478,12 @@ Value ancestor(const FactCall& call) {
 }
 Value statistic(const FactCall& call) {
   return truth(call.facts.is_statistic(call.expr(0), call.expr(1)));
+}
+Value gate(const FactCall& call) {
+  return truth(call.facts.is_gate(call.expr(0)));
+}
+Value layers(const FactCall& call) {
+  return static_cast<double>(call.facts.layers(call.text(0), call.expr(1)));
 }
 Value producer(const FactCall& call) {
   return call.facts.producer(call.expr(0));

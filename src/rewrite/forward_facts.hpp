@@ -11,6 +11,7 @@
 #include "rulegrad/ops/operators.hpp"
 #include "rulegrad/rule/rule.hpp"
 
+#include "expr/node_map.hpp"
 #include "rewrite/node_ranks.hpp"
 #include "rewrite/value.hpp"
 #include "rewrite/vocabulary.hpp"
@@ -58,7 +59,14 @@ class ForwardFacts {
   [[nodiscard]] bool is_ancestor(Expr a, Expr b) const;
   /// Is `c` made of `a`, or of what `a` is made of, by elementwise operations, reductions and movements
   /// alone, with a reduction among them? So normalisations are told from gates, which hold layers.
-  [[nodiscard]] bool is_statistic(Expr c, Expr a) const;
+  [[nodiscard]] bool is_statistic(Expr c, Expr a) const { return is_statistic(c, std::span(&a, 1)); }
+  /// The same of several values together, such as the factors of a product.
+  [[nodiscard]] bool is_statistic(Expr c, std::span<const Expr> parts) const;
+  /// Does `v` lie between 0 and 1 whatever it is made from: is it what a sigmoid, a hard sigmoid or a softmax
+  /// gives, a function of one value with such bounds (1 - sigmoid), or a product of gates?
+  [[nodiscard]] bool is_gate(Expr v) const { return is_gate(v, 0); }
+  /// How many operations of the class lie on the longest way from an explained value to v, v among them.
+  [[nodiscard]] std::size_t layers(const std::string& op_class, Expr v) const;
   /// The operation that made v, looking back through routing operators and through sums, differences,
   /// products and quotients with what does not depend on an explained value.
   [[nodiscard]] Expr producer(Expr v) const;
@@ -99,10 +107,17 @@ class ForwardFacts {
     bool first;
     Flags flags;
   };
+  [[nodiscard]] bool is_gate(Expr v, int depth) const;
+  mutable NodeMap<bool> gates_;            ///< products of gates are gates: each is looked at once
   mutable std::deque<Extremes> extremes_;  ///< as many as rules ask for: few
   mutable std::map<std::string, Positions, std::less<>> positions_;
   mutable std::vector<std::size_t> depths_, affine_depths_;
+  mutable std::map<std::string, std::vector<std::size_t>, std::less<>> layers_;
   mutable std::shared_ptr<const Dominators> dominators_;
 };
+
+/// The value of an expression for a number in the place of one that it is made of, element by element, where
+/// its operators say it exactly: those with a `fold` do, and those made of straight lines by their bounds.
+[[nodiscard]] std::optional<double> value_for(Expr expression, Expr source, double x);
 
 }  // namespace rulegrad

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 #include <omp.h>
 #include <optional>
+#include <pthread.h>
 #include <string_view>
 
 #include "rulegrad/passes/simplify.hpp"
@@ -37,6 +38,8 @@ const KernelPath each_path("program: a call for each sample");
 using Clock = std::chrono::steady_clock;
 
 constexpr std::size_t kept_plans = 8;
+/// OpenMP ends the process where the system has no room for more.
+constexpr int most_threads = 1024;
 constexpr std::size_t large_fold = std::size_t{64} << 20;
 /// All bits set is a NaN in both floating dtypes.
 constexpr int poison_byte = 0xff;
@@ -46,11 +49,19 @@ bool poison_wanted() {
   return value != nullptr && std::string_view(value) == "1";
 }
 
+/// The thread that called fork() takes its OpenMP threads along into the child by name only: libgomp would
+/// wait there for ever for those that it remembers. Threads that the child makes are not concerned.
+thread_local bool forked = false;
+[[maybe_unused]] const int told_of_forks = ::pthread_atfork(nullptr, nullptr, [] {
+  forked = true;
+  omp_set_num_threads(1);
+});
+
 /// The number of OpenMP threads of the calling thread, as long as this lives.
 class ThreadCount {
  public:
   explicit ThreadCount(int threads) : before_(omp_get_max_threads()) {
-    if (threads > 0) omp_set_num_threads(threads);
+    if (threads > 0 && !forked) omp_set_num_threads(threads);
   }
   ThreadCount(const ThreadCount&) = delete;
   ThreadCount& operator=(const ThreadCount&) = delete;
@@ -267,6 +278,10 @@ std::vector<Tensor> Program::run(const Inputs& inputs, const std::span<const Out
     throw Error(
         ErrorCode::invalid_argument,
         fmt::format("[program] {} threads were asked for; 0 means as many as OpenMP gives", options.threads));
+  if (options.threads > most_threads)
+    throw Error(ErrorCode::invalid_argument,
+                fmt::format("[program] {} threads are asked for, and a run may use {}", options.threads,
+                            most_threads));
   const ThreadCount allowed(options.threads);
   if (data().staged) {
     const DenormalsAreZero flush(data().flush_denormals);
