@@ -51,6 +51,10 @@ METHODS = {
 }
 
 
+# Methods that say something else than the gradient at nn.ReLU alone, and a network that has ReLU6 instead.
+OF_RELU = ("zennit_guided_backprop", "deconvnet", "beta_smooth", "guided_backprop")
+WITHOUT_RELU = ("mobilenetv2",)
+
 # Layers one after the other, which is what keras_peer.py builds.
 SEQUENTIAL = ("mlp", "lenet", "vgg16")
 
@@ -72,7 +76,7 @@ class Case:
 
 def product(networks, methods, batches, threads, shown=2):
     return [Case(n, b, t, m, shown) for n in networks for b in batches for t in threads for m in methods
-            if METHODS[m].peer != "innvestigate" or n in SEQUENTIAL]
+            if (METHODS[m].peer != "innvestigate" or n in SEQUENTIAL) and not (m in OF_RELU and n in WITHOUT_RELU)]
 
 
 def quick(cores):

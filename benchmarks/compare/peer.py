@@ -81,6 +81,12 @@ class Zennit:
         return self.attributor(self.x, largest)[1]
 
 
+def adding_unpool(values, indices, kernel_size, stride, padding, shape):
+    """max_unpool2d, but what several windows send to one place adds up: torch's keeps one of the values, so that Captum's DeepLift loses the
+    others wherever windows overlap, and nothing else could be compared."""
+    return torch.zeros(shape).flatten(2).scatter_add_(2, indices.flatten(2), values.flatten(2)).view(shape)
+
+
 class Captum:
     METHODS = ("integrated_gradients", "deeplift", "guided_backprop")
 
@@ -91,6 +97,7 @@ class Captum:
         with torch.no_grad():
             # Captum is told its targets, which the others find out themselves.
             self.target = self.model(x).argmax(1)
+        torch.nn.functional.max_unpool2d = adding_unpool
         classes = {"integrated_gradients": attr.IntegratedGradients, "deeplift": attr.DeepLift, "guided_backprop": attr.GuidedBackprop}
         self.attribution = classes[method](self.model)
 

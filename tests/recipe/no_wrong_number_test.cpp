@@ -166,6 +166,21 @@ TEST_CASE("ReLU6 is min(relu(x), 6) to Guided Backprop, DeconvNet, RectGrad and 
     CHECK(distance(both[0], both[1]) < 1e-12);
     CHECK(largest(both[0]) > 0);
   }
+  // Zennit's and Captum's hooks hang on nn.ReLU alone (Zennit 0.5.1, Captum 0.9.0 measured on a MobileNetV2).
+  Graph graph(DType::float64);
+  const Expr x = graph.input("x", {DType::float64, Shape{B, 4}});
+  const Expr six = graph.apply(op("clip"), {dense(x, graph.constant(w1))}, ClipAttributes{0, 6});
+  const Question question = question_about(dense(six, graph.constant(w2)), {x});
+  const Tensor gradient = maps(RuleLibrary::builtin(), "gradient", question, {{"x", value}})[0];
+  for (const std::string method : {"zennit.guided_backprop", "zennit.deconvnet", "zennit.beta_smooth",
+                                   "captum.guided_backprop", "captum.deconvolution"}) {
+    CAPTURE(method);
+    CHECK(distance(maps(RuleLibrary::builtin(), method, question, {{"x", value}})[0], gradient) == 0);
+  }
+  // Captum's DeepLIFT knows six activations; the others send back their gradient.
+  const Tensor difference = maps(RuleLibrary::builtin(), "captum.deeplift", question, {{"x", value}})[0];
+  const Tensor product = maps(RuleLibrary::builtin(), "input_times_gradient", question, {{"x", value}})[0];
+  CHECK(distance(difference, product) < 1e-12);
 }
 
 // What torch 2.13.0 (CPU, float64) gives for x.grad of the sum of the result; where torch itself knows two
