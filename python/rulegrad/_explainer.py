@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from typing import TYPE_CHECKING, Any, Callable, Sequence
@@ -160,6 +161,7 @@ class Explainer:
         given = {name: array for name, array in arrays.items() if name in wanted}
         rest = [extent_of(dim, 1) for dim in self._output["shape"][1:]]
         stacked = 0
+        flat: list[int] | None
         if targets is not None:
             if target is not None:
                 raise ArgumentError("give a target for each sample, or targets for all of them, not both")
@@ -197,6 +199,31 @@ class Explainer:
                 raise ArgumentError(f"the {samples} samples cannot be cut into runs of {wanted}, because {program.mixing} mixes them; leave batch_size out")
             return 0
         return min(wanted or BATCH, samples)
+
+    def export_onnx(self, path: Any, *, target: str = "given", seed: str | None = None, opset: int | None = None, most_samples: int = 16,
+                    external_data: bool = False, share_weights: bool = False) -> dict:
+        """Writes prediction and explanation as one ONNX file, which onnxruntime and others compute without rulegrad (docs/export.md).
+
+        path           FILE.onnx
+        target         "given": the file has an input `target`, int64 [N]; "largest": it explains each sample's largest score
+        seed           None (what the methods say), "one" or "value": what is sent back from the score
+        opset          the operator set, 13 to 22; None: the lowest that the operators need
+        most_samples   sample loops of at most so many samples are written out, longer ones become a `Loop`
+        external_data  weights go to a file beside it, FILE.onnx.data
+        share_weights  the file refers to large weights where they lie in the model's files, which must be in its folder or below
+
+        Returns {"inputs": [names], "outputs": ["scores", names of the attributions]}. Raises ArgumentError, FileError, and ModelError for what
+        has no form in ONNX.
+        """
+        if target not in ("given", "largest"):
+            raise ArgumentError(f"target '{target}' is not given or largest")
+        if seed is not None and (not isinstance(seed, str) or seed not in SEEDS):
+            raise ArgumentError(f"a file's seed is None or one of {', '.join(SEEDS)}; arrays are no part of a file")
+        file = os.fspath(path)
+        if not file.endswith(".onnx"):
+            raise ArgumentError(f"'{file}' must end in .onnx")
+        program = self._program(target == "given", seed or "own")
+        return program.export_onnx(file, opset or 0, most_samples, external_data, share_weights, self._model.labels)
 
     def map(self, data: Any, out: Any = None, **options: Any):
         """Explains many samples, shard by shard; see `rulegrad.stream.run`."""

@@ -72,7 +72,8 @@ class Model:
         self.labels: list[str] = list(labels) if labels is not None else network.labels
         self.inputs: list[dict] = network.inputs
         self.outputs: list[dict] = network.outputs
-        self.preprocessing: dict = {"name": "raw"}
+        #: How pictures become inputs: name, scale, mean, std, layout, color, short_side. Without a name nobody has said it.
+        self.preprocessing: dict = {}
         self._lock = threading.Lock()
         self._kept: collections.OrderedDict = collections.OrderedDict()
         self._derived: dict = {}
@@ -194,6 +195,19 @@ class Model:
         explainer = self._kept_explainer(calls, options)
         return explainer(x, target, targets=targets, seed=seed, batch_size=batch_size, threads=threads, progress=progress)
 
+    def export(self, path: str | os.PathLike, methods: Any, *, baseline: Any = None, target: str = "given", seed: str | None = None,
+               opset: int | None = None, most_samples: int = 16, external_data: bool = False, share_weights: bool = False, **options: Any) -> dict:
+        """Writes prediction and explanations by one or several methods as one ONNX file that runs without rulegrad.
+
+        `baseline` is that of `explain`, all else is what `explainer` and its `export_onnx` take.
+        """
+        rules = options.get("rules") or self.rules
+        calls = as_calls(methods)
+        if baseline is not None:
+            calls = [self._with_baseline(call, baseline, rules) for call in calls]
+        return self._kept_explainer(calls, options).export_onnx(path, target=target, seed=seed, opset=opset, most_samples=most_samples,
+                                                                external_data=external_data, share_weights=share_weights)
+
     def _with_baseline(self, call: Any, baseline: Any, rules: Rules):
         name, arguments = (call, {}) if isinstance(call, str) else call
         bare = name.partition(":")[0].partition("(")[0]
@@ -250,7 +264,7 @@ class Model:
         if step == samples:
             return {name: np.asarray(tensor) for name, tensor in zip(names, values.run(arrays, threads))}
         bar = Progress(progress, samples, "predicting")
-        results: list[np.ndarray | None] = [None] * len(names)
+        results: list[np.ndarray] = []
         try:
             for first in range(0, samples, step):
                 last = min(first + step, samples)
@@ -259,8 +273,8 @@ class Model:
                 for i, tensor in enumerate(values.run(part, threads)):
                     piece = np.asarray(tensor)
                     rows = piece.shape[0] // (last - first)
-                    if results[i] is None:
-                        results[i] = np.empty((samples * rows, *piece.shape[1:]), piece.dtype)
+                    if len(results) == i:
+                        results.append(np.empty((samples * rows, *piece.shape[1:]), piece.dtype))
                     results[i][first * rows:last * rows] = piece
                 if bar.callback:
                     bar.report(last, samples)
@@ -371,6 +385,33 @@ def _load(source: dict, rules: Rules | None, labels: Any) -> Model:
     return Model(network, source, used, labels)
 
 
+def _written_recipe(model: Model) -> dict | None:
+    """What the model's metadata or a file `MODEL.preprocess` beside it says, as the command reads it: `imagenet short_side=256 layout=nhwc`."""
+    written = model._network.summary["metadata"].get("preprocess")
+    beside = pathlib.Path(str(model._source.get("path")) + ".preprocess")
+    if written is None and not model._source.get("temporary") and beside.is_file():
+        try:
+            written = beside.read_text(encoding="utf-8").partition("\n")[0]
+        except (OSError, UnicodeDecodeError) as problem:
+            raise FileError(f"cannot read '{beside}': {problem}") from None
+    if not written or not written.strip():
+        return None
+    recipe: dict[str, Any] = {}
+    for word in written.split():
+        key, equals, value = word.partition("=")
+        if not equals:
+            recipe["name"] = word
+        elif key in ("mean", "std"):
+            recipe[key] = [float(number) for number in value.split(",")]
+        elif key in ("scale", "short_side"):
+            recipe[key] = float(value) if key == "scale" else int(value)
+        elif key in ("layout", "color"):
+            recipe[key] = value
+        else:
+            raise UnknownNameError(f"the model's recipe for pictures: '{word}' is nothing that a recipe has; it has a name, scale, mean, std, layout, color and short_side")
+    return recipe
+
+
 def load(path: str | os.PathLike, *, dtype: str = "float32", batch: str = "automatic", extents: Mapping[str, int] | None = None,
          allow_non_finite: bool = False, rules: Rules | None = None, labels: Sequence[str] | str | os.PathLike | None = None,
          preprocess: str | dict | None = None) -> Model:
@@ -384,7 +425,8 @@ def load(path: str | os.PathLike, *, dtype: str = "float32", batch: str = "autom
     rules             `rulegrad.rules(...)`; methods of one's own for all questions to this model
     labels            names of the classes, or a text file with one a line; those in the file unless given
     preprocess        how pictures become inputs: "raw", "unit", "signed", "imagenet", "caffe", or a dict with name, scale,
-                      mean, std, layout, color, short_side
+                      mean, std, layout, color, short_side; what the model's metadata entry `preprocess` or a file
+                      `PATH.preprocess` says unless given
 
     Raises FileError, ModelError (all operators that are not mapped at once), NonFiniteError.
     """
@@ -408,6 +450,8 @@ def load(path: str | os.PathLike, *, dtype: str = "float32", batch: str = "autom
         model = from_keras(keras.models.load_model(file, compile=False), name=pathlib.Path(file).stem, dtype=options["dtype"], rules=rules, labels=names)
     else:
         model = _load({"path": file, **options}, rules, names)
+    if preprocess is None:
+        preprocess = _written_recipe(model)
     if preprocess is not None:
         model.preprocessing = {"name": preprocess} if isinstance(preprocess, str) else {"name": "raw", **preprocess}
         if model.preprocessing["name"] not in _core.recipes():

@@ -3,6 +3,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include "rulegrad/api/export.hpp"
 #include "rulegrad/passes/separable.hpp"
 #include "rulegrad/support/error.hpp"
 #include "rulegrad/support/text.hpp"
@@ -132,6 +133,23 @@ class Compiled {
     return result;
   }
 
+  /// Writes it as an ONNX file; gives the names of its inputs and outputs.
+  [[nodiscard]] py::dict export_onnx(const std::string& path, std::int64_t opset, std::int64_t most_samples,
+                                     bool external_data, bool share_weights,
+                                     const std::vector<std::string>& labels) const {
+    ExportedFile file;
+    {
+      const py::gil_scoped_release free;
+      const std::lock_guard lock(network_->building);
+      file = explainer_.export_onnx(network_->model, path,
+                                    {opset, most_samples, external_data, share_weights, labels});
+    }
+    py::dict names;
+    names["inputs"] = file.inputs;
+    names["outputs"] = file.outputs;
+    return names;
+  }
+
  private:
   static Explainer make(Network& network, const std::vector<AnalyzerCall>& calls,
                         const std::shared_ptr<Registry>& registry, const Settings& settings,
@@ -215,6 +233,8 @@ void bind_explainers(py::module_& module) {
              row["samples_at_once"] = stats.samples_at_once;
              return row;
            })
+      .def("export_onnx", &Compiled::export_onnx, py::arg("path"), py::arg("opset"), py::arg("most_samples"),
+           py::arg("external_data"), py::arg("share_weights"), py::arg("labels"))
       .def("run", &Compiled::run, py::arg("inputs"), py::arg("targets"), py::arg("seed"),
            py::arg("batch_size"), py::arg("threads"), py::arg("stacked"), py::arg("progress"));
 }

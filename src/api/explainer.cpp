@@ -5,7 +5,6 @@
 #include <optional>
 
 #include "rulegrad/expr/leaves.hpp"
-#include "rulegrad/files/npy.hpp"
 #include "rulegrad/passes/separable.hpp"
 #include "rulegrad/prove/verify.hpp"
 #include "rulegrad/support/error.hpp"
@@ -17,19 +16,6 @@
 
 namespace rulegrad {
 namespace {
-
-/// A graph input that carries what a run chooses beside the samples.
-Expr run_input(Graph& graph, const std::string& name, const Type& type) {
-  std::string fresh = name;
-  for (;; fresh += "'") {  // outputs of one model may differ in their number of scores
-    const auto inputs = graph.inputs();
-    const auto found = std::find_if(inputs.begin(), inputs.end(), [&](Expr input) {
-      return input.attributes<InputAttributes>().name == fresh;
-    });
-    if (found != inputs.end() && found->type() == type) return *found;
-    if (found == inputs.end() && graph.find(fresh).empty()) return graph.input(fresh, type);
-  }
-}
 
 /// Where the batch lies in a result that stands for a value; loops of a method's own stand in front.
 ExplainedResult result_of(Expr result, Expr value, const std::optional<BatchPlace>& known) {
@@ -56,14 +42,8 @@ class Making {
  public:
   Making(const Model& model, std::span<const AnalyzerCall> calls, const ExplainerOptions& options,
          const Registry& registry)
-      : model_(model),
-        calls_(calls),
-        options_(options),
-        registry_(registry),
-        graph_(model.graph()),
-        labels_(labels_of(calls)) {
+      : model_(model), calls_(calls), options_(options), registry_(registry), labels_(labels_of(calls)) {
     if (calls.empty()) throw Error(ErrorCode::invalid_argument, "[explainer] it needs at least one method");
-    question_.output = model.head(options.head, options.output);
     values_ = explained_values(model, options.nodes, options.output);
   }
 
@@ -84,7 +64,6 @@ class Making {
   std::span<const AnalyzerCall> calls_;
   const ExplainerOptions& options_;
   const Registry& registry_;
-  Graph& graph_;
   std::vector<std::string> labels_;
   std::vector<ExplainedValue> values_;
   Question question_;
@@ -96,25 +75,10 @@ class Making {
 };
 
 void Making::ask() {
-  for (const ExplainedValue& value : values_)
-    question_.explained.insert(question_.explained.end(), value.nodes.begin(), value.nodes.end());
-  question_.seed = options_.seed;
-  if (options_.keep_explained) question_.keep = question_.explained;
-  for (const std::string& name : options_.keep) question_.keep.push_back(find_node(question_.output, name));
-  question_.aux = options_.aux;
-  question_.read_array = [](const std::string& path) { return io::read_npy(path); };
-  const Shape& shape = question_.output.shape();
-  const Dim batch = shape.rank() == 0 ? Dim(1) : shape[0];
-  const Dim scores(shape.count().factor / batch.factor);
-  if (options_.targets == Targets::given) {
-    question_.target = run_input(graph_, "rulegrad.target", {DType::int64, Shape{batch}});
-    target_input_ = question_.target.attributes<InputAttributes>().name;
-  }
-  if (options_.seed == Question::Seed::tensor) {
-    question_.seed_tensor =
-        run_input(graph_, "rulegrad.seed", {question_.output.dtype(), Shape{batch, scores}});
-    seed_input_ = question_.seed_tensor.attributes<InputAttributes>().name;
-  }
+  AskedQuestion asked = question_about(model_, values_, options_);
+  question_ = std::move(asked.question);
+  target_input_ = std::move(asked.target_input);
+  seed_input_ = std::move(asked.seed_input);
   std::vector<Expr> exprs;
   for (const ExplainedValue& value : values_) exprs.push_back(value.value);
   places_ = batch_places(exprs);
@@ -252,14 +216,22 @@ Explainer::Explainer(const Model& model, std::span<const AnalyzerCall> methods,
   // Explainers add nodes to the model's graph.
   const std::shared_ptr<ConstantStore> store = store_of(model.graph());
   const auto building = store->building();
-  data_ = std::make_shared<const Data>(Making(model, methods, options, shipped).make());
+  Data data = Making(model, methods, options, shipped).make();
+  auto origin = std::make_shared<Data::Origin>(
+      Data::Origin{&model.graph(), {methods.begin(), methods.end()}, options, shipped});
+  origin->options.registry = nullptr;
+  origin->options.log = {};
+  origin->options.on_analysis = {};
+  data.origin = std::move(origin);
+  data_ = std::make_shared<const Data>(std::move(data));
 }
 
 const Explainer::Data& Explainer::data() const {
   if (data_ == nullptr)
-    throw Error(ErrorCode::invalid_argument,
-                "[explainer] it was moved from; run the explainer it was moved to, or copy instead: copies "
-                "share everything");
+    throw Error(
+        ErrorCode::invalid_argument,
+        "[explainer] it was moved from, or made without a model; run the explainer it was moved to, or "
+        "assign one to it: copies share everything");
   return *data_;
 }
 

@@ -2,12 +2,14 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "rulegrad/api/explainer.hpp"
+#include "rulegrad/api/registry.hpp"
 #include "rulegrad/prove/verify.hpp"
 
 namespace rulegrad {
@@ -38,6 +40,15 @@ struct Explainer::Data {
   std::int64_t verified = 0;  ///< so many samples of each run are held against the plain float64 path
   std::optional<NumberVerifier> verifier = {};
   std::function<void(std::string_view line)> log = {};  ///< is told the differences
+
+  /// What it was made of, for those who make it again as a file.
+  struct Origin {
+    const Graph* graph;
+    std::vector<AnalyzerCall> calls;
+    ExplainerOptions options;
+    Registry registry;
+  };
+  std::shared_ptr<const Origin> origin = {};
 
   [[nodiscard]] std::size_t attributions() const { return methods.size() * nodes.size(); }
 };

@@ -15,8 +15,10 @@
 #include "rulegrad/version.hpp"
 
 #include "api/explained.hpp"
+#include "api/explainer_data.hpp"
 #include "api/labels.hpp"
 #include "compile/constants.hpp"
+#include "compile/fold.hpp"
 #include "expr/rebuild.hpp"
 #include "passes/unroll.hpp"
 #include "support/hash.hpp"
@@ -25,19 +27,18 @@
 namespace rulegrad {
 namespace {
 
-/// The input that says which score is explained; `target` unless the model has a value of that name.
+/// The input that says which score is explained: that of an earlier file, or a new one, `target` unless the
+/// model has a value of that name.
 Expr target_input(Graph& graph, const Model& model, Dim batch) {
   const Type type{DType::int64, Shape{batch}};
   for (std::string name = "target";; name += "_") {
+    const auto named = [&](Expr input) { return input.attributes<InputAttributes>().name == name; };
     const auto owned = [&](const ModelInput& input) { return input.name == name; };
-    if (std::any_of(model.inputs().begin(), model.inputs().end(), owned) || !graph.find(name).empty())
-      continue;
     const auto& inputs = graph.inputs();
-    const auto found = std::find_if(inputs.begin(), inputs.end(), [&](Expr input) {
-      return input.attributes<InputAttributes>().name == name;
-    });
-    if (found == inputs.end()) return graph.input(name, type);
-    if (found->type() == type) return *found;
+    const auto found = std::find_if(inputs.begin(), inputs.end(), named);
+    const bool own = std::any_of(model.inputs().begin(), model.inputs().end(), owned);
+    if (found != inputs.end() && !own && found->type() == type) return *found;
+    if (found == inputs.end() && !own && graph.find(name).empty()) return graph.input(name, type);
   }
 }
 
@@ -50,13 +51,13 @@ std::vector<Expr> folded(std::span<const Expr> outputs, const Kernels& kernels) 
   const std::vector<Expr> order = topological_order(outputs);
   std::unordered_set<Expr> known, wanted;
   const auto want = [&](Expr e) {
-    const bool as_it_is = e.is("constant") || e.is("fill") || e.is("expand");
+    const bool as_it_is = is_constant(e) || e.is("fill") || e.is("expand");
     if (!as_it_is && known.contains(e) &&
         e.shape().count().factor * static_cast<std::int64_t>(size_of(e.dtype())) <= largest_fold)
       wanted.insert(e);
   };
   for (const Expr e : order) {
-    const bool leaf = e.is("constant") || (e.is("fill") && e.shape().static_dims());
+    const bool leaf = is_constant(e) || (e.is("fill") && e.shape().static_dims());
     const auto operands = e.operands();
     if (leaf || (!operands.empty() && !e.shape().has_batch() &&
                  std::all_of(operands.begin(), operands.end(), [&](Expr o) { return known.contains(o); })))
@@ -65,15 +66,12 @@ std::vector<Expr> folded(std::span<const Expr> outputs, const Kernels& kernels) 
       for (const Expr operand : operands) want(operand);
   }
   for (const Expr output : outputs) want(output);
-  std::vector<Expr> roots;
-  for (const Expr e : order)
-    if (wanted.contains(e)) roots.push_back(e);
-  if (roots.empty()) return {outputs.begin(), outputs.end()};
-  const std::vector<Tensor> values =
-      Program::compile(roots, {.check_finite = false, .kernels = &kernels, .simplify = false}).run({});
   std::unordered_map<Expr, Expr> images;
-  for (std::size_t i = 0; i < roots.size(); ++i)
-    images.emplace(roots[i], roots[i].graph().constant(values[i]));
+  const std::unordered_map<Expr, Tensor> values = folded_values(order, wanted, kernels);
+  for (const Expr expr : order)
+    if (const auto value = values.find(expr); value != values.end())
+      images.emplace(expr, expr.graph().constant(value->second));
+  if (images.empty()) return {outputs.begin(), outputs.end()};
   const Rebuild rebuild{no_boundary,
                         [](Expr e, std::span<const Expr> operands) { return again(e, operands); }};
   std::vector<Expr> result;
@@ -102,19 +100,30 @@ class Exporting {
     const std::vector<Expr> outputs = folded(small, registry_.kernels);
     SaveOptions save{.graph_name = "explanation",
                      .output_names = names_,
-                     .labels = model_.labels(),
+                     .labels = options_.labels.empty() ? model_.labels() : options_.labels,
                      .metadata = metadata_,
                      .opset = options_.opset,
-                     .external_data = options_.external_data};
+                     .external_data = options_.external_data,
+                     .share_with = shared_file(),
+                     .most_samples = options_.most_samples};
     describe_file(save.metadata);
     save_onnx(path, outputs, save);
     ExportedFile file{{}, names_};
     for (const Expr e : topological_order(outputs))
-      if (e.is("input")) file.inputs.push_back(e.attributes<InputAttributes>().name);
+      if (is_input(e)) file.inputs.push_back(e.attributes<InputAttributes>().name);
     return file;
   }
 
  private:
+  /// The model's own file, where its weights are shared.
+  [[nodiscard]] std::string shared_file() const {
+    if (!options_.share_weights) return {};
+    if (model_.files().empty())
+      throw Error(ErrorCode::invalid_argument,
+                  "[export] weights cannot be shared: the model was not loaded from a file");
+    return model_.files().front();
+  }
+
   void ask() {
     question_.output = model_.head(options_.head, options_.output);
     for (const ExplainedValue& value : values_)
@@ -196,6 +205,33 @@ ExportedFile export_explanation(const Model& model, std::span<const std::string>
   std::vector<AnalyzerCall> calls;
   for (const std::string& method : methods) calls.push_back(AnalyzerCall::parse(method));
   return export_explanation(model, calls, path, options);
+}
+
+ExportedFile Explainer::export_onnx(const Model& model, const std::string& path) const {
+  return export_onnx(model, path, {});
+}
+
+ExportedFile Explainer::export_onnx(const Model& model, const std::string& path,
+                                    const FileOptions& how) const {
+  const Data::Origin& origin = *data().origin;
+  if (&model.graph() != origin.graph)
+    throw Error(ErrorCode::invalid_argument,
+                "[export] the explainer was made for another model; give it the one it was made for");
+  const ExplainerOptions& asked = origin.options;
+  return export_explanation(model, origin.calls, path,
+                            {.registry = &origin.registry,
+                             .targets = asked.targets,
+                             .seed = asked.seed,
+                             .output = asked.output,
+                             .head = asked.head,
+                             .nodes = asked.nodes,
+                             .keep = asked.keep,
+                             .aux = asked.aux,
+                             .opset = how.opset,
+                             .most_samples = how.most_samples,
+                             .external_data = how.external_data,
+                             .share_weights = how.share_weights,
+                             .labels = how.labels});
 }
 
 }  // namespace rulegrad

@@ -20,8 +20,8 @@ struct Options {
   QuestionOptions question;
   std::vector<std::string> methods, nodes, keep;
   std::string output, target = "largest";
-  std::int64_t opset = 0, most_samples = 64;
-  bool external_data = false;
+  std::int64_t opset = 0, most_samples = 16;
+  bool external_data = false, share_weights = false;
 };
 
 Targets target_from_name(const std::string& name) {
@@ -49,6 +49,7 @@ void export_file(const Options& options) {
   how.opset = options.opset;
   how.most_samples = options.most_samples;
   how.external_data = options.external_data;
+  how.share_weights = options.share_weights;
   std::vector<AnalyzerCall> calls;
   for (const std::string& method : options.methods) {
     calls.push_back(parse_method(method, options.question));
@@ -60,7 +61,6 @@ void export_file(const Options& options) {
   how.nodes = options.nodes;
   how.keep = options.keep;
   how.aux = auxiliary_arrays(options.question);
-  if (how.nodes.empty()) (void)explained_by_default(model, how.output);  // its message knows of --at
   (void)export_explanation(model, calls, options.output, how);
   const ModelSummary file = inspect_onnx(options.output);
   for (const ModelSummary::Value& input : file.inputs)
@@ -94,13 +94,17 @@ void add_export(CLI::App& app, Run& run) {
                    "The operator set, 13 to 22; the lowest that the operators need unless given")
       ->type_name("N");
   command
-      ->add_option(
-          "--most-samples", options->most_samples,
-          "Write out loops of so many samples (default 64): each is a copy of the network in the file")
+      ->add_option("--most-samples", options->most_samples,
+                   "Write out loops of at most so many samples (default 16), a copy of the network each; "
+                   "longer ones become a Loop")
       ->type_name("N")
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::NonNegativeNumber);
   command->add_flag("--external-data", options->external_data,
                     "Put weights into a file beside it, FILE.onnx.data, which may be larger than 2 GB");
+  command->add_flag(
+      "--share-weights", options->share_weights,
+      "Refer to large weights where they lie in the model's files, which must be in the folder of the "
+      "file or below, instead of writing them once more");
   command
       ->add_option("--at", options->nodes,
                    "Explain these inputs or inner nodes instead of every input; may be given several times")

@@ -1,11 +1,13 @@
 #include <algorithm>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <set>
 
 #include "rulegrad/expr/leaves.hpp"
 
 #include "files/file.hpp"
+#include "onnx/known_weights.hpp"
 #include "onnx/writer.hpp"
 #include "passes/unroll.hpp"
 #include "support/text.hpp"
@@ -86,7 +88,7 @@ void Writer::require_forms(std::span<const Expr> order) const {
   std::map<std::string, std::string> unknown;
   for (const Expr expr : order)
     if (!expr.is("input") && !expr.is("constant") && !is_custom(expr.op()) &&
-        !forms().contains(expr.op().name))
+        !forms().contains(expr.op().name) && !expr.is("sample_index") && !expr.is("reduce_samples"))
       unknown.emplace(expr.op().name, describe(expr) + why_unwritten(expr.op()));
   if (unknown.empty()) return;
   std::vector<std::string> list;
@@ -103,25 +105,64 @@ std::string Writer::shared(const Tensor& value) {
   return found->second;
 }
 
-/// Where a mapped file has it aligned.
-void Writer::store_outside(onnx::TensorProto& tensor, const Tensor& value) {
-  constexpr std::size_t alignment = 64;
-  outside_.resize((outside_.size() + alignment - 1) / alignment * alignment);
+namespace {
+
+/// Says in which file the bytes of a tensor lie.
+void place(onnx::TensorProto& tensor, const std::string& location, std::size_t offset, std::size_t length) {
   tensor.set_data_location(onnx::TensorProto::EXTERNAL);
-  const std::pair<const char*, std::string> entries[] = {{"location", location_},
-                                                         {"offset", std::to_string(outside_.size())},
-                                                         {"length", std::to_string(value.bytes())}};
+  const std::pair<const char*, std::string> entries[] = {
+      {"location", location}, {"offset", std::to_string(offset)}, {"length", std::to_string(length)}};
   for (const auto& [key, text] : entries) {
     auto& entry = *tensor.add_external_data();
     entry.set_key(key);
     entry.set_value(text);
   }
+}
+
+}  // namespace
+
+void Writer::add_tensor(const std::string& name, const Tensor& value) {
+  auto& tensor = *model_.mutable_graph()->add_initializer();
+  tensor.set_name(name);
+  tensor.set_data_type(onnx_type(value.dtype()));
+  for (const std::int64_t extent : value.dims()) tensor.add_dims(extent);
+  const bool large = value.bytes() >= least_external;
+  const KnownWeights::Place* const known = large && known_ != nullptr ? known_->find(value) : nullptr;
+  if (known != nullptr)
+    place(tensor, known->location, known->offset, value.bytes());
+  else if (options_.external_data && large)
+    store_outside(tensor, value);
+  else
+    tensor.set_raw_data(value.data(), value.bytes());
+}
+
+/// Where a mapped file has it aligned.
+void Writer::store_outside(onnx::TensorProto& tensor, const Tensor& value) {
+  constexpr std::size_t alignment = 64;
+  outside_.resize((outside_.size() + alignment - 1) / alignment * alignment);
+  place(tensor, location_, outside_.size(), value.bytes());
   outside_.append(reinterpret_cast<const char*>(value.data()), value.bytes());
 }
+
+/// What is the same in every run of a loop stands outside of it.
+class Writer::Outside {
+ public:
+  explicit Outside(Writer& writer) : writer_(writer), before_(writer.graph_) {
+    writer.graph_ = writer.model_.mutable_graph();
+  }
+  ~Outside() { writer_.graph_ = before_; }
+  Outside(const Outside&) = delete;
+  Outside& operator=(const Outside&) = delete;
+
+ private:
+  Writer& writer_;
+  onnx::GraphProto* before_;
+};
 
 /// An input that has the batch says how large it is.
 const std::string& Writer::batch(Expr user) {
   if (!batch_.empty()) return batch_;
+  const Outside outside(*this);
   for (const Expr input : inputs_)
     for (std::size_t axis = 0; axis < input.shape().rank(); ++axis) {
       const Dim dim = input.shape()[axis];
@@ -141,6 +182,7 @@ std::string Writer::extents(Expr user, const Shape& shape) {
   const auto [found, fresh] =
       extents_.try_emplace(to_string(shape), fmt::format("extents.{}", extents_.size()));
   if (!fresh) return found->second;
+  const Outside outside(*this);
   std::vector<std::string> parts;
   for (const Dim dim : shape.dims()) {
     if (!dim.batch) {
@@ -171,9 +213,30 @@ std::int64_t ir_version(std::int64_t opset) {
 
 }  // namespace
 
+/// Unless it belongs to the body of a loop, which its reduction writes.
+void Writer::write_expr(Expr expr) {
+  if ((expr.loops() & ~loops_) != 0 || expr.is("input") || written_.contains(expr)) return;
+  if (expr.is("constant")) {
+    if (read_.contains(expr)) add_tensor(name(expr), expr.attributes<ConstantAttributes>().value);
+    return;
+  }
+  if (expr.is("reduce_samples"))
+    write_loop(expr);
+  else if (is_custom(expr.op()))
+    write_custom(*this, expr);
+  else
+    forms().at(expr.op().name)(*this, expr);
+  written_.insert(expr);
+  if (std::find(outputs_.begin(), outputs_.end(), expr) == outputs_.end())
+    describe_value(*graph_->add_value_info(), name(expr), expr.type());
+}
+
 onnx::ModelProto Writer::write() {
-  const std::vector<Expr> order = topological_order(outputs_);
+  order_ = topological_order(outputs_);
+  const std::vector<Expr>& order = order_;
   require_forms(order);
+  for (const Expr output : outputs_)
+    if (output.loops() != 0) refuse(output, "no reduction ends its loop");
   name_all(order);
   model_.set_ir_version(ir_version(opset_));
   model_.set_producer_name("rulegrad");
@@ -187,27 +250,18 @@ onnx::ModelProto Writer::write() {
   }
   auto& graph = *model_.mutable_graph();
   graph.set_name(options_.graph_name);
-  std::set<Expr, bool (*)(Expr, Expr)> read([](Expr a, Expr b) { return a->id < b->id; });
   for (const Expr expr : order)
     for (std::size_t i = 0; i < expr.operands().size(); ++i)
-      if (!absent(expr, i)) read.insert(expr.operand(i));
-  for (const Expr output : outputs_) read.insert(output);
+      if (!absent(expr, i)) read_.insert(expr.operand(i));
+  for (const Expr output : outputs_) read_.insert(output);
   for (const Expr expr : order)
     if (expr.is("input")) {
       describe_value(*graph.add_input(), name(expr), expr.type());
       inputs_.push_back(expr);
     }
-  for (const Expr expr : order) {
-    if (expr.is("input"))
-      continue;
-    else if (is_custom(expr.op()))
-      write_custom(*this, expr);
-    else if (!expr.is("constant"))
-      forms().at(expr.op().name)(*this, expr);
-    else if (read.contains(expr))
-      add_tensor(name(expr), expr.attributes<ConstantAttributes>().value);
-  }
+  for (const Expr expr : order) write_expr(expr);
   for (std::size_t i = 0; i < outputs_.size(); ++i) write_output(i);
+  drop_unused(graph);
   auto metadata = options_.metadata;
   if (!options_.labels.empty()) metadata["labels"] = join(options_.labels, "\n");
   for (const auto& [key, value] : metadata) {
@@ -226,9 +280,10 @@ struct Written {
 };
 
 /// In the operator set asked for, or the least one that is enough.
-Written written(std::span<const Expr> outputs, const SaveOptions& options, const std::string& location) {
+Written written(std::span<const Expr> outputs, const SaveOptions& options, const std::string& location,
+                const KnownWeights* known) {
   for (std::int64_t opset = options.opset != 0 ? options.opset : least_opset;;) {
-    Writer writer(outputs, options, opset, location);
+    Writer writer(outputs, options, opset, location, known);
     Written file{writer.write(), writer.outside()};
     if (writer.needed() <= opset) return file;
     if (options.opset != 0)
@@ -249,9 +304,12 @@ void save_onnx(const std::string& path, std::span<const Expr> outputs, const Sav
     throw Error(ErrorCode::invalid_argument,
                 fmt::format("operator set {} is not written; those from {} to {} are", options.opset,
                             io::least_opset, io::latest_opset));
-  const std::vector<Expr> flat = unrolled(outputs);
+  const std::vector<Expr> flat = unrolled(outputs, options.most_samples);
   const std::string beside = path + ".data";
-  const io::Written file = io::written(flat, options, std::filesystem::path(beside).filename().string());
+  std::optional<io::KnownWeights> known;
+  if (!options.share_with.empty()) known.emplace(options.share_with, path);
+  const io::Written file = io::written(flat, options, std::filesystem::path(beside).filename().string(),
+                                       known ? &*known : nullptr);
   std::string bytes;
   if (!file.model.SerializeToString(&bytes))
     throw Error(ErrorCode::model, fmt::format("'{}' would be larger than the 2 GB that an ONNX file can "

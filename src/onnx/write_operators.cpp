@@ -160,6 +160,7 @@ const Forms& forms() {
     add_index_forms(f);
     add_norm_forms(f);
     add_random_forms(f);
+    add_loop_forms(f);
     return f;
   }();
   return all;
@@ -169,8 +170,6 @@ std::string why_unwritten(const OpSchema& op) {
   const std::string& name = op.name;
   if (name == "tree_ensemble") return " (decision trees have no form among ONNX's own operators)";
   if (name == "conv_weight_grad") return " (it is what a weight gets, summed over the batch)";
-  if (name == "window_mask") return " (its window is not a number that is known ahead)";
-  if (name == "sample_index") return " (no reduction ends its loop)";
   if (name == "grad" || name == "vjp") return " (no rule has closed it)";
   return " (it has no form)";
 }

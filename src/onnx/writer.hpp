@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "rulegrad/onnx/model.hpp"
@@ -26,6 +27,7 @@ inline constexpr std::size_t least_external = 1024;
 [[nodiscard]] int onnx_type(DType dtype);
 
 class Writer;
+class KnownWeights;
 
 /// A node while it is written.
 class NodeWriter {
@@ -47,6 +49,10 @@ class NodeWriter {
   }
   NodeWriter& set(const char* name, const std::string& value) {
     add(name, onnx::AttributeProto::STRING).set_s(value);
+    return *this;
+  }
+  NodeWriter& set(const char* name, onnx::GraphProto&& value) {
+    *add(name, onnx::AttributeProto::GRAPH).mutable_g() = std::move(value);
     return *this;
   }
   /// One more result.
@@ -96,6 +102,9 @@ void add_movement_forms(Forms& forms);
 void add_index_forms(Forms& forms);
 void add_norm_forms(Forms& forms);
 void add_random_forms(Forms& forms);
+void add_loop_forms(Forms& forms);
+/// Takes away nodes, constants and shapes that no output of the graph needs.
+void drop_unused(onnx::GraphProto& graph);
 /// Why an operator has no form.
 [[nodiscard]] std::string why_unwritten(const OpSchema& op);
 
@@ -103,8 +112,16 @@ void add_random_forms(Forms& forms);
 class Writer {
  public:
   /// `location` is the name of the file beside the model.
-  Writer(std::span<const Expr> outputs, const SaveOptions& options, std::int64_t opset, std::string location)
-      : outputs_(outputs), options_(options), opset_(opset), location_(std::move(location)) {}
+  Writer(std::span<const Expr> outputs, const SaveOptions& options, std::int64_t opset, std::string location,
+         const KnownWeights* known)
+      : outputs_(outputs),
+        options_(options),
+        graph_(model_.mutable_graph()),
+        known_(known),
+        opset_(opset),
+        location_(std::move(location)) {}
+  Writer(const Writer&) = delete;
+  Writer& operator=(const Writer&) = delete;
 
   /// The operator set that is written.
   [[nodiscard]] std::int64_t opset() const { return opset_; }
@@ -135,7 +152,7 @@ class Writer {
     return node(op_type, std::move(inputs), names_.at(expr));
   }
   NodeWriter node(const char* op_type, std::vector<std::string> inputs, const std::string& output) {
-    auto& node = *model_.mutable_graph()->add_node();
+    auto& node = *graph_->add_node();
     node.set_op_type(op_type);
     node.set_name(output);
     for (std::string& input : inputs) node.add_input(std::move(input));
@@ -147,16 +164,7 @@ class Writer {
     const Expr value = expr.operand(operand);
     return expr.op().operand(operand).optional && value.shape().rank() == 0 && is_zero(value);
   }
-  void add_tensor(const std::string& name, const Tensor& value) {
-    auto& tensor = *model_.mutable_graph()->add_initializer();
-    tensor.set_name(name);
-    tensor.set_data_type(onnx_type(value.dtype()));
-    for (const std::int64_t extent : value.dims()) tensor.add_dims(extent);
-    if (options_.external_data && value.bytes() >= least_external)
-      store_outside(tensor, value);
-    else
-      tensor.set_raw_data(value.data(), value.bytes());
-  }
+  void add_tensor(const std::string& name, const Tensor& value);
   /// The contents of the file beside the model; none where there is none.
   [[nodiscard]] const std::string& outside() const { return outside_; }
   [[noreturn]] static void refuse(Expr expr, const std::string& why) {
@@ -166,14 +174,25 @@ class Writer {
  private:
   void name_all(std::span<const Expr> order);
   void require_forms(std::span<const Expr> order) const;
+  void write_expr(Expr expr);
   void write_output(std::size_t index);
+  /// The reductions that one Loop gives beside this one (write_loops.cpp).
+  [[nodiscard]] std::vector<Expr> of_same_loop(Expr reduction) const;
+  void write_loop(Expr reduction);
   void store_outside(onnx::TensorProto& tensor, const Tensor& value);
+  class Outside;
   [[nodiscard]] const std::string& batch(Expr user);
   void describe_value(onnx::ValueInfoProto& info, const std::string& name, const Type& type) const;
 
   std::span<const Expr> outputs_;
   const SaveOptions& options_;
   onnx::ModelProto model_;
+  onnx::GraphProto* graph_;  ///< that is written to: the model's, or the body of a loop
+  const KnownWeights* known_;
+  std::vector<Expr> order_;
+  std::unordered_set<Expr> read_, written_;
+  std::uint32_t loops_ = 0;  ///< a bit for each loop whose body is being written
+  std::size_t again_ = 0;    ///< how many values were named anew in another body
   std::unordered_map<Expr, std::string> names_;
   std::vector<std::string> output_names_;
   std::int64_t opset_, needed_ = least_opset;

@@ -1,13 +1,12 @@
 #include "passes/unroll.hpp"
 
-#include <fmt/format.h>
 #include <map>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "rulegrad/ops/op_attributes.hpp"
 #include "rulegrad/ops/operators.hpp"
 #include "rulegrad/ops/samples.hpp"
-#include "rulegrad/support/error.hpp"
 
 #include "expr/rebuild.hpp"
 
@@ -68,35 +67,54 @@ Expr reduced(Graph& graph, const std::vector<Expr>& values, SampleReduction kind
   return graph.apply(op("concat"), layers, AxisAttributes{0});
 }
 
-/// Samples of the loop and of those around it together: so often the value is written.
-std::int64_t copies(Expr reduction, const std::map<std::int64_t, std::int64_t>& counts) {
-  std::int64_t product = 1;
-  for (const auto& [depth, count] : counts)
-    if ((reduction.operand(0).loops() & bit(depth)) != 0) product *= count;
-  return product;
-}
+/// Reductions that are written out.
+class Short {
+ public:
+  Short(std::span<const Expr> order, std::int64_t most) : most_(most) {
+    for (const Expr e : order)  // inner ones first
+      if (e.is("reduce_samples") && few(e)) short_.insert(e);
+  }
+  [[nodiscard]] bool contains(Expr e) const { return short_.contains(e); }
+  [[nodiscard]] bool empty() const { return short_.empty(); }
+
+ private:
+  /// Samples of the loop and of those around it together, which is how often the value is written, are few,
+  /// and so are those of every loop within.
+  [[nodiscard]] bool few(Expr reduction) const {
+    const std::int64_t depth = reduction.attributes<ReduceSamplesAttributes>().depth;
+    std::map<std::int64_t, std::int64_t> counts{
+        {depth, reduction.attributes<ReduceSamplesAttributes>().count}};
+    std::unordered_set<Expr> met;
+    std::vector<Expr> open{reduction.operand(0)};
+    while (!open.empty()) {
+      const Expr e = open.back();
+      open.pop_back();
+      if (e.loops() == 0 || !met.insert(e).second) continue;
+      if (e.is("reduce_samples") && (e.loops() & bit(depth)) != 0 && !short_.contains(e)) return false;
+      if (e.is("sample_index")) {
+        const auto& index = e.attributes<SampleIndexAttributes>();
+        if ((reduction.operand(0).loops() & bit(index.depth)) != 0) counts.emplace(index.depth, index.count);
+      }
+      open.insert(open.end(), e.operands().begin(), e.operands().end());
+    }
+    std::int64_t product = 1;
+    for (const auto& [at, count] : counts) product = count > most_ / product ? most_ + 1 : product * count;
+    return product <= most_;
+  }
+
+  std::int64_t most_;
+  std::unordered_set<Expr> short_;
+};
 
 }  // namespace
 
 std::vector<Expr> unrolled(std::span<const Expr> outputs, std::int64_t most) {
-  const std::vector<Expr> order = topological_order(outputs);
-  std::map<std::int64_t, std::int64_t> counts;
-  for (const Expr e : order)
-    if (e.is("reduce_samples"))
-      counts[e.attributes<ReduceSamplesAttributes>().depth] = e.attributes<ReduceSamplesAttributes>().count;
-  if (counts.empty()) return {outputs.begin(), outputs.end()};
-  for (const Expr e : order)
-    if (e.is("reduce_samples") && copies(e, counts) > most)
-      throw Error(ErrorCode::model,
-                  fmt::format("{} cannot be written as ONNX: its loop has {} samples, which would be as many "
-                              "copies of the network; at most {} are "
-                              "written out. Ask the method for fewer samples or steps, or for a larger file "
-                              "(--most-samples, ExportOptions::most_samples)",
-                              describe(e), copies(e, counts), most));
+  const Short few(topological_order(outputs), most);
+  if (few.empty()) return {outputs.begin(), outputs.end()};
   // Inner loops come first; what they become is copied with the outer ones.
   std::unordered_map<Expr, Expr> images;
   const Rebuild rebuild{no_boundary, [&](Expr e, std::span<const Expr> operands) {
-                          if (!e.is("reduce_samples")) return again(e, operands);
+                          if (!few.contains(e)) return again(e, operands);
                           const auto& loop = e.attributes<ReduceSamplesAttributes>();
                           std::vector<Expr> values;
                           for (std::int64_t i = 0; i < loop.count; ++i)

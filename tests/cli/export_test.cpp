@@ -63,5 +63,5 @@ TEST_CASE("export: what cannot be done is told, and nothing is written") {
   fails({"--method", "gradeint", "--output", file}, "gradient");
   fails({"--method", "gradient", "--output", file, "--target", "3"}, "write largest or given");
   fails({"--method", "gradient", "--output", file, "--opset", "7"}, "those from 13 to 22");
-  fails({"--method", "captum.occlusion", "--output", file}, "at most 64 are written out");
+  fails({"--method", "gradient", "--output", file, "--share-weights"}, "only from the folder");
 }

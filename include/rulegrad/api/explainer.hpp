@@ -17,10 +17,13 @@
 
 namespace [[gnu::visibility("default")]] rulegrad {
 
+struct ExportedFile;  // export.hpp
+struct FileOptions;
+
 /// Which score of each sample is explained.
 enum class Targets : std::uint8_t {
   largest,  ///< the largest one
-  given,    ///< what each run says, RunChoices::targets
+  given,    ///< what each run says, ExplainChoices::targets
 };
 
 /// What an explainer is compiled for.
@@ -78,7 +81,8 @@ struct ExplainChoices {
   Tensor seed = {};
   /// Samples computed at once; 0: all of them.
   std::int64_t batch_size = 0;
-  int threads = 0;  ///< 0: as many as OpenMP gives. Results do not depend on it.
+  /// At most; 0: as many as OpenMP gives. Results depend on it by roundings at most (docs/precision.md).
+  int threads = 0;
   /// Called after each batch, by the thread that runs.
   std::function<void(std::int64_t done, std::int64_t samples)> progress = {};
   /// Asked between kernel calls; a run that is to stop throws Error(cancelled).
@@ -91,6 +95,8 @@ struct ExplainChoices {
 /// What one run gives.
 class Explanation {
  public:
+  /// Of no method.
+  Explanation() = default;
   /// Attributions of each method in turn for each node.
   Explanation(std::vector<std::string> methods, std::vector<std::string> nodes, Tensor scores,
               std::vector<Tensor> attributions)
@@ -168,6 +174,8 @@ class Explainer {
  public:
   struct Data;  ///< not for programs
 
+  /// Explains nothing until another is assigned to it: its members throw Error(invalid_argument).
+  Explainer() = default;
   /// A method as the command takes it: `lrp.epsilon`, `lrp.epsilon:epsilon=0.1`. Throws Error as `analyze`
   /// and `Program::compile` do, and Error(unknown_name) for nodes.
   Explainer(const Model& model, std::string_view method, const ExplainerOptions& options = {});
@@ -176,7 +184,8 @@ class Explainer {
   Explainer(const Model& model, std::span<const std::string> methods, const ExplainerOptions& options = {});
   Explainer(const Model& model, std::span<const AnalyzerCall> methods, const ExplainerOptions& options = {});
 
-  /// Explains a batch of samples: the value of the model's only input, [N, ...].
+  /// Explains a batch of samples: the value of the model's only input, [N, ...]; without its first axis where
+  /// it is one sample.
   [[nodiscard]] Explanation run(const Tensor& input, const ExplainChoices& choices = {}) const;
   /// The same for models of several inputs.
   [[nodiscard]] Explanation run(const Inputs& inputs, const ExplainChoices& choices = {}) const;
@@ -196,10 +205,36 @@ class Explainer {
   /// for.
   [[nodiscard]] const Program& program() const;
 
+  /// Writes what it computes as an ONNX file for other runtimes (export.hpp): scores, and each method's
+  /// attribution of each node. `model` is the one that it was made for, whose graph it does not keep.
+  /// Precision and what runs choose are no part of a file. Throws as `export_explanation`, and
+  /// Error(invalid_argument) for another model.
+  ExportedFile export_onnx(const Model& model, const std::string& path) const;
+  ExportedFile export_onnx(const Model& model, const std::string& path, const FileOptions& options) const;
+
  private:
   [[nodiscard]] const Data& data() const;
   std::shared_ptr<const Data> data_;
 };
+
+/// A question about a model as an explainer asks it, for those who want the analysis itself
+/// (recipe/analyzer.hpp).
+struct AskedQuestion {
+  Question question;
+  /// Inputs of the graph that carry what a run chooses: int64 [N], and [N, scores] of the output's dtype;
+  /// empty where it chooses nothing.
+  std::string target_input, seed_input;
+};
+/// Of the options, those that say what is asked count: targets, seed, output, head, nodes, keep, aux. Adds to
+/// the model's graph. Throws what making an explainer with them throws before it analyses.
+[[nodiscard]] AskedQuestion question_for(const Model& model, const ExplainerOptions& options = {});
+
+/// The model's inputs for samples [first, first + count), in the same memory; what is the same for all
+/// samples stays.
+[[nodiscard]] Inputs samples_of(const Model& model, const Inputs& inputs, std::int64_t first,
+                                std::int64_t count);
+/// How many samples the model computes at once whatever is asked for; 0: any number.
+[[nodiscard]] std::int64_t fixed_batch(const Model& model);
 
 /// The values that look up an input of integers in tables, such as embeddings: what `Explainer` explains
 /// where such an input is named. Found through casts, movements of numbers and arithmetic with constants;

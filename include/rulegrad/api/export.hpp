@@ -30,10 +30,26 @@ struct ExportOptions {
   std::shared_ptr<const AuxiliaryArrays> aux = {};
   /// The operator set, 13 to 22; 0: the lowest that the operators need.
   std::int64_t opset = 0;
-  /// Loops of more samples are refused: each becomes a copy of the network in the file.
-  std::int64_t most_samples = 64;
+  /// Loops of at most so many samples are written out, a copy of the network each; longer ones become a
+  /// `Loop`.
+  std::int64_t most_samples = 16;
   /// Weights go to a file beside it, PATH.data, as SaveOptions::external_data has it.
   bool external_data = false;
+  /// Large weights that are the model's are not written once more: the file refers to where they lie, as
+  /// SaveOptions::share_with has it. The model must have been loaded from a file in the folder of PATH or
+  /// below.
+  bool share_weights = false;
+  /// Names of the classes, which the file holds; none: those of the model.
+  std::vector<std::string> labels = {};
+};
+
+/// How the file of an explainer is written: what ExportOptions has of the same names.
+struct FileOptions {
+  std::int64_t opset = 0;
+  std::int64_t most_samples = 16;
+  bool external_data = false;
+  bool share_weights = false;
+  std::vector<std::string> labels = {};
 };
 
 /// What the file takes and gives, by name.
@@ -45,10 +61,10 @@ struct ExportedFile {
 
 /// Writes prediction and explanations as one ONNX file that shares one forward pass: `scores` [N, n], the
 /// explained output flattened, and an attribution for each method and explained node. What depends on weights
-/// alone is computed, up to 16 MB each; loops of at most `most_samples` samples are written out; the batch
+/// alone is computed, up to 16 MB each; sample loops are written out or become a `Loop`; the batch
 /// stays free. The metadata of the file says which methods, with which rules, of which model. Throws Error as
-/// `Explainer` does, and Error(model) that names the nodes that cannot be written and says why: loops of more
-/// samples, decision trees, explanations that add up over the batch.
+/// `Explainer` does, and Error(model) that names the nodes that cannot be written and says why: decision
+/// trees, explanations that add up over the batch.
 ExportedFile export_explanation(const Model& model, std::span<const AnalyzerCall> methods,
                                 const std::string& path, const ExportOptions& options = {});
 /// The same for methods as the command takes them: `lrp.epsilon:epsilon=0.1`.

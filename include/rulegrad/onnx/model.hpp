@@ -149,12 +149,19 @@ struct SaveOptions {
   /// Arrays of 1 kB and more go to a file of the same name with `.data` behind it, which may be larger than
   /// the 2 GB that end an ONNX file.
   bool external_data = false;
+  /// An ONNX file whose large weights are referred to, by place, instead of being written once more: those
+  /// that lie in files beside it, and those of 1 MB and more within it. It must lie in the folder of the
+  /// written file or below.
+  std::string share_with = {};
+  /// Sample loops of at most so many samples, nested ones counted together, are written out; longer ones
+  /// become a `Loop`.
+  std::int64_t most_samples = 16;
 };
 
 /// Writes the expressions as ONNX; the same graph gives the same bytes. Constants become initializers, inputs
-/// keep their names, a batch extent is written as the free axis `N`, sample loops of at most 64 samples are
-/// written out. Throws Error(model) that names the nodes that have no counterpart and says why. The file
-/// appears whole or not at all.
+/// keep their names, a batch extent is written as the free axis `N`, sample loops are written out or become a
+/// `Loop`. Shapes of all values are in the file. Throws Error(model) that names the nodes that have no
+/// counterpart and says why. The file appears whole or not at all.
 void save_onnx(const std::string& path, std::span<const Expr> outputs, const SaveOptions& options = {});
 
 }  // namespace rulegrad
