@@ -17,7 +17,7 @@ fail() { echo "consumers: $1" >&2; exit 1; }
 quietly() { "$@" >"$root/log" 2>&1 || { cat "$root/log" >&2; fail "failed: $*"; }; }
 library() {  # FOLDER OPTIONS...
   local folder=$top/build-$1; shift
-  [ -d "$folder" ] || quietly meson setup "$folder" --libdir $libdir -Dtests=disabled -Dpython=disabled "$@"
+  [ -d "$folder" ] || quietly meson setup "$folder" --libdir $libdir -Dwerror=true -Dtests=disabled -Dpython=disabled "$@"
   quietly ninja -C "$folder"
 }
 meson_consumer() {  # NAME FOLDER OPTIONS...

@@ -8,7 +8,7 @@ export OMP_WAIT_POLICY=passive OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=2
 start=$SECONDS
 scripts/install_dependencies.sh
 if command -v ccache >/dev/null && [ -z "${CXX:-}" ]; then export CC="ccache gcc" CXX="ccache g++"; fi
-[ -d build ] || meson setup build >/dev/null
+[ -d build ] || meson setup build -Dwerror=true >/dev/null
 ninja -C build
 echo "built in $((SECONDS - start)) s"
 
