@@ -1,8 +1,6 @@
 #pragma once
 
-#include <cstdint>
-#include <string>
-#include <string_view>
+#include "rulegrad/support/json.hpp"
 
 namespace CLI {
 class App;
@@ -10,29 +8,8 @@ class App;
 
 namespace rulegrad::cli {
 
-/// JSON (RFC 8259), written from left to right: `{"key": value, ...}`. Numbers that JSON does not have are
-/// null.
-class Json {
- public:
-  Json& open(char bracket);
-  Json& close(char bracket);
-  Json& key(std::string_view name);
-  Json& text(std::string_view value);
-  Json& number(double value);
-  Json& number(std::int64_t value);
-  Json& truth(bool value);
-  Json& null();
-
-  /// Prints the whole, and a line end.
-  void print() const;
-  [[nodiscard]] const std::string& whole() const { return whole_; }
-
- private:
-  void before();
-
-  std::string whole_;
-  bool comma_ = false;
-};
+/// Prints the whole, and a line end.
+void print_answer(const Json& json);
 
 void add_json_option(CLI::App& command, bool& json);
 

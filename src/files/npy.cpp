@@ -19,6 +19,7 @@
 #include "files/half.hpp"
 #include "files/npy_decode.hpp"
 #include "files/npy_header.hpp"
+#include "support/read_file.hpp"
 
 namespace rulegrad::io {
 namespace {
@@ -168,8 +169,7 @@ std::string descr_of(DType dtype) {
 
 }  // namespace
 
-Tensor decode_npy(std::shared_ptr<const std::vector<std::byte>> file, std::string_view where) {
-  const std::string_view text = as_text(*file);
+NpyStart npy_start(std::string_view text, std::string_view where) {
   constexpr std::string_view magic = "\x93NUMPY";
   if (!text.starts_with(magic))
     fail(where, text.empty()
@@ -194,13 +194,18 @@ Tensor decode_npy(std::shared_ptr<const std::vector<std::byte>> file, std::strin
   std::string problem;
   auto header = parse_npy_header(text.substr(begin, length), problem);
   if (!header) fail(where, fmt::format("bad header: {}", problem));
-  Contents contents{std::move(file), begin + length, std::move(*header), 0, false, where};
+  return {std::move(*header), begin + length};
+}
+
+Tensor decode_npy(std::shared_ptr<const std::vector<std::byte>> file, std::string_view where) {
+  NpyStart start = npy_start(as_text(*file), where);
+  Contents contents{std::move(file), start.data_begins, std::move(start.header), 0, false, where};
   contents.count = checked_count(contents.header.shape, where);
   return take_typed(contents);
 }
 
 Tensor read_npy(const std::string& path) {
-  return decode_npy(std::make_shared<const std::vector<std::byte>>(read_bytes(path, "read_npy")), path);
+  return decode_npy(std::make_shared<const std::vector<std::byte>>(read_regular_file(path, "read_npy")), path);
 }
 
 std::string encode_npy_preamble(const Tensor& tensor) {
