@@ -20,6 +20,7 @@ void add_check(CLI::App& app, Run& run);
 void add_complete(CLI::App& app, Run& run);
 void add_explain(CLI::App& app, Run& run);
 void add_diff(CLI::App& app, Run& run);
+void add_report(CLI::App& app, Run& run);
 void add_export(CLI::App& app, Run& run);
 void add_patterns(CLI::App& app, Run& run);
 void add_evaluate(CLI::App& app, Run& run);

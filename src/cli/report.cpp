@@ -3,21 +3,15 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <filesystem>
 #include <fmt/format.h>
-#include <numeric>
-#include <unistd.h>
 
-#include "rulegrad/draw/chart.hpp"
+#include "rulegrad/api/stream.hpp"
 #include "rulegrad/draw/colormap.hpp"
-#include "rulegrad/draw/series.hpp"
 #include "rulegrad/files/npy.hpp"
 #include "rulegrad/files/text_file.hpp"
 #include "rulegrad/support/error.hpp"
 #include "rulegrad/support/text.hpp"
-
-#include "cli/say.hpp"
 
 namespace rulegrad::cli {
 namespace {
@@ -31,12 +25,14 @@ Form form_of(const std::string& output) {
   const std::string extension = fs::path(output).extension().string();
   if (extension == ".npy") return Form::array;
   if (extension == ".npz") return Form::archive;
-  if (extension == ".png") return Form::picture;
+  if (extension == ".png" || extension == ".svg" || extension == ".pdf") return Form::picture;
   if (extension == ".html") return Form::page;
   if (fs::is_directory(output) || extension.empty() || output.back() == '/') return Form::directory;
-  throw Error(ErrorCode::invalid_argument,
-              fmt::format("--output '{}' ends in '{}': give a .npy, .npz, .png or .html file, or a directory",
-                          output, extension));
+  throw Error(
+      ErrorCode::invalid_argument,
+      fmt::format(
+          "--output '{}' ends in '{}': give a .npy, .npz, .png, .svg, .pdf or .html file, or a directory",
+          output, extension));
 }
 
 io::ChannelReduction reduction_from_name(const std::string& name) {
@@ -69,38 +65,15 @@ void require_writable_parent(const std::string& output) {
                 fmt::format("cannot write '{}': there is no directory '{}'", output, parent.string()));
 }
 
-/// Runs of a loop stand behind the samples, [N, n, ...], so that rows are samples.
-Tensor samples_first(const Tensor& stacked, std::size_t axis) {
-  Dims dims = stacked.dims();
-  const std::int64_t loops = element_count(std::span(dims).first(axis)), samples = dims[axis];
-  const std::size_t each =
-      stacked.bytes() / static_cast<std::size_t>(std::max<std::int64_t>(loops * samples, 1));
-  std::rotate(dims.begin(), dims.begin() + static_cast<std::ptrdiff_t>(axis),
-              dims.begin() + static_cast<std::ptrdiff_t>(axis) + 1);
-  Tensor result = Tensor::uninitialized(stacked.dtype(), dims);
-  for (std::int64_t b = 0; b < samples; ++b)
-    for (std::int64_t k = 0; k < loops; ++k)
-      std::copy_n(stacked.data() + static_cast<std::size_t>(k * samples + b) * each, each,
-                  result.mutable_data() + static_cast<std::size_t>(b * loops + k) * each);
-  return result;
-}
-
-constexpr std::int64_t most_bars_in_words = 20;
 /// A table of so many columns is read as a table, what is longer as a series, unless features have names.
 constexpr std::int64_t longest_table = 64;
+/// A figure of one sample has so many rows.
+constexpr std::int64_t most_classes = 16;
 constexpr std::int64_t most_series_channels = 16;
 
 }  // namespace
 
-void add_report_options(CLI::App& command, ReportOptions& options) {
-  command
-      .add_option(
-          "--output,-o", options.output,
-          "x.npy: the raw attribution, with the input's shape; x.npz: those of all methods and nodes; x.png: "
-          "a\n"
-          "heat map, or a grid of several; x.html: coloured tokens; a directory: arrays and pictures of\n"
-          "everything. Without it a summary is printed")
-      ->type_name("PATH");
+void add_look_options(CLI::App& command, ReportOptions& options) {
   command
       .add_option("--show-as", options.shown_as,
                   "How maps are drawn: picture, series (over the input as a line), bars or tokens; by "
@@ -121,11 +94,31 @@ void add_report_options(CLI::App& command, ReportOptions& options) {
                   "How channels become one map: sum (default), mean, max_abs, none")
       ->type_name("HOW");
   command
-      .add_option("--percentile", options.percentile,
-                  "Full colour at this percentile of the magnitudes (default 100)")
+      .add_option(
+          "--percentile", options.percentile,
+          "Full colour at this percentile of the magnitudes (default 99 for pictures, so that one outlier "
+          "does not pale the rest, and\n100 for bars, series and tokens)")
       ->type_name("P")
       ->check(CLI::Range(0.0, 100.0));
+}
+
+void add_report_options(CLI::App& command, ReportOptions& options) {
+  command
+      .add_option(
+          "--output,-o", options.output,
+          "x.npy: the raw attribution, with the input's shape; x.npz: those of all methods and nodes; x.png, "
+          "x.svg, x.pdf: a\n"
+          "heat map, or a grid of several; x.html: coloured tokens; a directory: arrays and pictures of\n"
+          "everything. Without it a summary is printed")
+      ->type_name("PATH");
+  add_look_options(command, options);
+  command
+      .add_option("--pictures", options.pictures,
+                  "Draw the first so many samples of a directory only (default: all, of a stream 16)")
+      ->type_name("N")
+      ->check(CLI::NonNegativeNumber);
   command.add_flag("--overlay", options.overlay, "Lay heat maps over the picture");
+  command.add_flag("--dark", options.dark, "Draw for a dark page");
   command
       .add_option("--upscale", options.upscale, "Pixels a side for each value (default: at least 128 a map)")
       ->type_name("N")
@@ -146,9 +139,16 @@ void check_output_choice(const ReportOptions& options, std::size_t maps, std::in
                 fmt::format("--output '{}' holds one array but {} methods or nodes were asked for, one array "
                             "each; give a .npz file or a directory, or choose one with --at",
                             options.output, maps));
-  if (form == Form::picture && targets > 1)
-    throw Error(ErrorCode::invalid_argument,
-                "--target all gives one map a class; give a directory as --output");
+  if (form == Form::picture && targets > most_classes)
+    throw Error(
+        ErrorCode::invalid_argument,
+        fmt::format("--target asks for {} scores of each sample, a row of the figure each; at most {} fit; "
+                    "give a directory as --output",
+                    targets, most_classes));
+}
+
+bool is_directory_name(const std::string& output) {
+  return form_of(output) == Form::directory;
 }
 
 Report::Report(const ReportOptions& options, const Samples& samples, const Explanation& found, Parts parts)
@@ -166,6 +166,7 @@ Report::Report(const ReportOptions& options, const Samples& samples, const Expla
   if (!options.features.empty()) features_ = read_lines(options.features, "the features");
   targets_ =
       static_cast<std::int64_t>(found.explained_scores().size()) / std::max<std::int64_t>(samples.count(), 1);
+  drawn_ = options.pictures < 0 ? samples.count() : std::min(options.pictures, samples.count());
   if (!options.tokens.empty() && parts_.tokens.empty())
     throw Error(ErrorCode::invalid_argument,
                 "--tokens belongs to inputs of token ids, and none is explained");
@@ -202,9 +203,7 @@ Report::Look Report::look_of(const Map& map, const Tensor& values) const {
 }
 
 Tensor Report::array_of(const Map& map) const {
-  const Tensor& whole = found_.attribution(map.method, map.node);
-  const auto& layout = found_.layout(map.method, map.node);
-  return layout.loops > 0 && layout.axis == layout.loops ? samples_first(whole, layout.axis) : whole;
+  return samples_first(found_, map.method, map.node);
 }
 
 std::string Report::explained_name(std::int64_t sample, std::int64_t target) const {
@@ -215,93 +214,6 @@ std::string Report::explained_name(std::int64_t sample, std::int64_t target) con
 
 double Report::explained_score(std::int64_t sample, std::int64_t target) const {
   return found_.explained_scores()[static_cast<std::size_t>(sample * targets_ + target)];
-}
-
-io::HeatmapOptions Report::heatmap_options() const {
-  io::HeatmapOptions options;
-  options.reduce = reduction_from_name(options_.reduce);
-  options.layout = samples_.preprocessing.layout;
-  options.colormap = options_.colormap;
-  options.percentile = options_.percentile;
-  options.upscale = options_.upscale;
-  return options;
-}
-
-/// The signal that a map is drawn over: the sample itself where the input is explained.
-Tensor Report::series_of(const Map& map, const Tensor& values, std::int64_t sample) const {
-  const auto input = samples_.inputs.find(found_.nodes()[map.node]);
-  if (input == samples_.inputs.end() || input->second.rank() == 0 ||
-      input->second.dims()[0] != samples_.count())
-    return values;
-  const Tensor row = rows(input->second, sample, 1);
-  return row.size() == values.size() ? row.reshaped(values.dims()) : values;
-}
-
-std::vector<std::string> Report::features_of(const Map& map, std::int64_t sample, std::int64_t count) const {
-  if (const auto input = parts_.tokens.find(found_.nodes()[map.node]); input != parts_.tokens.end())
-    return token_names_.of(input->second.ids, sample, samples_.count(), input->second.rows);
-  return static_cast<std::int64_t>(features_.size()) == count ? features_ : std::vector<std::string>{};
-}
-
-io::TokenMap Report::tokens_of(const Map& map, std::int64_t sample, std::int64_t target) const {
-  const Tensor values = found_.of_sample(map.method, map.node, sample, target);
-  const TokenInput& input = parts_.tokens.at(found_.nodes()[map.node]);
-  io::TokenMap result{fmt::format("{}: {} ({:.4g})", samples_.names[static_cast<std::size_t>(sample)],
-                                  explained_name(sample, target), explained_score(sample, target)),
-                      map.name,
-                      token_names_.of(input.ids, sample, samples_.count(), input.rows),
-                      {}};
-  for (std::int64_t i = 0; i < values.size(); ++i) result.values.push_back(values.at(i));
-  return result;
-}
-
-io::Picture Report::drawn(const Map& map, std::int64_t sample, std::int64_t target) const {
-  Tensor values = found_.of_sample(map.method, map.node, sample, target);
-  const Look look = look_of(map, values);
-  const io::HeatmapOptions how = heatmap_options();
-  if (look == Look::series)
-    return io::series_plot(values.rank() == 0 ? values.reshaped({1}) : values, series_of(map, values, sample),
-                           {.title = map.name, .colormap = how.colormap, .percentile = how.percentile});
-  if (look == Look::bars || look == Look::tokens) {
-    values = values.reshaped({values.size()});
-    return io::bar_chart(values, features_of(map, sample, values.size()),
-                         {.title = map.name,
-                          .colormap = how.colormap,
-                          .limit = values.size() > 0 && io::symmetric_limit(values, how.percentile) > 0
-                                       ? std::optional(io::symmetric_limit(values, how.percentile))
-                                       : std::nullopt});
-  }
-  if (options_.overlay && !samples_.pictures.empty())
-    return io::overlay(samples_.pictures[static_cast<std::size_t>(sample)], values, how);
-  return io::render(values, how);
-}
-
-io::Picture Report::grid(std::int64_t target) const {
-  std::vector<std::string> columns;
-  for (const Map& map : maps_) columns.push_back(map.name);
-  std::vector<io::GridRow> lines;
-  for (std::int64_t sample = 0; sample < samples_.count(); ++sample) {
-    const auto index = static_cast<std::size_t>(sample);
-    io::GridRow row;
-    row.label = explained_name(sample, target);
-    row.detail =
-        targets_ > 1 ? samples_.names[index] : fmt::format("{:.4g}", explained_score(sample, target));
-    if (!samples_.pictures.empty()) row.input = samples_.pictures[index];
-    for (const Map& map : maps_) {
-      Tensor values = found_.of_sample(map.method, map.node, sample, target);
-      const Look look = look_of(map, values);
-      if (look == Look::bars || look == Look::tokens || values.rank() == 0)
-        values = values.reshaped({values.size()});
-      row.series.push_back(look == Look::series ? series_of(map, values, sample) : Tensor());
-      if (values.rank() == 1 && look != Look::series) row.features = features_of(map, sample, values.size());
-      row.attributions.push_back(std::move(values));
-    }
-    lines.push_back(std::move(row));
-  }
-  io::GridOptions options;
-  options.heatmap = heatmap_options();
-  if (options_.overlay && !samples_.pictures.empty()) options.overlay = io::OverlayOptions{};
-  return io::grid(columns, lines, options);
 }
 
 void Report::require_finite() const {
@@ -326,8 +238,9 @@ void Report::write() const {
       write_archive();
       break;
     case Form::picture:
-      io::write_png(options_.output,
-                    maps_.size() == 1 && samples_.count() == 1 ? drawn(maps_[0], 0, 0) : grid(0));
+      write_figure(options_.output, maps_.size() == 1 && samples_.count() == 1 && targets_ == 1
+                                        ? drawn(maps_[0], 0, 0)
+                                        : grid(0, samples_.count(), 0, targets_));
       break;
     case Form::page:
       io::write_text(options_.output, page());
@@ -337,6 +250,10 @@ void Report::write() const {
       break;
   }
   summarize();
+}
+
+void Report::write_figure(const std::string& path, const io::Figure& figure) const {
+  io::write_figure(path, options_.dark ? figure.dark() : figure);
 }
 
 std::string Report::page() const {
@@ -365,75 +282,36 @@ void Report::write_directory() const {
   if (problem)
     throw Error(ErrorCode::io,
                 fmt::format("cannot make the directory '{}': {}", options_.output, problem.message()));
-  const fs::path directory = options_.output;
-  const auto of_class = [&](std::int64_t target) {
-    return targets_ > 1 ? fmt::format(".class{}", target) : std::string();
+  for (const Map& map : maps_)
+    io::write_npy(fs::path(options_.output) / (file_name(map.name) + ".npy"), array_of(map));
+  write_pictures(options_.output, "grid");
+  if (!parts_.tokens.empty()) io::write_text(fs::path(options_.output) / "tokens.html", page());
+  if (!parts_.manifest.empty()) io::write_text(fs::path(options_.output) / "manifest.json", parts_.manifest);
+}
+
+void Report::write_pictures(const std::string& directory, const std::string& grid_name) const {
+  if (drawn_ == 0) return;
+  std::error_code problem;
+  fs::create_directories(directory, problem);
+  if (problem)
+    throw Error(ErrorCode::io,
+                fmt::format("cannot make the directory '{}': {}", directory, problem.message()));
+  const auto file = [&](std::int64_t sample, const std::string& rest) {
+    return fs::path(directory) /
+           (file_name(samples_.names[static_cast<std::size_t>(sample)] + rest) + ".png");
   };
-  for (const Map& map : maps_) {
-    io::write_npy(directory / (file_name(map.name) + ".npy"), array_of(map));
+  for (std::int64_t sample = 0; sample < drawn_; ++sample) {
     for (std::int64_t target = 0; target < targets_; ++target)
-      for (std::int64_t sample = 0; sample < samples_.count(); ++sample)
-        io::write_png(
-            directory / (file_name(samples_.names[static_cast<std::size_t>(sample)] + "." + map.name) +
-                         of_class(target) + ".png"),
-            drawn(map, sample, target));
+      for (const Map& map : maps_)
+        write_figure(file(sample, "." + map.name + (targets_ > 1 ? fmt::format(".class{}", target) : "")),
+                     drawn(map, sample, target));
+    if (targets_ > 1 && targets_ <= most_classes)
+      write_figure(file(sample, ".classes"), grid(sample, sample + 1, 0, targets_));
   }
   for (std::int64_t target = 0; target < targets_; ++target)
-    io::write_png(directory / ("grid" + of_class(target) + ".png"), grid(target));
-  if (!parts_.tokens.empty()) io::write_text(directory / "tokens.html", page());
-}
-
-std::string Report::summary_of(const Map& map, std::int64_t sample, std::int64_t target) const {
-  const Tensor values = found_.of_sample(map.method, map.node, sample, target);
-  double sum = 0, largest = 0;
-  for (std::int64_t i = 0; i < values.size(); ++i) {
-    sum += values.at(i);
-    largest = std::max(largest, std::abs(values.at(i)));
-  }
-  std::string line = fmt::format("  {:<28} sum {:>12.6g}   largest {:>12.6g}", map.name, sum, largest);
-  for (const Explanation::Total& total : found_.totals())
-    if (total.method == map.method && total.nodes == std::vector{map.node})
-      line += fmt::format("   should be {:>10.6g}",
-                          total.expected[static_cast<std::size_t>(sample * targets_ + target)]);
-  return line + "\n";
-}
-
-void Report::summarize() const {
-  std::string text;
-  for (std::int64_t sample = 0; sample < samples_.count(); ++sample)
-    for (std::int64_t target = 0; target < targets_; ++target) {
-      text += fmt::format("{}: {} ({:.6g})\n", samples_.names[static_cast<std::size_t>(sample)],
-                          explained_name(sample, target), explained_score(sample, target));
-      for (const Map& map : maps_) text += summary_of(map, sample, target);
-      for (const Explanation::Total& total : found_.totals()) {
-        if (total.nodes.size() < 2) continue;
-        const auto at = static_cast<std::size_t>(sample * targets_ + target);
-        text += fmt::format("  {:<28} sum {:>12.6g}   of all {:>2} inputs           should be {:>10.6g}\n",
-                            found_.methods()[total.method], total.reached[at], total.nodes.size(),
-                            total.expected[at]);
-      }
-      for (const Map& map : maps_) {
-        if (!parts_.tokens.contains(found_.nodes()[map.node])) continue;
-        const io::TokenMap tokens = tokens_of(map, sample, target);
-        if (isatty(1) != 0) {
-          say(text);
-          text.clear();
-          fmt::print("    {}\n", io::tokens_line(tokens, {.colormap = options_.colormap}));
-          continue;
-        }
-        std::vector<std::size_t> order(tokens.tokens.size());
-        std::iota(order.begin(), order.end(), 0);
-        std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-          return std::abs(tokens.values[a]) > std::abs(tokens.values[b]);
-        });
-        if (maps_.size() > 1) text += fmt::format("    by {}:\n", map.name);
-        for (std::size_t k = 0; k < std::min<std::size_t>(order.size(), most_bars_in_words); ++k)
-          text += fmt::format("    {:>12.6g}  {:>4}  {}\n", tokens.values[order[k]], order[k],
-                              tokens.tokens[order[k]]);
-      }
-    }
-  if (!options_.output.empty()) text += fmt::format("wrote {}\n", options_.output);
-  say(text);
+    write_figure(
+        fs::path(directory) / (grid_name + (targets_ > 1 ? fmt::format(".class{}", target) : "") + ".png"),
+        grid(0, drawn_, target, target + 1));
 }
 
 }  // namespace rulegrad::cli

@@ -1,12 +1,14 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "rulegrad/api/explainer.hpp"
 #include "rulegrad/draw/grid.hpp"
 #include "rulegrad/draw/heatmap.hpp"
+#include "rulegrad/draw/page.hpp"
 #include "rulegrad/draw/tokens.hpp"
 
 #include "cli/inputs.hpp"
@@ -24,15 +26,22 @@ struct ReportOptions {
   std::string reduce = "sum";
   std::string shown_as;
   std::string features, tokens;
-  double percentile = 100;
-  bool overlay = false;
+  std::optional<double> percentile;  ///< 99 for pictures and 100 for the rest unless said
+  bool overlay = false, dark = false;
   std::int64_t upscale = 0;
+  std::int64_t pictures = -1;  ///< so many samples are drawn; -1: all of them, of a stream 16
 };
 
+/// Colours, names and reductions alone.
+void add_look_options(CLI::App& command, ReportOptions& options);
+/// All of them.
 void add_report_options(CLI::App& command, ReportOptions& options);
 
 /// Tells before anything is computed that what --output names cannot hold what is asked for.
 void check_output_choice(const ReportOptions& options, std::size_t maps, std::int64_t targets);
+
+/// Does --output name a directory?
+[[nodiscard]] bool is_directory_name(const std::string& output);
 
 /// An input of integers whose attribution is shown token by token.
 struct TokenInput {
@@ -48,11 +57,17 @@ class Report {
     const ScoreNames& scores;
     std::string seed;                          ///< the file of a seed of the person's own
     std::map<std::string, TokenInput> tokens;  ///< by the node's name
+    std::string score_kind = "score";  ///< what the explained number is: a logit, a probability, a score
+    std::string manifest = {};         ///< what manifest.json of a directory holds
   };
   Report(const ReportOptions& options, const Samples& samples, const Explanation& found, Parts parts);
 
   /// What --output asks for, then a summary.
   void write() const;
+  /// Pictures of the first samples, and one of all of them under the name `grid`.
+  void write_pictures(const std::string& directory, const std::string& grid) const;
+  /// The samples that are drawn, as parts of a page.
+  [[nodiscard]] std::vector<io::PageSample> page_samples() const;
 
  private:
   /// A method's attribution of a node.
@@ -70,11 +85,18 @@ class Report {
   [[nodiscard]] std::vector<std::string> features_of(const Map& map, std::int64_t sample,
                                                      std::int64_t count) const;
   [[nodiscard]] io::TokenMap tokens_of(const Map& map, std::int64_t sample, std::int64_t target) const;
-  [[nodiscard]] io::Picture drawn(const Map& map, std::int64_t sample, std::int64_t target) const;
-  [[nodiscard]] io::Picture grid(std::int64_t target) const;
+  [[nodiscard]] Tensor shown_values(const Map& map, std::int64_t sample, std::int64_t target) const;
+  [[nodiscard]] io::Picture shown_input(std::int64_t sample) const;
+  [[nodiscard]] io::Figure drawn(const Map& map, std::int64_t sample, std::int64_t target) const;
+  /// Samples [first, last), of each the targets [first_target, last_target).
+  [[nodiscard]] io::Figure grid(std::int64_t first, std::int64_t last, std::int64_t first_target,
+                                std::int64_t last_target) const;
+  [[nodiscard]] io::PagePart page_part(const Map& map, std::int64_t sample, std::int64_t target,
+                                       std::optional<std::size_t> input) const;
   [[nodiscard]] io::HeatmapOptions heatmap_options() const;
   [[nodiscard]] std::string page() const;
   void require_finite() const;
+  void write_figure(const std::string& path, const io::Figure& figure) const;
   void write_directory() const;
   void write_archive() const;
   void summarize() const;
@@ -88,6 +110,7 @@ class Report {
   std::vector<std::string> features_;
   TokenNames token_names_;
   std::int64_t targets_ = 1;  ///< of each sample
+  std::int64_t drawn_ = 0;    ///< how many samples are drawn
 };
 
 }  // namespace rulegrad::cli

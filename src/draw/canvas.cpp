@@ -91,15 +91,28 @@ std::vector<std::string> wrapped(std::string_view utf8, std::int64_t width, std:
   return lines;
 }
 
-Canvas::Canvas(std::int64_t width, std::int64_t height, Rgb background) : picture_(width, height, 3) {
+Shape& Canvas::add(Shape::Kind kind) {
+  Shape& shape = shapes_.all.emplace_back();
+  shape.kind = kind;
+  shape.clip_right = shapes_.width;
+  shape.clip_bottom = shapes_.height;
+  return shape;
+}
+
+Canvas::Canvas(std::int64_t width, std::int64_t height, Rgb background) {
+  shapes_.width = width;
+  shapes_.height = height;
   fill(0, 0, width, height, background);
 }
 
 void Canvas::fill(std::int64_t x, std::int64_t y, std::int64_t width, std::int64_t height, Rgb color) {
-  for (std::int64_t row = std::max<std::int64_t>(y, 0); row < std::min(y + height, picture_.height); ++row)
-    for (std::int64_t column = std::max<std::int64_t>(x, 0); column < std::min(x + width, picture_.width);
-         ++column)
-      std::copy(color.begin(), color.end(), &picture_.pixels[picture_.index(column, row)]);
+  if (width <= 0 || height <= 0) return;
+  Shape& shape = add(Shape::Kind::fill);
+  shape.x = x;
+  shape.y = y;
+  shape.width = width;
+  shape.height = height;
+  shape.color = color;
 }
 
 void Canvas::frame(std::int64_t x, std::int64_t y, std::int64_t width, std::int64_t height, Rgb color) {
@@ -109,87 +122,51 @@ void Canvas::frame(std::int64_t x, std::int64_t y, std::int64_t width, std::int6
   fill(x + width, y, 1, height, color);
 }
 
-void Canvas::place(const Picture& picture, std::int64_t x, std::int64_t y) {
-  for (std::int64_t row = 0; row < picture.height; ++row)
-    for (std::int64_t column = 0; column < picture.width; ++column) {
-      const std::int64_t last = picture.channels - 1;
-      fill(x + column, y + row, 1, 1,
-           {picture.at(column, row), picture.at(column, row, std::min<std::int64_t>(1, last)),
-            picture.at(column, row, last)});
+void Canvas::place(Picture picture, std::int64_t x, std::int64_t y, std::int64_t factor) {
+  if (picture.empty()) return;
+  Shape& shape = add(Shape::Kind::picture);
+  shape.x = x;
+  shape.y = y;
+  shape.width = picture.width * factor;
+  shape.height = picture.height * factor;
+  shape.factor = factor;
+  shape.picture = std::make_shared<const Picture>(std::move(picture));
+}
+
+void Canvas::place(const Figure& figure, std::int64_t x, std::int64_t y) {
+  if (figure.empty()) return;
+  for (Shape shape : figure.shapes()->all) {
+    shape.x += x;
+    shape.y += y;
+    for (Point& point : shape.points) {
+      point.x += static_cast<double>(x);
+      point.y += static_cast<double>(y);
     }
+    shape.clip_left = std::max<std::int64_t>(shape.clip_left + x, 0);
+    shape.clip_top = std::max<std::int64_t>(shape.clip_top + y, 0);
+    shape.clip_right = std::min(shape.clip_right + x, shapes_.width);
+    shape.clip_bottom = std::min(shape.clip_bottom + y, shapes_.height);
+    shapes_.all.push_back(std::move(shape));
+  }
 }
-
-namespace {
-
-double distance(Point p, Point a, Point b) {
-  const double dx = b.x - a.x, dy = b.y - a.y, length = dx * dx + dy * dy;
-  const double along = length == 0 ? 0 : std::clamp(((p.x - a.x) * dx + (p.y - a.y) * dy) / length, 0.0, 1.0);
-  return std::hypot(p.x - a.x - along * dx, p.y - a.y - along * dy);
-}
-
-}  // namespace
 
 void Canvas::polyline(std::span<const Point> points, double thickness, Rgb color) {
-  // How much of each pixel the line covers is gathered first, so that joints are not painted twice.
-  std::vector<float> covered(static_cast<std::size_t>(picture_.width * picture_.height));
-  const double reach = thickness / 2 + 1;
-  for (std::size_t k = 1; k < points.size(); ++k) {
-    const Point a = points[k - 1], b = points[k];
-    const auto left =
-        std::max<std::int64_t>(0, static_cast<std::int64_t>(std::floor(std::min(a.x, b.x) - reach)));
-    const auto right =
-        std::min(picture_.width - 1, static_cast<std::int64_t>(std::ceil(std::max(a.x, b.x) + reach)));
-    const auto top =
-        std::max<std::int64_t>(0, static_cast<std::int64_t>(std::floor(std::min(a.y, b.y) - reach)));
-    const auto bottom =
-        std::min(picture_.height - 1, static_cast<std::int64_t>(std::ceil(std::max(a.y, b.y) + reach)));
-    for (std::int64_t y = top; y <= bottom; ++y)
-      for (std::int64_t x = left; x <= right; ++x) {
-        const double off = distance({static_cast<double>(x) + 0.5, static_cast<double>(y) + 0.5}, a, b);
-        float& cover = covered[static_cast<std::size_t>(y * picture_.width + x)];
-        cover = std::max(cover, static_cast<float>(std::clamp(thickness / 2 + 0.5 - off, 0.0, 1.0)));
-      }
-  }
-  for (std::size_t i = 0; i < covered.size(); ++i)
-    for (std::size_t c = 0; c < 3 && covered[i] > 0; ++c) {
-      std::uint8_t& pixel = picture_.pixels[3 * i + c];
-      pixel = static_cast<std::uint8_t>(
-          std::lround(static_cast<float>(pixel) +
-                      covered[i] * (static_cast<float>(color[c]) - static_cast<float>(pixel))));
-    }
+  Shape& shape = add(Shape::Kind::line);
+  shape.points.assign(points.begin(), points.end());
+  shape.thickness = thickness;
+  shape.color = color;
 }
 
 void Canvas::text(std::int64_t x, std::int64_t y, std::string_view utf8, const TextStyle& style) {
-  const std::int64_t scale = style.scale, bold = style.bold ? 1 : 0;
-  for (const char32_t point : code_points(utf8)) {
-    const Glyph& shape = glyph(point);
-    const auto ink = [&](std::int64_t column, std::int64_t row) {
-      if (row < 0 || row >= glyph_height || column < 0 || column > 7 + bold) return false;
-      const unsigned dots_of_row = shape.rows[static_cast<std::size_t>(row)] << 1U;
-      return ((dots_of_row | (bold != 0 ? dots_of_row >> 1U : 0U)) >> (8 - column) & 1U) != 0;
-    };
-    for (std::int64_t row = 0; row < glyph_height; ++row)
-      for (std::int64_t column = 0; column < shape.width + bold; ++column) {
-        const std::int64_t left = x + column * scale, top = y + row * scale;
-        if (ink(column, row)) {
-          fill(left, top, scale, scale, style.color);
-          continue;
-        }
-        // Enlarged, two dots that meet at a corner would look like stairs: the corners between them are
-        // filled.
-        for (const std::int64_t right : {0, 1})
-          for (const std::int64_t low : {0, 1}) {
-            const std::int64_t beside = column + 2 * right - 1, above = row + 2 * low - 1;
-            if (!ink(beside, row) || !ink(column, above) || ink(beside, above)) continue;
-            for (std::int64_t i = 0; i < scale / 2; ++i) {
-              const std::int64_t length = scale / 2 - i;
-              fill(right != 0 ? left + scale - length : left, low != 0 ? top + scale - 1 - i : top + i,
-                   length, 1, style.color);
-            }
-          }
-      }
-    x += (shape.width + bold + 1) * scale;
-  }
+  if (utf8.empty()) return;
+  Shape& shape = add(Shape::Kind::text);
+  shape.x = x;
+  shape.y = y;
+  shape.width = text_width(utf8, style);
+  shape.height = text_height(style);
+  shape.text = utf8;
+  shape.style = style;
+  shape.color = style.color;
 }
 
 void Canvas::text_centred(std::int64_t x, std::int64_t y, std::string_view utf8, const TextStyle& style) {
@@ -202,10 +179,15 @@ void Canvas::text_right(std::int64_t x, std::int64_t y, std::string_view utf8, c
 
 Picture magnified(const Picture& picture, std::int64_t factor) {
   Picture result(picture.width * factor, picture.height * factor, picture.channels);
-  for (std::int64_t y = 0; y < result.height; ++y)
-    for (std::int64_t x = 0; x < result.width; ++x)
-      for (std::int64_t c = 0; c < result.channels; ++c)
-        result.pixels[result.index(x, y, c)] = picture.at(x / factor, y / factor, c);
+  const auto row = static_cast<std::size_t>(result.width * result.channels);
+  std::uint8_t* to = result.pixels.data();
+  for (std::int64_t y = 0; y < picture.height; ++y) {
+    std::uint8_t* const begin = to;
+    for (std::int64_t x = 0; x < picture.width; ++x)
+      for (std::int64_t copy = 0; copy < factor; ++copy)
+        to = std::copy_n(&picture.pixels[picture.index(x, y)], picture.channels, to);
+    for (std::int64_t copy = 1; copy < factor; ++copy) to = std::copy_n(begin, row, to);
+  }
   return result;
 }
 

@@ -1,14 +1,18 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "rulegrad/draw/colormap.hpp"
+#include "rulegrad/draw/figure.hpp"
 #include "rulegrad/files/picture.hpp"
 
+/// By hand, because boxes, lines and text are all that pictures need: they are the same bytes on every
+/// machine, which no library of fonts and antialiasing promises.
 namespace rulegrad::io {
 
 /// How text is set: each dot of the font is `scale` pixels wide; bold strokes are one dot wider.
@@ -31,7 +35,27 @@ struct Point {
   double x = 0, y = 0;
 };
 
-/// A picture under construction. What is drawn outside it is cut off.
+/// Something drawn at a place. What lies outside of the clip is cut off.
+struct Shape {
+  enum class Kind { fill, picture, line, text };
+  Kind kind = Kind::fill;
+  std::int64_t x = 0, y = 0, width = 0, height = 0;  ///< of text: the top left corner
+  Rgb color{};
+  std::shared_ptr<const Picture> picture{};
+  std::int64_t factor = 1;  ///< each pixel of a picture is a square of so many
+  std::vector<Point> points{};
+  double thickness = 1;
+  std::string text{};
+  TextStyle style{};
+  std::int64_t clip_left = 0, clip_top = 0, clip_right = 0, clip_bottom = 0;
+};
+
+struct Figure::Shapes {
+  std::int64_t width = 0, height = 0;
+  std::vector<Shape> all;
+};
+
+/// A figure under construction. What is drawn outside it is cut off.
 class Canvas {
  public:
   Canvas(std::int64_t width, std::int64_t height, Rgb background);
@@ -39,7 +63,8 @@ class Canvas {
   void fill(std::int64_t x, std::int64_t y, std::int64_t width, std::int64_t height, Rgb color);
   /// One pixel wide, just outside the rectangle.
   void frame(std::int64_t x, std::int64_t y, std::int64_t width, std::int64_t height, Rgb color);
-  void place(const Picture& picture, std::int64_t x, std::int64_t y);
+  void place(Picture picture, std::int64_t x, std::int64_t y, std::int64_t factor = 1);
+  void place(const Figure& figure, std::int64_t x, std::int64_t y);
   /// Straight lines from point to point, `thickness` pixels wide, with smooth edges and round ends. Pixel (0,
   /// 0) has its centre at (0.5, 0.5).
   void polyline(std::span<const Point> points, double thickness, Rgb color);
@@ -49,10 +74,15 @@ class Canvas {
   /// Ends at x.
   void text_right(std::int64_t x, std::int64_t y, std::string_view utf8, const TextStyle& style);
 
-  [[nodiscard]] Picture take() && { return std::move(picture_); }
+  [[nodiscard]] Figure figure() && {
+    return Figure(std::make_shared<const Figure::Shapes>(std::move(shapes_)));
+  }
+  [[nodiscard]] Picture take() && { return std::move(*this).figure().picture(); }
 
  private:
-  Picture picture_;
+  Shape& add(Shape::Kind kind);
+
+  Figure::Shapes shapes_;
 };
 
 /// Every pixel as a square of `factor` x `factor`.

@@ -66,7 +66,7 @@ struct Axis {
 
 }  // namespace
 
-Picture bar_chart(const Tensor& attribution, std::span<const std::string> names,
+Figure bar_figure(const Tensor& attribution, std::span<const std::string> names,
                   const BarChartOptions& options) {
   const std::vector<Bar> bars = bars_of(attribution, names, options.most_bars);
   const ColorMap colors = options.own_colormap ? *options.own_colormap : ColorMap::named(options.colormap);
@@ -140,7 +140,12 @@ Picture bar_chart(const Tensor& attribution, std::span<const std::string> names,
     y += row;
   }
   canvas.fill(zero, top, 1, panel_height, look::faint_ink);
-  return std::move(canvas).take();
+  return std::move(canvas).figure();
+}
+
+Picture bar_chart(const Tensor& attribution, std::span<const std::string> names,
+                  const BarChartOptions& options) {
+  return bar_figure(attribution, names, options).picture();
 }
 
 }  // namespace rulegrad::io

@@ -48,23 +48,23 @@ class Maps {
     return result;
   }
 
-  [[nodiscard]] Picture picture(std::size_t row, std::size_t method) const {
+  [[nodiscard]] Figure figure(std::size_t row, std::size_t method) const {
     const Tensor& attribution = rows_[row].attributions[method];
     if (absent(attribution)) return {};
     HeatmapOptions heatmap = options_.heatmap;
     heatmap.upscale = 1;
     if (limits_[row][method] > 0.0) heatmap.limit = limits_[row][method];
-    return named(row, method, [&] {
+    return named(row, method, [&]() -> Figure {
       if (const Tensor* series = series_of(row, method))
-        return series_plot(attribution, *series,
-                           {.colormap = heatmap.colormap,
-                            .own_colormap = heatmap.own_colormap,
-                            .limit = heatmap.limit,
-                            .width = plot_width});
+        return series_figure(attribution, *series,
+                             {.colormap = heatmap.colormap,
+                              .own_colormap = heatmap.own_colormap,
+                              .limit = heatmap.limit,
+                              .width = plot_width});
       if (attribution.rank() == 1) return bars(rows_[row], attribution, heatmap);
-      return options_.overlay && !rows_[row].input.empty()
-                 ? overlay(rows_[row].input, attribution, heatmap, *options_.overlay)
-                 : render(attribution, heatmap);
+      return Figure(options_.overlay && !rows_[row].input.empty()
+                        ? overlay(rows_[row].input, attribution, heatmap, *options_.overlay)
+                        : render(attribution, heatmap));
     });
   }
 
@@ -78,15 +78,15 @@ class Maps {
                ? &series[method]
                : nullptr;
   }
-  [[nodiscard]] Picture bars(const GridRow& row, const Tensor& attribution,
-                             const HeatmapOptions& heatmap) const {
+  [[nodiscard]] Figure bars(const GridRow& row, const Tensor& attribution,
+                            const HeatmapOptions& heatmap) const {
     const bool named_features = static_cast<std::int64_t>(row.features.size()) == attribution.size();
-    return bar_chart(attribution, named_features ? row.features : std::vector<std::string>{},
-                     {.colormap = heatmap.colormap,
-                      .own_colormap = heatmap.own_colormap,
-                      .limit = heatmap.limit,
-                      .width = plot_width * options_.text_scale,
-                      .text_scale = options_.text_scale});
+    return bar_figure(attribution, named_features ? row.features : std::vector<std::string>{},
+                      {.colormap = heatmap.colormap,
+                       .own_colormap = heatmap.own_colormap,
+                       .limit = heatmap.limit,
+                       .width = plot_width * options_.text_scale,
+                       .text_scale = options_.text_scale});
   }
   /// Says in errors where in the grid they arose.
   template <class F>
@@ -125,26 +125,26 @@ class Maps {
   std::vector<std::vector<double>> limits_;
 };
 
-std::int64_t longest_side(const Picture& picture) {
-  return std::max(picture.width, picture.height);
+std::int64_t longest_side(const Figure& figure) {
+  return std::max(figure.width(), figure.height());
 }
 
-/// The pictures of all cells, magnified; an empty one leaves its cell empty.
-std::vector<std::vector<Picture>> cells_of(std::span<const std::string> methods,
-                                           std::span<const GridRow> rows, const Maps& maps, bool inputs,
-                                           std::int64_t cell_size) {
-  std::vector<std::vector<Picture>> cells(rows.size());
+/// What all cells show, magnified; an empty one leaves its cell empty.
+std::vector<std::vector<Figure>> cells_of(std::span<const std::string> methods, std::span<const GridRow> rows,
+                                          const Maps& maps, bool inputs, std::int64_t cell_size) {
+  std::vector<std::vector<Figure>> cells(rows.size());
   std::int64_t size = 160;
   for (std::size_t r = 0; r < rows.size(); ++r) {
-    if (inputs) cells[r].push_back(rows[r].input);
-    for (std::size_t m = 0; m < methods.size(); ++m) cells[r].push_back(maps.picture(r, m));
-    for (const Picture& picture : cells[r]) size = std::max(size, longest_side(picture));
+    if (inputs) cells[r].push_back(rows[r].input.empty() ? Figure() : Figure(rows[r].input));
+    for (std::size_t m = 0; m < methods.size(); ++m) cells[r].push_back(maps.figure(r, m));
+    for (const Figure& figure : cells[r]) size = std::max(size, longest_side(figure));
   }
   if (cell_size > 0) size = cell_size;
   for (auto& row : cells)
-    for (Picture& picture : row)
-      if (!picture.empty())
-        picture = magnified(picture, std::max<std::int64_t>(1, size / longest_side(picture)));
+    for (Figure& figure : row)
+      if (!figure.empty())
+        if (const std::int64_t factor = size / longest_side(figure); factor > 1)
+          figure = Figure(figure.picture(), factor);
   return cells;
 }
 
@@ -212,7 +212,7 @@ struct Page {
   const GridOptions& options;
   Styles styles;
   std::int64_t margin, gap, label_gap;
-  std::vector<std::vector<Picture>> cells;
+  std::vector<std::vector<Figure>> cells;
   std::vector<std::vector<std::string>> captions;  // as cells; none where every map has the same limit
   std::vector<RowText> texts;
   std::vector<std::vector<std::string>> headers;
@@ -237,9 +237,9 @@ void place_cells(Page& page, std::span<const GridRow> rows) {
     page.texts.push_back(row_text(rows[r], page.styles, 132 * scale));
     label_width = std::max(label_width, page.texts.back().width);
     std::int64_t height = std::max<std::int64_t>(page.texts.back().height, 24 * scale);
-    for (const Picture& picture : page.cells[r]) {
-      page.cell_width = std::max(page.cell_width, picture.width);
-      height = std::max(height, picture.height);
+    for (const Figure& figure : page.cells[r]) {
+      page.cell_width = std::max(page.cell_width, figure.width());
+      height = std::max(height, figure.height());
     }
     page.row_heights.push_back(height);
   }
@@ -297,21 +297,21 @@ void draw_row(Canvas& canvas, const Page& page, std::size_t r, std::int64_t y) {
   write(text.label, page.styles.bold);
   write(text.detail, page.styles.faint);
   for (std::size_t column = 0; column < page.cells[r].size(); ++column) {
-    const Picture& picture = page.cells[r][column];
-    if (picture.empty()) continue;
-    const std::int64_t x = page.column_left(column) + (page.cell_width - picture.width) / 2;
-    const std::int64_t top = y + (page.row_heights[r] - picture.height) / 2;
-    canvas.place(picture, x, top);
-    canvas.frame(x, top, picture.width, picture.height, look::line);
-    canvas.text_centred(x + picture.width / 2, top + picture.height + 4 * page.options.text_scale,
+    const Figure& figure = page.cells[r][column];
+    if (figure.empty()) continue;
+    const std::int64_t x = page.column_left(column) + (page.cell_width - figure.width()) / 2;
+    const std::int64_t top = y + (page.row_heights[r] - figure.height()) / 2;
+    canvas.place(figure, x, top);
+    canvas.frame(x, top, figure.width(), figure.height(), look::line);
+    canvas.text_centred(x + figure.width() / 2, top + figure.height() + 4 * page.options.text_scale,
                         page.captions[r][column], page.styles.faint);
   }
 }
 
 }  // namespace
 
-Picture grid(std::span<const std::string> methods, std::span<const GridRow> rows,
-             const GridOptions& options) {
+Figure grid_figure(std::span<const std::string> methods, std::span<const GridRow> rows,
+                   const GridOptions& options) {
   const std::int64_t scale = options.text_scale;
   if (methods.empty() || rows.empty() || scale < 1 || scale > 16 || options.cell_size < 0)
     throw Error(
@@ -348,7 +348,12 @@ Picture grid(std::span<const std::string> methods, std::span<const GridRow> rows
     y += page.row_heights[r] + page.caption_height + page.gap;
   }
   draw_color_bar(canvas, page.legend_centre, page.legend_y, options, page.styles, maps.largest());
-  return std::move(canvas).take();
+  return std::move(canvas).figure();
+}
+
+Picture grid(std::span<const std::string> methods, std::span<const GridRow> rows,
+             const GridOptions& options) {
+  return grid_figure(methods, rows, options).picture();
 }
 
 }  // namespace rulegrad::io

@@ -141,6 +141,35 @@ Tensor reduce_channels(const Tensor& attribution, ChannelReduction reduction, La
   return result;
 }
 
+Tensor slices(const Tensor& volume, ChannelReduction reduction, Layout layout, std::int64_t most) {
+  const Dims& dims = volume.dims();
+  if (dims.size() != 4 || volume.size() == 0 || most < 1)
+    throw Error(ErrorCode::shape,
+                fmt::format("[slices] {} is no volume of which {} slices could be shown; expected [{}]",
+                            to_string(dims), most, layout == Layout::nchw ? "C, D, H, W" : "D, H, W, C"));
+  const bool planar = layout == Layout::nchw;
+  const std::int64_t depth = dims[planar ? 1 : 0], height = dims[planar ? 2 : 1],
+                     width = dims[planar ? 3 : 2];
+  // Depth and height lie one after the other: channels are reduced as those of one tall picture.
+  const Tensor tall = reduce_channels(
+      volume.reshaped(planar ? Dims{dims[0], depth * height, width} : Dims{depth * height, width, dims[3]}),
+      reduction == ChannelReduction::none ? ChannelReduction::sum : reduction, layout);
+  const std::int64_t count = std::min(depth, most);
+  const auto columns = static_cast<std::int64_t>(std::ceil(std::sqrt(static_cast<double>(count))));
+  const std::int64_t rows = (count + columns - 1) / columns;
+  Tensor result(DType::float64, {rows * (height + 1) - 1, columns * (width + 1) - 1});
+  const auto from = tall.values<double>();
+  const auto to = result.mutable_values<double>();
+  const std::int64_t across = columns * (width + 1) - 1;
+  for (std::int64_t k = 0; k < count; ++k) {
+    const std::int64_t slice = (2 * k + 1) * depth / (2 * count);
+    for (std::int64_t y = 0; y < height; ++y)
+      std::copy_n(from.begin() + (slice * height + y) * width, width,
+                  to.begin() + (k / columns * (height + 1) + y) * across + k % columns * (width + 1));
+  }
+  return result;
+}
+
 double symmetric_limit(const Tensor& values, double percentile) {
   if (!(percentile > 0.0 && percentile <= 100.0))
     throw Error(ErrorCode::invalid_argument,
@@ -154,13 +183,14 @@ double symmetric_limit(const Tensor& values, double percentile) {
     magnitudes.push_back(std::abs(value));
   }
   if (magnitudes.empty()) return 0.0;
-  std::ranges::sort(magnitudes);
   const double position = percentile / 100.0 * static_cast<double>(magnitudes.size() - 1);
-  const auto below = static_cast<std::size_t>(position);
-  const std::size_t above = std::min(below + 1, magnitudes.size() - 1);
-  const double limit =
-      magnitudes[below] + (position - static_cast<double>(below)) * (magnitudes[above] - magnitudes[below]);
-  return limit > 0.0 ? limit : magnitudes.back();
+  // Only the two neighbours of the position need their places.
+  const auto place = magnitudes.begin() + static_cast<std::ptrdiff_t>(position);
+  std::nth_element(magnitudes.begin(), place, magnitudes.end());
+  const double below = *place,
+               above = place + 1 == magnitudes.end() ? below : *std::min_element(place + 1, magnitudes.end());
+  const double limit = below + (position - std::floor(position)) * (above - below);
+  return limit > 0.0 ? limit : *std::max_element(place, magnitudes.end());
 }
 
 Picture render(const Tensor& attribution, const HeatmapOptions& options) {

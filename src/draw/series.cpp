@@ -43,7 +43,7 @@ void check(const Tensor& attribution, const Tensor& signal, const SeriesOptions&
 
 }  // namespace
 
-Picture series_plot(const Tensor& attribution, const Tensor& signal, const SeriesOptions& options) {
+Figure series_figure(const Tensor& attribution, const Tensor& signal, const SeriesOptions& options) {
   check(attribution, signal, options);
   const Tensor& line = signal.size() > 0 ? signal : attribution;
   const ColorMap colors = options.own_colormap ? *options.own_colormap : ColorMap::named(options.colormap);
@@ -87,7 +87,11 @@ Picture series_plot(const Tensor& attribution, const Tensor& signal, const Serie
   canvas.text(margin, y, "0", faint);
   canvas.text_right(margin + width, y, fmt::format("{}", steps - 1), faint);
   canvas.text_centred(margin + width / 2, y, fmt::format("full colour at {}", look::number(limit)), faint);
-  return std::move(canvas).take();
+  return std::move(canvas).figure();
+}
+
+Picture series_plot(const Tensor& attribution, const Tensor& signal, const SeriesOptions& options) {
+  return series_figure(attribution, signal, options).picture();
 }
 
 }  // namespace rulegrad::io

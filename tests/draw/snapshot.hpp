@@ -10,11 +10,11 @@
 
 #include "places.hpp"
 
-/// Compares a picture with the one stored under tests/io/snapshots. Neighbouring values pass: compilers may
+/// Compares a picture with the one stored under tests/draw/snapshots. Neighbouring values pass: compilers may
 /// fuse multiplications and additions. RULEGRAD_UPDATE_SNAPSHOTS=1 stores the picture instead; look at it
 /// before you commit it.
 inline void check_snapshot(const rulegrad::io::Picture& picture, const std::string& name) {
-  const auto path = source_root() / "tests/io/snapshots" / (name + ".png");
+  const auto path = source_root() / "tests/draw/snapshots" / (name + ".png");
   if (const char* update = std::getenv("RULEGRAD_UPDATE_SNAPSHOTS");
       update != nullptr && std::string(update) == "1") {
     std::filesystem::create_directories(path.parent_path());

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "rulegrad/draw/colormap.hpp"
+#include "rulegrad/draw/figure.hpp"
 #include "rulegrad/files/picture.hpp"
 #include "rulegrad/tensor/tensor.hpp"
 
@@ -33,6 +34,9 @@ struct BarChartOptions {
 /// names and numbers. `names` has one name for each feature, or is empty: `0`, `1`, ... Error(shape) or
 /// (invalid_argument).
 [[nodiscard]] Picture bar_chart(const Tensor& attribution, std::span<const std::string> names,
+                                const BarChartOptions& options = BarChartOptions());
+/// The same before it becomes pixels.
+[[nodiscard]] Figure bar_figure(const Tensor& attribution, std::span<const std::string> names,
                                 const BarChartOptions& options = BarChartOptions());
 
 }  // namespace io

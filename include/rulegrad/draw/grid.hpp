@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "rulegrad/draw/figure.hpp"
 #include "rulegrad/draw/heatmap.hpp"
 #include "rulegrad/files/picture.hpp"
 #include "rulegrad/tensor/tensor.hpp"
@@ -58,6 +59,9 @@ struct GridOptions {
 /// row and method.
 [[nodiscard]] Picture grid(std::span<const std::string> methods, std::span<const GridRow> rows,
                            const GridOptions& options = GridOptions());
+/// The same before it becomes pixels.
+[[nodiscard]] Figure grid_figure(std::span<const std::string> methods, std::span<const GridRow> rows,
+                                 const GridOptions& options = GridOptions());
 
 }  // namespace io
 }  // namespace rulegrad

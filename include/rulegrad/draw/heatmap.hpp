@@ -53,6 +53,12 @@ struct OverlayOptions {
 [[nodiscard]] Tensor reduce_channels(const Tensor& attribution, ChannelReduction reduction,
                                      Layout layout = Layout::nchw);
 
+/// A volume [C, D, H, W] (or [D, H, W, C] by the layout) as one map: channels reduced (`none` counts as
+/// `sum`), and at most `most` slices, spread evenly over D, in a table as square as can be, row by row, with
+/// a line of zeros between them. Errors as `reduce_channels`.
+[[nodiscard]] Tensor slices(const Tensor& volume, ChannelReduction reduction, Layout layout = Layout::nchw,
+                            std::int64_t most = 9);
+
 /// The largest magnitude, or the percentile of the magnitudes (0 < percentile <= 100, linear between
 /// neighbours, as `numpy.percentile`). Where that percentile is 0 the maximum takes its place; the limit of
 /// an all-zero map is 0.

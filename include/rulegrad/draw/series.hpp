@@ -5,6 +5,7 @@
 #include <string>
 
 #include "rulegrad/draw/colormap.hpp"
+#include "rulegrad/draw/figure.hpp"
 #include "rulegrad/files/picture.hpp"
 #include "rulegrad/tensor/tensor.hpp"
 
@@ -32,6 +33,9 @@ struct SeriesOptions {
 /// are no series, Error(non_finite).
 [[nodiscard]] Picture series_plot(const Tensor& attribution, const Tensor& signal,
                                   const SeriesOptions& options = SeriesOptions());
+/// The same before it becomes pixels.
+[[nodiscard]] Figure series_figure(const Tensor& attribution, const Tensor& signal,
+                                   const SeriesOptions& options = SeriesOptions());
 
 }  // namespace io
 }  // namespace rulegrad
