@@ -6,6 +6,7 @@
 #include "rulegrad/support/error.hpp"
 
 #include "cli/commands.hpp"
+#include "cli/json.hpp"
 #include "cli/options.hpp"
 #include "cli/sample_case.hpp"
 #include "cli/say.hpp"
@@ -22,8 +23,45 @@ struct Options {
   RunChoices run;
   std::int64_t sample = 0;
   std::size_t width = 0;
-  bool verify = false;
+  bool verify = false, json = false;
 };
+
+void answer(const Options& options, const SampleCase& subject, const Comparison& comparison) {
+  Json json;
+  json.open('{')
+      .key("model")
+      .text(options.model.path)
+      .key("a")
+      .text(options.methods[0])
+      .key("b")
+      .text(options.methods[1]);
+  json.key("sample");
+  if (subject.has_sample())
+    json.text(subject.sample_name());
+  else
+    json.null();
+  json.key("common").number(static_cast<std::int64_t>(comparison.common())).key("differences").open('[');
+  for (const Difference& difference : comparison.differences()) {
+    json.open('{')
+        .key("node")
+        .text(difference.node)
+        .key("operator")
+        .text(difference.op)
+        .key("operand")
+        .text(difference.operand);
+    json.key("rule_a").text(difference.rule_a).key("place_a").text(difference.place_a);
+    json.key("rule_b").text(difference.rule_b).key("place_b").text(difference.place_b);
+    json.key("parameters").text(difference.parameters);
+    if (subject.has_sample())
+      json.key("relative_l1")
+          .number(difference.relative_l1)
+          .key("relative_max")
+          .number(difference.relative_max);
+    json.close('}');
+  }
+  json.close(']').close('}');
+  print_answer(json);
+}
 
 void compare(const Options& options) {
   if (options.methods.size() != 2)
@@ -47,6 +85,7 @@ void compare(const Options& options) {
   const Analysis a = analysis_by(calls[0]), b = analysis_by(calls[1]);
   Comparison comparison(a, b);
   if (subject.has_sample()) comparison.read(subject.evaluate(comparison.expressions(), options.run));
+  if (options.json) return answer(options, subject, comparison);
   say(fmt::format("{}{}\n\n{}", options.model.path, subject.has_sample() ? ", " + subject.sample_name() : "",
                   comparison.table(options.methods[0], options.methods[1], text_width(options.width))));
 }
@@ -67,6 +106,7 @@ void add_diff(CLI::App& app, Run& run) {
   add_question_options(*command, options->question);
   add_run_choices(*command, options->run);
   add_width_option(*command, options->width);
+  add_json_option(*command, options->json);
   add_verify_option(*command, options->verify);
   command->callback([options, &run] { run = [options] { compare(*options); }; });
 }

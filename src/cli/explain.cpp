@@ -3,11 +3,14 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <memory>
+#include <optional>
+#include <span>
 
 #include "rulegrad/explain/relevance_flow.hpp"
 #include "rulegrad/files/text_file.hpp"
 
 #include "cli/commands.hpp"
+#include "cli/json.hpp"
 #include "cli/options.hpp"
 #include "cli/question.hpp"
 #include "cli/sample_case.hpp"
@@ -27,7 +30,7 @@ struct Options {
   std::string dot;
   std::string node;
   std::size_t width = 0;
-  bool verify = false;
+  bool verify = false, json = false;
 };
 
 class Explaining {
@@ -47,6 +50,7 @@ class Explaining {
                       options_.verify);
     if (!options_.dot.empty())
       io::write_text(options_.dot, explain_dot(analysis));  // first: what cannot be written prints nothing
+    if (options_.json) return answer(analysis);
     if (!options_.node.empty()) {
       say(fmt::format("{}", explain_node(analysis, options_.node, !options_.run.exact)));
     } else if (case_.has_sample()) {
@@ -63,6 +67,58 @@ class Explaining {
   }
 
  private:
+  void answer(const Analysis& analysis) const {
+    Json json;
+    json.open('{').key("model").text(options_.model.path).key("method").text(options_.method);
+    std::optional<RelevanceFlow> flow;
+    json.key("sample");
+    if (case_.has_sample()) {
+      const FlowQuestions questions(analysis);
+      flow = questions.read(case_.evaluate(questions.expressions(), options_.run));
+      json.text(case_.sample_name());
+      json.key("seed").number(flow->seed).key("reached").number(flow->reached);
+    } else {
+      json.null();
+    }
+    json.key("steps").open('[');
+    for (const ExplainedStep& step : explained_steps(analysis)) {
+      if (!options_.node.empty() && step.node != options_.node) continue;
+      json.open('{')
+          .key("node")
+          .text(step.node)
+          .key("operator")
+          .text(step.op)
+          .key("operand")
+          .text(step.operand);
+      json.key("rule").text(step.rule).key("place").text(step.place).key("why").text(step.why);
+      for (const FlowRow& row : flow ? std::span<const FlowRow>(flow->rows) : std::span<const FlowRow>()) {
+        if (row.step != step.step) continue;
+        json.key("in").number(row.in).key("out").number(row.out).key("bias").number(row.bias);
+        json.key("stabiliser").number(row.stabiliser).key("rest").number(row.rest);
+        json.key("low").number(row.low).key("high").number(row.high);
+      }
+      json.close('}');
+    }
+    json.close(']').key("rewrites").open('[');
+    for (const ExplainedRewrite& rewrite : explained_rewrites(analysis))
+      json.open('{')
+          .key("before")
+          .text(rewrite.before)
+          .key("folded")
+          .text(rewrite.folded)
+          .key("after")
+          .text(rewrite.after)
+          .key("rule")
+          .text(rewrite.rule)
+          .key("place")
+          .text(rewrite.place)
+          .close('}');
+    json.close(']').key("notes").open('[');
+    for (const std::string& note : analysis.notes) json.text(note);
+    json.close(']').close('}');
+    print_answer(json);
+  }
+
   const Options& options_;
   RuleLibrary library_;
   AnalyzerCall call_;
@@ -91,6 +147,7 @@ void add_explain(CLI::App& app, Run& run) {
   add_run_choices(*command, options->run);
   add_verify_option(*command, options->verify);
   add_width_option(*command, options->width);
+  add_json_option(*command, options->json);
   command->callback([options, &run] { run = [options] { Explaining(*options).run(); }; });
 }
 

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fmt/format.h>
 
+#include "rulegrad/api/explainer.hpp"
 #include "rulegrad/files/npy.hpp"
 #include "rulegrad/support/error.hpp"
 #include "rulegrad/support/text.hpp"
@@ -107,7 +108,7 @@ class Fitting {
       : model_(model), given_(given), output_(output_index(how, model)), symbolic_(any_batch(model)) {
     samples_.preprocessing = options.preprocessing(written_recipe(how, model));
     has_recipe_ = options.has_recipe() || !written_recipe(how, model).empty();
-    recipe_file_ = how.path + ".preprocess";
+    missing_recipe_ = missing_recipe(how);
   }
 
   Samples run() {
@@ -175,7 +176,8 @@ class Fitting {
     count(input.name, static_cast<std::int64_t>(names.size()));
     if (samples_.names.empty()) samples_.names = std::move(names);
     if (samples_.pictures.empty())
-      samples_.pictures = pictures.size() == parts.size() ? std::move(pictures) : seen(values);
+      samples_.pictures =
+          pictures.size() == parts.size() ? std::move(pictures) : pictures_of(values, samples_.preprocessing);
   }
 
   void count(const std::string& name, std::int64_t samples) {
@@ -203,26 +205,9 @@ class Fitting {
           fmt::format(
               "the model's input '{}' is {}: with --layout {} that is {} channels, and a picture has 1 or 3",
               input.name, to_string(input.expr.type()), first ? "nchw" : "nhwc", channels));
-    if (!has_recipe_)
-      throw Error(
-          ErrorCode::invalid_argument,
-          fmt::format("how does the model want its pictures? Say it with --preprocess {} (or --scale, --mean "
-                      "and --std); once for all in the model's metadata entry 'preprocess', or in a file {}",
-                      join(io::preprocessing_names(), "|"), recipe_file_));
+    if (!has_recipe_) throw Error(ErrorCode::invalid_argument, missing_recipe_);
     picture_ = io::read_picture(given.file);
     return io::to_input(picture_, samples_.preprocessing, height_, width_, channels, input.expr.dtype());
-  }
-
-  /// Arrays of images can be looked at too, as far as the recipe can be turned round.
-  std::vector<io::Picture> seen(const Tensor& values) const {
-    std::vector<io::Picture> pictures;
-    const Dims& dims = values.dims();
-    if (dims.size() != 4 || !is_floating(values.dtype())) return pictures;
-    const std::int64_t channels = dims[samples_.preprocessing.layout == io::Layout::nchw ? 1 : 3];
-    if (channels == 1 || channels == 3)
-      for (std::int64_t i = 0; i < dims[0]; ++i)
-        pictures.push_back(io::from_input(values, samples_.preprocessing, i));
-    return pictures;
   }
 
   void require(const ModelInput& input) const {
@@ -239,13 +224,31 @@ class Fitting {
   std::span<const GivenInput> given_;
   std::size_t output_;
   bool symbolic_, has_recipe_ = false;
-  std::string counted_, recipe_file_;
+  std::string counted_, missing_recipe_;
   std::int64_t height_ = 0, width_ = 0;
   io::Picture picture_;  ///< the last one
   Samples samples_;
 };
 
 }  // namespace
+
+std::string missing_recipe(const ModelOptions& how) {
+  return fmt::format(
+      "how does the model want its pictures? Say it with --preprocess {} (or --scale, --mean and --std); "
+      "once for all "
+      "in the model's metadata entry 'preprocess', or in a file {}.preprocess",
+      join(io::preprocessing_names(), "|"), how.path);
+}
+
+std::vector<io::Picture> pictures_of(const Tensor& values, const io::Preprocessing& preprocessing) {
+  std::vector<io::Picture> pictures;
+  const Dims& dims = values.dims();
+  if (dims.size() != 4 || !is_floating(values.dtype())) return pictures;
+  const std::int64_t channels = dims[preprocessing.layout == io::Layout::nchw ? 1 : 3];
+  if (channels == 1 || channels == 3)
+    for (std::int64_t i = 0; i < dims[0]; ++i) pictures.push_back(io::from_input(values, preprocessing, i));
+  return pictures;
+}
 
 std::vector<GivenInput> read_inputs(const InputOptions& options) {
   std::vector<GivenInput> result;
@@ -275,18 +278,7 @@ Samples fit_samples(const InputOptions& options, const ModelOptions& how, const 
 }
 
 Inputs Samples::part(const Model& model, std::int64_t first, std::int64_t count) const {
-  Inputs result = inputs;
-  const bool symbolic = any_batch(model);
-  for (const ModelInput& input : model.inputs()) {
-    const auto found = result.find(input.name);
-    if (found == result.end() || found->second.rank() == 0) continue;
-    const Dim extent = input.expr.shape()[0];
-    if (symbolic && !extent.batch) continue;
-    const std::int64_t factor = symbolic ? extent.factor : 1;
-    if (found->second.dims()[0] == samples * factor)
-      found->second = rows(found->second, first * factor, count * factor);
-  }
-  return result;
+  return samples_of(model, inputs, first, count);
 }
 
 const Tensor& Samples::only(const Model& model, const std::string& what) const {
@@ -294,22 +286,6 @@ const Tensor& Samples::only(const Model& model, const std::string& what) const {
     throw Error(ErrorCode::model, fmt::format("this model has {} inputs ({}); {} takes models with one",
                                               model.inputs().size(), names_of(model), what));
   return inputs.at(model.inputs()[0].name);
-}
-
-std::int64_t fixed_batch(const Model& model) {
-  if (any_batch(model)) return 0;
-  for (const ModelInput& input : model.inputs())
-    if (input.expr.shape().rank() > 0) return std::max<std::int64_t>(input.expr.shape()[0].factor, 1);
-  return 0;
-}
-
-Tensor rows(const Tensor& batch, std::int64_t first, std::int64_t count) {
-  Dims dims = batch.dims();
-  const std::size_t row = batch.bytes() / static_cast<std::size_t>(dims[0]);
-  dims[0] = count;
-  Tensor result = Tensor::uninitialized(batch.dtype(), dims);
-  std::memcpy(result.mutable_data(), batch.data() + static_cast<std::size_t>(first) * row, result.bytes());
-  return result;
 }
 
 }  // namespace rulegrad::cli

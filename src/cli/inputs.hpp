@@ -46,10 +46,11 @@ struct Samples {
 [[nodiscard]] Samples fit_samples(const InputOptions& options, const ModelOptions& how, const Model& model,
                                   std::span<const GivenInput> given);
 
-/// How many samples the model computes at once whatever is asked for; 0: any number.
-[[nodiscard]] std::int64_t fixed_batch(const Model& model);
+/// What is asked where a model does not say how it wants its pictures.
+[[nodiscard]] std::string missing_recipe(const ModelOptions& how);
 
-/// Rows [first, first + count) of a batch.
-[[nodiscard]] Tensor rows(const Tensor& batch, std::int64_t first, std::int64_t count);
+/// Arrays of images as pictures, as far as the recipe can be turned round; none for what is no image.
+[[nodiscard]] std::vector<io::Picture> pictures_of(const Tensor& values,
+                                                   const io::Preprocessing& preprocessing);
 
 }  // namespace rulegrad::cli

@@ -19,24 +19,37 @@ struct Options {
   bool json = false;
 };
 
-/// Why the file is refused although every operator is known, or nothing: an operator may be asked for what it
-/// cannot do. Free axes get an extent that most networks take.
-std::string refusal(const std::string& path, const ModelSummary& summary) {
-  if (!summary.unmapped.empty()) return {};
+/// What a file holds, and why it is refused although every operator is known, or nothing: an operator may be asked for
+/// what it cannot do.
+struct Look {
+  ModelSummary summary;
+  std::string refused;
+};
+
+/// A file that loads is read once. One with free axes is tried with extents that most networks take.
+Look look_at(const std::string& path) {
+  std::string why;
+  try {
+    return {load_onnx(path).summary(), {}};
+  } catch (const Error& error) {
+    why = error.what();
+  }
+  Look look{inspect_onnx(path), {}};
+  if (!look.summary.unmapped.empty()) return look;
+  const std::vector<FreeAxis> free = free_axes(look.summary);
+  look.refused = free.empty() ? why : std::string();
   LoadOptions options;
-  const std::vector<FreeAxis> free = free_axes(summary);
   for (const FreeAxis& axis : free) options.extents[axis.key] = axis.axis >= 2 ? 224 : 16;
   try {
-    (void)load_onnx(path, options);
-    return {};
+    if (!free.empty()) (void)load_onnx(path, options);
   } catch (const Error& error) {
-    return free.empty()
-               ? error.what()
-               : fmt::format("with 16 and 224 for the free axes, where others may do: {}", error.what());
+    look.refused = fmt::format("with 16 and 224 for the free axes, where others may do: {}", error.what());
   }
+  return look;
 }
 
-void print_json(const std::string& path, const ModelSummary& summary) {
+void print_json(const std::string& path, const Look& look) {
+  const ModelSummary& summary = look.summary;
   Json json;
   json.open('{')
       .key("model")
@@ -76,13 +89,15 @@ void print_json(const std::string& path, const ModelSummary& summary) {
     for (const std::string& node : nodes) json.text(node);
     json.close(']');
   }
-  json.close('}').key("refused").text(refusal(path, summary)).close('}').print();
+  json.close('}').key("refused").text(look.refused).close('}');
+  print_answer(json);
 }
 
 void inspect(const Options& options) {
   const std::string& path = options.path;
-  const ModelSummary summary = inspect_onnx(path);
-  if (options.json) return print_json(path, summary);
+  const Look look = look_at(path);
+  const ModelSummary& summary = look.summary;
+  if (options.json) return print_json(path, look);
   std::string text = fmt::format("{}\n  opset {}{}\n", path, summary.opset,
                                  summary.producer.empty() ? "" : ", written by " + summary.producer);
   for (const auto& input : summary.inputs) text += fmt::format("  input   {}  {}\n", input.name, input.type);
@@ -95,8 +110,8 @@ void inspect(const Options& options) {
   text += fmt::format("  {} parameters, {:.2f} MB\n  operators:\n", summary.parameters,
                       static_cast<double>(summary.parameter_bytes) / 1e6);
   for (const auto& [name, count] : summary.operators) text += fmt::format("    {:>5}  {}\n", count, name);
-  if (const std::string why = refusal(path, summary); !why.empty()) {
-    text += fmt::format("  refused: {}\n", why);
+  if (!look.refused.empty()) {
+    text += fmt::format("  refused: {}\n", look.refused);
   } else if (summary.unmapped.empty()) {
     text += "  everything can be mapped\n";
   } else {

@@ -2,6 +2,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <unistd.h>
@@ -28,6 +29,14 @@ void prepare_signals() {
   rulegrad::name_files_cut_short();
 }
 
+/// Threads that wait by spinning take the time of those that compute wherever the machine has other work too.
+/// OpenMP reads how to wait when it is loaded, before main begins: the program starts itself once more, with
+/// that said.
+void wait_passively(char** argv) {
+  if (std::getenv("OMP_WAIT_POLICY") != nullptr || std::getenv("GOMP_SPINCOUNT") != nullptr) return;
+  if (::setenv("OMP_WAIT_POLICY", "passive", 0) == 0) ::execv("/proc/self/exe", argv);
+}
+
 /// What was printed has to arrive: a full disk behind standard output is an error like any other.
 int flushed(int code) {
   if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return code;
@@ -39,6 +48,7 @@ int flushed(int code) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  wait_passively(argv);
   prepare_signals();
   CLI::App app{
       "rulegrad explains what a trained neural network answered: how much each pixel, feature or token "
@@ -61,6 +71,7 @@ int main(int argc, char** argv) {
   rulegrad::cli::add_complete(app, run);
   rulegrad::cli::add_explain(app, run);
   rulegrad::cli::add_diff(app, run);
+  rulegrad::cli::add_report(app, run);
   rulegrad::cli::add_export(app, run);
   rulegrad::cli::add_patterns(app, run);
   rulegrad::cli::add_evaluate(app, run);

@@ -76,7 +76,8 @@ void print_json(const RuleLibrary& library) {
     for (const std::string& property : analyzer.properties) json.text(property);
     json.close(']').close('}');
   }
-  json.close(']').print();
+  json.close(']');
+  print_answer(json);
 }
 
 }  // namespace

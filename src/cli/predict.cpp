@@ -4,6 +4,8 @@
 #include <memory>
 #include <numeric>
 
+#include "rulegrad/api/explainer.hpp"
+#include "rulegrad/evaluation/scores.hpp"
 #include "rulegrad/expr/expr.hpp"
 #include "rulegrad/passes/separable.hpp"
 #include "rulegrad/support/error.hpp"
@@ -70,6 +72,7 @@ void predict(const Options& options) {
   const ScoreNames names(model, output, options.labels);
   note_output(options.model, model);
   const auto answers = answers_of(options, model, samples, output);
+  const bool probabilities = has_probability(model, output);
   if (options.json) {
     Json json;
     json.open('{')
@@ -77,6 +80,8 @@ void predict(const Options& options) {
         .text(options.model.path)
         .key("output")
         .text(model.outputs()[output].name)
+        .key("kind")
+        .text(probabilities ? "probability" : "score")
         .key("samples")
         .open('[');
     for (std::size_t i = 0; i < answers.size(); ++i) {
@@ -92,12 +97,14 @@ void predict(const Options& options) {
             .close('}');
       json.close(']').close('}');
     }
-    json.close(']').close('}').print();
+    json.close(']').close('}');
+    print_answer(json);
     return;
   }
   std::string text;
   for (std::size_t i = 0; i < answers.size(); ++i) {
-    text += samples.names[i] + "\n";
+    text += fmt::format("{}  ({})\n", samples.names[i],
+                        probabilities ? "probabilities" : "scores as the model gives them");
     for (const Answer& answer : answers[i])
       text += fmt::format("  {:>10.6g}  {:>4}  {}\n", answer.score, answer.index, names.name(answer.index));
   }

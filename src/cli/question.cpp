@@ -15,8 +15,10 @@ void add_question_options(CLI::App& command, QuestionOptions& options) {
   command
       .add_option("--target", options.target,
                   "Which score is explained: argmax (each sample's largest, the default), an index (5,1 for "
-                  "outputs of\nseveral axes), a label, all, or a .npy file with one index a sample")
-      ->type_name("N|LABEL|argmax|all|FILE");
+                  "outputs of\nseveral axes), a label, all, or a .npy file with one index a sample; several "
+                  "indices or labels explain\nthem all")
+      ->type_name("N|LABEL|argmax|all|FILE")
+      ->multi_option_policy(CLI::MultiOptionPolicy::Join);  // by line ends
   add_method_options(command, options);
 }
 
@@ -46,6 +48,16 @@ AnalyzerCall parse_method(const std::string& text, const QuestionOptions& option
   return call;
 }
 
+std::vector<std::string> lines_of(const std::string& text) {
+  std::vector<std::string> lines;
+  for (std::size_t at = 0; at <= text.size();) {
+    const std::size_t end = std::min(text.find('\n', at), text.size());
+    lines.push_back(text.substr(at, end - at));
+    at = end + 1;
+  }
+  return lines;
+}
+
 Chosen resolve_targets(const std::string& text, std::int64_t samples, const ScoreNames& scores) {
   Chosen chosen;
   if (text == "argmax") return chosen;
@@ -56,7 +68,7 @@ Chosen resolve_targets(const std::string& text, std::int64_t samples, const Scor
       for (std::int64_t k = 0; k < chosen.each; ++k) chosen.targets.push_back(k);
     return chosen;
   }
-  if (std::filesystem::path(text).extension() == ".npy") {
+  if (text.find('\n') == std::string::npos && std::filesystem::path(text).extension() == ".npy") {
     const Tensor file = io::read_npy(text);
     if (is_floating(file.dtype()) || file.size() != samples)
       throw Error(ErrorCode::shape,
@@ -66,7 +78,19 @@ Chosen resolve_targets(const std::string& text, std::int64_t samples, const Scor
       chosen.targets.push_back(scores.find(fmt::format("{}", static_cast<std::int64_t>(file.at(i)))));
     return chosen;
   }
-  chosen.targets.assign(static_cast<std::size_t>(samples), scores.find(text));
+  const std::vector<std::string> named = lines_of(text);
+  std::vector<std::int64_t> found;
+  for (const std::string& one : named) {
+    if (named.size() > 1 && (one == "argmax" || one == "all" || one.ends_with(".npy")))
+      throw Error(
+          ErrorCode::invalid_argument,
+          fmt::format(
+              "--target {} stands alone; where it is given several times, each is an index or a label", one));
+    found.push_back(scores.find(one));
+  }
+  chosen.each = static_cast<std::int64_t>(found.size());
+  for (std::int64_t i = 0; i < samples; ++i)
+    chosen.targets.insert(chosen.targets.end(), found.begin(), found.end());
   return chosen;
 }
 
@@ -98,24 +122,6 @@ std::shared_ptr<const AuxiliaryArrays> auxiliary_arrays(const QuestionOptions& o
   auto arrays = std::make_shared<AuxiliaryArrays>(options.aux);
   for (auto& [key, array] : io::read_npz(options.aux)) arrays->add(key, std::move(array));
   return arrays;
-}
-
-std::vector<Expr> explained_by_default(const Model& model, std::size_t output) {
-  std::vector<Expr> result;
-  const Expr y = model.outputs().at(output).expr;
-  const std::vector<Expr> needed = topological_order(std::span(&y, 1));
-  for (const ModelInput& input : model.inputs())
-    if (is_floating(input.expr.dtype()) &&
-        std::find(needed.begin(), needed.end(), input.expr) != needed.end())
-      result.push_back(input.expr);
-  if (!result.empty()) return result;
-  for (const ModelInput& input : model.inputs())
-    for (const Expr lookup : lookups_of(model, input.name, output)) result.push_back(lookup);
-  if (result.empty())
-    throw Error(ErrorCode::dtype,
-                "the model's inputs hold integers, which have no relevance, and no table is found that looks "
-                "them up; explain the value that does (--at NAME)");
-  return result;
 }
 
 Tensor read_seed(const std::string& file, std::int64_t samples, std::int64_t scores, DType dtype) {

@@ -20,7 +20,7 @@ namespace rulegrad::cli {
 
 struct QuestionOptions {
   std::vector<std::string> rule_files;
-  std::string target = "argmax";
+  std::string target = "argmax";  ///< several by line ends
   std::string seed;
   std::string head = "logit";
   std::string aux;
@@ -33,6 +33,9 @@ void add_method_options(CLI::App& command, QuestionOptions& options);
 
 /// A method as it was asked for, with what the options say of all methods.
 [[nodiscard]] AnalyzerCall parse_method(const std::string& text, const QuestionOptions& options);
+
+/// The parts of an option that was given several times.
+[[nodiscard]] std::vector<std::string> lines_of(const std::string& text);
 
 /// What is explained for each sample, resolved from --target.
 struct Chosen {
@@ -50,10 +53,6 @@ struct Chosen {
 
 /// The rules of a registry and those of the files beside them.
 [[nodiscard]] RuleLibrary library_with(const Registry& registry, const std::vector<std::string>& files);
-
-/// What is explained unless nodes are named: inputs of a floating dtype, or else the values that look up
-/// those of integers.
-[[nodiscard]] std::vector<Expr> explained_by_default(const Model& model, std::size_t output);
 
 /// The seed array of --seed FILE.npy, one row of scores a sample.
 [[nodiscard]] Tensor read_seed(const std::string& file, std::int64_t samples, std::int64_t scores,
