@@ -51,9 +51,11 @@ class Explanation:
         """Where several targets were asked for: the explanation of one, by its place among them."""
         if not self._stacked:
             raise ArgumentError("one target of each sample was explained; `targets=[...]` asks for several")
+        assert self._explained_scores is not None
         count = self.targets.shape[1]
         if not 0 <= position < count:
             raise ArgumentError(f"target {position}: {count} were asked for, 0 to {count - 1}")
+        assert self._explained_scores is not None
         maps = {method: {node: array[:, position] for node, array in rows.items()} for method, rows in self.attributions.items()}
         totals = [{**row, **{key: [values[position] for values in row[key]] for key in ("expected", "reached")}} for row in self.totals]
         return Explanation(self.model, self.inputs, self.methods, self.nodes, maps, self.scores, self.targets[:, position], self.explainer, self._explained_scores[:, position], totals)
@@ -62,6 +64,7 @@ class Explanation:
         """A sample for each target, for what is drawn."""
         if not self._stacked:
             return self
+        assert self._explained_scores is not None
         count = self.targets.shape[1]
         maps = {method: {node: array.reshape(-1, *array.shape[2:]) for node, array in rows.items()} for method, rows in self.attributions.items()}
         inputs = {name: np.repeat(array, count, axis=0) for name, array in self.inputs.items()}
@@ -194,7 +197,7 @@ class Explanation:
             for method, maps in self.attributions.items():
                 for node, array in maps.items():
                     arrays[method if len(maps) == 1 else f"{method}@{node}"] = array
-            np.savez(file, **arrays)
+            np.savez(file, **arrays)  # type: ignore[arg-type]  # methods are not called allow_pickle
         elif file.suffix == ".png":
             file.write_bytes(_pictures.png(self.image()))
         elif file.suffix == ".json":

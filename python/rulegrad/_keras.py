@@ -89,7 +89,9 @@ def _export_by_torch(model: Any, example: tuple, path: str) -> None:
 
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
-        torch.onnx.export(Wrapped().eval(), tuple(torch.as_tensor(value) for value in example), dynamo=True, verbose=False).save(path)
+        program = torch.onnx.export(Wrapped().eval(), tuple(torch.as_tensor(value) for value in example), dynamo=True, verbose=False)
+    assert program is not None  # by dynamo=True
+    program.save(path)
 
 
 def _name_layers(model: Any, example: tuple, path: str) -> None:
@@ -114,10 +116,10 @@ def _name_layers(model: Any, example: tuple, path: str) -> None:
     nodes = list(made.graph)
     loaded = load(path)
     known = {name for row in loaded.nodes for name in row["names"]}
-    asked = [node.outputs[0].name for node in nodes if node.outputs and node.outputs[0].name in known]
+    asked = [str(node.outputs[0].name) for node in nodes if node.outputs and node.outputs[0].name in known]
     values = loaded.predict(tuple(example), asked, check_finite=False) if asked else {}
     def same(candidate: int, layer: int) -> bool:
-        found = values.get(nodes[candidate].outputs[0].name) if nodes[candidate].outputs else None
+        found = values.get(str(nodes[candidate].outputs[0].name)) if nodes[candidate].outputs else None
         if found is None or found.shape != wanted[layer].shape:
             return False
         limit = 1e-4 * max(float(np.abs(wanted[layer]).max(initial=0.0)), 1e-6)
@@ -126,24 +128,25 @@ def _name_layers(model: Any, example: tuple, path: str) -> None:
     firsts: list[int | None] = []
     start = 0
     for layer in range(len(layers)):
-        firsts.append(next((k for k in range(start, len(nodes)) if same(k, layer)), None))
-        start = firsts[-1] if firsts[-1] is not None else start
+        found = next((k for k in range(start, len(nodes)) if same(k, layer)), None)
+        firsts.append(found)
+        start = start if found is None else found
     # The last value that equals what the layer gives, before the next layer has given its own.
     ends: list[tuple[int, str]] = []
-    for layer, first in enumerate(firsts):
-        if first is not None:
-            stop = min([k for k in firsts[layer + 1:] if k is not None and k > first], default=len(nodes))
-            ends.append((max(k for k in range(first, stop) if same(k, layer)), layers[layer].name))
+    for place, begin in enumerate(firsts):
+        if begin is not None:
+            stop = min([k for k in firsts[place + 1:] if k is not None and k > begin], default=len(nodes))
+            ends.append((max(k for k in range(begin, stop) if same(k, place)), layers[place].name))
     names = [node.name or node.op_type.lower() for node in nodes]
     used: dict[str, int] = {}
     first = 0
-    for end, layer in ends:
+    for end, title in ends:
         for k in range(first, end):
-            name = f"{layer}/{nodes[k].op_type.lower()}"
+            name = f"{title}/{nodes[k].op_type.lower()}"
             used[name] = used.get(name, 0) + 1
             names[k] = name if used[name] == 1 else f"{name}#{used[name]}"
         if end >= first:
-            names[end] = layer
+            names[end] = title
         first = max(first, end + 1)
     name_nodes(made, names)
     ir.save(made, path)

@@ -214,16 +214,17 @@ class Model:
         row = rules.method(bare)
         if not any(parameter["name"] == "baseline" for parameter in row["parameters"]) or "baseline" in arguments or "baseline" in name:
             return call
-        if isinstance(baseline, Mapping):
-            if len(baseline) != 1 or len(self.inputs) != 1:
-                raise ArgumentError("baselines of several inputs differ only where they are numbers everywhere; give one number or array")
-            baseline = next(iter(baseline.values()))
-        if np.ndim(baseline):
-            first = self.inputs[0]
-            baseline = plain(as_numpy(baseline, "the baseline"), first["dtype"])
-        else:
-            baseline = float(baseline)
-        return (name, {**arguments, "baseline": baseline})
+        if not isinstance(baseline, Mapping):
+            return (name, {**arguments, "baseline": self._as_baseline(baseline, self.inputs[0])})
+        declared = {row["name"]: row for row in self.inputs}
+        for key in baseline:
+            if key not in declared:
+                raise UnknownNameError(f"baseline: no input '{key}'; the model has {', '.join(map(repr, declared))}")
+        return (name, {**arguments, **{f"baseline@{key}": self._as_baseline(value, declared[key]) for key, value in baseline.items()}})
+
+    @staticmethod
+    def _as_baseline(baseline: Any, declared: dict) -> Any:
+        return plain(as_numpy(baseline, "the baseline"), declared["dtype"]) if np.ndim(baseline) else float(baseline)
 
     def _kept_explainer(self, calls: list, options: dict) -> Explainer:
         plain = all(isinstance(call, str) or all(isinstance(value, (int, float, str)) for value in call[1].values()) for call in calls)

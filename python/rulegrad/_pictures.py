@@ -32,7 +32,7 @@ def png(pixels: np.ndarray) -> bytes:
 def recipe(model: "Model", given: str | Mapping | None = None) -> dict:
     """How pictures become inputs: the model's own recipe unless another is given."""
     if given is None:
-        return dict(model.preprocessing)
+        return {"name": "raw", **model.preprocessing}
     return {"name": given} if isinstance(given, str) else {"name": "raw", **given}
 
 
@@ -40,8 +40,10 @@ def pictures(paths: Any, model: "Model", preprocess: str | Mapping | None = None
     """Picture files (PNG, JPEG) as the model's input, [N, C, H, W] or [N, H, W, C]: resized, cropped, normalised.
 
     preprocess  "raw", "unit", "signed", "imagenet", "caffe", or a dict with name, scale, mean, std, layout, color,
-                short_side; the model's own unless given
+                short_side; the model's own unless given. ArgumentError where nobody has said it.
     """
+    if preprocess is None and "name" not in model.preprocessing:
+        raise ArgumentError(f"how does the model want its pictures? Say it once by rulegrad.load(..., preprocess=...), or here: {', '.join(_core.recipes())}, or a dict with scale, mean and std")
     how = recipe(model, preprocess)
     first = model.inputs[0]
     shape = first["shape"]

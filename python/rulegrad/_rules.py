@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
-from typing import Any, Iterable
+from typing import Any, Iterable, Mapping
 
 import numpy as np
 
@@ -15,7 +15,10 @@ from .tables import Table
 
 
 class Method:
-    """A method with arguments, which may be arrays: `rulegrad.method("integrated_gradients", baseline=array, steps=32)`."""
+    """A method with arguments, which may be arrays: `rulegrad.method("integrated_gradients", baseline=array, steps=32)`.
+
+    A dict has a value for each of several inputs, by name: `baseline={"image": array, "age": 40}`; other inputs take the parameter's default.
+    """
 
     def __init__(self, name: str, **arguments: Any) -> None:
         self.name = name
@@ -24,11 +27,16 @@ class Method:
     def __repr__(self) -> str:
         return f"Method({', '.join([repr(self.name)] + [f'{key}={value!r}' for key, value in self.arguments.items()])})"
 
-    def _call(self):
+    def _call(self) -> Any:
         if not self.arguments:
             return self.name
-        arguments = {}
+        arguments: dict[str, Any] = {}
+        given = dict(self.arguments)
         for key, value in self.arguments.items():
+            if isinstance(value, Mapping):  # a value for each of several inputs
+                del given[key]
+                given.update({f"{key}@{name}": one for name, one in value.items()})
+        for key, value in given.items():
             if isinstance(value, bool):
                 value = int(value)
             if isinstance(value, (str, int, float)):
@@ -124,7 +132,7 @@ class Rules:
         return {"parts": self._parts}
 
     def __setstate__(self, state: dict) -> None:
-        self.__init__()
+        Rules.__init__(self)
         for kind, text, name in state["parts"]:
             if kind == "plugin":
                 self.load_plugin(text)

@@ -10,13 +10,18 @@ import tempfile
 _FOLDER: str | None = None
 
 
+def _remove(folder: str, owner: int) -> None:
+    if os.getpid() == owner:  # a forked process leaves it to the one that made it
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def kept_folder() -> str:
     """A folder of its own, removed when Python ends."""
     global _FOLDER
     if _FOLDER is None or not os.path.isdir(_FOLDER):
         _FOLDER = tempfile.mkdtemp(prefix="rulegrad-")
         owner = os.getpid()
-        atexit.register(lambda folder=_FOLDER: os.getpid() == owner and shutil.rmtree(folder, ignore_errors=True))
+        atexit.register(_remove, _FOLDER, owner)
     return tempfile.mkdtemp(dir=_FOLDER)
 
 

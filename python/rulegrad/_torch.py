@@ -90,6 +90,7 @@ def _export(module: Any, example: tuple, dynamic_batch: bool, path: str, opset: 
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(module, example, dynamo=True, dynamic_shapes=shapes, opset_version=opset, verbose=False, optimize=optimize)
+    assert program is not None  # by dynamo=True
     rename(program.model)
     program.save(path)
     return path

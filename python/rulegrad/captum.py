@@ -51,6 +51,17 @@ class _Attribution:
             self._model = kept
         return self._model
 
+    def _baseline(self, baselines: Any, inputs: Any) -> Any:
+        """What `baseline` takes: one value, or for several inputs one for each, by name."""
+        if not isinstance(baselines, tuple):
+            return _one_baseline(baselines)
+        if len(baselines) == 1:
+            return _one_baseline(baselines[0])
+        names = [row["name"] for row in self._of(inputs if isinstance(inputs, tuple) else (inputs,)).inputs]
+        if len(baselines) != len(names):
+            raise ArgumentError(f"{len(baselines)} baselines were given for {len(names)} inputs; give one, or one for each")
+        return {name: _one_baseline(baseline) for name, baseline in zip(names, baselines)}
+
     def _run(self, inputs: Any, target: Any, method: Any, at: str | None = None, seed: Any = None, head: str = "probability", **options: Any) -> Any:
         given = inputs if isinstance(inputs, tuple) else (inputs,)
         model = self._of(given)
@@ -68,6 +79,10 @@ class _Attribution:
         results = tuple(_like(e[e.methods[0], node], value) for node, value in zip(e.nodes, given if at is None else given[:1]))
         return results if isinstance(inputs, tuple) and at is None else results[0]
 
+
+class _OfOneMethod(_Attribution):
+    method = ""
+
     def attribute(self, inputs: Any, target: Any = None) -> Any:
         """Attributions of the inputs' shapes for a target: an index, a tuple of indices, or one of these for each sample."""
         return self._run(inputs, target, self.method)
@@ -82,37 +97,32 @@ class Saliency(_Attribution):
         return self._run(inputs, target, Method("captum.saliency", absolute=int(abs)))
 
 
-class InputXGradient(_Attribution):
+class InputXGradient(_OfOneMethod):
     """Input times gradient."""
 
     method = "captum.input_x_gradient"
 
 
-class GuidedBackprop(_Attribution):
+class GuidedBackprop(_OfOneMethod):
     """Springenberg et al. 2015, arXiv 1412.6806."""
 
     method = "captum.guided_backprop"
 
 
-class Deconvolution(_Attribution):
+class Deconvolution(_OfOneMethod):
     """Zeiler and Fergus 2014, arXiv 1311.2901."""
 
     method = "captum.deconvolution"
 
 
-def _baseline(baselines: Any, inputs: Any) -> Any:
-    if baselines is None:
+def _one_baseline(baseline: Any) -> Any:
+    """Of one input: a number, or an array of a sample's shape."""
+    if baseline is None:
         return 0.0
-    if isinstance(baselines, tuple):
-        if len(baselines) != 1:
-            raise ArgumentError("baselines of several inputs: give one number for all")
-        baselines = baselines[0]
-    array = as_numpy(baselines)
+    array = as_numpy(baseline)
     if array.ndim == 0:
         return float(array)
-    if array.shape[0] == 1:
-        return array[0]
-    if (array == array[:1]).all():
+    if array.shape[0] == 1 or (array == array[:1]).all():
         return array[0]
     raise ArgumentError("a baseline is one for all samples; DeepLiftShap takes several")
 
@@ -129,7 +139,7 @@ class IntegratedGradients(_Attribution):
                   return_convergence_delta: bool = False) -> Any:
         if method != "gausslegendre":
             raise ArgumentError(f"method '{method}' is not there; gausslegendre is")
-        base = _baseline(baselines, inputs)
+        base = self._baseline(baselines, inputs)
         found = self._run(inputs, target, Method("captum.integrated_gradients", n_steps=n_steps, baseline=base))
         return (found, self._delta(inputs, found, target, base)) if return_convergence_delta else found
 
@@ -137,7 +147,8 @@ class IntegratedGradients(_Attribution):
         given = inputs if isinstance(inputs, tuple) else (inputs,)
         parts = found if isinstance(found, tuple) else (found,)
         model = self._of(given)
-        there = tuple(np.broadcast_to(np.asarray(base, dtype=as_numpy(value).dtype), as_numpy(value).shape) for value in given)
+        bases = list(base.values()) if isinstance(base, dict) else [base] * len(given)
+        there = tuple(np.broadcast_to(np.asarray(one, dtype=as_numpy(value).dtype), as_numpy(value).shape) for one, value in zip(bases, given))
         goal = 0 if target is None else as_numpy(target) if type(target).__module__.split(".")[0] == "torch" else target
         scores = [model.explain(values if len(values) > 1 else values[0], "gradient", goal, head="probability").target_scores for values in (tuple(as_numpy(v) for v in given), there)]
         total = sum(as_numpy(part).reshape(as_numpy(part).shape[0], -1).sum(axis=1) for part in parts)
@@ -148,7 +159,7 @@ class DeepLift(_Attribution):
     """Shrikumar et al. 2017, arXiv 1704.02685, the Rescale rule."""
 
     def attribute(self, inputs: Any, baselines: Any = None, target: Any = None) -> Any:
-        return self._run(inputs, target, Method("captum.deeplift", baseline=_baseline(baselines, inputs)))
+        return self._run(inputs, target, Method("captum.deeplift", baseline=self._baseline(baselines, inputs)))
 
 
 class DeepLiftShap(_Attribution):
@@ -158,7 +169,7 @@ class DeepLiftShap(_Attribution):
         return self._run(inputs, target, Method("captum.deeplift_shap", baselines=as_numpy(baselines[0] if isinstance(baselines, tuple) else baselines).astype(np.float32)))
 
 
-class LRP(_Attribution):
+class LRP(_OfOneMethod):
     """Bach et al. 2015; Captum's default: the epsilon rule with 1e-9 on every layer, times the score."""
 
     method = "captum.lrp"
@@ -177,7 +188,7 @@ class Occlusion(_Attribution):
         channels = as_numpy(inputs[0] if isinstance(inputs, tuple) else inputs).shape[1]
         if len(window) > 1 and window[0] != channels:
             raise ArgumentError(f"a window covers all {channels} channels, not {window[0]}")
-        return self._run(inputs, target, Method("captum.occlusion", window=spatial[0], stride=steps.pop(), baseline=_baseline(baselines, inputs)))
+        return self._run(inputs, target, Method("captum.occlusion", window=spatial[0], stride=steps.pop(), baseline=self._baseline(baselines, inputs)))
 
 
 class NoiseTunnel:
@@ -230,7 +241,7 @@ class LayerIntegratedGradients(_Layer):
     """Integrated gradients from a baseline of the layer's own value; `baselines` is that value, a number."""
 
     def attribute(self, inputs: Any, baselines: Any = None, target: Any = None, n_steps: int = 50) -> Any:
-        return self._run(inputs, target, Method("captum.integrated_gradients", n_steps=n_steps, baseline=_baseline(baselines, inputs)), at=self._name())
+        return self._run(inputs, target, Method("captum.integrated_gradients", n_steps=n_steps, baseline=self._baseline(baselines, inputs)), at=self._name())
 
 
 class LayerGradCam(_Layer):

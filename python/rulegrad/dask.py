@@ -110,9 +110,10 @@ def run(explainer: "Explainer", files: Sequence[str | os.PathLike], out: str | o
     folder = pathlib.Path(out)
     asked = _Asked(explainer)
     source = stream.source_of([str(path) for path in paths], explainer._model)
+    assert source.count is not None  # of files
     total = -(-source.count // shard)
     options = {"target": target, "shard": shard, "threads": threads, "on_error": on_error, "batch_size": batch_size}
-    head = stream.head_of(explainer, options)
+    head = stream.head_of(explainer, source, options)
     done = len(stream.begin(folder, head, resume))
     names = [str(path.resolve()) for path in paths]
     futures = [client.submit(_piece, asked, names, str(folder.resolve()), number, options, pure=False) for number in range(done, total)]

@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import collections
 import concurrent.futures
+import functools
 import hashlib
 import json
+import math
 import os
 import pathlib
 import tempfile
@@ -23,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Callable, Iterable, Iterator, Sequence
 import numpy as np
 
 from . import _core, _pictures
+from ._arrays import as_numpy
 from ._explainer import Progress
 from .errors import ArgumentError, Error, FileError, ShapeError
 from .tables import Table
@@ -36,73 +39,58 @@ __all__ = ["run", "open", "Stream", "SCHEMA"]
 FORMAT = 1
 PICTURES = (".png", ".jpg", ".jpeg")
 
-#: JSON Schema (draft 2020-12) of manifest.json.
-SCHEMA = {
-    "$schema": "https://json-schema.org/draft/2020-12/schema",
-    "title": "rulegrad manifest",
-    "type": "object",
-    "required": ["format", "rulegrad", "model", "methods", "nodes", "precision", "samples", "shards", "failed", "complete"],
-    "properties": {
-        "format": {"const": FORMAT},
-        "rulegrad": {"type": "string", "description": "version of the library"},
-        "model": {"type": "object", "required": ["name", "digest", "dtype"],
-                  "properties": {"name": {"type": "string"}, "digest": {"type": "string"}, "dtype": {"type": "string"}}},
-        "methods": {"type": "array", "items": {"type": "object", "required": ["name", "folder", "parameters", "rules_digest"],
-                    "properties": {"name": {"type": "string"}, "folder": {"type": "string"}, "parameters": {"type": "object"}, "rules_digest": {"type": "string"}}}},
-        "nodes": {"type": "array", "items": {"type": "string"}},
-        "target": {}, "seed": {}, "output": {}, "head": {"type": "string"},
-        "preprocessing": {"type": "object"},
-        "precision": {"type": "string"},
-        "shard_size": {"type": "integer", "minimum": 1},
-        "shards": {"type": "array", "items": {"type": "object", "required": ["name", "first", "count"],
-                   "properties": {"name": {"type": "string"}, "first": {"type": "integer"}, "count": {"type": "integer"}, "sha256": {"type": "object"}}}},
-        "samples": {"type": "array", "items": {"type": "object", "required": ["name", "target", "score"],
-                    "properties": {"name": {"type": "string"}, "target": {}, "label": {"type": "string"}, "score": {"type": "number"}}}},
-        "failed": {"type": "array", "items": {"type": "object", "required": ["name", "error"], "properties": {"name": {"type": "string"}, "error": {"type": "string"}}}},
-        "complete": {"type": "boolean"},
-    },
-}
+#: JSON Schema (draft 2020-12) of manifest.json, of the command's `analyze` too; docs/json.md tells what it says.
+SCHEMA = json.loads(pathlib.Path(__file__).with_name("schema.json").read_text(encoding="utf-8"))["$defs"]["manifest"]
 
 
 class Source:
     """Samples by number, with names; `read` gives one, without the samples' axis."""
 
-    def __init__(self, count: int | None, name: Callable[[int], str], read: Callable[[int], Any]) -> None:
-        self.count, self.name, self.read = count, name, read
+    def __init__(self, count: int | None, name: Callable[[int], str], read: Callable[[int], Any], digest: str = "") -> None:
+        self.count, self.name, self.read, self.digest = count, name, read, digest
 
 
-def _from_files(files: Sequence[pathlib.Path], model: "Model") -> Source:
-    # A .npy file holds one sample or several: which is told by its header alone.
-    rank = len(model.inputs[0]["shape"])
-    places: list[tuple[pathlib.Path, int | None]] = []
-    for file in files:
-        if file.suffix == ".npy":
-            try:
-                array = np.load(file, mmap_mode="r")
-            except (OSError, ValueError):
-                places.append((file, None))  # told when its turn comes
-                continue
-            places.extend([(file, row) for row in range(array.shape[0])] if array.ndim == rank else [(file, None)])
-        else:
-            places.append((file, None))
+def _rows_of(path: pathlib.Path) -> tuple[tuple, Callable[[int], np.ndarray]]:
+    """The shape of a `.npy` file, and how a row of it is read: nothing of it stays in memory."""
+    array = np.load(path, mmap_mode="r")
+    shape, dtype = array.shape, array.dtype
+    if array.ndim and not array.flags.c_contiguous:
+        return shape, lambda k: np.array(np.load(path, mmap_mode="r")[k])
+    row, begin = int(np.prod(shape[1:], dtype=np.int64)), getattr(array, "offset", 0)
 
     def read(k: int) -> np.ndarray:
-        file, row = places[k]
+        return np.fromfile(path, dtype, count=row, offset=begin + k * row * dtype.itemsize).reshape(shape[1:])
+
+    return shape, read
+
+
+def _from_files(files: Sequence[tuple[pathlib.Path, str]], model: "Model") -> Source:
+    # A .npy file holds one sample or several: which is told by its header alone.
+    rank = len(model.inputs[0]["shape"])
+    places: list[tuple[pathlib.Path, str, int | None]] = []
+    for file, name in files:
+        rows = 0
+        if file.suffix.lower() == ".npy":
+            try:
+                shape = np.load(file, mmap_mode="r").shape
+                rows = shape[0] if len(shape) == rank else 0
+            except (OSError, ValueError):
+                rows = 0  # told when its turn comes
+        places.extend([(file, f"{name}[{row}]", row) for row in range(rows)] if rows else [(file, name, None)])
+
+    def read(k: int) -> np.ndarray:
+        file, _, row = places[k]
         try:
-            if file.suffix == ".npy":
-                array = np.load(file, mmap_mode="r")
-                return np.asarray(array if row is None else array[row])
+            if file.suffix.lower() == ".npy":
+                return np.load(file) if row is None else _rows_of(file)[1](row)
             return _pictures.pictures(file, model)[0]
         except (OSError, ValueError) as problem:
             if isinstance(problem, Error):
                 raise
             raise FileError(f"{file}: {problem}") from None
 
-    def name(k: int) -> str:
-        file, row = places[k]
-        return file.name if row is None else f"{file.name}[{row}]"
-
-    return Source(len(places), name, read)
+    names = hashlib.sha256("".join(f"{name}\n" for _, name, _ in places).encode("utf-8", "surrogateescape"))
+    return Source(len(places), lambda k: places[k][1], read, names.hexdigest()[:16])
 
 
 def source_of(data: Any, model: "Model") -> Source:
@@ -110,32 +98,32 @@ def source_of(data: Any, model: "Model") -> Source:
     if isinstance(data, (str, os.PathLike)):
         path = pathlib.Path(data)
         if path.is_dir():
-            files = sorted(file for file in path.iterdir() if file.suffix.lower() in (*PICTURES, ".npy"))
+            files = sorted((file for file in path.iterdir() if file.suffix.lower() in (*PICTURES, ".npy")), key=lambda file: os.fsencode(file.name))
             if not files:
-                raise FileError(f"{path} holds no picture and no .npy file")
-            return _from_files(files, model)
+                raise FileError(f"{path} holds no picture and no .npy file; files of several folders go into a list, one a line")
+            return _from_files([(file, file.name) for file in files], model)
         if path.suffix in (".txt", ".lst"):
             try:
                 lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
             except (OSError, UnicodeDecodeError) as problem:
                 raise FileError(f"cannot read the list '{path}': {problem}") from None
-            return _from_files([path.parent / line for line in lines if line and not line.startswith("#")], model)
+            return _from_files([(path.parent / line, line) for line in lines if line and not line.startswith("#")], model)
         if path.suffix in (".h5", ".hdf5", ".zarr"):
             raise ArgumentError(f"{path}: open it with its library and give the array: h5py.File({str(path)!r})['name'], zarr.open(...)")
         if not path.exists():
             raise FileError(f"cannot read '{path}': no such file or folder")
-        if path.suffix == ".npy":
-            try:
-                data = np.load(path, mmap_mode="r")
-            except (OSError, ValueError) as problem:
-                raise FileError(f"cannot read '{path}': {problem}") from None
-        else:
-            return _from_files([path], model)
+        if path.suffix.lower() != ".npy":
+            return _from_files([(path, path.name)], model)
+        try:
+            shape, row = _rows_of(path)
+        except (OSError, ValueError) as problem:
+            raise FileError(f"cannot read '{path}': {problem}") from None
+        _check_shape(shape, model)
+        return Source(int(shape[0]), str, row)
     if isinstance(data, (list, tuple)) and data and all(isinstance(item, (str, os.PathLike)) for item in data):
-        return _from_files([pathlib.Path(item) for item in data], model)
+        return _from_files([(pathlib.Path(item), pathlib.Path(item).name) for item in data], model)
     if hasattr(data, "shape") and hasattr(data, "__getitem__"):  # NumPy, memory maps, Zarr, h5py
-        if len(data.shape) != len(model.inputs[0]["shape"]):
-            raise ShapeError(f"the data are {list(data.shape)} but the model takes {list(model.inputs[0]['shape'])}, samples first")
+        _check_shape(data.shape, model)
         return Source(int(data.shape[0]), lambda k: str(k), lambda k: np.asarray(data[k]))
     if hasattr(data, "__iter__"):
         iterator = iter(data)
@@ -153,6 +141,11 @@ def source_of(data: Any, model: "Model") -> Source:
 
         return Source(None, lambda k: str(k), read)
     raise ArgumentError(f"{type(data).__name__} holds no samples: give a folder, a list of files, an array or an iterable")
+
+
+def _check_shape(shape: Sequence[int], model: "Model") -> None:
+    if len(shape) != len(model.inputs[0]["shape"]):
+        raise ShapeError(f"the data are {list(shape)} but the model takes {list(model.inputs[0]['shape'])}, samples first")
 
 
 class Stream(Table):
@@ -174,7 +167,8 @@ class Stream(Table):
                 nodes = self.manifest["nodes"]
                 if node is not None and node not in nodes:
                     raise ArgumentError(f"no value '{node}' here; there are {', '.join(nodes)}")
-                return Shards(self.folder / row["folder"] / _safe(node or nodes[0]), self.manifest["shards"])
+                place = self.manifest["node_folders"][nodes.index(node or nodes[0])]
+                return Shards(self.folder / row["folder"] / place, self.manifest["shards"])
         raise ArgumentError(f"no method '{method}' here; there are {', '.join(row['name'] for row in self.manifest['methods'])}")
 
 
@@ -209,9 +203,17 @@ class Shards:
         return np.concatenate([self._open(shard) for shard in range(len(self._rows))]).astype(dtype or np.float32, copy=False)
 
 
-def _safe(name: str) -> str:
-    """A name as that of a folder."""
-    return "".join(letter if letter.isalnum() or letter in "._-=" else "_" for letter in name) or "_"
+def folder_names(names: Sequence[str]) -> list[str]:
+    """Names of methods and nodes as names of folders, each its own."""
+    result: list[str] = []
+    for name in names:
+        base = "".join(letter if letter.isascii() and (letter.isalnum() or letter in "._-=") else "_" for letter in name)[:100] or "_"
+        base = "_" + base[1:] if base.startswith(".") else base
+        folder, other = base, 2
+        while folder in result:
+            folder, other = f"{base}-{other}", other + 1
+        result.append(folder)
+    return result
 
 
 def _write_whole(path: pathlib.Path, write: Callable[[Any], None]) -> None:
@@ -228,30 +230,64 @@ def _write_whole(path: pathlib.Path, write: Callable[[Any], None]) -> None:
     os.replace(file.name, path)
 
 
+def _number_or_text(text: str | None) -> float | str | None:
+    try:
+        number = float(text) if text is not None else math.nan
+    except ValueError:
+        return text
+    return text if not math.isfinite(number) else number
+
+
+def _arguments(given: str) -> list[str]:
+    """What stands behind the colon of `name:key=value,key=value`; commas inside of brackets belong to the value."""
+    parts, depth = [""], 0
+    for letter in given:
+        depth += (letter in "([") - (letter in ")]")
+        if letter == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return [part for part in parts if part]
+
+
+def _save(array: np.ndarray, file: Any) -> None:
+    """As `.npy`, version 1.0: the bytes that the command writes, whichever the version of NumPy."""
+    head = f"{{'descr': {array.dtype.str!r}, 'fortran_order': False, 'shape': {array.shape}, }}"
+    head += " " * (-(10 + len(head) + 1) % 64) + "\n"
+    file.write(b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head.encode())
+    file.write(array.data)
+
+
 def _methods(explainer: "Explainer") -> list[dict]:
     rows = []
-    for label, call in zip(explainer.methods, explainer._calls):
+    for label, folder, call in zip(explainer.methods, folder_names(explainer.methods), explainer._calls):
         name, arguments = (call, {}) if isinstance(call, str) else call
         bare = label.partition(":")[0].partition("#")[0]
-        parameters = {p["name"]: p["default"] for p in explainer._rules.method(bare)["parameters"]}
-        given = name.partition(":")[2]
-        for part in filter(None, given.split(",")):
-            key, _, value = part.partition("=")
-            parameters[key] = value
+        parameters = {p["name"]: _number_or_text(p["default"]) for p in explainer._rules.method(bare)["parameters"]}
+        for place, part in enumerate(_arguments(name.partition(":")[2])):
+            key, equals, value = part.partition("=")
+            parameters[key if equals else list(parameters)[place]] = _number_or_text(value if equals else part)
         for key, value in arguments.items():
-            parameters[key] = value if isinstance(value, (int, float, str)) else {"sha256": hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest(), "shape": list(np.shape(value))}
-        rows.append({"name": label, "folder": _safe(label), "parameters": parameters, "rules_digest": hashlib.sha256(explainer._rules.show(bare).encode()).hexdigest()[:16]})
+            parameters[key] = value if isinstance(value, (int, float, str)) else _plain(np.asarray(value))
+        rows.append({"name": label, "folder": folder, "parameters": parameters, "rules_digest": hashlib.sha256(explainer._rules.show(bare).encode()).hexdigest()[:16]})
     return rows
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, most: int = 64) -> Any:
+    """As JSON has it: short lists as numbers, other arrays as a digest of their bytes."""
     if isinstance(value, np.ndarray):
-        return value.tolist() if value.size <= 64 else {"sha256": hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest(), "shape": list(value.shape)}
+        if value.ndim == 1 and value.size <= most:
+            return value.tolist()
+        return {"sha256": hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest(), "shape": list(value.shape)}
     if isinstance(value, np.generic):
         return value.item()
     if callable(value):
         return getattr(value, "__name__", "function")
     return list(value) if isinstance(value, (tuple, range)) else value
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
 
 
 def run(explainer: "Explainer", data: Any, out: str | os.PathLike | None = None, *, target: Any = None, seed: Any = None, shard: int = 256, batch_size: int | None = None,
@@ -282,7 +318,7 @@ def run(explainer: "Explainer", data: Any, out: str | os.PathLike | None = None,
     if out is None:
         return (piece.explanation for piece in pieces(0) if piece.explanation is not None)
     folder = pathlib.Path(out)
-    head = head_of(explainer, {"target": target, "seed": seed, "shard": shard})
+    head = head_of(explainer, source, {"target": target, "seed": seed, "shard": shard, "batch_size": batch_size})
     parts = begin(folder, head, resume)
     done = len(parts)
     bar = Progress(progress, source.count or 0, "explaining")
@@ -296,12 +332,21 @@ def run(explainer: "Explainer", data: Any, out: str | os.PathLike | None = None,
     return finish(folder, head, parts)
 
 
-def head_of(explainer: "Explainer", options: dict) -> dict:
-    """What a manifest says before anything is explained."""
+def head_of(explainer: "Explainer", source: Source, options: dict) -> dict:
+    """What a manifest says before anything is explained, and what must be the same for going on with a run."""
     model = explainer._model
+    asked: dict[str, Any] = dict(explainer._options)
+    target, seed, aux = options.get("target"), options.get("seed"), asked["aux"]
+    if isinstance(target, (list, np.ndarray)) and all(isinstance(item, (int, np.integer)) for item in np.asarray(target).ravel().tolist()):
+        target = np.asarray(target, np.int64)
+    if seed is not None and not isinstance(seed, str):
+        seed = np.asarray(as_numpy(seed, "the seed"), np.float64)
     return {"format": FORMAT, "rulegrad": _core.version(), "model": {"name": model.name, "digest": model.digest() if os.path.exists(model._source["path"]) else "", "dtype": model._source["dtype"]},
-            "methods": _methods(explainer), "nodes": explainer.nodes, "target": _plain(options.get("target")), "seed": _plain(options.get("seed")), "output": _plain(explainer._options["output"]),
-            "head": explainer._options["head"], "preprocessing": model.preprocessing, "precision": explainer._options["precision"], "shard_size": options["shard"]}
+            "methods": _methods(explainer), "nodes": explainer.nodes, "node_folders": folder_names(explainer.nodes), "target": _plain(target), "seed": _plain(seed),
+            "output": _plain(asked["output"]), "head": asked["head"], "preprocessing": _core.recipe(_pictures.recipe(model)), "precision": asked["precision"],
+            "rounding": not asked["exact_rounding"], "keep": asked["keep"], "aux": None if aux is None else {key: _plain(as_numpy(value, key), 0) for key, value in aux.items()},
+            "source": {"count": source.count, "digest": source.digest}, "shard_size": options["shard"],
+            "batch_size": explainer._batch(explainer._program(False, "own"), options.get("batch_size"), options["shard"])}
 
 
 def _write_piece(folder: pathlib.Path, explainer: "Explainer", piece: "_Piece", shard: int) -> dict:
@@ -311,17 +356,18 @@ def _write_piece(folder: pathlib.Path, explainer: "Explainer", piece: "_Piece", 
     e = piece.explanation
     if e is not None:
         sums = {}
-        for method in explainer.methods:
-            for node in explainer.nodes:
-                where = pathlib.Path(_safe(method)) / _safe(node)
+        for method, first in zip(explainer.methods, folder_names(explainer.methods)):
+            for node, second in zip(explainer.nodes, folder_names(explainer.nodes)):
+                where = pathlib.Path(first) / second
                 (folder / where).mkdir(parents=True, exist_ok=True)
-                array = e[method, node]
-                _write_whole(folder / where / f"{name}.npy", lambda file, array=array: np.save(file, array))
-                sums[str(where)] = hashlib.sha256(np.ascontiguousarray(array)).hexdigest()[:16]
-        record["samples"] = [{"name": sample, "target": _plain(target), "label": label, "score": float(score)}
+                array = np.ascontiguousarray(e[method, node])
+                _write_whole(folder / where / f"{name}.npy", functools.partial(_save, array))
+                sums[str(where)] = hashlib.sha256(array.data).hexdigest()[:16]
+        # A seed of the person's own explains no single score.
+        record["samples"] = [{"name": sample, "target": None if piece.own_seed else _plain(target), "label": "" if piece.own_seed else label, "score": _finite(score)}
                              for sample, target, label, score in zip(piece.names, e.targets, e.labels, e.target_scores)]
         record["shard"] = {"name": name, "first": piece.number * shard, "count": len(e), "sha256": sums}
-    text = json.dumps(record)
+    text = json.dumps(record, ensure_ascii=False)
     _write_whole(folder / "records" / f"{name}.json", lambda file: file.write(text.encode()))
     return record
 
@@ -340,15 +386,15 @@ def begin(folder: pathlib.Path, head: dict, resume: bool) -> list[dict]:
     if folder.exists() and any(folder.iterdir()) and not resume:
         raise FileError(f"{folder} is not empty; give another folder, or resume=True to go on with what is there")
     (folder / "records").mkdir(parents=True, exist_ok=True)
-    text = json.dumps(head, indent=1, sort_keys=True)
+    text = json.dumps(head, indent=1, sort_keys=True, ensure_ascii=False)
     if asked.exists():
         before, now = json.loads(asked.read_text()), json.loads(text)
-        for key in now:
+        for key in sorted(now, key=lambda key: key != "shard_size"):  # others follow from it
             if before.get(key) != now[key]:
                 raise ArgumentError(f"{folder} was begun with another {key}: {json.dumps(before.get(key))} and not {json.dumps(now[key])}; give another folder")
     else:
         _write_whole(asked, lambda file: file.write(text.encode()))
-    parts = []
+    parts: list[dict] = []
     while (folder / "records" / f"{len(parts):06d}.json").exists():
         parts.append(json.loads((folder / "records" / f"{len(parts):06d}.json").read_text()))
     return parts
@@ -357,7 +403,7 @@ def begin(folder: pathlib.Path, head: dict, resume: bool) -> list[dict]:
 def finish(folder: pathlib.Path, head: dict, parts: list[dict]) -> Stream:
     manifest = {**head, "shards": [part["shard"] for part in parts if part["shard"] is not None], "samples": [row for part in parts for row in part["samples"]],
                 "failed": [row for part in parts for row in part["failed"]], "complete": True}
-    text = json.dumps(manifest, indent=1)
+    text = json.dumps(manifest, indent=1, ensure_ascii=False)
     _write_whole(folder / "manifest.json", lambda file: file.write(text.encode()))
     return Stream(folder, manifest)
 
@@ -372,8 +418,8 @@ def open(folder: str | os.PathLike) -> Stream:  # noqa: A001: the word that peop
 
 
 class _Piece:
-    def __init__(self, number: int, names: list[str], explanation: Any, failed: list[dict]) -> None:
-        self.number, self.names, self.explanation, self.failed = number, names, explanation, failed
+    def __init__(self, number: int, names: list[str], explanation: Any, failed: list[dict], own_seed: bool) -> None:
+        self.number, self.names, self.explanation, self.failed, self.own_seed = number, names, explanation, failed, own_seed
 
 
 def _pieces(explainer: "Explainer", source: Source, target: Any, seed: Any, shard: int, batch_size: int | None, threads: int, on_error: str, readers: int, stop: int | None = None):
@@ -382,8 +428,9 @@ def _pieces(explainer: "Explainer", source: Source, target: Any, seed: Any, shar
 
     shape = tuple(explainer._model.inputs[0]["shape"][1:])
 
-    def load(number: int) -> tuple[list[int], np.ndarray, list[dict], bool]:
-        numbers, failed = [], []
+    def load(number: int) -> tuple[list[int], np.ndarray, list[tuple[int, str]], bool]:
+        numbers: list[int] = []
+        failed: list[tuple[int, str]] = []
         ended = False
         # Samples go into the batch as they come: what is read exists once.
         values = np.empty((shard if source.count is None else min(shard, source.count - number * shard), *shape), explainer._model.inputs[0]["dtype"])
@@ -400,10 +447,10 @@ def _pieces(explainer: "Explainer", source: Source, target: Any, seed: Any, shar
             except (Error, OSError, ValueError) as problem:
                 if on_error == "stop":
                     raise
-                failed.append({"name": source.name(k), "error": str(problem)})
+                failed.append((k, str(problem)))
         return numbers, values[:len(numbers)], failed, ended
 
-    def explain(numbers: list[int], values: np.ndarray, failed: list[dict]):
+    def explain(numbers: list[int], values: np.ndarray, failed: list[tuple[int, str]]):
         options = {"seed": seed, "batch_size": batch_size, "threads": threads}
         try:
             return numbers, explainer(values, each(numbers), **options)
@@ -411,7 +458,7 @@ def _pieces(explainer: "Explainer", source: Source, target: Any, seed: Any, shar
             if on_error == "stop":
                 raise
             if len(values) == 1:
-                failed.append({"name": source.name(numbers[0]), "error": str(problem)})
+                failed.append((numbers[0], str(problem)))
                 return [], None
         # Which of them it was: those that can be explained alone are explained together again.
         good = []
@@ -420,7 +467,7 @@ def _pieces(explainer: "Explainer", source: Source, target: Any, seed: Any, shar
                 explainer(value[None], each([k]), **options)
                 good.append((k, value))
             except Error as problem:
-                failed.append({"name": source.name(k), "error": str(problem)})
+                failed.append((k, str(problem)))
         if not good:
             return [], None
         kept, arrays = [k for k, _ in good], np.stack([value for _, value in good])
@@ -450,8 +497,8 @@ def _pieces(explainer: "Explainer", source: Source, target: Any, seed: Any, shar
                     numbers, values, failed, ended = future.result()
                     kept, e = explain(numbers, values, failed) if numbers else ([], None)
                     if numbers or failed:
-                        failed.sort(key=lambda row: row["name"])
-                        yield _Piece(current, [source.name(k) for k in kept], e, failed)
+                        left_out = [{"name": source.name(k), "error": error} for k, error in sorted(failed)]
+                        yield _Piece(current, [source.name(k) for k in kept], e, left_out, seed is not None and not isinstance(seed, str))
                     if ended and source.count is None:
                         return
             finally:

@@ -129,8 +129,8 @@ class Gradient:
     def __enter__(self) -> "Gradient":
         return self
 
-    def __exit__(self, *problem: Any) -> bool:
-        return False
+    def __exit__(self, *problem: Any) -> None:
+        pass
 
     def _method(self) -> Any:
         return self.composite.call() if self.composite is not None else Method("zennit.gradient")
@@ -175,6 +175,6 @@ class IntegratedGradients(Gradient):
         self.baseline, self.n_iter = baseline, n_iter
 
     def _method(self) -> Any:
-        base = as_numpy(self.baseline)
-        base = float(base) if base.ndim == 0 else base[0] if base.ndim and base.shape[0] == 1 else base
+        given = as_numpy(self.baseline)
+        base = float(given) if given.ndim == 0 else given[0] if given.shape[0] == 1 else given
         return Method("zennit.integrated_gradients", method=super()._method(), n_iter=self.n_iter, baseline=base)

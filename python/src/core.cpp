@@ -59,4 +59,5 @@ PYBIND11_MODULE(_core, module) {
   rulegrad::python::bind_questions(module);
   rulegrad::python::bind_evaluation(module);
   rulegrad::python::bind_pictures(module);
+  rulegrad::python::bind_pages(module);
 }

@@ -56,5 +56,6 @@ void bind_rules(py::module_& module);
 void bind_questions(py::module_& module);
 void bind_evaluation(py::module_& module);
 void bind_pictures(py::module_& module);
+void bind_pages(py::module_& module);
 
 }  // namespace rulegrad::python

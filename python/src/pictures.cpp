@@ -1,3 +1,5 @@
+#include "pictures.hpp"
+
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
@@ -11,14 +13,6 @@
 #include "holder.hpp"
 
 namespace rulegrad::python {
-namespace {
-
-/// Height, width, channels of 8 bits.
-Tensor tensor_of_picture(const io::Picture& picture) {
-  return Tensor({picture.height, picture.width, picture.channels},
-                std::span<const std::uint8_t>(picture.pixels));
-}
-
 io::Picture picture_of(const py::handle& array) {
   const Tensor pixels = tensor_of(array);
   if (pixels.dtype() != DType::uint8 || pixels.rank() != 3)
@@ -27,6 +21,14 @@ io::Picture picture_of(const py::handle& array) {
   const auto values = pixels.values<std::uint8_t>();
   picture.pixels.assign(values.begin(), values.end());
   return picture;
+}
+
+namespace {
+
+/// Height, width, channels of 8 bits.
+Tensor tensor_of_picture(const io::Picture& picture) {
+  return Tensor({picture.height, picture.width, picture.channels},
+                std::span<const std::uint8_t>(picture.pixels));
 }
 
 io::Preprocessing recipe_of(const py::dict& recipe) {
@@ -97,6 +99,17 @@ void bind_pictures(py::module_& module) {
   module.def("read_picture",
              [](const std::string& path) { return tensor_of_picture(io::read_picture(path)); });
   module.def("recipes", [] { return io::preprocessing_names(); });
+  module.def("recipe", [](const py::dict& recipe) {
+    const io::Preprocessing how = recipe_of(recipe);
+    py::dict numbers;
+    numbers["scale"] = how.scale;
+    numbers["mean"] = how.mean;
+    numbers["std"] = how.std;
+    numbers["layout"] = how.layout == io::Layout::nhwc ? "nhwc" : "nchw";
+    numbers["color"] = how.color == io::ColorOrder::bgr ? "bgr" : "rgb";
+    numbers["short_side"] = how.short_side;
+    return numbers;
+  });
   module.def("to_input", [](const std::string& path, const py::dict& recipe, std::int64_t height,
                             std::int64_t width, std::int64_t channels, const std::string& dtype) {
     const io::Preprocessing how = recipe_of(recipe);

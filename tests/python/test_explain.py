@@ -349,6 +349,25 @@ class SeveralInputs(Case):
         each = self.model.explain((self.a, self.b), "gradient", largest.targets, output=1)
         self.close(each["gradient", "a"], largest["gradient", "a"], 0)
 
+    def test_baselines_by_input(self):
+        base = np.random.default_rng(2).standard_normal(3).astype("f")
+        e = self.model.explain((self.a, self.b), "integrated_gradients", 1, output="y", baseline={"a": base, "b": 0.5}, totals=True)
+        # The path from both baselines to both inputs, its 64 midpoints, in plain NumPy.
+        slopes = np.zeros((5, 1))
+        for t in (np.arange(64) + 0.5) / 64:
+            a, b = base + t * (self.a - base), 0.5 + t * (self.b - 0.5)
+            slopes += (a.astype(np.float64) @ self.w.T + b @ self.v.T > 0)[:, 1:2] / 64
+        self.close(e["integrated_gradients", "a"], slopes * self.w[1] * (self.a - base))
+        self.close(e["integrated_gradients", "b"], slopes * self.v[1] * (self.b - 0.5))
+        score = lambda a, b: np.maximum(a @ self.w.T + b @ self.v.T, 0)[:, 1]
+        self.close(e.totals[0]["expected"], score(self.a, self.b) - score(np.broadcast_to(base, (5, 3)), np.full((5, 2), 0.5)), 1e-4)
+        one = self.model.explain((self.a, self.b), "integrated_gradients", 1, output="y", baseline={"b": 0.5})
+        other = self.model.explain((self.a, self.b), "integrated_gradients:baseline=0,baseline@b=0.5", 1, output="y")
+        self.close(one["integrated_gradients", "a"], other["integrated_gradients", "a"], 0)
+        self.assertGreater(np.abs(one["integrated_gradients", "b"] - e["integrated_gradients", "b"]).max(), 1e-3)
+        self.raises(rg.errors.UnknownNameError, "no input 'c'", self.model.explain, (self.a, self.b), "integrated_gradients", 1, output="y", baseline={"c": 0})
+        self.raises(rg.errors.UnknownNameError, "'speed@a'", self.model.explain, (self.a, self.b), "integrated_gradients:speed@a=1", 1, output="y")
+
     def test_what_does_not_fit(self):
         self.raises(rg.errors.ArgumentError, "2 inputs ('a', 'b')", self.model.explain, self.a, "gradient")
         self.raises(rg.errors.ArgumentError, "'b' is missing", self.model.explain, {"a": self.a}, "gradient")

@@ -92,6 +92,32 @@ class Captum(Case):
                     else:
                         self.close(ours[name].detach().numpy(), theirs[name].detach().numpy(), 2e-4)
 
+    def test_baselines_of_several_inputs(self):
+        peer("captum")
+        import captum.attr
+        import rulegrad.captum
+
+        class Two(torch.nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.first, self.second, self.last = torch.nn.Linear(6, 8), torch.nn.Linear(3, 8), torch.nn.Linear(8, 4)
+
+            def forward(self, a, b):
+                return self.last(torch.tanh(self.first(a) + self.second(b)))
+
+        torch.manual_seed(0)
+        net = Two().eval()
+        random = torch.Generator().manual_seed(1)
+        a, b, base = torch.randn(5, 6, generator=random), torch.randn(5, 3, generator=random), torch.randn(1, 6, generator=random)
+        for name in ("IntegratedGradients", "DeepLift"):
+            theirs = getattr(captum.attr, name)(net).attribute((a.clone().requires_grad_(True), b.clone().requires_grad_(True)), baselines=(base, 0.5), target=2) if name == "IntegratedGradients" else None
+            ours = getattr(rulegrad.captum, name)(net).attribute((a, b), baselines=(base, 0.5), target=2)
+            scores = net(a, b)[:, 2] - net(base.expand(5, 6), torch.full((5, 3), 0.5))[:, 2]
+            self.close((ours[0].sum(1) + ours[1].sum(1)).numpy(), scores.detach().numpy(), 1e-4)
+            for mine, other in zip(ours, theirs or ours):
+                self.close(mine.detach().numpy(), other.detach().numpy(), 2e-4)
+        self.raises(rg.errors.ArgumentError, "3 baselines were given for 2 inputs", rulegrad.captum.DeepLift(net).attribute, (a, b), (0, 0, 0), 2)
+
     def test_tuples_and_models(self):
         import rulegrad.captum as attr
 

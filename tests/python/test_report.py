@@ -33,6 +33,28 @@ class Checker(html.parser.HTMLParser):
         assert self.open.pop() == tag, tag
 
 
+def found_by_sliders(case, text):
+    """What a browser shows on the first map: as it is, at another percentile, back again, and with the picture over it."""
+    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if browser is None:
+        case.skipTest("Chromium is not installed")
+    probe = """<script>
+addEventListener('load',function begin(){
+  if(!document.documentElement.dataset.ready){setTimeout(begin,20);return}
+  const c=document.querySelector('canvas'),look=()=>{const d=c.getContext('2d').getImageData(0,0,c.width,c.height).data;let s=0,n=0;for(let i=0;i<d.length;i+=4){s+=d[i]+2*d[i+1]+3*d[i+2];if(d[i]!=255||d[i+1]!=255||d[i+2]!=255)n++}return s+':'+n};
+  const move=(id,v)=>{const e=document.getElementById(id);e.value=v;e.dispatchEvent(new Event('input'))};
+  const a=look();move('percentile',60);const b=look();move('percentile',99);const again=look();move('overlay',1);const o=look();
+  document.body.insertAdjacentHTML('beforeend','<p id="found">'+[a,b,again,o].join(' ')+'</p>')})</script>"""
+    with tempfile.TemporaryDirectory() as folder:
+        page = Path(folder, "page.html")
+        page.write_text(text.replace("</body>", probe + "</body>"))
+        done = subprocess.run([browser, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=4000", f"--user-data-dir={folder}/profile", "--dump-dom", page.as_uri()],
+                              capture_output=True, text=True, timeout=180)
+    found = re.search(r'<p id="found">([0-9][^<]*)</p>', done.stdout)
+    case.assertIsNotNone(found, done.stderr[-500:])
+    return found.group(1).split()
+
+
 class Reports(Case):
     @classmethod
     def setUpClass(cls):
@@ -98,24 +120,7 @@ return %4
             self.assertIn("3 shards, 0 left out", done.stdout)
 
     def test_sliders_move_pixels(self):
-        browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-        if browser is None:
-            self.skipTest("Chromium is not installed")
-        probe = """<script>
-addEventListener('load',function begin(){
-  if(!document.documentElement.dataset.ready){setTimeout(begin,20);return}
-  const c=document.querySelector('canvas'),look=()=>{const d=c.getContext('2d').getImageData(0,0,c.width,c.height).data;let s=0,n=0;for(let i=0;i<d.length;i+=4){s+=d[i]+2*d[i+1]+3*d[i+2];if(d[i]!=255||d[i+1]!=255||d[i+2]!=255)n++}return s+':'+n};
-  const move=(id,v)=>{const e=document.getElementById(id);e.value=v;e.dispatchEvent(new Event('input'))};
-  const a=look();move('percentile',60);const b=look();move('percentile',99);const again=look();move('overlay',1);const o=look();
-  document.body.insertAdjacentHTML('beforeend','<p id="found">'+[a,b,again,o].join(' ')+'</p>')})</script>"""
-        with tempfile.TemporaryDirectory() as folder:
-            page = Path(folder, "page.html")
-            page.write_text(self.e.report().replace("</body>", probe + "</body>"))
-            done = subprocess.run([browser, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=4000", f"--user-data-dir={folder}/profile", "--dump-dom", page.as_uri()],
-                                  capture_output=True, text=True, timeout=180)
-        found = re.search(r'<p id="found">([0-9][^<]*)</p>', done.stdout)
-        self.assertIsNotNone(found, done.stderr[-500:])
-        first, wider, again, over = found.group(1).split()
+        first, wider, again, over = found_by_sliders(self, self.e.report())
         self.assertEqual(first, again)
         self.assertEqual(len({first, wider, over}), 3)
         self.assertGreater(int(first.split(":")[1]), 50)
