@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <set>
 
+#include "rulegrad/expr/leaves.hpp"
 #include "rulegrad/ops/op_attributes.hpp"
 #include "rulegrad/rule/rule_text.hpp"
 #include "rulegrad/support/error.hpp"
@@ -12,6 +13,7 @@
 #include "recipe/recipe_run.hpp"
 #include "recipe/rule_gathering.hpp"
 #include "rewrite/match.hpp"
+#include "rewrite/products.hpp"
 #include "rewrite/value_functions.hpp"
 #include "support/read_file.hpp"
 #include "support/text.hpp"
@@ -20,6 +22,7 @@ namespace rulegrad {
 namespace {
 
 constexpr std::size_t most_levels = 16;
+constexpr int most_passes = 8;
 
 const std::string* word_of(const Value& value) {
   const auto* attribute = attribute_in(value);
@@ -39,6 +42,11 @@ const Parameter* parameter_named(const AnalyzerDefinition& definition, std::stri
   for (const Parameter& parameter : definition.parameters)
     if (parameter.name == name) return &parameter;
   return nullptr;
+}
+
+/// Does the set fold things into layers, so that it must not see what is part of a function of one value?
+bool folds_into_layers(std::string_view set) {
+  return set == "canonical" || set.starts_with("canonical.");
 }
 
 }  // namespace
@@ -72,6 +80,12 @@ void RecipeRun::build_chain(const std::string& method, LazyArguments given) {
       throw Error(ErrorCode::invalid_argument,
                   fmt::format("{}: allow_unmatched takes 0 or 1, not {}", method, describe(value)));
     task_.allow_unmatched = *flag == 1;
+    return true;
+  });
+  // What is meant for one input alone is bound once the inputs are known.
+  std::erase_if(given, [&](const auto& argument) {
+    if (argument.first.find('@') == std::string::npos) return false;
+    given_for_inputs_.push_back(argument);
     return true;
   });
   for (;;) {
@@ -130,17 +144,16 @@ std::string RecipeRun::method_text(const Level& level, const Parameter& paramete
   return print_term(level.definition->terms, parameter.fallback);
 }
 
-/// Are there rules for the class `activation`? Then a function of one value is one, however the model writes
-/// it out.
-bool RecipeRun::speaks_of_activations() const {
+/// Are there gradient rules for operations of that name?
+bool RecipeRun::speaks_of(std::string_view operation) const {
   std::set<std::string> seen;
   const std::function<bool(const std::string&)> speaks = [&](const std::string& name) {
     if (!seen.insert(name).second) return false;
     const RuleSet& set = engine_.library.rule_set(name);
     return std::any_of(set.rules.begin(), set.rules.end(),
-                       [](const Rule& rule) {
+                       [&](const Rule& rule) {
                          return rule.level == RuleLevel::grad &&
-                                root_name(rule.terms, rule.pattern) == "activation";
+                                root_name(rule.terms, rule.pattern) == operation;
                        }) ||
            std::any_of(set.uses.begin(), set.uses.end(),
                        [&](TermId used) { return speaks(set.terms[static_cast<std::size_t>(used)].name); });
@@ -166,23 +179,43 @@ void RecipeRun::canonize_output() {
       const std::string& op_name = rule->terms[static_cast<std::size_t>(rule->result)].name;
       canonizers_.add({rule, "op " + op_name, no_parameters, {}});
     }
+  RuleList of_layers(engine_.operators);
   for (std::size_t k = levels_.size(); k-- > 0;)
     for (const TermId set : levels_[k].definition->canonizers)
       gather_rules(
           graph_, engine_.operators, engine_.library, terms(k), set,
           [&](TermId id) { return evaluate({.level = k, .original = {}, .focus = {}}, id); }, {}, true,
-          canonizers_);
-  std::vector<Expr> outputs{task_.output};
+          folds_into_layers(term(k, set).name) ? of_layers : canonizers_);
+  std::vector<Expr> outputs{task_.output}, explained = task_.explained;
   outputs.insert(outputs.end(), task_.keep.begin(), task_.keep.end());
-  canonized_ = canonize(graph_, outputs, canonizers_, engine_.operators, engine_.library.functions());
-  if (speaks_of_activations()) {
-    std::vector<Expr> explained, kept;
-    for (const auto* nodes : {&task_.explained, &task_.inputs})
-      for (const Expr node : *nodes)
-        if (const auto found = canonized_.image.find(node); found != canonized_.image.end())
-          explained.push_back(found->second);
+  explained.insert(explained.end(), task_.inputs.begin(), task_.inputs.end());
+  const auto rewrite = [&](const RuleList& rules, std::span<const Expr> from) {
+    return canonize(graph_, from, rules, engine_.operators, engine_.library.functions());
+  };
+  // A function of one value is one, however the model writes it out, and so are factors.
+  if (speaks_of("activation")) {
+    const bool products = speaks_of("product3");
+    const ProductOperators of_factors{products ? engine_.operators.find("product3") : nullptr,
+                                      products ? engine_.operators.find("product4") : nullptr};
+    const Canonized regrouped = regroup_products(graph_, outputs, explained, task_.keep, of_factors);
+    canonized_ = one_after_another(regrouped, rewrite(canonizers_, regrouped.outputs));
+    std::vector<Expr> based, kept;
+    for (const Expr node : explained)
+      if (const auto found = canonized_.image.find(node); found != canonized_.image.end())
+        based.push_back(found->second);
     for (const Expr node : task_.keep) kept.push_back(canonized_.image.at(node));
-    join_value_functions(graph_, canonized_, explained, kept);
+    join_value_functions(graph_, canonized_, based, kept);
+  } else {
+    canonized_ = rewrite(canonizers_, outputs);
+  }
+  // What one rewrite leaves may be for another, further down.
+  for (int pass = 0; pass < most_passes && of_layers.size() > 0; ++pass) {
+    Canonized next = rewrite(of_layers, canonized_.outputs);
+    if (next.rewrites.empty()) break;
+    canonized_ = one_after_another(canonized_, std::move(next));
+    // Layers that are whole now may be part of an operator.
+    if (canonizers_.size() > 0)
+      canonized_ = one_after_another(canonized_, rewrite(canonizers_, canonized_.outputs));
   }
   output_ = flattened(canonized_.outputs[0]);
   analysis_.rewrites = canonized_.rewrites;
@@ -237,6 +270,34 @@ void RecipeRun::bind_parameters(std::size_t k) {
       analysis_.notes.push_back(fmt::format("{} = {}", parameter.name, describe(node)));
     } else {
       level.scope.bind_copied(parameter.name, parameter_value(k, parameter));
+    }
+  }
+}
+
+/// Arguments of the outermost analyzer that are for one of several inputs: `baseline@mask=0`.
+void RecipeRun::bind_for_inputs() {
+  Level& level = levels_[0];
+  const std::string& owner = level.definition->name;
+  std::vector<std::string> inputs;
+  for (const Expr input : graph_.inputs()) inputs.push_back(input.attributes<InputAttributes>().name);
+  for (const auto& [key, given] : given_for_inputs_) {
+    const std::string name = key.substr(0, key.find('@')), input = key.substr(key.find('@') + 1);
+    const Parameter* parameter = parameter_named(*level.definition, name);
+    if (parameter == nullptr ||
+        !(parameter->type.empty() || parameter->type == "number" || parameter->type == "tensor"))
+      throw Error(
+          ErrorCode::unknown_name,
+          fmt::format("{}: '{}' is not for one input: '{}' is no parameter that takes a number or an array",
+                      owner, key, name));
+    if (std::find(inputs.begin(), inputs.end(), input) == inputs.end())
+      throw Error(ErrorCode::unknown_name,
+                  fmt::format("{}: '{}': {}", owner, key, unknown_name_message("input", input, inputs)));
+    for (const Expr node : explained_) {
+      const auto names = graph_.names(node);
+      if (std::find(names.begin(), names.end(), input) == names.end()) continue;
+      Value value = converted(level, *parameter, given());
+      check_range(owner, *parameter, value);
+      level.for_inputs.push_back({name, node, std::move(value)});
     }
   }
 }

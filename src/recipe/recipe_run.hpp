@@ -77,12 +77,19 @@ class RecipeRun {
     std::vector<std::string> variables;
     std::int64_t depth, count;
   };
+  /// `baseline@ids=...`: a parameter's value for one of several inputs.
+  struct ForInput {
+    std::string parameter;
+    Expr input;
+    Value value;
+  };
   struct Level {
     const AnalyzerDefinition* definition = nullptr;
     LazyArguments given;
     std::map<std::string, std::string> methods;  ///< parameters that are analyzers
     std::map<std::string, Expr> nodes;           ///< parameters that are nodes, in the user's own world
     Scope scope;                                 ///< the other parameters, and the loops' variables
+    std::vector<ForInput> for_inputs;            ///< what parameters are where `input` means one of several
     std::vector<Loop> loops;
     std::int64_t first_depth = 0;
     World user, moved;
@@ -96,12 +103,13 @@ class RecipeRun {
     World* world = nullptr;  ///< behind `@`; absent: each name in the world it is about
   };
 
-  // recipe_levels.cpp: the chain of `extends`, parameters, canonizers
+  // levels.cpp: the chain of `extends`, parameters, canonizers
   void build_chain(const std::string& method, LazyArguments given);
   std::string method_text(const Level& level, const Parameter& parameter);
   void canonize_output();
-  [[nodiscard]] bool speaks_of_activations() const;
+  [[nodiscard]] bool speaks_of(std::string_view operation) const;
   void bind_parameters(std::size_t level);
+  void bind_for_inputs();
   Value parameter_value(std::size_t level, const Parameter& parameter);
   Value converted(const Level& level, const Parameter& parameter, Value value);
   Expr node_parameter(std::size_t level, const Parameter& parameter);
@@ -110,13 +118,14 @@ class RecipeRun {
   Value read_array(const std::string& path, const SourceRange* named_at = nullptr);
   static bool means_feature_map(const Level& level, const Parameter& parameter);
 
-  // recipe_worlds.cpp: loops and placements
+  // worlds.cpp: loops and placements
   void open_loops(std::size_t level);
   void place(std::size_t level, const Placement& placement, World& world);
   Expr placed_node(std::size_t level, const Placement& placement);
   World& world_named(std::size_t level, const Term& term);
 
-  // recipe_terms.cpp: what names and words mean
+  // terms.cpp: what names and words mean
+  [[nodiscard]] Scope scope_for(std::size_t level, Expr original) const;
   Value evaluate(Context context, TermId term);
   std::optional<Value> answer(const Context& context, const Term& term, std::span<const Value> arguments);
   std::optional<Value> name_value(const Context& context, const Term& term);
@@ -132,11 +141,15 @@ class RecipeRun {
   Expr onehot(Expr index);
   Expr constant_index(double index);
 
-  // recipe_walk.cpp: rules, the reverse walk, results
+  // walk.cpp: rules, the reverse walk, results
   void gather();
   void gather_chosen(const Level& level, const std::string& chosen, const SourceRange& where,
                      const std::vector<ActiveRule::Selector>& selectors);
   void walk();
+  const ForwardFacts& learn_facts(std::optional<ForwardFacts>& farther);
+  EvaluationHooks walking_hooks();
+  std::optional<Expr> close_gradient(const GradientRules& rules, Unclaimed& unclaimed, Expr node,
+                                     std::size_t slot, Expr cotangent);
   Expr seed();
   std::optional<Expr> fall_back(Step& step, Expr node, std::size_t slot, Expr cotangent) const;
   [[nodiscard]] std::shared_ptr<const RuleMatch> kept_match(RuleResult applied) const;
@@ -145,14 +158,14 @@ class RecipeRun {
   Expr total(Expr focus);
   void require_seed_used() const;
 
-  // recipe_totals.cpp: what the analyzer declares that attributions add up to
+  // totals.cpp: what the analyzer declares that attributions add up to
   void find_totals();
   [[nodiscard]] Expr score_lost();
   [[nodiscard]] Expr over_scores(Expr values);
   [[nodiscard]] bool nothing_passes(std::span<const Expr> nodes) const;
   Value in_world_of_rules(const Term& term, const Value& value);
 
-  // recipe_report.cpp: nodes without rules, rules without nodes
+  // report.cpp: nodes without rules, rules without nodes
   [[noreturn]] void refuse_unclaimed(const Unclaimed& unclaimed, const EvaluationHooks& hooks);
   void refuse_unmatched() const;
 
@@ -171,6 +184,7 @@ class RecipeRun {
   Graph& graph_;
   Vocabulary vocabulary_;
   std::deque<Level> levels_;
+  LazyArguments given_for_inputs_;  ///< `parameter@input`
   RuleList rules_, canonizers_;
   bool rule_applied_ = false;
   Fallback fallback_ = Fallback::error;

@@ -35,8 +35,16 @@ Value RecipeRun::evaluate(Context context, TermId id) {
   };
   hooks.reduce = [&](const Term& reduce, const Value& value) { return reduced(context, reduce, value); };
   Evaluator evaluator(graph_, vocabulary_, hooks);
-  Scope scope = levels_[context.level].scope;
+  Scope scope = scope_for(context.level, context.original);
   return evaluator.evaluate(terms(context.level), id, scope);
+}
+
+/// What names mean where `input` is this one.
+Scope RecipeRun::scope_for(std::size_t k, Expr original) const {
+  Scope scope = levels_[k].scope;
+  for (const ForInput& own : levels_[k].for_inputs)
+    if (original == own.input) scope.bind_copied(own.parameter, own.value);
+  return scope;
 }
 
 std::optional<Value> RecipeRun::answer(const Context& context, const Term& asked,

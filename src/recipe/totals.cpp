@@ -27,7 +27,7 @@ bool is_mean_of_relevance(const AnalyzerDefinition& definition) {
 
 bool comes_from_input(Expr e) {
   const std::vector<Expr> order = topological_order(std::span(&e, 1));
-  return std::any_of(order.begin(), order.end(), [](Expr below) { return below.is("input"); });
+  return std::any_of(order.begin(), order.end(), [](Expr below) { return is_input(below); });
 }
 
 }  // namespace
@@ -41,8 +41,8 @@ bool RecipeRun::nothing_passes(std::span<const Expr> nodes) const {
     const Expr node = waiting.back();
     waiting.pop_back();
     if (!seen.insert(node).second) continue;
-    if (node.is("input") && is_floating(node.dtype())) return false;
-    if (node.is("gather") && is_floating(node.dtype()) && node.operand(0).is("constant")) {
+    if (is_input(node) && is_floating(node.dtype())) return false;
+    if (node.is("gather") && is_floating(node.dtype()) && is_constant(node.operand(0))) {
       if (comes_from_input(node.operand(1))) return false;
       continue;
     }
@@ -60,7 +60,8 @@ Expr RecipeRun::over_scores(Expr values) {
 /// first level that has one; absent where there is neither, where it was asked for with another method
 /// inside, or starts from a seed of its own.
 Expr RecipeRun::score_lost() {
-  for (Level& level : levels_) {
+  for (std::size_t k = 0; k < levels_.size(); ++k) {
+    Level& level = levels_[k];
     if (level.definition->seed != no_term && task_.seed == Question::Seed::own) return {};
     for (const Parameter& parameter : level.definition->parameters)
       if (const auto chosen = level.methods.find(parameter.name);
@@ -72,10 +73,10 @@ Expr RecipeRun::score_lost() {
     for (const auto& [node, value] : level.user.placements()) base.place(node, value);
     if (const auto world = level.points.find("base"); world != level.points.end()) {
       base = world->second;
-    } else if (const Value* baseline = level.scope.find("baseline")) {
+    } else if (level.scope.find("baseline") != nullptr) {
       for (const Expr node : explained_) {
-        const auto value =
-            conform(rewriting_by_user(), *baseline, node.type(), [] { return std::string("the baseline"); });
+        const auto value = conform(rewriting_by_user(), *scope_for(k, node).find("baseline"), node.type(),
+                                   [] { return std::string("the baseline"); });
         base.place(node, value ? *value : zeros(node.type()));
       }
     } else {

@@ -35,6 +35,7 @@ void RecipeRun::prepare() {
     // Until `at` has moved it, names are about the user's world.
     level.moved = level.user;
     bind_parameters(k);
+    if (k == 0) bind_for_inputs();
     open_loops(k);
     World moved = level.user;
     for (const Placement& placement : level.definition->placements) {
@@ -112,6 +113,30 @@ void RecipeRun::walk() {
                 fmt::format("{}: a rule's argument asks for the relevance that it takes part in",
                             levels_[0].definition->name));
   walking_ = true;
+  std::optional<ForwardFacts> farther;
+  const ForwardFacts& on_the_way = learn_facts(farther);
+  gather();
+  analysis_.seed = seed();
+  derivatives_.leave_alone(*facts_);
+  derivatives_.guard(on_the_way);
+  const EvaluationHooks hooks = walking_hooks();
+  const GradientRules rules(rewriting(), rules_, hooks);
+  Unclaimed unclaimed;
+  // Most operations have one operand that relevance flows to, sums two.
+  analysis_.steps.reserve(analysis_.steps.size() + on_the_way.order().size() + on_the_way.order().size() / 4);
+  const std::pair<Expr, Expr> start{final_output_, analysis_.seed};
+  totals_ = reverse_walk(on_the_way, engine_.operators, std::span(&start, 1),
+                         [&](Expr node, std::size_t slot, Expr cotangent) {
+                           return close_gradient(rules, unclaimed, node, slot, cotangent);
+                         });
+  if (!unclaimed.empty()) refuse_unclaimed(unclaimed, hooks);
+  refuse_unmatched();
+  walked_ = true;
+}
+
+/// What depends on the explained values, and on the nodes of which rules may ask for the relevance: where
+/// these are more, `farther` holds what the walk goes by.
+const ForwardFacts& RecipeRun::learn_facts(std::optional<ForwardFacts>& farther) {
   std::vector<Expr> explained, based, reached;
   for (const Expr node : explained_) explained.push_back(final_->image(node));
   based = reached = explained;
@@ -119,72 +144,63 @@ void RecipeRun::walk() {
   for (const Level& level : levels_)
     for (const auto& [name, node] : level.nodes) reached.push_back(final_->image(node));
   facts_ = std::make_unique<ForwardFacts>(std::span(&final_output_, 1), based);
-  std::optional<ForwardFacts> farther;
   if (reached != based) farther.emplace(std::span(&final_output_, 1), reached);
-  const ForwardFacts& on_the_way = farther ? *farther : *facts_;
-  gather();
-  analysis_.seed = seed();
+  return farther ? *farther : *facts_;
+}
 
-  const RewriteContext context = rewriting();
+/// What rules may ask for while they are applied.
+EvaluationHooks RecipeRun::walking_hooks() {
   EvaluationHooks hooks;
-  hooks.vjp = [&](Expr operation, std::size_t slot, Expr g) {
+  hooks.vjp = [this](Expr operation, std::size_t slot, Expr g) {
     return derivatives_.make(vjp_schema(), operation, slot, g);
   };
-  hooks.diff = [&](Expr e, Expr x, Expr g) {
+  hooks.diff = [this](Expr e, Expr x, Expr g) {
     const auto derivative = derivatives_.differentiate(e, x, g);
     return derivative ? Value(*derivative) : Value(0.0);
   };
   if (task_.aux)
-    hooks.aux = [&](Expr node, const std::string& key, Expr like) {
+    hooks.aux = [this](Expr node, const std::string& key, Expr like) {
       return graph_.constant(task_.aux->find(node, key, like));
     };
-  derivatives_.leave_alone(*facts_);
-  derivatives_.guard(on_the_way);
-  hooks.world = [&](const Term& at, const std::function<Value()>& value) {
+  hooks.world = [this](const Term& at, const std::function<Value()>& value) {
     return in_world_of_rules(at, value());
   };
-  const GradientRules rules(context, rules_, hooks);
-  Unclaimed unclaimed;
-  const CloseGradient close = [&](Expr node, std::size_t slot, Expr cotangent) -> std::optional<Expr> {
-    if (is_zero(cotangent)) return std::nullopt;
-    const Type& type = node.operand(slot).type();
-    Step step;
-    step.node = node;
-    step.slot = slot;
-    step.cotangent = cotangent;
-    step.gradient = derivatives_.make(grad_schema(), node, slot, cotangent);
-    std::optional<Expr> rewritten;
-    if (auto applied = rules.apply(node, slot, cotangent)) {
-      const ActiveRule& active = rules_[applied->index];
-      step.by = active.origin;
-      rule_applied_ = true;
-      const Value value = std::move(applied->value);
-      step.match = kept_match(std::move(*applied));
-      rewritten = conform(
-          context, value, type,
-          [&] { return fmt::format("{}this rule for {}", at_place(step.by->where), describe(node)); }, node);
-    } else if (fallback_ == Fallback::error) {
-      // The walk goes on as the gradient would, so that one error names every such node.
-      unclaimed.add(node, slot, rules.nearest(node, slot));
-      return derivatives_.close(node, slot, cotangent);
-    } else {
-      rewritten = fall_back(step, node, slot, cotangent);
-    }
-    if (rewritten) {
-      step.rewritten = *rewritten;
-      if (const auto lowered = derivatives_.lower(*rewritten)) step.result = *lowered;
-    }
-    const Expr sent = step.result;
-    analysis_.steps.push_back(std::move(step));
-    return sent ? std::optional(sent) : std::nullopt;
-  };
-  // Most operations have one operand that relevance flows to, sums two.
-  analysis_.steps.reserve(analysis_.steps.size() + on_the_way.order().size() + on_the_way.order().size() / 4);
-  const std::pair<Expr, Expr> start{final_output_, analysis_.seed};
-  totals_ = reverse_walk(on_the_way, engine_.operators, std::span(&start, 1), close);
-  if (!unclaimed.empty()) refuse_unclaimed(unclaimed, hooks);
-  refuse_unmatched();
-  walked_ = true;
+  return hooks;
+}
+
+/// One gradient node: the first rule that matches closes it, or what the analyzer falls back to; what is sent
+/// to the operand, if anything. Notes the step.
+std::optional<Expr> RecipeRun::close_gradient(const GradientRules& rules, Unclaimed& unclaimed, Expr node,
+                                              std::size_t slot, Expr cotangent) {
+  if (is_zero(cotangent)) return std::nullopt;
+  Step step;
+  step.node = node;
+  step.slot = slot;
+  step.cotangent = cotangent;
+  step.gradient = derivatives_.make(grad_schema(), node, slot, cotangent);
+  std::optional<Expr> rewritten;
+  if (auto applied = rules.apply(node, slot, cotangent)) {
+    step.by = rules_[applied->index].origin;
+    rule_applied_ = true;
+    const Value value = std::move(applied->value);
+    step.match = kept_match(std::move(*applied));
+    rewritten = conform(
+        rewriting(), value, node.operand(slot).type(),
+        [&] { return fmt::format("{}this rule for {}", at_place(step.by->where), describe(node)); }, node);
+  } else if (fallback_ == Fallback::error) {
+    // The walk goes on as the gradient would, so that one error names every such node.
+    unclaimed.add(node, slot, rules.nearest(node, slot));
+    return derivatives_.close(node, slot, cotangent);
+  } else {
+    rewritten = fall_back(step, node, slot, cotangent);
+  }
+  if (rewritten) {
+    step.rewritten = *rewritten;
+    if (const auto lowered = derivatives_.lower(*rewritten)) step.result = *lowered;
+  }
+  const Expr sent = step.result;
+  analysis_.steps.push_back(std::move(step));
+  return sent ? std::optional(sent) : std::nullopt;
 }
 
 std::shared_ptr<const RuleMatch> RecipeRun::kept_match(RuleResult applied) const {
