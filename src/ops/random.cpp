@@ -69,12 +69,36 @@ double uniform_at(const RandomPlace& place) {
   return unit(bits[0], bits[1]);
 }
 
-double normal_at(const RandomPlace& place) {
-  const auto bits = block(place, place.element / 2, Kind::normal);
+namespace {
+
+/// The two numbers of a pair (Box and Muller 1958, "A note on the generation of random normal deviates").
+std::array<double, 2> pair_of(const std::array<std::uint32_t, 4>& bits) {
   // 1 - u lies in (0, 1], where the logarithm is finite.
   const double radius = std::sqrt(-2 * std::log(1 - unit(bits[0], bits[1])));
   const double angle = 2 * std::numbers::pi * unit(bits[2], bits[3]);
-  return radius * (place.element % 2 == 0 ? std::cos(angle) : std::sin(angle));
+  return {radius * std::cos(angle), radius * std::sin(angle)};
+}
+
+}  // namespace
+
+double normal_at(const RandomPlace& place) {
+  return pair_of(block(place, place.element / 2, Kind::normal))[static_cast<std::size_t>(place.element % 2)];
+}
+
+void normals_at(const RandomPlace& first, std::span<double> numbers) {
+  std::int64_t element = first.element;
+  std::size_t at = 0;
+  const auto pair = [&] { return pair_of(block(first, element / 2, Kind::normal)); };
+  if (element % 2 != 0 && !numbers.empty()) {
+    numbers[at++] = pair()[1];
+    ++element;
+  }
+  for (; at + 1 < numbers.size(); at += 2, element += 2) {
+    const auto [even, odd] = pair();
+    numbers[at] = even;
+    numbers[at + 1] = odd;
+  }
+  if (at < numbers.size()) numbers[at] = pair()[0];
 }
 
 std::int64_t index_at(const RandomPlace& place, std::int64_t count) {

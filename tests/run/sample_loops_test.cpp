@@ -125,6 +125,20 @@ TEST_CASE("random numbers have the moments of their distribution and differ from
   CHECK(normal_at(place) == normal_at(RandomPlace(place)));
 }
 
+TEST_CASE("numbers that are drawn in a run are those of their places") {
+  for (const std::int64_t first : {0, 1, 2, 7, 1000001})
+    for (std::size_t count = 0; count < 20; ++count) {
+      const RandomPlace place{.key = 5, .stream = 1, .sample = 2, .row = 3, .element = first};
+      std::vector<double> run(count);
+      normals_at(place, run);
+      for (std::size_t i = 0; i < count; ++i) {
+        RandomPlace one = place;
+        one.element = first + static_cast<std::int64_t>(i);
+        CHECK(run[i] == normal_at(one));
+      }
+    }
+}
+
 TEST_CASE("random operators are the generator at their place, whatever the batch offset cuts") {
   Graph graph(DType::float64);
   const Expr x = graph.input("x", {DType::float64, Shape{B, 3}});

@@ -2,10 +2,12 @@
 
 #include <array>
 #include <cstdint>
+#include <span>
 
 /// Random numbers without a state: each is a function of where it is wanted. Philox4x32-10 (Salmon et al.
 /// 2011, "Parallel random numbers: as easy as 1, 2, 3", section 3.3), a counter-based generator: ten rounds
-/// of multiplications mix a 128-bit counter under a 64-bit key.
+/// of multiplications mix a 128-bit counter under a 64-bit key. By hand, because Random123 is a package for
+/// these ten lines, of which exported files hold the same in operations.
 namespace [[gnu::visibility("default")]] rulegrad {
 
 /// Where a number is wanted. Two numbers with the same place are the same number, on any machine, whatever
@@ -26,6 +28,9 @@ struct RandomPlace {
 [[nodiscard]] double uniform_at(const RandomPlace& place);
 /// Standard normal, by the Box-Muller transform: elements 2k and 2k + 1 are the two numbers of one pair.
 [[nodiscard]] double normal_at(const RandomPlace& place);
+/// Standard normal numbers of the elements from `first.element` on, one behind the other: the bits of
+/// `normal_at`, at a third of its cost, since the numbers of a pair share their block.
+void normals_at(const RandomPlace& first, std::span<double> numbers);
 /// In 0 .. count - 1.
 [[nodiscard]] std::int64_t index_at(const RandomPlace& place, std::int64_t count);
 

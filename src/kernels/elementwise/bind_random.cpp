@@ -1,3 +1,7 @@
+#include <algorithm>
+#include <array>
+#include <span>
+
 #include "rulegrad/ops/op_attributes.hpp"
 #include "rulegrad/ops/random.hpp"
 
@@ -26,6 +30,27 @@ Kernel random_kernel(F number) {
         to[i] = static_cast<T>(
             number({random.key, random.stream, sample, integer_at(call.operands[0], i / each), i % each}));
       });
+    });
+  });
+}
+
+/// Pairs of normal numbers share their block, so they are drawn in runs along a row.
+void normals(const KernelCall& call) {
+  const auto& random = call.attributes.as<RandomAttributes>();
+  const std::int64_t rows = call.operands[0].count(), sample = integer_at(call.operands[1], 0);
+  const std::int64_t each = rows == 0 ? 0 : call.result.count() / rows;
+  floating(random.dtype, [&]<class T>(T) {
+    T* to = call.result.as<T>();
+    parallel_chunks(rows * each, 2 * kGrain / draw_cost, [&](std::int64_t begin, std::int64_t end) {
+      std::array<double, 256> run;
+      for (std::int64_t i = begin; i < end;) {
+        const std::int64_t row = i / each, element = i % each;
+        const auto count =
+            std::min<std::int64_t>({end - i, each - element, static_cast<std::int64_t>(run.size())});
+        const auto drawn = std::span(run).first(static_cast<std::size_t>(count));
+        normals_at({random.key, random.stream, sample, integer_at(call.operands[0], row), element}, drawn);
+        for (const double number : drawn) to[i++] = static_cast<T>(number);
+      }
     });
   });
 }
@@ -65,7 +90,7 @@ void window_mask(const KernelCall& call) {
 }  // namespace
 
 void bind_random(Kernels& all) {
-  all.set("random_normal", random_kernel([](const RandomPlace& place) { return normal_at(place); }));
+  all.set("random_normal", simple(normals));
   all.set("random_uniform", random_kernel([](const RandomPlace& place) { return uniform_at(place); }));
   all.set("random_index", simple([](const KernelCall& call) {
             const auto& random = call.attributes.as<RandomIndexAttributes>();
