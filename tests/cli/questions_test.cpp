@@ -105,7 +105,7 @@ TEST_CASE("a value without a batch is explained for each sample, by what the mod
   check_near(io::read_npy(scratch.file("r.npy")), io::read_npy(folder + "expected_per_sample.npy"), 1e-9);
   const CommandResult predicted = succeeds(
       {"predict", folder + "model.onnx", "--input", folder + "x.npy", "--top", "1", "--dtype", "float64"});
-  CHECK(has(predicted.out, "x_3\n      1.0035     1  class 1"));
+  CHECK(has(predicted.out, "x_3  (scores as the model gives them)\n      1.0035     1  class 1"));
   CHECK(has(result.out, "x_3: class 1 (1.0035"));
   CHECK_FALSE(has(succeeds({"analyze", folder + "model.onnx", "--input", folder + "x.npy", "--method",
                             "gradient", "--at", "W"})
