@@ -33,12 +33,9 @@ void drop_unused(onnx::GraphProto& graph) {
   for (const auto& output : graph.output()) read.insert(output.name());
   std::set<const onnx::NodeProto*> needed;
   for (int i = graph.node_size(); i-- > 0;) {
-    auto& node = *graph.mutable_node(i);
+    const auto& node = graph.node(i);
     const auto used = [&](const std::string& name) { return read.contains(name); };
     if (std::none_of(node.output().begin(), node.output().end(), used)) continue;
-    // Further results that nobody reads need not be computed.
-    while (node.output_size() > 1 && !used(node.output(node.output_size() - 1)) && node.op_type() != "Loop")
-      node.mutable_output()->RemoveLast();
     needed.insert(&node);
     add_read(node, read);
   }
