@@ -29,7 +29,7 @@ struct RandomPlace {
 /// Standard normal, by the Box-Muller transform: elements 2k and 2k + 1 are the two numbers of one pair.
 [[nodiscard]] double normal_at(const RandomPlace& place);
 /// Standard normal numbers of the elements from `first.element` on, one behind the other: the bits of
-/// `normal_at`, at a third of its cost, since the numbers of a pair share their block.
+/// `normal_at`, at half of its cost, since the numbers of a pair share their block.
 void normals_at(const RandomPlace& first, std::span<double> numbers);
 /// In 0 .. count - 1.
 [[nodiscard]] std::int64_t index_at(const RandomPlace& place, std::int64_t count);
