@@ -19,9 +19,9 @@ if [ ! -e "$folder/usr/bin/meson" ]; then
   mmdebstrap --variant=apt --include="$wanted,ca-certificates" "$suite" "$folder" "${mirror:-http://deb.debian.org/debian}"
 fi
 
-# The files that are tracked, as they are now.
+# The files of the project as they are now.
 mkdir -p "$folder/src"
-git ls-files -z --deduplicate | while IFS= read -r -d '' file; do [ ! -e "$file" ] || printf '%s\0' "$file"; done |
+git ls-files -z -c -o --exclude-standard --deduplicate | while IFS= read -r -d '' file; do [ ! -e "$file" ] || printf '%s\0' "$file"; done |
   tar -c --null --files-from=- | tar -x -C "$folder/src"
 mountpoint -q "$folder/proc" || mount -t proc proc "$folder/proc"
 trap 'umount "$folder/proc"' EXIT

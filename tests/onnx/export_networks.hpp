@@ -108,6 +108,7 @@ inline void same_as_explainer(const Model& model, const std::vector<std::string>
     CHECK(read.summary().opset == (opset == 0 ? 13 : opset));
     std::vector<Expr> outputs;
     for (const ModelOutput& output : read.outputs()) outputs.push_back(output.expr);
+    REQUIRE(outputs.size() == names.outputs.size());
     const Explainer explainer(model, methods, {.targets = targets});
     for (const std::int64_t batch : {1, 3}) {
       Dims dims{batch};

@@ -14,17 +14,13 @@ using namespace rulegrad;
 using namespace rulegrad::testing;
 
 TEST_CASE("sample loops of an exported file give the explainer's numbers as copies and as Loop") {
-  // Sums and means over steps, all of one loop; a variance; windows that an index selects; a loop in a loop.
+  // Sums and means over steps, all of one loop; windows that an index selects; a loop in a loop.
   const std::vector<std::string> methods{"integrated_gradients:steps=5",
                                          "integrated_gradients:steps=7,baseline=0.2", "occlusion:window=3",
                                          "integrated_gradients:steps=3,method=integrated_gradients:steps=2"};
   for (const std::int64_t most : {0, 4, 1000}) same_as_explainer(perceptron(), methods, {6}, 13, most);
   same_as_explainer(pools(), {"integrated_gradients:steps=4", "occlusion:window=5,stride=4"}, {2, 13, 11}, 16,
                     0);
-  // Noise, the same bits.
-  for (const std::int64_t most : {0, 1000})
-    same_as_explainer(perceptron(), {"smoothgrad:n=4", "vargrad:n=3", "smoothgrad_squared:n=3"}, {6}, 18,
-                      most);
 }
 
 namespace {

@@ -65,11 +65,11 @@ class Export(Case):
         import onnxruntime
 
         file = self.folder / "runtime.onnx"
-        names = self.model.export(file, [*METHODS, "smoothgrad:n=20"])
+        names = self.model.export(file, [*METHODS, "smoothgrad:n=20", "vargrad:n=20"])
         for wide in (1, len(self.x)):
             targets = np.full(wide, 3, np.int64)
             found = onnxruntime.InferenceSession(str(file)).run(names["outputs"], {"x": self.x[:wide], "target": targets})
-            e = self.model.explain(self.x[:wide], [*METHODS, "smoothgrad:n=20"], targets.tolist())
+            e = self.model.explain(self.x[:wide], [*METHODS, "smoothgrad:n=20", "vargrad:n=20"], targets.tolist())
             for method, array in zip(names["outputs"][1:], found[1:]):
                 self.close(array, e[method])
 
