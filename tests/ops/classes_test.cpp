@@ -14,8 +14,6 @@
 #include "rulegrad/ops/operators.hpp"
 #include "rulegrad/run/program.hpp"
 
-#include "ops/membership.hpp"
-
 using namespace rulegrad;
 
 namespace {
@@ -152,7 +150,7 @@ TEST_CASE(
     "constant") {
   std::set<std::string> moving, members, mixing;
   for_each_case([&](const Case& c) {
-    if (belongs(c.op, OpClass::routing, c.attributes)) {
+    if (c.op.is(OpClass::routing, c.attributes)) {
       members.insert(c.op.name);
       CHECK(moves(c));
     } else if (c.op.is(OpClass::routing)) {
@@ -179,16 +177,16 @@ TEST_CASE("a linear resize is not routing, a nearest one is") {
   const auto with = [](ResizeMode mode) {
     return Attributes(ResizeAttributes{{4}, {}, mode, ResizeCoordinates::half_pixel, {}});
   };
-  CHECK(belongs(resize, OpClass::routing, with(ResizeMode::nearest)));
-  CHECK_FALSE(belongs(resize, OpClass::routing, with(ResizeMode::linear)));
-  CHECK(belongs(resize, OpClass::linear, with(ResizeMode::linear)));
+  CHECK(resize.is(OpClass::routing, with(ResizeMode::nearest)));
+  CHECK_FALSE(resize.is(OpClass::routing, with(ResizeMode::linear)));
+  CHECK(resize.is(OpClass::linear, with(ResizeMode::linear)));
 }
 
 TEST_CASE("an operator of class linear is linear in each of its data operands") {
   std::set<std::string> seems, bent;
   for_each_case([&](const Case& c) {
     if (!is_floating(computed(c.op, c.draw(), c.attributes).dtype())) return;
-    if (belongs(c.op, OpClass::linear, c.attributes))
+    if (c.op.is(OpClass::linear, c.attributes))
       CHECK(linear(c));
     else
       (linear(c) ? seems : bent).insert(c.op.name);

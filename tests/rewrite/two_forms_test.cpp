@@ -26,8 +26,9 @@ constexpr auto small = param<"epsilon">(1e-7, above(0));
 constexpr auto epsilon = param<"epsilon">(1e-6, above(0));
 constexpr auto gamma_ = param<"gamma">(0.25, at_least(0));
 
-constexpr auto deconvnet = rules("cpp.deconvnet", rewrite(grad(relu(), g), clip_pos(g)));
-constexpr auto guided = rules("cpp.guided_backprop", rewrite(grad(relu(x), g), where(x > 0, clip_pos(g), 0)));
+constexpr auto deconvnet = rules("cpp.deconvnet.relu", rewrite(grad(relu(), g), clip_pos(g)));
+constexpr auto guided =
+    rules("cpp.guided_backprop.relu", rewrite(grad(relu(x), g), where(x > 0, clip_pos(g), 0)));
 constexpr auto routing_set = rules("cpp.routing", rewrite(grad(y = routing(), r), vjp(y, r)));
 constexpr auto lrp_z = rules("cpp.lrp.z", rewrite(grad(y = affine(x), r), x* vjp(y, over(r, y))));
 constexpr auto lrp_epsilon =
@@ -131,8 +132,8 @@ TEST_CASE("fourteen shipped rule sets give the same nodes in text and in C++") {
   add(cpp::deconvnet, cpp::guided, cpp::routing_set, cpp::lrp_z, cpp::lrp_epsilon, cpp::lrp_gamma,
       cpp::z_plus, cpp::flat, cpp::rest, cpp::norm, cpp::symmetric, cpp::ratio, cpp::drop_skip,
       cpp::batch_norm_set, cpp::words);
-  const std::vector<std::string> sets{"deconvnet",
-                                      "guided_backprop",
+  const std::vector<std::string> sets{"deconvnet.relu",
+                                      "guided_backprop.relu",
                                       "routing",
                                       "lrp.z",
                                       "lrp.epsilon",
