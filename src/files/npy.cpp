@@ -205,7 +205,8 @@ Tensor decode_npy(std::shared_ptr<const std::vector<std::byte>> file, std::strin
 }
 
 Tensor read_npy(const std::string& path) {
-  return decode_npy(std::make_shared<const std::vector<std::byte>>(read_regular_file(path, "read_npy")), path);
+  return decode_npy(std::make_shared<const std::vector<std::byte>>(read_regular_file(path, "read_npy")),
+                    path);
 }
 
 std::string encode_npy_preamble(const Tensor& tensor) {
