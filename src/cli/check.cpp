@@ -16,8 +16,11 @@
 #include "rulegrad/recipe/rule_library.hpp"
 #include "rulegrad/rule/rule_text.hpp"
 #include "rulegrad/support/error.hpp"
+#include "rulegrad/support/text.hpp"
 
+#include "cli/check_plugins.hpp"
 #include "cli/commands.hpp"
+#include "cli/json.hpp"
 #include "cli/loading.hpp"
 #include "cli/question.hpp"
 #include "cli/say.hpp"
@@ -28,6 +31,7 @@ namespace {
 struct Options {
   std::vector<std::string> files;
   ModelOptions model;
+  bool json = false;
 };
 
 std::string counted(std::size_t count, std::string_view noun) {
@@ -42,18 +46,50 @@ std::string read_rules(const std::string& path) {
   return text;
 }
 
-/// What was found, as it is told.
+/// What was found, as it is told, or kept for the answer as JSON.
 struct Report {
   std::size_t errors = 0, warnings = 0;
+  bool json = false;
+  Json findings = {};
 
   void add(const Diagnostic& finding, std::string_view source) {
-    say(fmt::format("{}\n\n", render(finding, source)));
+    const char* severity = finding.severity == Severity::error     ? "error"
+                           : finding.severity == Severity::warning ? "warning"
+                                                                   : "note";
+    tell(severity, finding, render(finding, source));
     errors += finding.severity == Severity::error ? 1 : 0;
     warnings += finding.severity == Severity::warning ? 1 : 0;
   }
+  /// What stands in no rule file.
+  void add(Severity severity, const std::string& text) {
+    Diagnostic plain;
+    plain.severity = severity;
+    plain.message = text;
+    const char* name = severity == Severity::error ? "error" : "warning";
+    tell(name, plain, fmt::format("{}: {}", name, text));
+    ++(severity == Severity::error ? errors : warnings);
+  }
   void add_error(const std::string& text) {
-    say(fmt::format("{}\n\n", text));
+    Diagnostic plain;
+    plain.message = text;
+    tell("error", plain, text);
     ++errors;
+  }
+
+ private:
+  void tell(const char* severity, const Diagnostic& finding, const std::string& text) {
+    if (!json) return say(fmt::format("{}\n\n", text));
+    findings.open('{').key("severity").text(severity).key("code").text(finding.code);
+    findings.key("file").text(finding.where.file);
+    findings.key("line").number(static_cast<std::int64_t>(finding.where.line));
+    findings.key("column").number(static_cast<std::int64_t>(finding.where.column));
+    findings.key("message")
+        .text(finding.message)
+        .key("help")
+        .text(finding.help)
+        .key("text")
+        .text(text)
+        .close('}');
   }
 };
 
@@ -142,17 +178,68 @@ class Checking {
       : options_(options), library_(library_with(options.model.registry(), {})) {}
 
   void run() {
+    if (!options_.json) return check_all();
+    report_.json = true;
+    report_.findings.open('[');
+    try {
+      check_all();
+    } catch (const Error&) {
+      if (report_.errors == 0) throw;  // nothing was found yet: a file that is not there
+      answer();
+      throw;
+    }
+    answer();
+  }
+
+ private:
+  void answer() {
+    Json json;
+    const auto count = [](std::size_t number) { return static_cast<std::int64_t>(number); };
+    json.open('{')
+        .key("errors")
+        .number(count(report_.errors))
+        .key("warnings")
+        .number(count(report_.warnings));
+    json.key("rules")
+        .number(count(rules_))
+        .key("sets")
+        .number(count(sets_))
+        .key("analyzers")
+        .number(count(analyzers_));
+    json.key("findings").raw(report_.findings.close(']').whole()).close('}');
+    print_answer(json);
+  }
+
+  void check_all() {
+    if (!options_.model.plugins.empty()) try_plugins();
     for (const std::string& path : options_.files) check_file(path);
     if (report_.errors > 0)
       throw Error(ErrorCode::rule,
                   fmt::format("{}{}", counted(report_.errors, "error"),
                               report_.warnings > 0 ? " and " + counted(report_.warnings, "warning") : ""));
-    say(fmt::format("{} in {}, {}: {}\n", counted(rules_, "rule"), counted(sets_, "set"),
-                    counted(analyzers_, "analyzer"),
+    if (options_.json) return;
+    std::vector<std::string> tried;
+    if (!options_.files.empty())
+      tried.push_back(fmt::format("{} in {}, {}", counted(rules_, "rule"), counted(sets_, "set"),
+                                  counted(analyzers_, "analyzer")));
+    if (!options_.model.plugins.empty()) tried.push_back(plugins_);
+    say(fmt::format("{}: {}\n", join(tried, "; "),
                     report_.warnings > 0 ? counted(report_.warnings, "warning") : "no problems"));
   }
 
- private:
+  void try_plugins() {
+    const PluginReport found =
+        check_plugins(options_.model.registry(), [this](Severity severity, const std::string& text) {
+          if (severity != Severity::note)
+            report_.add(severity, text);
+          else if (!options_.json)
+            say(text + "\n");
+        });
+    plugins_ = fmt::format("{}, {} and {} of {}", counted(found.operators, "operator"),
+                           counted(found.kernels, "kernel"), counted(found.analyzers, "analyzer"),
+                           counted(options_.model.plugins.size(), "plugin"));
+  }
+
   void check_file(const std::string& path) {
     const std::string text = read_rules(path);
     const RuleFile file = parsed(text, path);
@@ -178,7 +265,10 @@ class Checking {
     try {
       return parse_rules(text, path);
     } catch (const RuleError& error) {
-      say(fmt::format("{}\n\n", error.what()));
+      if (report_.json)
+        for (const Diagnostic& finding : error.diagnostics()) report_.add(finding, text);
+      else
+        say(fmt::format("{}\n\n", error.what()));
       throw Error(ErrorCode::rule, counted(error.diagnostics().size(), "error"));
     }
   }
@@ -215,17 +305,18 @@ class Checking {
   /// Every analyzer of the file on the model: the nodes it leaves unclaimed, and the rules that never apply.
   void try_on_model(const RuleFile& file, const std::string& text) {
     if (!model_) model_.emplace(load_model(options_.model));
-    Question question;
-    const std::size_t output = output_index(options_.model, *model_);
-    question.output = model_->head(HeadKind::logit, output);
-    question.explained = explained_by_default(*model_, output);
+    ExplainerOptions how;
+    how.output = output_index(options_.model, *model_);
+    how.keep_explained = false;
+    const Question question = question_for(*model_, how).question;
     Unreached unreached(file);
     for (const AnalyzerDefinition& analyzer : file.analyzers) {
       if (const auto missing = std::find_if(analyzer.parameters.begin(), analyzer.parameters.end(),
                                             [](const Parameter& p) { return p.fallback == no_term; });
           missing != analyzer.parameters.end()) {
-        say(fmt::format("`{}` is not tried on the model: its parameter `{}` has no default\n\n",
-                        analyzer.name, missing->name));
+        if (!report_.json)
+          say(fmt::format("`{}` is not tried on the model: its parameter `{}` has no default\n\n",
+                          analyzer.name, missing->name));
         unreached.add_untried(analyzer);
         continue;
       }
@@ -256,6 +347,7 @@ class Checking {
   std::optional<Model> model_;
   Report report_;
   std::size_t rules_ = 0, sets_ = 0, analyzers_ = 0;
+  std::string plugins_;  ///< what of them was tried
 };
 
 }  // namespace
@@ -263,8 +355,10 @@ class Checking {
 void add_check(CLI::App& app, Run& run) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand(
-      "check", "Find what is wrong in rule files before they run, on their own or on a model");
-  command->add_option("file", options->files, "Rule files")->required()->type_name("FILE.rules");
+      "check",
+      "Find what is wrong in rule files before they run, on their own or on a model, and try the operators "
+      "of\nplugins: shapes, kernels, derivatives by differences, and methods on their samples");
+  command->add_option("file", options->files, "Rule files")->type_name("FILE.rules");
   command
       ->add_option(
           "--model", options->model.path,
@@ -272,7 +366,11 @@ void add_check(CLI::App& app, Run& run) {
       ->type_name("MODEL");
   add_plugin_option(*command, options->model);
   add_shape_options(*command, options->model);
-  command->callback([options, &run] { run = [options] { Checking(*options).run(); }; });
+  add_json_option(*command, options->json);
+  command->callback([options, &run] {
+    if (options->files.empty() && options->model.plugins.empty()) throw CLI::RequiredError("file");
+    run = [options] { Checking(*options).run(); };
+  });
 }
 
 }  // namespace rulegrad::cli

@@ -3,122 +3,19 @@
 #include <algorithm>
 #include <cmath>
 #include <fmt/format.h>
-#include <functional>
-#include <random>
 
 #include "rulegrad/explain/relevance_flow.hpp"
 #include "rulegrad/ops/build.hpp"
 #include "rulegrad/run/program.hpp"
 #include "rulegrad/support/error.hpp"
 
-#include "support/text.hpp"
+#include "prove/trial_networks.hpp"
 
 namespace rulegrad {
 namespace {
 
 constexpr double tolerance = 1e-6;  // relative; float64 and central differences leave 1e-9
 constexpr double difference_step = 1e-5;
-
-/// A layer added to a network, and what it is called in messages.
-struct Layer {
-  std::string text;
-  std::function<Expr(class Builder&, Expr)> add;
-};
-
-class Builder {
- public:
-  Builder(Graph& graph, std::uint64_t seed, bool biases) : graph_(graph), random_(seed), biases_(biases) {}
-
-  Tensor values(const Dims& dims, double spread = 1) {
-    std::normal_distribution<double> normal(0, spread);
-    Tensor result = Tensor::full(DType::float64, dims, 0);
-    for (double& value : result.mutable_values<double>()) value = normal(random_);
-    return result;
-  }
-  Operand bias(std::int64_t count) {
-    return biases_ ? Operand(graph_.constant(values({count}))) : Operand(0.0);
-  }
-  Expr to(Expr x, std::int64_t units) {
-    return rulegrad::dense(x, graph_.constant(values({units, x.shape()[1].factor})), bias(units));
-  }
-  Expr window(Expr x, std::int64_t channels, std::int64_t k) {
-    ConvAttributes attributes;
-    attributes.pads_begin = attributes.pads_end = {k / 2, k / 2};
-    return rulegrad::conv(x, graph_.constant(values({channels, x.shape()[1].factor, k, k})), bias(channels),
-                          attributes);
-  }
-
- private:
-  Graph& graph_;
-  std::mt19937_64 random_;
-  bool biases_;
-};
-
-Layer to(std::int64_t units) {
-  return {fmt::format("dense({})", units),
-          [units](Builder& builder, Expr x) { return builder.to(x, units); }};
-}
-Layer window(std::int64_t channels, std::int64_t k) {
-  return {fmt::format("conv({}, {}x{})", channels, k, k),
-          [=](Builder& builder, Expr x) { return builder.window(x, channels, k); }};
-}
-Layer plain(const std::string& name, Expr (*apply)(Expr)) {
-  return {name, [apply](Builder&, Expr x) { return apply(x); }};
-}
-Layer pool(bool largest) {
-  return {largest ? "max_pool(2x2)" : "avg_pool(2x2)", [largest](Builder&, Expr x) {
-            if (largest) return max_pool(x, {.kernel = {2, 2}, .strides = {2, 2}});
-            AvgPoolAttributes attributes;
-            attributes.kernel = attributes.strides = {2, 2};
-            return avg_pool(x, attributes);
-          }};
-}
-/// x + dense(x)
-Layer residual() {
-  return {"residual", [](Builder& builder, Expr x) { return x + builder.to(x, x.shape()[1].factor); }};
-}
-
-struct Net {
-  Dims input;
-  std::vector<Layer> layers;
-
-  [[nodiscard]] std::string text(bool biases) const {
-    std::string result = fmt::format("x [{}]", join(texts(input), ", "));
-    for (const Layer& layer : layers) result += " -> " + layer.text;
-    return result + (biases ? ", with biases" : ", without biases");
-  }
-
- private:
-  static std::vector<std::string> texts(const Dims& dims) {
-    std::vector<std::string> result;
-    for (const std::int64_t dim : dims) result.push_back(fmt::format("{}", dim));
-    return result;
-  }
-};
-
-/// From one layer with one unit to networks; the first that fails is the smallest.
-std::vector<Net> nets() {
-  const Layer rectify = plain("relu", &rulegrad::relu), bend = plain("tanh", &rulegrad::tanh),
-              squash = plain("sigmoid", &rulegrad::sigmoid),
-              flat = plain("flatten", [](Expr x) { return flatten(x); });
-  std::vector<Net> result;
-  for (const Layer& layer : {rectify, bend, squash, to(1), residual()}) result.push_back({{1, 1}, {layer}});
-  for (const Layer& layer : {rectify, to(1), to(2), residual()}) result.push_back({{1, 2}, {layer}});
-  for (const Layer& layer : {window(1, 1), window(1, 3), pool(true), pool(false), flat})
-    result.push_back({{1, 1, 2, 2}, {layer}});
-  for (const Layer& layer : {rectify, bend, squash}) {
-    result.push_back({{1, 1}, {to(1), layer}});
-    result.push_back({{1, 1}, {to(1), layer, to(1)}});
-    result.push_back({{1, 2}, {to(2), layer, to(1)}});
-    result.push_back({{1, 3}, {to(4), layer, residual(), layer, to(2)}});
-  }
-  result.push_back({{1, 1, 4, 4}, {window(2, 3), rectify, pool(true), flat, to(2)}});
-  result.push_back(
-      {{1, 2, 4, 4},
-       {window(3, 3), rectify, window(2, 1), rectify, pool(false), flat, to(3), rectify, to(2)}});
-  result.push_back({{1, 6}, {to(8), rectify, to(8), rectify, residual(), rectify, to(3)}});
-  return result;
-}
 
 double sum_of(const Tensor& tensor) {
   double sum = 0;
@@ -155,44 +52,58 @@ std::string text_of(const Tensor& tensor) {
   return fmt::format("[{}{}]", text, count < tensor.values<double>().size() ? ", ..." : "");
 }
 
+/// Whose word is tried, and what it may need.
+struct Subject {
+  const RuleLibrary& library;
+  const AnalyzerCall& call;
+  const Operators& operators;
+  const Samplers& samplers;
+  const Kernels* kernels;
+};
+
 /// One network with an input, and the analyzer on it.
 class Trial {
  public:
   /// `with_flow`: `conserves` will be asked.
-  Trial(const RuleLibrary& library, const AnalyzerCall& call, const Net& net, std::uint64_t seed, bool biases,
-        bool with_flow, const Operators& operators, const Samplers& samplers)
+  Trial(const Subject& subject, const TrialNetwork& net, std::uint64_t seed, bool biases, bool with_flow)
       : builder_(graph_, seed, biases) {
     const Expr x = graph_.input("x", {DType::float64, Shape::of(net.input)});
     Expr y = x;
-    for (const Layer& layer : net.layers) y = layer.add(builder_, y);
-    const std::int64_t scores = y.shape().count().factor;
+    for (const TrialLayer& layer : net.layers) y = layer.add(builder_, y);
+    if (y.shape().rank() < 2)  // one row of scores
+      y = graph_.apply(op("reshape"), {y}, ShapeAttributes{Shape{1, y.shape().count().factor}});
+    const std::int64_t rows = y.shape()[0].factor, scores = y.shape().count().factor / rows;
     Question question;
     question.output = y;
     question.explained = {x};
     question.seed = Question::Seed::tensor;
-    question.seed_tensor = graph_.input("seed", {DType::float64, Shape{1, scores}});
-    const Analysis analysis = analyze(library, call, question, operators, samplers);
+    question.seed_tensor = graph_.input("seed", {DType::float64, Shape{rows, scores}});
+    const Analysis analysis =
+        analyze(subject.library, subject.call, question, subject.operators, subject.samplers);
     std::vector<Expr> outputs;
     if (with_flow) outputs = flow_.emplace(analysis).expressions();
     outputs.push_back(analysis.attributions[0]);
+    CompileOptions options;
+    options.kernels = subject.kernels;
+    options.check_finite = subject.kernels == nullptr;  // else `explains` looks for it
     if (!analysis.totals.empty()) {
       const Expr total = analysis.totals[0].expected;
-      total_.emplace(Program::compile(std::span(&total, 1)));
+      total_.emplace(Program::compile(std::span(&total, 1), options));
     }
     const std::vector<Expr> nodes = topological_order(analysis.attributions);
     has_loop_ = std::any_of(nodes.begin(), nodes.end(), [](Expr node) { return node.is("reduce_samples"); });
-    program_.emplace(Program::compile(outputs));
+    program_.emplace(Program::compile(outputs, options));
     const Expr flat = flatten(y);
-    forward_.emplace(Program::compile(std::span(&flat, 1)));
-    value_ = builder_.values(net.input);
-    one_ = builder_.values({1, scores});
-    other_ = builder_.values({1, scores});
+    forward_.emplace(Program::compile(std::span(&flat, 1), options));
+    value_ = net.drawn ? builder_.values(*net.drawn) : builder_.values(net.input);
+    one_ = builder_.values(Dims{rows, scores});
+    other_ = builder_.values(Dims{rows, scores});
   }
 
   /// Does what reaches the input come near the score's difference?
   bool comes_near() {
     return total_ &&
-           std::abs(total_->run({{"x", value_}, {"seed", one_}})[0].at(0) - sum_of(attribution(one_))) <=
+           std::abs(sum_of(total_->run({{"x", value_}, {"seed", one_}})[0]) - sum_of(attribution(one_))) <=
                0.02 * (size_of(one_) + size_of(attribution(one_)));
   }
 
@@ -202,7 +113,8 @@ class Trial {
     if (property == "positive") return positive();
     if (property == "adjoint") return adjoint();
     if (property == "completes") return completes();
-    return conserves();
+    if (property == "conserves") return conserves();
+    return explains();
   }
 
  private:
@@ -252,7 +164,7 @@ class Trial {
   std::optional<std::string> completes() {
     if (!total_) return "it has neither a world `base` nor a parameter `baseline` that would say less what";
     const Tensor found = attribution(one_);
-    const double expected = total_->run({{"x", value_}, {"seed", one_}})[0].at(0), reached = sum_of(found);
+    const double expected = sum_of(total_->run({{"x", value_}, {"seed", one_}})[0]), reached = sum_of(found);
     if (std::abs(expected - reached) <= (has_loop_ ? 0.2 : tolerance) * (std::abs(expected) + size_of(found)))
       return std::nullopt;
     return fmt::format("{}: the score is larger by {:.6g} than at the baseline, and {:.6g} reaches the input",
@@ -279,8 +191,19 @@ class Trial {
     return text;
   }
 
+  /// What any method must do.
+  std::optional<std::string> explains() {
+    const Tensor found = attribution(one_);
+    if (found.dims() != value_.dims())
+      return fmt::format("{}: the attribution is {} but x is {}", on(one_),
+                         to_string(std::span(found.dims())), to_string(std::span(value_.dims())));
+    for (const double value : found.values<double>())
+      if (!std::isfinite(value)) return fmt::format("{}: the attribution is {}", on(one_), text_of(found));
+    return std::nullopt;
+  }
+
   Graph graph_{DType::float64};
-  Builder builder_;
+  TrialBuilder builder_;
   std::optional<FlowQuestions> flow_;
   std::optional<Program> program_, forward_, total_;
   bool has_loop_ = false;
@@ -311,40 +234,73 @@ std::optional<AnalyzerCall> refined(const AnalyzerDefinition& definition, const 
 
 }  // namespace
 
-std::vector<PropertyTrial> try_properties(const RuleLibrary& library, std::string_view analyzer,
-                                          const Operators& operators, const Samplers& samplers) {
-  const AnalyzerDefinition& definition = library.analyzer(analyzer);
+namespace {
+
+/// The properties on the networks, smallest first. `refused` gets what the analyzer said where it does not
+/// run.
+std::vector<PropertyTrial> tried(const std::vector<std::string>& properties, const Subject& subject,
+                                 const std::optional<AnalyzerCall>& finer,
+                                 std::span<const TrialNetwork> networks, std::span<const bool> with_biases,
+                                 std::string& refused) {
   std::vector<PropertyTrial> result;
-  for (const std::string& property : definition.properties)
+  for (const std::string& property : properties)
     result.push_back({.property = property, .holds = true, .networks = 0, .network = {}, .what = {}});
-  if (result.empty()) return result;
-  const bool with_flow = std::find(definition.properties.begin(), definition.properties.end(), "conserves") !=
-                         definition.properties.end();
-  const AnalyzerCall call{definition.name, {{"allow_unmatched", 1.0}}};
-  const std::optional<AnalyzerCall> finer = refined(definition, call);
-  for (const Net& net : nets())
-    for (const bool biases : {false, true})
+  const bool with_flow = std::find(properties.begin(), properties.end(), "conserves") != properties.end();
+  for (const TrialNetwork& net : networks)
+    for (const bool biases : with_biases)
       for (const std::uint64_t seed : {1, 2, 3, 4, 5}) {
         std::optional<Trial> trial;
         try {
-          trial.emplace(library, call, net, seed, biases, with_flow, operators, samplers);
+          trial.emplace(subject, net, seed, biases, with_flow);
           for (PropertyTrial& told : result) {
             if (!told.holds) continue;
             ++told.networks;
             if (auto what = trial->broken(told.property)) {
               // A sum over steps comes to an integral, the nearer the more there are.
               if (told.property == "completes" && finer &&
-                  Trial(library, *finer, net, seed, biases, false, operators, samplers).comes_near())
+                  Trial({subject.library, *finer, subject.operators, subject.samplers, subject.kernels}, net,
+                        seed, biases, false)
+                      .comes_near())
                 continue;
               told.holds = false;
               told.network = net.text(biases);
               told.what = std::move(*what);
             }
           }
-        } catch (const Error&) {
-          continue;  // a layer that the analyzer refuses
+        } catch (const Error& error) {
+          if (refused.empty()) refused = error.what();  // a layer that the analyzer does not take
         }
       }
+  return result;
+}
+
+}  // namespace
+
+std::vector<PropertyTrial> try_properties(const RuleLibrary& library, std::string_view analyzer,
+                                          const Operators& operators, const Samplers& samplers) {
+  const AnalyzerDefinition& definition = library.analyzer(analyzer);
+  if (definition.properties.empty()) return {};
+  const AnalyzerCall call{definition.name, {{"allow_unmatched", 1.0}}};
+  const bool with_biases[] = {false, true};
+  std::string refused;
+  return tried(definition.properties, {library, call, operators, samplers, nullptr},
+               refined(definition, call), trial_networks(), with_biases, refused);
+}
+
+std::vector<PropertyTrial> try_properties_on(const OpSchema& op, const RuleLibrary& library,
+                                             std::string_view analyzer, const Kernels& kernels,
+                                             const Operators& operators, const Samplers& samplers) {
+  const AnalyzerDefinition& definition = library.analyzer(analyzer);
+  const AnalyzerCall call{definition.name, {{"allow_unmatched", 1.0}}};
+  std::vector<std::string> properties{"explains"};
+  properties.insert(properties.end(), definition.properties.begin(), definition.properties.end());
+  const bool without_biases[] = {false};
+  std::string refused;
+  std::vector<PropertyTrial> result =
+      tried(properties, {library, call, operators, samplers, &kernels}, refined(definition, call),
+            trial_networks_of(op), without_biases, refused);
+  for (PropertyTrial& trial : result)
+    if (trial.networks == 0) trial.what = refused;
   return result;
 }
 

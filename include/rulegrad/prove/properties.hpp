@@ -4,6 +4,7 @@
 #include <string_view>
 #include <vector>
 
+#include "rulegrad/kernels/kernel.hpp"
 #include "rulegrad/recipe/analyzer.hpp"
 
 /// What an analyzer declares of itself (`declare conserves linear`) is tried on layers and random networks,
@@ -32,5 +33,13 @@ struct PropertyTrial {
 [[nodiscard]] std::vector<PropertyTrial> try_properties(const RuleLibrary& library, std::string_view analyzer,
                                                         const Operators& operators = Operators::builtin(),
                                                         const Samplers& samplers = Samplers::builtin());
+
+/// The same on the samples of an operator (OpSchema::samples), each by itself with the input in the place of
+/// each operand that is data: that the analyzer `explains` it with finite numbers, and what it declares.
+/// Where it refuses all of them, `what` is its error and `networks` 0.
+[[nodiscard]] std::vector<PropertyTrial> try_properties_on(const OpSchema& op, const RuleLibrary& library,
+                                                           std::string_view analyzer, const Kernels& kernels,
+                                                           const Operators& operators,
+                                                           const Samplers& samplers = Samplers::builtin());
 
 }  // namespace rulegrad
