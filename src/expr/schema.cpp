@@ -12,6 +12,14 @@ bool OpSchema::is(OpClass op_class) const {
   return std::find(classes.begin(), classes.end(), op_class) != classes.end();
 }
 
+bool OpSchema::is(OpClass op_class, const Attributes& node_attributes) const {
+  return is(op_class) && (!belongs || belongs(op_class, node_attributes));
+}
+
+bool OpSchema::is_always(OpClass op_class) const {
+  return is(op_class) && !belongs;
+}
+
 std::size_t OpSchema::required_operands() const {
   return static_cast<std::size_t>(std::count_if(operands.begin(), operands.end(),
                                                 [](const OperandSpec& spec) { return !spec.optional; }));

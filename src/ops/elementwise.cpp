@@ -11,7 +11,6 @@
 #include "ops/derivatives.hpp"
 #include "ops/families.hpp"
 #include "ops/infer.hpp"
-#include "ops/membership.hpp"
 
 BOOST_HANA_ADAPT_STRUCT(rulegrad::CastAttributes, dtype);
 
@@ -114,6 +113,10 @@ OpSchema conversion() {
   s.operands = {{"x"}};
   s.attributes = &attr_type<CastAttributes>();
   s.classes = {OpClass::routing, OpClass::elementwise};
+  s.belongs = [](OpClass op_class, const Attributes& attributes) {
+    // Numbers that lose their fraction are not those that came in.
+    return op_class != OpClass::routing || is_floating(attributes.as<CastAttributes>().dtype);
+  };
   s.interval = [](Expr value, std::span<const Interval> x) {
     if (value.operand(0).dtype() == DType::boolean) return intervals::unit;
     return is_floating(value.dtype()) ? intervals::rounded(x[0]) : Interval{};
@@ -138,7 +141,7 @@ OpSchema conversion() {
   return s;
 }
 
-OpSchema same() {
+OpSchema identity_operator() {
   OpSchema s;
   s.name = "identity";
   s.doc = "x";
@@ -156,7 +159,7 @@ OpSchema same() {
   return s;
 }
 
-OpSchema held() {
+OpSchema stopped_gradient() {
   OpSchema s;
   s.name = "const";
   s.doc = "x, through which no derivative and no attribution flows";
@@ -166,7 +169,7 @@ OpSchema held() {
   s.decides = decisions::none;
   s.infer = infer::same_as_first("const");
   s.simpler = [](std::span<const Expr> operands, const Attributes&) -> std::optional<Expr> {
-    if (operands[0].is("const") || operands[0].is("constant") || operands[0].is("fill")) return operands[0];
+    if (operands[0].is("const") || is_constant(operands[0]) || operands[0].is("fill")) return operands[0];
     return std::nullopt;
   };
   s.samples = fixed_samples(
@@ -176,16 +179,9 @@ OpSchema held() {
 
 }  // namespace
 
-/// Numbers that lose their fraction are not those that came in.
-Membership cast_membership() {
-  return [](OpClass op_class, const Attributes& attributes) {
-    return op_class != OpClass::routing || is_floating(attributes.as<CastAttributes>().dtype);
-  };
-}
-
 std::vector<OpSchema> elementwise_operators() {
   using namespace dsl;
-  using namespace dsl::vars;
+  using namespace dsl::letters;
   const Domain positive{0.2, 3, 0.02};
   // Whole and half numbers lie midway between the grid's points.
   const Domain between{-2.05, 2.05, 0.05};
@@ -263,8 +259,8 @@ std::vector<OpSchema> elementwise_operators() {
                        rewrite(vjp(op<"atanh">(x), g), g / (1 - x * x))));
   all.push_back(folding(logical_inverse(), [](double x) { return x == 0 ? 1.0 : 0.0; }));
   all.push_back(with_derivatives(conversion(), rewrite(vjp(cast(x), g), cast(g, "dtype"_a = dtype(x)))));
-  all.push_back(with_derivatives(same(), rewrite(vjp(identity(), g), g)));
-  all.push_back(with_derivatives(held(), rewrite(vjp(op<"const">(), _), 0)));
+  all.push_back(with_derivatives(identity_operator(), rewrite(vjp(identity(), g), g)));
+  all.push_back(with_derivatives(stopped_gradient(), rewrite(vjp(op<"const">(), _), 0)));
   return all;
 }
 

@@ -10,7 +10,6 @@
 #include "ops/derivatives.hpp"
 #include "ops/families.hpp"
 #include "ops/infer.hpp"
-#include "ops/membership.hpp"
 
 BOOST_HANA_ADAPT_STRUCT(rulegrad::ScatterAttributes, axis, extent);
 BOOST_HANA_ADAPT_STRUCT(rulegrad::OneHotAttributes, depth, dtype);
@@ -249,6 +248,9 @@ OpSchema resizing() {
   s.operands = {{"x"}};
   s.attributes = &attr_type<ResizeAttributes>();
   s.classes = {OpClass::routing, OpClass::linear};
+  s.belongs = [](OpClass op_class, const Attributes& attributes) {
+    return op_class != OpClass::routing || attributes.as<ResizeAttributes>().mode == ResizeMode::nearest;
+  };
   s.infer = [](std::span<const Type> operands, const Attributes& attributes) {
     const auto& resize = attributes.as<ResizeAttributes>();
     return resized("resize", resize, operands[0], "x", resize.spatial, "spatial");
@@ -301,16 +303,9 @@ OpSchema resizing_vjp() {
 
 }  // namespace
 
-/// The nearest element is moved, between neighbours is averaged.
-Membership resize_membership() {
-  return [](OpClass op_class, const Attributes& attributes) {
-    return op_class != OpClass::routing || attributes.as<ResizeAttributes>().mode == ResizeMode::nearest;
-  };
-}
-
 std::vector<OpSchema> indexing_operators() {
   using namespace dsl;
-  using namespace dsl::vars;
+  using namespace dsl::letters;
   std::vector<OpSchema> all;
   all.push_back(with_derivatives(
       gathering(), rewrite(vjp(y = gather(x, i), g),

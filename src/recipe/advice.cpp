@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <fmt/format.h>
 
-#include "ops/membership.hpp"
-
 namespace rulegrad {
 namespace {
 
@@ -67,7 +65,7 @@ class Proposing {
   }
   [[nodiscard]] bool all_belong(OpClass op_class) const {
     return std::all_of(nodes_.begin(), nodes_.end(),
-                       [&](Expr node) { return belongs(op_, op_class, node.attributes()); });
+                       [&](Expr node) { return op_.is(op_class, node.attributes()); });
   }
   [[nodiscard]] bool is_data(std::size_t slot) const { return op_.operand(slot).role == Role::data; }
   [[nodiscard]] std::size_t data_operands() const {

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <fmt/format.h>
 
-#include "ops/membership.hpp"
 #include "rewrite/classes.hpp"
 
 namespace rulegrad {
@@ -23,13 +22,13 @@ bool covers(std::string_view name, const OpSchema& op) {
 bool covers_always(std::string_view name, const OpSchema& op) {
   if (op.name == name) return true;
   const auto op_class = op_class_from_name(name);
-  return op_class && always_belongs(op, *op_class);
+  return op_class && op.is_always(*op_class);
 }
 
 bool covers_node(std::string_view name, Expr node) {
   if (node.is(name)) return true;
   const auto op_class = op_class_from_name(name);
-  return op_class && belongs(node.op(), *op_class, node.attributes());
+  return op_class && node.op().is(*op_class, node.attributes());
 }
 
 namespace {
@@ -189,65 +188,65 @@ bool Matcher::match_attributes(const Term& call, Expr expr) {
 }
 
 bool Matcher::match_slot(TermId pattern, Expr node, const std::string& wrt, std::size_t slot) {
-  const std::size_t before = scope_.size();
-  const OpSchema& op = node.op();
   const Term* call = root_call(terms_, pattern);
   const bool names_operands = call != nullptr && !call->args.empty() && !only_ellipsis(terms_, *call);
-
-  if (wrt.empty()) {
-    if (op.operand(slot).role != Role::data)
-      return (explain_ && fail(fmt::format("operand '{}' is a parameter; the rule is for data (write `wrt`)",
-                                           op.operand(slot).name)));
-    if (names_operands) {
-      std::size_t first_data = 0;
-      while (op.operand(first_data).role != Role::data) ++first_data;
-      if (slot != first_data)
-        return (explain_ && fail(fmt::format("the rule is for operand '{}'", op.operand(first_data).name)));
-    }
-    return match(pattern, node);
-  }
-
-  // A variable that stands for a whole operand at the root must stand for the operand at `slot`.
-  const auto stands_at = [&](std::size_t position) {
-    TermId id = call->args[position];
-    while (true) {
-      const Term& term = terms_[static_cast<std::size_t>(id)];
-      if (term.kind == TermKind::variable || term.kind == TermKind::label) {
-        if (term.name == wrt) return true;
-        if (term.kind == TermKind::label) {
-          id = term.args[0];
-          continue;
-        }
-      }
-      return false;
-    }
-  };
-  if (names_operands) {
-    for (std::size_t position = 0; position < call->args.size(); ++position) {
-      if (!stands_at(position)) continue;
-      const bool swappable = op.commutative && node.operands().size() == 2;
-      for (const bool swapped : {false, true}) {
-        if (swapped && !swappable) break;
-        if ((swapped ? 1 - position : position) != slot) continue;
-        // The labels above the call bind the node itself.
-        TermId id = pattern;
-        for (const Term* term = &terms_[static_cast<std::size_t>(id)]; term->kind == TermKind::label;
-             id = term->args[0], term = &terms_[static_cast<std::size_t>(id)])
-          scope_.bind(term->name, node);
-        if (covers(*call, op) && covers_node(call->name, node) && match_attributes(*call, node) &&
-            same_count(*call, node) && solve_operands(*call, node, swapped, call->args.size(), nullptr))
-          return true;
-        scope_.shrink(before);
-      }
-      return (explain_ && fail(fmt::format("'{}' is not operand '{}'", wrt, op.operand(slot).name)));
-    }
-  }
+  if (wrt.empty()) return is_meant_slot(node.op(), slot, names_operands) && match(pattern, node);
+  if (names_operands)
+    for (std::size_t position = 0; position < call->args.size(); ++position)
+      if (stands_at(call->args[position], wrt))
+        return match_named_operand(pattern, *call, node, wrt, position, slot);
   // Otherwise `wrt v` binds whichever operand the cotangent is for; a role name asks for that role.
-  if (const auto position = op.position_of(wrt); position && *position != slot && !names_operands)
+  if (const auto position = node.op().position_of(wrt); position && *position != slot && !names_operands)
     return (explain_ && fail(fmt::format("the rule is for operand '{}'", wrt)));
   if (!match(pattern, node)) return false;
   scope_.bind(wrt, node.operand(slot));
   return true;
+}
+
+/// Without `wrt` a rule is for data: the first of it where the pattern names operands, else any.
+bool Matcher::is_meant_slot(const OpSchema& op, std::size_t slot, bool names_operands) {
+  if (op.operand(slot).role != Role::data)
+    return (explain_ && fail(fmt::format("operand '{}' is a parameter; the rule is for data (write `wrt`)",
+                                         op.operand(slot).name)));
+  if (!names_operands) return true;
+  std::size_t first_data = 0;
+  while (op.operand(first_data).role != Role::data) ++first_data;
+  if (slot == first_data) return true;
+  return (explain_ && fail(fmt::format("the rule is for operand '{}'", op.operand(first_data).name)));
+}
+
+/// Does the operand of the pattern stand for a whole operand under this name?
+bool Matcher::stands_at(TermId operand, const std::string& name) const {
+  const Term* term = &terms_[static_cast<std::size_t>(operand)];
+  while (term->kind == TermKind::label && term->name != name)
+    term = &terms_[static_cast<std::size_t>(term->args[0])];
+  return (term->kind == TermKind::variable || term->kind == TermKind::label) && term->name == name;
+}
+
+/// The operand of the pattern at `position` is the one that the rule is for: it must stand at `slot`, in the
+/// order as written or, where the operator commutes, in the other one.
+bool Matcher::match_named_operand(TermId pattern, const Term& call, Expr node, const std::string& wrt,
+                                  std::size_t position, std::size_t slot) {
+  const std::size_t before = scope_.size();
+  const OpSchema& op = node.op();
+  const bool swappable = op.commutative && node.operands().size() == 2;
+  for (const bool swapped : {false, true}) {
+    if (swapped && !swappable) break;
+    if ((swapped ? 1 - position : position) != slot) continue;
+    bind_labels(pattern, node);
+    if (covers(call, op) && covers_node(call.name, node) && match_attributes(call, node) &&
+        same_count(call, node) && solve_operands(call, node, swapped, call.args.size(), nullptr))
+      return true;
+    scope_.shrink(before);
+  }
+  return (explain_ && fail(fmt::format("'{}' is not operand '{}'", wrt, op.operand(slot).name)));
+}
+
+/// The labels above the call bind the node itself.
+void Matcher::bind_labels(TermId pattern, Expr node) {
+  for (const Term* term = &terms_[static_cast<std::size_t>(pattern)]; term->kind == TermKind::label;
+       term = &terms_[static_cast<std::size_t>(term->args[0])])
+    scope_.bind(term->name, node);
 }
 
 }  // namespace rulegrad

@@ -37,6 +37,11 @@ class Matcher {
     Expr expr;
     const Goal* next;
   };
+  bool is_meant_slot(const OpSchema& op, std::size_t slot, bool names_operands);
+  [[nodiscard]] bool stands_at(TermId operand, const std::string& name) const;
+  bool match_named_operand(TermId pattern, const Term& call, Expr node, const std::string& wrt,
+                           std::size_t position, std::size_t slot);
+  void bind_labels(TermId pattern, Expr node);
   bool solve(const Goal* goal);
   bool solve_call(const Term& call, const Goal& goal);
   /// The first `count` operands of a call, then `rest`.

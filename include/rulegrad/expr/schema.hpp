@@ -96,6 +96,9 @@ struct OpSchema {
   std::vector<OperandSpec> operands;
   const AttrType* attributes = &attr_type<NoAttributes>();
   std::vector<OpClass> classes;
+  /// Where attributes decide which of these a node belongs to: a resize moves numbers when it takes the
+  /// nearest, and averages when it is linear. Empty: to all of them, whatever its attributes.
+  std::function<bool(OpClass op_class, const Attributes& attributes)> belongs;
   bool commutative = false;
   /// Result type; throws Error that shows both sides. Shapes come without their sample axis.
   std::function<Type(std::span<const Type> operands, const Attributes& attributes)> infer;
@@ -135,8 +138,12 @@ struct OpSchema {
   /// `samples`, `doc`.
   [[nodiscard]] std::vector<std::string> unsaid() const;
 
-  /// Does the operator belong to the family?
+  /// Does the operator list the class?
   [[nodiscard]] bool is(OpClass op_class) const;
+  /// Does a node with these attributes belong to it?
+  [[nodiscard]] bool is(OpClass op_class, const Attributes& node_attributes) const;
+  /// Does every node?
+  [[nodiscard]] bool is_always(OpClass op_class) const;
   /// May the last operand be repeated?
   [[nodiscard]] bool variadic() const { return !operands.empty() && operands.back().variadic; }
   /// How many operands may not be left out.
