@@ -49,7 +49,7 @@ class Positions {
   }
 
   static bool is_lookup(Expr e) {
-    return e.is("gather") && is_floating(e.dtype()) && e.operand(0).is("constant") &&
+    return e.is("gather") && is_floating(e.dtype()) && is_constant(e.operand(0)) &&
            e.operand(0).shape().rank() == 2 && e.attributes<AxisAttributes>().axis == 0;
   }
 
@@ -109,6 +109,7 @@ Expr node_named(const Model& model, const std::string& name, Expr output) {
 
 std::vector<ExplainedValue> explained_values(const Model& model, const std::vector<std::string>& names,
                                              std::size_t output) {
+  (void)model.head(HeadKind::logit, output);  // says which outputs there are
   const Expr y = model.outputs().at(output).expr;
   std::vector<ExplainedValue> result;
   for (const std::string& name : names) {
@@ -142,8 +143,8 @@ std::vector<ExplainedValue> explained_values(const Model& model, const std::vect
   if (result.empty())
     throw Error(ErrorCode::invalid_argument,
                 "[explainer] the model's inputs are integers, which have no relevance, and no table is found "
-                "that looks them up; name nodes to explain, such "
-                "as the output of its embedding, in ExplainerOptions::nodes");
+                "that looks them up; name nodes to explain, such as the output of its embedding "
+                "(ExplainerOptions::nodes, --at NAME)");
   return result;
 }
 

@@ -9,6 +9,9 @@
 /// What an explainer explains: nodes as they are, and inputs of integers by the values that look them up.
 namespace rulegrad {
 
+struct AskedQuestion;     // explainer.hpp
+struct ExplainerOptions;  // explainer.hpp
+
 struct ExplainedValue {
   std::string name;
   Expr value;               ///< the node, or the input of integers
@@ -24,6 +27,10 @@ struct ExplainedValue {
 [[nodiscard]] std::vector<ExplainedValue> explained_values(const Model& model,
                                                            const std::vector<std::string>& names,
                                                            std::size_t output);
+
+/// What `question_for` asks about these values.
+[[nodiscard]] AskedQuestion question_about(const Model& model, std::span<const ExplainedValue> values,
+                                           const ExplainerOptions& options);
 
 /// The attribution of a value from those of its nodes.
 [[nodiscard]] Expr attribution_of(const ExplainedValue& value, std::span<const Expr> attributions);

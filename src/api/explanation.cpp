@@ -6,18 +6,12 @@
 #include "rulegrad/support/error.hpp"
 #include "rulegrad/support/text.hpp"
 
+#include "tensor/largest.hpp"
+
 namespace rulegrad {
 
 std::vector<std::int64_t> Explanation::predictions() const {
-  std::vector<std::int64_t> result;
-  const std::int64_t n = scores_.dims()[1];
-  for (std::int64_t row = 0; row < scores_.dims()[0]; ++row) {
-    std::int64_t best = 0;
-    for (std::int64_t k = 1; k < n; ++k)
-      if (scores_.at(row * n + k) > scores_.at(row * n + best)) best = k;
-    result.push_back(best);
-  }
-  return result;
+  return scores_.rank() < 2 ? std::vector<std::int64_t>() : largest_in_rows(scores_);
 }
 
 const Tensor& Explanation::attribution(std::size_t method, std::size_t node) const {

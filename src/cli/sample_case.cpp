@@ -4,17 +4,12 @@
 #include <algorithm>
 #include <fmt/format.h>
 
-#include "rulegrad/files/npy.hpp"
 #include "rulegrad/support/error.hpp"
 
 #include "cli/loading.hpp"
 
 namespace rulegrad::cli {
 namespace {
-
-/// Names of graph inputs that carry what the person chose beside the samples.
-constexpr const char* target_input = "rulegrad.target";
-constexpr const char* seed_input = "rulegrad.seed";
 
 Model loaded(const ModelOptions& model, const InputOptions& input, std::vector<GivenInput>& given) {
   given = read_inputs(input);
@@ -53,28 +48,23 @@ SampleCase::SampleCase(const ModelOptions& model, const QuestionOptions& questio
   if (chosen.each > 1)
     throw Error(ErrorCode::invalid_argument, "--target all: name one score, or leave it to argmax");
   if (!chosen.largest)
-    inputs_[target_input] =
+    inputs_[asked_.target_input] =
         Tensor({count_}, std::span(chosen.targets)
                              .subspan(static_cast<std::size_t>(first_), static_cast<std::size_t>(count_)));
-  if (question_.seed == Question::Seed::tensor)
-    inputs_[seed_input] = rows(read_seed(question.seed, count, question_.seed_tensor.shape()[1].factor,
-                                         question_.seed_tensor.dtype()),
-                               first_, count_);
+  if (const Expr seed = asked_.question.seed_tensor)
+    inputs_[asked_.seed_input] =
+        read_seed(question.seed, count, seed.shape()[1].factor, seed.dtype()).rows(first_, count_);
 }
 
 void SampleCase::ask(const QuestionOptions& question, std::size_t output) {
-  question_.output = model_.head(head_from_name(question.head), output);
-  question_.explained = explained_by_default(model_, output);
-  question_.read_array = [](const std::string& path) { return io::read_npy(path); };
-  question_.aux = auxiliary_arrays(question);
-  question_.seed = seed_from_name(question.seed);
-  Graph& graph = model_.graph();
-  const Shape& shape = question_.output.shape();
-  const Dim batch = shape.rank() == 0 ? Dim(1) : shape[0];
-  const Dim scores(shape.count().factor / std::max<std::int64_t>(batch.factor, 1));
-  if (question.target != "argmax") question_.target = graph.input(target_input, {DType::int64, Shape{batch}});
-  if (question_.seed == Question::Seed::tensor)
-    question_.seed_tensor = graph.input(seed_input, {question_.output.dtype(), Shape{batch, scores}});
+  ExplainerOptions how;
+  how.targets = question.target == "argmax" ? Targets::largest : Targets::given;
+  how.seed = seed_from_name(question.seed);
+  how.output = output;
+  how.head = head_from_name(question.head);
+  how.aux = auxiliary_arrays(question);
+  how.keep_explained = false;
+  asked_ = question_for(model_, how);
 }
 
 std::string SampleCase::sample_name() const {

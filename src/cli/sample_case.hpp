@@ -20,7 +20,7 @@ class SampleCase {
              std::int64_t sample);
 
   [[nodiscard]] const Model& model() const { return model_; }
-  [[nodiscard]] const Question& question() const { return question_; }
+  [[nodiscard]] const Question& question() const { return asked_.question; }
   [[nodiscard]] bool has_sample() const { return samples_.has_value(); }
   [[nodiscard]] std::string sample_name() const;
   [[nodiscard]] std::vector<Tensor> evaluate(const std::vector<Expr>& expressions,
@@ -32,7 +32,7 @@ class SampleCase {
   const ModelOptions& options_;
   std::vector<GivenInput> given_;
   Model model_;
-  Question question_;
+  AskedQuestion asked_;
   std::optional<Samples> samples_;
   std::int64_t first_ = 0, count_ = 1;
   Inputs inputs_;

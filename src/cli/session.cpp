@@ -4,6 +4,8 @@
 #include <cstdio>
 #include <unistd.h>
 
+#include "rulegrad/api/explainer.hpp"
+
 #include "cli/inputs.hpp"
 
 namespace rulegrad::cli {

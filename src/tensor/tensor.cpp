@@ -17,7 +17,8 @@ std::shared_ptr<std::byte> allocate(std::size_t bytes) {
   return {memory, [](std::byte* p) { ::operator delete(p, alignment); }};
 }
 
-std::int64_t checked_count(const Dims& dims) {
+/// As element_count, of what memory may hold.
+std::int64_t storable_count(const Dims& dims) {
   std::int64_t count = 1;
   for (const std::int64_t extent : dims) {
     if (extent < 0 || (extent != 0 && count > INT64_MAX / 16 / extent))
@@ -74,7 +75,7 @@ Tensor Tensor::borrow(DType dtype, Dims dims, const void* data, std::shared_ptr<
                             name_of(dtype)));
   Tensor result{Unallocated{}};
   result.dtype_ = dtype;
-  result.size_ = checked_count(dims);
+  result.size_ = storable_count(dims);
   result.dims_ = std::move(dims);
   // Never written through: mutable_data() copies borrowed memory first.
   result.data_ = static_cast<std::byte*>(const_cast<void*>(data));
@@ -110,12 +111,23 @@ double Tensor::at(std::int64_t flat_index) const {
 }
 
 Tensor Tensor::reshaped(Dims dims) const {
-  if (checked_count(dims) != size_)
+  if (storable_count(dims) != size_)
     throw Error(ErrorCode::shape, fmt::format("[tensor] {} with {} elements cannot take shape {} with {}",
                                               to_string(dims_), size_, to_string(dims), element_count(dims)));
   Tensor result = *this;
   result.dims_ = std::move(dims);
   return result;
+}
+
+Tensor Tensor::rows(std::int64_t first, std::int64_t count) const {
+  if (dims_.empty() || first < 0 || count < 0 || first + count > dims_[0])
+    throw Error(ErrorCode::shape, fmt::format("[tensor] {} has no entries {} to {} of its first axis",
+                                              to_string(dims_), first, first + count));
+  const std::size_t row = dims_[0] == 0 ? 0 : bytes() / static_cast<std::size_t>(dims_[0]);
+  Dims dims = dims_;
+  dims[0] = count;
+  return borrow(dtype_, std::move(dims), data_ + static_cast<std::size_t>(first) * row,
+                std::make_shared<Tensor>(*this));
 }
 
 Tensor Tensor::cast(DType dtype) const {

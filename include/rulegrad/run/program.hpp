@@ -28,7 +28,8 @@ struct KernelReport {
 
 /// What a run may use.
 struct RunOptions {
-  int threads = 0;  ///< At most; 0: as many as OpenMP gives. Results depend on it by roundings at most.
+  /// At most; 0: as many as OpenMP gives. Results depend on it by roundings at most (docs/precision.md).
+  int threads = 0;
   /// Asked between kernel calls; a run that is to stop throws Error(cancelled).
   std::stop_token stop = {};
   /// Where a batch is cut into several runs: the position of this run's first entry. Random numbers depend on

@@ -71,6 +71,9 @@ class Tensor {
 
   /// The same elements under another shape; throws Error(shape) unless the counts agree. Shares the buffer.
   [[nodiscard]] Tensor reshaped(Dims dims) const;
+  /// Entries [first, first + count) of the first axis. Shares the buffer; throws Error(shape) for a scalar
+  /// and for what lies outside.
+  [[nodiscard]] Tensor rows(std::int64_t first, std::int64_t count) const;
   /// Each element converted as `static_cast` does. Shares the buffer where the dtype is already that.
   [[nodiscard]] Tensor cast(DType dtype) const;
 
