@@ -8,6 +8,7 @@
 #include "kernels/finite.hpp"
 #include "kernels/invoke.hpp"
 #include "kernels/kernel_paths.hpp"
+#include "support/hash.hpp"
 
 namespace rulegrad {
 namespace {
@@ -21,31 +22,30 @@ const KernelPath shared_path("constants: a form is shared");
 /// buffers.
 constexpr std::size_t tiny = 64;
 
-void mix(std::size_t& hash, std::size_t value) {
-  hash ^= value + 0x9e3779b97f4a7c15ULL + (hash << 6) + (hash >> 2);
-}
-
 std::size_t hash_of(const Tensor& value) {
   std::size_t hash = static_cast<std::size_t>(value.dtype());
-  for (const std::int64_t extent : value.dims()) mix(hash, static_cast<std::size_t>(extent));
+  for (const std::int64_t extent : value.dims()) boost::hash_combine(hash, static_cast<std::size_t>(extent));
   if (value.bytes() <= tiny)
-    mix(hash, std::hash<std::string_view>()({reinterpret_cast<const char*>(value.data()), value.bytes()}));
+    boost::hash_combine(
+        hash, std::hash<std::string_view>()({reinterpret_cast<const char*>(value.data()), value.bytes()}));
   else
-    mix(hash, std::hash<const void*>()(value.data()));
+    boost::hash_combine(hash, std::hash<const void*>()(value.data()));
   return hash;
 }
 
-bool same(const Tensor& a, const Tensor& b) {
+bool equal_values(const Tensor& a, const Tensor& b) {
   if (a.dtype() != b.dtype() || a.dims() != b.dims()) return false;
   return a.data() == b.data() || (a.bytes() <= tiny && std::memcmp(a.data(), b.data(), a.bytes()) == 0);
 }
 
 std::size_t hash_of(const Derivation& derivation) {
   std::size_t hash = std::hash<const void*>()(derivation.kernel.get());
-  mix(hash, derivation.attributes.hash());
-  for (const std::int64_t extent : derivation.dims) mix(hash, static_cast<std::size_t>(extent));
-  for (const auto& operand : derivation.operands) mix(hash, std::hash<const void*>()(operand.get()));
-  mix(hash, static_cast<std::size_t>(derivation.block));
+  boost::hash_combine(hash, derivation.attributes.hash());
+  for (const std::int64_t extent : derivation.dims)
+    boost::hash_combine(hash, static_cast<std::size_t>(extent));
+  for (const auto& operand : derivation.operands)
+    boost::hash_combine(hash, std::hash<const void*>()(operand.get()));
+  boost::hash_combine(hash, static_cast<std::size_t>(derivation.block));
   return hash;
 }
 
@@ -127,8 +127,8 @@ std::shared_ptr<Constant> ConstantStore::stored(const Tensor& value) {
   const std::size_t hash = hash_of(value);
   const std::lock_guard lock(mutex_);
   const auto [first, last] = stored_.equal_range(hash);
-  const auto found =
-      std::find_if(first, last, [&](const auto& entry) { return same(*entry.second->value(), value); });
+  const auto found = std::find_if(
+      first, last, [&](const auto& entry) { return equal_values(*entry.second->value(), value); });
   if (found != last) {
     if (value.known_finite()) found->second->note_finite();
     return found->second;

@@ -15,6 +15,8 @@
 
 namespace rulegrad {
 
+struct ProgramStats;  // run/program.hpp
+
 /// How a constant comes from others.
 struct Derivation {
   std::shared_ptr<const Kernel> kernel;

@@ -50,7 +50,7 @@ class Folder {
   void find_needed() {
     needed_ = wanted_;
     for (auto it = order_.rbegin(); it != order_.rend(); ++it) {
-      if (!needed_.contains(*it) || it->is("constant")) continue;
+      if (!needed_.contains(*it) || is_constant(*it)) continue;
       const auto kernel = kernels_.at(it->op().name);
       for (const Expr operand : it->operands())
         if (const ReadThrough read = read_through(*kernel, operand); !read.as_scalar)
@@ -59,7 +59,7 @@ class Folder {
   }
 
   std::shared_ptr<Constant> constant_of(Expr expr) {
-    if (expr.is("constant")) {
+    if (is_constant(expr)) {
       auto constant = store_.stored(expr.attributes<ConstantAttributes>().value);
       if (how_.check_finite && constant->may_be_non_finite()) constant->require_finite(describe(expr));
       return constant;
@@ -145,6 +145,41 @@ std::vector<std::shared_ptr<const Tensor>> compute_fresh(std::span<const std::sh
   std::vector<std::shared_ptr<const Tensor>> fresh;
   for (auto& [constant, value] : values) fresh.push_back(std::move(value));
   return fresh;
+}
+
+std::unordered_map<Expr, Tensor> folded_values(const std::vector<Expr>& order,
+                                               const std::unordered_set<Expr>& wanted,
+                                               const Kernels& kernels) {
+  if (wanted.empty()) return {};
+  const auto constants =
+      fold_constants(order, wanted, kernels, {.check_finite = false}, *store_of(order[0].graph()));
+  Constants list;
+  for (const Expr expr : order)
+    if (wanted.contains(expr)) list.push_back(constants.at(expr));
+  const auto fresh = compute_fresh(list);  // held until all are read
+  std::unordered_map<Expr, Tensor> values;
+  for (const auto& [expr, constant] : constants) values.emplace(expr, *constant->value());
+  return values;
+}
+
+namespace {
+
+Tensor value_of(Expr constant_or_fill) {
+  if (!constant_or_fill.is("fill")) return constant_or_fill.attributes<ConstantAttributes>().value;
+  return Tensor::full(constant_or_fill.dtype(), *constant_or_fill.shape().static_dims(),
+                      std::get<double>(constant_or_fill.attributes().get("value")));
+}
+
+}  // namespace
+
+Tensor folded_value(Expr operation, const Kernels& kernels) {
+  if (const auto kernel = kernels.find(operation.op().name)) {
+    std::vector<Tensor> operands;
+    for (const Expr operand : operation.operands()) operands.push_back(value_of(operand));
+    return compute(*kernel, describe(operation), operands, operation.type(), operation.attributes(), false);
+  }
+  const Expr root = written_out(std::span(&operation, 1))[0];
+  return folded_values(topological_order(std::span(&root, 1)), {root}, kernels).at(root);
 }
 
 }  // namespace rulegrad

@@ -41,4 +41,13 @@ struct FoldOptions {
 [[nodiscard]] std::vector<std::shared_ptr<const Tensor>> compute_fresh(
     std::span<const std::shared_ptr<Constant>> wanted);
 
+/// The values of `wanted` in a store of the graph that they are of; as above, with numbers that are none let
+/// pass. For those who rebuild a graph (importers, exports) and want constants in place of operations.
+[[nodiscard]] std::unordered_map<Expr, Tensor> folded_values(const std::vector<Expr>& order,
+                                                             const std::unordered_set<Expr>& wanted,
+                                                             const Kernels& kernels);
+/// The value of one operation on constants and fills. Making it a constant of a store would cost more than
+/// most of them do, so that it is only where the operator has no kernel of its own.
+[[nodiscard]] Tensor folded_value(Expr operation, const Kernels& kernels);
+
 }  // namespace rulegrad

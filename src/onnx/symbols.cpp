@@ -102,7 +102,7 @@ std::optional<Symbolic> slice(NodeContext& c) {
       {stop - start}, {data->elements.begin() + start, data->elements.begin() + stop}, data->dtype};
 }
 
-std::optional<Symbolic> same(NodeContext& c) {
+std::optional<Symbolic> unchanged(NodeContext& c) {
   return c.symbols(0);
 }
 
@@ -155,10 +155,10 @@ std::optional<Symbolic> product(NodeContext& c) {
 }
 
 const std::map<std::string, Fold, std::less<>> folds{
-    {"Mul", arithmetic}, {"Div", arithmetic}, {"Add", arithmetic},    {"Sub", arithmetic},
-    {"Equal", equality}, {"Where", choice},   {"Gather", gather},     {"Concat", concat},
-    {"Slice", slice},    {"Identity", same},  {"Cast", cast},         {"Unsqueeze", relist},
-    {"Squeeze", relist}, {"Reshape", relist}, {"ReduceProd", product}};
+    {"Mul", arithmetic}, {"Div", arithmetic},     {"Add", arithmetic},    {"Sub", arithmetic},
+    {"Equal", equality}, {"Where", choice},       {"Gather", gather},     {"Concat", concat},
+    {"Slice", slice},    {"Identity", unchanged}, {"Cast", cast},         {"Unsqueeze", relist},
+    {"Squeeze", relist}, {"Reshape", relist},     {"ReduceProd", product}};
 
 }  // namespace
 
