@@ -126,12 +126,12 @@ Model Network::finish(std::span<const Expr> outputs) {
   for (const auto& output : parts.outputs)
     parts.summary.outputs.push_back({output.name, to_string(output.expr.type())});
   for (const Expr node : topological_order(outputs)) {
-    if (node.is("constant")) {
+    if (is_constant(node)) {
       const Tensor& value = node.attributes<ConstantAttributes>().value;
       if (value.rank() == 0) continue;
       parts.summary.parameters += value.size();
       parts.summary.parameter_bytes += static_cast<std::int64_t>(value.bytes());
-    } else if (!node.is("input")) {
+    } else if (!is_input(node)) {
       ++parts.summary.operators[node.op().name];
     }
   }

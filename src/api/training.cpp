@@ -79,7 +79,7 @@ std::vector<Expr> parameters_of(std::span<const Expr> outputs) {
   for (const Expr node : topological_order(outputs))
     for (std::size_t i = 0; i < node.operands().size(); ++i) {
       const Expr operand = node.operand(i);
-      if (!operand.is("constant") || node.op().operand(i).role != Role::parameter) continue;
+      if (!is_constant(operand) || node.op().operand(i).role != Role::parameter) continue;
       if (operand.shape().rank() == 0 || !is_floating(operand.dtype())) continue;
       if (std::find(result.begin(), result.end(), operand) == result.end()) result.push_back(operand);
     }

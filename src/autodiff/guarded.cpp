@@ -86,7 +86,7 @@ class Looking {
     if (node.operands().empty()) return false;
     // Only where numbers meet element by element are constants looked at: weights were read as finite.
     const bool elementwise = node.op().is(OpClass::elementwise) || node.is("where");
-    const auto constant = [](Expr e) { return e.is("constant") || e.is("fill"); };
+    const auto constant = [](Expr e) { return is_constant(e) || e.is("fill"); };
     if (elementwise)
       for (const Expr operand : node.operands())
         if (constant(operand) && is_floating(operand.dtype()) && !elements(operand).finite) return true;
@@ -122,7 +122,7 @@ class Looking {
   /// By what the expression says: 0 stays away from it.
   bool positive(Expr e, int depth) {
     if (depth > deepest) return false;
-    if (e.is("constant") || e.is("fill")) return is_floating(e.dtype()) && elements(e).positive;
+    if (is_constant(e) || e.is("fill")) return is_floating(e.dtype()) && elements(e).positive;
     if (is_any(e, {"exp", "sigmoid", "softplus"})) return true;
     if (e.is("clip")) return e.attributes<ClipAttributes>().low > 0;
     if (e.is("max")) return positive(e.operand(0), depth + 1) || positive(e.operand(1), depth + 1);
@@ -140,7 +140,7 @@ class Looking {
   bool not_negative(Expr e, int depth) {
     if (depth > deepest) return false;
     if (is_any(e, {"abs", "relu", "sqrt", "softmax"}) || positive(e, depth + 1)) return true;
-    if (e.is("constant")) {
+    if (is_constant(e)) {
       const Tensor& value = e.attributes<ConstantAttributes>().value;
       bool all = is_floating(value.dtype());
       dispatch(value.dtype(), [&]<class T>(T) {
@@ -170,7 +170,7 @@ class Looking {
   /// x - max(x), -|x|, -x^2
   bool not_positive(Expr e) {
     if (e.is("neg")) return not_negative(e.operand(0), 0);
-    if (e.is("constant") || e.is("fill")) return is_floating(e.dtype()) && elements(e).negative_or_zero;
+    if (is_constant(e) || e.is("fill")) return is_floating(e.dtype()) && elements(e).negative_or_zero;
     return e.is("sub") && e.operand(1).is("amax") && e.operand(1).operand(0) == e.operand(0);
   }
 

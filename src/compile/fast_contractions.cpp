@@ -61,7 +61,7 @@ void FastContractions::find_constants(std::span<const Expr> order, const Kernels
     off_zero_.emplace(e, nowhere_zero(e.attributes<ConstantAttributes>().value));
   };
   for (auto it = biases.begin(); it != biases.end();)
-    if (it->is("constant")) {
+    if (is_constant(*it)) {
       read(*it);
       it = biases.erase(it);
     } else {

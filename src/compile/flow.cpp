@@ -51,7 +51,7 @@ class Flattening {
   }
 
  private:
-  static bool is_leaf(Expr expr) { return expr.is("input") || expr.is("constant"); }
+  static bool is_leaf(Expr expr) { return is_input(expr) || is_constant(expr); }
 
   const std::shared_ptr<const Kernel>& kernel_of(Expr expr) {
     auto& kernel = kernel_by_op_[&expr.op()];
@@ -71,9 +71,9 @@ class Flattening {
   /// Finds what can be computed now: static shape, and nothing below that is not.
   void classify() {
     for (const Expr expr : order_) {
-      if (expr.is("input")) continue;
-      bool known = expr.shape().static_dims().has_value() && (options_.fold_constants || expr.is("constant"));
-      if (known && !expr.is("constant")) {
+      if (is_input(expr)) continue;
+      bool known = expr.shape().static_dims().has_value() && (options_.fold_constants || is_constant(expr));
+      if (known && !is_constant(expr)) {
         const auto& kernel = kernel_of(expr);
         for (const Expr operand : expr.operands()) {
           const ReadThrough read = read_through(*kernel, operand);
@@ -119,10 +119,10 @@ class Flattening {
   void emit(Expr expr) {
     const auto names = expr.graph().names(expr);
     const std::string name = names.empty() ? std::string() : names.front();
-    if (expr.is("input")) {
+    if (is_input(expr)) {
       flow_.inputs[input_index_.at(expr)].needed = true;
       ids_[expr] = add_value(Source::input, input_index_.at(expr), expr.type());
-    } else if (expr.is("constant")) {
+    } else if (is_constant(expr)) {
       const auto constant = store_->stored(expr.attributes<ConstantAttributes>().value);
       if (options_.check_finite && constant->may_be_non_finite()) constant->require_finite(describe(expr));
       ids_[expr] = add_constant(name, constant);

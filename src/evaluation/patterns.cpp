@@ -39,7 +39,7 @@ Expr switched(Expr operation, const std::map<const Node*, std::vector<Expr>>& us
     if (user.shape() != operation.shape() || user.operand(0) != node) return operation;
     if (user.op().is(OpClass::activation)) return user;
     const auto rest = user.operands().subspan(1);
-    const bool constant = std::ranges::all_of(rest, [](Expr operand) { return operand.is("constant"); });
+    const bool constant = std::ranges::all_of(rest, [](Expr operand) { return is_constant(operand); });
     if (!constant || !(user.is("batch_norm") || user.is("add") || user.is("identity"))) return operation;
     node = user;
   }
@@ -99,7 +99,7 @@ PatternComputation::PatternComputation(Expr output, PatternType type, const Comp
   for (const Expr node : order) {
     if (!node.op().is(OpClass::affine)) continue;
     const Expr w = node.operand(1);
-    if (!w.is("constant")) continue;
+    if (!is_constant(w)) continue;
     if (!node.is("dense") && !node.is("conv") && !node.is("conv_transpose"))
       throw Error(ErrorCode::shape, fmt::format("[patterns] {} has weights, but which of them belong to one "
                                                 "neuron is known for dense, conv and conv_transpose only",

@@ -27,8 +27,7 @@ std::vector<Layer> layers_of(const Model& model) {
   for (const ModelOutput& output : model.outputs()) outputs.push_back(output.expr);
   std::vector<Layer> layers;
   for (const Expr node : topological_order(outputs)) {
-    if (!node.op().is(OpClass::affine) || !node.operand(1).is("constant") ||
-        node.operand(1).shape().rank() < 2)
+    if (!node.op().is(OpClass::affine) || !is_constant(node.operand(1)) || node.operand(1).shape().rank() < 2)
       continue;
     const std::vector<std::string>& names = model.graph().names(node);
     std::string name = names.empty() ? fmt::format("{}{}", node.op().name, layers.size() + 1) : names.front();

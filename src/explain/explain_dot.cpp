@@ -78,22 +78,19 @@ class Drawing {
   std::string id(Expr expr) const { return fmt::format("n{}", placed_.at(expr)); }
 
   std::string forward_node(Expr node) {
-    const bool is_constant = node.is("constant");
+    const bool stored = is_constant(node);
     const std::vector<std::string> names = node.graph().names(node);
     const std::string number = number_text(node);
-    std::string label = is_constant && !number.empty() ? number
-                        : names.empty()                ? node.op().name
-                                                       : names.front();
-    if (!names.empty() && !is_constant && node.op().name != "input")
+    std::string label = stored && !number.empty() ? number : names.empty() ? node.op().name : names.front();
+    if (!names.empty() && !stored && node.op().name != "input")
       label = fmt::format("{}\n{}", node.op().name, names.front());
-    if (is_constant && number.empty() && names.empty()) label = "constant";
+    if (stored && number.empty() && names.empty()) label = "constant";
     const bool explained =
         std::find(analysis_.explained.begin(), analysis_.explained.end(), node) != analysis_.explained.end();
     add_edges(node);
     return fmt::format("{} [label={}, shape={}, style=\"{}\", fillcolor=\"{}\"];\n", id(node),
-                       quoted(label + "\n" + to_string(node.type())), is_constant ? "plaintext" : "box",
-                       is_constant ? "" : "filled",
-                       explained || node == analysis_.output ? "#c9d8ea" : "#eef2f6");
+                       quoted(label + "\n" + to_string(node.type())), stored ? "plaintext" : "box",
+                       stored ? "" : "filled", explained || node == analysis_.output ? "#c9d8ea" : "#eef2f6");
   }
 
   void add_edges(Expr node) {
@@ -115,7 +112,7 @@ class Drawing {
       const std::string number = number_text(expr);
       text += fmt::format(
           "    {} [label={}, shape=ellipse, style=\"filled\", fillcolor=\"#f7e3e0\"];\n", id(expr),
-          quoted(fmt::format("{}\n{}", expr.is("constant") && !number.empty() ? number : expr.op().name,
+          quoted(fmt::format("{}\n{}", is_constant(expr) && !number.empty() ? number : expr.op().name,
                              to_string(expr.type()))));
       add_edges(expr);
     }

@@ -24,7 +24,7 @@ bool is_word(const std::string& name) {
 
 std::optional<double> number_of(Expr expr) {
   if (expr.is("fill")) return expr.attributes<FillAttributes>().value;
-  return expr.is("constant") ? constant_value(expr) : std::nullopt;
+  return is_constant(expr) ? constant_value(expr) : std::nullopt;
 }
 
 /// Strides and dilations of 1 and paddings of 0 say nothing.

@@ -70,7 +70,7 @@ class Looking {
       : library_(library), sets_(library.rule_set_names()) {
     for (const Expr node : topological_order(std::span(&analysis.output, 1)))
       for (const std::string& name : node.graph().names(node))
-        if (!node.is("constant")) names_.insert(name);
+        if (!is_constant(node)) names_.insert(name);
     for (const Step& step : analysis.steps) {
       if (!step.match) continue;
       note(*step.match->active);

@@ -16,7 +16,7 @@ PrintedGraph print_with_constants(std::span<const Expr> roots) {
     std::vector<std::string> operands;
     for (const Expr operand : expr.operands()) operands.push_back(fmt::format("%{}", number.at(operand)));
     std::string attributes;
-    if (expr.is("constant") && expr.attributes<ConstantAttributes>().value.size() > inline_constant_limit) {
+    if (is_constant(expr) && expr.attributes<ConstantAttributes>().value.size() > inline_constant_limit) {
       attributes = fmt::format("{{value = @c{}}}", printed.constants.size());
       printed.constants.push_back(expr.attributes<ConstantAttributes>().value);
     } else {

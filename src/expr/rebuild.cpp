@@ -11,7 +11,7 @@ namespace rulegrad {
 namespace {
 
 Expr image_of(Graph& into, Expr node, std::span<const Expr> operands) {
-  if (node.is("input")) {
+  if (is_input(node)) {
     const auto& input = node.attributes<InputAttributes>();
     for (const Expr existing : into.inputs())
       if (existing.attributes<InputAttributes>().name == input.name && existing.type() == node.type())

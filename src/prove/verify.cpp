@@ -25,7 +25,7 @@ Inputs random_inputs(std::span<const Expr> roots) {
   std::mt19937_64 random(20240229);
   Inputs inputs;
   for (const Expr node : topological_order(roots)) {
-    if (!node.is("input")) continue;
+    if (!is_input(node)) continue;
     Dims dims;
     for (const Dim dim : node.shape().dims()) dims.push_back(dim.factor * (dim.batch ? samples : 1));
     Tensor value = Tensor::full(DType::float64, dims, 0);

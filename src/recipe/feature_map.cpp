@@ -32,7 +32,7 @@ class Ways {
     for (std::size_t i = 0; i <= last; ++i) {
       const Expr node = order_[i];
       depends[i] = node == explained ? 1 : 0;
-      others[i] = node.is("input") && std::find(below.begin(), below.end(), node) == below.end() ? 1 : 0;
+      others[i] = is_input(node) && std::find(below.begin(), below.end(), node) == below.end() ? 1 : 0;
       const bool convolution = node.is("conv") || node.is("conv_transpose");
       if (node != explained)
         for (const Expr operand : node.operands()) {

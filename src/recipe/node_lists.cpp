@@ -17,7 +17,7 @@ Expr node_named(const ForwardFacts& facts, const std::string& name, const std::s
   for (auto it = order.rbegin(); it != order.rend(); ++it) {
     for (const std::string& other : it->graph().names(*it)) {
       if (other == name) return *it;
-      if (!it->is("constant")) known.push_back(other);
+      if (!is_constant(*it)) known.push_back(other);
     }
   }
   std::reverse(known.begin(), known.end());

@@ -131,7 +131,7 @@ class Canonizer {
     while (!open.empty()) {
       const Expr node = open.back();
       const std::size_t before = open.size();
-      bool found = node.is("input");
+      bool found = is_input(node);
       for (const Expr operand : node.operands()) {
         const auto known = depends_.find(operand);
         if (known == depends_.end())

@@ -264,7 +264,7 @@ Standalone expand_alone(const OpSchema& op, std::span<const Type> operands) {
 Expr transplant(Expr root, const std::unordered_map<Expr, Expr>& inputs, Graph& into) {
   std::unordered_map<Expr, Expr> images = inputs;
   const Rebuild copy{no_boundary, [&](Expr node, std::span<const Expr> operands) {
-                       if (node.is("constant"))
+                       if (is_constant(node))
                          return into.constant(node.attributes<ConstantAttributes>().value);
                        return into.apply(node.op(), {operands.begin(), operands.end()}, node.attributes());
                      }};

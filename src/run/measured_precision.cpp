@@ -38,7 +38,7 @@ Inputs random_inputs(std::span<const Expr> outputs, Draw how) {
   std::mt19937_64 random(20240611);
   Inputs inputs;
   for (const Expr e : topological_order(outputs)) {
-    if (!e.is("input")) continue;
+    if (!is_input(e)) continue;
     Tensor value(DType::float64, e.shape().at(two_samples));
     if (is_floating(e.dtype()))
       for (double& element : value.mutable_values<double>()) element = drawn(how, random);

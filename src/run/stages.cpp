@@ -125,7 +125,7 @@ class Staging {
   }
 
   std::string name_of_input(Expr e) const {
-    return e.is("input") ? e.attributes<InputAttributes>().name : fmt::format("%{}", e->id);
+    return is_input(e) ? e.attributes<InputAttributes>().name : fmt::format("%{}", e->id);
   }
 
   /// The values below the roots that are handed on to them, as inputs of the excerpt.

@@ -192,6 +192,14 @@ class Graph {
 /// `conv 'features.0' float32[B, 64, 224, 224]`: how messages speak of a node.
 [[nodiscard]] std::string describe(Expr expr);
 
+/// Is it a value that runs give by name (leaves.hpp)?
+[[nodiscard]] inline bool is_input(Expr expr) {
+  return expr.is("input");
+}
+/// Is it an array that the graph holds (leaves.hpp)?
+[[nodiscard]] inline bool is_constant(Expr expr) {
+  return expr.is("constant");
+}
 /// The value of a rank-0 or all-equal constant, if the node is one.
 [[nodiscard]] std::optional<double> constant_value(Expr expr);
 /// Is it a constant all of whose elements are 0?
