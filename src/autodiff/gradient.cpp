@@ -8,16 +8,18 @@
 #include "ops/families.hpp"
 
 namespace rulegrad {
-namespace {
 
-std::vector<Expr> walk(Expr y, std::span<const Expr> xs, Expr seed, const Operators& operators,
-                       const CloseGradient& close) {
+std::vector<Expr> gradient(Expr y, std::span<const Expr> xs, Expr seed, const Operators& operators) {
+  Derivatives derivatives(y.graph(), operators);
+  derivatives.guard(ForwardFacts(std::span(&y, 1), xs));
   if (seed.type() != y.type())
     throw Error(ErrorCode::shape, "[gradient] the seed " + to_string(seed.type()) +
                                       " must have the type of y, " + to_string(y.type()));
   const ForwardFacts facts(std::span(&y, 1), xs);
   const std::pair<Expr, Expr> start{y, seed};
-  const auto totals = reverse_walk(facts, operators, std::span(&start, 1), close);
+  const auto totals = reverse_walk(
+      facts, operators, std::span(&start, 1),
+      [&](Expr node, std::size_t slot, Expr cotangent) { return derivatives.close(node, slot, cotangent); });
   std::vector<Expr> result;
   for (const Expr x : xs) {
     const auto found = totals.find(x);
@@ -27,26 +29,6 @@ std::vector<Expr> walk(Expr y, std::span<const Expr> xs, Expr seed, const Operat
                                            FillAttributes{0, x.dtype(), x.shape().with_samples(false)}));
   }
   return result;
-}
-
-}  // namespace
-
-std::vector<Expr> gradient(Expr y, std::span<const Expr> xs, Expr seed, const Operators& operators) {
-  Derivatives derivatives(y.graph(), operators);
-  derivatives.guard(ForwardFacts(std::span(&y, 1), xs));
-  return walk(y, xs, seed, operators, [&](Expr node, std::size_t slot, Expr cotangent) {
-    return derivatives.close(node, slot, cotangent);
-  });
-}
-
-std::vector<Expr> symbolic_gradient(Expr y, std::span<const Expr> xs, Expr seed, const Operators& operators) {
-  return walk(
-      y, xs, seed, operators, [&](Expr node, std::size_t slot, Expr cotangent) -> std::optional<Expr> {
-        const Type& type = node.operand(slot).type();
-        return y.graph().make(
-            grad_schema(), {node, cotangent},
-            SlotAttributes{static_cast<std::int64_t>(slot), type.dtype, type.shape.with_samples(false)});
-      });
 }
 
 }  // namespace rulegrad

@@ -1,5 +1,5 @@
-#include <cmath>
-#include <numbers>
+#include <boost/math/special_functions/legendre.hpp>
+#include <vector>
 
 #include "rulegrad/recipe/sampler.hpp"
 
@@ -40,27 +40,17 @@ Quadrature trapezoid_rule(std::int64_t n) {
 
 Quadrature gauss_legendre_rule(std::int64_t n) {
   Quadrature rule;
-  const auto count = static_cast<double>(n);
-  for (std::int64_t i = 0; i < n; ++i) {
-    // The usual first guess for the i-th root of P_n, from the last (near -1) to the first.
-    double x = std::cos(std::numbers::pi * (static_cast<double>(n - 1 - i) + 0.75) / (count + 0.5));
-    double slope = 1;
-    for (int step = 0; step < 100; ++step) {
-      double p = 1, before = 0;
-      for (std::int64_t k = 1; k <= n; ++k) {
-        const auto degree = static_cast<double>(k);
-        const double next = ((2 * degree - 1) * x * p - (degree - 1) * before) / degree;
-        before = p;
-        p = next;
-      }
-      slope = count * (x * p - before) / (x * x - 1);
-      const double change = p / slope;
-      x -= change;
-      if (std::abs(change) < 1e-16) break;
-    }
+  const auto degree = static_cast<int>(n);
+  const auto add = [&](double x) {
+    const double slope = boost::math::legendre_p_prime(degree, x);
     rule.nodes.push_back((1 + x) / 2);
     rule.weights.push_back(1 / ((1 - x * x) * slope * slope));
-  }
+  };
+  // From 0 up; the others are their mirror images.
+  const std::vector<double> zeros = boost::math::legendre_p_zeros<double>(degree);
+  for (auto zero = zeros.rbegin(); zero != zeros.rend(); ++zero)
+    if (*zero != 0) add(-*zero);
+  for (const double zero : zeros) add(zero);
   return rule;
 }
 

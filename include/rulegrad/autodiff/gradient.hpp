@@ -13,9 +13,4 @@ namespace [[gnu::visibility("default")]] rulegrad {
 [[nodiscard]] std::vector<Expr> gradient(Expr y, std::span<const Expr> xs, Expr seed,
                                          const Operators& operators = Operators::builtin());
 
-/// The same graph with each derivative left as an explicit node grad(operation, cotangent): what analyzers
-/// rewrite.
-[[nodiscard]] std::vector<Expr> symbolic_gradient(Expr y, std::span<const Expr> xs, Expr seed,
-                                                  const Operators& operators = Operators::builtin());
-
 }  // namespace rulegrad
