@@ -9,6 +9,7 @@
 #include "rulegrad/recipe/sampler.hpp"
 #include "rulegrad/rule/rule_text.hpp"
 
+#include "explain/show_method.hpp"
 #include "rewrite/language_words.hpp"
 #include "support/text.hpp"
 
@@ -119,9 +120,17 @@ std::string method_page(const RuleLibrary& library, std::string_view method) {
     text += '\n';
   }
   if (const std::string sentence = fallback_sentence(analyzer); !sentence.empty()) text += sentence + "\n\n";
-  return text +
-         fmt::format("## Rules\n\nFrom [{0}](../../{0}); `rulegrad show {1}` prints this.\n\n```\n{2}```\n",
-                     analyzer.where.file, method, show_method(library, method));
+  const GatheredMethod gathered = gather_own_file(library, method);
+  text +=
+      fmt::format("## Rules\n\nFrom [{0}](../../{0}); `rulegrad show {1}` prints this{2}.\n\n```\n{3}```\n",
+                  analyzer.where.file, method,
+                  gathered.elsewhere.empty() ? "" : " and what it uses of other files", print(gathered.own));
+  if (!gathered.elsewhere.empty()) text += "\nOf other files it uses\n\n";
+  for (const auto& [kind, name, file] : gathered.elsewhere)
+    text += kind == "method" ? fmt::format("- the method [{}]({}.md)\n", markdown(name), name)
+                             : fmt::format("- {} `{}` of [{}](../../{})\n",
+                                           kind == "rules" ? "the rules" : "the function", name, file, file);
+  return text;
 }
 
 std::string method_index(const RuleLibrary& library) {

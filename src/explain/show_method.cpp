@@ -1,3 +1,5 @@
+#include "explain/show_method.hpp"
+
 #include <algorithm>
 #include <set>
 
@@ -10,16 +12,27 @@ namespace {
 /// Everything that a method's text refers to, so that what is printed stands on its own.
 class Gatherer {
  public:
-  explicit Gatherer(const RuleLibrary& library) : library_(library) {}
+  /// With `only`, what stands in other files is named and not followed.
+  explicit Gatherer(const RuleLibrary& library, std::string only = {})
+      : library_(library), only_(std::move(only)) {}
 
-  RuleFile gather(std::string_view method) {
+  GatheredMethod gather(std::string_view method) {
     add_analyzer(library_.analyzer(method));
-    return std::move(file_);
+    return {std::move(file_), std::move(elsewhere_)};
   }
 
  private:
+  /// Is it left to another file?
+  bool left_out(std::string_view kind, const std::string& name, const SourceRange& where) {
+    if (only_.empty() || where.file == only_) return false;
+    elsewhere_.push_back({std::string(kind), name, where.file});
+    return true;
+  }
+
   void add_analyzer(const AnalyzerDefinition& analyzer) {
-    if (!seen_.insert("analyzer " + analyzer.name).second) return;
+    if (!seen_.insert("analyzer " + analyzer.name).second ||
+        left_out("method", analyzer.name, analyzer.where))
+      return;
     const auto add_named = [&](TermId id) {
       const std::string& name = analyzer.terms[static_cast<std::size_t>(id)].name;
       const bool is_parameter =
@@ -51,7 +64,7 @@ class Gatherer {
 
   void add_rule_set(const Terms& terms, TermId id) {
     const RuleSet& rules = library_.rule_set(terms[static_cast<std::size_t>(id)].name);
-    if (!seen_.insert("rules " + rules.name).second) return;
+    if (!seen_.insert("rules " + rules.name).second || left_out("rules", rules.name, rules.where)) return;
     for (const TermId nested : rules.uses) add_rule_set(rules.terms, nested);
     for (const Rule& rule : rules.rules) add_functions(rule.terms);
     file_.rule_sets.push_back(rules);
@@ -61,21 +74,29 @@ class Gatherer {
     for (const Term& term : terms) {
       if (term.kind != TermKind::call) continue;
       const auto found = library_.functions().find(term.name);
-      if (found == library_.functions().end() || !seen_.insert("fn " + term.name).second) continue;
+      if (found == library_.functions().end() || !seen_.insert("fn " + term.name).second ||
+          left_out("function", term.name, found->second->where))
+        continue;
       add_functions(found->second->terms);
       file_.functions.push_back(*found->second);
     }
   }
 
   const RuleLibrary& library_;
+  std::string only_;
   std::set<std::string> seen_;
   RuleFile file_;
+  std::vector<GatheredMethod::Elsewhere> elsewhere_;
 };
 
 }  // namespace
 
 std::string show_method(const RuleLibrary& library, std::string_view method) {
-  return print(Gatherer(library).gather(method));
+  return print(Gatherer(library).gather(method).own);
+}
+
+GatheredMethod gather_own_file(const RuleLibrary& library, std::string_view method) {
+  return Gatherer(library, library.analyzer(method).where.file).gather(method);
 }
 
 }  // namespace rulegrad
