@@ -41,6 +41,7 @@ struct Shape {
   Kind kind = Kind::fill;
   std::int64_t x = 0, y = 0, width = 0, height = 0;  ///< of text: the top left corner
   Rgb color{};
+  bool means_number = false;  ///< the colour stands for a number, by day and by night
   std::shared_ptr<const Picture> picture{};
   std::int64_t factor = 1;  ///< each pixel of a picture is a square of so many
   std::vector<Point> points{};
@@ -61,6 +62,8 @@ class Canvas {
   Canvas(std::int64_t width, std::int64_t height, Rgb background);
 
   void fill(std::int64_t x, std::int64_t y, std::int64_t width, std::int64_t height, Rgb color);
+  /// With a colour of a colour map, which stays by night.
+  void fill_number(std::int64_t x, std::int64_t y, std::int64_t width, std::int64_t height, Rgb color);
   /// One pixel wide, just outside the rectangle.
   void frame(std::int64_t x, std::int64_t y, std::int64_t width, std::int64_t height, Rgb color);
   void place(Picture picture, std::int64_t x, std::int64_t y, std::int64_t factor = 1);

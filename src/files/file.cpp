@@ -49,14 +49,6 @@ int write_parts(Descriptor& file, std::initializer_list<std::span<const std::byt
               fmt::format("[{}] cannot {} '{}': {}", operation, verb, path.string(), reason(error)));
 }
 
-}  // namespace
-
-std::vector<std::byte> read_bytes(const fs::path& path, std::string_view operation) {
-  return read_regular_file(path, operation);
-}
-
-namespace {
-
 /// Where a chain of links ends, also when there is nothing yet.
 fs::path end_of_links(fs::path path, std::string_view operation) {
   const fs::path asked = path;

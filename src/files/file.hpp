@@ -9,10 +9,6 @@
 
 namespace rulegrad::io {
 
-/// The whole file; Error(io) with path and reason when it cannot be opened or read.
-[[nodiscard]] std::vector<std::byte> read_bytes(const std::filesystem::path& path,
-                                                std::string_view operation);
-
 /// Puts the parts, one after the other, at `path`: all of them or nothing. They go to a temporary file in the
 /// same directory that then takes the name, so a reader sees the old file or the new one, and a failure
 /// leaves what was there. A symbolic link keeps pointing where it does; a device or pipe is written directly.

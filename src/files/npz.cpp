@@ -18,6 +18,7 @@
 #include "files/file.hpp"
 #include "files/npy_decode.hpp"
 #include "support/missing_feature.hpp"
+#include "support/read_file.hpp"
 #include "support/text.hpp"
 
 namespace rulegrad::io {
@@ -133,7 +134,7 @@ class Archive {
 }  // namespace
 
 Tensor read_npz(const std::string& path, std::string_view name) {
-  const Archive archive(read_bytes(path, "read_npz"), path);
+  const Archive archive(read_regular_file(path, "read_npz"), path);
   const std::vector<Entry> entries = archive.entries();
   const auto found = std::ranges::find(entries, std::string(name) + ".npy", &Entry::name);
   if (found == entries.end()) {
@@ -149,7 +150,7 @@ Tensor read_npz(const std::string& path, std::string_view name) {
 }
 
 std::vector<std::pair<std::string, Tensor>> read_npz(const std::string& path) {
-  const Archive archive(read_bytes(path, "read_npz"), path);
+  const Archive archive(read_regular_file(path, "read_npz"), path);
   std::vector<std::pair<std::string, Tensor>> arrays;
   for (const Entry& entry : archive.entries()) {
     if (!entry.name.ends_with(".npy"))

@@ -7,6 +7,7 @@
 
 #include "files/codec.hpp"
 #include "files/file.hpp"
+#include "support/read_file.hpp"
 
 namespace rulegrad::io {
 
@@ -23,7 +24,7 @@ void check_picture(const Picture& picture, std::string_view operation) {
 }
 
 Picture read_picture(const std::string& path) {
-  const auto bytes = read_bytes(path, "read_picture");
+  const auto bytes = read_regular_file(path, "read_picture");
   const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   if (text.starts_with("\x89PNG")) return decode_png(bytes, path);
   if (text.starts_with("\xff\xd8")) return decode_jpeg(bytes, path);

@@ -9,6 +9,8 @@
 
 #include "files/codec.hpp"
 
+/// By hand, because networks were trained on what Pillow's and torchvision's filter gives, to which libraries
+/// of pictures in C++ come near.
 namespace rulegrad::io {
 namespace {
 

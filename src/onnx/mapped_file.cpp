@@ -21,6 +21,8 @@ namespace {
 
 }  // namespace
 
+// By hand: Boost.Interprocess opens a path once more, and what is mapped must be the descriptor that was
+// found to be a regular file.
 std::shared_ptr<const MappedFile> MappedFile::open(const std::filesystem::path& path) {
   const Descriptor file = open_regular_file(path);
   struct stat status {};

@@ -5,8 +5,8 @@
 
 #include "rulegrad/support/error.hpp"
 
-#include "files/file.hpp"
 #include "support/hash.hpp"
+#include "support/read_file.hpp"
 
 namespace rulegrad {
 
@@ -55,7 +55,7 @@ std::vector<std::string> Model::labels() const {
 std::string Model::digest() const {
   std::size_t hash = hash_bytes("");
   for (const auto& file : parts_.files)
-    for (const std::byte byte : io::read_bytes(file, "digest"))
+    for (const std::byte byte : read_regular_file(file, "digest"))
       hash = (hash ^ static_cast<unsigned char>(byte)) * 0x100000001b3ULL;
   return fmt::format("{:016x}", hash);
 }

@@ -11,7 +11,8 @@
 namespace [[gnu::visibility("default")]] rulegrad {
 namespace io {
 
-/// Reads an array in NumPy's .npy format, versions 1 to 3 (NEP 1 and numpy.lib.format).
+/// Reads an array in NumPy's .npy format, versions 1 to 3 (NEP 1 and numpy.lib.format). By hand, because cnpy
+/// trusts what a header says, and knows neither big-endian values nor halves.
 ///
 /// float32, float64, int32, int64, uint8, int8 and bool arrive as they are; float16 becomes float32, int16
 /// and uint16 become int32, uint32 becomes int64 (each value exactly). Big-endian values are swapped and
