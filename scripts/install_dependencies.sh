@@ -2,7 +2,7 @@
 # Installs what rulegrad builds with on Debian 12, as far as it is missing. Needs root, or sudo.
 set -eu
 
-packages="g++ clang clang-format-14 meson ninja-build pkg-config cmake python3 ccache libboost-dev libfmt-dev libxtensor-dev libxtensor-blas-dev
+packages="g++ clang clang-format-14 clang-tidy-14 meson ninja-build pkg-config cmake python3 ccache libboost-dev libfmt-dev libxtensor-dev libxtensor-blas-dev
   libopenblas-dev libprotobuf-dev protobuf-compiler libonnx-dev libpng-dev libjpeg62-turbo-dev zlib1g-dev libcli11-dev
   doctest-dev python3-dev python3-numpy python3-venv pybind11-dev libbenchmark-dev libdnnl-dev dataset-fashion-mnist"
 
