@@ -123,9 +123,9 @@ void bind_pictures(py::module_& module) {
   module.def("color_table", [](const std::string& name) {
     const io::ColorMap map = io::ColorMap::named(name);
     std::vector<std::uint8_t> table;
-    for (int i = 0; i < 256; ++i)
-      for (const std::uint8_t value : map(static_cast<double>(i) / 127.5 - 1.0)) table.push_back(value);
-    return Tensor({256, 3}, std::span<const std::uint8_t>(table));
+    for (int i = 0; i < 255; ++i)  // the middle one is that of 0
+      for (const std::uint8_t value : map(static_cast<double>(i) / 127.0 - 1.0)) table.push_back(value);
+    return Tensor({255, 3}, std::span<const std::uint8_t>(table));
   });
 }
 

@@ -115,6 +115,12 @@ void Canvas::fill(std::int64_t x, std::int64_t y, std::int64_t width, std::int64
   shape.color = color;
 }
 
+void Canvas::fill_number(std::int64_t x, std::int64_t y, std::int64_t width, std::int64_t height, Rgb color) {
+  const std::size_t before = shapes_.all.size();
+  fill(x, y, width, height, color);
+  if (shapes_.all.size() > before) shapes_.all.back().means_number = true;
+}
+
 void Canvas::frame(std::int64_t x, std::int64_t y, std::int64_t width, std::int64_t height, Rgb color) {
   fill(x - 1, y - 1, width + 2, 1, color);
   fill(x - 1, y + height, width + 2, 1, color);

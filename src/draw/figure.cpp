@@ -60,10 +60,12 @@ std::int64_t Figure::height() const {
 Figure Figure::dark() const {
   if (shapes_ == nullptr) return {};
   auto shapes = std::make_shared<Shapes>(*shapes_);
-  for (Shape& shape : shapes->all)
+  for (Shape& shape : shapes->all) {
+    if (shape.means_number) continue;
     if (const auto night = std::ranges::find(nights, shape.color, &std::pair<Rgb, Rgb>::first);
         night != nights.end())
       shape.color = night->second;
+  }
   return Figure(std::move(shapes));
 }
 

@@ -179,8 +179,8 @@ void draw_color_bar(Canvas& canvas, std::int64_t centre, std::int64_t y, const G
   for (std::int64_t i = 0; i < width; ++i) {
     const double position = static_cast<double>(i) / static_cast<double>(2 * half);
     const double t = colors.diverging() ? 2.0 * position - 1.0 : position;
-    canvas.fill(left + i, y, 1, height,
-                colors(std::copysign(std::pow(std::abs(t), options.heatmap.gamma), t)));
+    canvas.fill_number(left + i, y, 1, height,
+                       colors(std::copysign(std::pow(std::abs(t), options.heatmap.gamma), t)));
   }
   canvas.frame(left, y, width, height, look::line);
   const bool one_limit = options.scope == LimitScope::grid || options.heatmap.limit;

@@ -88,8 +88,8 @@ class Writer {
 
   [[nodiscard]] std::string script() const {
     std::string table;
-    for (int i = 0; i < 256; ++i)
-      for (const std::uint8_t value : colors_(i / 127.5 - 1.0))
+    for (int i = 0; i < 255; ++i)  // the middle one is that of 0
+      for (const std::uint8_t value : colors_(i / 127.0 - 1.0))
         table += fmt::format("{}{}", table.empty() ? "" : ",", value);
     return fmt::format("<script>const table=[{}],maps=[{}];{}</script>", table, maps_, page_template::script);
   }

@@ -24,7 +24,7 @@ inline constexpr std::string_view bars = R"(
 .bar i{position:absolute;top:0;bottom:0;display:block}
 )";
 
-/// `table` are 256 colours, `maps` the maps with their values as base64 of little-endian float32.
+/// `table` are 255 colours, `maps` the maps with their values as base64 of little-endian float32.
 inline constexpr std::string_view script = R"(
 function floats(text){const raw=atob(text),bytes=new Uint8Array(raw.length);for(let i=0;i<raw.length;i++)bytes[i]=raw.charCodeAt(i);return new Float32Array(bytes.buffer)}
 function limitOf(sorted,p){const at=(sorted.length-1)*p/100,low=Math.floor(at),high=Math.min(low+1,sorted.length-1);
@@ -34,7 +34,7 @@ function draw(){const p=+document.getElementById('percentile').value,o=+document
   document.getElementById('percentile-shown').textContent=p;document.getElementById('overlay-shown').textContent=Math.round(o*100)+' %';
   for(const m of drawn){const c=m.canvas.getContext('2d'),limit=limitOf(m.sorted,p),pixels=c.createImageData(m.width,m.height);let under=null;
     if(m.image&&o>0){const s=document.createElement('canvas');s.width=m.width;s.height=m.height;const sc=s.getContext('2d');sc.drawImage(m.image,0,0,m.width,m.height);under=sc.getImageData(0,0,m.width,m.height).data}
-    for(let i=0;i<m.values.length;i++){const t=Math.max(-1,Math.min(1,m.values[i]/limit)),k=Math.round((t+1)*127.5)*3;
+    for(let i=0;i<m.values.length;i++){const t=Math.max(-1,Math.min(1,m.values[i]/limit)),k=Math.round((t+1)*127)*3;
       for(let j=0;j<3;j++){let v=table[k+j];if(under){const gray=.299*under[4*i]+.587*under[4*i+1]+.114*under[4*i+2];v=v*(1-o)+(64+gray/2)*o}pixels.data[4*i+j]=v}
       pixels.data[4*i+3]=255}
     c.putImageData(pixels,0,0)}}

@@ -67,7 +67,7 @@ Figure series_figure(const Tensor& attribution, const Tensor& signal, const Seri
       double strongest = 0;
       for (std::int64_t t = first; t < last; ++t)
         if (std::abs(value(attribution, t)) > std::abs(strongest)) strongest = value(attribution, t);
-      canvas.fill(margin + x, y, 1, strip, colors(std::clamp(strongest / limit, -1.0, 1.0)));
+      canvas.fill_number(margin + x, y, 1, strip, colors(std::clamp(strongest / limit, -1.0, 1.0)));
     }
     double low = value(line, 0), high = low;
     for (std::int64_t t = 0; t < steps; ++t) {

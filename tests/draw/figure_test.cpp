@@ -5,7 +5,9 @@
 #include <doctest/doctest.h>
 #include <filesystem>
 #include <fstream>
+#include <sstream>
 #include <string>
+#include <vector>
 
 #include "rulegrad/draw/chart.hpp"
 #include "rulegrad/draw/grid.hpp"
@@ -13,6 +15,7 @@
 #include "rulegrad/support/error.hpp"
 
 #include "draw/base64.hpp"
+#include "draw/canvas.hpp"
 #include "draw/drawing.hpp"
 
 using namespace rulegrad;
@@ -66,6 +69,13 @@ TEST_CASE("by night paper and ink change, pictures do not") {
     }
   CHECK(changed > light.pixels.size() / 8);
   CHECK(kept_gray > 1000);
+  // The white of zero on the colour bar is a number's, not the paper's.
+  Canvas canvas(3, 1, look::page);
+  canvas.fill(1, 0, 1, 1, look::panel);
+  canvas.fill_number(2, 0, 1, 1, look::panel);
+  const Picture both = std::move(canvas).figure().dark().picture();
+  CHECK(both.at(1, 0) == 0x1d);
+  CHECK(both.at(2, 0) == 0xff);
 }
 
 TEST_CASE("SVG keeps text as text and pictures as pictures") {
@@ -169,6 +179,14 @@ TEST_CASE("a page holds everything and fetches nothing") {
   page.facts = {{"rulegrad", "0"}};
   const std::string html = page_html(page);
   CHECK(html.find("http") == std::string::npos);
+  // Zero is white: the middle of 255 colours.
+  const std::size_t table = html.find("const table=[") + 13;
+  std::istringstream colours(html.substr(table, html.find(']', table) - table));
+  std::vector<int> numbers;
+  for (std::string number; std::getline(colours, number, ',');) numbers.push_back(std::stoi(number));
+  REQUIRE(numbers.size() == 3 * 255);
+  for (std::size_t c = 0; c < 3; ++c) CHECK(numbers[3 * 127 + c] == 255);
+  CHECK(numbers[3 * 126] + numbers[3 * 126 + 1] + numbers[3 * 126 + 2] < 3 * 255);
   CHECK(html.find("&lt;title&gt;") != std::string::npos);
   CHECK(html.find("&lt;a&gt;") != std::string::npos);
   CHECK(count(html, "<canvas ") == 1);
