@@ -258,6 +258,15 @@ TEST_CASE("a run that was ended goes on at the first missing shard, with the sam
   refuses(on_fashion(demo("pictures"), scratch.file("whole"),
                      {"--method", "gradient", "--method", "smoothgrad:n=3", "--target", "2", "--resume"}),
           "another target");
+  // What lies there may be anything.
+  for (const auto& [text, words] :
+       {std::pair{"{", "is no JSON"}, std::pair{"[1]", "is no JSON"}, std::pair{"{}", "has no 'shard_size'"},
+        std::pair{R"({"shard_size": "3"})", "the shard_size is"},
+        std::pair{R"({"shard_size": -1})", "the shard_size is"},
+        std::pair{R"({"shard_size": 3})", "another aux"}}) {
+    std::ofstream(scratch.file("whole/asked.json")) << text;
+    refuses(on_fashion(demo("pictures"), scratch.file("whole"), {"--method", "gradient", "--resume"}), words);
+  }
 }
 
 TEST_CASE("a killed run gives the same bytes") {

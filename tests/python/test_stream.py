@@ -126,6 +126,9 @@ class Streams(Case):
         self.raises(rg.errors.ArgumentError, "another shard_size", explainer.map, self.x, whole, shard=5, resume=True)
         self.raises(rg.errors.ArgumentError, "another methods", self.explainer.map, self.x, whole, shard=4, resume=True)
         self.raises(rg.errors.ArgumentError, "another target", explainer.map, self.x, whole, shard=4, target=2, resume=True)
+        for text in ("{", "[1]", '{"shard_size": 4}'):
+            (whole / "asked.json").write_text(text)
+            self.raises(rg.errors.Error, "asked.json" if text != '{"shard_size": 4}' else "another", explainer.map, self.x, whole, shard=4, resume=True)
 
     def test_a_killed_run_gives_the_same_bytes(self):
         code = f"""
