@@ -1,9 +1,11 @@
-// Prediction and explanation from a file that `rulegrad export` wrote, by onnxruntime's C++ API and without
-// rulegrad:
-//   rulegrad export examples/demo/fashion.onnx --method gradient --method lrp.epsilon_plus_flat --target
-//   given --output heat.onnx g++ -std=c++20 run_exported.cpp $(pkg-config --cflags --libs libonnxruntime) -o
-//   run_exported      (Debian 13: libonnxruntime-dev)
-//   ./run_exported heat.onnx 3 < sample.raw          one sample's float32 numbers, row-major
+// Prediction and explanation from an exported file, by onnxruntime's C++ interface and without rulegrad.
+// Debian 13 has it: libonnxruntime-dev.
+//
+//   rulegrad export fashion.onnx --method gradient --target given --output heat.onnx
+//   g++ -std=c++20 run_exported.cpp $(pkg-config --cflags --libs libonnxruntime) -o run_exported
+//   ./run_exported heat.onnx 3 < sample.raw
+//
+// sample.raw holds one sample: float32, row-major.
 #include <cstdio>
 #include <cstdlib>
 #include <numeric>
