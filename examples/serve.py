@@ -87,6 +87,8 @@ class Service:
         self.takes_target = [info.name for info in others] == ["target"]
         if others and not self.takes_target:
             raise SystemExit(f"{explain} has the inputs {', '.join(i.name for i in [self.input, *others])}; this server takes x, or x and target")
+        # As JSON a number takes some 20 bytes; pictures may be larger than what the network sees.
+        self.most_bytes = max(32 * batch * int(numpy.prod(self.input.shape[1:])), 32 << 20)
         self.names = [info.name for info in self.explainer.get_outputs()]
         self.metadata = self.explainer.get_modelmeta().custom_metadata_map
         self.labels = self.metadata.get("labels", "").split("\n") if "labels" in self.metadata else []
@@ -94,11 +96,16 @@ class Service:
     async def samples(self, request):
         """x [N, ...], and the target or None."""
         target = request.query_params.get("target")
-        kind, body = request.headers.get("content-type", "").split(";")[0], await request.body()
-        shape = self.input.shape[1:]
+        kind, shape, body = request.headers.get("content-type", "").split(";")[0], self.input.shape[1:], b""
+        async for part in request.stream():
+            body += part
+            if len(body) > self.most_bytes:
+                raise Refused(f"the body is larger than {self.most_bytes} bytes")
         try:
             if kind == "application/json":
                 found = json.loads(body)
+                if not isinstance(found, dict) or "x" not in found:
+                    raise ValueError('it must be {"x": [...]}, and "target" if one is wanted')
                 target = found.get("target", target)
                 x = numpy.array(found["x"])
             elif kind.startswith("image/"):
@@ -110,6 +117,7 @@ class Service:
             else:
                 x = numpy.load(io.BytesIO(body), allow_pickle=False)
             target = None if target is None else int(target)
+            x = x.astype(TYPES[self.input.type])
         except Exception as problem:
             raise Refused(f"the body is not what its type, {kind or 'none'}, says: {problem}") from None
         if list(x.shape) == shape:
@@ -118,7 +126,9 @@ class Service:
             raise Refused(f"x is {list(x.shape)}; it must be {shape} or {['N', *shape]}")
         if len(x) > self.explaining.most:
             raise Refused(f"{len(x)} samples; at most {self.explaining.most} in a request")
-        return x.astype(TYPES[self.input.type]), target
+        if not numpy.isfinite(x).all():
+            raise Refused("x holds numbers that are not finite")
+        return x, target
 
     async def predict(self, request):
         x, _ = await self.samples(request)
