@@ -3,13 +3,22 @@
 #include <algorithm>
 #include <cmath>
 #include <doctest/doctest.h>
+#include <fcntl.h>
 #include <filesystem>
 #include <fstream>
 #include <limits>
 #include <map>
+#include <span>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "rulegrad/files/npy.hpp"
 #include "rulegrad/files/picture.hpp"
+#include "rulegrad/onnx/model.hpp"
+#include "rulegrad/ops/build.hpp"
+#include "rulegrad/ops/op_attributes.hpp"
+#include "rulegrad/ops/operators.hpp"
 #include "rulegrad/support/json.hpp"
 #include "rulegrad/tensor/tensor.hpp"
 
@@ -293,4 +302,66 @@ TEST_CASE("a killed run gives the same bytes") {
   std::ranges::replace(whole, scratch.file("killed"), scratch.file("whole"));
   (void)succeeds(whole);
   CHECK(contents(scratch.file("killed")) == contents(scratch.file("whole")));
+}
+
+TEST_CASE("memory stays bounded whatever the number of samples") {
+  const ScratchDirectory scratch;
+  // 300 MB of samples and as much of results: y = sum x^2 of 262144 numbers.
+  constexpr std::int64_t width = 262144, samples = 300;
+  Graph graph;
+  const Expr x = graph.input("x", {DType::float32, Shape{B, width}});
+  const auto& operators = Operators::builtin();
+  const Expr y = graph.apply(operators.at("sum"), {graph.apply(operators.at("mul"), {x, x})},
+                             ReduceAttributes{{1}, true});
+  save_onnx(scratch.file("sum.onnx"), std::span(&y, 1), {.graph_name = "sum", .output_names = {"y"}});
+  {
+    // Its file has all the bytes, the disk holds those of the last sample.
+    io::write_npy(scratch.file("x.npy"), Tensor(DType::float32, {1, width}));
+    std::string bytes = testing::read_text(scratch.file("x.npy")).substr(0, 128);
+    const std::size_t shape = bytes.find("(1, ");
+    REQUIRE(shape != std::string::npos);
+    bytes.replace(shape, 4, "(300, ");
+    bytes.erase(bytes.size() - 3, 2);  // two spaces of the padding
+    std::ofstream file(scratch.file("x.npy"), std::ios::binary | std::ios::trunc);
+    file << bytes;
+    file.seekp(static_cast<std::streamoff>(128 + 4 * width * samples - 4));
+    const float last = 3;
+    file.write(reinterpret_cast<const char*>(&last), 4);
+  }
+  std::vector<std::string> arguments{rulegrad_command(),
+                                     "analyze",
+                                     scratch.file("sum.onnx"),
+                                     "--input",
+                                     scratch.file("x.npy"),
+                                     "--method",
+                                     "gradient",
+                                     "--memory",
+                                     "48",
+                                     "--output",
+                                     scratch.file("maps"),
+                                     "--pictures",
+                                     "0"};
+  std::vector<char*> raw;
+  for (std::string& argument : arguments) raw.push_back(argument.data());
+  raw.push_back(nullptr);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const int nowhere = ::open("/dev/null", O_WRONLY);
+    ::dup2(nowhere, 1);
+    ::execv(raw[0], raw.data());
+    ::_exit(127);
+  }
+  int status = 0;
+  rusage used{};
+  REQUIRE(::wait4(child, &status, 0, &used) == child);
+  CHECK(WEXITSTATUS(status) == 0);
+  CHECK_MESSAGE(used.ru_maxrss < 200 * 1024, used.ru_maxrss << " kB");
+  const std::string text = testing::read_text(scratch.file("maps/manifest.json"));
+  const auto shards_made = json_items(member(json_members(text, "manifest"), "shards"), "shards");
+  CHECK(shards_made.size() > 20);
+  const Tensor last = io::read_npy(
+      scratch.file("maps/gradient/x/" +
+                   json_string(member(json_members(shards_made.back(), "shard"), "name"), "name") + ".npy"));
+  CHECK(last.at(last.size() - 1) == 6);
+  CHECK(last.at(0) == 0);
 }
