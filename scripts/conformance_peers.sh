@@ -8,7 +8,9 @@ peers=${PEERS:-build/conformance}
 if [ ! -x "$peers/bin/python" ]; then
   "${PYTHON:-/usr/bin/python3}" -m venv "$peers"
   "$peers/bin/pip" install -q torch onnx onnxscript numpy captum zennit jsonschema
-  "$peers/bin/pip" install -q --no-deps lxt
+  # LXT's composite needs a part of transformers that its fifth version has no more, and little else of what it asks for.
+  "$peers/bin/pip" install -q "transformers<5" tabulate setuptools wheel
+  "$peers/bin/pip" install -q --no-deps --no-build-isolation lxt
 fi
 export PYTHONPATH=$PWD/build/python OMP_WAIT_POLICY=passive OMP_NUM_THREADS=2
 adapter() { echo "$peers/bin/python -W default conformance/adapters/$1.py"; }
