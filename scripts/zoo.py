@@ -3,6 +3,7 @@
 
     zoo.py --case build/benchmarks/model_case --out DIR [--only GLOB] [--exporter dynamo,torchscript] [--table docs/models.md]
     zoo.py --case build/benchmarks/model_case --out DIR --only own/einsum --keep tests/zoo
+    zoo.py --operators docs/models.md
 
 Makes small models of many architectures (transformers, timm, torchvision, scikit-learn and written out here), exports each by both
 exporters of PyTorch, loads the files with rulegrad in float64 and compares answers and gradients with torch's own, computed in float64
@@ -23,6 +24,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import traceback
 import warnings
 
@@ -523,21 +525,67 @@ def table(results, path):
         lines += ["", "## What PyTorch does not export", ""]
         for (name, exporter), state in sorted(missing.items()):
             lines.append(f"- {name} ({exporter}): {state.get('why', '').splitlines()[0][:160] if state.get('why') else ''}")
+    lines += ["", *refused_operators("build/src/cli/rulegrad")]
     pathlib.Path(path).write_text("\n".join(lines) + "\n")
+
+
+# What is refused of ONNX's own operators, and why.
+REFUSED = {
+    "words and pictures, not numbers": "CastMap CategoryMapper DictVectorizer ImageDecoder RegexFullMatch StringConcat StringNormalizer StringSplit TfIdfVectorizer",
+    "random numbers that the file does not hold: what it computes is different each time": "Bernoulli Multinomial RandomNormal RandomNormalLike RandomUniform RandomUniformLike",
+    "how many values there are depends on the values": "NonMaxSuppression Unique",
+    "regions that are cut out at places which are themselves outputs": "DeformConv MaxRoiPool RoiAlign",
+    "values that may be missing, and functions over sequences": "Optional OptionalGetElement OptionalHasElement SequenceMap",
+    "losses, which training adds; export the model for inference": "NegativeLogLikelihoodLoss SoftmaxCrossEntropyLoss",
+    "bits of numbers, in which no differentiable network computes": "BitCast BitwiseAnd BitwiseNot BitwiseOr BitwiseXor",
+    "not met in a model yet": "CausalConvWithState Col2Im CumProd LinearAttention MaxUnpool MelWeightMatrix SwiGLU TreeEnsemble",
+}
+
+
+def refused_operators(command, start="## Operators that are refused, and why"):
+    """The operators of ONNX and of ai.onnx.ml that `rulegrad inspect` does not map, each with its reason."""
+    import onnx
+    from onnx import TensorProto, helper
+    known = {name: why for why, names in REFUSED.items() for name in names.split()}
+    found = set()
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "one.onnx"
+        for schema in {(s.domain, s.name): s for s in onnx.defs.get_all_schemas() if s.domain in ("", "ai.onnx.ml")}.values():
+            node = helper.make_node(schema.name, ["x"] * max(1, schema.min_input), ["y"], domain=schema.domain)
+            graph = helper.make_graph([node], "one", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3])],
+                                      [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)])
+            operators = [helper.make_opsetid("", 22), helper.make_opsetid("ai.onnx.ml", 3)]
+            path.write_bytes(helper.make_model(graph, opset_imports=operators).SerializeToString())
+            said = subprocess.run([command, "inspect", path], capture_output=True, text=True, check=False).stdout
+            if schema.name in said.partition("not mapped")[2]:
+                found.add(schema.name)
+    unexplained, mapped = sorted(found - set(known)), sorted(set(known) - found)
+    if unexplained or mapped:
+        sys.exit(f"zoo.py: no reason is given for {unexplained}, and {mapped} are mapped or unknown")
+    lines = [start, "", f"Of the {len(onnx.defs.get_all_schemas())} operators of onnx {onnx.__version__}'s own sets and of ai.onnx.ml, old ones among them, these are "
+             "refused by name; all others load in the forms that [formats.md](formats.md) tells.", ""]
+    return lines + [f"- {', '.join(names.split())}: {why}." for why, names in REFUSED.items()]
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--case", default="build/benchmarks/model_case", help="the program that loads one model and writes what it computes")
-    parser.add_argument("--out", type=pathlib.Path, required=True)
+    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("zoo"))
     parser.add_argument("--only", default="*")
     parser.add_argument("--exporter", default="dynamo,torchscript")
     parser.add_argument("--patience", type=int, default=240, help="seconds for one export")
     parser.add_argument("--again", action="store_true", help="load files again that were tried before")
     parser.add_argument("--known", action="store_true", help="make no new files")
     parser.add_argument("--table", help="writes this page")
+    parser.add_argument("--operators", metavar="PAGE", help="writes only which operators are refused into this page")
+    parser.add_argument("--command", default="build/src/cli/rulegrad", help="the command, for --operators")
     parser.add_argument("--keep", type=pathlib.Path, help="copies files and torch's answers there, for tests")
     options = parser.parse_args()
+    if options.operators:
+        page = pathlib.Path(options.operators)
+        lines = refused_operators(options.command)
+        page.write_text(page.read_text().partition(lines[0])[0].rstrip() + "\n\n" + "\n".join(lines) + "\n")
+        return
 
     def late(*_):
         raise TimeoutError("it took too long")

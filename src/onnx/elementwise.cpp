@@ -1,3 +1,4 @@
+#include <cmath>
 #include <fmt/format.h>
 #include <utility>
 
@@ -114,6 +115,28 @@ void cast(NodeContext& c) {
   c.result(c.apply("cast", {c.operand(0)}, CastAttributes{dtype}));
 }
 
+/// A shift by known places multiplies, or divides, by powers of two.
+void bit_shift(NodeContext& c) {
+  const Expr x = c.operand(0);
+  const std::string direction = c.text("direction", "");
+  if (direction != "LEFT" && direction != "RIGHT")
+    c.fail(fmt::format("attribute 'direction' is '{}' but must be LEFT or RIGHT", direction));
+  const Tensor places = c.required_constant(1, "shift").cast(DType::float64);
+  Tensor powers = c.array(DType::float64, places.dims());
+  for (std::int64_t i = 0; i < places.size(); ++i) {
+    const double n = places.at(i);
+    if (n < 0 || n > 62) c.fail(fmt::format("it shifts by {} places, and 0 to 62 are supported", n));
+    powers.mutable_values<double>()[static_cast<std::size_t>(i)] = std::exp2(n);
+  }
+  // What is shifted out of a byte is gone.
+  if (x.dtype() != DType::int64 && x.dtype() != DType::int32 && x.dtype() != DType::uint8)
+    c.fail(fmt::format("x must hold whole numbers but is {}", to_string(x.type())));
+  const Expr wide = c.apply("cast", {x}, CastAttributes{DType::int64});
+  const Expr by = c.graph().constant(powers.cast(DType::int64));
+  const Expr moved = c.apply(direction == "LEFT" ? "mul" : "div", {wide, by});
+  c.result(c.apply("cast", {moved}, CastAttributes{x.dtype()}));
+}
+
 void identity(NodeContext& c) {
   c.result(c.operand(0));
 }
@@ -146,6 +169,7 @@ void add_elementwise(Handlers& h) {
   h["Clip"] = clip;
   h["Cast"] = h["CastLike"] = cast;
   h["Identity"] = identity;
+  h["BitShift"] = bit_shift;
   h["Dropout"] = dropout;
 }
 

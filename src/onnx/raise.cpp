@@ -10,6 +10,7 @@
 
 #include "rewrite/canonize.hpp"
 #include "rewrite/composite.hpp"
+#include "rewrite/products.hpp"
 #include "rewrite/value_functions.hpp"
 
 namespace rulegrad::io {
@@ -114,19 +115,23 @@ std::optional<Expr> rewritten_over(const ValueFunction& function, Expr x) {
   return result.type() == x.type() ? std::optional(result) : std::nullopt;
 }
 
+std::vector<Expr> inputs_below(std::span<const Expr> outputs) {
+  std::vector<Expr> inputs;
+  for (const Expr node : topological_order(outputs))
+    if (node.is("input")) inputs.push_back(node);
+  return inputs;
+}
+
 /// A part of a chain that might be an operator.
 struct Candidate {
   std::size_t chain, begin, end;
-  Expr function;
+  std::size_t function;  ///< its place among the different ones
 };
 
 class KnownFunctions {
  public:
   explicit KnownFunctions(std::span<const Expr> outputs) {
-    std::vector<Expr> inputs;
-    for (const Expr node : topological_order(outputs))
-      if (node.is("input")) inputs.push_back(node);
-    chains_ = value_chains(ForwardFacts(outputs, inputs));
+    chains_ = value_chains(ForwardFacts(outputs, inputs_below(outputs)));
   }
 
   /// What each root of a function that is known becomes: a rule, and the value it starts from.
@@ -137,10 +142,15 @@ class KnownFunctions {
     const std::vector<std::vector<double>> values = computed();
     const std::span<const double> x = values.back();
     const std::size_t known = rules().functions.size();
+    std::vector<std::size_t> matches;
+    for (std::size_t f = 0; f < functions_.size(); ++f) {
+      std::size_t match = 0;
+      while (match < known && !same_function(x, values[known + f], values[match])) ++match;
+      matches.push_back(match);
+    }
     for (std::size_t i = 0; i < candidates_.size();) {
       const Candidate& candidate = candidates_[i];
-      std::size_t match = 0;
-      while (match < known && !same_function(x, values[known + i], values[match])) ++match;
+      const std::size_t match = matches[candidate.function];
       ++i;
       if (match == known) continue;
       result.emplace_back(chains_[candidate.chain].part(candidate.begin, candidate.end),
@@ -167,8 +177,12 @@ class KnownFunctions {
           if (one_activation || std::none_of(steps.begin() + static_cast<std::ptrdiff_t>(begin),
                                              steps.begin() + static_cast<std::ptrdiff_t>(end), bends))
             continue;
-          if (const auto function = rewritten_over(chains_[c].part(begin, end), x_))
-            candidates_.push_back({c, begin, end, *function});
+          if (const auto function = rewritten_over(chains_[c].part(begin, end), x_)) {
+            // Networks repeat themselves: what is the same function is computed once.
+            const auto [place, fresh] = place_of_.emplace(*function, functions_.size());
+            if (fresh) functions_.push_back(*function);
+            candidates_.push_back({c, begin, end, place->second});
+          }
         }
     }
   }
@@ -185,7 +199,7 @@ class KnownFunctions {
       scope.bind("x", x_);
       expressions.push_back(evaluator.as_expr(evaluator.evaluate(rule->terms, rule->pattern, scope)));
     }
-    for (const Candidate& candidate : candidates_) expressions.push_back(candidate.function);
+    expressions.insert(expressions.end(), functions_.begin(), functions_.end());
     expressions.push_back(x_);
     CompileOptions options;
     options.check_finite = false;
@@ -202,6 +216,8 @@ class KnownFunctions {
   Graph scratch_{DType::float64};
   Expr x_ = scratch_.input("x", {DType::float64, Shape{static_cast<std::int64_t>(places_.size())}});
   std::vector<Candidate> candidates_;
+  std::vector<Expr> functions_;  ///< of the candidates, each once
+  NodeMap<std::size_t> place_of_;
 };
 
 void copy_names(Expr from, Expr to) {
@@ -307,6 +323,9 @@ std::vector<Expr> undone(const Canonized& canonized) {
 Raised raise(std::span<const Expr> outputs) {
   Raised raised{{outputs.begin(), outputs.end()}, {}};
   if (outputs.empty()) return raised;
+  Canonized regrouped = regroup_products(outputs[0].graph(), outputs, inputs_below(outputs), {});
+  raised.outputs = std::move(regrouped.outputs);
+  raised.rewrites = std::move(regrouped.rewrites);
   raise_functions(raised);
   static const Functions no_functions;
   Graph& graph = outputs[0].graph();

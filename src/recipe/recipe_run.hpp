@@ -203,6 +203,8 @@ class RecipeRun {
        asks_output_ = false;  ///< does the answer depend on the seed; on `target` or `y` beside it?
   Expr score_seed_;
   int let_depth_ = 0;
+  std::int64_t lets_ = 0;  ///< that were worked out
+  static constexpr std::int64_t most_lets = 20'000;
   NodeMap<Expr> totals_;
   std::map<std::string, Substitution> to_worlds_;
   std::map<std::string, std::unique_ptr<RecipeRun>> others_;

@@ -46,6 +46,7 @@ constexpr std::array table{
     value_word("spatial", "[v]", "the extents of v behind batch and channels; without v those axes, 2 and up",
                answers::spatial),
     value_word("channels", "", "the axis of channels, 1, as a set of axes", answers::channels),
+    value_word("batch", "", "the extent of the batch, in a shape: `[batch, 1, 7, 7]`", answers::batch),
     value_word("per_sample", "", "written `per sample`: all axes but the batch", answers::per_sample),
     value_word("range", "from, to", "written `from..to`: the whole numbers between, both included",
                answers::range),
@@ -72,12 +73,22 @@ constexpr std::array table{
                "the vector v as one number for each output channel of the affine operation y, shaped to "
                "multiply its weights",
                answers::out_channels, true),
-    value_word("per_channel", "v, y",
-               "is v a number for each output channel of the affine operation y beside which it stands, and "
-               "not the same for all?",
-               answers::per_channel),
+    value_word(
+        "per_channel", "v, y",
+        "is v a number for each output channel of the affine operation y beside which it stands, or one "
+        "for all?",
+        answers::per_channel),
     value_word("channel_vector", "v, y", "such a v as a vector of one number a channel",
                answers::channel_vector, true),
+    value_word("moved", "v", "what v moves: v without the transpositions and reshapes that it ends with",
+               answers::moved, true),
+    value_word("before", "k, t",
+               "the constant k, which stands beside the movement t, as it would stand beside what t moves",
+               answers::before, true),
+    value_word(
+        "has_before", "k, t",
+        "can `before` say so: is k one number, or one for each entry of an axis that t moves as a whole?",
+        answers::has_before),
     value_word("pads_space_only", "y", "does the padding y leave batch and channels alone?",
                answers::pads_space_only),
     value_word("merge_padding", "y, p", "the convolution y with the padding p as its own",
@@ -108,6 +119,16 @@ constexpr std::array table{
               "is c, through a reduction, made of a or of what a is made of, by elementwise operations, "
               "reductions and movements alone, as a standard deviation is?",
               answers::statistic),
+    fact_word(
+        "gate", "v",
+        "does v lie between 0 and 1: what a sigmoid, a hard sigmoid, a softmax or another function with "
+        "such bounds gives, or a product of those?",
+        answers::gate),
+    fact_word(
+        "layers", "class, v",
+        "how many operations of that class lie on the longest way from an explained input to v, v among "
+        "them",
+        answers::layers),
     fact_word("only_use", "v", "is this the only place that uses v?", answers::only_use),
     fact_word("name", "[node], glob",
               "does a name of the node (or of that node) fit the glob, in which * and ? stand for others?",

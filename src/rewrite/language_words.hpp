@@ -113,9 +113,13 @@ Value merge_padding(const ValueCall&);
 Value in_channels(const ValueCall&);
 Value per_channel(const ValueCall&);
 Value channel_vector(const ValueCall&);
+Value moved(const ValueCall&);
+Value before(const ValueCall&);
+Value has_before(const ValueCall&);
 Value range(const ValueCall&);
 Value channels(const ValueCall&);
 Value per_sample(const ValueCall&);
+Value batch(const ValueCall&);
 
 /// And of kind `fact` (forward_facts.cpp).
 Value first(const FactCall&);
@@ -129,6 +133,8 @@ Value skip(const FactCall&);
 Value ancestor(const FactCall&);
 Value producer(const FactCall&);
 Value statistic(const FactCall&);
+Value gate(const FactCall&);
+Value layers(const FactCall&);
 }  // namespace answers
 
 /// Does any of the node's names match?

@@ -1,5 +1,9 @@
 #include <algorithm>
 #include <fmt/format.h>
+#include <memory>
+#include <optional>
+#include <unordered_map>
+#include <vector>
 
 #include "rulegrad/ops/op_attributes.hpp"
 #include "rulegrad/support/error.hpp"
@@ -112,6 +116,44 @@ std::optional<Shape> channel_shape(Expr v, Expr y) {
   return result;
 }
 
+/// How many elements lie behind an axis; nothing where the batch is among them.
+std::optional<std::int64_t> elements_behind(const Shape& shape, std::size_t axis) {
+  std::int64_t count = 1;
+  for (std::size_t i = axis + 1; i < shape.rank(); ++i) {
+    if (shape[i].batch) return std::nullopt;
+    count *= shape[i].factor;
+  }
+  return count;
+}
+
+/// The shape in which k, which stands beside the movement t, stands beside what t moves. Nothing where it has
+/// several numbers along more than one axis, or along one that is not moved as a whole.
+std::optional<Shape> shape_before(Expr k, Expr t) {
+  if (t.operands().size() != 1 || k.shape().rank() > t.shape().rank()) return std::nullopt;
+  const Shape &after = t.shape(), &original = t.operand(0).shape();
+  const std::size_t offset = after.rank() - k.shape().rank();
+  std::optional<std::size_t> axis;
+  for (std::size_t i = 0; i < k.shape().rank(); ++i) {
+    if (k.shape()[i].is(1)) continue;
+    if (axis || k.shape()[i].batch || k.shape()[i] != after[offset + i]) return std::nullopt;
+    axis = offset + i;
+  }
+  if (!axis) return Shape();
+  std::optional<std::size_t> from;
+  if (t.is("transpose")) {
+    from = static_cast<std::size_t>(t.attributes<TransposeAttributes>().perm[*axis]);
+  } else if (t.is("reshape")) {
+    // The axis with as many entries, as far apart.
+    const auto apart = elements_behind(after, *axis);
+    for (std::size_t i = 0; i < original.rank() && apart; ++i)
+      if (original[i] == after[*axis] && elements_behind(original, i) == apart) from = i;
+  }
+  if (!from) return std::nullopt;
+  std::vector<Dim> dims(original.rank() - *from, Dim{1});
+  dims[0] = after[*axis];
+  return Shape(std::move(dims));
+}
+
 }  // namespace
 
 std::optional<std::vector<std::int64_t>> axes_of_set(std::string_view word, std::size_t rank) {
@@ -178,14 +220,28 @@ Value inverse(const ValueCall& call) {
 }
 
 /// Where the matched operand of a concatenation starts along its axis.
+namespace {
+
+/// Where the operands of concatenations begin, as far as was asked.
+struct Offsets {
+  std::unordered_map<Expr, std::vector<std::int64_t>> of;
+};
+
+}  // namespace
+
 Value offset(const ValueCall& call) {
   const Expr y = call.expr(0);
   const std::size_t axis =
       axis_of(static_cast<double>(attribute<std::int64_t>(y, "axis", call)), y.shape().rank());
-  std::int64_t start = 0;
-  for (std::size_t i = 0; i < call.slot; ++i)
-    start += static_extent(y.operand(i).shape()[axis], "an extent before it");
-  return static_cast<double>(start);
+  // Asked for each operand, and there may be a hundred thousand: the graph keeps where those before it begin.
+  auto known = call.graph.annex<Offsets>();
+  if (known == nullptr) call.graph.set_annex(known = std::make_shared<Offsets>());
+  std::vector<std::int64_t>& starts = known->of[y];
+  if (starts.empty()) starts.push_back(0);
+  while (starts.size() <= call.slot)
+    starts.push_back(starts.back() +
+                     static_extent(y.operand(starts.size() - 1).shape()[axis], "an extent before it"));
+  return static_cast<double>(starts[call.slot]);
 }
 
 Value along(const ValueCall& call) {
@@ -211,9 +267,7 @@ Value in_channels(const ValueCall& call) {
 
 Value per_channel(const ValueCall& call) {
   if (std::holds_alternative<double>(call.arguments[0])) return 0.0;
-  // One number for all channels may be part of a function of one value.
-  const auto shape = channel_shape(call.expr(0), call.expr(1));
-  return shape && shape->rank() == 1 && !constant_value(call.expr(0)) ? 1.0 : 0.0;
+  return channel_shape(call.expr(0), call.expr(1)) ? 1.0 : 0.0;
 }
 
 Value channel_vector(const ValueCall& call) {
@@ -223,7 +277,31 @@ Value channel_vector(const ValueCall& call) {
   if (!shape)
     refuse(fmt::format("{} takes one number for each output channel of {}, not {}", call.term.name,
                        describe(call.expr(1)), to_string(v.shape())));
-  return call.graph.apply(call.operators.at("reshape"), {v}, ShapeAttributes{*shape});
+  const Expr vector = call.graph.apply(call.operators.at("reshape"), {v}, ShapeAttributes{*shape});
+  if (shape->rank() == 1) return vector;
+  // One number for all of them.
+  const Expr y = call.expr(1);
+  const Dim channels = y.shape()[y.is("dense") ? y.shape().rank() - 1 : 1];
+  return call.graph.apply(call.operators.at("expand"), {vector}, ShapeAttributes{Shape({channels}, false)});
+}
+
+Value moved(const ValueCall& call) {
+  Expr v = call.expr(0);
+  while (v.is("transpose") || v.is("reshape")) v = v.operand(0);
+  return v;
+}
+
+Value before(const ValueCall& call) {
+  if (std::holds_alternative<double>(call.arguments[0])) return call.arguments[0];
+  const auto shape = shape_before(call.expr(0), call.expr(1));
+  if (!shape)
+    refuse(fmt::format("before takes one number, or one for each entry of an axis that {} moves, not {}",
+                       describe(call.expr(1)), to_string(call.expr(0).shape())));
+  return call.graph.apply(call.operators.at("reshape"), {call.expr(0)}, ShapeAttributes{*shape});
+}
+Value has_before(const ValueCall& call) {
+  return std::holds_alternative<double>(call.arguments[0]) || shape_before(call.expr(0), call.expr(1)) ? 1.0
+                                                                                                       : 0.0;
 }
 
 Value channels(const ValueCall&) {
@@ -231,6 +309,10 @@ Value channels(const ValueCall&) {
 }
 Value per_sample(const ValueCall&) {
   return AttrValue(std::string("per_sample"));
+}
+/// As attributes that are shapes read it (define_attributes.hpp).
+Value batch(const ValueCall&) {
+  return -1.0;
 }
 Value range(const ValueCall& call) {
   return AttrValue(std::vector<double>{call.number(0), call.number(1)});

@@ -1,12 +1,14 @@
 #include "rewrite/value_functions.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <fmt/format.h>
 #include <optional>
 #include <set>
 #include <unordered_map>
 
 #include "rulegrad/ops/op_attributes.hpp"
+#include "rulegrad/ops/operators.hpp"
 
 namespace rulegrad {
 namespace {
@@ -18,9 +20,8 @@ bool is_any(Expr node, std::initializer_list<std::string_view> names) {
 class Finder {
  public:
   Finder(const ForwardFacts& facts, std::span<const Expr> kept)
-      : facts_(facts), kept_(kept.begin(), kept.end()), sources_(facts.order().size()) {
+      : facts_(facts), sources_(value_sources(facts, kept)) {
     const std::vector<Expr>& order = facts_.order();
-    for (std::size_t i = 0; i < order.size(); ++i) sources_[i] = source_of(order[i]);
     // The end of a chain is used by something that computes no function of the same value, or by nothing.
     std::vector<std::size_t> within(order.size(), 0);
     for (const Expr user : order)
@@ -36,25 +37,6 @@ class Finder {
   std::vector<ValueChain> take() { return std::move(chains_); }
 
  private:
-  [[nodiscard]] bool inside(Expr node) const {
-    return facts_.depends(node) && !node.operands().empty() && node.op().is(OpClass::elementwise) &&
-           std::find(kept_.begin(), kept_.end(), node) == kept_.end();
-  }
-
-  /// The one value from which everything inside leads to the node; nothing if there are several, or none.
-  [[nodiscard]] Expr source_of(Expr node) const {
-    if (!inside(node)) return {};
-    Expr source;
-    for (const Expr operand : node.operands()) {
-      if (!facts_.depends(operand)) continue;
-      const Expr below = sources_[facts_.rank(operand)];
-      const Expr from = below ? below : operand;
-      if (source && source != from) return {};
-      source = from;
-    }
-    return source && source.shape() == node.shape() && is_floating(source.dtype()) ? source : Expr();
-  }
-
   /// Cuts what lies between the root and the source where every way leads through one value, and at the
   /// layers.
   void add_chains(Expr root, Expr source) {
@@ -124,16 +106,90 @@ class Finder {
   }
 
   const ForwardFacts& facts_;
-  std::vector<Expr> kept_;
   std::vector<Expr> sources_;  ///< by rank
   std::vector<ValueChain> chains_;
 };
 
+/// The operand of a step that neither a constant nor a movement changes into something else, or nothing.
+Expr below_step(const ForwardFacts& facts, Expr node) {
+  const bool arithmetic = is_any(node, {"add", "sub", "mul", "div"});
+  if (node.is("neg") || node.is("batch_norm") || node.is("transpose") || node.is("reshape"))
+    return node.operand(0);
+  if (!arithmetic || facts.depends(node.operand(0)) == facts.depends(node.operand(1))) return {};
+  if (node.is("div") && facts.depends(node.operand(1))) return {};
+  return node.operand(facts.depends(node.operand(0)) ? 0 : 1);
+}
+
+/// Is the value what a layer gives, by factors, shifts and movements, to this place alone?
+bool stands_on_layer(const ForwardFacts& facts, Expr value, std::span<const Expr> kept) {
+  while (value && facts.uses(value) == 1 && std::find(kept.begin(), kept.end(), value) == kept.end()) {
+    if (value.is("dense") || value.is("conv") || value.is("conv_transpose")) return true;
+    value = below_step(facts, value);
+  }
+  return false;
+}
+
+/// Is it the same on both sides of its value at 0, as a hard sigmoid is?
+bool is_symmetric(const ValueFunction& function) {
+  const auto middle = value_for(function.root, function.source, 0);
+  if (!middle) return false;
+  for (const double x : {0.3, 1.0, 2.0, 2.9, 4.5, 11.0}) {
+    const auto right = value_for(function.root, function.source, x),
+               left = value_for(function.root, function.source, -x);
+    if (!right || !left || std::abs(*right + *left - 2 * *middle) > 1e-4 * (1 + std::abs(*right)))
+      return false;
+  }
+  return true;
+}
+
+/// Is what a step gives used by the steps behind it alone?
+bool used_within(const ForwardFacts& facts, const ValueChain& chain, std::size_t step) {
+  std::size_t uses = 0;
+  for (std::size_t i = 0; i < step; ++i)
+    for (const Expr node : chain.steps[i].nodes)
+      uses += static_cast<std::size_t>(
+          std::count(node.operands().begin(), node.operands().end(), chain.steps[step].nodes.front()));
+  return uses == facts.uses(chain.steps[step].nodes.front());
+}
+
+/// Is it what the operator relu computes? Rules speak of that one by its name.
+bool is_relu(const ValueFunction& function) {
+  for (const double x : {-20.0, -3.0, -0.5, -1e-3, 0.0, 1e-3, 0.7, 2.0, 6.5, 40.0}) {
+    const auto value = value_for(function.root, function.source, x);
+    if (!value || *value != std::max(x, 0.0)) return false;
+  }
+  return true;
+}
+
+/// Is it less far above 0 than far below?
+bool falls(const ValueFunction& function) {
+  const auto right = value_for(function.root, function.source, 3),
+             left = value_for(function.root, function.source, -3);
+  return right && left && *right < *left;
+}
+
 /// The part of a chain that is one function; nothing where operators of class `activation` say all there is.
-std::optional<ValueFunction> function_of(const ValueChain& chain) {
+/// On a layer (`layer`), a shift in front of the function is the layer's bias, written apart, unless the
+/// function has its symmetry from it: a hard sigmoid is clip(x + 3, 0, 6) / 6.
+std::optional<ValueFunction> function_of(const ForwardFacts& facts, const ValueChain& chain, bool layer) {
   std::size_t begin = 0, end = chain.steps.size();
   while (begin < end && chain.steps[begin].kind == StepKind::scale) ++begin;
   while (begin < end && chain.steps[end - 1].kind == StepKind::scale) --end;
+  if (layer && begin < end) {
+    const std::size_t whole = chain.steps.size();
+    std::size_t front = whole, cut = end;
+    bool shifted = false;
+    while (begin < front && chain.steps[front - 1].nodes.size() == 1 &&
+           used_within(facts, chain, front - 1) &&
+           (chain.steps[front - 1].kind == StepKind::scale || chain.steps[front - 1].kind == StepKind::shift))
+      shifted = chain.steps[--front].kind == StepKind::shift || shifted;
+    if (shifted && begin < front)
+      cut = is_symmetric(chain.part(begin, whole)) && !is_symmetric(chain.part(begin, front)) ? whole : front;
+    // The sign is the layer's too, unless the function falls without it: 1 / (1 + exp(-x)) is a sigmoid.
+    if (falls(chain.part(begin, cut)))
+      while (cut < whole && falls(chain.part(begin, cut))) ++cut;
+    end = cut;
+  }
   const auto has = [&](StepKind kind) {
     return std::any_of(chain.steps.begin() + static_cast<std::ptrdiff_t>(begin),
                        chain.steps.begin() + static_cast<std::ptrdiff_t>(end),
@@ -212,6 +268,31 @@ ValueFunction ValueChain::part(std::size_t begin, std::size_t end) const {
   return result;
 }
 
+std::vector<Expr> value_sources(const ForwardFacts& facts, std::span<const Expr> kept) {
+  const std::vector<Expr>& order = facts.order();
+  std::vector<Expr> sources(order.size());
+  const auto inside = [&](Expr node) {
+    return facts.depends(node) && !node.operands().empty() && node.op().is(OpClass::elementwise) &&
+           std::find(kept.begin(), kept.end(), node) == kept.end();
+  };
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    const Expr node = order[i];
+    if (!inside(node)) continue;
+    Expr source;
+    bool several = false;
+    for (const Expr operand : node.operands()) {
+      if (!facts.depends(operand)) continue;
+      const Expr below = sources[facts.rank(operand)];
+      const Expr from = below ? below : operand;
+      several = several || (source && source != from);
+      source = from;
+    }
+    if (!several && source && source.shape() == node.shape() && is_floating(source.dtype()))
+      sources[i] = source;
+  }
+  return sources;
+}
+
 std::vector<ValueChain> value_chains(const ForwardFacts& facts, std::span<const Expr> kept) {
   return Finder(facts, kept).take();
 }
@@ -223,7 +304,8 @@ void join_value_functions(Graph& graph, Canonized& canonized, std::span<const Ex
   stay.insert(stay.end(), explained.begin(), explained.end());
   NodeMap<ValueFunction> by_root;
   for (const ValueChain& chain : value_chains(facts, stay))
-    if (auto function = function_of(chain)) by_root.emplace(function->root, std::move(*function));
+    if (auto function = function_of(facts, chain, stands_on_layer(facts, chain.source, stay)))
+      by_root.emplace(function->root, std::move(*function));
   if (by_root.size() == 0) return;
   NodeMap<Expr> image;
   for (const Expr node : facts.order()) {
@@ -235,11 +317,15 @@ void join_value_functions(Graph& graph, Canonized& canonized, std::span<const Ex
     }
     Expr renewed = changed ? graph.apply(node.op(), std::move(operands), node.attributes()) : node;
     if (const auto found = by_root.find(node); found != by_root.end()) {
-      Joined join = joined(found->second);
-      for (Expr& operand : join.operands) operand = image.at(operand);
-      graph.keep_alive(join.op);
       const Expr before = renewed;
-      renewed = graph.make(*join.op, std::move(join.operands));
+      if (is_relu(found->second)) {
+        renewed = graph.apply(op("relu"), {image.at(found->second.source)});
+      } else {
+        Joined join = joined(found->second);
+        for (Expr& operand : join.operands) operand = image.at(operand);
+        graph.keep_alive(join.op);
+        renewed = graph.make(*join.op, std::move(join.operands));
+      }
       canonized.rewrites.push_back({before, renewed, "functions of one value", {}});
     }
     if (renewed != node)

@@ -36,6 +36,10 @@ struct ValueChain {
   [[nodiscard]] ValueFunction part(std::size_t begin, std::size_t end) const;
 };
 
+/// For each node by its rank, the one value that everything inside computes it from; nothing where there are
+/// several, or where no operation works element by element. Values in `kept` are never inside.
+[[nodiscard]] std::vector<Expr> value_sources(const ForwardFacts& facts, std::span<const Expr> kept = {});
+
 /// The longest chains below the outputs of the facts. Values in `kept` are never inside.
 [[nodiscard]] std::vector<ValueChain> value_chains(const ForwardFacts& facts,
                                                    std::span<const Expr> kept = {});

@@ -26,12 +26,16 @@ std::string_view name_of(DType dtype) {
   return "?";
 }
 
-DType dtype_from_name(std::string_view name) {
-  std::vector<std::string> known;
-  for (const auto& [candidate, text] : names) {
+std::optional<DType> find_dtype(std::string_view name) {
+  for (const auto& [candidate, text] : names)
     if (text == name) return candidate;
-    known.emplace_back(text);
-  }
+  return std::nullopt;
+}
+
+DType dtype_from_name(std::string_view name) {
+  if (const auto found = find_dtype(name)) return *found;
+  std::vector<std::string> known;
+  for (const auto& [candidate, text] : names) known.emplace_back(text);
   throw Error(ErrorCode::dtype, unknown_name_message("dtype", name, known));
 }
 

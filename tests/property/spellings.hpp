@@ -138,6 +138,126 @@ class Speller {
     return mul(normalised(x, x, static_cast<std::int64_t>(x.shape().rank()) - 1, epsilon), w);
   }
 
+  /// silu(g) u, as gated layers are.
+  Expr gated(Expr g, Expr u) {
+    switch (plain_ ? 0 : 1 + pick(3)) {
+      case 0:
+        return apply("silu", {g}) * u;
+      case 1:
+        return mul(g, u) / add(number(1, g), rulegrad::exp(-g));
+      default:
+        return product({g, sigmoid(g), u});
+    }
+  }
+  /// 1 - sigmoid(x).
+  Expr other_gate(Expr x) {
+    switch (pick(4)) {
+      case 1:
+        return number(1, x) - sigmoid(x);
+      case 2:
+        return over(number(1, x), add(number(1, x), rulegrad::exp(x)));
+      case 3:
+        return add(number(1, x), -sigmoid(x));
+      default:
+        return rulegrad::sigmoid(-x);
+    }
+  }
+  /// RMS norm with weights, gated by g.
+  Expr gated_rms_norm(Expr x, Expr w, Expr g, double epsilon) {
+    if (plain_) return mul(rms_norm(x, w, epsilon), g);
+    const std::int64_t axis = static_cast<std::int64_t>(x.shape().rank()) - 1;
+    const Expr v = add(mean(square(x), {axis}, true), number(epsilon, x));
+    switch (pick(3)) {
+      case 0:
+        return product({x, apply("pow", {v, number(-0.5, x)}), w, g});
+      case 1:
+        return product({x, w, g}) / rulegrad::sqrt(v);
+      default:
+        return product({x, apply("reciprocal", {rulegrad::sqrt(v)}), w, g});
+    }
+  }
+  /// x / |x| along the last axis.
+  Expr unit_vector(Expr x) {
+    const std::int64_t axis = static_cast<std::int64_t>(x.shape().rank()) - 1;
+    const Expr v = add(sum(square(x), {axis}, true), number(1e-6, x));
+    switch (pick(3)) {
+      case 1:
+        return mul(x, apply("pow", {v, number(-0.5, x)}));
+      case 2:
+        return over(x, apply("pow", {v, number(0.5, x)}));
+      default:
+        return over(x, rulegrad::sqrt(v));
+    }
+  }
+  /// A dense layer whose bias is a number more everywhere.
+  Expr shifted_dense(Expr x, Expr w, Expr b, double shift) {
+    switch (pick(3)) {
+      case 1:
+        return add(dense(x, w, b), number(shift, x));
+      case 2:
+        return dense(x, w, b) - number(-shift, x);
+      default:
+        return dense(x, w, b + shift);
+    }
+  }
+  /// A dense layer that gives what is less than nothing.
+  Expr negated_dense(Expr x, Expr w, Expr b) {
+    switch (pick(4)) {
+      case 1:
+        return -dense(x, w, b);
+      case 2:
+        return mul(dense(x, w, b), number(-1, x));
+      case 3:
+        return number(0, x) - dense(x, w, b);
+      default:
+        return dense(x, -w, -b);
+    }
+  }
+  /// A dense layer and a batch norm: factor k and shift s for each feature, in front or behind a movement.
+  Expr normed_dense(Expr x, Expr w, Expr b, Expr k, Expr s) {
+    const std::int64_t features = w.shape()[0].factor;
+    const auto column = [&](Expr v) { return reshape(v, Shape{features, 1}); };
+    const auto turned = [&](Expr v) { return apply("transpose", {v}, TransposeAttributes{{0, 2, 1}}); };
+    switch (pick(5)) {
+      case 1:
+        return add(mul(dense(x, w, b), k), s);
+      case 2:
+        return turned(add(mul(turned(dense(x, w, b)), column(k)), column(s)));
+      case 3: {
+        const Expr nothing = k * 0.0, one = nothing + 1.0;
+        return turned(apply("batch_norm", {turned(dense(x, w, b)), k, s, nothing, one - 1e-3},
+                            BatchNormAttributes{1e-3, 1}));
+      }
+      case 4: {
+        const Expr y = dense(x, w, b);
+        std::vector<Dim> wide = y.shape().dims();
+        wide.insert(wide.begin() + 1, Dim{1});
+        return reshape(mul(reshape(y, Shape(wide)) + s / k, k), y.shape());
+      }
+      default:
+        return dense(x, w * column(k), b * k + s);
+    }
+  }
+  /// sum_t softmax(scores)_t x_t over tokens [B, T, D], scores [B, T, 1].
+  Expr attention_pooling(Expr scores, Expr x) {
+    const auto turned = [&](Expr v) { return apply("transpose", {v}, TransposeAttributes{{0, 2, 1}}); };
+    const Expr weights = rulegrad::softmax(turned(scores), 2);
+    const std::int64_t width = x.shape()[2].factor;
+    switch (pick(3)) {
+      case 1:
+        return sum(mul(turned(weights), x), {1});
+      case 2:
+        return reshape(matmul(turned(x), turned(weights)), Shape{B, width});
+      default:
+        return reshape(matmul(weights, x), Shape{B, width});
+    }
+  }
+  /// Tokens mixed by a matrix [T, T].
+  Expr token_mixing(Expr x, Expr w) {
+    const auto turned = [&](Expr v) { return apply("transpose", {v}, TransposeAttributes{{0, 2, 1}}); };
+    return coin() ? matmul(w, x) : turned(dense(turned(x), w));
+  }
+
   Expr softmax(Expr x) {
     const std::int64_t axis = static_cast<std::int64_t>(x.shape().rank()) - 1;
     switch (pick(4)) {

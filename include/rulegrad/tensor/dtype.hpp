@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string_view>
 
 namespace [[gnu::visibility("default")]] rulegrad {
@@ -36,6 +37,8 @@ enum class DType : std::uint8_t { float32, float64, int32, int64, uint8, int8, b
 [[nodiscard]] std::string_view name_of(DType dtype);
 /// The dtype of that name; throws Error(dtype) that lists the names.
 [[nodiscard]] DType dtype_from_name(std::string_view name);
+/// The dtype of that name, or nothing.
+[[nodiscard]] std::optional<DType> find_dtype(std::string_view name);
 
 /// The dtype that stores a C++ type.
 template <class T>
