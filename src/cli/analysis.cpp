@@ -172,8 +172,9 @@ void AnalysisCase::note_other_inputs(const std::vector<std::string>& explained) 
 }
 
 std::string AnalysisCase::score_kind() const {
-  if (model_->head(HeadKind::logit, output_) == model_->outputs()[output_].expr) return "score";
-  return head_from_name(options_.question.head) == HeadKind::logit ? "logit" : "probability";
+  const std::string kind = kind_of_output(*model_, output_);
+  const bool below = kind != "score" && head_from_name(options_.question.head) == HeadKind::logit;
+  return below ? "logit" : kind;
 }
 
 std::string AnalysisCase::seed_name(const Tensor& seed) const {

@@ -57,6 +57,14 @@ std::vector<std::string> read_lines(const std::string& path, const std::string& 
   return lines;
 }
 
+std::string kind_of_output(const Model& model, std::size_t output) {
+  const Expr top = model.outputs().at(output).expr;
+  if (model.head(HeadKind::logit, output) == top) return "score";
+  Expr node = top;
+  while (node.is("reshape") || node.is("transpose") || node.is("identity")) node = node.operand(0);
+  return node.is("log_softmax") ? "log probability" : "probability";
+}
+
 ScoreNames::ScoreNames(const Model& model, std::size_t output, const std::string& labels_file) {
   const Shape& shape = model.outputs().at(output).expr.shape();
   for (std::size_t axis = 1; axis < shape.rank(); ++axis) dims_.push_back(shape[axis].factor);

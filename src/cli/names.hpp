@@ -13,6 +13,9 @@ namespace rulegrad::cli {
 /// readable file.
 [[nodiscard]] std::vector<std::string> read_lines(const std::string& path, const std::string& what);
 
+/// What the numbers of an output are, in words: `probability` or `log probability` where a softmax or sigmoid ends the model, else `score`.
+[[nodiscard]] std::string kind_of_output(const Model& model, std::size_t output);
+
 /// The scores of an output, flattened, and what they are called.
 class ScoreNames {
  public:

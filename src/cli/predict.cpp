@@ -5,7 +5,6 @@
 #include <numeric>
 
 #include "rulegrad/api/explainer.hpp"
-#include "rulegrad/evaluation/scores.hpp"
 #include "rulegrad/expr/expr.hpp"
 #include "rulegrad/passes/separable.hpp"
 #include "rulegrad/support/error.hpp"
@@ -72,7 +71,7 @@ void predict(const Options& options) {
   const ScoreNames names(model, output, options.labels);
   note_output(options.model, model);
   const auto answers = answers_of(options, model, samples, output);
-  const bool probabilities = has_probability(model, output);
+  const std::string kind = kind_of_output(model, output);
   if (options.json) {
     Json json;
     json.open('{')
@@ -81,7 +80,7 @@ void predict(const Options& options) {
         .key("output")
         .text(model.outputs()[output].name)
         .key("kind")
-        .text(probabilities ? "probability" : "score")
+        .text(kind)
         .key("samples")
         .open('[');
     for (std::size_t i = 0; i < answers.size(); ++i) {
@@ -104,7 +103,9 @@ void predict(const Options& options) {
   std::string text;
   for (std::size_t i = 0; i < answers.size(); ++i) {
     text += fmt::format("{}  ({})\n", samples.names[i],
-                        probabilities ? "probabilities" : "scores as the model gives them");
+                        kind == "score"         ? "scores as the model gives them"
+                        : kind == "probability" ? "probabilities"
+                                                : "logarithms of probabilities");
     for (const Answer& answer : answers[i])
       text += fmt::format("  {:>10.6g}  {:>4}  {}\n", answer.score, answer.index, names.name(answer.index));
   }

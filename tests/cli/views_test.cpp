@@ -152,4 +152,7 @@ TEST_CASE("predict asks how pictures become numbers, and takes what stands besid
   const CommandResult typed = succeeds(
       {"predict", demo("fashion.onnx"), "--input", demo("pictures/sneaker_9.png"), "--preprocess", "unit"});
   CHECK(beside.out == typed.out);
+  CHECK(typed.out.starts_with("sneaker_9  (probabilities)\n"));
+  CHECK(succeeds({"predict", demo("mlp.onnx"), "--input", demo("features.npy")})
+            .out.starts_with("features  (scores as the model gives them)\n"));
 }
