@@ -255,7 +255,8 @@ class Evaluating {
     }
     json.close(']').key("layers").open('[');
     for (const std::string& layer : result_.layers) json.text(layer);
-    json.close(']').close('}').print();
+    json.close(']').close('}');
+    print_answer(json);
   }
 
   static Registry registry_of(const Options& options) {
