@@ -4,8 +4,11 @@
 #include <fmt/format.h>
 #include <functional>
 #include <set>
+#include <unordered_map>
+#include <unordered_set>
 
 #include "rulegrad/rule/rule_text.hpp"
+#include "rulegrad/support/error.hpp"
 
 #include "check/items.hpp"
 #include "support/text.hpp"
@@ -57,22 +60,32 @@ template <class T, class Next>
 std::vector<std::string> circles(Checking& checking, const std::vector<T>& items, const Next& next,
                                  std::string_view code, std::string_view verb, std::string_view help,
                                  std::vector<std::string> told = {}) {
+  std::unordered_set<std::string_view> clear;
+  std::unordered_map<const T*, std::vector<const T*>> known;  // looking names up goes through all of them
+  const auto referred = [&](const T& item) -> const std::vector<const T*>& {
+    const auto [place, fresh] = known.try_emplace(&item);
+    if (fresh) place->second = next(item);
+    return place->second;
+  };
   for (const T& start : items) {
     if (std::find(told.begin(), told.end(), start.name) != told.end()) continue;
     std::vector<const T*> path;
-    std::vector<std::string> seen;
+    std::unordered_set<std::string_view> seen;
     const auto walk = [&](const auto& self, const T& item) -> bool {
       path.push_back(&item);
-      for (const T* other : next(item)) {
+      for (const T* other : referred(item)) {
         if (other->name == start.name) return true;
-        if (std::find(seen.begin(), seen.end(), other->name) != seen.end()) continue;
-        seen.push_back(other->name);
+        // What has been a start and came back to nothing lies on no circle.
+        if (clear.contains(other->name) || !seen.insert(other->name).second) continue;
         if (self(self, *other)) return true;
       }
       path.pop_back();
       return false;
     };
-    if (!walk(walk, start)) continue;
+    if (!walk(walk, start)) {
+      clear.insert(start.name);
+      continue;
+    }
     for (const T* item : path) told.push_back(item->name);
     std::string through;
     for (std::size_t i = 1; i < path.size(); ++i)
@@ -167,7 +180,25 @@ void check_circles(Checking& checking) {
 
 }  // namespace checking
 
+namespace {
+
+/// Whether rules hide each other is asked of all pairs.
+constexpr std::size_t most_items = 4096;
+
+void require_few(const RuleFile& file) {
+  std::size_t count =
+      file.functions.size() + file.operators.size() + file.rule_sets.size() + file.analyzers.size();
+  for (const RuleSet& set : file.rule_sets) count += set.rules.size();
+  if (count > most_items)
+    throw Error(ErrorCode::rule, fmt::format("{}: a file may define {} rules, sets, functions, operators and "
+                                             "analyzers together, and this one defines {}",
+                                             file.path, most_items, count));
+}
+
+}  // namespace
+
 std::vector<Diagnostic> check(const RuleFile& file, const CheckContext& context) {
+  require_few(file);
   checking::Checking checking(file, context);
   checking::check_duplicates(checking);
   checking::check_circles(checking);

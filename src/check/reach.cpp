@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <map>
 #include <optional>
+#include <set>
 
 #include "rulegrad/rule/rule_text.hpp"
 
@@ -222,12 +223,14 @@ struct Placed {
 };
 
 /// The rules of a set and of the sets it uses, in the order in which they are tried.
-void flatten(const Checking& checking, const RuleSet& set, std::vector<Placed>& into, int depth = 0) {
-  if (depth > 16) return;
+/// A set that is used again adds nothing: its rules stand above already.
+void flatten(const Checking& checking, const RuleSet& set, std::vector<Placed>& into,
+             std::set<const RuleSet*>& seen) {
+  if (!seen.insert(&set).second) return;
   for (const Rule& rule : set.rules) into.push_back({&rule, &set});
   for (const TermId id : set.uses)
     if (const RuleSet* used = checking.rule_set(set.terms[static_cast<std::size_t>(id)].name))
-      flatten(checking, *used, into, depth + 1);
+      flatten(checking, *used, into, seen);
 }
 
 void note_across_sets(Checking& checking, const std::vector<Placed>& rules, std::string_view in,
@@ -273,15 +276,17 @@ void check_reach(Checking& checking) {
   std::map<const Rule*, bool> said;
   for (const AnalyzerDefinition& analyzer : checking.file.analyzers) {
     std::vector<Placed> rules;
+    std::set<const RuleSet*> seen;
     for (const Use& use : analyzer.uses)
       if (use.selector == no_term)
         if (const RuleSet* set = checking.rule_set(analyzer.terms[static_cast<std::size_t>(use.set)].name))
-          flatten(checking, *set, rules);
+          flatten(checking, *set, rules, seen);
     note_across_sets(checking, rules, fmt::format("the analyzer `{}`", analyzer.name), said);
   }
   for (const RuleSet& set : checking.file.rule_sets) {
     std::vector<Placed> rules;
-    flatten(checking, set, rules);
+    std::set<const RuleSet*> seen;
+    flatten(checking, set, rules, seen);
     note_across_sets(checking, rules, fmt::format("the rule set `{}`", set.name), said);
   }
 }

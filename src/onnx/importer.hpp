@@ -86,7 +86,7 @@ class Importer {
   /// A tensor of the file as a constant; what it holds beside numbers is followed to where it ends.
   [[nodiscard]] Expr constant(const onnx::TensorProto& tensor, const std::string& name);
   /// The element type of a value as the file declares it; where it does not, what `otherwise` is in ONNX.
-  [[nodiscard]] int declared_element(const std::string& name, DType otherwise) const;
+  [[nodiscard]] int declared_element(const std::string& name, DType otherwise);
   /// Where values that are no numbers may arise.
   [[nodiscard]] SpecialValues& specials() { return specials_; }
   /// Throws Error(non_finite) if NaN or infinity of a weight can reach an output; notes in the graph that
@@ -133,6 +133,7 @@ class Importer {
   std::string prefix_;
   std::map<const onnx::GraphProto*, std::map<std::string, Expr>> body_weights_;
   std::map<std::string, int, std::less<>> uses_;
+  std::unordered_map<std::string, int> declared_;  ///< element types by value, once somebody asks
   SomewhereBelow varies_{[](Expr node) { return node.is("input") || node.shape().has_batch(); }};
   SomewhereBelow placed_{[](Expr node) { return node.is("batch_index"); }};
   SpecialValues specials_;

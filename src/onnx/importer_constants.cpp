@@ -47,18 +47,23 @@ void Importer::unrepeat(std::vector<Expr>& operands) {
     }
 }
 
-int Importer::declared_element(const std::string& name, DType otherwise) const {
-  for (const auto& tensor : file_.graph().initializer())
-    if (tensor.name() == name) return tensor.data_type();
-  for (const auto* values : {&file_.graph().value_info(), &file_.graph().input(), &file_.graph().output()})
-    for (const auto& value : *values)
-      if (value.name() == name && value.type().tensor_type().elem_type() != 0)
-        return value.type().tensor_type().elem_type();
-  for (const auto& node : file_.graph().node())
-    for (const auto& output : node.output())
-      if (output == name)
+int Importer::declared_element(const std::string& name, DType otherwise) {
+  // Asked by every quantised node.
+  if (declared_.empty()) {
+    for (const auto& tensor : file_.graph().initializer())
+      declared_.emplace(tensor.name(), tensor.data_type());
+    for (const auto* values : {&file_.graph().value_info(), &file_.graph().input(), &file_.graph().output()})
+      for (const auto& value : *values)
+        if (const int type = value.type().tensor_type().elem_type(); type != 0)
+          declared_.emplace(value.name(), type);
+    for (const auto& node : file_.graph().node())
+      for (const auto& output : node.output())
         for (const auto& attribute : node.attribute())
-          if (attribute.has_t()) return attribute.t().data_type();
+          if (attribute.has_t()) declared_.emplace(output, attribute.t().data_type());
+    declared_.emplace("", 0);  // not empty any more
+  }
+  if (const auto found = declared_.find(name); found != declared_.end() && !name.empty())
+    return found->second;
   switch (otherwise) {
     case DType::int8:
       return onnx::TensorProto::INT8;

@@ -1,6 +1,7 @@
 #include "recipe/rule_gathering.hpp"
 
 #include <algorithm>
+#include <fmt/format.h>
 
 #include "rulegrad/support/error.hpp"
 
@@ -25,10 +26,17 @@ class Gathering {
   }
 
  private:
+  static constexpr std::size_t most_gathered = 20'000;
+  std::size_t gathered_ = 0;  ///< sets and rules
+
   /// The rules of a set in order: its own, then those of the sets it uses. A rule of its own that has the
   /// name of one of theirs takes its place instead.
   std::vector<ActiveRule> flattened(const Terms& terms, TermId set, const EvaluateTerm& evaluate, int depth) {
     const Term& term = terms[static_cast<std::size_t>(set)];
+    // A set that uses another twice, and that a third twice, would be gathered for ages.
+    if (++gathered_ > most_gathered)
+      throw Error(ErrorCode::rule, fmt::format("{}rule sets use others more than {} times",
+                                               at_place(term.where), most_gathered));
     if (depth > 32)
       throw Error(ErrorCode::rule, at_place(term.where) + "rule sets use each other in a circle");
     const RuleSet& rules = library_.rule_set(term.name);
@@ -38,6 +46,7 @@ class Gathering {
       if ((rule.level == RuleLevel::forward) != forward_) continue;
       own.push_back({std::make_shared<const Rule>(rule), rules.name, parameters, selectors_});
     }
+    gathered_ += own.size();
     const EvaluateTerm inner = [&](TermId id) {
       Scope scope = *parameters;
       return evaluator_.evaluate(rules.terms, id, scope);

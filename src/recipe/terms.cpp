@@ -78,7 +78,13 @@ std::optional<Value> RecipeRun::name_value(const Context& context, const Term& a
     if (let.name != name) continue;
     if (++let_depth_ > 100)
       throw Error(ErrorCode::rule,
-                  fmt::format("{}`let {}` is defined by itself", at_place(asked.where), name));
+                  fmt::format("{}`let {}` is defined by itself, or by others more than 100 deep",
+                              at_place(asked.where), name));
+    // Each is worked out where it is asked for: one that asks for another twice, and so on, doubles the work.
+    if (++lets_ > most_lets)
+      throw Error(ErrorCode::rule,
+                  fmt::format("{}`let`s are asked for more than {} times, `let {}` the last of them",
+                              at_place(asked.where), most_lets, name));
     struct Leave {
       int& depth;
       ~Leave() { --depth; }
