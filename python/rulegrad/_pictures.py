@@ -65,14 +65,18 @@ def layout_of(explanation: "Explanation", look: Mapping) -> str:
 
 
 def is_image(explanation: "Explanation", node: str) -> bool:
-    """Is the attribution a batch of pictures or feature maps?"""
+    """Is the attribution a batch of pictures, feature maps or volumes, which are shown as slices?"""
     shape = explanation[explanation.methods[0], node].shape
-    return len(shape) == 4 and min(shape[1:]) > 0 and sorted(shape[1:])[-2] > 1
+    return len(shape) in (4, 5) and min(shape[1:]) > 0 and sorted(shape[1:])[-2] > 1
 
 
 def input_picture(explanation: "Explanation", node: str, sample: int, layout: str) -> np.ndarray | None:
     """What the model saw, as pixels, as far as the recipe can be turned round; stretched to the full range without one."""
     given = explanation.inputs.get(node)
+    if given is not None and given.ndim == 5 and given.dtype.kind == "f":
+        flat = np.asarray(_core.slices(np.ascontiguousarray(given[sample]), {"layout": layout, "reduce": "mean"}))
+        low, high = float(flat.min()), float(flat.max())
+        return np.rint((flat - low) * (255.0 / ((high - low) or 1.0))).astype(np.uint8)[:, :, None]
     if given is None or given.ndim != 4 or given.dtype.kind != "f":
         return None
     channels = given.shape[3] if layout == "nhwc" else given.shape[1]
@@ -119,8 +123,14 @@ def grid(explanation: "Explanation", samples: Any, node: str | None, title: str,
     for sample in sample_list(explanation, samples):
         rows.append({"label": explanation.labels[sample], "detail": score_text(explanation, sample),
                      "input": input_picture(explanation, node, sample, layout),
-                     "maps": [np.ascontiguousarray(explanation[method, node][sample]) for method in explanation.methods]})
+                     "maps": [_map_of(explanation[method, node][sample], layout, look.get("reduce", "sum")) for method in explanation.methods]})
     return np.asarray(_core.grid(explanation.methods, rows, looks(look, layout), title, overlay))
+
+
+def _map_of(values: np.ndarray, layout: str, how: str) -> np.ndarray:
+    """What the library draws: a volume as a table of its slices."""
+    values = np.ascontiguousarray(values)
+    return np.asarray(_core.slices(values, {"layout": layout, "reduce": how})) if values.ndim == 4 else values
 
 
 def charts(explanation: "Explanation", samples: Any, node: str, look: dict) -> np.ndarray:
@@ -149,7 +159,9 @@ def _padded(pictures: list[np.ndarray], axis: int) -> np.ndarray:
 
 
 def reduced(array: np.ndarray, layout: str, how: str = "sum") -> np.ndarray:
-    """Channels to one number a pixel, in float64."""
+    """Channels to one number a pixel, in float64; volumes to a table of slices."""
+    if array.ndim == 4:
+        return np.asarray(_core.slices(np.ascontiguousarray(array), {"layout": layout, "reduce": how}))
     axis = -1 if layout == "nhwc" else 0
     values = array.astype(np.float64)
     if values.ndim < 3:

@@ -93,6 +93,10 @@ void bind_pictures(py::module_& module) {
     return tensor_of_picture(io::overlay(picture_of(picture), tensor_of(map), heatmap_of(look)));
   });
   module.def("grid", &grid);
+  module.def("slices", [](const py::object& volume, const py::dict& look) {
+    const io::HeatmapOptions how = heatmap_of(look);
+    return io::slices(tensor_of(volume), how.reduce, how.layout);
+  });
   module.def("symmetric_limit", [](const py::object& map, double percentile) {
     return io::symmetric_limit(tensor_of(map), percentile);
   });

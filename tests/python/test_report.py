@@ -1,5 +1,6 @@
 """The page of HTML: it stands on its own, says what ran, and in a browser its sliders move pixels (skipped without Chromium)."""
 
+import base64
 import html.parser
 import re
 import shutil
@@ -97,6 +98,28 @@ return %4
         self.assertIn('class="token"', text)
         self.assertIn("&lt;b&gt;", text)
         self.assertIn("f3", e._repr_html_())
+
+    def test_volumes_are_slices(self):
+        rng = np.random.default_rng(0)
+        w = rng.standard_normal((2, 2 * 6 * 4 * 5)).astype("f")
+        model = network("""%0 = input() {name = "x", shape = shape[B, 2, 6, 4, 5]} : float32[B, 2, 6, 4, 5]
+%1 = constant() {value = @w} : float32[2, 240]
+%2 = constant() {value = float32[](0)} : float32[]
+%3 = reshape(%0) {shape = shape[B, 240]} : float32[B, 240]
+%4 = dense(%3, %1, %2) : float32[B, 2]
+return %4
+""", {"w": w})
+        e = model.explain(rng.standard_normal((2, 2, 6, 4, 5)).astype("f"), ["gradient", "input_times_gradient"], 1)
+        text = e.report()
+        count = self.checked(text).count
+        self.assertEqual((count["canvas"], count["img"]), (4, 2))
+        # Six slices of 4 x 5 in two rows of three, a line between them.
+        shown = np.frombuffer(base64.b64decode(re.search(r'"values": "([^"]+)"', text).group(1)), "<f4").reshape(2 * 5 - 1, 3 * 6 - 1)
+        volume = w[1].reshape(2, 6, 4, 5).sum(axis=0)
+        for k in range(6):
+            row, column = divmod(k, 3)
+            self.close(shown[5 * row:5 * row + 4, 6 * column:6 * column + 5], volume[k])
+        self.assertFalse(shown[4].any())
 
     def test_functions_and_hidden_nodes(self):
         self.checked(self.model.explain(self.x[:1], "gradient", lambda o: o[:, 1]).report())
