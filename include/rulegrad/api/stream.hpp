@@ -33,6 +33,7 @@ struct SampleType {
 class SampleSource {
  public:
   virtual ~SampleSource() = default;
+  /// How many there are.
   [[nodiscard]] virtual std::int64_t count() const = 0;
   /// What messages and manifests call a sample.
   [[nodiscard]] virtual std::string name(std::int64_t sample) const = 0;
@@ -60,6 +61,7 @@ struct SampleFiles {
 
 /// What a manifest says of how the samples were asked: JSON values where they are not plain text.
 struct StreamQuestion {
+  /// A method and its parameters.
   struct Method {
     std::string label;                                            ///< as Explainer::methods has it
     std::vector<std::pair<std::string, std::string>> parameters;  ///< name, and value as JSON

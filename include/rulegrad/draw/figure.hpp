@@ -19,10 +19,12 @@ class Figure {
   Figure() = default;
   /// A picture alone, each of its pixels a square of `factor` x `factor`.
   explicit Figure(Picture picture, std::int64_t factor = 1);
+  /// Not for programs.
   explicit Figure(std::shared_ptr<const Shapes> shapes) : shapes_(std::move(shapes)) {}
 
   [[nodiscard]] std::int64_t width() const;   ///< in pixels
   [[nodiscard]] std::int64_t height() const;  ///< in pixels
+  /// Nothing was drawn.
   [[nodiscard]] bool empty() const { return width() == 0 || height() == 0; }
 
   /// The same for a dark page: paper, ink and lines change, pictures and the colours of bars stay.
@@ -37,6 +39,7 @@ class Figure {
   /// has letters for it.
   [[nodiscard]] std::string pdf() const;
 
+  /// Not for programs.
   [[nodiscard]] const Shapes* shapes() const { return shapes_.get(); }
 
  private:

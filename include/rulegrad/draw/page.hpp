@@ -18,6 +18,7 @@ namespace io {
 
 /// One thing that is shown of a sample.
 struct PagePart {
+  /// How it is shown.
   enum class Kind {
     picture,  ///< what the model saw
     map,     ///< values [H, W], drawn in the browser: sliders move the overlay and the percentile of the full
@@ -49,6 +50,7 @@ struct PageRules {
   std::string problem{};  ///< why relevance could not be followed
 };
 
+/// What a page holds.
 struct Page {
   std::string title;
   double percentile = 99;  ///< what gets the full colour at first
