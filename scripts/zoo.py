@@ -563,7 +563,7 @@ def refused_operators(command, start="## Operators that are refused, and why"):
     if unexplained or mapped:
         sys.exit(f"zoo.py: no reason is given for {unexplained}, and {mapped} are mapped or unknown")
     lines = [start, "", f"Of the {len(onnx.defs.get_all_schemas())} operators of onnx {onnx.__version__}'s own sets and of ai.onnx.ml, old ones among them, these are "
-             "refused by name; all others load in the forms that [formats.md](formats.md) tells.", ""]
+             "refused by name; all others are mapped, some with limits that [formats.md](formats.md) tells.", ""]
     return lines + [f"- {', '.join(names.split())}: {why}." for why, names in REFUSED.items()]
 
 

@@ -90,6 +90,8 @@ std::optional<double> number_of(Expr expr) {
 
 /// The function over another value, in float64; nothing where it takes something that is not one number.
 std::optional<Expr> rewritten_over(const ValueFunction& function, Expr x) {
+  // A choice may be made of a comparison, which is no number.
+  if (!is_floating(function.source.dtype())) return std::nullopt;
   Graph& graph = x.graph();
   NodeMap<Expr> image;
   image.emplace(function.source, x);

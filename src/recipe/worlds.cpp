@@ -128,7 +128,8 @@ void RecipeRun::place(std::size_t k, const Placement& placement, World& world) {
   else
     nodes = explained_;
   for (const Expr node : nodes) {
-    if (!is_floating(node.dtype())) {
+    // A value that is named takes other numbers of its kind: the ids of another sentence.
+    if (!is_floating(node.dtype()) && !named) {
       // Token ids and the like are not perturbed; alone they cannot be explained by a world at all.
       if (nodes.size() > 1) continue;
       throw Error(ErrorCode::dtype,
