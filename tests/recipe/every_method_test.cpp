@@ -142,10 +142,13 @@ TEST_CASE("every method explains the demo model with finite numbers, and every g
     baselines.mutable_values<float>()[i] = 0.25f;
   }
   AuxiliaryArrays patterns("test");
+  std::string component;  // some inner node, for those that ask for one
   for (const Expr e : topological_order(std::span(&question.output, 1)))
-    if (e.op().is(OpClass::affine))
+    if (e.op().is(OpClass::affine)) {
+      if (component.empty()) component = e.graph().names(e).at(0);
       patterns.add(e.graph().names(e).at(0) + "/pattern",
                    evaluate(std::vector<Expr>{e.operand(1)}, {}).at(0));
+    }
   question.aux = std::make_shared<AuxiliaryArrays>(patterns);
   const RuleLibrary& library = RuleLibrary::builtin();
   for (const std::string& name : library.analyzer_names()) {
@@ -164,6 +167,9 @@ TEST_CASE("every method explains the demo model with finite numbers, and every g
         call.arguments.emplace_back(parameter.name, baselines);
       else if (parameter.type == "rules")
         call.arguments.emplace_back(parameter.name, std::string("z"));
+      else if (parameter.type == "node")
+        call.arguments.emplace_back(parameter.name,
+                                    parameter.name == "source" ? model.inputs()[0].name : component);
       else
         call.arguments.emplace_back(parameter.name, parameter.name == "low" ? 0.0 : 1.0);
     }

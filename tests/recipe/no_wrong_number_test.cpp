@@ -112,7 +112,7 @@ TEST_CASE("Max(x, 0) is a ReLU: its derivative at 0 is 0, and Guided Backprop fi
   const Analysis analysis = analyze(RuleLibrary::builtin(), AnalyzerCall::parse("guided_backprop"),
                                     question_about(model.outputs()[0].expr, {model.inputs()[0].expr}));
   CHECK(std::any_of(analysis.steps.begin(), analysis.steps.end(), [](const Step& step) {
-    return step.node.is("relu") && step.by->rule_set == "guided_backprop";
+    return step.node.is("relu") && step.by->rule_set == "guided_backprop.relu";
   }));
 }
 
@@ -126,8 +126,9 @@ TEST_CASE("a method none of whose rules matches is an error that says so") {
     const Question question = question_about(y, {x});
     const std::string said =
         error_of([&] { (void)analyze(RuleLibrary::builtin(), AnalyzerCall::parse(method), question); });
-    CHECK(said.find("none of the rules of " + method + " matches anything here: they are for relu, clip") !=
-          std::string::npos);
+    const std::string begin = "none of the rules of " + method + " matches anything here: they are for ";
+    CHECK((said.find(begin + "relu, clip") != std::string::npos ||
+           said.find(begin + "clip, relu") != std::string::npos));
     CHECK(said.find("dense, tanh") != std::string::npos);
     CHECK(said.find("--allow-unmatched") != std::string::npos);
     const Inputs inputs{{"x", draw.tensor({2, 4})}};
