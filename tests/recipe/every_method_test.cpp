@@ -153,7 +153,8 @@ TEST_CASE("every method explains the demo model with finite numbers, and every g
   const RuleLibrary& library = RuleLibrary::builtin();
   for (const std::string& name : library.analyzer_names()) {
     INFO(name);
-    if (name == "grad_cam.patches") continue;  // asks for tokens of patches, which no layer here has
+    // Of tokens, which no layer here has: token_methods_test.
+    if (name == "grad_cam.patches" || name == "grad_cam.tokens") continue;
     AnalyzerCall call{.name = name, .arguments = {}};
     for (const Parameter& parameter : library.analyzer(name).parameters) {
       // Few samples are enough here.
