@@ -7,6 +7,8 @@
 
 #include "rulegrad/support/error.hpp"
 
+#include "draw/base64.hpp"
+
 namespace rulegrad::io {
 namespace {
 
@@ -49,23 +51,9 @@ std::string shown(std::string_view text) {
   return result;
 }
 
+/// As it may stand in a page, with what a terminal would obey made visible.
 std::string html(std::string_view text) {
-  std::string result;
-  for (const char c : shown(text)) {
-    if (c == '&')
-      result += "&amp;";
-    else if (c == '<')
-      result += "&lt;";
-    else if (c == '>')
-      result += "&gt;";
-    else if (c == '"')
-      result += "&quot;";
-    else if (c == '\'')
-      result += "&#39;";
-    else
-      result += c;
-  }
-  return result;
+  return markup_text(shown(text));
 }
 
 }  // namespace

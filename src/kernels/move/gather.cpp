@@ -1,31 +1,15 @@
 #include <algorithm>
 #include <cstring>
-#include <fmt/format.h>
 #include <vector>
-
-#include "rulegrad/support/error.hpp"
 
 #include "kernels/common/isa.hpp"
 #include "kernels/common/parallel.hpp"
 #include "kernels/common/words.hpp"
+#include "kernels/move/indices.hpp"
 #include "kernels/move/movement.hpp"
 
 namespace rulegrad::kernels {
 namespace {
-
-std::vector<std::int64_t> wrapped(std::span<const std::int64_t> indices, std::int64_t extent,
-                                  const char* op) {
-  std::vector<std::int64_t> out;
-  out.reserve(indices.size());
-  for (const auto i : indices) {
-    if (i < -extent || i >= extent)
-      throw Error(ErrorCode::invalid_argument,
-                  fmt::format("[{}] index {} is outside an axis of extent {} (allowed: {} to {})", op, i,
-                              extent, -extent, extent - 1));
-    out.push_back(i < 0 ? i + extent : i);
-  }
-  return out;
-}
 
 constexpr std::int64_t kStrip = 1024;
 
@@ -57,7 +41,7 @@ void concat(std::size_t element_bytes, std::int64_t outer, std::span<const std::
 
 void gather(std::size_t element_bytes, std::int64_t outer, std::int64_t extent, std::int64_t inner,
             std::span<const std::int64_t> indices, const void* x, void* y) {
-  const auto at = wrapped(indices, extent, "gather");
+  const auto at = from_front(indices, extent, "gather");
   const auto n = static_cast<std::int64_t>(at.size());
   with_word(element_bytes, [&]<class W>(W) {
     const W* const in = static_cast<const W*>(x);
@@ -72,7 +56,7 @@ void gather(std::size_t element_bytes, std::int64_t outer, std::int64_t extent, 
 template <class T>
 void scatter_add(std::int64_t outer, std::int64_t extent, std::int64_t inner,
                  std::span<const std::int64_t> indices, const T* g, T* y) {
-  const auto at = wrapped(indices, extent, "scatter_add");
+  const auto at = from_front(indices, extent, "scatter_add");
   const auto n = static_cast<std::int64_t>(at.size());
   const std::int64_t strips = (inner + kStrip - 1) / kStrip;
   parallel_each(outer * strips, (extent + n) * std::min(inner, kStrip), [&](std::int64_t task) {

@@ -1,34 +1,14 @@
 #include "kernels/move/gathering.hpp"
 
 #include <algorithm>
-#include <fmt/format.h>
 #include <numeric>
 #include <vector>
 
-#include "rulegrad/support/error.hpp"
-
 #include "kernels/common/parallel.hpp"
 #include "kernels/common/words.hpp"
+#include "kernels/move/indices.hpp"
 
 namespace rulegrad::kernels {
-namespace {
-
-/// Indices that count from the front; looked through before threads start, which must not throw.
-std::vector<std::int64_t> from_front(std::span<const std::int64_t> indices, std::int64_t extent,
-                                     const char* op) {
-  std::vector<std::int64_t> out;
-  out.reserve(indices.size());
-  for (const auto i : indices) {
-    if (i < -extent || i >= extent)
-      throw Error(ErrorCode::invalid_argument,
-                  fmt::format("[{}] index {} is outside an axis of extent {} (allowed: {} to {})", op, i,
-                              extent, -extent, extent - 1));
-    out.push_back(i < 0 ? i + extent : i);
-  }
-  return out;
-}
-
-}  // namespace
 
 void gather_rows(std::size_t element_bytes, RowsAt x_at, std::int64_t count,
                  std::span<const std::int64_t> indices, const void* x, void* y) {
