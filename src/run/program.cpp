@@ -105,7 +105,13 @@ void Program::Data::add_kept(KeptByAddress& all) const {
 
 void Program::Data::execute(const Plan& plan, std::span<std::byte* const> bases, std::byte* arena,
                             const RunOptions& options) const {
-  if (poison) std::memset(arena, poison_byte, plan.arena_bytes);
+  if (poison) {
+    std::memset(arena, poison_byte, plan.arena_bytes);
+    // New memory of a result may hold what an earlier run left there: an element that is never written would be
+    // right by chance.
+    for (StorageId s = 0; s < bases.size(); ++s)
+      if (storage.storages[s].home == Home::output) std::memset(bases[s], poison_byte, plan.bytes[s]);
+  }
   std::vector<ConstView> views;
   std::vector<MutableView> results;
   for (std::size_t i = 0; i < plan.steps.size(); ++i) {

@@ -12,6 +12,7 @@
 #include "rulegrad/prove/properties.hpp"
 #include "rulegrad/recipe/rule_library.hpp"
 #include "rulegrad/rule/rule_text.hpp"
+#include "rulegrad/run/program.hpp"
 #include "rulegrad/support/error.hpp"
 
 using namespace rulegrad;
@@ -126,6 +127,24 @@ TEST_CASE("a kernel that leaves elements, hangs on threads or rounds to float32 
     return i == 2 ? std::nan("") : std::pow(x[static_cast<std::size_t>(i)], 3);
   });
   CHECK(failing(hole.tried()).contains("kernel"));
+
+  // Whatever the memory of the result held before.
+  Operators operators = Operators::builtin();
+  Kernels kernels = Kernels::portable();
+  kernels.set("cube", hole.kernel);
+  Graph graph(DType::float64);
+  const Expr cube =
+      graph.make(operators.add(hole.schema), {graph.input("x", {DType::float64, Shape{4}})}, {});
+  std::vector<double> result{1, 8, 27, 64};
+  const std::vector<OutputBuffer> buffers{std::span(result)};
+  CompileOptions options;
+  options.kernels = &kernels;
+  options.check_finite = false;
+  options.poison = true;
+  Program::compile(std::span(&cube, 1), options)
+      .run_into({{"x", Tensor({4}, {1.0, 2.0, 3.0, 4.0})}}, buffers);
+  CHECK(std::isnan(result[2]));
+  CHECK(result[3] == 64);
 
   Cube coarse;
   coarse.computes([](std::int64_t i, std::span<const double> x) {
