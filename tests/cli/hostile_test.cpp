@@ -1,5 +1,4 @@
 // Files made to crash, hang or eat the memory, and what goes wrong around a process.
-#include <chrono>
 #include <csignal>
 #include <doctest/doctest.h>
 #include <fcntl.h>
@@ -11,6 +10,7 @@
 
 #include "cli/command.hpp"
 #include "shared_data.hpp"
+#include "support/timing.hpp"
 
 using namespace rulegrad;
 using testing::demo;
@@ -60,7 +60,7 @@ TEST_CASE("files made to crash, hang or exhaust the memory are refused, or answe
   for (const auto& entry : std::filesystem::directory_iterator(*data / "hostile")) {
     const std::string path = entry.path().string();
     CAPTURE(path);
-    const auto start = std::chrono::steady_clock::now();
+    const testing::ChildrenTimer timer;
     std::vector<testing::CommandResult> results;
     if (entry.path().extension() == ".onnx") {
       const std::string input = path.substr(0, path.size() - 5) + ".npy";
@@ -77,8 +77,7 @@ TEST_CASE("files made to crash, hang or exhaust the memory are refused, or answe
       CHECK(result.err.find("bad_alloc") == std::string::npos);
       CHECK(result.err.find("max_size") == std::string::npos);
     }
-    // A second on an idle machine; tests share theirs.
-    CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(20));
+    CHECK(timer.seconds() < 20);
     CHECK(children_megabytes() < 512);
   }
 }

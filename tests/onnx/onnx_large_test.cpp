@@ -1,7 +1,6 @@
 // Large graphs: what reading them costs.
 #include <algorithm>
 #include <cmath>
-#include <ctime>
 #include <doctest/doctest.h>
 #include <string>
 #include <vector>
@@ -11,6 +10,7 @@
 #include "rulegrad/run/program.hpp"
 
 #include "onnx/onnx_builder.hpp"
+#include "support/timing.hpp"
 
 using namespace rulegrad;
 using namespace rulegrad::testing;
@@ -36,11 +36,11 @@ double cost(int nodes) {
   const ScratchFile file("chain.onnx", chain(nodes).bytes());
   double best = INFINITY;
   for (int run = 0; run < 3; ++run) {
-    const std::clock_t start = std::clock();
+    const ThreadTimer timer;
     const Model model = load_onnx(file.path());
     const Expr y = model.outputs()[0].expr;
     const Program program = Program::compile({&y, 1});
-    best = std::min(best, static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC);
+    best = std::min(best, timer.seconds());
     REQUIRE(program.stats({}).instructions + program.stats({}).fused == static_cast<std::size_t>(nodes));
   }
   return best;
@@ -67,10 +67,10 @@ OnnxBuilder quantised(int nodes) {
 /// Seconds of processor time to read a file and to make an explainer of it.
 double explained(const OnnxBuilder& builder) {
   const ScratchFile file("large.onnx", builder.bytes());
-  const std::clock_t start = std::clock();
+  const ThreadTimer timer;
   const Model model = load_onnx(file.path());
   const Explainer explainer(model, "gradient");
-  return static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
+  return timer.seconds();
 }
 
 }  // namespace

@@ -1,7 +1,6 @@
 // LSTM, GRU and RNN as they are unrolled, against the equations of ONNX's specification written as plain
 // loops.
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <doctest/doctest.h>
 #include <fmt/format.h>
@@ -18,6 +17,7 @@
 #include "onnx/onnx_builder.hpp"
 #include "onnx/onnx_cases.hpp"
 #include "shared_data.hpp"
+#include "support/timing.hpp"
 
 using namespace rulegrad;
 using namespace rulegrad::testing;
@@ -431,9 +431,9 @@ TEST_CASE("200 steps are unrolled within a second") {
   OnnxBuilder::set(node, "hidden_size", units);
   builder.output("Yh");
   const ScratchFile file("recurrent_long.onnx", builder.bytes());
-  const auto before = std::chrono::steady_clock::now();
+  const ThreadTimer timer;
   const Model model = load_onnx(file.path());
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - before).count();
+  const double seconds = timer.seconds();
   INFO(seconds, " s");
   CHECK(seconds < 1.0);
   CHECK(model.graph().find("lstm.t199.hidden").size() == 1);

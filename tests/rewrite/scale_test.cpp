@@ -1,10 +1,10 @@
 // Rewriting grows with the network, not faster.
-#include <chrono>
 #include <doctest/doctest.h>
 
 #include "rewrite/bench.hpp"
 #include "rewrite/forward_facts.hpp"
 #include "rewrite/scale_network.hpp"
+#include "support/timing.hpp"
 
 using namespace rulegrad;
 using namespace rulegrad::testing;
@@ -22,10 +22,10 @@ Cost rewriting(std::size_t gradient_nodes, const std::string& text) {
   RuleLibrary library;
   library.add_text(text, "many.rules");
   const Question question = question_about(net.y, {net.x});
-  const auto start = std::chrono::steady_clock::now();
+  const ThreadTimer timer;
   Cost cost;
   cost.steps = analyze(library, {"many", {}}, question).steps.size();
-  cost.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  cost.seconds = timer.seconds();
   cost.nodes = graph.size();
   return cost;
 }
@@ -62,7 +62,7 @@ TEST_CASE("every kind of fact about a deep network is worked out once for all no
   Graph graph;
   const DeepNetwork net = deep_network(graph, 60000);
   const std::vector<Expr> outputs{net.y}, explained{net.x};
-  const auto start = std::chrono::steady_clock::now();
+  const ThreadTimer timer;
   const ForwardFacts facts(outputs, explained);
   std::size_t skips = 0, ancestors = 0, firsts = 0, depths = 0, indices = 0;
   for (const Expr node : facts.order()) {
@@ -73,7 +73,7 @@ TEST_CASE("every kind of fact about a deep network is worked out once for all no
     skips += facts.is_skip(node.operand(0), node.operand(1)) ? 1 : 0;
     ancestors += facts.is_ancestor(node.operand(0), node.operand(1)) ? 1 : 0;
   }
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const double seconds = timer.seconds();
   CHECK(skips == 10000);
   CHECK(ancestors == 10000);
   CHECK(firsts == 1);
