@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "rulegrad/expr/leaves.hpp"
+#include "rulegrad/kernels/plain_kernels.hpp"
 #include "rulegrad/passes/separable.hpp"
 #include "rulegrad/prove/verify.hpp"
 #include "rulegrad/support/error.hpp"
@@ -111,7 +112,7 @@ struct NumberVerifier::Data {
 NumberVerifier::NumberVerifier(std::span<const Expr> outputs, Precision precision, const Kernels* kernels) {
   if (outputs.empty())
     throw Error(ErrorCode::invalid_argument, "[verify] there are no outputs to hold against the plain path");
-  Kernels plain = Kernels::portable();
+  Kernels plain = plain_kernels();
   if (kernels != nullptr)
     for (const std::string& name : kernels->names())
       if (plain.find(name) == nullptr) plain.set(name, *kernels->at(name));

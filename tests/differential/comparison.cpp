@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <memory>
 
+#include "rulegrad/kernels/plain_kernels.hpp"
 #include "rulegrad/ops/op_attributes.hpp"
 #include "rulegrad/recipe/analyzer.hpp"
 
@@ -46,6 +47,17 @@ constexpr std::size_t none = std::size(switches);
 CompileOptions plain_options() {
   return with(false, none);
 }
+
+namespace {
+
+/// What all settings are held against: none of their kernels, but for what is not an xtensor expression.
+CompileOptions reference_options() {
+  CompileOptions options = plain_options();
+  options.kernels = &plain_kernels();
+  return options;
+}
+
+}  // namespace
 
 std::vector<Setting> settings() {
   std::vector<Setting> all{{"plain", plain_options()}, {"default", {}}, {"all on", with(true, none)}};
@@ -212,7 +224,7 @@ void compare_one(Kind kind, std::uint64_t seed, Tally& tally) {
 
   const Explained reference = explained(kind, seed, DType::float64, methods, false, weights),
                   tested = explained(kind, seed, DType::float32, methods, false, weights);
-  const Program wanted = Program::compile(reference.outputs, plain_options());
+  const Program wanted = Program::compile(reference.outputs, reference_options());
   const std::vector<Setting> all = settings();
   std::vector<const Setting*> chosen{&all[0], &all[1]};
   // In turns, so that a slice takes each several times.
@@ -301,7 +313,8 @@ void compare_reference(Kind kind, std::uint64_t seed, Tally& tally) {
   for (const std::string& method : methods) {
     const Explained e = explained(kind, seed, DType::float64, {method}, true);
     const Inputs inputs{{"x", batch_for(e.subject, 2, seed)}, {"target", targets(e, 2, seed)}};
-    const std::vector<Tensor> got = Program::compile(e.outputs, plain_options()).run(inputs, {.threads = 1});
+    const std::vector<Tensor> got =
+        Program::compile(e.outputs, reference_options()).run(inputs, {.threads = 1});
     oracle::Interpreter plain(inputs, 2, 0);
     for (std::size_t o = 0; o < got.size(); ++o) {
       const oracle::Interpreted& want = plain.of(e.outputs[o]);

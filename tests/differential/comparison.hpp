@@ -46,7 +46,7 @@ struct Tally {
 
 /// Compares one network, with one method or several at once, now and then with gradients of weights, on two
 /// batches each, under the plain float32 setting, the default and four that are next in turn, with the
-/// float64 portable path with all optimisations off. Sample by sample: the largest difference over the
+/// float64 path of plain kernels with all optimisations off. Sample by sample: the largest difference over the
 /// largest value.
 void compare_one(Kind kind, std::uint64_t seed, Tally& tally);
 
