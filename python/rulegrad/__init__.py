@@ -23,7 +23,8 @@ from . import _core, errors
 from ._explainer import Explainer
 from ._explanation import Explanation
 from ._keras import from_keras
-from ._model import Model, load
+from ._load import load
+from ._model import Model
 from ._pictures import pictures
 from ._rules import Method, Rules, check, method, methods, rules, show
 from ._torch import from_torch

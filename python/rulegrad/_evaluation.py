@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from . import _core
 from ._arrays import as_inputs, as_numpy, plain
+from ._interfaces import Model
 from ._rules import Method, Rules, as_calls
 from ._targets import flat_targets
 from .errors import ArgumentError, ShapeError
 from .tables import Table
 
-if TYPE_CHECKING:
-    from ._model import Model
 
-
-def evaluate(model: "Model", x: Any, methods: Any, labels: Any = None, *, rules: Rules | None = None, score: str = "", fill: Any = 0, insertion_into: Any = None,
+def evaluate(model: Model, x: Any, methods: Any, labels: Any = None, *, rules: Rules | None = None, score: str = "", fill: Any = 0, insertion_into: Any = None,
              region_size: int | None = None, steps: int = 0, until: float = 1.0, random_orders: int = 5, baseline: float = 0.0, mask: Any = None, key: int = 0,
              randomisation: str | None = None, batch_size: int = 16, threads: int = 0, layout: str | None = None) -> Table:
     """A row a method, and last the floor, `random`: the mean of several random maps.

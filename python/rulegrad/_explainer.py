@@ -3,60 +3,22 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
-from typing import TYPE_CHECKING, Any, Callable, Sequence
+from typing import Any, Callable, Sequence
 
 import numpy as np
 
-from . import _core
+from . import _core, stream
 from ._arrays import as_inputs, as_numpy, extent_of, fitted, plain, sample_count
 from ._explanation import Explanation
+from ._interfaces import Model
+from ._progress import Progress
 from ._rules import Rules, as_calls, labels_of_methods
 from ._targets import as_indices, flat_targets, several_targets
 from .errors import ArgumentError, ShapeError
 
-if TYPE_CHECKING:
-    from ._model import Model
-
 SEEDS = ("own", "one", "value")
 BATCH = 16  # samples computed at once where nothing else is said, as in the command
-
-
-class Progress:
-    """What `progress=` stands for: nothing, a function of (done, samples), or a bar: tqdm's where it is installed."""
-
-    def __init__(self, wanted: Any, total: int, what: str) -> None:
-        self._call: Callable | None = wanted if callable(wanted) else None
-        self._bar = None
-        self._text = False
-        if wanted is True:
-            try:
-                from tqdm.auto import tqdm
-
-                self._bar = tqdm(total=total, desc=what)
-            except ImportError:
-                self._text = sys.stderr.isatty()
-        self._what, self._done = what, 0
-
-    @property
-    def callback(self) -> Callable | None:
-        return self.report if self._call or self._bar is not None or self._text else None
-
-    def report(self, done: int, total: int) -> None:
-        if self._call:
-            self._call(done, total)
-        if self._bar is not None:
-            self._bar.update(done - self._done)
-        if self._text:
-            sys.stderr.write(f"\r{self._what} {done} / {total}")
-        self._done = done
-
-    def close(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-        if self._text:
-            sys.stderr.write("\r\033[K")
 
 
 class Explainer:
@@ -68,7 +30,7 @@ class Explainer:
     Calls release the GIL and may come from many threads at once. Pickles by the model and what it was asked for.
     """
 
-    def __init__(self, model: "Model", methods: Any, *, rules: Rules | None = None, output: int | str = 0, head: str = "logit",
+    def __init__(self, model: Model, methods: Any, *, rules: Rules | None = None, output: int | str = 0, head: str = "logit",
                  at: str | Sequence[str] | None = None, aux: dict | None = None, precision: str = "exact", exact_rounding: bool = False,
                  check_finite: bool = True, prove_canonizers: bool = True, keep: Sequence[str] = (), memory: float = 1024, totals: bool = False,
                  log: Callable[[str], None] | None = None) -> None:
@@ -227,13 +189,11 @@ class Explainer:
 
     def map(self, data: Any, out: Any = None, **options: Any):
         """Explains many samples, shard by shard; see `rulegrad.stream.run`."""
-        from . import stream
-
         return stream.run(self, data, out, **options)
 
     def __repr__(self) -> str:
         return f"<Explainer of {', '.join(self.methods)} for {self._model!r}>"
 
 
-def _again(model: "Model", methods: Any, rules: Rules, options: dict) -> Explainer:
+def _again(model: Model, methods: Any, rules: Rules, options: dict) -> Explainer:
     return Explainer(model, methods, rules=rules, **options)

@@ -6,16 +6,14 @@ import html
 import json
 import os
 import pathlib
-from typing import TYPE_CHECKING, Any, Mapping, Sequence
+from typing import Any, Mapping, Sequence
 
 import numpy as np
 
 from . import _pictures
+from ._interfaces import Model
 from .errors import ArgumentError, ShapeError, UnknownNameError, needs
 from .tables import Table
-
-if TYPE_CHECKING:
-    from ._model import Model
 
 
 class Explanation:
@@ -33,7 +31,7 @@ class Explanation:
     `e.of_target(k)` is the explanation of one of them.
     """
 
-    def __init__(self, model: "Model", inputs: dict[str, np.ndarray], methods: list[str], nodes: list[str], attributions: dict[str, dict[str, np.ndarray]],
+    def __init__(self, model: Model, inputs: dict[str, np.ndarray], methods: list[str], nodes: list[str], attributions: dict[str, dict[str, np.ndarray]],
                  scores: np.ndarray, targets: np.ndarray, explainer: Any = None, explained_scores: np.ndarray | None = None, totals: Sequence[dict] = ()) -> None:
         self.model = model
         self.inputs = inputs

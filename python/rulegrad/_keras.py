@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from ._onnx import load_onnx
 from ._temporary import kept_folder
+from ._torch import _compare, name_nodes
 from .errors import ArgumentError, ModelError, needs
 
 
@@ -25,8 +27,6 @@ def from_keras(model: Any, *, name: str | None = None, tolerance: float = 1e-3, 
         import keras
     except ImportError:
         raise needs("keras", "from_keras") from None
-    from ._model import load
-    from ._torch import _compare
 
     if not hasattr(model, "export") or not hasattr(model, "layers"):
         raise ArgumentError(f"from_keras takes a Keras 3 model; {type(model).__name__} is none")
@@ -48,7 +48,7 @@ def from_keras(model: Any, *, name: str | None = None, tolerance: float = 1e-3, 
         except Exception:
             raise ModelError(f"Keras could not export {title}: {problem}") from problem
     _name_layers(model, example, path)
-    made = load(path, **options)
+    made = load_onnx(path, **options)
     if any(len(shape) == 4 for shape in shapes) and keras.config.image_data_format() == "channels_last" and options.get("preprocess") is None:
         made.preprocessing["layout"] = "nhwc"
     notes: list[str] = []
@@ -103,9 +103,6 @@ def _name_layers(model: Any, example: tuple, path: str) -> None:
         import keras
         import onnx_ir as ir
 
-        from ._model import load
-        from ._torch import name_nodes
-
         layers = [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
         probe = keras.Model(model.inputs, [layer.output for layer in layers])
         given = probe(example[0] if len(example) == 1 else list(example), training=False)
@@ -114,7 +111,7 @@ def _name_layers(model: Any, example: tuple, path: str) -> None:
         return
     made = ir.load(path)
     nodes = list(made.graph)
-    loaded = load(path)
+    loaded = load_onnx(path)
     known = {name for row in loaded.nodes for name in row["names"]}
     asked = [str(node.outputs[0].name) for node in nodes if node.outputs and node.outputs[0].name in known]
     values = loaded.predict(tuple(example), asked, check_finite=False) if asked else {}

@@ -12,19 +12,15 @@ import numpy as np
 
 from . import _core
 from ._arrays import as_inputs, as_numpy, extent_of, plain, sample_count
-from ._explainer import BATCH, Explainer, Progress
+from ._evaluation import evaluate
+from ._explainer import BATCH, Explainer
 from ._explanation import Explanation
-from ._rules import Rules, as_calls, shipped
+from ._progress import Progress
+from ._rules import Method, Rules, as_calls, shipped
 from ._targets import flat_targets
-from .errors import ArgumentError, FileError, MissingFeatureError, UnknownNameError
+from ._temporary import kept_file
+from .errors import ArgumentError, UnknownNameError
 from .tables import Table
-
-KERAS_HELP = """{path} is a Keras model. Where Keras is installed rulegrad.load reads it; otherwise, in a Python that has Keras:
-
-    import keras
-    keras.models.load_model({path!r}).export("model.onnx", format="onnx")
-"""
-
 
 class Outputs(Mapping):
     """What a target function is given: the outputs by name or position, and by `node(name)` any value of the network."""
@@ -346,8 +342,6 @@ class Model:
 
     def evaluate(self, x: Any, methods: Any, labels: Any = None, **options: Any):
         """How good explanations are: what they call relevant is taken away, and more; see `rulegrad.evaluate`."""
-        from ._evaluation import evaluate
-
         return evaluate(self, x, methods, labels, **options)
 
     def patterns(self, batches: Any, kind: str = "relu", threads: int = 0) -> dict[str, np.ndarray]:
@@ -364,97 +358,20 @@ class Model:
 
 
 def _method(call: tuple):
-    from ._rules import Method
-
     return Method(call[0], **call[1])
 
 
 def _again(source: dict, rules: Rules, labels: list, preprocessing: dict) -> Model:
     if "bytes" in source:
-        from ._temporary import kept_file
-
         source = dict(source)
         source["path"] = kept_file(source.pop("bytes"))
-    model = _load(source, rules, labels)
+    model = read(source, rules, labels)
     model.preprocessing = preprocessing
     return model
 
 
-def _load(source: dict, rules: Rules | None, labels: Any) -> Model:
+def read(source: dict, rules: Rules | None, labels: Any) -> Model:
+    """The network that `source` names: path, dtype, batch, extents, allow_non_finite."""
     used = rules or shipped()
     network = _core.load(source["path"], source["dtype"], source["batch"], source["extents"], source["allow_non_finite"], used._registry)
     return Model(network, source, used, labels)
-
-
-def _written_recipe(model: Model) -> dict | None:
-    """What the model's metadata or a file `MODEL.preprocess` beside it says, as the command reads it: `imagenet short_side=256 layout=nhwc`."""
-    written = model._network.summary["metadata"].get("preprocess")
-    beside = pathlib.Path(str(model._source.get("path")) + ".preprocess")
-    if written is None and not model._source.get("temporary") and beside.is_file():
-        try:
-            written = beside.read_text(encoding="utf-8").partition("\n")[0]
-        except (OSError, UnicodeDecodeError) as problem:
-            raise FileError(f"cannot read '{beside}': {problem}") from None
-    if not written or not written.strip():
-        return None
-    recipe: dict[str, Any] = {}
-    for word in written.split():
-        key, equals, value = word.partition("=")
-        if not equals:
-            recipe["name"] = word
-        elif key in ("mean", "std"):
-            recipe[key] = [float(number) for number in value.split(",")]
-        elif key in ("scale", "short_side"):
-            recipe[key] = float(value) if key == "scale" else int(value)
-        elif key in ("layout", "color"):
-            recipe[key] = value
-        else:
-            raise UnknownNameError(f"the model's recipe for pictures: '{word}' is nothing that a recipe has; it has a name, scale, mean, std, layout, color and short_side")
-    return recipe
-
-
-def load(path: str | os.PathLike, *, dtype: str = "float32", batch: str = "automatic", extents: Mapping[str, int] | None = None,
-         allow_non_finite: bool = False, rules: Rules | None = None, labels: Sequence[str] | str | os.PathLike | None = None,
-         preprocess: str | dict | None = None) -> Model:
-    """Reads a network.
-
-    path              an ONNX file (operator sets 6 to 22); a `.keras` or `.h5` file where Keras is installed
-    dtype             "float32" or "float64": what it computes in
-    batch             "automatic", "symbolic" or "fixed": whether any number of samples may be given at once
-    extents           extents of free axes that are not the samples': `{"seq": 128}`
-    allow_non_finite  False: a weight that is NaN or infinite is an error
-    rules             `rulegrad.rules(...)`; methods of one's own for all questions to this model
-    labels            names of the classes, or a text file with one a line; those in the file unless given
-    preprocess        how pictures become inputs: "raw", "unit", "signed", "imagenet", "caffe", or a dict with name, scale,
-                      mean, std, layout, color, short_side; what the model's metadata entry `preprocess` or a file
-                      `PATH.preprocess` says unless given
-
-    Raises FileError, ModelError (all operators that are not mapped at once), NonFiniteError.
-    """
-    file = os.fspath(path)
-    names = labels
-    if isinstance(labels, (str, os.PathLike)):
-        try:
-            names = pathlib.Path(labels).read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as problem:
-            raise FileError(f"cannot read the labels '{os.fspath(labels)}': {problem}") from None
-    options = {"dtype": str(np.dtype(dtype)), "batch": batch, "extents": dict(extents or {}), "allow_non_finite": allow_non_finite}
-    if batch not in ("automatic", "symbolic", "fixed"):
-        raise ArgumentError(f"batch '{batch}' is not automatic, symbolic or fixed")
-    if file.endswith((".keras", ".h5", ".hdf5")) and os.path.exists(file):
-        try:
-            import keras
-        except ImportError:
-            raise MissingFeatureError(KERAS_HELP.format(path=file)) from None
-        from ._keras import from_keras
-
-        model = from_keras(keras.models.load_model(file, compile=False), name=pathlib.Path(file).stem, dtype=options["dtype"], rules=rules, labels=names)
-    else:
-        model = _load({"path": file, **options}, rules, names)
-    if preprocess is None:
-        preprocess = _written_recipe(model)
-    if preprocess is not None:
-        model.preprocessing = {"name": preprocess} if isinstance(preprocess, str) else {"name": "raw", **preprocess}
-        if model.preprocessing["name"] not in _core.recipes():
-            raise UnknownNameError(f"preprocess '{model.preprocessing['name']}' is none of {', '.join(_core.recipes())}")
-    return model

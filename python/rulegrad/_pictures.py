@@ -5,16 +5,13 @@ from __future__ import annotations
 import os
 import struct
 import zlib
-from typing import TYPE_CHECKING, Any, Mapping, Sequence
+from typing import Any, Mapping, Sequence
 
 import numpy as np
 
 from . import _core
+from ._interfaces import Explanation, Model
 from .errors import ArgumentError, ShapeError, needs
-
-if TYPE_CHECKING:
-    from ._explanation import Explanation
-    from ._model import Model
 
 
 def png(pixels: np.ndarray) -> bytes:
@@ -29,21 +26,27 @@ def png(pixels: np.ndarray) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows, 6)) + chunk(b"IEND", b"")
 
 
-def recipe(model: "Model", given: str | Mapping | None = None) -> dict:
+def recipe(model: Model, given: str | Mapping | None = None) -> dict:
     """How pictures become inputs: the model's own recipe unless another is given."""
     if given is None:
         return {"name": "raw", **model.preprocessing}
     return {"name": given} if isinstance(given, str) else {"name": "raw", **given}
 
 
-def pictures(paths: Any, model: "Model", preprocess: str | Mapping | None = None) -> np.ndarray:
+def no_recipe() -> str:
+    """What is asked where nobody has said how pictures become inputs."""
+    return ("how does the model want its pictures? Say it once by rulegrad.load(..., preprocess=...), or to rulegrad.pictures: "
+            f"{', '.join(_core.recipes())}, or a dict with scale, mean and std")
+
+
+def pictures(paths: Any, model: Model, preprocess: str | Mapping | None = None) -> np.ndarray:
     """Picture files (PNG, JPEG) as the model's input, [N, C, H, W] or [N, H, W, C]: resized, cropped, normalised.
 
     preprocess  "raw", "unit", "signed", "imagenet", "caffe", or a dict with name, scale, mean, std, layout, color,
                 short_side; the model's own unless given. ArgumentError where nobody has said it.
     """
     if preprocess is None and "name" not in model.preprocessing:
-        raise ArgumentError(f"how does the model want its pictures? Say it once by rulegrad.load(..., preprocess=...), or here: {', '.join(_core.recipes())}, or a dict with scale, mean and std")
+        raise ArgumentError(no_recipe())
     how = recipe(model, preprocess)
     first = model.inputs[0]
     shape = first["shape"]
@@ -58,19 +61,19 @@ def pictures(paths: Any, model: "Model", preprocess: str | Mapping | None = None
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def layout_of(explanation: "Explanation", look: Mapping) -> str:
+def layout_of(explanation: Explanation, look: Mapping) -> str:
     if "layout" in look:
         return look["layout"]
     return explanation.model.preprocessing.get("layout", "nchw")
 
 
-def is_image(explanation: "Explanation", node: str) -> bool:
+def is_image(explanation: Explanation, node: str) -> bool:
     """Is the attribution a batch of pictures, feature maps or volumes, which are shown as slices?"""
     shape = explanation[explanation.methods[0], node].shape
     return len(shape) in (4, 5) and min(shape[1:]) > 0 and sorted(shape[1:])[-2] > 1
 
 
-def input_picture(explanation: "Explanation", node: str, sample: int, layout: str) -> np.ndarray | None:
+def input_picture(explanation: Explanation, node: str, sample: int, layout: str) -> np.ndarray | None:
     """What the model saw, as pixels, as far as the recipe can be turned round; stretched to the full range without one."""
     given = explanation.inputs.get(node)
     if given is not None and given.ndim == 5 and given.dtype.kind == "f":
@@ -101,7 +104,7 @@ def looks(look: Mapping, layout: str) -> dict:
     return {"percentile": 99.0, **look, "layout": layout}
 
 
-def sample_list(explanation: "Explanation", samples: Any) -> list[int]:
+def sample_list(explanation: Explanation, samples: Any) -> list[int]:
     chosen = range(min(len(explanation), 16)) if samples is None else [samples] if isinstance(samples, int) else samples
     result = [int(sample) for sample in chosen]
     for sample in result:
@@ -110,11 +113,11 @@ def sample_list(explanation: "Explanation", samples: Any) -> list[int]:
     return result
 
 
-def score_text(explanation: "Explanation", sample: int) -> str:
+def score_text(explanation: Explanation, sample: int) -> str:
     return f"{explanation.target_scores[sample]:.4g}"
 
 
-def grid(explanation: "Explanation", samples: Any, node: str | None, title: str, overlay: bool, look: Mapping) -> np.ndarray:
+def grid(explanation: Explanation, samples: Any, node: str | None, title: str, overlay: bool, look: Mapping) -> np.ndarray:
     node = node or explanation.nodes[0]
     layout = layout_of(explanation, look)
     if not is_image(explanation, node):
@@ -133,7 +136,7 @@ def _map_of(values: np.ndarray, layout: str, how: str) -> np.ndarray:
     return np.asarray(_core.slices(values, {"layout": layout, "reduce": how})) if values.ndim == 4 else values
 
 
-def charts(explanation: "Explanation", samples: Any, node: str, look: dict) -> np.ndarray:
+def charts(explanation: Explanation, samples: Any, node: str, look: dict) -> np.ndarray:
     """Bars of features, a chart a sample and method: samples down, methods across."""
     rows = []
     for sample in sample_list(explanation, samples):
@@ -180,7 +183,7 @@ def limit_of(values: np.ndarray, percentile: float) -> float:
     return found or float(np.abs(values).max(initial=0.0)) or 1.0
 
 
-def figure(explanation: "Explanation", samples: Any, node: str | None, features: Any, tokens: Any, look: Mapping):
+def figure(explanation: Explanation, samples: Any, node: str | None, features: Any, tokens: Any, look: Mapping):
     try:
         from matplotlib import colors
         from matplotlib.figure import Figure

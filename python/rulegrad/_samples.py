@@ -1,123 +1,135 @@
-"""Where many samples come from: folders, lists, arrays on disk or in memory, and iterables, read one sample at a time."""
+"""Where many samples come from: what the library reads itself (folders, lists, files), and what only Python has (arrays of any library, iterables)."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import pathlib
-from typing import TYPE_CHECKING, Any, Callable, Sequence
+from typing import Any, Iterator, Mapping
 
 import numpy as np
 
-from . import _pictures
-from .errors import ArgumentError, Error, FileError, ShapeError
-
-if TYPE_CHECKING:
-    from ._model import Model
-
-PICTURES = (".png", ".jpg", ".jpeg")
+from . import _core, _pictures
+from ._arrays import as_numpy, fitted, plain
+from .errors import ArgumentError, Error, FileError, ShapeError, UnknownNameError
 
 
 class Source:
-    """Samples by number, with names; `read` gives one, without the samples' axis."""
+    """Samples of one input by number, read by Python: what a `_core.Samples` is to the library's runs."""
 
-    def __init__(self, count: int | None, name: Callable[[int], str], read: Callable[[int], Any], digest: str = "") -> None:
-        self.count, self.name, self.read, self.digest = count, name, read, digest
+    digest = ""
 
+    def __init__(self, count: int | None, declared: Mapping[str, Any]) -> None:
+        self.count = count
+        #: What ended the run and is no error of a sample.
+        self.problem: BaseException | None = None
+        self._declared = declared
 
-def _rows_of(path: pathlib.Path) -> tuple[tuple, Callable[[int], np.ndarray]]:
-    """The shape of a `.npy` file, and how a row of it is read: nothing of it stays in memory."""
-    array = np.load(path, mmap_mode="r")
-    shape, dtype = array.shape, array.dtype
-    if array.ndim and not array.flags.c_contiguous:
-        return shape, lambda k: np.array(np.load(path, mmap_mode="r")[k])
-    row, begin = int(np.prod(shape[1:], dtype=np.int64)), getattr(array, "offset", 0)
+    def name(self, k: int) -> str:
+        return str(k)
 
-    def read(k: int) -> np.ndarray:
-        return np.fromfile(path, dtype, count=row, offset=begin + k * row * dtype.itemsize).reshape(shape[1:])
+    def has(self, k: int) -> bool:
+        return k < (self.count or 0)
 
-    return shape, read
-
-
-def _from_files(files: Sequence[tuple[pathlib.Path, str]], model: "Model") -> Source:
-    # A .npy file holds one sample or several: which is told by its header alone.
-    rank = len(model.inputs[0]["shape"])
-    places: list[tuple[pathlib.Path, str, int | None]] = []
-    for file, name in files:
-        rows = 0
-        if file.suffix.lower() == ".npy":
-            try:
-                shape = np.load(file, mmap_mode="r").shape
-                rows = shape[0] if len(shape) == rank else 0
-            except (OSError, ValueError):
-                rows = 0  # told when its turn comes
-        places.extend([(file, f"{name}[{row}]", row) for row in range(rows)] if rows else [(file, name, None)])
-
-    def read(k: int) -> np.ndarray:
-        file, _, row = places[k]
+    def read(self, k: int) -> np.ndarray:
+        """The sample as the model takes it, without the samples' axis."""
         try:
-            if file.suffix.lower() == ".npy":
-                return np.load(file) if row is None else _rows_of(file)[1](row)
-            return _pictures.pictures(file, model)[0]
+            array = fitted(self._value(k), self._declared["dtype"], f"sample {k}")
+        except Error:
+            raise
         except (OSError, ValueError) as problem:
-            if isinstance(problem, Error):
-                raise
-            raise FileError(f"{file}: {problem}") from None
+            raise FileError(f"sample {k}: {problem}") from None
+        except BaseException as problem:
+            self.problem = problem
+            raise
+        if array.shape != tuple(self._declared["shape"][1:]):
+            raise ShapeError(f"sample {k} is {list(array.shape)} but the model takes {list(self._declared['shape'][1:])}")
+        return array
 
-    names = hashlib.sha256("".join(f"{name}\n" for _, name, _ in places).encode("utf-8", "surrogateescape"))
-    return Source(len(places), lambda k: places[k][1], read, names.hexdigest()[:16])
+    def _value(self, k: int) -> Any:
+        raise NotImplementedError
 
 
-def source_of(data: Any, model: "Model") -> Source:
-    """What `data` holds, without reading it."""
-    if isinstance(data, (str, os.PathLike)):
-        path = pathlib.Path(data)
-        if path.is_dir():
-            files = sorted((file for file in path.iterdir() if file.suffix.lower() in (*PICTURES, ".npy")), key=lambda file: os.fsencode(file.name))
-            if not files:
-                raise FileError(f"{path} holds no picture and no .npy file; files of several folders go into a list, one a line")
-            return _from_files([(file, file.name) for file in files], model)
-        if path.suffix in (".txt", ".lst"):
-            try:
-                lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-            except (OSError, UnicodeDecodeError) as problem:
-                raise FileError(f"cannot read the list '{path}': {problem}") from None
-            return _from_files([(path.parent / line, line) for line in lines if line and not line.startswith("#")], model)
-        if path.suffix in (".h5", ".hdf5", ".zarr"):
-            raise ArgumentError(f"{path}: open it with its library and give the array: h5py.File({str(path)!r})['name'], zarr.open(...)")
-        if not path.exists():
-            raise FileError(f"cannot read '{path}': no such file or folder")
-        if path.suffix.lower() != ".npy":
-            return _from_files([(path, path.name)], model)
+class Rows(Source):
+    """An array of NumPy, Zarr or h5py, or whatever has a shape and gives its rows."""
+
+    def __init__(self, array: Any, declared: Mapping[str, Any]) -> None:
+        if len(array.shape) != len(declared["shape"]):
+            raise ShapeError(f"the data are {list(array.shape)} but the model takes {list(declared['shape'])}, samples first")
+        super().__init__(int(array.shape[0]), declared)
+        self._array = array
+
+    def _value(self, k: int) -> Any:
+        return as_numpy(self._array[k], f"sample {k}")
+
+
+class Iterated(Source):
+    """What only going on tells how many there are."""
+
+    def __init__(self, values: Any, declared: Mapping[str, Any]) -> None:
+        super().__init__(None, declared)
+        self._iterator: Iterator = iter(values)
+        self._next: tuple[int, Any] = (-1, None)
+
+    def has(self, k: int) -> bool:
         try:
-            shape, row = _rows_of(path)
-        except (OSError, ValueError) as problem:
-            raise FileError(f"cannot read '{path}': {problem}") from None
-        _check_shape(shape, model)
-        return Source(int(shape[0]), str, row)
-    if isinstance(data, (list, tuple)) and data and all(isinstance(item, (str, os.PathLike)) for item in data):
-        return _from_files([(pathlib.Path(item), pathlib.Path(item).name) for item in data], model)
-    if hasattr(data, "shape") and hasattr(data, "__getitem__"):  # NumPy, memory maps, Zarr, h5py
-        _check_shape(data.shape, model)
-        return Source(int(data.shape[0]), lambda k: str(k), lambda k: np.asarray(data[k]))
+            while self._next[0] < k:
+                self._next = (self._next[0] + 1, next(self._iterator))
+        except StopIteration:
+            return False
+        except BaseException as problem:
+            self.problem = problem
+            raise
+        return True
+
+    def _value(self, k: int) -> Any:
+        return self._next[1]
+
+
+def source_of(data: Any, declared: Mapping[str, Any], preprocessing: Mapping[str, Any]) -> Any:
+    """What `data` holds for one input, without reading it: a Source, or a `_core.Samples`."""
+    files = isinstance(data, (list, tuple)) and bool(data) and all(isinstance(item, (str, os.PathLike)) for item in data)
+    if files or isinstance(data, (str, os.PathLike)):
+        paths = [os.fspath(item) for item in (data if files else [data])]
+        for path in paths:
+            if pathlib.Path(path).suffix in (".h5", ".hdf5", ".zarr"):
+                raise ArgumentError(f"{path}: open it with its library and give the array: h5py.File({path!r})['name'], zarr.open(...)")
+        recipe = dict(preprocessing) if "name" in preprocessing else None
+        return _core.open_samples(paths, declared["name"], declared["dtype"], list(declared["shape"][1:]), recipe, _pictures.no_recipe())
+    if hasattr(data, "shape") and hasattr(data, "__getitem__"):
+        return Rows(data, declared)
     if hasattr(data, "__iter__"):
-        iterator = iter(data)
-        position = [0]
-        kept: dict[int, Any] = {}
-
-        def read(k: int) -> Any:
-            while position[0] <= k:
-                try:
-                    kept[position[0]] = next(iterator)
-                except StopIteration:
-                    raise IndexError(k) from None
-                position[0] += 1
-            return kept.pop(k)
-
-        return Source(None, lambda k: str(k), read)
+        return Iterated(data, declared)
     raise ArgumentError(f"{type(data).__name__} holds no samples: give a folder, a list of files, an array or an iterable")
 
 
-def _check_shape(shape: Sequence[int], model: "Model") -> None:
-    if len(shape) != len(model.inputs[0]["shape"]):
-        raise ShapeError(f"the data are {list(shape)} but the model takes {list(model.inputs[0]['shape'])}, samples first")
+def sources_of(data: Any, inputs: list[dict], preprocessing: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """A source for each input that holds samples, and the arrays of those that every sample shares."""
+    names = [row["name"] for row in inputs]
+    if isinstance(data, Mapping):
+        for name in data:
+            if name not in names:
+                raise UnknownNameError(f"no input '{name}'; the model has {', '.join(map(repr, names))}")
+        given = dict(data)
+    elif len(names) == 1:
+        given = {names[0]: data}
+    elif isinstance(data, tuple) and len(data) == len(names):
+        given = dict(zip(names, data))
+    else:
+        raise ArgumentError(f"the model has {len(names)} inputs ({', '.join(map(repr, names))}); give a tuple in this order, or a dict, of folders, arrays or iterables")
+    sources: dict[str, Any] = {}
+    shared: dict[str, np.ndarray] = {}
+    for row in inputs:
+        name, shape = row["name"], row["shape"]
+        if name not in given:
+            raise ArgumentError(f"input '{name}' is missing; the model has {', '.join(map(repr, names))}")
+        if not shape or isinstance(shape[0], int):
+            shared[name] = plain(fitted(given[name], row["dtype"], f"input '{name}'"))
+            if shared[name].shape != tuple(shape):
+                raise ShapeError(f"input '{name}' is {list(shared[name].shape)} but the model takes {list(shape)} for all samples")
+        elif shape[0] != "B" or not all(isinstance(extent, int) for extent in shape[1:]):
+            raise ArgumentError(f"streams take samples one by one, but the model's input '{name}' is {list(shape)}")
+        else:
+            sources[name] = source_of(given[name], row, preprocessing)
+    if not sources:
+        raise ArgumentError(f"streams take samples one by one, but none of the model's inputs ({', '.join(map(repr, names))}) has an axis for them")
+    return sources, shared

@@ -10,6 +10,7 @@ from typing import Any, Sequence
 import numpy as np
 
 from ._arrays import as_numpy
+from ._onnx import load_onnx
 from ._temporary import kept_folder
 from .errors import ArgumentError, ModelError, needs
 
@@ -119,7 +120,6 @@ def from_torch(module: Any, example_inputs: Any, dynamic_batch: bool = True, *, 
         import onnxscript  # noqa: F401
     except ImportError:
         raise needs("onnxscript", "torch.onnx.export, which from_torch exports by,") from None
-    from ._model import load
 
     if not isinstance(module, torch.nn.Module):
         raise ArgumentError(f"from_torch takes a torch.nn.Module; {type(module).__name__} is none")
@@ -153,10 +153,10 @@ def from_torch(module: Any, example_inputs: Any, dynamic_batch: bool = True, *, 
             child.training = state
     try:
         # As the module is written: torch's optimiser would merge normalisations into what stands before them.
-        model = load(path, **options)
+        model = load_onnx(path, **options)
     except ModelError:
         _export(module, doubled if exported else example, exported, path, opset, True)
-        model = load(path, **options)
+        model = load_onnx(path, **options)
     model._source.update(temporary=True, name=title)
     _compare(model, example, expected, tolerance, notes)
     model._source["notes"] = notes

@@ -17,6 +17,7 @@ import numpy as np
 from ._arrays import as_numpy
 from ._model import Model
 from ._rules import Method
+from ._torch import from_torch
 from .errors import ArgumentError
 
 __all__ = ["Saliency", "InputXGradient", "IntegratedGradients", "GuidedBackprop", "Deconvolution", "DeepLift", "DeepLiftShap", "LRP", "Occlusion", "NoiseTunnel",
@@ -42,7 +43,6 @@ class _Attribution:
 
     def _of(self, inputs: tuple) -> Model:
         if self._model is None:
-            from ._torch import from_torch
 
             kept = getattr(self.forward_func, "_rulegrad_model", None)
             if kept is None:

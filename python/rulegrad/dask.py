@@ -20,14 +20,13 @@ import os
 import pathlib
 import pickle
 import threading
-from typing import TYPE_CHECKING, Any, Sequence
+from typing import Any, Sequence
 
 import numpy as np
 
+from . import stream
+from ._explainer import Explainer
 from .errors import ArgumentError, needs
-
-if TYPE_CHECKING:
-    from ._explainer import Explainer
 
 __all__ = ["explain", "run"]
 
@@ -38,14 +37,14 @@ _LOCK = threading.Lock()
 class _Asked:
     """An explainer as tasks carry it: its pickle, unpickled once a process."""
 
-    def __init__(self, explainer: "Explainer") -> None:
+    def __init__(self, explainer: Explainer) -> None:
         self.pickled = pickle.dumps(explainer)
         self.key = hashlib.sha256(self.pickled).hexdigest()
 
     def __dask_tokenize__(self) -> str:
         return self.key
 
-    def get(self) -> "Explainer":
+    def get(self) -> Explainer:
         with _LOCK:
             if self.key not in _LOADED:
                 _LOADED[self.key] = pickle.loads(self.pickled)
@@ -63,7 +62,7 @@ def _block(block: np.ndarray, *targets: Any, asked: _Asked, method: str, node: s
     return e[method, node]
 
 
-def explain(explainer: "Explainer", x: Any, target: Any = None, *, method: str | None = None, node: str | None = None, seed: Any = None, batch_size: int | None = None,
+def explain(explainer: Explainer, x: Any, target: Any = None, *, method: str | None = None, node: str | None = None, seed: Any = None, batch_size: int | None = None,
             threads: int = 1):
     """The attributions of a Dask array [N, ...] as a Dask array, lazily; a task a block of samples.
 
@@ -98,32 +97,27 @@ def explain(explainer: "Explainer", x: Any, target: Any = None, *, method: str |
                          new_axis=list(range(x.ndim, len(rest) + 1)) if len(rest) + 1 > x.ndim else None, meta=np.empty((0,) * (len(rest) + 1), dtype))
 
 
-def run(explainer: "Explainer", files: Sequence[str | os.PathLike], out: str | os.PathLike, client: Any, *, shard: int = 256, resume: bool = False, target: Any = None,
+def run(explainer: Explainer, files: Sequence[str | os.PathLike], out: str | os.PathLike, client: Any, *, shard: int = 256, resume: bool = False, target: Any = None,
         threads: int = 1, on_error: str = "stop", batch_size: int | None = None):
     """`rulegrad.stream.run` over files that all workers see, a task a shard; the bytes are those of a single process.
 
     `client` is a distributed.Client. Each worker writes its shards to `out`, a folder that all of them see.
     """
-    from . import stream
-
     paths = [pathlib.Path(file) for file in files]
     folder = pathlib.Path(out)
-    asked = _Asked(explainer)
-    source = stream.source_of([str(path) for path in paths], explainer._model)
-    assert source.count is not None  # of files
-    total = -(-source.count // shard)
     options = {"target": target, "shard": shard, "threads": threads, "on_error": on_error, "batch_size": batch_size}
-    head = stream.head_of(explainer, source, options)
-    done = len(stream.begin(folder, head, resume))
-    names = [str(path.resolve()) for path in paths]
-    futures = [client.submit(_piece, asked, names, str(folder.resolve()), number, options, pure=False) for number in range(done, total)]
+    here = stream.Asked(explainer, [str(path) for path in paths], **options)
+    here.write(folder, resume, part=(0, 0))
+    assert here.count is not None  # of files
+    done = 0
+    while (folder / "records" / f"{done:06d}.json").exists():
+        done += 1
+    asked, names = _Asked(explainer), [str(path.resolve()) for path in paths]
+    futures = [client.submit(_piece, asked, names, str(folder.resolve()), number, options, pure=False) for number in range(done, -(-here.count // shard))]
     client.gather(futures)
-    return stream.finish(folder, head, stream.begin(folder, head, True))
+    return here.write(folder, True)
 
 
 def _piece(asked: _Asked, files: Sequence[str], folder: str, number: int, options: dict) -> int:
-    from . import stream
-
-    explainer = asked.get()
-    stream.one(explainer, list(files), pathlib.Path(folder), number, **options)
+    stream.Asked(asked.get(), list(files), **options).write(pathlib.Path(folder), True, part=(number, number + 1))
     return number

@@ -7,20 +7,18 @@ The page needs no network and no other file. Sliders move the overlay and the pe
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, Sequence
+from typing import Any, Sequence
 
 import numpy as np
 
 from . import _core, _pictures
+from ._interfaces import Explanation
 from .errors import ShapeError
-
-if TYPE_CHECKING:
-    from ._explanation import Explanation
 
 __all__ = ["page", "bars_html"]
 
 
-def bars_html(explanation: "Explanation", samples: Sequence[int]) -> str:
+def bars_html(explanation: Explanation, samples: Sequence[int]) -> str:
     """What Jupyter shows of features."""
     import html
 
@@ -39,7 +37,7 @@ def _per_feature(values: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(values.reshape(values.shape[0], -1).sum(axis=1) if values.ndim > 1 else values.reshape(-1))
 
 
-def _rules(explanation: "Explanation", method: Any, label: str, sample: int) -> dict:
+def _rules(explanation: Explanation, method: Any, label: str, sample: int) -> dict:
     """The rules that ran, and what reached each node, what it sent on and what was lost."""
     explainer = explanation.explainer
     options = explainer._options
@@ -56,7 +54,7 @@ def _rules(explanation: "Explanation", method: Any, label: str, sample: int) -> 
     return {**found, "steps": list(table), "rewrites": table.about["rewrites"]}
 
 
-def _parts(explanation: "Explanation", sample: int, node: str, tokens: Sequence[Sequence[str]] | None, features: Sequence[str] | None) -> list[dict]:
+def _parts(explanation: Explanation, sample: int, node: str, tokens: Sequence[Sequence[str]] | None, features: Sequence[str] | None) -> list[dict]:
     """What is shown of a sample at a node: the picture below, then a map or chart a method."""
     layout = _pictures.layout_of(explanation, {})
     image = _pictures.is_image(explanation, node)
@@ -77,7 +75,7 @@ def _parts(explanation: "Explanation", sample: int, node: str, tokens: Sequence[
     return parts
 
 
-def page(explanation: "Explanation", *, title: str | None = None, samples: Sequence[int] | None = None, tokens: Sequence[Sequence[str]] | None = None,
+def page(explanation: Explanation, *, title: str | None = None, samples: Sequence[int] | None = None, tokens: Sequence[Sequence[str]] | None = None,
          features: Sequence[str] | None = None, top: int = 5, percentile: float = 99.0, overlay: float = 0.0, layers: bool = True) -> str:
     """The page as text.
 
@@ -126,7 +124,7 @@ def _digest(model: Any) -> str:
         return "the file is gone"
 
 
-def rules_digest(explanation: "Explanation") -> str:
+def rules_digest(explanation: Explanation) -> str:
     """SHA-256 of the rules of the methods, the first 16 digits."""
     import hashlib
 

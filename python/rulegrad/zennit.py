@@ -18,6 +18,7 @@ import numpy as np
 from ._arrays import as_numpy
 from ._model import Model
 from ._rules import Method
+from ._torch import from_torch
 from .captum import _like
 from .errors import ArgumentError
 
@@ -137,7 +138,6 @@ class Gradient:
 
     def __call__(self, input: Any, attr_output: Any = None) -> tuple[Any, Any]:  # noqa: A002: Zennit's word
         if self._made is None:
-            from ._torch import from_torch
 
             self._made = from_torch(self.model, input)
         model = self._made

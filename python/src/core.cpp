@@ -56,6 +56,7 @@ PYBIND11_MODULE(_core, module) {
   rulegrad::python::bind_models(module);
   rulegrad::python::bind_formulas(module);
   rulegrad::python::bind_explainers(module);
+  rulegrad::python::bind_streams(module);
   rulegrad::python::bind_questions(module);
   rulegrad::python::bind_evaluation(module);
   rulegrad::python::bind_pictures(module);

@@ -9,6 +9,7 @@
 #include "rulegrad/support/text.hpp"
 
 #include "arrays.hpp"
+#include "compiled.hpp"
 #include "holder.hpp"
 #include "watched.hpp"
 
@@ -70,122 +71,105 @@ std::vector<AnalyzerCall> calls_of(const py::iterable& methods) {
 
 namespace {
 
-/// An explainer beside what it was made for.
-class Compiled {
- public:
-  Compiled(std::shared_ptr<Network> network, const py::iterable& methods,
-           const std::shared_ptr<Registry>& registry, const Settings& settings,
-           std::function<void(const std::string&)> log)
-      : network_(std::move(network)),
-        explainer_(make(*network_, calls_of(methods), registry, settings, std::move(log))),
-        types_(explainer_.program().output_types()) {
-    const Expr output = network_->model.outputs().at(settings.output).expr;
-    const std::lock_guard lock(network_->building);
-    if (const auto mixing = first_mixing(std::span(&output, 1))) mixing_ = describe(*mixing);
-  }
-  [[nodiscard]] const std::string& mixing() const { return mixing_; }
-
-  [[nodiscard]] const Explainer& explainer() const { return explainer_; }
-  [[nodiscard]] const std::vector<Type>& types() const { return types_; }
-
-  /// Scores, attributions by method and node, and what is known of them.
-  [[nodiscard]] py::dict run(const py::dict& arrays, const std::vector<std::int64_t>& targets,
-                             const py::object& seed, std::int64_t batch_size, int threads,
-                             std::int64_t stacked, const py::object& progress) const {
-    const Inputs inputs = inputs_of(arrays);
-    std::stop_source stop;
-    ExplainChoices choices;
-    choices.targets = targets;
-    if (!seed.is_none()) choices.seed = tensor_of(seed);
-    choices.batch_size = batch_size;
-    choices.threads = threads;
-    choices.stacked = stacked;
-    choices.stop = stop.get_token();
-    if (!progress.is_none())
-      choices.progress = [&progress](std::int64_t done, std::int64_t samples) {
-        const py::gil_scoped_acquire hold;
-        progress(done, samples);
-      };
-    std::optional<Explanation> found;
-    run_watched(stop, [&] { found.emplace(explainer_.run(inputs, choices)); });
-    py::list maps, totals;
-    for (std::size_t method = 0; method < found->methods().size(); ++method) {
-      py::list row;
-      for (std::size_t node = 0; node < found->nodes().size(); ++node)
-        row.append(
-            py::make_tuple(Result(found->attribution(method, node)), found->layout(method, node).loops));
-      maps.append(row);
-    }
-    for (const Explanation::Total& total : found->totals()) {
-      py::dict row;
-      row["method"] = total.method;
-      row["nodes"] = total.nodes;
-      row["expected"] = total.expected;
-      row["reached"] = total.reached;
-      totals.append(row);
-    }
-    py::dict result;
-    result["scores"] = Result(found->scores());
-    result["maps"] = maps;
-    result["targets"] = found->targets();
-    result["explained_scores"] = found->explained_scores();
-    result["totals"] = totals;
-    return result;
-  }
-
-  /// Writes it as an ONNX file; gives the names of its inputs and outputs.
-  [[nodiscard]] py::dict export_onnx(const std::string& path, std::int64_t opset, std::int64_t most_samples,
-                                     bool external_data, bool share_weights,
-                                     const std::vector<std::string>& labels) const {
-    ExportedFile file;
-    {
-      const py::gil_scoped_release free;
-      const std::lock_guard lock(network_->building);
-      file = explainer_.export_onnx(network_->model, path,
-                                    {opset, most_samples, external_data, share_weights, labels});
-    }
-    py::dict names;
-    names["inputs"] = file.inputs;
-    names["outputs"] = file.outputs;
-    return names;
-  }
-
- private:
-  static Explainer make(Network& network, const std::vector<AnalyzerCall>& calls,
-                        const std::shared_ptr<Registry>& registry, const Settings& settings,
-                        std::function<void(const std::string&)> log) {
-    ExplainerOptions options;
-    options.registry = registry.get();
-    options.targets = settings.targets_given ? Targets::given : Targets::largest;
-    options.seed = seed_of(settings.seed);
-    options.output = settings.output;
-    options.head = head_of(settings.head);
-    options.nodes = settings.nodes;
-    options.aux = aux_of(settings.aux);
-    options.check_finite = settings.check_finite;
-    options.precision = precision_of(settings.precision);
-    options.rounding = settings.rounding;
-    options.prove_canonizers = settings.prove_canonizers;
-    options.keep = settings.keep;
-    options.memory = settings.memory;
-    options.totals = settings.totals;
-    if (log)
-      options.log = [&log](std::string_view line) {
-        const py::gil_scoped_acquire hold;
-        log(std::string(line));
-      };
-    const py::gil_scoped_release free;
-    const std::lock_guard lock(network.building);
-    return Explainer(network.model, calls, options);
-  }
-
-  std::shared_ptr<Network> network_;
-  Explainer explainer_;
-  std::vector<Type> types_;
-  std::string mixing_;  ///< the operation that forbids cutting the batch
-};
+Explainer make(Network& network, const std::vector<AnalyzerCall>& calls,
+               const std::shared_ptr<Registry>& registry, const Settings& settings,
+               std::function<void(const std::string&)> log) {
+  ExplainerOptions options;
+  options.registry = registry.get();
+  options.targets = settings.targets_given ? Targets::given : Targets::largest;
+  options.seed = seed_of(settings.seed);
+  options.output = settings.output;
+  options.head = head_of(settings.head);
+  options.nodes = settings.nodes;
+  options.aux = aux_of(settings.aux);
+  options.check_finite = settings.check_finite;
+  options.precision = precision_of(settings.precision);
+  options.rounding = settings.rounding;
+  options.prove_canonizers = settings.prove_canonizers;
+  options.keep = settings.keep;
+  options.memory = settings.memory;
+  options.totals = settings.totals;
+  if (log)
+    options.log = [&log](std::string_view line) {
+      const py::gil_scoped_acquire hold;
+      log(std::string(line));
+    };
+  const py::gil_scoped_release free;
+  const std::lock_guard lock(network.building);
+  return Explainer(network.model, calls, options);
+}
 
 }  // namespace
+
+Compiled::Compiled(std::shared_ptr<Network> network, const py::iterable& methods,
+                   const std::shared_ptr<Registry>& registry, const Settings& settings,
+                   std::function<void(const std::string&)> log)
+    : network_(std::move(network)),
+      explainer_(make(*network_, calls_of(methods), registry, settings, std::move(log))),
+      types_(explainer_.program().output_types()) {
+  const Expr output = network_->model.outputs().at(settings.output).expr;
+  const std::lock_guard lock(network_->building);
+  if (const auto mixing = first_mixing(std::span(&output, 1))) mixing_ = describe(*mixing);
+}
+
+py::dict Compiled::run(const py::dict& arrays, const std::vector<std::int64_t>& targets,
+                       const py::object& seed, std::int64_t batch_size, int threads, std::int64_t stacked,
+                       const py::object& progress) const {
+  const Inputs inputs = inputs_of(arrays);
+  std::stop_source stop;
+  ExplainChoices choices;
+  choices.targets = targets;
+  if (!seed.is_none()) choices.seed = tensor_of(seed);
+  choices.batch_size = batch_size;
+  choices.threads = threads;
+  choices.stacked = stacked;
+  choices.stop = stop.get_token();
+  if (!progress.is_none())
+    choices.progress = [&progress](std::int64_t done, std::int64_t samples) {
+      const py::gil_scoped_acquire hold;
+      progress(done, samples);
+    };
+  std::optional<Explanation> found;
+  run_watched(stop, [&] { found.emplace(explainer_.run(inputs, choices)); });
+  py::list maps, totals;
+  for (std::size_t method = 0; method < found->methods().size(); ++method) {
+    py::list row;
+    for (std::size_t node = 0; node < found->nodes().size(); ++node)
+      row.append(py::make_tuple(Result(found->attribution(method, node)), found->layout(method, node).loops));
+    maps.append(row);
+  }
+  for (const Explanation::Total& total : found->totals()) {
+    py::dict row;
+    row["method"] = total.method;
+    row["nodes"] = total.nodes;
+    row["expected"] = total.expected;
+    row["reached"] = total.reached;
+    totals.append(row);
+  }
+  py::dict result;
+  result["scores"] = Result(found->scores());
+  result["maps"] = maps;
+  result["targets"] = found->targets();
+  result["explained_scores"] = found->explained_scores();
+  result["totals"] = totals;
+  return result;
+}
+
+py::dict Compiled::export_onnx(const std::string& path, std::int64_t opset, std::int64_t most_samples,
+                               bool external_data, bool share_weights,
+                               const std::vector<std::string>& labels) const {
+  ExportedFile file;
+  {
+    const py::gil_scoped_release free;
+    const std::lock_guard lock(network_->building);
+    file = explainer_.export_onnx(network_->model, path,
+                                  {opset, most_samples, external_data, share_weights, labels});
+  }
+  py::dict names;
+  names["inputs"] = file.inputs;
+  names["outputs"] = file.outputs;
+  return names;
+}
 
 void bind_explainers(py::module_& module) {
   py::class_<Settings>(module, "Settings")

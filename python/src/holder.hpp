@@ -52,6 +52,7 @@ struct Settings {
 void bind_models(py::module_& module);
 void bind_formulas(py::module_& module);
 void bind_explainers(py::module_& module);
+void bind_streams(py::module_& module);
 void bind_rules(py::module_& module);
 void bind_questions(py::module_& module);
 void bind_evaluation(py::module_& module);

@@ -13,6 +13,20 @@
 #include "holder.hpp"
 
 namespace rulegrad::python {
+
+io::Preprocessing recipe_of(const py::dict& recipe) {
+  io::Preprocessing result = io::preprocessing_from_name(recipe["name"].cast<std::string>());
+  if (recipe.contains("scale")) result.scale = recipe["scale"].cast<double>();
+  if (recipe.contains("mean")) result.mean = recipe["mean"].cast<std::vector<double>>();
+  if (recipe.contains("std")) result.std = recipe["std"].cast<std::vector<double>>();
+  if (recipe.contains("layout"))
+    result.layout = recipe["layout"].cast<std::string>() == "nhwc" ? io::Layout::nhwc : io::Layout::nchw;
+  if (recipe.contains("color"))
+    result.color = recipe["color"].cast<std::string>() == "bgr" ? io::ColorOrder::bgr : io::ColorOrder::rgb;
+  if (recipe.contains("short_side")) result.short_side = recipe["short_side"].cast<std::int64_t>();
+  return result;
+}
+
 io::Picture picture_of(const py::handle& array) {
   const Tensor pixels = tensor_of(array);
   if (pixels.dtype() != DType::uint8 || pixels.rank() != 3)
@@ -29,19 +43,6 @@ namespace {
 Tensor tensor_of_picture(const io::Picture& picture) {
   return Tensor({picture.height, picture.width, picture.channels},
                 std::span<const std::uint8_t>(picture.pixels));
-}
-
-io::Preprocessing recipe_of(const py::dict& recipe) {
-  io::Preprocessing result = io::preprocessing_from_name(recipe["name"].cast<std::string>());
-  if (recipe.contains("scale")) result.scale = recipe["scale"].cast<double>();
-  if (recipe.contains("mean")) result.mean = recipe["mean"].cast<std::vector<double>>();
-  if (recipe.contains("std")) result.std = recipe["std"].cast<std::vector<double>>();
-  if (recipe.contains("layout"))
-    result.layout = recipe["layout"].cast<std::string>() == "nhwc" ? io::Layout::nhwc : io::Layout::nchw;
-  if (recipe.contains("color"))
-    result.color = recipe["color"].cast<std::string>() == "bgr" ? io::ColorOrder::bgr : io::ColorOrder::rgb;
-  if (recipe.contains("short_side")) result.short_side = recipe["short_side"].cast<std::int64_t>();
-  return result;
 }
 
 io::HeatmapOptions heatmap_of(const py::dict& look) {

@@ -9,17 +9,13 @@
 #include "rulegrad/files/text_file.hpp"
 #include "rulegrad/support/error.hpp"
 #include "rulegrad/support/json.hpp"
-#include "rulegrad/version.hpp"
 
-#include "support/sha256.hpp"
+#include "files/zarr.hpp"
 
 namespace rulegrad {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr std::int64_t format = 1;
-constexpr std::size_t longest_name = 100;
 
 std::string number_name(std::int64_t number) {
   return fmt::format("{:06d}", number);
@@ -33,60 +29,6 @@ void make_folder(const fs::path& folder) {
                 fmt::format("cannot make the folder '{}': {}", folder.string(), problem.message()));
 }
 
-std::string preprocessing_json(const io::Preprocessing& how) {
-  const auto numbers = [](Json& json, const std::vector<double>& values) {
-    json.open('[');
-    for (const double value : values) json.number(value);
-    json.close(']');
-  };
-  Json json;
-  json.open('{').key("scale").number(how.scale).key("mean");
-  numbers(json, how.mean);
-  json.key("std");
-  numbers(json, how.std);
-  json.key("layout")
-      .text(how.layout == io::Layout::nhwc ? "nhwc" : "nchw")
-      .key("color")
-      .text(how.color == io::ColorOrder::bgr ? "bgr" : "rgb");
-  json.key("short_side").number(how.short_side).close('}');
-  return json.whole();
-}
-
-std::string methods_json(const StreamQuestion& question, const std::vector<std::string>& folders) {
-  Json json;
-  json.open('[');
-  for (std::size_t m = 0; m < question.methods.size(); ++m) {
-    const StreamQuestion::Method& method = question.methods[m];
-    json.open('{').key("name").text(method.label).key("folder").text(folders[m]).key("parameters").open('{');
-    for (const auto& [name, value] : method.parameters) json.key(name).raw(value);
-    json.close('}').key("rules_digest").text(digest_of(method.rules)).close('}');
-  }
-  json.close(']');
-  return json.whole();
-}
-
-template <class Names>
-std::string texts_json(const Names& names) {
-  Json json;
-  json.open('[');
-  for (const std::string& name : names) json.text(name);
-  json.close(']');
-  return json.whole();
-}
-
-/// A score's place: its index, or one for each axis of the output.
-void write_target(Json& json, std::int64_t score, const std::vector<std::int64_t>& dims) {
-  if (dims.size() < 2) {
-    json.number(score);
-    return;
-  }
-  std::vector<std::int64_t> place(dims.size());
-  for (std::size_t axis = dims.size(); axis-- > 0; score /= dims[axis]) place[axis] = score % dims[axis];
-  json.open('[');
-  for (const std::int64_t index : place) json.number(index);
-  json.close(']');
-}
-
 std::string_view member(const std::vector<std::pair<std::string, std::string_view>>& members,
                         std::string_view name, const std::string& where) {
   for (const auto& [key, value] : members)
@@ -94,130 +36,26 @@ std::string_view member(const std::vector<std::pair<std::string, std::string_vie
   throw Error(ErrorCode::io, fmt::format("'{}' has no '{}'", where, name));
 }
 
-}  // namespace
-
-std::vector<std::string> folder_names(const std::vector<std::string>& names) {
-  std::vector<std::string> result;
-  for (const std::string& name : names) {
-    std::string base;
-    for (const char c : name) {
-      const auto byte = static_cast<unsigned char>(c);
-      if (byte >= 0x80 && byte < 0xc0) continue;  // the rest of a character
-      const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                         std::string_view("._-=").find(c) != std::string_view::npos;
-      base += plain && !(base.empty() && c == '.') ? c : '_';
-    }
-    base = base.empty() ? "_" : base.substr(0, longest_name);
-    std::string folder = base;
-    for (int other = 2; std::ranges::find(result, folder) != result.end(); ++other)
-      folder = fmt::format("{}-{}", base, other);
-    result.push_back(std::move(folder));
-  }
-  return result;
-}
-
-namespace {
-
-StreamFolder::Facts facts_of(const std::vector<std::string>& methods, const std::vector<std::string>& nodes,
-                             const StreamQuestion& question, std::int64_t batch_size, std::int64_t shard,
-                             std::int64_t count, const std::string& digest) {
-  Json model, samples;
-  model.open('{')
-      .key("name")
-      .text(question.model_name)
-      .key("digest")
-      .text(question.model_digest)
-      .key("dtype")
-      .text(question.model_dtype)
-      .close('}');
-  samples.open('{').key("count").number(count).key("digest").text(digest).close('}');
-  return {{"aux", question.aux},
-          {"batch_size", fmt::format("{}", batch_size)},
-          {"format", fmt::format("{}", format)},
-          {"head", fmt::format("\"{}\"", question.head)},
-          {"keep", texts_json(question.keep)},
-          {"methods", methods_json(question, folder_names(methods))},
-          {"model", model.whole()},
-          {"node_folders", texts_json(folder_names(nodes))},
-          {"nodes", texts_json(nodes)},
-          {"output", question.output},
-          {"precision", fmt::format("\"{}\"", question.precision)},
-          {"preprocessing", preprocessing_json(question.preprocessing)},
-          {"rounding", question.rounding ? "true" : "false"},
-          {"rulegrad", fmt::format("\"{}\"", version())},
-          {"seed", question.seed},
-          {"shard_size", fmt::format("{}", shard)},
-          {"source", samples.whole()},
-          {"target", question.target}};
-}
-
-/// One sample as a row: its name, what was explained, and its score.
-void write_sample(Json& json, const std::string& name, const Explanation& found, std::size_t place,
-                  const StreamQuestion& question) {
-  json.open('{').key("name").text(name).key("target");
-  // A seed of the person's own explains no single score.
-  if (found.targets().empty()) {
-    json.null().key("label").text("");
-  } else {
-    write_target(json, found.targets()[place], question.score_dims);
-    json.key("label").text(question.label ? question.label(found.targets()[place]) : "");
-  }
-  json.key("score").number(found.explained_scores()[place]).close('}');
+/// A number of samples.
+std::int64_t number_of(std::string_view value, std::string_view name, const std::string& where) {
+  std::int64_t number = 0;
+  const auto [end, problem] = std::from_chars(value.data(), value.data() + value.size(), number);
+  if (problem != std::errc() || end != value.data() + value.size() || number < 1)
+    throw Error(ErrorCode::io,
+                fmt::format("'{}': the {} is {}; it is a number of samples", where, name, value));
+  return number;
 }
 
 }  // namespace
-
-StreamFolder::Facts stream_facts(const Explainer& explainer, const SampleSource& source,
-                                 const StreamQuestion& question, const StreamOptions& options) {
-  return facts_of(explainer.methods(), explainer.nodes(), question,
-                  std::min(options.batch_size, options.shard), options.shard, source.count(),
-                  source.digest());
-}
-
-std::string manifest_of(const Explanation& found, std::span<const std::string> names,
-                        const StreamQuestion& question, std::int64_t batch_size) {
-  const auto count = static_cast<std::int64_t>(names.size());
-  const std::size_t each = found.explained_scores().size() / std::max<std::size_t>(names.size(), 1);
-  std::string text = "{", samples;
-  for (const auto& [key, value] : facts_of(found.methods(), found.nodes(), question, batch_size,
-                                           std::max<std::int64_t>(count, 1), count, ""))
-    text += fmt::format("\n \"{}\": {},", key, value);
-  for (std::size_t place = 0; place < found.explained_scores().size(); ++place) {
-    Json row;
-    write_sample(row, names[place / each], found, place, question);
-    samples += fmt::format("{}\n  {}", samples.empty() ? "" : ",", row.whole());
-  }
-  return text +
-         fmt::format("\n \"shards\": [],\n \"failed\": [],\n \"complete\": true,\n \"samples\": [{}]\n}}\n",
-                     samples);
-}
-
-std::string digest_of(std::string_view text) {
-  Sha256 hash;
-  hash.add(text);
-  return hash.digits().substr(0, 16);
-}
-
-std::string array_json(const Tensor& array, std::int64_t most) {
-  Json json;
-  if (array.rank() == 1 && array.size() <= most) {
-    json.open('[');
-    for (std::int64_t i = 0; i < array.size(); ++i) json.number(array.at(i));
-    return json.close(']').whole();
-  }
-  Sha256 hash;
-  hash.add(std::span(array.data(), array.bytes()));
-  json.open('{').key("sha256").text(hash.digits()).key("shape").open('[');
-  for (const std::int64_t extent : array.dims()) json.number(extent);
-  return json.close(']').close('}').whole();
-}
 
 StreamFolder::StreamFolder(fs::path folder, Facts facts, const std::vector<std::string>& methods,
-                           const std::vector<std::string>& nodes)
+                           const std::vector<std::string>& nodes, Layout layout)
     : folder_(std::move(folder)),
       facts_(std::move(facts)),
       method_folders_(folder_names(methods)),
-      node_folders_(folder_names(nodes)) {}
+      node_folders_(folder_names(nodes)),
+      layout_(layout),
+      zarr_(folder_.extension() == ".zarr") {}
 
 fs::path StreamFolder::record(std::int64_t number) const {
   return folder_ / "records" / (number_name(number) + ".json");
@@ -228,21 +66,18 @@ std::int64_t StreamFolder::shard_size_in(const fs::path& folder) {
   std::error_code none;
   if (!fs::exists(asked, none)) return 0;
   const std::string text = io::read_text(asked.string());
-  const std::string_view value = member(json_members(text, asked.string()), "shard_size", asked.string());
-  std::int64_t size = 0;
-  const auto [end, problem] = std::from_chars(value.data(), value.data() + value.size(), size);
-  if (problem != std::errc() || end != value.data() + value.size() || size < 1)
-    throw Error(ErrorCode::io,
-                fmt::format("'{}': the shard_size is {}; it is a number of samples", asked.string(), value));
-  return size;
+  return number_of(member(json_members(text, asked.string()), "shard_size", asked.string()), "shard_size",
+                   asked.string());
 }
 
 std::int64_t StreamFolder::begin(bool resume) {
   std::error_code problem;
   if (!resume && fs::exists(folder_, problem) && !fs::is_empty(folder_, problem))
-    throw Error(ErrorCode::io,
-                fmt::format("'{}' is not empty; give another folder, or --resume to go on with what is there",
-                            folder_.string()));
+    throw Error(
+        ErrorCode::io,
+        fmt::format("'{}' is not empty; give another folder, or go on with what is there: --resume, in "
+                    "Python resume=True",
+                    folder_.string()));
   make_folder(folder_ / "records");
   const fs::path asked = folder_ / "asked.json";
   if (fs::exists(asked, problem)) {
@@ -266,13 +101,36 @@ std::int64_t StreamFolder::begin(bool resume) {
       text += fmt::format("{}\n \"{}\": {}", text.size() > 1 ? "," : "", key, value);
     io::write_text(asked.string(), text + "\n}\n");
   }
+  if (zarr_) {
+    io::write_zarr_group(folder_);
+    for (const std::string& method : method_folders_) io::write_zarr_group(folder_ / method);
+  }
   std::int64_t done = 0;
   while (fs::exists(record(done), problem)) ++done;
   return done;
 }
 
-void StreamFolder::write(const StreamShard& shard, std::int64_t shard_size, const SampleSource& source,
-                         const StreamQuestion& question, const LeftOut& failed) const {
+void StreamFolder::write_array(const StreamShard& shard, const fs::path& where, const Tensor& array,
+                               std::int64_t read) const {
+  make_folder(where);
+  if (!zarr_) {
+    io::write_npy((where / (number_name(shard.number) + ".npy")).string(), array);
+    return;
+  }
+  // Entries of the first axis that belong to a sample: steps of a sequence may be merged with the batch.
+  const std::int64_t each = array.dims()[0] / static_cast<std::int64_t>(shard.samples.size()),
+                     first = shard.number * layout_.shard,
+                     rows = layout_.count == SampleSource::unknown ? first + read : layout_.count,
+                     chunk = layout_.count == SampleSource::unknown ? layout_.shard
+                                                                    : std::min(layout_.shard, rows);
+  std::vector<std::int64_t> places;
+  for (const std::int64_t sample : shard.samples)
+    for (std::int64_t k = 0; k < each; ++k) places.push_back((sample - first) * each + k);
+  io::write_zarr_chunk(where, array, places, shard.number, chunk * each, rows * each);
+}
+
+void StreamFolder::write(const StreamShard& shard, const SampleSource& source, const StreamQuestion& question,
+                         const LeftOut& failed) const {
   Json samples, left_out, files;
   samples.open('[');
   files.open('{');
@@ -281,13 +139,20 @@ void StreamFolder::write(const StreamShard& shard, std::int64_t shard_size, cons
     for (std::size_t m = 0; m < found.methods().size(); ++m)
       for (std::size_t n = 0; n < found.nodes().size(); ++n) {
         const std::string where = method_folders_[m] + "/" + node_folders_[n];
-        make_folder(folder_ / where);
-        const Tensor array = samples_first(found, m, n);
-        io::write_npy((folder_ / where / (number_name(shard.number) + ".npy")).string(), array);
+        if (const Explanation::Layout& at = found.layout(m, n);
+            zarr_ && (at.axis != at.loops || at.outer != 1))
+          throw Error(ErrorCode::invalid_argument,
+                      fmt::format("'{}': the samples of '{}' do not stand first in its array, which Zarr's "
+                                  "chunks are cut by; give a folder of .npy files",
+                                  folder_.string(), found.nodes()[n]));
+        const Tensor array = samples_first(found, m, n, layout_.stacked);
+        write_array(shard, folder_ / where, array,
+                    static_cast<std::int64_t>(shard.samples.size() + failed.size()));
         files.key(where).text(digest_of({reinterpret_cast<const char*>(array.data()), array.bytes()}));
       }
-    for (std::size_t i = 0; i < shard.samples.size(); ++i)
-      write_sample(samples, source.name(shard.samples[i]), found, i, question);
+    const std::size_t each = found.explained_scores().size() / shard.samples.size();
+    for (std::size_t i = 0; i < found.explained_scores().size(); ++i)
+      write_sample(samples, source.name(shard.samples[i / each]), found, i, question);
   }
   samples.close(']');
   files.close('}');
@@ -297,19 +162,19 @@ void StreamFolder::write(const StreamShard& shard, std::int64_t shard_size, cons
   left_out.close(']');
   Json json;
   json.open('{').key("samples").raw(samples.whole()).key("failed").raw(left_out.whole()).key("shard");
-  if (shard.found == nullptr)
+  if (shard.found == nullptr) {
     json.null();
-  else
-    json.open('{')
-        .key("name")
-        .text(number_name(shard.number))
-        .key("first")
-        .number(shard.number * shard_size)
-        .key("count")
-        .number(static_cast<std::int64_t>(shard.samples.size()))
-        .key("sha256")
-        .raw(files.whole())
-        .close('}');
+  } else {
+    json.open('{').key("name").text(number_name(shard.number));
+    json.key("first").number(shard.number * layout_.shard);
+    json.key("count").number(static_cast<std::int64_t>(shard.samples.size()));
+    if (zarr_ && !failed.empty()) {
+      json.key("rows").open('[');
+      for (const std::int64_t sample : shard.samples) json.number(sample);
+      json.close(']');
+    }
+    json.key("sha256").raw(files.whole()).close('}');
+  }
   json.close('}');
   io::write_text(record(shard.number).string(), json.whole());
 }
@@ -324,10 +189,7 @@ StreamSummary StreamFolder::finish(std::int64_t shards) const {
   for (std::int64_t number = 0; number < shards; ++number) {
     const std::string path = record(number).string(), text = io::read_text(path);
     const auto members = json_members(text, path);
-    for (const std::string_view item : json_items(member(members, "samples", path), path)) {
-      add(samples, item);
-      ++summary.explained;
-    }
+    for (const std::string_view item : json_items(member(members, "samples", path), path)) add(samples, item);
     for (const std::string_view item : json_items(member(members, "failed", path), path)) {
       add(failed, item);
       const auto entry = json_members(item, path);
@@ -338,6 +200,8 @@ StreamSummary StreamFolder::finish(std::int64_t shards) const {
     if (shard == "null") continue;
     add(made, shard);
     ++summary.shards;
+    const auto entry = json_members(shard, path);
+    summary.explained += number_of(member(entry, "count", path), "count", path);
   }
   std::string text = "{";
   for (const auto& [key, value] : facts_) text += fmt::format("\n \"{}\": {},", key, value);

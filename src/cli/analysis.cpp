@@ -2,10 +2,10 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <filesystem>
 #include <fmt/format.h>
+#include <sstream>
 
 #include "rulegrad/explain/unapplied.hpp"
 #include "rulegrad/files/npy.hpp"
@@ -27,24 +27,6 @@ Registry registry_of(const AnalysisOptions& options) {
   return registry;
 }
 
-/// A number where the text is one.
-std::string text_or_number(const std::string& text) {
-  double number = 0;
-  const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), number);
-  Json json;
-  if (problem == std::errc() && end == text.data() + text.size() && std::isfinite(number))
-    json.number(number);
-  else
-    json.text(text);
-  return json.whole();
-}
-
-std::string argument_json(const AnalyzerCall::Argument& argument) {
-  if (const auto* number = std::get_if<double>(&argument)) return Json().number(*number).whole();
-  if (const auto* text = std::get_if<std::string>(&argument)) return text_or_number(*text);
-  return array_json(std::get<Tensor>(argument));
-}
-
 /// --target as it was asked: nothing, an index, one for each axis, a label, the numbers of a file, or
 /// several.
 std::string target_json(const std::string& text) {
@@ -58,9 +40,15 @@ std::string target_json(const std::string& text) {
   }
   if (std::filesystem::path(text).extension() == ".npy")
     return array_json(io::read_npy(text).cast(DType::int64));
-  if (text.find(',') == std::string::npos || text.find_first_not_of("0123456789,") != std::string::npos)
-    return text_or_number(text);
-  return '[' + text + ']';
+  if (text.empty() || text.find_first_not_of("0123456789,") != std::string::npos)
+    return Json().text(text).whole();
+  std::istringstream indices(text);
+  Json json;
+  if (text.find(',') != std::string::npos) json.open('[');
+  for (std::string index; std::getline(indices, index, ',');)
+    json.number(static_cast<std::int64_t>(std::stoll(index)));
+  if (text.find(',') != std::string::npos) json.close(']');
+  return json.whole();
 }
 
 }  // namespace
@@ -215,22 +203,7 @@ StreamQuestion AnalysisCase::stream_question(const Explainer& explainer,
   result.model_name = std::filesystem::path(options_.model.path).stem().string();
   result.model_digest = model_->digest();
   result.model_dtype = options_.model.dtype;
-  for (std::size_t m = 0; m < calls_.size(); ++m) {
-    const AnalyzerDefinition& analyzer = registry_.rules.analyzer(calls_[m].name);
-    StreamQuestion::Method method{explainer.methods()[m], {}, show_method(registry_.rules, calls_[m].name)};
-    for (std::size_t p = 0; p < analyzer.parameters.size(); ++p) {
-      const Parameter& parameter = analyzer.parameters[p];
-      std::string value = parameter.fallback == no_term
-                              ? "null"
-                              : text_or_number(print_term(analyzer.terms, parameter.fallback));
-      for (std::size_t a = 0; a < calls_[m].arguments.size(); ++a)
-        if (const auto& [name, argument] = calls_[m].arguments[a];
-            name == parameter.name || (name.empty() && a == p))
-          value = argument_json(argument);
-      method.parameters.emplace_back(parameter.name, std::move(value));
-    }
-    result.methods.push_back(std::move(method));
-  }
+  result.methods = stream_methods(explainer, calls_, registry_.rules);
   result.target = target_json(options_.question.target);
   if (seed_ == Question::Seed::tensor) {
     result.seed = array_json(io::read_npy(options_.question.seed).cast(DType::float64));

@@ -65,9 +65,11 @@ void analyze(const Options& options) {
   const Explanation found = explainer.run(samples.inputs, choices);
   Report::Parts parts{asked.scores(), asked.seed_name(choices.seed),
                       asked.tokens_of(explainer.nodes(), samples), asked.score_kind()};
-  if (is_directory_name(options.report.output))
-    parts.manifest = manifest_of(found, samples.names,
-                                 asked.stream_question(explainer, samples.preprocessing), choices.batch_size);
+  if (is_directory_name(options.report.output)) {
+    StreamQuestion question = asked.stream_question(explainer, samples.preprocessing);
+    question.stacked = choices.stacked;
+    parts.manifest = manifest_of(found, samples.names, question, choices.batch_size);
+  }
   Report(options.report, samples, found, std::move(parts)).write();
   warn_of_lost_parts(found, asked.calls(), asked.registry().rules, samples.names, options.model.path);
   if (options.stats) print_stats(explainer.program(), std::min(choices.batch_size, samples.count()));

@@ -21,23 +21,6 @@ std::string extension_of(const std::string& file) {
   return fs::path(file).extension().string();
 }
 
-/// `NAME=FILE`, unless there is a file of that whole name.
-std::pair<std::string, std::string> name_and_file(const std::string& text) {
-  const std::size_t equals = text.find('=');
-  std::error_code none;
-  if (equals == std::string::npos || fs::exists(text, none)) return {"", text};
-  if (equals == 0 || equals + 1 == text.size())
-    throw Error(ErrorCode::invalid_argument,
-                fmt::format("--input '{}': write NAME=FILE, or FILE for a model with one input", text));
-  return {text.substr(0, equals), text.substr(equals + 1)};
-}
-
-std::string names_of(const Model& model) {
-  std::vector<std::string> names;
-  for (const ModelInput& input : model.inputs()) names.push_back("'" + input.name + "'");
-  return join(names);
-}
-
 bool holds_batch(const ModelInput& input) {
   return input.expr.shape().rank() > 0 && input.expr.shape()[0].batch;
 }
@@ -112,7 +95,7 @@ class Fitting {
   }
 
   Samples run() {
-    for (const GivenInput& one : given_) check_name(one);
+    for (const GivenInput& one : given_) check_input_name(model_, one);
     for (const ModelInput& input : model_.inputs()) add(input);
     for (const ModelInput& input : model_.inputs()) require(input);
     if (counted_.empty()) samples_.samples = 1;
@@ -127,21 +110,6 @@ class Fitting {
   }
 
  private:
-  void check_name(const GivenInput& one) const {
-    if (one.name.empty()) {
-      if (model_.inputs().size() != 1)
-        throw Error(ErrorCode::model,
-                    fmt::format("this model has {} inputs ({}); say which one {} is for, as in --input {}={}",
-                                model_.inputs().size(), names_of(model_), one.file,
-                                model_.inputs().empty() ? "NAME" : model_.inputs()[0].name, one.file));
-      return;
-    }
-    std::vector<std::string> known;
-    for (const ModelInput& input : model_.inputs()) known.push_back(input.name);
-    if (std::find(known.begin(), known.end(), one.name) == known.end())
-      throw Error(ErrorCode::unknown_name, "--input: " + unknown_name_message("input", one.name, known));
-  }
-
   void add(const ModelInput& input) {
     std::vector<const GivenInput*> files;
     for (const GivenInput& one : given_)
@@ -212,12 +180,7 @@ class Fitting {
 
   void require(const ModelInput& input) const {
     if (samples_.inputs.contains(input.name)) return;
-    const Expr y = model_.outputs()[output_].expr;
-    const std::vector<Expr> needed = topological_order(std::span(&y, 1));
-    if (std::find(needed.begin(), needed.end(), input.expr) == needed.end()) return;
-    throw Error(ErrorCode::invalid_argument,
-                fmt::format("the model's input '{}' {} is missing; give it with --input {}=FILE", input.name,
-                            to_string(input.expr.type()), input.name));
+    if (is_needed(model_, input, output_)) throw_missing(input);
   }
 
   const Model& model_;
@@ -231,6 +194,53 @@ class Fitting {
 };
 
 }  // namespace
+
+std::pair<std::string, std::string> name_and_file(const std::string& text) {
+  const std::size_t equals = text.find('=');
+  std::error_code none;
+  if (equals == std::string::npos || fs::exists(text, none)) return {"", text};
+  if (equals == 0 || equals + 1 == text.size())
+    throw Error(ErrorCode::invalid_argument,
+                fmt::format("--input '{}': write NAME=FILE, or FILE for a model with one input", text));
+  return {text.substr(0, equals), text.substr(equals + 1)};
+}
+
+std::string names_of(const Model& model) {
+  std::vector<std::string> names;
+  for (const ModelInput& input : model.inputs()) names.push_back("'" + input.name + "'");
+  return join(names);
+}
+
+void check_input_name(const Model& model, const GivenInput& one) {
+  if (one.name.empty()) {
+    if (model.inputs().size() != 1)
+      throw Error(ErrorCode::model,
+                  fmt::format("this model has {} inputs ({}); say which one {} is for, as in --input {}={}",
+                              model.inputs().size(), names_of(model), one.file,
+                              model.inputs().empty() ? "NAME" : model.inputs()[0].name, one.file));
+    return;
+  }
+  std::vector<std::string> known;
+  for (const ModelInput& input : model.inputs()) known.push_back(input.name);
+  if (std::find(known.begin(), known.end(), one.name) == known.end())
+    throw Error(ErrorCode::unknown_name, "--input: " + unknown_name_message("input", one.name, known));
+}
+
+Tensor fitted_shared(const GivenInput& given, const ModelInput& input) {
+  return fitted(given, input, true);
+}
+
+bool is_needed(const Model& model, const ModelInput& input, std::size_t output) {
+  const Expr y = model.outputs()[output].expr;
+  const std::vector<Expr> needed = topological_order(std::span(&y, 1));
+  return std::find(needed.begin(), needed.end(), input.expr) != needed.end();
+}
+
+void throw_missing(const ModelInput& input) {
+  throw Error(ErrorCode::invalid_argument,
+              fmt::format("the model's input '{}' {} is missing; give it with --input {}=FILE", input.name,
+                          to_string(input.expr.type()), input.name));
+}
 
 std::string missing_recipe(const ModelOptions& how) {
   return fmt::format(

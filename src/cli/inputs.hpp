@@ -2,6 +2,7 @@
 
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "rulegrad/files/picture.hpp"
@@ -22,6 +23,20 @@ struct GivenInput {
   bool is_picture = false;
   Tensor values;
 };
+
+/// What --input says: `NAME=FILE`, or FILE alone, whose name is empty, unless there is a file of the whole
+/// name.
+[[nodiscard]] std::pair<std::string, std::string> name_and_file(const std::string& text);
+/// The names of the model's inputs, for messages.
+[[nodiscard]] std::string names_of(const Model& model);
+/// Does a name fit an input? Throws Error that says what does: several inputs need one each.
+void check_input_name(const Model& model, const GivenInput& one);
+/// Brings an array to the shape and dtype of an input that every sample shares.
+[[nodiscard]] Tensor fitted_shared(const GivenInput& given, const ModelInput& input);
+/// Is the input needed for that output?
+[[nodiscard]] bool is_needed(const Model& model, const ModelInput& input, std::size_t output);
+/// What is said where such an input is missing.
+[[noreturn]] void throw_missing(const ModelInput& input);
 
 /// Reads all files. An archive gives each of its arrays to the input of the array's name.
 [[nodiscard]] std::vector<GivenInput> read_inputs(const InputOptions& options);

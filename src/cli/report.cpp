@@ -27,7 +27,8 @@ Form form_of(const std::string& output) {
   if (extension == ".npz") return Form::archive;
   if (extension == ".png" || extension == ".svg" || extension == ".pdf") return Form::picture;
   if (extension == ".html") return Form::page;
-  if (fs::is_directory(output) || extension.empty() || output.back() == '/') return Form::directory;
+  if (fs::is_directory(output) || extension.empty() || extension == ".zarr" || output.back() == '/')
+    return Form::directory;
   throw Error(
       ErrorCode::invalid_argument,
       fmt::format(
@@ -109,7 +110,7 @@ void add_report_options(CLI::App& command, ReportOptions& options) {
           "x.npy: the raw attribution, with the input's shape; x.npz: those of all methods and nodes; x.png, "
           "x.svg, x.pdf: a\n"
           "heat map, or a grid of several; x.html: coloured tokens; a directory: arrays and pictures of\n"
-          "everything. Without it a summary is printed")
+          "everything; x.zarr: arrays in Zarr's format, a chunk a shard. Without it a summary is printed")
       ->type_name("PATH");
   add_look_options(command, options);
   command
@@ -203,7 +204,7 @@ Report::Look Report::look_of(const Map& map, const Tensor& values) const {
 }
 
 Tensor Report::array_of(const Map& map) const {
-  return samples_first(found_, map.method, map.node);
+  return samples_first(found_, map.method, map.node, targets_ > 1);
 }
 
 std::string Report::explained_name(std::int64_t sample, std::int64_t target) const {

@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <filesystem>
 #include <fmt/format.h>
+#include <map>
 
+#include "rulegrad/files/npy.hpp"
 #include "rulegrad/files/npy_rows.hpp"
 #include "rulegrad/passes/separable.hpp"
 #include "rulegrad/run/program.hpp"
@@ -22,21 +24,39 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t most_told = 20;
 
-/// One sample of what is given, for models whose axes are free.
-std::vector<GivenInput> first_sample(const std::vector<std::string>& files) {
-  const std::string& file = files.front();
-  if (fs::path(file).extension() == ".npy")
-    if (const io::NpyRows rows(file); rows.count() > 0) return {{"", file, false, rows.read(0, 1)}};
-  return {};
+/// What --input names, by input.
+std::vector<GivenInput> given_inputs(const std::vector<std::string>& texts) {
+  std::vector<GivenInput> result;
+  for (const std::string& text : texts) {
+    const auto [name, file] = name_and_file(text);
+    if (fs::path(file).extension() == ".npz")
+      throw Error(
+          ErrorCode::invalid_argument,
+          fmt::format("'{}' is an archive, which cannot be read row by row; save the array as a .npy file",
+                      file));
+    result.push_back({name, file, false, {}});
+  }
+  return result;
 }
 
-SampleType sample_type(const Model& model) {
-  if (model.inputs().size() != 1)
-    throw Error(ErrorCode::model,
-                fmt::format("streams are of one input; this model has {}", model.inputs().size()));
-  const ModelInput& input = model.inputs()[0];
+/// One sample of arrays, for models whose axes are free.
+std::vector<GivenInput> first_samples(std::vector<GivenInput> given) {
+  std::erase_if(given, [](GivenInput& one) {
+    if (fs::path(one.file).extension() != ".npy") return true;
+    const io::NpyRows rows(one.file);
+    if (rows.count() > 0) one.values = rows.read(0, 1);
+    return rows.count() == 0;
+  });
+  return given;
+}
+
+bool holds_samples(const ModelInput& input) {
+  return input.expr.shape().rank() > 0 && input.expr.shape()[0].batch;
+}
+
+SampleType sample_type(const ModelInput& input) {
   const Shape& shape = input.expr.shape();
-  if (shape.rank() == 0 || !shape[0].batch || shape[0].factor != 1)
+  if (shape[0].factor != 1)
     throw Error(ErrorCode::model,
                 fmt::format("streams take samples one by one, but the model's input '{}' is {}", input.name,
                             to_string(input.expr.type())));
@@ -54,26 +74,20 @@ class Streaming {
                   fmt::format("{} samples go out in shards: give a folder as --output{}",
                               report.output.empty() ? "many" : "so many",
                               report.output.empty() ? "" : fmt::format(", not '{}'", report.output)));
-    if (options.question.target == "all" || options.question.target.find('\n') != std::string::npos)
-      throw Error(ErrorCode::invalid_argument,
-                  "--target: a stream explains one score of each sample; give one target");
-    for (const std::string& file : options.input.files)
-      if (fs::path(file).extension() == ".npz")
-        throw Error(
-            ErrorCode::invalid_argument,
-            fmt::format("'{}' is an archive, which cannot be read row by row; save the array as a .npy file",
-                        file));
     const std::vector<std::string> known{"stop", "skip"};
     if (!choices.on_error.empty() && std::ranges::find(known, choices.on_error) == known.end())
       throw Error(ErrorCode::unknown_name, unknown_name_message("--on-error", choices.on_error, known));
   }
 
   void run() {
-    case_.load(first_sample(options_.input.files));
+    const std::vector<GivenInput> given = given_inputs(options_.input.files);
+    case_.load(first_samples(given));
     const Model& model = case_.model();
-    const SampleType type = sample_type(model);
-    const std::unique_ptr<SampleSource> source = open_samples(options_.input.files, sample_files(type));
-    const Chosen chosen = resolve_targets(options_.question.target, source->count(), case_.scores());
+    open(given);
+    const SampleSource& source = *inputs_.front().source;
+    const bool each = options_.question.target.ends_with(".npy");
+    const Chosen chosen =
+        resolve_targets(options_.question.target, each ? source.count() : 1, case_.scores());
     note_output(options_.model, model);
     const Explainer explainer(model, case_.calls(), case_.explainer_options(chosen));
     require_separable();
@@ -85,23 +99,51 @@ class Streaming {
     how.threads = options_.run.threads;
     how.resume = choices_.resume;
     how.skip = choices_.on_error == "skip";
-    if (options_.question.target.ends_with(".npy"))
-      how.targets = chosen.targets;
-    else if (!chosen.largest)
-      how.targets = {chosen.targets.at(0)};
+    how.targets = chosen.targets;
+    how.shared = shared_;
+    StreamQuestion question = case_.stream_question(explainer, preprocessing_);
+    if (chosen.each > 1) question.stacked = chosen.each;
     how.seed = case_.seed_array(1);
     if (how.seed.size() > 0) how.seed = how.seed.reshaped({how.seed.size()});
-    Progress progress("analyzing", source->count());
+    Progress progress("analyzing", source.count());
     how.progress = [&, before = std::int64_t{0}](std::int64_t done, std::int64_t) mutable {
       progress.advance(done - std::exchange(before, done));
     };
-    how.on_shard = [&](const StreamShard& shard) { draw(shard, *source, explainer); };
-    const StreamSummary summary = rulegrad::run_stream(explainer, *source, type, report_.output,
-                                                       case_.stream_question(explainer, preprocessing_), how);
-    tell(summary, source->count());
+    how.on_shard = [&](const StreamShard& shard) { draw(shard, source, explainer); };
+    const StreamSummary summary = rulegrad::run_stream(explainer, inputs_, report_.output, question, how);
+    tell(summary, source.count());
   }
 
  private:
+  /// Sources of the inputs that hold samples, and the values of those that every sample shares.
+  void open(const std::vector<GivenInput>& given) {
+    const Model& model = case_.model();
+    for (const GivenInput& one : given) check_input_name(model, one);
+    for (const ModelInput& input : model.inputs()) {
+      std::vector<std::string> files;
+      for (const GivenInput& one : given)
+        if (one.name.empty() || one.name == input.name) files.push_back(one.file);
+      if (files.empty()) {
+        if (is_needed(model, input, case_.output())) throw_missing(input);
+        continue;
+      }
+      if (holds_samples(input)) {
+        const SampleType type = sample_type(input);
+        inputs_.push_back({type, open_samples(files, sample_files(type))});
+        continue;
+      }
+      if (files.size() > 1 || fs::path(files[0]).extension() != ".npy")
+        throw Error(ErrorCode::invalid_argument,
+                    fmt::format("--input {}: the model's input is {} for all samples; give one .npy file",
+                                input.name, to_string(input.expr.type())));
+      shared_[input.name] = fitted_shared({input.name, files[0], false, io::read_npy(files[0])}, input);
+    }
+    if (inputs_.empty())
+      throw Error(ErrorCode::model, fmt::format("streams take samples one by one, but none of the model's "
+                                                "inputs ({}) has an axis for them",
+                                                names_of(model)));
+  }
+
   SampleFiles sample_files(const SampleType& type) {
     const std::string written = written_recipe(options_.model, case_.model());
     preprocessing_ = options_.input.preprocessing(written);
@@ -136,9 +178,11 @@ class Streaming {
     if (shard.found == nullptr || drawn_ >= most_drawn()) return;
     Samples samples;
     samples.samples = static_cast<std::int64_t>(shard.samples.size());
-    samples.inputs[case_.model().inputs()[0].name] = shard.values;
+    samples.inputs = shard.inputs;
     samples.preprocessing = preprocessing_;
-    samples.pictures = pictures_of(shard.values, preprocessing_);
+    for (const StreamInput& input : inputs_)
+      if (samples.pictures.empty())
+        samples.pictures = pictures_of(shard.inputs.at(input.type.input), preprocessing_);
     for (const std::int64_t sample : shard.samples)
       samples.names.push_back(fs::path(source.name(sample)).stem().string());
     ReportOptions looks = report_;
@@ -171,6 +215,8 @@ class Streaming {
   const ReportOptions& report_;
   AnalysisCase case_;
   io::Preprocessing preprocessing_;
+  std::vector<StreamInput> inputs_;
+  Inputs shared_;
   std::int64_t drawn_ = 0;
 };
 
@@ -195,14 +241,23 @@ void add_stream_options(CLI::App& command, StreamChoices& choices) {
 
 bool is_stream(const AnalysisOptions& options, const StreamChoices& choices, const ReportOptions& report) {
   if (choices.shard > 0 || choices.resume || !choices.on_error.empty()) return true;
-  const auto& files = options.input.files;
+  if (fs::path(report.output).extension() == ".zarr") return true;
+  std::vector<std::string> files;
+  for (const std::string& text : options.input.files) files.push_back(name_and_file(text).second);
   if (std::ranges::any_of(files, is_sample_folder_or_list)) return true;
-  std::error_code none;
-  if (files.size() != 1 || fs::path(files[0]).extension() != ".npy" || !is_directory_name(report.output))
-    return false;
-  const std::uintmax_t bytes = fs::file_size(files[0], none);
-  // The array, and as much again for each method.
-  return !none && bytes > options.memory_bytes() / (1 + options.methods.size());
+  if (!is_directory_name(report.output)) return false;
+  std::uintmax_t bytes = 0;
+  std::map<std::string, int> given;
+  for (std::size_t i = 0; i < files.size(); ++i) {
+    std::error_code none;
+    // Several arrays for one input are one after another in memory.
+    if (fs::path(files[i]).extension() != ".npy" || ++given[name_and_file(options.input.files[i]).first] > 1)
+      return false;
+    const std::uintmax_t size = fs::file_size(files[i], none);
+    if (!none) bytes += size;
+  }
+  // The arrays, and as much again for each method.
+  return bytes > options.memory_bytes() / (1 + options.methods.size());
 }
 
 void run_stream(const AnalysisOptions& options, const StreamChoices& choices, const ReportOptions& report) {

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from support import DEMO, Case, fashion, rg
-from rulegrad import stream
+from support import DEMO, Case, dense_pair, fashion, rg
+from rulegrad import _core, stream
 from schema_check import matches
 from test_report import Checker, found_by_sliders
 
@@ -118,6 +118,23 @@ class Streams(Command):
             self.run_command("analyze", *FASHION, "--input", self.folder / "x.npy", "--method", "gradient", "--at", "conv1", "--at", "dense1", "--target", option, "--output", theirs, "--shard", "3", "--pictures", "0")
             self.assertEqual(self.contents(mine), self.contents(theirs))
             self.assertEqual(json.loads((mine / "manifest.json").read_text()), json.loads((theirs / "manifest.json").read_text()))
+
+    def test_several_inputs_targets_and_zarr(self):
+        model, _ = dense_pair()
+        file = self.folder / "pair.onnx"
+        _core.save(model._network, str(file), [], {})
+        model = rg.load(file)
+        rng = np.random.default_rng(2)
+        arrays = {name: self.folder / f"{name}.npy" for name in ("a", "b")}
+        for name, width in (("a", 3), ("b", 2)):
+            np.save(arrays[name], rng.standard_normal((7, width)).astype("f"))
+        mine, theirs = self.folder / "mine.zarr", self.folder / "theirs.zarr"
+        model.explainer(["gradient", "smoothgrad:n=2"]).map(arrays, mine, shard=3, targets="all")
+        self.run_command("analyze", file, "--input", f"a={arrays['a']}", "--input", f"b={arrays['b']}", "--method", "gradient", "--method", "smoothgrad:n=2", "--target", "all",
+                         "--shard", "3", "--pictures", "0", "--output", theirs)
+        first, second = ({str(file.relative_to(folder)): file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()} for folder in (mine, theirs))
+        self.assertEqual(first, second)
+        self.assertEqual(stream.open(theirs).load("smoothgrad", "b")[6].shape, (4, 2))
 
     def test_an_ordinary_directory_has_a_manifest_too(self):
         self.run_command("analyze", *FASHION, "--input", DEMO / "pictures" / "sneaker_9.png", "--method", "gradient", "--output", self.folder / "maps")

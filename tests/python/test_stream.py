@@ -189,11 +189,188 @@ print(peak_megabytes() - before)
         pair, _ = dense_pair()
         self.raises(rg.errors.ArgumentError, "2", pair.explainer("gradient").map, self.x, self.folder / "out")
 
+    def test_what_an_iterable_raises_ends_the_run(self):
+        def samples():
+            yield from self.x[:3]
+            raise RuntimeError("the reader is broken")
+
+        for skip in ("stop", "skip"):
+            self.raises(RuntimeError, "the reader is broken", self.explainer.map, samples(), self.folder / skip, shard=2, on_error=skip)
+        rows = [*self.x[:3], np.zeros((1, 28, 29)), self.x[4]]
+        self.raises(rg.errors.ShapeError, "sample 3 is [1, 28, 29]", self.explainer.map, iter(rows), self.folder / "stopped", shard=2)
+        done = self.explainer.map(iter(rows), self.folder / "skipped", shard=2, on_error="skip")
+        self.assertEqual([row["name"] for row in done.failed], ["3"])
+        self.close(np.asarray(done.load("gradient")), self.explainer(self.x[[0, 1, 2, 4]])["gradient"])
+        self.assertEqual(done.manifest["source"]["count"], None)
+        pieces = list(self.explainer.map(iter(rows), shard=2, on_error="skip"))
+        self.assertEqual([len(piece) for piece in pieces], [2, 1, 1])
+        self.close(np.concatenate([piece["gradient"] for piece in pieces]), np.asarray(done.load("gradient")))
+
+    def test_an_iterable_goes_on_where_it_stopped(self):
+        whole, again = self.folder / "whole", self.folder / "again"
+        self.explainer.map(iter(self.x), whole, shard=4)
+        shutil.copytree(whole, again)
+        (again / "manifest.json").unlink()
+        for number in (4, 5):
+            (again / "records" / f"00000{number}.json").unlink()
+        self.explainer.map(iter(self.x), again, shard=4, resume=True)
+        self.assertEqual(digest(again), digest(whole))
+
     def test_targets_for_each(self):
         targets = [k % 10 for k in range(23)]
         done = self.explainer.map(self.x, self.folder / "out", shard=5, target=targets)
         self.assertEqual(done.column("target"), targets)
         self.close(np.asarray(done.load("gradient")), self.explainer(self.x, targets)["gradient"])
+
+    def test_several_targets(self):
+        explainer = self.model.explainer(["gradient", "smoothgrad:n=2"])
+        done = explainer.map(self.x, self.folder / "out", shard=5, targets="all")
+        whole = explainer(self.x[:5], targets="all")
+        self.close(np.asarray(done.load("gradient"))[:5], whole["gradient"])
+        self.close(np.asarray(done.load("smoothgrad"))[:5], whole["smoothgrad"])
+        self.assertEqual((len(done), len(done.load("gradient")), done.manifest["stacked"]), (230, 23, 10))
+        self.assertEqual(done.column("target")[:12], [*range(10), 0, 1])
+        named = explainer.map(self.x, self.folder / "named", shard=5, targets=["bag", 2])
+        self.close(np.asarray(named.load("gradient")), np.asarray(done.load("gradient"))[:, [8, 2]], 0)
+        self.assertEqual(named.column("label")[:2], ["bag", "pullover"])
+        self.raises(rg.errors.ArgumentError, "another stacked", explainer.map, self.x, self.folder / "out", shard=5, target=[3] * 23, resume=True)
+        self.raises(rg.errors.ArgumentError, "not both", explainer.map, self.x, self.folder / "none", target=3, targets=[3])
+        pieces = list(explainer.map(self.x, shard=9, targets=[8, 2]))
+        self.close(np.concatenate([piece["gradient"] for piece in pieces]), np.asarray(named.load("gradient")))
+
+
+class SeveralInputs(Case):
+    def setUp(self):
+        self.folder = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+        self.model, _ = dense_pair()
+        rng = np.random.default_rng(1)
+        self.a, self.b = (rng.standard_normal((7, n)).astype("f") for n in (3, 2))
+        (self.folder / "a").mkdir()
+        for k, row in enumerate(self.a):
+            np.save(self.folder / "a" / f"{k}.npy", row)
+        np.save(self.folder / "b.npy", self.b)
+        self.explainer = self.model.explainer("input_times_gradient")
+
+    def test_go_together_sample_by_sample(self):
+        whole = self.explainer((self.a, self.b), targets="all")
+        for place, data in enumerate(({"a": self.folder / "a", "b": self.folder / "b.npy"}, (self.a, self.b), {"b": self.b, "a": sorted((self.folder / "a").iterdir())})):
+            done = self.explainer.map(data, self.folder / f"out{place}", shard=3, targets="all")
+            for node in ("a", "b"):
+                self.close(np.asarray(done.load(node=node)), whole["input_times_gradient", node])
+        each = np.concatenate([e["input_times_gradient", "b"] for e in self.explainer.map(data, shard=3, targets="all")])
+        self.close(each, whole["input_times_gradient", "b"])
+        self.assertEqual(stream.open(self.folder / "out0").column("name")[:5], ["0.npy"] * 4 + ["1.npy"])
+        iterables = self.explainer.map({"a": iter(self.a), "b": (row for row in self.b)}, self.folder / "iterables", shard=3, targets="all")
+        self.close(np.asarray(iterables.load(node="a")), whole["input_times_gradient", "a"])
+
+    def test_the_same_bytes_when_it_goes_on(self):
+        data = {"a": self.folder / "a", "b": self.folder / "b.npy"}
+        self.explainer.map(data, self.folder / "whole", shard=3)
+        shutil.copytree(self.folder / "whole", self.folder / "again")
+        (self.folder / "again" / "manifest.json").unlink()
+        (self.folder / "again" / "records" / "000001.json").unlink()
+        self.explainer.map(data, self.folder / "again", shard=3, resume=True)
+        self.assertEqual(digest(self.folder / "again"), digest(self.folder / "whole"))
+        other = sorted((self.folder / "a").iterdir())[:0:-1] + [self.folder / "a" / "0.npy"]
+        self.raises(rg.errors.ArgumentError, "another source", self.explainer.map, {"a": other, "b": self.b}, self.folder / "whole", shard=3, resume=True)
+
+    def test_a_bad_sample_is_left_out_whole(self):
+        self.b[4, 1] = np.nan
+        (self.folder / "a" / "2.npy").write_bytes(b"no array")
+        data = {"a": self.folder / "a", "b": self.b}
+        self.raises(rg.errors.FileError, "2.npy", self.explainer.map, data, self.folder / "stopped", shard=3)
+        done = self.explainer.map(data, self.folder / "out", shard=3, on_error="skip")
+        self.assertEqual([row["name"] for row in done.failed], ["2.npy", "4.npy"])
+        good = [0, 1, 3, 5, 6]
+        self.close(np.asarray(done.load(node="b")), self.explainer((self.a[good], self.b[good]))["input_times_gradient", "b"])
+
+    def test_what_cannot_be(self):
+        self.raises(rg.errors.ShapeError, "'a' holds 7 samples but 'b' holds 6", self.explainer.map, {"a": self.a, "b": self.b[:6]}, self.folder / "out")
+        self.raises(rg.errors.UnknownNameError, "no input 'c'", self.explainer.map, {"a": self.a, "c": self.b}, self.folder / "out")
+        self.raises(rg.errors.ArgumentError, "'b' is missing", self.explainer.map, {"a": self.a}, self.folder / "out")
+        self.raises(rg.errors.ShapeError, "one input ends after 6 samples", self.explainer.map, (iter(self.a), iter(self.b[:6])), self.folder / "uneven", shard=4)
+        self.raises(rg.errors.ArgumentError, "of one of them only", self.explainer.map, (self.a, iter(self.b)), self.folder / "out")
+
+
+class Zarr(Case):
+    """A folder `*.zarr` holds Zarr arrays whose chunks are the shards."""
+
+    def setUp(self):
+        self.folder = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+        self.model = fashion()
+        self.x = fashion_pictures(self.model)
+        self.explainer = self.model.explainer(["gradient", "lrp.epsilon"])
+
+    @staticmethod
+    def read(folder):
+        """As the specification of version 2 says, by NumPy alone."""
+        about = json.loads((folder / ".zarray").read_text())
+        assert (about["zarr_format"], about["compressor"], about["filters"], about["order"]) == (2, None, None, "C")
+        result = np.full(about["shape"], float(about["fill_value"]), about["dtype"])
+        rows = about["chunks"][0]
+        for number in range(-(-len(result) // rows)):
+            file = folder / ".".join([str(number), *["0"] * (result.ndim - 1)])
+            if file.exists():
+                part = np.fromfile(file, about["dtype"]).reshape(about["chunks"])
+                result[number * rows:(number + 1) * rows] = part[:len(result) - number * rows]
+        return result
+
+    def test_the_numbers_are_those_of_shards(self):
+        plain = self.explainer.map(self.x, self.folder / "maps", shard=4)
+        done = self.explainer.map(self.x, self.folder / "maps.zarr", shard=4)
+        for method in self.explainer.methods:
+            expected = np.asarray(plain.load(method))
+            self.close(self.read(self.folder / "maps.zarr" / method / "x"), expected, 0)
+            self.close(np.asarray(done.load(method)), expected, 0)
+            self.close(done.load(method)[9], expected[9], 0)
+        self.assertEqual(plain.manifest, done.manifest)
+        lazily = self.explainer.map(iter(self.x), self.folder / "lazily.zarr", shard=4)
+        self.close(self.read(lazily.folder / "gradient" / "x"), self.read(done.folder / "gradient" / "x"), 0)
+
+    def test_what_is_left_out_is_nan(self):
+        self.x[[1, 2]] = np.nan
+        self.x[4:8] = np.nan
+        done = self.explainer.map(self.x, self.folder / "maps.zarr", shard=4, on_error="skip")
+        whole = self.read(self.folder / "maps.zarr" / "gradient" / "x")
+        good = [0, 3, 8, 9]
+        self.assertTrue(np.isnan(np.delete(whole, good, axis=0)).all())
+        self.close(whole[good], self.explainer(self.x[good])["gradient"])
+        self.close(np.asarray(done.load("gradient")), whole[good], 0)
+        matches(done.manifest, stream.SCHEMA)
+
+    def test_it_goes_on_with_the_same_bytes(self):
+        self.explainer.map(self.x, self.folder / "whole.zarr", shard=3)
+        shutil.copytree(self.folder / "whole.zarr", self.folder / "again.zarr")
+        (self.folder / "again.zarr" / "manifest.json").unlink()
+        (self.folder / "again.zarr" / "records" / "000002.json").unlink()
+        next((self.folder / "again.zarr").rglob("2.0.0.0")).write_bytes(b"half written")
+        self.explainer.map(self.x, self.folder / "again.zarr", shard=3, resume=True)
+        self.assertEqual(digest(self.folder / "again.zarr"), digest(self.folder / "whole.zarr"))
+
+    def test_zarr_reads_it(self):
+        try:
+            import zarr
+        except ImportError:
+            self.skipTest("zarr is not installed")
+        self.x[5] = np.nan
+        self.explainer.map(self.x, self.folder / "maps.zarr", shard=4, targets=[0, 3], on_error="skip")
+        store = zarr.open_group(str(self.folder / "maps.zarr"), mode="r")
+        for method in self.explainer.methods:
+            np.testing.assert_array_equal(np.asarray(store[f"{method}/x"]), self.read(self.folder / "maps.zarr" / method / "x"))
+        self.assertEqual((store["gradient/x"].shape, store["gradient/x"].chunks), ((10, 2, 1, 28, 28), (4, 2, 1, 28, 28)))
+        # And what it holds is an input again.
+        again = self.explainer.map(zarr.open_array(str(self._samples()), mode="r"), self.folder / "again", shard=4)
+        self.close(np.asarray(again.load("gradient")), self.explainer(np.nan_to_num(self.x))["gradient"])
+
+    def _samples(self):
+        """The samples as such a store, written by NumPy."""
+        folder = self.folder / "x.zarr"
+        folder.mkdir()
+        (folder / ".zarray").write_text(json.dumps({"zarr_format": 2, "shape": [10, 1, 28, 28], "chunks": [10, 1, 28, 28], "dtype": "<f4", "compressor": None, "fill_value": 0, "filters": None, "order": "C"}))
+        np.nan_to_num(self.x).astype("<f4").tofile(folder / "0.0.0.0")
+        return folder
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@
 
 #include "rulegrad/api/explainer.hpp"
 #include "rulegrad/files/preprocess.hpp"
+#include "rulegrad/recipe/rule_library.hpp"
 #include "rulegrad/tensor/dtype.hpp"
 #include "rulegrad/tensor/shape.hpp"
 #include "rulegrad/tensor/tensor.hpp"
@@ -32,15 +33,28 @@ struct SampleType {
 /// Samples by number, read when they are asked for.
 class SampleSource {
  public:
+  static constexpr std::int64_t unknown = -1;
+
   virtual ~SampleSource() = default;
-  /// How many there are.
+  /// How many there are; `unknown` where only going on tells: then `has` and `read` are asked for one sample
+  /// after another, by one thread at a time.
   [[nodiscard]] virtual std::int64_t count() const = 0;
+  /// Is there a sample of that number?
+  [[nodiscard]] virtual bool has(std::int64_t sample) const { return sample < count(); }
   /// What messages and manifests call a sample.
   [[nodiscard]] virtual std::string name(std::int64_t sample) const = 0;
-  /// The sample as the model takes it. Asked from several threads. Throws Error.
+  /// The sample as the model takes it. Asked from several threads. Throws Error, which a run may skip, but
+  /// for Error(cancelled), which ends it.
   [[nodiscard]] virtual Tensor read(std::int64_t sample) const = 0;
   /// Which files are meant: the same text for the same ones; empty for arrays, whose count says enough.
   [[nodiscard]] virtual std::string digest() const = 0;
+};
+
+/// What one of the model's inputs takes its samples from. The sources of several inputs go together sample by
+/// sample; the first one's names are those of the samples.
+struct StreamInput {
+  SampleType type;
+  std::shared_ptr<const SampleSource> source;
 };
 
 /// How files become samples.
@@ -70,6 +84,9 @@ struct StreamQuestion {
   std::string model_name, model_digest, model_dtype;
   std::vector<Method> methods;
   std::string target = "null", seed = "null", output = "0", head = "logit", precision = "exact", aux = "null";
+  /// So many targets of every sample are explained, and arrays have an axis for them, as with
+  /// ExplainChoices::stacked; 0: one, and no axis.
+  std::int64_t stacked = 0;
   bool rounding = true;
   std::vector<std::string> keep;
   io::Preprocessing preprocessing;
@@ -78,11 +95,16 @@ struct StreamQuestion {
   std::vector<std::int64_t> score_dims;  ///< axes of one sample's output
 };
 
+/// Methods as manifests tell them: their parameters, defaults where nothing else was given, and their rules.
+[[nodiscard]] std::vector<StreamQuestion::Method> stream_methods(const Explainer& explainer,
+                                                                 std::span<const AnalyzerCall> calls,
+                                                                 const RuleLibrary& rules);
+
 /// A part of a run, before it is written.
 struct StreamShard {
   std::int64_t number = 0;
   std::vector<std::int64_t> samples;   ///< numbers of those that were explained
-  Tensor values;                       ///< what the model was given, [n, ...]
+  Inputs inputs;                       ///< what the model was given, each [n, ...]
   const Explanation* found = nullptr;  ///< null: none of its samples could be explained
 };
 
@@ -93,11 +115,15 @@ struct StreamOptions {
   std::size_t memory = std::size_t{1} << 30;  ///< bytes that samples and results in flight may take
   std::int64_t batch_size = 16;               ///< samples computed at once
   int threads = 0;
-  int readers = 2;                         ///< shards that are read and decoded while one is computed
-  bool resume = false;                     ///< go on at the first shard that is missing
-  bool skip = false;                       ///< what cannot be read or explained is counted and left out
-  std::vector<std::int64_t> targets = {};  ///< with Targets::given: one for all, or one for each sample
-  Tensor seed = {};                        ///< with Question::Seed::tensor: [scores]
+  int readers = 2;      ///< shards that are read and decoded while one is computed
+  bool resume = false;  ///< go on at the first shard that is missing
+  bool skip = false;    ///< what cannot be read or explained is counted and left out
+  /// With Targets::given: one for all, or one for each sample; stacked ones for all.
+  std::vector<std::int64_t> targets = {};
+  Inputs shared = {};  ///< inputs that hold no samples: the same for all
+  Tensor seed = {};    ///< with Question::Seed::tensor: [scores]
+  /// Shards [first, second) alone, whatever of them is there, and no manifest: for machines that share a run.
+  std::optional<std::pair<std::int64_t, std::int64_t>> part = {};
   std::function<void(std::int64_t done, std::int64_t samples)> progress = {};
   std::function<void(const StreamShard& shard)> on_shard = {};  ///< told before a shard is written
   std::stop_token stop = {};
@@ -109,11 +135,14 @@ struct StreamSummary {
   std::vector<std::pair<std::string, std::string>> failed;  ///< name and error of what was left out
 };
 
-/// Explains all samples of a source and writes shards, their records and, last, `manifest.json` to `folder`.
-/// The next shards are read and the one before is written while one is computed. Throws what reading and
-/// explaining throw unless they are skipped; Error(io) where the folder holds something and `resume` is off;
-/// Error(invalid_argument) where it holds another run, which names what differs.
-StreamSummary run_stream(const Explainer& explainer, const SampleSource& source, const SampleType& type,
+/// Explains all samples and writes shards, their records and, last, `manifest.json` to `folder`; shards are
+/// `.npy` files, and where the folder is called `*.zarr` the chunks of Zarr arrays (version 2 of its format,
+/// not compressed), in which a sample stands at its own number and what was left out is NaN. The next shards
+/// are read and the one before is written while one is computed. Throws what reading and explaining throw
+/// unless they are skipped; Error(shape) where inputs have different numbers of samples; Error(io) where the
+/// folder holds something and `resume` is off; Error(invalid_argument) where it holds another run, which names
+/// what differs.
+StreamSummary run_stream(const Explainer& explainer, std::span<const StreamInput> inputs,
                          const std::string& folder, const StreamQuestion& question,
                          const StreamOptions& options);
 
@@ -128,7 +157,9 @@ StreamSummary run_stream(const Explainer& explainer, const SampleSource& source,
 /// The first 16 hexadecimal digits of the SHA-256 of a text: what manifests and pages call a digest.
 [[nodiscard]] std::string digest_of(std::string_view text);
 
-/// An attribution with the samples first: loops of a method's own stand behind them, [N, n, ...].
-[[nodiscard]] Tensor samples_first(const Explanation& found, std::size_t method, std::size_t node);
+/// An attribution with the samples first, behind them their stacked targets and then the loops of a method's
+/// own, [N, targets, n, ...].
+[[nodiscard]] Tensor samples_first(const Explanation& found, std::size_t method, std::size_t node,
+                                   bool stacked = false);
 
 }  // namespace rulegrad
