@@ -24,24 +24,26 @@ struct Options {
 struct Look {
   ModelSummary summary;
   std::string refused;
+  std::vector<LeftOut> missing;  ///< outputs
 };
 
 /// A file that loads is read once. One with free axes is tried with extents that most networks take.
 Look look_at(const std::string& path) {
   std::string why;
   try {
-    return {load_onnx(path).summary(), {}};
+    const Model model = load_onnx(path);
+    return {model.summary(), {}, left_out(model)};
   } catch (const Error& error) {
     why = error.what();
   }
-  Look look{inspect_onnx(path), {}};
+  Look look{inspect_onnx(path), {}, {}};
   if (!look.summary.unmapped.empty()) return look;
   const std::vector<FreeAxis> free = free_axes(look.summary);
   look.refused = free.empty() ? why : std::string();
   LoadOptions options;
   for (const FreeAxis& axis : free) options.extents[axis.key] = axis.axis >= 2 ? 224 : 16;
   try {
-    if (!free.empty()) (void)load_onnx(path, options);
+    if (!free.empty()) look.missing = left_out(load_onnx(path, options));
   } catch (const Error& error) {
     look.refused = fmt::format("with 16 and 224 for the free axes, where others may do: {}", error.what());
   }
@@ -89,7 +91,10 @@ void print_json(const std::string& path, const Look& look) {
     for (const std::string& node : nodes) json.text(node);
     json.close(']');
   }
-  json.close('}').key("refused").text(look.refused).close('}');
+  json.close('}').key("left_out").open('[');
+  for (const LeftOut& missing : look.missing)
+    json.open('{').key("output").text(missing.output).key("reason").text(missing.reason).close('}');
+  json.close(']').key("refused").text(look.refused).close('}');
   print_answer(json);
 }
 
@@ -112,13 +117,15 @@ void inspect(const Options& options) {
   for (const auto& [name, count] : summary.operators) text += fmt::format("    {:>5}  {}\n", count, name);
   if (!look.refused.empty()) {
     text += fmt::format("  refused: {}\n", look.refused);
-  } else if (summary.unmapped.empty()) {
+  } else if (summary.unmapped.empty() && look.missing.empty()) {
     text += "  everything can be mapped\n";
-  } else {
+  } else if (!summary.unmapped.empty()) {
     text += "  not mapped:\n";
     for (const auto& [name, nodes] : summary.unmapped)
       text += fmt::format("    {} at {}\n", name, join(nodes));
   }
+  for (const LeftOut& missing : look.missing)
+    text += fmt::format("  left out: output {}: {}\n", missing.output, missing.reason);
   say(text);
 }
 

@@ -174,6 +174,17 @@ Loaded load(const ModelOptions& options, const InputOptions& input) {
   return {std::move(model), std::move(samples)};
 }
 
+std::vector<LeftOut> left_out(const Model& model) {
+  constexpr std::string_view before = "output '", between = "' is left out: ";
+  std::vector<LeftOut> result;
+  for (const std::string& note : model.notes()) {
+    const std::size_t at = note.find(between);
+    if (note.starts_with(before) && at != std::string::npos)
+      result.push_back({note.substr(before.size(), at - before.size()), note.substr(at + between.size())});
+  }
+  return result;
+}
+
 std::size_t output_index(const ModelOptions& options, const Model& model) {
   if (options.output_node.empty()) {
     // Classifiers of scikit-learn give their answer first, as an integer, and then the scores behind it.
@@ -186,6 +197,10 @@ std::size_t output_index(const ModelOptions& options, const Model& model) {
   std::vector<std::string> known;
   for (const ModelOutput& output : model.outputs()) known.push_back(output.name);
   const auto found = std::find(known.begin(), known.end(), options.output_node);
+  for (const LeftOut& missing : left_out(model))
+    if (missing.output == options.output_node)
+      throw Error(ErrorCode::model, fmt::format("--output-node: output '{}' of '{}' cannot be read: {}",
+                                                missing.output, options.path, missing.reason));
   if (found == known.end())
     throw Error(ErrorCode::unknown_name,
                 "--output-node: " + unknown_name_message("output", options.output_node, known));
@@ -193,7 +208,11 @@ std::size_t output_index(const ModelOptions& options, const Model& model) {
 }
 
 void note_output(const ModelOptions& options, const Model& model) {
-  if (!options.output_node.empty() || model.outputs().size() < 2) return;
+  if (!options.output_node.empty()) return;
+  for (const LeftOut& missing : left_out(model))
+    warn(fmt::format("output '{}' of the file cannot be read and is left out: {}", missing.output,
+                     missing.reason));
+  if (model.outputs().size() < 2) return;
   const std::string& taken = model.outputs()[output_index(options, model)].name;
   std::vector<std::string> others;
   for (const ModelOutput& output : model.outputs())

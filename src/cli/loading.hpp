@@ -2,6 +2,7 @@
 
 #include <span>
 #include <string>
+#include <vector>
 
 #include "rulegrad/onnx/model.hpp"
 
@@ -22,9 +23,17 @@ struct Loaded {
 };
 [[nodiscard]] Loaded load(const ModelOptions& options, const InputOptions& input);
 
-/// Which of the model's outputs --output-node names: the first without it. Throws Error(unknown_name).
+/// An output of the file that the model lacks, and why.
+struct LeftOut {
+  std::string output, reason;
+};
+/// What the notes of a model say about such outputs.
+[[nodiscard]] std::vector<LeftOut> left_out(const Model& model);
+
+/// Which of the model's outputs --output-node names: the first without it. Throws Error(unknown_name), and
+/// Error(model) with the reason for one that was left out.
 [[nodiscard]] std::size_t output_index(const ModelOptions& options, const Model& model);
-/// Says which output is taken where there are several and none was named.
+/// Says, where none was named, which output is taken if there are several, and which could not be read.
 void note_output(const ModelOptions& options, const Model& model);
 
 /// How the model wants its pictures, where somebody has written it down: the metadata entry `preprocess`, or

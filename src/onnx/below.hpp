@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <span>
 #include <unordered_map>
 #include <vector>
 
@@ -13,6 +14,9 @@ namespace rulegrad::io {
 class SomewhereBelow {
  public:
   explicit SomewhereBelow(std::function<bool(Expr)> holds) : holds_(std::move(holds)) {}
+  /// Nor is looked below what `ends` holds of.
+  SomewhereBelow(std::function<bool(Expr)> holds, std::function<bool(Expr)> ends)
+      : holds_(std::move(holds)), ends_(std::move(ends)) {}
 
   [[nodiscard]] bool of(Expr root) {
     if (const auto known = known_.find(root); known != known_.end()) return known->second;
@@ -21,7 +25,7 @@ class SomewhereBelow {
       const Expr node = open.back();
       const std::size_t depth = open.size();
       bool found = holds_(node);
-      for (const Expr operand : node.operands()) {
+      for (const Expr operand : ends_&& ends_(node) ? std::span<const Expr>() : node.operands()) {
         const auto known = known_.find(operand);
         if (known == known_.end())
           open.push_back(operand);
@@ -36,7 +40,7 @@ class SomewhereBelow {
   }
 
  private:
-  std::function<bool(Expr)> holds_;
+  std::function<bool(Expr)> holds_, ends_;
   std::unordered_map<Expr, bool> known_;
 };
 

@@ -2,6 +2,7 @@
 #include <set>
 
 #include "onnx/model_file.hpp"
+#include "onnx/needed.hpp"
 #include "onnx/node_context.hpp"
 #include "onnx/small_numbers.hpp"
 #include "support/text.hpp"
@@ -31,15 +32,34 @@ std::int64_t bits_of(int type) {
   }
 }
 
+/// The random numbers of a file, told by the nodes that give them alone.
+RandomCalls likely_random(const ModelFile& file) {
+  std::unordered_set<std::string> constants;
+  for (const auto& tensor : file.graph().initializer()) constants.insert(tensor.name());
+  return find_random(file.graph(), file.opset(), [&](const std::string& name, const onnx::TensorProto&) {
+    return constants.contains(name);
+  });
+}
+
+/// Nodes that stand between what random numbers are a function of and the numbers, which are read as a whole.
+std::unordered_set<const onnx::NodeProto*> within_random(const onnx::GraphProto& graph,
+                                                         const RandomCalls& random) {
+  if (random.empty()) return {};
+  auto within = nodes_below(graph, output_names(graph), {});
+  for (const auto* const node : nodes_below(graph, output_names(graph), random)) within.erase(node);
+  return within;
+}
+
 /// What a graph and the bodies of its control flow are made of.
 void count_operators(const onnx::GraphProto& graph, const std::vector<std::string>& mapped,
-                     ModelSummary& summary) {
+                     const RandomCalls& random, ModelSummary& summary) {
+  const auto within = within_random(graph, random);
   for (const auto& node : graph.node()) {
     const std::string name = qualified_name(node);
     ++summary.operators[name];
     for (const auto& attribute : node.attribute())
-      if (attribute.has_g()) count_operators(attribute.g(), mapped, summary);
-    if (handlers().contains(name)) continue;
+      if (attribute.has_g()) count_operators(attribute.g(), mapped, random, summary);
+    if (handlers().contains(name) || within.contains(&node)) continue;
     if (summary.unmapped[name].empty())
       if (const std::string near = nearest_name(node.op_type(), mapped);
           !near.empty() && node.op_type().size() > 3)
@@ -75,7 +95,7 @@ ModelSummary describe_model(const ModelFile& file) {
   for (const auto& entry : file.proto.metadata_props()) summary.metadata[entry.key()] = entry.value();
   std::vector<std::string> mapped;
   for (const auto& [name, handler] : handlers()) mapped.push_back(name);
-  count_operators(graph, mapped, summary);
+  count_operators(graph, mapped, likely_random(file), summary);
   return summary;
 }
 

@@ -115,6 +115,17 @@ void cast(NodeContext& c) {
   c.result(c.apply("cast", {c.operand(0)}, CastAttributes{dtype}));
 }
 
+/// Numbers from 2^63 on are held as those less 2^64: x / p + 2^64 / p, rounded down, and nothing where p = 1.
+Expr shifted_right(NodeContext& c, Expr x, Expr power) {
+  const Expr whole = c.apply("sub", {x, c.apply("mod", {x, power})});
+  const Expr rest = c.apply("div", {whole, power});
+  // 2^64 / p as twice 2^63 / p; 2^63 itself is the negative one.
+  const Expr half = c.apply("div", {c.graph().scalar(-0x1p63, DType::int64), power});
+  const Expr back = c.apply("mul", {half, c.graph().scalar(-2, DType::int64)});
+  const Expr zero = c.graph().scalar(0, DType::int64);
+  return c.apply("where", {c.apply("less", {x, zero}), c.apply("add", {rest, back}), rest});
+}
+
 /// A shift by known places multiplies, or divides, by powers of two.
 void bit_shift(NodeContext& c) {
   const Expr x = c.operand(0);
@@ -133,7 +144,10 @@ void bit_shift(NodeContext& c) {
     c.fail(fmt::format("x must hold whole numbers but is {}", to_string(x.type())));
   const Expr wide = c.apply("cast", {x}, CastAttributes{DType::int64});
   const Expr by = c.graph().constant(powers.cast(DType::int64));
-  const Expr moved = c.apply(direction == "LEFT" ? "mul" : "div", {wide, by});
+  const int declared = c.importer().declared_element(c.input_name(0), x.dtype());
+  Expr moved = direction == "LEFT" ? c.apply("mul", {wide, by}) : shifted_right(c, wide, by);
+  if (declared == onnx::TensorProto::UINT32 || declared == onnx::TensorProto::UINT16)
+    moved = c.apply("mod", {moved, c.scalar(declared == onnx::TensorProto::UINT32 ? 0x1p32 : 0x1p16, moved)});
   c.result(c.apply("cast", {moved}, CastAttributes{x.dtype()}));
 }
 

@@ -1,6 +1,7 @@
 #include "onnx/importer.hpp"
 
 #include <algorithm>
+#include <cstring>
 #include <fmt/format.h>
 #include <utility>
 
@@ -26,8 +27,6 @@ constexpr std::int64_t least_budget = std::int64_t{256} << 20;
 /// A node of the file may become many operations, such as the steps of a recurrent layer; all together so
 /// many, or a hundred for each node of a large file.
 constexpr std::size_t least_room = std::size_t{1} << 22, room_a_node = 100;
-/// What a node of a body counts for each time that it is written out again.
-constexpr std::int64_t bytes_a_node = 512;
 /// Nearest names are worked out for so many missing ones: looking through all names takes long.
 constexpr int most_misses = 20;
 
@@ -37,6 +36,10 @@ constexpr int most_misses = 20;
 
 bool is_free(const onnx::TensorShapeProto_Dimension& dim) {
   return !dim.has_dim_value() || dim.dim_value() < 0;
+}
+
+bool same_elements(const Tensor& a, const Tensor& b) {
+  return a.dtype() == b.dtype() && a.dims() == b.dims() && std::memcmp(a.data(), b.data(), a.bytes()) == 0;
 }
 
 /// The integer kernels divide as C++ does, which has no answer for a divisor of 0.
@@ -288,6 +291,7 @@ void Importer::map_other(NodeContext& context, const onnx::NodeProto& node) {
 void Importer::add_node(const onnx::NodeProto& node) {
   try {
     NodeContext context(*this, node);
+    if (add_random(context, node)) return;
     bool symbolic = false;
     for (std::size_t i = 0; i < context.input_count(); ++i)
       symbolic = symbolic || (context.has(i) && context.value(i).symbolic);
@@ -318,38 +322,12 @@ void Importer::count_uses(const onnx::GraphProto& graph) {
   for (const auto& output : graph.output()) ++uses_[output.name()];
 }
 
-const std::map<std::string, Expr>& Importer::weights_of(const onnx::GraphProto& body) {
-  const auto [place, fresh] = body_weights_.try_emplace(&body);
-  if (!fresh)
-    spend(bytes_a_node * (1 + body.node_size()), "what is written out again");
-  else
-    for (const auto& tensor : body.initializer())
-      place->second.emplace(tensor.name(), constant(tensor, tensor.name()));
-  return place->second;
-}
-
-std::vector<Value> Importer::run_body(const onnx::GraphProto& body, std::vector<Value> arguments,
-                                      const std::string& prefix) {
-  constexpr std::size_t deepest = 64;
-  if (scopes_.size() > deepest)
-    fail(fmt::format("bodies of control flow lie in each other, more than {} deep", deepest));
-  if (arguments.size() != static_cast<std::size_t>(body.input_size()))
-    fail(fmt::format("its body takes {} values but gets {}", body.input_size(), arguments.size()));
-  const std::string around = std::exchange(prefix_, prefix + ".");
-  scopes_.emplace_back();
-  for (std::size_t i = 0; i < arguments.size(); ++i)
-    define(body.input(static_cast<int>(i)).name(), std::move(arguments[i]));
-  for (const auto& [name, weight] : weights_of(body)) define(name, {weight});
-  for (const auto& node : body.node()) add_node(node);
-  std::vector<Value> results;
-  for (const auto& output : body.output()) results.push_back(value(output.name()));
-  scopes_.pop_back();
-  prefix_ = around;
-  return results;
-}
-
 void Importer::run() {
   count_uses(file_.graph());
+  random_ = find_random(file_.graph(), opset_, [&](const std::string& name, const onnx::TensorProto& other) {
+    const auto stored = weights_.find(name);
+    return stored != weights_.end() && same_elements(stored->second, reader_.read(other, name));
+  });
   add_inputs();
   std::set<std::string> given;
   for (const auto& node : file_.graph().node())
@@ -358,9 +336,9 @@ void Importer::run() {
         fail(fmt::format("the name '{}' is given to two values", output));
   // What no output needs is not read; what only later outputs need may be left out, as these are then.
   const auto outputs = output_names(file_.graph());
-  const auto needed = nodes_below(file_.graph(), outputs);
+  const auto needed = nodes_below(file_.graph(), outputs, random_);
   const auto first =
-      nodes_below(file_.graph(), outputs.empty() ? outputs : std::vector<std::string>{outputs[0]});
+      nodes_below(file_.graph(), outputs.empty() ? outputs : std::vector<std::string>{outputs[0]}, random_);
   for (const auto& node : file_.graph().node()) {
     if (!needed.contains(&node)) continue;
     try {

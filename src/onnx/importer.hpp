@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "rulegrad/expr/expr.hpp"
@@ -15,6 +16,7 @@
 
 #include "onnx/below.hpp"
 #include "onnx/model_file.hpp"
+#include "onnx/random_calls.hpp"
 #include "onnx/specials.hpp"
 #include "onnx/tensor_reader.hpp"
 #include "onnx/value.hpp"
@@ -68,7 +70,8 @@ class Importer {
   void spend(std::int64_t bytes, const char* what);
   /// True if no input of the graph is needed.
   [[nodiscard]] bool is_static(Expr expr) { return !varies_.of(expr); }
-  /// True if it needs to know which sample of its batch it belongs to.
+  /// True if it needs to know which sample of its batch it belongs to, but for random numbers, which a sample has of
+  /// its own.
   [[nodiscard]] bool depends_on_place(Expr expr) { return placed_.of(expr); }
   /// An expression for the symbols: B is the sum of ones over the batch.
   Expr materialize(const Symbolic& symbols);
@@ -124,6 +127,10 @@ class Importer {
   mutable int misses_ = 0;               ///< names that were looked for in vain
   std::int64_t samples_in_file_ = 1;
   void unrepeat(std::vector<Expr>& operands);
+  [[nodiscard]] static bool draws_numbers(Expr node);
+  [[nodiscard]] bool add_random(const NodeContext& context, const onnx::NodeProto& node);
+  /// The nodes of a body that its results need.
+  [[nodiscard]] const std::unordered_set<const onnx::NodeProto*>& needed_of(const onnx::GraphProto& body);
   std::int64_t opset_;
   std::unique_ptr<Graph> graph_;
   std::vector<ModelInput> inputs_;
@@ -132,10 +139,12 @@ class Importer {
       1};  ///< the graph, and the bodies of control flow that are being written out, the innermost last
   std::string prefix_;
   std::map<const onnx::GraphProto*, std::map<std::string, Expr>> body_weights_;
+  RandomCalls random_;
+  std::map<const onnx::GraphProto*, std::unordered_set<const onnx::NodeProto*>> body_needs_;
   std::map<std::string, int, std::less<>> uses_;
   std::unordered_map<std::string, int> declared_;  ///< element types by value, once somebody asks
   SomewhereBelow varies_{[](Expr node) { return node.is("input") || node.shape().has_batch(); }};
-  SomewhereBelow placed_{[](Expr node) { return node.is("batch_index"); }};
+  SomewhereBelow placed_{[](Expr node) { return node.is("batch_index"); }, draws_numbers};
   SpecialValues specials_;
   /// Weights that are not finite, and what was computed from them: what to say about them.
   std::unordered_map<const Node*, std::string> not_finite_;

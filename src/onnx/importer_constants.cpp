@@ -59,7 +59,10 @@ int Importer::declared_element(const std::string& name, DType otherwise) {
     for (const auto& node : file_.graph().node())
       for (const auto& output : node.output())
         for (const auto& attribute : node.attribute())
-          if (attribute.has_t()) declared_.emplace(output, attribute.t().data_type());
+          if (attribute.has_t())
+            declared_.emplace(output, attribute.t().data_type());
+          else if (node.op_type() == "Cast" && attribute.name() == "to")
+            declared_.emplace(output, static_cast<int>(attribute.i()));
     declared_.emplace("", 0);  // not empty any more
   }
   if (const auto found = declared_.find(name); found != declared_.end() && !name.empty())

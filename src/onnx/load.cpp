@@ -60,7 +60,7 @@ void require_mapped(const ModelFile& file, ModelSummary summary) {
   std::set<std::string> needed;
   std::vector<std::string> outputs = output_names(file.graph());
   outputs.resize(std::min<std::size_t>(outputs.size(), 1));
-  for (const auto* const node : nodes_below(file.graph(), outputs)) collect_operators(*node, needed);
+  for (const auto* const node : nodes_below(file.graph(), outputs, {})) collect_operators(*node, needed);
   std::erase_if(summary.unmapped, [&](const auto& entry) { return !needed.contains(entry.first); });
   if (!summary.unmapped.empty()) throw Error(ErrorCode::model, unmapped_message(summary));
 }

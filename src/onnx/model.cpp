@@ -24,9 +24,13 @@ Graph& Model::graph() const {
 
 Expr Model::head(HeadKind kind, std::size_t output) const {
   (void)graph();
-  if (output >= outputs().size())
-    throw Error(ErrorCode::invalid_argument,
-                fmt::format("output {} was asked for but the model has {}", output, outputs().size()));
+  if (output >= outputs().size()) {
+    std::string missing;
+    for (const std::string& note : notes())
+      if (note.starts_with("output '")) missing += "; " + note;
+    throw Error(ErrorCode::invalid_argument, fmt::format("output {} was asked for but the model has {}{}",
+                                                         output, outputs().size(), missing));
+  }
   const Expr top = outputs()[output].expr;
   if (kind == HeadKind::probability) return top;
   // Below what only moves elements, which is then done to the logits instead.

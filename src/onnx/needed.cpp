@@ -5,11 +5,16 @@
 namespace rulegrad::io {
 namespace {
 
-void read_by(const onnx::NodeProto& node, std::vector<std::string>& names) {
+void read_by(const onnx::NodeProto& node, const RandomCalls& random, std::vector<std::string>& names) {
+  if (const auto call = random.find(&node); call != random.end()) {
+    names.push_back(call->second.row);
+    names.push_back(call->second.sample);
+    return;
+  }
   for (const auto& input : node.input()) names.push_back(input);
   for (const auto& attribute : node.attribute()) {
     if (!attribute.has_g()) continue;
-    for (const auto& inside : attribute.g().node()) read_by(inside, names);
+    for (const auto& inside : attribute.g().node()) read_by(inside, random, names);
     for (const auto& output : attribute.g().output()) names.push_back(output.name());
   }
 }
@@ -17,7 +22,8 @@ void read_by(const onnx::NodeProto& node, std::vector<std::string>& names) {
 }  // namespace
 
 std::unordered_set<const onnx::NodeProto*> nodes_below(const onnx::GraphProto& graph,
-                                                       const std::vector<std::string>& values) {
+                                                       const std::vector<std::string>& values,
+                                                       const RandomCalls& random) {
   std::unordered_map<std::string, const onnx::NodeProto*> made_by;
   for (const auto& node : graph.node())
     for (const auto& output : node.output())
@@ -28,7 +34,7 @@ std::unordered_set<const onnx::NodeProto*> nodes_below(const onnx::GraphProto& g
     const std::string name = std::move(open.back());
     open.pop_back();
     if (const auto found = made_by.find(name); found != made_by.end() && needed.insert(found->second).second)
-      read_by(*found->second, open);
+      read_by(*found->second, random, open);
   }
   return needed;
 }

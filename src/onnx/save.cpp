@@ -2,7 +2,6 @@
 #include <filesystem>
 #include <map>
 #include <optional>
-#include <set>
 
 #include "rulegrad/expr/leaves.hpp"
 
@@ -35,7 +34,7 @@ int onnx_type(DType dtype) {
 }
 
 NodeWriter& NodeWriter::input(const char* suffix, const Tensor& value) {
-  const std::string name = node_.output(0) + "." + suffix;
+  const std::string name = writer_.unused(node_.output(0) + "." + suffix);
   writer_.add_tensor(name, value);
   node_.add_input(name);
   return *this;
@@ -43,9 +42,8 @@ NodeWriter& NodeWriter::input(const char* suffix, const Tensor& value) {
 
 /// The name a node was given, if no other node of the file has it.
 void Writer::name_all(std::span<const Expr> order) {
-  std::set<std::string> taken;
   const auto claim = [&](Expr expr, const std::string& name) {
-    return taken.insert(name).second && names_.emplace(expr, name).second;
+    return taken_.insert(name).second && names_.emplace(expr, name).second;
   };
   for (const Expr expr : order)
     if (expr.is("input")) claim(expr, expr.attributes<InputAttributes>().name);
@@ -56,7 +54,7 @@ void Writer::name_all(std::span<const Expr> order) {
     output_names_.push_back(name);
     // An input, or an output once more, is handed on under the name.
     const bool named = names_.contains(outputs_[i]);
-    if (named ? !taken.insert(name).second : !claim(outputs_[i], name))
+    if (named ? !taken_.insert(name).second : !claim(outputs_[i], name))
       throw Error(ErrorCode::model, fmt::format("the output name '{}' is taken", name));
   }
   std::size_t index = 0;
@@ -64,10 +62,15 @@ void Writer::name_all(std::span<const Expr> order) {
     ++index;
     if (names_.contains(expr)) continue;
     for (const std::string& name : expr.graph().names(expr))
-      if (!names_.contains(expr) && !taken.contains(name)) claim(expr, name);
+      if (!names_.contains(expr) && !taken_.contains(name)) claim(expr, name);
     for (std::string name = fmt::format("v{}", index); !names_.contains(expr); name += "_")
-      if (!taken.contains(name)) claim(expr, name);
+      if (!taken_.contains(name)) claim(expr, name);
   }
+}
+
+std::string Writer::unused(std::string name) {
+  while (!taken_.insert(name).second) name += "_";
+  return name;
 }
 
 void Writer::describe_value(onnx::ValueInfoProto& info, const std::string& name, const Type& type) const {
@@ -100,8 +103,11 @@ void Writer::require_forms(std::span<const Expr> order) const {
 std::string Writer::shared(const Tensor& value) {
   std::string key = fmt::format("{}{}:", name_of(value.dtype()), to_string(value.dims()));
   key.append(reinterpret_cast<const char*>(value.data()), value.bytes());
-  const auto [found, fresh] = shared_.try_emplace(std::move(key), fmt::format("shared.{}", shared_.size()));
-  if (fresh) add_tensor(found->second, value);
+  const auto [found, fresh] = shared_.try_emplace(std::move(key));
+  if (fresh) {
+    found->second = unused(fmt::format("shared.{}", shared_.size() - 1));
+    add_tensor(found->second, value);
+  }
   return found->second;
 }
 
@@ -167,21 +173,22 @@ const std::string& Writer::batch(Expr user) {
     for (std::size_t axis = 0; axis < input.shape().rank(); ++axis) {
       const Dim dim = input.shape()[axis];
       if (!dim.batch) continue;
-      node("Shape", {name(input)}, "batch.shape");
-      const std::string extent = dim.factor == 1 ? "batch.extent" : "batch.entries";
-      node("Gather", {"batch.shape", ints({static_cast<std::int64_t>(axis)})}, extent)
-          .set("axis", std::int64_t{0});
-      if (dim.factor != 1) node("Div", {extent, ints({dim.factor})}, "batch.extent");
-      return batch_ = "batch.extent";
+      const std::string shape = unused("batch.shape");
+      node("Shape", {name(input)}, shape);
+      batch_ = unused("batch.extent");
+      const std::string entries = dim.factor == 1 ? batch_ : unused("batch.entries");
+      node("Gather", {shape, ints({static_cast<std::int64_t>(axis)})}, entries).set("axis", std::int64_t{0});
+      if (dim.factor != 1) node("Div", {entries, ints({dim.factor})}, batch_);
+      return batch_;
     }
   refuse(user, "its shape holds the batch, of which no input that is needed says how large it is");
 }
 
 std::string Writer::extents(Expr user, const Shape& shape) {
   if (const auto dims = shape.static_dims()) return ints(*dims);
-  const auto [found, fresh] =
-      extents_.try_emplace(to_string(shape), fmt::format("extents.{}", extents_.size()));
+  const auto [found, fresh] = extents_.try_emplace(to_string(shape));
   if (!fresh) return found->second;
+  found->second = unused(fmt::format("extents.{}", extents_.size() - 1));
   const Outside outside(*this);
   std::vector<std::string> parts;
   for (const Dim dim : shape.dims()) {
@@ -190,7 +197,7 @@ std::string Writer::extents(Expr user, const Shape& shape) {
     } else if (dim.factor == 1) {
       parts.push_back(batch(user));
     } else {
-      parts.push_back(found->second + ".batch");
+      parts.push_back(unused(found->second + ".batch"));
       node("Mul", {batch(user), ints({dim.factor})}, parts.back());
     }
   }

@@ -193,7 +193,7 @@ void write_quantile(Writer& w, Expr e) {
     n.set("axis", std::int64_t{1})
         .set("largest", std::int64_t{0})
         .set("sorted", std::int64_t{1})
-        .output(w.name(e) + ".ranks");
+        .output(w.unused(w.name(e) + ".ranks"));
   });
   const auto at = [&](std::int64_t place) {
     return s("Gather", {sorted, s.ints({std::min(place, count - 1)})},

@@ -97,8 +97,9 @@ std::vector<Expr> Writer::of_same_loop(Expr reduction) const {
 void Writer::write_loop(Expr reduction) {
   const std::int64_t depth = loop_of(reduction).depth, count = loop_of(reduction).count;
   const std::vector<Expr> members = of_same_loop(reduction);
-  const std::string base = name(reduction) + ".loop";
-  const std::string index = base + ".index", going = base + ".going", on = base + ".on";
+  const std::string base = unused(name(reduction) + ".loop");
+  const std::string index = unused(base + ".index"), going = unused(base + ".going"),
+                    on = unused(base + ".on");
   std::unordered_set<Expr> inside;
   for (const Expr member : members) inside.merge(body_of(member, loops_));
 
@@ -113,7 +114,7 @@ void Writer::write_loop(Expr reduction) {
   // What stands in several bodies has a name of its own in each.
   for (const Expr e : order_)
     if (inside.contains(e) && (e.loops() & ~loops_) == 0 && written_.erase(e) > 0)
-      names_[e] += fmt::format("_{}", order_.size() + again_++);
+      names_[e] = unused(names_[e] + fmt::format("_{}", order_.size() + again_++));
   for (const Expr e : order_) {
     if (!inside.contains(e)) continue;
     if (e.is("sample_index") && e.attributes<SampleIndexAttributes>().depth == depth) {
@@ -128,16 +129,17 @@ void Writer::write_loop(Expr reduction) {
   std::vector<std::string> inputs{number(static_cast<double>(count), DType::int64),
                                   shared(Tensor::full(DType::boolean, {}, 1))};
   std::vector<std::string> results;
+  std::unordered_map<Expr, std::string> gathered;
   for (const bool sums : {true, false})
     for (const Expr member : members) {
       if (carried(member) != sums) continue;
       const Expr value = member.operand(0);
-      const std::string own = name(member) + ".each", so_far = name(member) + ".so_far";
+      const std::string own = unused(name(member) + ".each"), so_far = unused(name(member) + ".so_far");
       if (sums) {
         describe_value(*body.add_input(), so_far, value.type());
         node("Add", {so_far, name(value)}, own);
         graph_ = around;
-        inputs.push_back(name(member) + ".zero");
+        inputs.push_back(unused(name(member) + ".zero"));
         node("Expand", {number(0, value.dtype()), extents(member, value.shape())}, inputs.back());
         graph_ = &body;
       } else {
@@ -146,7 +148,8 @@ void Writer::write_loop(Expr reduction) {
       describe_value(*body.add_output(), own, value.type());
       const SampleReduction kind = loop_of(member).kind;
       const bool as_it_is = kind == SampleReduction::sum || kind == SampleReduction::stack;
-      results.push_back(as_it_is ? name(member) : name(member) + ".all");
+      gathered.emplace(member, as_it_is ? name(member) : unused(name(member) + ".all"));
+      results.push_back(gathered.at(member));
     }
   graph_ = around;
   loops_ = loops_around;
@@ -155,7 +158,7 @@ void Writer::write_loop(Expr reduction) {
   for (std::size_t i = 1; i < results.size(); ++i) loop.output(results[i]);
   loop.set("body", std::move(body));
   for (const Expr member : members) {
-    const std::string all = name(member) + ".all";
+    const std::string& all = gathered.at(member);
     Steps s(*this, member);
     const SampleReduction kind = loop_of(member).kind;
     if (kind == SampleReduction::mean) s.last("Div", {all, s.number(static_cast<double>(count))});

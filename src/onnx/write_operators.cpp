@@ -20,9 +20,10 @@ void write_dense(Writer& w, Expr e) {
   }
   // Gemm is for matrices only.
   const std::string& y = w.name(e);
-  w.node("Transpose", {w.name(e.operand(1))}, y + ".weight").set("perm", Ints{1, 0});
-  w.node("MatMul", {w.name(e.operand(0)), y + ".weight"}, bias ? y + ".product" : y);
-  if (bias) w.node("Add", {y + ".product", w.name(e.operand(2))}, y);
+  const std::string weight = w.unused(y + ".weight"), product = bias ? w.unused(y + ".product") : y;
+  w.node("Transpose", {w.name(e.operand(1))}, weight).set("perm", Ints{1, 0});
+  w.node("MatMul", {w.name(e.operand(0)), weight}, product);
+  if (bias) w.node("Add", {product, w.name(e.operand(2))}, y);
 }
 
 void write_dense_weight_grad(Writer& w, Expr e) {

@@ -1,6 +1,7 @@
 #include <array>
 #include <numbers>
 
+#include "onnx/random_calls.hpp"
 #include "onnx/writer.hpp"
 
 // Random numbers, bit by bit those of random.cpp: Philox4x32-10 (Salmon et al. 2011, "Parallel random
@@ -74,6 +75,11 @@ class Philox {
   std::array<std::int64_t, 2> key_;
 };
 
+/// The last node, by which they are known again (random_calls.hpp).
+void end(Steps& s, Expr e, const std::string& numbers) {
+  s.last("Identity", {numbers}, [&](NodeWriter& n) { n.mark(random_mark(e.op().name, e.attributes())); });
+}
+
 /// Without the batch.
 std::int64_t elements_of(const Shape& shape) {
   std::int64_t product = 1;
@@ -87,7 +93,7 @@ void write_uniform(Writer& w, Expr e) {
   Steps s(w, e);
   Philox philox(s, a.key, a.stream);
   const auto c = philox.block(s.operand(0), s.operand(1), elements_of(e.shape()), Kind::uniform);
-  s.last(s.reshape(s.cast(philox.unit(c[0], c[1]), e.dtype()), e.shape()));
+  end(s, e, s.reshape(s.cast(philox.unit(c[0], c[1]), e.dtype()), e.shape()));
 }
 
 /// Two from each block (Box and Muller).
@@ -108,7 +114,7 @@ void write_normal(Writer& w, Expr e) {
   std::string numbers = s("Concat", {even, odd}, [](NodeWriter& n) { n.set("axis", std::int64_t{2}); });
   numbers = s.cast(s.reshape(numbers, Shape{e.shape()[0], Dim(2 * pairs)}), e.dtype());
   if (2 * pairs != count) numbers = s("Slice", {numbers, s.ints({0}), s.ints({count}), s.ints({1})});
-  s.last(s.reshape(numbers, e.shape()));
+  end(s, e, s.reshape(numbers, e.shape()));
 }
 
 void write_index(Writer& w, Expr e) {
@@ -118,7 +124,7 @@ void write_index(Writer& w, Expr e) {
   Philox philox(s, a.key, a.stream);
   const auto c = philox.block(s.operand(0), s.operand(1), 1, Kind::index);
   const std::string scaled = s("Mul", {philox.unit(c[0], c[1]), philox.number(static_cast<double>(a.count))});
-  s.last(s.reshape(s.cast(scaled, DType::int64), e.shape()));
+  end(s, e, s.reshape(s.cast(scaled, DType::int64), e.shape()));
 }
 
 }  // namespace

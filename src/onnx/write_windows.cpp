@@ -235,7 +235,7 @@ void write_max_pool_vjp(Writer& w, Expr e) {
   }
   // Indices count in x as one list.
   w.need(e, 16);
-  std::string indices = w.name(e) + ".indices";
+  std::string indices = w.unused(w.name(e) + ".indices");
   (void)s("MaxPool", {s.operand(0)}, [&](NodeWriter& n) {
     pooling(a)(n);
     n.set("dilations", a.dilations).output(indices);

@@ -60,6 +60,11 @@ class NodeWriter {
     node_.add_output(name);
     return *this;
   }
+  /// What readers may know the node by.
+  NodeWriter& mark(const std::string& text) {
+    node_.set_doc_string(text);
+    return *this;
+  }
   NodeWriter& domain(const char* name) {
     node_.set_domain(name);
     return *this;
@@ -134,6 +139,9 @@ class Writer {
   [[nodiscard]] std::int64_t needed() const { return needed_; }
   [[nodiscard]] const std::string& needs_it() const { return needs_it_; }
 
+  /// The name, or one like it that no value of the file has yet: those of the network are its own, and may look like
+  /// what stands between (`dense` and its weight `dense.weight`, names of a file that was written before).
+  [[nodiscard]] std::string unused(std::string name);
   /// The name of a constant, which is stored once.
   [[nodiscard]] std::string shared(const Tensor& value);
   [[nodiscard]] std::string ints(const Ints& values) {
@@ -194,6 +202,7 @@ class Writer {
   std::uint32_t loops_ = 0;  ///< a bit for each loop whose body is being written
   std::size_t again_ = 0;    ///< how many values were named anew in another body
   std::unordered_map<Expr, std::string> names_;
+  std::unordered_set<std::string> taken_;  ///< all names of values
   std::vector<std::string> output_names_;
   std::int64_t opset_, needed_ = least_opset;
   std::string needs_it_, location_, outside_;
@@ -211,7 +220,7 @@ class Steps {
 
   /// A node between; gives the name of its result.
   std::string operator()(const char* op_type, std::vector<std::string> inputs, const Setting& setting = {}) {
-    std::string result = writer_.name(expr_) + "." + std::to_string(++count_);
+    std::string result = writer_.unused(writer_.name(expr_) + "." + std::to_string(++count_));
     NodeWriter node = writer_.node(op_type, std::move(inputs), result);
     if (setting) setting(node);
     return result;

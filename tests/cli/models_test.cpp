@@ -54,6 +54,48 @@ TEST_CASE("inspect shows inputs, outputs, operators, parameters, and what is not
   }
 }
 
+TEST_CASE("outputs that cannot be read are named with the operator, and asking for one is an error") {
+  const ScratchDirectory scratch;
+  const std::string file = scratch.file("heat.onnx");
+  REQUIRE(run_command({"export", demo("mlp.onnx"), "--method", "gradient", "--method", "smoothgrad:n=2",
+                       "--output", file})
+              .code == 0);
+  // What is read back as a whole is computed by another operator now, of a name as long.
+  std::string bytes = testing::read_text(file);
+  const std::string xor_name = "BitwiseXor", not_name = "BitwiseNot";
+  REQUIRE(bytes.find(xor_name) != std::string::npos);
+  for (std::size_t at = 0; (at = bytes.find(xor_name, at)) != std::string::npos;)
+    bytes.replace(at, not_name.size(), not_name);
+  std::ofstream(file, std::ios::binary) << bytes;
+
+  const auto says = [](const std::string& text) {
+    for (const char* const word : {"smoothgrad", "left out", "Bitwise", "not supported"})
+      CHECK_MESSAGE(text.find(word) != std::string::npos, word << " is missing in:\n" << text);
+  };
+  const auto shown = run_command({"inspect", file});
+  CHECK(shown.code == 0);
+  says(shown.out);
+  CHECK(shown.out.find("everything can be mapped") == std::string::npos);
+  const auto json = run_command({"inspect", file, "--json"});
+  CHECK(json.out.find(R"("left_out": [{"output": "smoothgrad", "reason": "Bitwise)") != std::string::npos);
+
+  const std::string input = demo("features.npy");
+  const auto predicted = run_command({"predict", file, "--input", input});
+  CHECK(predicted.code == 0);
+  says(predicted.err);
+  says(run_command(
+           {"analyze", file, "--input", input, "--method", "gradient", "--output", scratch.file("x.npy")})
+           .err);
+  const auto asked = run_command({"predict", file, "--input", input, "--output-node", "smoothgrad"});
+  CHECK(asked.code == 2);
+  CHECK_MESSAGE(asked.err.find("output 'smoothgrad'") != std::string::npos, asked.err);
+  CHECK_MESSAGE(asked.err.find("Bitwise") != std::string::npos, asked.err);
+  // The others are there, and are not told of it.
+  const auto other = run_command({"predict", file, "--input", input, "--output-node", "gradient"});
+  CHECK(other.code == 0);
+  CHECK(other.err.find("left out") == std::string::npos);
+}
+
 TEST_CASE("weights that are not numbers are refused by tensor and place, unless they are allowed") {
   const ScratchDirectory scratch;
   Graph graph;

@@ -1,10 +1,14 @@
 #include <algorithm>
+#include <cstring>
 #include <doctest/doctest.h>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <iterator>
 #include <set>
+#include <stdexcept>
 
+#include "rulegrad/files/npy.hpp"
 #include "rulegrad/support/error.hpp"
 
 #include "onnx/export_networks.hpp"
@@ -37,6 +41,129 @@ std::string bytes_of(const std::filesystem::path& path) {
 }
 
 }  // namespace
+
+TEST_CASE("random numbers of an exported file read back as what draws them, and are the explainer's") {
+  // As copies and as Loop, normal and uniform ones, and indices into baselines.
+  const ScratchFile baselines("baselines.npy");
+  io::write_npy(baselines.path().string(), wavy({5, 6}, 0.9));
+  const std::vector<std::string> methods{"smoothgrad:n=5,noise=0.3",
+                                         "smoothgrad:n=20,key=7",
+                                         "vargrad:n=6",
+                                         "random:key=3",
+                                         "smoothgrad:n=3,method=integrated_gradients:steps=2",
+                                         "expected_gradients:n=4,baselines=" + baselines.path().string()};
+  same_as_explainer(perceptron(), methods, {6}, 18);
+  same_as_explainer(perceptron(), methods, {6}, 18, 0);
+  same_as_explainer(pools(), {"smoothgrad:n=2"}, {2, 13, 11}, 20);
+
+  const ScratchFile file("noise.onnx");
+  (void)export_explanation(perceptron(), methods, file.path());
+  const Model model = load_onnx(file.path());
+  CHECK(model.outputs().size() == 1 + methods.size());
+  CHECK(model.notes().empty());
+  CHECK(count_of(model, "BitwiseXor") > 100);
+  CHECK(model.summary().unmapped.empty());
+  CHECK(inspect_onnx(file.path()).unmapped.empty());
+}
+
+namespace {
+
+/// The file with one thing changed in its message.
+void changed(const ScratchFile& file, const std::function<void(onnx::GraphProto&)>& change) {
+  onnx::ModelProto proto;
+  std::ifstream in(file.path(), std::ios::binary);
+  REQUIRE(proto.ParseFromIstream(&in));
+  change(*proto.mutable_graph());
+  std::ofstream out(file.path(), std::ios::binary);
+  REQUIRE(proto.SerializeToOstream(&out));
+}
+
+}  // namespace
+
+TEST_CASE("random numbers are known by all that computes them, not by their mark alone") {
+  const ScratchFile file("noise.onnx");
+  const std::vector<std::string> methods{"smoothgrad:n=2"};
+  const auto left_out = [&](const std::function<void(onnx::GraphProto&)>& change) {
+    (void)export_explanation(perceptron(), methods, file.path());
+    changed(file, change);
+    const Model model = load_onnx(file.path());
+    CHECK_FALSE(inspect_onnx(file.path()).unmapped.empty());
+    const bool note =
+        !model.notes().empty() && model.notes()[0].find("output 'smoothgrad' is left out: Bit") == 0;
+    return model.outputs().size() == 1 && note;
+  };
+  const auto first = [](onnx::GraphProto& graph, const char* op_type) -> onnx::NodeProto& {
+    for (auto& node : *graph.mutable_node())
+      if (node.op_type() == op_type) return node;
+    throw std::runtime_error("no such node");
+  };
+  CHECK(left_out([&](auto& graph) { first(graph, "BitwiseXor").set_op_type("BitwiseOr"); }));
+  CHECK(left_out([](auto& graph) {
+    for (auto& node : *graph.mutable_node()) node.clear_doc_string();
+  }));
+  CHECK(left_out([](auto& graph) {
+    for (auto& node : *graph.mutable_node())
+      if (node.doc_string().starts_with("rulegrad."))
+        node.set_doc_string("rulegrad.random_uniform 1 1 float32 N 6");
+  }));
+  CHECK(left_out([](auto& graph) {
+    for (auto& node : *graph.mutable_node())
+      if (node.doc_string().starts_with("rulegrad."))
+        node.set_doc_string("rulegrad.random_normal x y N 99999999999 9");
+  }));
+}
+
+TEST_CASE("a constant of random numbers that was changed is not believed to be what the mark says") {
+  const ScratchFile file("noise.onnx");
+  const std::vector<std::string> methods{"smoothgrad:n=2"};
+  (void)export_explanation(perceptron(), methods, file.path());
+  changed(file, [](onnx::GraphProto& graph) {
+    int changes = 0;
+    for (auto& tensor : *graph.mutable_initializer())
+      if (tensor.data_type() == onnx::TensorProto::INT64 && tensor.raw_data().size() == 8) {
+        std::int64_t value = 0;
+        std::memcpy(&value, tensor.raw_data().data(), 8);
+        if (value != 0xD2511F53) continue;
+        value += 2;
+        tensor.set_raw_data(&value, 8);
+        ++changes;
+      }
+    REQUIRE(changes == 1);
+  });
+  const Model model = load_onnx(file.path());
+  CHECK(model.outputs().size() == 1);
+  CHECK(model.notes().size() == 1);
+}
+
+TEST_CASE("a file that was exported from an exported file keeps its names apart") {
+  // Names that the writer gives to what stands between are names of values here.
+  Network net;
+  const Expr x = net.input("x", {B, 3, 4});
+  Expr h = net.dense(x, 5);
+  const Model first = net.finish({reshape(sum(tanh(h), {1, 2}, false), Shape{B, 1})});
+  const ScratchFile once("once.onnx"), twice("twice.onnx"), thrice("thrice.onnx");
+  const std::vector<std::string> methods{"lrp.epsilon", "integrated_gradients:steps=3"};
+  (void)export_explanation(first, methods, once.path(), {.most_samples = 0});
+  const Model second = load_onnx(once.path());
+  (void)export_explanation(second, methods, twice.path(), {.most_samples = 0});
+  const Model third = load_onnx(twice.path());
+  (void)export_explanation(third, methods, thrice.path());
+  const Tensor input = wavy({2, 3, 4}, 0.1);
+  const auto values = [&](const ScratchFile& file) {
+    const Model model = load_onnx(file.path());
+    std::vector<Expr> all;
+    for (const ModelOutput& output : model.outputs()) all.push_back(output.expr);
+    Inputs inputs{{"x", input}};
+    if (model.inputs().size() > 1) inputs.emplace("target", Tensor::full(DType::int64, {2}, 0));
+    return evaluate(all, inputs);
+  };
+  const auto a = values(once), b = values(twice), c = values(thrice);
+  REQUIRE(a.size() == 3);
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    CHECK(distance(b[i], a[i]) < 1e-6);
+    CHECK(distance(c[i], a[i]) < 1e-6);
+  }
+}
 
 TEST_CASE("loops of few samples are written out, longer ones become one Loop for all that they give") {
   const Model model = perceptron();

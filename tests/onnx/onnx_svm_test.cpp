@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <doctest/doctest.h>
+#include <limits>
 
 #include "rulegrad/onnx/model.hpp"
 #include "rulegrad/run/program.hpp"
@@ -206,4 +207,35 @@ TEST_CASE("shifts of whole numbers multiply and divide by powers of two") {
           static_cast<double>(static_cast<std::uint8_t>(x[static_cast<std::size_t>(i)] << by[i])));
     CHECK(got.values.at(1).at(i) == static_cast<double>(x[static_cast<std::size_t>(i)] >> by[i]));
   }
+}
+
+TEST_CASE(
+    "shifts know how many bits a number has in the file, up to the sign bit of the type that holds it") {
+  OnnxBuilder b(17);
+  b.input("x", {-1, 3}, onnx::TensorProto::INT64);
+  const std::int64_t by = 32;
+  b.tensor("places", {}, onnx::TensorProto::UINT64).add_uint64_data(static_cast<std::uint64_t>(by));
+  b.tensor("four", {}, onnx::TensorProto::UINT32).add_uint64_data(4);
+  const auto cast = [&](const char* from, const char* to, int type) {
+    OnnxBuilder::set(b.node("Cast", {from}, {to}), "to", std::int64_t{type});
+  };
+  cast("x", "wide", onnx::TensorProto::UINT64);
+  cast("x", "narrow", onnx::TensorProto::UINT32);
+  text(b.node("BitShift", {"wide", "places"}, {"high"}), "direction", "RIGHT");
+  text(b.node("BitShift", {"narrow", "four"}, {"left"}), "direction", "LEFT");
+  cast("high", "high64", onnx::TensorProto::INT64);
+  cast("left", "left64", onnx::TensorProto::INT64);
+  b.output("high64");
+  b.output("left64");
+  const std::vector<std::int64_t> x{std::int64_t{0x7FFFFFFFFFFFFFFF}, -1,
+                                    std::numeric_limits<std::int64_t>::min() + 5};
+  const Loaded got = answers(b, Tensor({1, 3}, std::span<const std::int64_t>(x)));
+  for (std::int64_t i = 0; i < 3; ++i)
+    CHECK(got.values.at(0).at(i) ==
+          static_cast<double>(static_cast<std::uint64_t>(x[static_cast<std::size_t>(i)]) >> by));
+  const std::vector<std::int64_t> small{0x0FFFFFFF, 0xF0000001, 3};
+  const Loaded left = answers(b, Tensor({1, 3}, std::span<const std::int64_t>(small)));
+  for (std::int64_t i = 0; i < 3; ++i)
+    CHECK(left.values.at(1).at(i) ==
+          static_cast<double>(static_cast<std::uint32_t>(small[static_cast<std::size_t>(i)]) << 4U));
 }

@@ -1,5 +1,6 @@
 #include <cmath>
 #include <concepts>
+#include <type_traits>
 
 #include "kernels/elementwise/arithmetic.hpp"
 #include "kernels/elementwise/elementwise.hpp"
@@ -7,8 +8,18 @@
 namespace rulegrad::kernels {
 namespace {
 
-constexpr auto sum = []<class T>(T a, T b) { return static_cast<T>(a + b); };
-constexpr auto product = []<class T>(T a, T b) { return static_cast<T>(a * b); };
+/// Whole numbers wrap around, as files count on where they compute with bits; of signed ones C++ leaves that open.
+template <class T>
+auto wrapping(T x) {
+  if constexpr (std::integral<T>)
+    return static_cast<std::make_unsigned_t<T>>(x);
+  else
+    return x;
+}
+
+constexpr auto sum = []<class T>(T a, T b) { return static_cast<T>(wrapping(a) + wrapping(b)); };
+constexpr auto difference = []<class T>(T a, T b) { return static_cast<T>(wrapping(a) - wrapping(b)); };
+constexpr auto product = []<class T>(T a, T b) { return static_cast<T>(wrapping(a) * wrapping(b)); };
 // NaN if either is.
 constexpr auto maximum = []<class T>(T a, T b) { return a > b || a != a ? a : b; };
 constexpr auto minimum = []<class T>(T a, T b) { return a < b || a != a ? a : b; };
@@ -19,7 +30,7 @@ constexpr auto minimum = []<class T>(T a, T b) { return a < b || a != a ? a : b;
 /// of its dims.
 void bind_binary(Kernels& all) {
   all.set("add", number_pairs(sum));
-  all.set("sub", number_pairs([]<class T>(T a, T b) { return static_cast<T>(a - b); }));
+  all.set("sub", number_pairs(difference));
   all.set("mul", number_pairs(product));
   // Of integers: truncated.
   all.set("div", dividing_pairs([]<class T>(T a, T b) {
