@@ -30,6 +30,13 @@ struct Program::Data {
   [[nodiscard]] std::shared_ptr<const Plan> plan(const Extents& extents) const;
   /// Throws Error(non_finite) for an output that is not finite.
   void check_output(std::size_t position, DType dtype, const Dims& dims, const std::byte* values) const;
+  /// What a program with sample loops computes.
+  [[nodiscard]] std::vector<Tensor> run_stages(const Inputs& inputs, const RunOptions& options) const;
+  /// What one without them does: binds, plans, takes memory and executes; results go to the buffers, or are
+  /// returned if there are none.
+  [[nodiscard]] std::vector<Tensor> run_flow(const Inputs& inputs,
+                                             const std::span<const OutputBuffer>* buffers,
+                                             const RunOptions& options) const;
   /// Calls the kernels in order; `bases` are the addresses of the storages.
   void execute(const Plan& plan, std::span<std::byte* const> bases, std::byte* arena,
                const RunOptions& options) const;
