@@ -33,6 +33,8 @@ def evaluate(model: Model, x: Any, methods: Any, labels: Any = None, *, rules: R
 
     x               samples [N, ...] of a model with one input
     labels          the classes whose scores are followed; the model's own answers unless given
+    score           "probability" or "logit": what is followed; the probability where a softmax or sigmoid ends the output, else the
+                    logit
     fill            what replaces regions: a number, "mean", "blur", "blur:WIDTH", "uniform", "uniform:LOW,HIGH"
     randomisation   "cascading" or "independent": also `about["randomisation"]`, the rank correlation with the attributions
                     of the model whose layers forgot what they learned (Adebayo et al. 2018)

@@ -13,6 +13,8 @@ from ._model import Model, read
 from ._rules import Rules
 from .errors import ArgumentError, FileError, UnknownNameError
 
+CHOICES = {"layout": ("nchw", "nhwc"), "color": ("rgb", "bgr")}
+
 
 def _written_recipe(model: Model) -> dict | None:
     """What the model's metadata or a file `MODEL.preprocess` beside it says, as the command reads it: `imagenet short_side=256 layout=nhwc`."""
@@ -30,11 +32,15 @@ def _written_recipe(model: Model) -> dict | None:
         key, equals, value = word.partition("=")
         if not equals:
             recipe["name"] = word
-        elif key in ("mean", "std"):
-            recipe[key] = [float(number) for number in value.split(",")]
-        elif key in ("scale", "short_side"):
-            recipe[key] = float(value) if key == "scale" else int(value)
-        elif key in ("layout", "color"):
+        elif key in ("mean", "std", "scale", "short_side"):
+            try:
+                numbers = [float(number) for number in value.split(",")]
+            except ValueError:
+                raise ArgumentError(f"the model's recipe for pictures: '{word}' has no {'list of numbers' if key in ('mean', 'std') else 'number'} behind the sign") from None
+            recipe[key] = numbers if key in ("mean", "std") else int(numbers[0]) if key == "short_side" else numbers[0]
+        elif key in CHOICES:
+            if value not in CHOICES[key]:
+                raise UnknownNameError(f"the model's recipe for pictures: '{word}' is none of {', '.join(f'{key}={choice}' for choice in CHOICES[key])}")
             recipe[key] = value
         else:
             raise UnknownNameError(f"the model's recipe for pictures: '{word}' is nothing that a recipe has; it has a name, scale, mean, std, layout, color and short_side")

@@ -19,10 +19,17 @@ io::Preprocessing recipe_of(const py::dict& recipe) {
   if (recipe.contains("scale")) result.scale = recipe["scale"].cast<double>();
   if (recipe.contains("mean")) result.mean = recipe["mean"].cast<std::vector<double>>();
   if (recipe.contains("std")) result.std = recipe["std"].cast<std::vector<double>>();
+  // The second word, or the first.
+  const auto second = [&](const char* key, const std::vector<std::string>& words) {
+    const auto given = recipe[key].cast<std::string>();
+    if (given != words[0] && given != words[1])
+      throw Error(ErrorCode::unknown_name, unknown_name_message(key, given, words));
+    return given == words[1];
+  };
   if (recipe.contains("layout"))
-    result.layout = recipe["layout"].cast<std::string>() == "nhwc" ? io::Layout::nhwc : io::Layout::nchw;
+    result.layout = second("layout", {"nchw", "nhwc"}) ? io::Layout::nhwc : io::Layout::nchw;
   if (recipe.contains("color"))
-    result.color = recipe["color"].cast<std::string>() == "bgr" ? io::ColorOrder::bgr : io::ColorOrder::rgb;
+    result.color = second("color", {"rgb", "bgr"}) ? io::ColorOrder::bgr : io::ColorOrder::rgb;
   if (recipe.contains("short_side")) result.short_side = recipe["short_side"].cast<std::int64_t>();
   return result;
 }

@@ -501,7 +501,8 @@ void add_evaluate(CLI::App& app, Run& run) {
       ->type_name("FRACTION");
   command
       ->add_option("--score", options->score,
-                   "The score that is followed: the probability of the label (default), or its logit")
+                   "The score that is followed: the probability of the label (default where a softmax or "
+                   "sigmoid ends the output;\nof other scores it is their softmax), or its logit")
       ->type_name("probability|logit");
   command
       ->add_option("--random-orders", options->orders,

@@ -158,6 +158,9 @@ std::vector<double> numbers_of(const std::string& text, const std::string& what)
                   fmt::format("the model's recipe for pictures: '{}={}' is no list of numbers", what, text));
     at = next;
   }
+  if (result.empty())
+    throw Error(ErrorCode::invalid_argument,
+                fmt::format("the model's recipe for pictures: '{}=' lacks its number", what));
   return result;
 }
 

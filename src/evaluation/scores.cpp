@@ -20,7 +20,7 @@ namespace {
 Expr score_expression(const Model& model, ScoreKind kind, std::size_t index) {
   const Expr logit = model.head(HeadKind::logit, index), output = model.outputs()[index].expr;
   if (kind == ScoreKind::logit) return logit;
-  if (!has_probability(model, index))
+  if (output == logit && output.shape().count().factor == 1)
     throw Error(
         ErrorCode::invalid_argument,
         fmt::format(
@@ -54,8 +54,7 @@ ScoreKind score_kind_from_name(std::string_view name) {
 }
 
 bool has_probability(const Model& model, std::size_t index) {
-  const Expr output = model.outputs().at(index).expr;
-  return output != model.head(HeadKind::logit, index) || output.shape().count().factor > 1;
+  return model.outputs().at(index).expr != model.head(HeadKind::logit, index);
 }
 
 namespace {

@@ -10,6 +10,8 @@
 #include "rulegrad/files/npy.hpp"
 #include "rulegrad/files/picture.hpp"
 #include "rulegrad/files/preprocess.hpp"
+#include "rulegrad/onnx/model.hpp"
+#include "rulegrad/ops/build.hpp"
 
 #include "cli/command.hpp"
 
@@ -215,6 +217,34 @@ TEST_CASE("methods with rules of one's own and with arrays that belong to nodes 
   const Csv csv = read_csv(scratch.file("c.csv"));
   CHECK(csv.measures.at("own.map").at("aopc") ==
         doctest::Approx(csv.measures.at("pattern.attribution").at("aopc")).epsilon(1e-3));
+}
+
+TEST_CASE("evaluate calls a probability what a softmax ends, and nothing else") {
+  const ScratchDirectory scratch;
+  Tensor weights(DType::float32, {3, 4}), samples(DType::float32, {2, 4});
+  for (std::size_t i = 0; i < 12; ++i)
+    weights.mutable_values<float>()[i] = 0.3F * static_cast<float>(i % 5) - 0.4F;
+  for (std::size_t i = 0; i < 8; ++i) samples.mutable_values<float>()[i] = 0.5F + static_cast<float>(i % 3);
+  io::write_npy(scratch.file("x.npy"), samples);
+  Graph graph;
+  const Expr y = dense(graph.input("x", {DType::float32, Shape{B, 4}}), graph.constant(weights)),
+             p = softmax(y, 1);
+  save_onnx(scratch.file("scores.onnx"), std::span(&y, 1), {.graph_name = "scores", .output_names = {"y"}});
+  save_onnx(scratch.file("classes.onnx"), std::span(&p, 1), {.graph_name = "classes", .output_names = {"p"}});
+  const auto told = [&](const std::string& model, const std::vector<std::string>& more) {
+    std::vector<std::string> line{"evaluate", scratch.file(model), "--input", scratch.file("x.npy"),
+                                  "-m",       "gradient"};
+    line.insert(line.end(), more.begin(), more.end());
+    const auto result = run_command(line);
+    INFO(result.err);
+    REQUIRE(result.code == 0);
+    return result.out.substr(result.out.find('\n') + 1,
+                             result.out.find(" on average") - result.out.find('\n'));
+  };
+  CHECK(told("scores.onnx", {}).starts_with("logit of the label"));
+  CHECK(told("classes.onnx", {}).starts_with("probability of the label"));
+  CHECK(told("classes.onnx", {"--score", "logit"}) == told("scores.onnx", {}));
+  CHECK(told("scores.onnx", {"--score", "probability"}) == told("classes.onnx", {}));
 }
 
 TEST_CASE("evaluate: what cannot be done is told, and nothing is written") {

@@ -186,6 +186,10 @@ TEST_CASE("probabilities are what lies behind the head, or the softmax of scores
   }
   const Model regression = Sequential({B, 4}, DType::float64).dense(one).finish(),
               binary = Sequential({B, 4}, DType::float64).dense(one).sigmoid().finish();
+  // What no softmax or sigmoid ends is not called a probability, however many scores there are.
+  CHECK(has_probability(with));
+  CHECK(has_probability(binary));
+  CHECK_FALSE(has_probability(without));
   CHECK_FALSE(has_probability(regression));
   CHECK(message_of([&] { (void)scores_of(regression, ScoreKind::probability); }).find("logit") !=
         std::string::npos);

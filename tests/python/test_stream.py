@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
 from pathlib import Path
@@ -237,6 +238,83 @@ print(peak_megabytes() - before)
         self.raises(rg.errors.ArgumentError, "not both", explainer.map, self.x, self.folder / "none", target=3, targets=[3])
         pieces = list(explainer.map(self.x, shard=9, targets=[8, 2]))
         self.close(np.concatenate([piece["gradient"] for piece in pieces]), np.asarray(named.load("gradient")))
+
+
+class Overlap(Case):
+    """Reading, computing and writing wait for what a run does one after another in no order: each of these tests would wait for ever."""
+
+    PATIENCE = 60
+
+    def setUp(self):
+        self.folder = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+        self.model = fashion()
+        self.x = np.concatenate([fashion_pictures(self.model)] * 2)[:12]
+        self.explainer = self.model.explainer("gradient")
+        self.began = [threading.Event() for _ in self.x]
+        self.late: list[str] = []
+
+    def samples(self):
+        test = self
+
+        class Samples:
+            shape = test.x.shape
+
+            def __getitem__(self, k):
+                test.began[k].set()
+                return test.x[k]
+
+        return Samples()
+
+    def wait(self, sample, what):
+        if not self.began[sample].wait(self.PATIENCE):
+            self.late.append(what)
+
+    def run_it(self, data, **options):
+        done = self.explainer.map(data, self.folder / "maps", shard=2, threads=1, **options)
+        self.assertEqual(self.late, [])
+        self.close(np.asarray(done.load()), self.explainer(self.x)["gradient"])
+
+    def test_the_next_shards_are_read_while_one_is_computed(self):
+        # The first shard is not over before the third is being read.
+        self.run_it(self.samples(), progress=lambda done, samples: done == 2 and self.wait(4, "reading waited for computing"))
+
+    def test_an_iterable_is_read_ahead_too(self):
+        def rows():
+            for k, row in enumerate(self.x):
+                self.began[k].set()
+                yield row
+
+        self.run_it(rows(), progress=lambda done, samples: done == 2 and self.wait(2, "reading waited for computing"))
+
+    def test_a_shard_is_written_while_the_next_are_read_and_computed(self):
+        # Labels are asked for by what writes: that of the first shard waits until the one behind the second's is read,
+        # which is not begun before the second has been taken up.
+        label = self.model.label
+        first = threading.Event()
+
+        def slow(index):
+            if not first.is_set():
+                first.set()
+                self.wait(6, "reading and computing waited for writing")
+            return label(index)
+
+        self.model.label = slow
+        self.run_it(self.samples())
+        self.assertTrue(first.is_set())
+
+    def test_two_shards_are_decoded_at_once(self):
+        # Samples of the first shard wait until those of the second are asked for.
+        test = self
+
+        class Samples(type(self.samples())):
+            def __getitem__(self, k):
+                row = super().__getitem__(k)
+                if k == 1:
+                    test.wait(2, "one reader waited for the other")
+                return row
+
+        self.run_it(Samples())
 
 
 class SeveralInputs(Case):

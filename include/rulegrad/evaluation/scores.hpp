@@ -27,7 +27,8 @@ enum class ScoreKind : std::uint8_t {
 };
 /// Throws Error(unknown_name).
 [[nodiscard]] ScoreKind score_kind_from_name(std::string_view name);
-/// False for a model of one score that does not end in a sigmoid: that has no probability.
+/// Does a softmax or sigmoid end the output? What else it holds (logits, the numbers of a regression) is
+/// called a probability only where somebody asks for its softmax.
 [[nodiscard]] bool has_probability(const Model& model, std::size_t output = 0);
 
 /// How the scores are computed.
