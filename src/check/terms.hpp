@@ -48,4 +48,10 @@ class TermChecker {
   int inside_diff_ = 0;
 };
 
+/// `mean(x, spatial)`: sets of axes stand behind the operand of a reduction.
+[[nodiscard]] inline bool is_axis_set(const Term& term) {
+  return term.kind == TermKind::variable &&
+         (term.name == "per_sample" || term.name == "spatial" || term.name == "channels");
+}
+
 }  // namespace rulegrad::checking
