@@ -1,6 +1,7 @@
 // What the kernels written by hand are worth: how many times as long a whole analysis takes when one operator
 // is computed by its xtensor expression instead (rulegrad/kernels/plain_kernels.hpp), one thread. `kernel_worth
-// [MODEL.onnx...]`: an MLP and LeNet, and the models that are named; the table of docs/architecture.md.
+// [MODEL.onnx...]`: an MLP, LeNet and an
+// encoder, and the models that are named; the table of docs/architecture.md.
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
@@ -61,7 +62,7 @@ std::vector<std::string> called(const Explainer& explainer, const std::vector<st
 /// The largest ratio of each operator over the methods and batches of one network.
 void measure(const Subject& network, const Kernels& base, const std::vector<std::string>& names,
              std::map<std::string, Worst>& worst) {
-  for (const char* method : {"gradient", "lrp.epsilon_plus_flat", "deeplift.rescale"})
+  for (const char* method : {"gradient", "lrp.epsilon_plus_flat", "deeplift.rescale", "lxt.attn_lrp"})
     for (const std::int64_t batch : {1, 8}) {
       const std::string where = fmt::format("{}, {}, batch {}", network.name, method, batch);
       try {
@@ -89,6 +90,7 @@ int main(int count, char** arguments) {
   std::vector<Subject> networks;
   networks.push_back({"MLP", benchmarks::mlp()});
   networks.push_back({"LeNet", benchmarks::lenet()});
+  networks.push_back({"encoder", benchmarks::encoder()});
   for (int i = 1; i < count; ++i)
     networks.push_back({std::filesystem::path(arguments[i]).stem().string(), load_onnx(arguments[i])});
   std::vector<std::string> names;

@@ -1,6 +1,11 @@
 #include "networks.hpp"
 
+#include <cmath>
 #include <random>
+
+#include "rulegrad/ops/build.hpp"
+#include "rulegrad/ops/op_attributes.hpp"
+#include "rulegrad/ops/operators.hpp"
 
 namespace rulegrad::benchmarks {
 
@@ -34,6 +39,36 @@ Model vgg16() {
       network.conv(width, {3, 3}, {.pads_begin = {1, 1}, .pads_end = {1, 1}}).relu();
   }
   return network.flatten().dense(4096).relu().dense(4096).relu().dense(1000).finish();
+}
+
+Model encoder() {
+  constexpr std::int64_t tokens = 64, features = 128, heads = 4, each = features / heads;
+  Network network;
+  Expr x = network.input("x", {B, tokens, features});
+  const auto layer = [&](Expr v, std::int64_t from, std::int64_t to) {
+    return dense(v, network.graph().constant(random_tensor({to, from})) * 0.1);
+  };
+  const auto op = [](const char* name) -> const OpSchema& { return Operators::builtin().at(name); };
+  const auto norm = [&](Expr v) {
+    Graph& graph = network.graph();
+    return graph.apply(op("layer_norm"),
+                       {v, graph.constant(Tensor::full(DType::float32, {features}, 1)),
+                        graph.constant(Tensor::full(DType::float32, {features}, 0))},
+                       LayerNormAttributes{-1, 1e-5});
+  };
+  for (int block = 0; block < 2; ++block) {
+    const Expr n = norm(x);
+    const auto head = [&] {
+      return transpose(reshape(layer(n, features, features), {B, tokens, heads, each}), {0, 2, 1, 3});
+    };
+    const Expr q = head(), k = head(), v = head();
+    const Expr weights = softmax(matmul(q, k, {.transpose_b = true}) * (1 / std::sqrt(double{each})), -1);
+    const Expr mixed = reshape(transpose(matmul(weights, v), {0, 2, 1, 3}), {B, tokens, features});
+    x = x + layer(mixed, features, features);
+    const Expr hidden = layer(norm(x), features, 4 * features);
+    x = x + layer(network.graph().apply(op("gelu"), {hidden}), 4 * features, features);
+  }
+  return network.finish(layer(mean(norm(x), {1}), features, 10));
 }
 
 Model deep(std::size_t nodes) {

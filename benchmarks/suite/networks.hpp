@@ -13,6 +13,9 @@ namespace rulegrad::benchmarks {
 [[nodiscard]] Model lenet();
 /// Simonyan and Zisserman 2014, arXiv 1409.1556, configuration D, at 224x224.
 [[nodiscard]] Model vgg16();
+/// Two layers of an encoder (Vaswani et al. 2017, arXiv 1706.03762) with the norms in front: 64 tokens of 128
+/// features, 4 heads.
+[[nodiscard]] Model encoder();
 /// Blocks of a dense layer of 8 units with weights of its own, a ReLU, a tanh, a sigmoid and a sum; `nodes`
 /// operations.
 [[nodiscard]] Model deep(std::size_t nodes);

@@ -12,6 +12,7 @@
 #include "kernels/kernel_paths.hpp"
 #include "kernels/product/tiled_product.hpp"
 
+// Without these an analysis takes 10 to 45 times as long (benchmarks/kernel_worth, docs/architecture.md).
 namespace rulegrad::kernels {
 namespace {
 

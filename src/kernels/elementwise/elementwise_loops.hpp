@@ -31,7 +31,8 @@ void map_row(F f, std::int64_t length, Y* y, const A* a, const A* b) {
   for (std::int64_t i = 0; i < length; ++i) y[i] = f(a[a_moves ? i : 0], b[b_moves ? i : 0]);
 }
 
-/// y = f(a, b), broadcast.
+/// y = f(a, b), broadcast. As xtensor expressions these make an analysis up to 1.5 times as long
+/// (benchmarks/kernel_worth).
 template <class F, class Y, class A>
 void map_broadcast(F f, DimsView a_dims, const A* a, DimsView b_dims, const A* b, DimsView y_dims, Y* y) {
   const std::int64_t count = count_of(y_dims);

@@ -13,6 +13,7 @@
 #include "kernels/product/blas.hpp"
 #include "kernels/product/tiled_product.hpp"
 
+// Without these an analysis takes up to 13 times as long (benchmarks/kernel_worth, docs/architecture.md).
 namespace rulegrad::kernels {
 namespace {
 
