@@ -148,4 +148,46 @@ io::Picture as_chart(const EvaluationResult& result, const std::string& title, c
   return io::line_chart(panels, options);
 }
 
+void write_result(Json& json, const EvaluationResult& result) {
+  const auto list = [&](const char* name, const std::vector<double>& values) {
+    json.key(name).open('[');
+    for (const double value : values) json.number(value);
+    json.close(']');
+  };
+  list("fractions", result.fractions);
+  json.key("methods").open('[');
+  for (const MethodResult& method : result.methods) {
+    const Measures& m = method.measures;
+    json.open('{').key("name").text(method.name).key("floor").truth(method.floor);
+    json.key("aopc")
+        .number(m.aopc)
+        .key("aopc_least")
+        .number(m.aopc_least)
+        .key("deletion")
+        .number(m.deletion)
+        .key("insertion")
+        .number(m.insertion)
+        .key("gini")
+        .number(m.gini);
+    for (const auto& [name, value] :
+         {std::pair{"completeness", m.completeness}, std::pair{"sensitivity", m.sensitivity},
+          std::pair{"precision", m.precision}})
+      if (value) json.key(name).number(*value);
+    list("most_relevant_first", method.most);
+    list("least_relevant_first", method.least);
+    list("insertion_curve", method.insertion);
+    json.key("randomisation").open('[');
+    for (const LayerCorrelations& kind : method.randomisation) {
+      json.open('{').key("kind").text(kind.kind);
+      list("correlation", kind.correlation);
+      list("of_magnitudes", kind.of_magnitudes);
+      json.close('}');
+    }
+    json.close(']').close('}');
+  }
+  json.close(']').key("layers").open('[');
+  for (const std::string& layer : result.layers) json.text(layer);
+  json.close(']');
+}
+
 }  // namespace rulegrad::cli

@@ -6,8 +6,9 @@
 #include <vector>
 
 #include "rulegrad/files/picture.hpp"
+#include "rulegrad/support/json.hpp"
 
-/// What `rulegrad evaluate` found, and how it is shown: a table, a CSV file, a chart.
+/// What `rulegrad evaluate` found, and how it is shown: a table, a CSV file, JSON, a chart.
 namespace rulegrad::cli {
 
 /// A measure of the table; what was not asked for is absent.
@@ -48,6 +49,8 @@ struct EvaluationResult {
 [[nodiscard]] std::string randomisation_table(const EvaluationResult& result, std::size_t kind);
 /// `method,measure,at,value`: curves at fractions, correlations at layers, other measures at nothing.
 [[nodiscard]] std::string as_csv(const EvaluationResult& result);
+/// Curves, measures and correlations, within the object that is open.
+void write_result(Json& json, const EvaluationResult& result);
 [[nodiscard]] io::Picture as_chart(const EvaluationResult& result, const std::string& title,
                                    const std::string& replaced, const std::string& inserted);
 
