@@ -1,7 +1,6 @@
 #include "rewrite/forward_facts.hpp"
 
 #include <algorithm>
-#include <cmath>
 
 #include "rulegrad/support/error.hpp"
 
@@ -84,17 +83,23 @@ ForwardFacts::ForwardFacts(InOrder, std::vector<Expr> order, std::span<const Exp
       ranks_(order_),
       explained_(explained.begin(), explained.end()),
       dependent_(order_.size(), 0),
+      changing_(order_.size(), 0),
       uses_(order_.size(), 0) {
   for (const Expr node : explained_)
-    if (const std::size_t at = ranks_.find(node); at != NodeRanks::none) dependent_[at] = 1;
+    if (const std::size_t at = ranks_.find(node); at != NodeRanks::none) dependent_[at] = changing_[at] = 1;
   const OpSchema* const constant = &op("const");
-  for (std::size_t i = 0; i < order_.size(); ++i)
+  for (std::size_t i = 0; i < order_.size(); ++i) {
+    // What is decided or counted carries nothing back, and neither does what is made of it.
+    const bool carries = is_floating(order_[i].dtype());
     for (const Expr operand : order_[i].operands()) {
       const std::size_t at = ranks_.find(operand);
       if (at == NodeRanks::none) continue;
       ++uses_[at];
-      if (dependent_[at] != 0 && &order_[i].op() != constant) dependent_[i] = 1;
+      if (&order_[i].op() == constant) continue;
+      if (dependent_[at] != 0 && carries) dependent_[i] = 1;
+      if (changing_[at] != 0) changing_[i] = 1;
     }
+  }
 }
 
 bool ForwardFacts::is_explained(Expr node) const {
@@ -104,6 +109,11 @@ bool ForwardFacts::is_explained(Expr node) const {
 bool ForwardFacts::depends(Expr node) const {
   const std::size_t at = ranks_.find(node);
   return at == NodeRanks::none ? is_explained(node) : depends_at(at);
+}
+
+bool ForwardFacts::changes(Expr node) const {
+  const std::size_t at = ranks_.find(node);
+  return at == NodeRanks::none ? is_explained(node) : changing_[at] != 0;
 }
 
 std::size_t ForwardFacts::uses(Expr node) const {
@@ -274,167 +284,6 @@ bool ForwardFacts::is_ancestor(Expr a, Expr b) const {
     }
   }
   return false;
-}
-
-Expr ForwardFacts::producer(Expr v) const {
-  while (true) {
-    const OpSchema& schema = v.op();
-    const auto operands = v.operands();
-    if ((schema.is(OpClass::routing, v.attributes()) && operands.size() == 1) || schema.name == "neg" ||
-        schema.name == "gather") {
-      v = operands[0];
-    } else if (operands.size() == 2 && (schema.name == "add" || schema.name == "sub" ||
-                                        schema.name == "mul" || schema.name == "div")) {
-      const bool left = depends(operands[0]), right = depends(operands[1]);
-      if (left == right || (right && schema.name == "div")) return v;
-      v = operands[left ? 0 : 1];
-    } else {
-      return v;
-    }
-  }
-}
-
-namespace {
-
-/// What a statistic is made by: it moves, counts and bends numbers, and knows no weights.
-enum class Made : std::uint8_t { otherwise, plainly, by_reduction };
-Made made(Expr node) {
-  const OpSchema& schema = node.op();
-  for (const std::string_view reduction : {"mean", "sum", "amax", "amin", "prod"})
-    if (schema.name == reduction) return Made::by_reduction;
-  if (schema.is(OpClass::pool)) return Made::by_reduction;
-  const bool plain = schema.is(OpClass::elementwise) || schema.is(OpClass::routing) ||
-                     schema.is(OpClass::activation) || schema.name == "const";
-  return plain && !node.operands().empty() ? Made::plainly : Made::otherwise;
-}
-
-}  // namespace
-
-bool ForwardFacts::is_statistic(Expr c, std::span<const Expr> parts) const {
-  // What the parts are made of, down to what layers give.
-  NodeMap<bool> origins;
-  std::vector<Expr> open(parts.begin(), parts.end());
-  const auto enter = [&](Expr node) {
-    for (const Expr operand : node.operands())
-      if (depends(operand) && origins.emplace(operand, true).second) open.push_back(operand);
-  };
-  for (const Expr part : parts) origins.emplace(part, true);
-  while (!open.empty()) {
-    const Expr node = open.back();
-    open.pop_back();
-    if (made(node) != Made::otherwise && !is_explained(node)) enter(node);
-  }
-  bool reduced = false;
-  NodeMap<bool> seen;
-  seen.emplace(c, true);
-  open.push_back(c);
-  while (!open.empty()) {
-    const Expr node = open.back();
-    open.pop_back();
-    reduced = reduced || made(node) == Made::by_reduction;
-    if (origins.contains(node)) continue;
-    if (made(node) == Made::otherwise || is_explained(node)) return false;
-    for (const Expr operand : node.operands())
-      if (depends(operand) && seen.emplace(operand, true).second) open.push_back(operand);
-  }
-  return reduced;
-}
-
-namespace {
-
-/// What an expression is made of down to the source, operands before users.
-std::vector<Expr> order_down_to(Expr root, Expr source) {
-  return order_until(std::span(&root, 1), [&](Expr e) { return e == source; });
-}
-
-/// Bounds of an expression whatever the source is.
-Interval bounds_over(Expr root, Expr source) {
-  NodeMap<Interval> bounds;
-  bounds.emplace(source, Interval{});
-  for (const Expr node : order_down_to(root, source)) {
-    if (bounds.contains(node)) continue;
-    std::vector<Interval> below;
-    for (const Expr operand : node.operands()) below.push_back(bounds.at(operand));
-    const auto number = constant_value(node);
-    bounds.emplace(node, number ? Interval{*number, *number} : node.op().interval_of(node, below));
-  }
-  return bounds.at(root);
-}
-
-}  // namespace
-
-namespace {
-
-/// Of operators that have no `fold` and curve.
-std::optional<double> smooth_value(Expr node, std::span<const double> x) {
-  if (node.is("where")) return x[0] != 0 ? x[1] : x[2];
-  if (node.is("reciprocal")) return 1 / x[0];
-  if (node.is("sigmoid")) return 1 / (1 + std::exp(-x[0]));
-  if (node.is("tanh")) return std::tanh(x[0]);
-  if (node.is("erf")) return std::erf(x[0]);
-  if (node.is("softplus")) return x[0] > 30 ? x[0] : std::log1p(std::exp(x[0]));
-  return std::nullopt;
-}
-
-}  // namespace
-
-std::optional<double> value_for(Expr expression, Expr source, double x) {
-  NodeMap<double> values;
-  values.emplace(source, x);
-  for (const Expr node : order_down_to(expression, source)) {
-    if (values.contains(node)) continue;
-    if (const auto number = constant_value(node)) {
-      values.emplace(node, *number);
-      continue;
-    }
-    std::vector<double> numbers;
-    std::vector<Interval> points;
-    for (const Expr operand : node.operands()) {
-      if (!values.contains(operand)) break;
-      numbers.push_back(values.at(operand));
-      points.push_back({numbers.back(), numbers.back()});
-    }
-    if (numbers.size() != node.operands().size()) continue;
-    if (const auto known = smooth_value(node, numbers)) {
-      values.emplace(node, *known);
-      continue;
-    }
-    if (node.op().fold && !numbers.empty()) {
-      values.emplace(node, node.op().fold(numbers));
-      continue;
-    }
-    const Interval at = node.op().interval_of(node, points);
-    if (at.high - at.low <= 1e-5 * (1 + std::abs(at.low))) values.emplace(node, at.low);
-  }
-  const auto found = values.find(expression);
-  return found == values.end() ? std::nullopt : std::optional(found->second);
-}
-
-bool ForwardFacts::is_gate(Expr v, int depth) const {
-  constexpr int deepest = 200;  // of products in products
-  v = producer(v);
-  if (v.is("sigmoid") || v.is("hardsigmoid") || v.is("softmax")) return true;
-  if (v.is("mul") || v.is("product3") || v.is("product4")) {
-    if (const auto known = gates_.find(v); known != gates_.end()) return known->second;
-    const bool given = !v.is("mul") || (depends(v.operand(0)) && depends(v.operand(1)));
-    const bool all = given && depth < deepest &&
-                     std::all_of(v.operands().begin(), v.operands().end(),
-                                 [&](Expr factor) { return is_gate(factor, depth + 1); });
-    gates_.emplace(v, all);
-    return all;
-  }
-  if (!v.op().expansion || v.operands().empty()) return false;
-  if (!v.op().is(OpClass::activation)) return false;
-  const std::vector<Expr> operands(v.operands().begin(), v.operands().end());
-  const Expr written = v.op().expansion(operands);
-  // Constants are rounded to float32.
-  const auto within = [](double low, double high) { return low >= -1e-6 && high <= 1 + 1e-6; };
-  if (const Interval bounds = bounds_over(written, operands[0]); within(bounds.low, bounds.high)) return true;
-  for (int i = -60; i <= 60; ++i) {
-    const auto value = value_for(written, operands[0], i * 0.5);
-    if (!value || !within(*value, *value)) return false;
-  }
-  return true;
 }
 
 std::size_t ForwardFacts::layers(const std::string& op_class, Expr v) const {

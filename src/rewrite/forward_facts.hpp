@@ -34,8 +34,11 @@ class ForwardFacts {
   [[nodiscard]] bool contains(Expr node) const { return ranks_.find(node) != NodeRanks::none; }
   /// Position in `order()`.
   [[nodiscard]] std::size_t rank(Expr node) const { return ranks_.find(node); }
-  /// Does attribution flow from this value to an explained one? `const(e)` ends it.
+  /// Does attribution flow from this value to an explained one? `const(e)` ends it, and so does what is no real
+  /// number: a comparison, an index.
   [[nodiscard]] bool depends(Expr node) const;
+  /// Is this value another one where an explained one is, be it by a decision alone, as a mask is?
+  [[nodiscard]] bool changes(Expr node) const;
   /// How many operands of other nodes, or outputs, this node is.
   [[nodiscard]] std::size_t uses(Expr node) const;
 
@@ -67,8 +70,8 @@ class ForwardFacts {
   [[nodiscard]] bool is_gate(Expr v) const { return is_gate(v, 0); }
   /// How many operations of the class lie on the longest way from an explained value to v, v among them.
   [[nodiscard]] std::size_t layers(const std::string& op_class, Expr v) const;
-  /// The operation that made v, looking back through routing operators and through sums, differences,
-  /// products and quotients with what does not depend on an explained value.
+  /// The operation that made v, looking back through what moves numbers or puts them among constants, and
+  /// through sums, differences, products and quotients with what does not depend on an explained value.
   [[nodiscard]] Expr producer(Expr v) const;
 
   /// The value of a guard's or selector's fact for `node`; nothing if there is no fact of that name.
@@ -99,7 +102,7 @@ class ForwardFacts {
   std::vector<Expr> order_;
   NodeRanks ranks_;
   std::vector<Expr> explained_;
-  Flags dependent_;
+  Flags dependent_, changing_;
   std::vector<std::uint32_t> uses_;
 
   struct Extremes {
@@ -108,6 +111,10 @@ class ForwardFacts {
     Flags flags;
   };
   [[nodiscard]] bool is_gate(Expr v, int depth) const;
+  /// One step back from what only moves numbers, or nothing.
+  [[nodiscard]] Expr before_movement(Expr v) const;
+  [[nodiscard]] Expr before_choice(Expr v) const;
+  mutable std::vector<Expr> sources_;      ///< by rank, once a choice has been looked at
   mutable NodeMap<bool> gates_;            ///< products of gates are gates: each is looked at once
   mutable std::deque<Extremes> extremes_;  ///< as many as rules ask for: few
   mutable std::map<std::string, Positions, std::less<>> positions_;

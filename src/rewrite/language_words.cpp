@@ -106,15 +106,21 @@ constexpr std::array table{
         answers::index),
     fact_word("depth", "[node]", "the number of operations on the longest way from an explained input",
               answers::depth),
-    fact_word("depends", "v", "does v change when an explained input changes?", answers::depends),
+    fact_word(
+        "depends", "v",
+        "does v change with an explained input? What follows from a decision alone, as a mask does, counts "
+        "as constant",
+        answers::depends),
     fact_word("ancestor", "a, b", "is a below b in the network?", answers::ancestor),
     fact_word("skip", "a, b",
               "is a the short branch of the sum a + b: the identity, or a projection of what the other "
               "branch starts from?",
               answers::skip),
-    fact_word("producer", "v",
-              "the operation that makes v, movements of numbers and arithmetic with constants looked through",
-              answers::producer, true),
+    fact_word(
+        "producer", "v",
+        "the operation that makes v: what moves numbers or puts them among constants, and arithmetic with "
+        "constants, is looked through",
+        answers::producer, true),
     fact_word("statistic", "c, a",
               "is c, through a reduction, made of a or of what a is made of, by elementwise operations, "
               "reductions and movements alone, as a standard deviation is?",

@@ -75,6 +75,7 @@ class Regrouping {
     subsets_.clear();
     if (!flatten(root, false).has_value()) return std::nullopt;
     const std::vector<Unit> units = united();
+    if (flowing_ < 2) return std::nullopt;
     const bool many = operators_.three != nullptr && units.size() > 2;
     const bool turned = std::any_of(units.begin(), units.end(),
                                     [&](const Unit& unit) { return becomes_reciprocal(unit, units.size()); });
@@ -83,7 +84,6 @@ class Regrouping {
     const bool behind = std::all_of(constants_.begin(), constants_.end(), [&](const Constant& constant) {
       return constant.factors == factors_.size();
     });
-    if (factors_.size() < 2) return std::nullopt;
     if (!many && !turned && behind && std::all_of(units.begin(), units.end(), in_place)) return std::nullopt;
     image_ = &image;
     numbers_taken_ = false;
@@ -127,8 +127,8 @@ class Regrouping {
     }
     std::set<std::size_t> below;
     // What is a function of one value is not taken apart.
-    const bool whole = is_product(node) && sources_[facts_.rank(node)] && facts_.depends(node.operand(0)) &&
-                       facts_.depends(node.operand(1));
+    const bool whole = is_product(node) && sources_[facts_.rank(node)] && facts_.changes(node.operand(0)) &&
+                       facts_.changes(node.operand(1));
     if (!is_product(node) || whole) {
       factors_.push_back({node, divides});
       below.insert(factors_.size() - 1);
@@ -138,7 +138,7 @@ class Regrouping {
     for (std::size_t i = 0; i < 2; ++i) {
       const Expr operand = node.operand(i);
       const bool inverse = divides != (i == 1 && node.is("div"));
-      if (!facts_.depends(operand)) {
+      if (!facts_.changes(operand)) {
         constant = Constant{operand, inverse, 0};
         continue;
       }
@@ -172,8 +172,9 @@ class Regrouping {
         units[static_cast<std::size_t>(same - unit_sources.begin())].own.push_back(i);
       }
     }
+    take_decisions_out(units);
     // Two factors that are multiplied stand together whatever they are.
-    if (factors_.size() == 2 && !factors_[0].divides && !factors_[1].divides) return units;
+    if (flowing_ == 2 && factors_.size() == 2 && !factors_[0].divides && !factors_[1].divides) return units;
     for (bool again = true; again;) {
       again = false;
       // A statistic of a normalised value is made of that one's own statistic: the lower one first.
@@ -199,6 +200,27 @@ class Regrouping {
       }
     }
     return units;
+  }
+
+  /// What carries nothing back, as a mask of the largest, is a constant to the others, unless it decides by the
+  /// value that it is multiplied with.
+  void take_decisions_out(std::vector<Unit>& units) {
+    const auto decides = [&](const Unit& unit) {
+      return std::none_of(unit.own.begin(), unit.own.end(),
+                          [&](std::size_t i) { return facts_.depends(factors_[i].value); });
+    };
+    std::vector<std::size_t> taken, left;
+    for (const Unit& unit : units) {
+      auto& into = decides(unit) ? taken : left;
+      into.insert(into.end(), unit.own.begin(), unit.own.end());
+    }
+    flowing_ = left.size();
+    if (taken.empty()) return;
+    std::erase_if(units, decides);
+    std::sort(left.begin(), left.end());
+    const bool behind = subsets_.contains(left);
+    for (const std::size_t i : taken)
+      constants_.push_back({factors_[i].value, factors_[i].divides, behind ? factors_.size() : 0});
   }
 
   [[nodiscard]] std::size_t rank(const Unit& unit) const {
@@ -342,6 +364,7 @@ class Regrouping {
   std::set<std::vector<std::size_t>> subsets_;
   const NodeMap<Expr>* image_ = nullptr;
   bool numbers_taken_ = false;
+  std::size_t flowing_ = 0;  ///< factors that attribution flows to
 };
 
 }  // namespace

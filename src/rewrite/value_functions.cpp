@@ -51,7 +51,7 @@ class Finder {
       if (open.empty()) steps.emplace_back();
       steps.back().nodes.push_back(node);
       for (const Expr operand : node.operands())
-        if (facts_.depends(operand)) open.insert(operand);
+        if (facts_.changes(operand)) open.insert(operand);
     }
     for (ValueChain::Step& step : steps) {
       step.kind = kind_of(step.nodes);
@@ -84,7 +84,7 @@ class Finder {
     std::size_t dependent = 0;
     bool one_number = true;
     for (const Expr operand : node.operands()) {
-      if (facts_.depends(operand))
+      if (facts_.changes(operand))
         ++dependent;
       else
         one_number = one_number && is_one_number(operand);
@@ -92,8 +92,9 @@ class Finder {
     if (dependent > 1) return is_linear(node) ? StepKind::layer : StepKind::nonlinear;
     if (node.op().is(OpClass::activation)) return StepKind::activation;
     if (!one_number) return StepKind::layer;
+    if (node.is("cast") && !is_floating(node.operand(0).dtype())) return StepKind::nonlinear;
     if (is_any(node, {"neg", "cast", "identity", "mul"}) ||
-        (node.is("div") && facts_.depends(node.operand(0))))
+        (node.is("div") && facts_.changes(node.operand(0))))
       return StepKind::scale;
     if (is_any(node, {"add", "sub"})) return StepKind::shift;
     return node.is("exp") ? StepKind::exponential : StepKind::nonlinear;
@@ -101,8 +102,8 @@ class Finder {
 
   [[nodiscard]] bool is_linear(Expr node) const {
     if (is_any(node, {"add", "sub", "neg", "identity", "accum"})) return true;
-    if (node.is("mul")) return !facts_.depends(node.operand(0)) || !facts_.depends(node.operand(1));
-    return node.is("div") && !facts_.depends(node.operand(1));
+    if (node.is("mul")) return !facts_.changes(node.operand(0)) || !facts_.changes(node.operand(1));
+    return node.is("div") && !facts_.changes(node.operand(1));
   }
 
   const ForwardFacts& facts_;
@@ -115,9 +116,9 @@ Expr below_step(const ForwardFacts& facts, Expr node) {
   const bool arithmetic = is_any(node, {"add", "sub", "mul", "div"});
   if (node.is("neg") || node.is("batch_norm") || node.is("transpose") || node.is("reshape"))
     return node.operand(0);
-  if (!arithmetic || facts.depends(node.operand(0)) == facts.depends(node.operand(1))) return {};
-  if (node.is("div") && facts.depends(node.operand(1))) return {};
-  return node.operand(facts.depends(node.operand(0)) ? 0 : 1);
+  if (!arithmetic || facts.changes(node.operand(0)) == facts.changes(node.operand(1))) return {};
+  if (node.is("div") && facts.changes(node.operand(1))) return {};
+  return node.operand(facts.changes(node.operand(0)) ? 0 : 1);
 }
 
 /// Is the value what a layer gives, by factors, shifts and movements, to this place alone?
@@ -272,7 +273,7 @@ std::vector<Expr> value_sources(const ForwardFacts& facts, std::span<const Expr>
   const std::vector<Expr>& order = facts.order();
   std::vector<Expr> sources(order.size());
   const auto inside = [&](Expr node) {
-    return facts.depends(node) && !node.operands().empty() && node.op().is(OpClass::elementwise) &&
+    return facts.changes(node) && !node.operands().empty() && node.op().is(OpClass::elementwise) &&
            std::find(kept.begin(), kept.end(), node) == kept.end();
   };
   for (std::size_t i = 0; i < order.size(); ++i) {
@@ -281,7 +282,7 @@ std::vector<Expr> value_sources(const ForwardFacts& facts, std::span<const Expr>
     Expr source;
     bool several = false;
     for (const Expr operand : node.operands()) {
-      if (!facts.depends(operand)) continue;
+      if (!facts.changes(operand)) continue;
       const Expr below = sources[facts.rank(operand)];
       const Expr from = below ? below : operand;
       several = several || (source && source != from);

@@ -1,0 +1,276 @@
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include "rulegrad/expr/leaves.hpp"
+#include "rulegrad/ops/index_attributes.hpp"
+#include "rulegrad/ops/op_attributes.hpp"
+
+#include "expr/node_map.hpp"
+#include "expr/walk.hpp"
+#include "rewrite/forward_facts.hpp"
+#include "rewrite/value_functions.hpp"
+
+/// What made a value: which operation, whether as a gate or as a statistic, seen through what only moves it.
+namespace rulegrad {
+namespace {
+
+/// The value that one operation moved, whatever else it was told; nothing where it did more than that.
+Expr before_routing(Expr v) {
+  if (v.operands().empty() || !v.op().is(OpClass::routing, v.attributes())) return {};
+  const bool alone = v.operands().size() == 1 || v.op().operand(1).role == Role::parameter;
+  return alone ? v.operand(0) : Expr{};
+}
+
+/// Are the indices that a line is written at all different? `lines` of them are written each by itself.
+bool different(Expr index, std::size_t shared, std::int64_t extent) {
+  std::int64_t each = 1;
+  for (std::size_t axis = shared; axis < index.shape().rank(); ++axis)
+    each *= index.shape()[axis].batch ? 2 : index.shape()[axis].factor;
+  if (each == 1) return true;
+  for (Expr from = index; from; from = before_routing(from)) {
+    if (from.is("top_index")) return true;
+    if (from.is("expand")) return false;
+  }
+  if (!is_constant(index)) return false;
+  const Tensor& places = index.attributes<ConstantAttributes>().value;
+  for (std::int64_t line = 0; line < places.size(); line += each) {
+    std::set<std::int64_t> seen;
+    for (std::int64_t i = line; i < line + each; ++i) {
+      const auto place = static_cast<std::int64_t>(places.at(i));
+      if (!seen.insert(place < 0 ? place + extent : place).second) return false;
+    }
+  }
+  return true;
+}
+
+/// What is put among zeros, where nothing meets anything else there.
+Expr before_placing(Expr v, bool once) {
+  if (v.is("scatter_rows")) {
+    const auto& a = v.attributes<ScatterRowsAttributes>();
+    const bool alone = once || different(v.operand(1), static_cast<std::size_t>(a.batch), a.extent);
+    return alone ? v.operand(0) : Expr{};
+  }
+  if (v.is("scatter_add")) {
+    const bool alone = once || different(v.operand(1), 0, v.attributes<ScatterAttributes>().extent);
+    return alone ? v.operand(0) : Expr{};
+  }
+  return {};
+}
+
+/// Is it 1 at one place of each line and 0 elsewhere, so that products with it, summed, pick or place?
+bool is_selector(Expr v) {
+  for (; v; v = before_routing(v)) {
+    if (v.is("one_hot")) {
+      const std::size_t rank = v.operand(0).shape().rank();
+      return different(v.operand(0), rank == 0 ? 0 : rank - 1, v.attributes<OneHotAttributes>().depth);
+    }
+    if (v.is("expand")) return false;
+  }
+  return false;
+}
+
+bool is_number_everywhere(Expr v) {
+  return is_constant(v) || v.is("fill");
+}
+
+}  // namespace
+
+Expr ForwardFacts::before_choice(Expr v) const {
+  const bool first = depends(v.operand(1)), second = depends(v.operand(2));
+  if (first == second || !is_number_everywhere(v.operand(first ? 2 : 1))) return {};
+  // What is chosen by its own value is bent, as a ReLU is.
+  if (changes(v.operand(0))) {
+    if (sources_.empty()) sources_ = value_sources(*this);
+    if (contains(v) && sources_[rank(v)]) return {};
+  }
+  const Expr kept = v.operand(first ? 1 : 2);
+  // Written where nothing was: ones at the same places say so.
+  const bool at_places = v.operand(0).is("greater") && v.operand(0).operand(0).operands().size() == 2;
+  if (const Expr placed = before_placing(kept, at_places)) return placed;
+  return kept;
+}
+
+Expr ForwardFacts::before_movement(Expr v) const {
+  if (const Expr moved = before_routing(v)) return moved;
+  if (v.is("neg")) return v.operand(0);
+  if (v.is("where")) return before_choice(v);
+  if (const Expr placed = before_placing(v, false)) return placed;
+  if (v.is("concat")) {
+    Expr only;
+    for (const Expr part : v.operands()) {
+      if (!depends(part) && constant_value(part) == 0.0) continue;
+      if (part.is("fill") && part.attributes<FillAttributes>().value == 0) continue;
+      if (only) return {};
+      only = part;
+    }
+    return only;
+  }
+  Expr product = v;
+  if (v.is("sum"))
+    for (product = v.operand(0); product && !product.is("mul");) product = before_routing(product);
+  if (product && (v.is("sum") || v.is("matmul")))
+    for (const std::size_t i : {std::size_t{0}, std::size_t{1}})
+      if (!depends(product.operand(1 - i)) && is_selector(product.operand(1 - i))) return product.operand(i);
+  return {};
+}
+
+Expr ForwardFacts::producer(Expr v) const {
+  while (true) {
+    const std::string& name = v.op().name;
+    if (const Expr before = before_movement(v)) {
+      v = before;
+    } else if (name == "add" || name == "sub" || name == "mul" || name == "div") {
+      const bool left = depends(v.operand(0)), right = depends(v.operand(1));
+      if (left == right || (right && name == "div")) return v;
+      v = v.operand(left ? 0 : 1);
+    } else {
+      return v;
+    }
+  }
+}
+
+namespace {
+
+/// What a statistic is made by: it moves, counts and bends numbers, and knows no weights.
+enum class Made : std::uint8_t { otherwise, plainly, by_reduction };
+Made made(Expr node) {
+  const OpSchema& schema = node.op();
+  for (const std::string_view reduction : {"mean", "sum", "amax", "amin", "prod"})
+    if (schema.name == reduction) return Made::by_reduction;
+  if (schema.is(OpClass::pool)) return Made::by_reduction;
+  const bool plain = schema.is(OpClass::elementwise) || schema.is(OpClass::routing) ||
+                     schema.is(OpClass::activation) || schema.name == "const";
+  return plain && !node.operands().empty() ? Made::plainly : Made::otherwise;
+}
+
+}  // namespace
+
+bool ForwardFacts::is_statistic(Expr c, std::span<const Expr> parts) const {
+  // What the parts are made of, down to what layers give.
+  NodeMap<bool> origins;
+  std::vector<Expr> open(parts.begin(), parts.end());
+  const auto enter = [&](Expr node) {
+    for (const Expr operand : node.operands())
+      if (depends(operand) && origins.emplace(operand, true).second) open.push_back(operand);
+  };
+  for (const Expr part : parts) origins.emplace(part, true);
+  while (!open.empty()) {
+    const Expr node = open.back();
+    open.pop_back();
+    if (made(node) != Made::otherwise && !is_explained(node)) enter(node);
+  }
+  bool reduced = false;
+  NodeMap<bool> seen;
+  seen.emplace(c, true);
+  open.push_back(c);
+  while (!open.empty()) {
+    const Expr node = open.back();
+    open.pop_back();
+    reduced = reduced || made(node) == Made::by_reduction;
+    if (origins.contains(node)) continue;
+    if (made(node) == Made::otherwise || is_explained(node)) return false;
+    for (const Expr operand : node.operands())
+      if (depends(operand) && seen.emplace(operand, true).second) open.push_back(operand);
+  }
+  return reduced;
+}
+
+namespace {
+
+/// What an expression is made of down to the source, operands before users.
+std::vector<Expr> order_down_to(Expr root, Expr source) {
+  return order_until(std::span(&root, 1), [&](Expr e) { return e == source; });
+}
+
+/// Bounds of an expression whatever the source is.
+Interval bounds_over(Expr root, Expr source) {
+  NodeMap<Interval> bounds;
+  bounds.emplace(source, Interval{});
+  for (const Expr node : order_down_to(root, source)) {
+    if (bounds.contains(node)) continue;
+    std::vector<Interval> below;
+    for (const Expr operand : node.operands()) below.push_back(bounds.at(operand));
+    const auto number = constant_value(node);
+    bounds.emplace(node, number ? Interval{*number, *number} : node.op().interval_of(node, below));
+  }
+  return bounds.at(root);
+}
+
+}  // namespace
+
+namespace {
+
+/// Of operators that have no `fold` and curve.
+std::optional<double> smooth_value(Expr node, std::span<const double> x) {
+  if (node.is("where")) return x[0] != 0 ? x[1] : x[2];
+  if (node.is("reciprocal")) return 1 / x[0];
+  if (node.is("sigmoid")) return 1 / (1 + std::exp(-x[0]));
+  if (node.is("tanh")) return std::tanh(x[0]);
+  if (node.is("erf")) return std::erf(x[0]);
+  if (node.is("softplus")) return x[0] > 30 ? x[0] : std::log1p(std::exp(x[0]));
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::optional<double> value_for(Expr expression, Expr source, double x) {
+  NodeMap<double> values;
+  values.emplace(source, x);
+  for (const Expr node : order_down_to(expression, source)) {
+    if (values.contains(node)) continue;
+    if (const auto number = constant_value(node)) {
+      values.emplace(node, *number);
+      continue;
+    }
+    std::vector<double> numbers;
+    std::vector<Interval> points;
+    for (const Expr operand : node.operands()) {
+      if (!values.contains(operand)) break;
+      numbers.push_back(values.at(operand));
+      points.push_back({numbers.back(), numbers.back()});
+    }
+    if (numbers.size() != node.operands().size()) continue;
+    if (const auto known = smooth_value(node, numbers)) {
+      values.emplace(node, *known);
+      continue;
+    }
+    if (node.op().fold && !numbers.empty()) {
+      values.emplace(node, node.op().fold(numbers));
+      continue;
+    }
+    const Interval at = node.op().interval_of(node, points);
+    if (at.high - at.low <= 1e-5 * (1 + std::abs(at.low))) values.emplace(node, at.low);
+  }
+  const auto found = values.find(expression);
+  return found == values.end() ? std::nullopt : std::optional(found->second);
+}
+
+bool ForwardFacts::is_gate(Expr v, int depth) const {
+  constexpr int deepest = 200;  // of products in products
+  v = producer(v);
+  if (v.is("sigmoid") || v.is("hardsigmoid") || v.is("softmax")) return true;
+  if (v.is("mul") || v.is("product3") || v.is("product4")) {
+    if (const auto known = gates_.find(v); known != gates_.end()) return known->second;
+    const bool given = !v.is("mul") || (depends(v.operand(0)) && depends(v.operand(1)));
+    const bool all = given && depth < deepest &&
+                     std::all_of(v.operands().begin(), v.operands().end(),
+                                 [&](Expr factor) { return is_gate(factor, depth + 1); });
+    gates_.emplace(v, all);
+    return all;
+  }
+  if (!v.op().expansion || v.operands().empty()) return false;
+  if (!v.op().is(OpClass::activation)) return false;
+  const std::vector<Expr> operands(v.operands().begin(), v.operands().end());
+  const Expr written = v.op().expansion(operands);
+  // Constants are rounded to float32.
+  const auto within = [](double low, double high) { return low >= -1e-6 && high <= 1 + 1e-6; };
+  if (const Interval bounds = bounds_over(written, operands[0]); within(bounds.low, bounds.high)) return true;
+  for (int i = -60; i <= 60; ++i) {
+    const auto value = value_for(written, operands[0], i * 0.5);
+    if (!value || !within(*value, *value)) return false;
+  }
+  return true;
+}
+
+}  // namespace rulegrad
