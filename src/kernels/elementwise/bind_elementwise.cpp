@@ -4,6 +4,7 @@
 
 #include "kernels/common/bind.hpp"
 #include "kernels/common/parallel.hpp"
+#include "kernels/common/words.hpp"
 #include "kernels/elementwise/elementwise.hpp"
 
 namespace rulegrad::kernels {
@@ -38,9 +39,9 @@ void bind_elementwise(Kernels& all) {
   bind_comparisons(all);
   all.set("where", elementwise(Access::broadcast, [](const KernelCall& call) {
             const ConstView &condition = call.operands[0], &a = call.operands[1], &b = call.operands[2];
-            dispatch(call.result.dtype, [&]<class T>(T) {
-              where(condition.dims, condition.as<bool>(), a.dims, a.as<T>(), b.dims, b.as<T>(),
-                    call.result.dims, call.result.as<T>());
+            with_word(size_of(call.result.dtype), [&]<class W>(W) {
+              where(condition.dims, condition.as<bool>(), a.dims, a.as<W>(), b.dims, b.as<W>(),
+                    call.result.dims, call.result.as<W>());
             });
           }));
   Kernel accum = elementwise(Access::elementwise, [](const KernelCall& call) {

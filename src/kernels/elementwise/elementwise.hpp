@@ -16,10 +16,10 @@ void bind_unary(Kernels& all);
 void bind_binary(Kernels& all);
 void bind_comparisons(Kernels& all);
 
-/// y = condition ? a : b, the three broadcast to y_dims. All seven element types.
-template <class T>
-void where(DimsView condition_dims, const bool* condition, DimsView a_dims, const T* a, DimsView b_dims,
-           const T* b, DimsView y_dims, T* y);
+/// y = condition ? a : b, the three broadcast to y_dims; elements are words of their size (words.hpp).
+template <class W>
+void where(DimsView condition_dims, const bool* condition, DimsView a_dims, const W* a, DimsView b_dims,
+           const W* b, DimsView y_dims, W* y);
 
 /// y[i] = f(x[i]) for an element type.
 template <class T, class F>
