@@ -6,8 +6,14 @@ namespace rulegrad::kernels {
 enum class Isa { baseline, avx2, avx512 };
 [[nodiscard]] Isa isa();
 
+// Under sanitizers every loop is compiled once: what they look for is the same in all targets, and three times
+// the instrumented loops take the compiler minutes a file.
+#if defined(__x86_64__) && !defined(RULEGRAD_ONE_TARGET)
+#define RULEGRAD_TARGETS
+#endif
+
 namespace detail {
-#if defined(__x86_64__)
+#ifdef RULEGRAD_TARGETS
 template <class Body>
 [[gnu::target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma"), gnu::flatten, gnu::noinline]] void run_avx512(
     const Body& body) {
@@ -26,7 +32,7 @@ template <class Body>
 /// on the target.
 template <class Body>
 void vectorised(const Body& body) {
-#if defined(__x86_64__)
+#ifdef RULEGRAD_TARGETS
   switch (isa()) {
     case Isa::avx512:
       detail::run_avx512(body);
