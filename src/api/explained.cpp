@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <optional>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "rulegrad/api/explainer.hpp"
 #include "rulegrad/autodiff/gradient.hpp"
@@ -131,11 +132,11 @@ std::vector<ExplainedValue> explained_values(const Model& model, const std::vect
     result.push_back({name, node, {node}, {}, {}});
   }
   if (!names.empty()) return result;
-  const std::vector<Expr> needed =
-      topological_order(std::span(&y, 1));  // other outputs may have inputs of their own
+  const std::vector<Expr> below = topological_order(std::span(&y, 1));
+  const std::unordered_set<Expr> needed(below.begin(),
+                                        below.end());  // other outputs may have inputs of their own
   for (const ModelInput& input : model.inputs())
-    if (is_floating(input.expr.dtype()) &&
-        std::find(needed.begin(), needed.end(), input.expr) != needed.end())
+    if (is_floating(input.expr.dtype()) && needed.contains(input.expr))
       result.push_back({input.name, input.expr, {input.expr}, {}, {}});
   if (!result.empty()) return result;
   for (const ModelInput& input : model.inputs())

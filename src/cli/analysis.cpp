@@ -5,7 +5,9 @@
 #include <cmath>
 #include <filesystem>
 #include <fmt/format.h>
+#include <set>
 #include <sstream>
+#include <string_view>
 
 #include "rulegrad/explain/unapplied.hpp"
 #include "rulegrad/files/npy.hpp"
@@ -17,6 +19,7 @@
 #include "cli/loading.hpp"
 #include "cli/say.hpp"
 #include "cli/verify.hpp"
+#include "support/number.hpp"
 
 namespace rulegrad::cli {
 namespace {
@@ -45,8 +48,11 @@ std::string target_json(const std::string& text) {
   std::istringstream indices(text);
   Json json;
   if (text.find(',') != std::string::npos) json.open('[');
-  for (std::string index; std::getline(indices, index, ',');)
-    json.number(static_cast<std::int64_t>(std::stoll(index)));
+  for (std::string piece; std::getline(indices, piece, ',');) {
+    const double index = number_from(piece);
+    if (std::isnan(index)) return Json().text(text).whole();
+    json.number(static_cast<std::int64_t>(index));
+  }
   if (text.find(',') != std::string::npos) json.close(']');
   return json.whole();
 }
@@ -150,9 +156,9 @@ Tensor AnalysisCase::seed_array(std::int64_t samples) const {
 
 void AnalysisCase::note_other_inputs(const std::vector<std::string>& explained) const {
   if (!options_.nodes.empty()) return;
+  const std::set<std::string_view> known(explained.begin(), explained.end());
   for (const ModelInput& input : model_->inputs())
-    if (std::find(explained.begin(), explained.end(), input.name) == explained.end() &&
-        !lookups_of(*model_, input.name, output_).empty())
+    if (!known.contains(input.name) && !lookups_of(*model_, input.name, output_).empty())
       fmt::print(
           stderr, "{}",
           harmless(fmt::format("the input '{}' holds integers that are looked up; --at {} explains it too\n",

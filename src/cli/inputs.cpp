@@ -4,6 +4,9 @@
 #include <cstring>
 #include <filesystem>
 #include <fmt/format.h>
+#include <string_view>
+#include <unordered_map>
+#include <unordered_set>
 
 #include "rulegrad/api/explainer.hpp"
 #include "rulegrad/files/npy.hpp"
@@ -95,7 +98,12 @@ class Fitting {
   }
 
   Samples run() {
-    for (const GivenInput& one : given_) check_input_name(model_, one);
+    std::unordered_set<std::string_view> known;
+    for (const ModelInput& input : model_.inputs()) known.insert(input.name);
+    for (const GivenInput& one : given_) {
+      if (!known.contains(one.name)) check_input_name(model_, one);
+      by_name_[one.name].push_back(&one);
+    }
     for (const ModelInput& input : model_.inputs()) add(input);
     for (const ModelInput& input : model_.inputs()) require(input);
     if (counted_.empty()) samples_.samples = 1;
@@ -111,10 +119,12 @@ class Fitting {
 
  private:
   void add(const ModelInput& input) {
+    const auto named = by_name_.find(input.name), unnamed = by_name_.find("");
     std::vector<const GivenInput*> files;
-    for (const GivenInput& one : given_)
-      if (one.name == input.name || one.name.empty()) files.push_back(&one);
+    for (const auto found : {named, unnamed})
+      if (found != by_name_.end()) files.insert(files.end(), found->second.begin(), found->second.end());
     if (files.empty()) return;
+    std::sort(files.begin(), files.end());  // in the order in which they were given
     const bool shared = input.expr.shape().rank() == 0 || (symbolic_ && !holds_batch(input));
     if (shared && files.size() > 1)
       throw Error(ErrorCode::invalid_argument,
@@ -185,6 +195,7 @@ class Fitting {
 
   const Model& model_;
   std::span<const GivenInput> given_;
+  std::unordered_map<std::string_view, std::vector<const GivenInput*>> by_name_;
   std::size_t output_;
   bool symbolic_, has_recipe_ = false;
   std::string counted_, missing_recipe_;

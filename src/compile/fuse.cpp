@@ -93,9 +93,21 @@ class Grouping {
     const Instruction& instruction = flow_.instructions[i];
     const Kernel& kernel = *instruction.kernel;
     return (kernel.access != Access::any || row_axis_[i]) && !kernel.prepare && !kernel.scratch &&
-           instruction.results.size() == 1 && simple_dtype(result_of(i).type.dtype) &&
+           instruction.results.size() == 1 && !too_wide(instruction) &&
+           simple_dtype(result_of(i).type.dtype) &&
            std::all_of(instruction.operands.begin(), instruction.operands.end(),
                        [&](ValueId operand) { return simple_dtype(flow_.values[operand].type.dtype); });
+  }
+
+  /// True if it reads more values than a call may, even where as many others as can stand in one compute some of them:
+  /// it is never asked for whom it might join, which for a sum of many terms is asked for each of them.
+  bool too_wide(const Instruction& instruction) const {
+    if (instruction.operands.size() <= most_operands + most_operations) return false;
+    std::vector<ValueId> read;
+    for (const ValueId operand : instruction.operands) read.push_back(flow_.root(operand));
+    std::sort(read.begin(), read.end());
+    return std::unique(read.begin(), read.end()) - read.begin() >
+           static_cast<std::ptrdiff_t>(most_operands + most_operations);
   }
 
   /// Where the rows of an instruction begin that works on each for itself, if they are known and short.
@@ -199,7 +211,9 @@ class Grouping {
     std::vector<std::size_t> result;
     const auto add = [&](std::size_t g) {
       const std::size_t contraction = last_contraction_[i];
-      if (g < i && (contraction == none || contraction < g)) result.push_back(g);
+      if (g < i && (contraction == none || contraction < g) &&
+          std::find(result.begin(), result.end(), g) == result.end())
+        result.push_back(g);
     };
     for (const ValueId operand : flow_.instructions[i].operands) {
       if (const std::size_t p = producer(operand); p != none && flow_.root(operand) == operand)
@@ -249,7 +263,8 @@ class Fusing {
         groups_(std::move(groups)),
         check_finite_(check_finite),
         readers_(flow_.values.size()),
-        leaves_(flow_.values.size()) {}
+        leaves_(flow_.values.size()),
+        looked_through_(flow_.values.size()) {}
 
   Flow run() {
     for (const Value& value : flow_.values) old_index_.push_back(value.index);
@@ -268,8 +283,8 @@ class Fusing {
       instructions.push_back(std::move(made));
       flow_.fused += groups_[g].members.size() - 1;
     }
-    for (const ValueId value : looked_through_)
-      instructions[flow_.values[value].index].checked_by_reader = true;
+    for (ValueId value = 0; value < looked_through_.size(); ++value)
+      if (looked_through_[value]) instructions[flow_.values[value].index].checked_by_reader = true;
     flow_.instructions = std::move(instructions);
     return std::move(flow_);
   }
@@ -344,10 +359,9 @@ class Fusing {
       }
     }
     for (std::uint32_t k = 0; k < made.operands.size(); ++k)
-      if (can_look_through(g, made.operands[k]) && std::find(looked_through_.begin(), looked_through_.end(),
-                                                             made.operands[k]) == looked_through_.end()) {
+      if (can_look_through(g, made.operands[k]) && !looked_through_[made.operands[k]]) {
         group.looked_through.push_back(k);
-        looked_through_.push_back(made.operands[k]);
+        looked_through_[made.operands[k]] = true;
       }
     made.kernel = std::make_shared<const Kernel>(fused_kernel(std::move(group)));
     return made;
@@ -359,7 +373,7 @@ class Fusing {
   std::vector<std::vector<std::size_t>> readers_;  // by root value: groups
   std::vector<bool> leaves_;                       // by root value: is an output
   std::vector<std::uint32_t> old_index_;  // by value: of the instruction that computes it, before fusion
-  std::vector<ValueId> looked_through_;
+  std::vector<bool> looked_through_;      // by value
 };
 
 }  // namespace

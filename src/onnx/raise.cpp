@@ -8,6 +8,7 @@
 #include "rulegrad/rule/rule_text.hpp"
 #include "rulegrad/run/program.hpp"
 
+#include "onnx/chain_probe.hpp"
 #include "rewrite/canonize.hpp"
 #include "rewrite/composite.hpp"
 #include "rewrite/products.hpp"
@@ -76,9 +77,13 @@ std::vector<double> places() {
 }
 
 /// To what the rounding of constants to float32 changes.
+double allowed_difference(double x, double g) {
+  return 3e-7 * (std::abs(x) + std::abs(g)) + 1e-9;
+}
+
 bool same_function(std::span<const double> x, std::span<const double> f, std::span<const double> g) {
   for (std::size_t i = 0; i < x.size(); ++i)
-    if (!(std::abs(f[i] - g[i]) <= 3e-7 * (std::abs(x[i]) + std::abs(g[i])) + 1e-9)) return false;
+    if (!(std::abs(f[i] - g[i]) <= allowed_difference(x[i], g[i]))) return false;
   return true;
 }
 
@@ -133,7 +138,7 @@ struct Candidate {
 class KnownFunctions {
  public:
   explicit KnownFunctions(std::span<const Expr> outputs) {
-    chains_ = value_chains(ForwardFacts(outputs, inputs_below(outputs)));
+    chains_ = value_chains(ForwardFacts(outputs, inputs_below(outputs)), {}, longest);
   }
 
   /// What each root of a function that is known becomes: a rule, and the value it starts from.
@@ -141,13 +146,12 @@ class KnownFunctions {
     std::vector<std::pair<ValueFunction, const Rule*>> result;
     collect();
     if (candidates_.empty()) return result;
-    const std::vector<std::vector<double>> values = computed();
-    const std::span<const double> x = values.back();
-    const std::size_t known = rules().functions.size();
+    const std::vector<std::vector<double>> values = values_of(functions_);
+    const std::size_t known = known_.size();
     std::vector<std::size_t> matches;
     for (std::size_t f = 0; f < functions_.size(); ++f) {
       std::size_t match = 0;
-      while (match < known && !same_function(x, values[known + f], values[match])) ++match;
+      while (match < known && !same_function(places_, values[f], known_[match])) ++match;
       matches.push_back(match);
     }
     for (std::size_t i = 0; i < candidates_.size();) {
@@ -167,52 +171,85 @@ class KnownFunctions {
  private:
   /// Longer parts before shorter ones, from the end of the chain on.
   void collect() {
-    for (std::size_t c = 0; c < chains_.size(); ++c) {
-      const auto& steps = chains_[c].steps;
-      for (std::size_t begin = 0; begin < steps.size(); ++begin)
-        for (std::size_t end = std::min(steps.size(), begin + longest); end > begin; --end) {
-          const auto bends = [](const auto& step) {
-            return step.kind == StepKind::nonlinear || step.kind == StepKind::activation ||
-                   step.kind == StepKind::exponential;
-          };
-          const bool one_activation = end == begin + 1 && steps[begin].kind != StepKind::nonlinear;
-          if (one_activation || std::none_of(steps.begin() + static_cast<std::ptrdiff_t>(begin),
-                                             steps.begin() + static_cast<std::ptrdiff_t>(end), bends))
-            continue;
-          if (const auto function = rewritten_over(chains_[c].part(begin, end), x_)) {
-            // Networks repeat themselves: what is the same function is computed once.
-            const auto [place, fresh] = place_of_.emplace(*function, functions_.size());
-            if (fresh) functions_.push_back(*function);
-            candidates_.push_back({c, begin, end, place->second});
-          }
+    for (std::size_t c = 0; c < chains_.size(); ++c)
+      for (const auto& [begin, end] : possible_parts(chains_[c]))
+        if (const auto function = rewritten_over(chains_[c].part(begin, end), x_)) {
+          // Networks repeat themselves: what is the same function is computed once.
+          const auto [place, fresh] = place_of_.emplace(*function, functions_.size());
+          if (fresh) functions_.push_back(*function);
+          candidates_.push_back({c, begin, end, place->second});
         }
-    }
   }
 
-  /// The functions of the rules, those of the candidates, and where.
-  [[nodiscard]] std::vector<std::vector<double>> computed() {
-    std::vector<Expr> expressions;
-    const EvaluationHooks no_hooks;
-    static const Functions no_functions;
-    const Vocabulary vocabulary(rules().operators, no_functions);
-    Evaluator evaluator(scratch_, vocabulary, no_hooks);
-    for (const Rule* rule : rules().functions) {
-      Scope scope;
-      scope.bind("x", x_);
-      expressions.push_back(evaluator.as_expr(evaluator.evaluate(rule->terms, rule->pattern, scope)));
+  /// Where they begin and end: those that a few places do not tell from all functions that are known.
+  [[nodiscard]] std::vector<std::pair<std::size_t, std::size_t>> possible_parts(
+      const ValueChain& chain) const {
+    std::vector<std::pair<std::size_t, std::size_t>> result;
+    ChainProbe probe(chain);
+    const auto& steps = chain.steps;
+    for (std::size_t end = 1; end <= std::min(steps.size(), chain.own + longest); ++end) {
+      probe.start(end, places_[probed[0]]);
+      bool bends = false;
+      for (std::size_t begin = end; begin-- > (end < longest ? 0 : end - longest);) {
+        if (!probe.take(begin)) break;
+        const StepKind kind = steps[begin].kind;
+        bends = bends || kind == StepKind::nonlinear || kind == StepKind::activation ||
+                kind == StepKind::exponential;
+        const bool one_activation = end == begin + 1 && kind != StepKind::nonlinear;
+        if (begin >= chain.own || one_activation || !bends) continue;
+        if (!may_be_known(probed[0], probe.value())) continue;
+        const bool elsewhere = std::all_of(std::begin(probed) + 1, std::end(probed), [&](std::size_t place) {
+          return may_be_known(place, probe.value_at(begin, end, places_[place]));
+        });
+        if (elsewhere) result.emplace_back(begin, end);
+        (void)probe.value_at(begin, end, places_[probed[0]]);  // to go on from
+      }
     }
-    expressions.insert(expressions.end(), functions_.begin(), functions_.end());
-    expressions.push_back(x_);
+    std::sort(result.begin(), result.end(), [](const auto& a, const auto& b) {
+      return a.first != b.first ? a.first < b.first : a.second > b.second;
+    });
+    return result;
+  }
+
+  /// Could a function that is known have that value at a place? Twice what is allowed: it is not computed by the same
+  /// kernels.
+  [[nodiscard]] bool may_be_known(std::size_t place, std::optional<double> value) const {
+    return !value || std::any_of(known_.begin(), known_.end(), [&](const std::vector<double>& function) {
+      return std::abs(*value - function[place]) <= 2 * allowed_difference(places_[place], function[place]);
+    });
+  }
+
+  [[nodiscard]] std::vector<std::vector<double>> values_of(const std::vector<Expr>& functions) const {
     CompileOptions options;
     options.check_finite = false;
     const Tensor at({static_cast<std::int64_t>(places_.size())}, std::span<const double>(places_));
     std::vector<std::vector<double>> result;
-    for (const Tensor& values : Program::compile(expressions, options).run({{"x", at}}))
+    for (const Tensor& values : Program::compile(functions, options).run({{"x", at}}))
       result.emplace_back(values.values<double>().begin(), values.values<double>().end());
     return result;
   }
 
+  /// Those of the rules, computed once.
+  [[nodiscard]] const std::vector<std::vector<double>>& known_values() {
+    static const std::vector<std::vector<double>> known = [&] {
+      std::vector<Expr> expressions;
+      const EvaluationHooks no_hooks;
+      static const Functions no_functions;
+      const Vocabulary vocabulary(rules().operators, no_functions);
+      Evaluator evaluator(scratch_, vocabulary, no_hooks);
+      for (const Rule* rule : rules().functions) {
+        Scope scope;
+        scope.bind("x", x_);
+        expressions.push_back(evaluator.as_expr(evaluator.evaluate(rule->terms, rule->pattern, scope)));
+      }
+      return values_of(expressions);
+    }();
+    return known;
+  }
+
   static constexpr std::size_t longest = 12;
+  /// Some of the places: on both sides of 0 and of where activations are cut off.
+  static constexpr std::size_t zero = 160, probed[] = {zero + 7, zero - 34, zero + 52, zero - 3};
   std::vector<ValueChain> chains_;
   std::vector<double> places_ = places();
   Graph scratch_{DType::float64};
@@ -220,6 +257,7 @@ class KnownFunctions {
   std::vector<Candidate> candidates_;
   std::vector<Expr> functions_;  ///< of the candidates, each once
   NodeMap<std::size_t> place_of_;
+  const std::vector<std::vector<double>>& known_ = known_values();
 };
 
 void copy_names(Expr from, Expr to) {

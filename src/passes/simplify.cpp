@@ -1,7 +1,12 @@
 #include "rulegrad/passes/simplify.hpp"
 
+#include <algorithm>
+#include <optional>
 #include <unordered_map>
+#include <utility>
 
+#include "rulegrad/ops/op_attributes.hpp"
+#include "rulegrad/ops/operators.hpp"
 #include "rulegrad/rule/rule_text.hpp"
 #include "rulegrad/support/error.hpp"
 
@@ -115,6 +120,19 @@ class Facts {
   NodeMap<bool> undecided_;
 };
 
+/// Named nodes that were built anew.
+void follow(const NodeMap<Expr>& image, Simplified& result) {
+  std::unordered_map<Expr, Expr> stood_for;
+  for (const auto& [before, after] : result.renewed) stood_for.emplace(after, before);
+  for (const auto& [before, after] : image) {
+    if (before == after || after->named) continue;
+    if (before->named)
+      result.renewed.emplace_back(before, after);
+    else if (const auto found = stood_for.find(before); found != stood_for.end())
+      result.renewed.emplace_back(found->second, after);
+  }
+}
+
 void apply(const RuleList& rules, Facts facts, Simplified& result) {
   static const Functions no_functions;
   ForwardRewriting how;
@@ -126,15 +144,93 @@ void apply(const RuleList& rules, Facts facts, Simplified& result) {
       canonize(result.outputs[0].graph(), result.outputs, rules, Operators::builtin(), no_functions, how);
   result.outputs = std::move(done.outputs);
   result.rewrites.insert(result.rewrites.end(), done.rewrites.begin(), done.rewrites.end());
-  std::unordered_map<Expr, Expr> stood_for;
-  for (const auto& [before, after] : result.renewed) stood_for.emplace(after, before);
-  for (const auto& [before, after] : done.image) {
-    if (before == after || after->named) continue;
-    if (before->named)
-      result.renewed.emplace_back(before, after);
-    else if (const auto found = stood_for.find(before); found != stood_for.end())
-      result.renewed.emplace_back(found->second, after);
+  follow(done.image, result);
+}
+
+/// From so many parts on: a model that takes a value apart one by one.
+constexpr std::size_t least_parts = 8;
+
+/// Where a part begins along the axis that it is cut from, if it is cut from one alone, without steps.
+struct Part {
+  Expr value;
+  std::int64_t begin = 0, end = 0;
+};
+std::optional<Part> part_of(Expr e, std::size_t& axis, Shape& whole) {
+  if (!e.is("slice_vjp")) return std::nullopt;
+  const auto& a = e.attributes<SliceVjpAttributes>();
+  if (a.axes.size() != 1 || a.steps[0] != 1 || a.axes[0] < 0 || a.starts[0] < 0) return std::nullopt;
+  if (whole.rank() == 0) {
+    axis = static_cast<std::size_t>(a.axes[0]);
+    whole = a.shape;
   }
+  const Expr value = e.operand(0);
+  if (static_cast<std::size_t>(a.axes[0]) != axis || a.shape != whole ||
+      value.shape().rank() != whole.rank() || value.shape()[axis].batch)
+    return std::nullopt;
+  return Part{value, a.starts[0], a.starts[0] + value.shape()[axis].factor};
+}
+
+/// A sum of values that are each 0 but for a part of their own is these parts side by side: as written, n parts
+/// of n elements would be n arrays of all of them. One value beside them stays a summand; the order in which more of
+/// them are added is not to be changed.
+std::optional<Expr> side_by_side(Expr sum, std::span<const Expr> operands) {
+  if (!sum.is("accum") || operands.size() < least_parts) return std::nullopt;
+  std::size_t axis = 0;
+  Shape whole;
+  std::vector<Part> parts;
+  std::optional<Expr> beside;
+  for (const Expr operand : operands) {
+    if (auto part = part_of(operand, axis, whole))
+      parts.push_back(std::move(*part));
+    else if (std::exchange(beside, operand))
+      return std::nullopt;
+  }
+  if (parts.size() < least_parts) return std::nullopt;
+  std::sort(parts.begin(), parts.end(), [](const Part& a, const Part& b) { return a.begin < b.begin; });
+  Graph& graph = sum.graph();
+  std::vector<Expr> pieces;
+  std::int64_t at = 0;
+  const auto zeros_to = [&](std::int64_t end) {
+    if (end == at) return;
+    std::vector<Dim> dims = whole.dims();
+    dims[axis] = Dim{end - at};
+    pieces.push_back(graph.apply(op("fill"), {}, FillAttributes{0, sum.dtype(), Shape(std::move(dims))}));
+  };
+  for (const Part& part : parts) {
+    if (part.begin < at) return std::nullopt;
+    zeros_to(part.begin);
+    pieces.push_back(part.value);
+    at = part.end;
+  }
+  if (whole[axis].batch || at > whole[axis].factor) return std::nullopt;
+  zeros_to(whole[axis].factor);
+  const Expr joined =
+      graph.apply(op("concat"), std::move(pieces), AxisAttributes{static_cast<std::int64_t>(axis)});
+  if (joined.type() != sum.type()) return std::nullopt;
+  return beside ? graph.apply(op("accum"), {*beside, joined}) : joined;
+}
+
+/// The outputs with such sums as what they are.
+void join_parts(Simplified& result) {
+  const std::vector<Expr> order = topological_order(result.outputs);
+  const auto wide = [](Expr e) { return e.is("accum") && e.operands().size() >= least_parts; };
+  if (std::none_of(order.begin(), order.end(), wide)) return;
+  NodeMap<Expr> image(order.size());
+  for (const Expr node : order) {
+    std::vector<Expr> operands;
+    bool changed = false;
+    for (const Expr operand : node.operands()) {
+      operands.push_back(image.at(operand));
+      changed = changed || operands.back() != operand;
+    }
+    const auto joined = side_by_side(node, operands);
+    const Expr after = joined    ? *joined
+                       : changed ? node.graph().apply(node.op(), std::move(operands), node.attributes())
+                                 : node;
+    image.emplace(node, after);
+  }
+  follow(image, result);
+  for (Expr& output : result.outputs) output = image.at(output);
 }
 
 }  // namespace
@@ -145,6 +241,7 @@ Simplified simplify(std::span<const Expr> outputs, bool rounding) {
   // What one turn takes from the users of an expression, another may find used once.
   apply(exact_rules(), Facts(), result);
   if (!result.rewrites.empty()) apply(exact_rules(), Facts(), result);
+  join_parts(result);
   if (!rounding) return result;
   // A sum of three takes two turns.
   for (std::size_t before = result.rewrites.size() + 1; before != result.rewrites.size();) {

@@ -6,6 +6,7 @@
 #include <optional>
 #include <set>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "rulegrad/ops/op_attributes.hpp"
 #include "rulegrad/ops/operators.hpp"
@@ -19,8 +20,8 @@ bool is_any(Expr node, std::initializer_list<std::string_view> names) {
 
 class Finder {
  public:
-  Finder(const ForwardFacts& facts, std::span<const Expr> kept)
-      : facts_(facts), sources_(value_sources(facts, kept)) {
+  Finder(const ForwardFacts& facts, std::span<const Expr> kept, std::size_t reach)
+      : facts_(facts), sources_(value_sources(facts, kept)), ends_(facts.order().size()), reach_(reach) {
     const std::vector<Expr>& order = facts_.order();
     // The end of a chain is used by something that computes no function of the same value, or by nothing.
     std::vector<std::size_t> within(order.size(), 0);
@@ -30,8 +31,9 @@ class Finder {
             sources_[at] && sources_[at] == sources_[facts_.rank(user)])
           ++within[at];
     for (std::size_t i = 0; i < order.size(); ++i)
-      if (sources_[i] && is_floating(order[i].dtype()) && within[i] < facts_.uses(order[i]))
-        add_chains(order[i], sources_[i]);
+      ends_[i] = sources_[i] && is_floating(order[i].dtype()) && within[i] < facts_.uses(order[i]);
+    for (std::size_t i = 0; i < order.size(); ++i)
+      if (ends_[i]) add_chains(order[i], sources_[i]);
   }
 
   std::vector<ValueChain> take() { return std::move(chains_); }
@@ -45,17 +47,27 @@ class Finder {
     open.insert(root);
     ValueChain chain;
     std::vector<ValueChain::Step> steps;
+    std::size_t own = ~std::size_t{0};  // steps before the first that belong to another chain as well
     while (*open.begin() != source) {
       const Expr node = *open.begin();
       open.erase(open.begin());
-      if (open.empty()) steps.emplace_back();
+      if (open.empty()) {
+        if (node != root && own > steps.size() && ends_[facts_.rank(node)]) own = steps.size();
+        if (own < steps.size() && steps.size() - own > reach_) {
+          source = node;
+          break;
+        }
+        steps.emplace_back();
+      }
       steps.back().nodes.push_back(node);
       for (const Expr operand : node.operands())
         if (facts_.changes(operand)) open.insert(operand);
     }
-    for (ValueChain::Step& step : steps) {
+    for (std::size_t i = 0; i < steps.size(); ++i) {
+      ValueChain::Step& step = steps[i];
       step.kind = kind_of(step.nodes);
       if (step.kind != StepKind::layer) {
+        chain.own += i < own ? 1 : 0;
         chain.steps.push_back(std::move(step));
         continue;
       }
@@ -108,6 +120,8 @@ class Finder {
 
   const ForwardFacts& facts_;
   std::vector<Expr> sources_;  ///< by rank
+  std::vector<bool> ends_;     ///< by rank: ends a chain
+  std::size_t reach_;
   std::vector<ValueChain> chains_;
 };
 
@@ -271,10 +285,11 @@ ValueFunction ValueChain::part(std::size_t begin, std::size_t end) const {
 
 std::vector<Expr> value_sources(const ForwardFacts& facts, std::span<const Expr> kept) {
   const std::vector<Expr>& order = facts.order();
+  const std::unordered_set<Expr> outside(kept.begin(), kept.end());
   std::vector<Expr> sources(order.size());
   const auto inside = [&](Expr node) {
     return facts.changes(node) && !node.operands().empty() && node.op().is(OpClass::elementwise) &&
-           std::find(kept.begin(), kept.end(), node) == kept.end();
+           !outside.contains(node);
   };
   for (std::size_t i = 0; i < order.size(); ++i) {
     const Expr node = order[i];
@@ -294,8 +309,9 @@ std::vector<Expr> value_sources(const ForwardFacts& facts, std::span<const Expr>
   return sources;
 }
 
-std::vector<ValueChain> value_chains(const ForwardFacts& facts, std::span<const Expr> kept) {
-  return Finder(facts, kept).take();
+std::vector<ValueChain> value_chains(const ForwardFacts& facts, std::span<const Expr> kept,
+                                     std::size_t reach) {
+  return Finder(facts, kept, reach).take();
 }
 
 void join_value_functions(Graph& graph, Canonized& canonized, std::span<const Expr> explained,

@@ -32,6 +32,7 @@ struct ValueChain {
   };
   std::vector<Step> steps;  ///< the last one first; none of them is a layer
   Expr source;
+  std::size_t own = 0;  ///< so many of them, from the front, belong to no chain that ends further down
   /// The steps from `begin` to before `end` as one function.
   [[nodiscard]] ValueFunction part(std::size_t begin, std::size_t end) const;
 };
@@ -40,9 +41,14 @@ struct ValueChain {
 /// several, or where no operation works element by element. Values in `kept` are never inside.
 [[nodiscard]] std::vector<Expr> value_sources(const ForwardFacts& facts, std::span<const Expr> kept = {});
 
-/// The longest chains below the outputs of the facts. Values in `kept` are never inside.
-[[nodiscard]] std::vector<ValueChain> value_chains(const ForwardFacts& facts,
-                                                   std::span<const Expr> kept = {});
+/// No limit to what chains have in common.
+inline constexpr std::size_t whole_chains = ~std::size_t{0} / 2;
+
+/// The longest chains below the outputs of the facts. Values in `kept` are never inside. Of what belongs to a chain
+/// that ends further down as well, `reach` steps are given at most: a network whose values are all read
+/// elsewhere too has as many chains as values, each as long as the network.
+[[nodiscard]] std::vector<ValueChain> value_chains(const ForwardFacts& facts, std::span<const Expr> kept = {},
+                                                   std::size_t reach = whole_chains);
 
 /// Puts an operator of class `activation`, which is written out when programs are compiled, in the place of
 /// each function of one value that operators of that class do not say already; images and outputs of

@@ -1,4 +1,5 @@
 // Which operations run as one call, and what such a call does.
+#include <algorithm>
 #include <cmath>
 #include <doctest/doctest.h>
 #include <limits>
@@ -7,11 +8,17 @@
 #include <vector>
 
 #include "rulegrad/ops/build.hpp"
+#include "rulegrad/ops/op_attributes.hpp"
 #include "rulegrad/ops/operators.hpp"
+#include "rulegrad/passes/simplify.hpp"
 #include "rulegrad/run/program.hpp"
 #include "rulegrad/support/error.hpp"
 
+#include "compile/fuse.hpp"
+#include "support/timing.hpp"
+
 using namespace rulegrad;
+using testing::ThreadTimer;
 
 namespace {
 
@@ -176,4 +183,92 @@ TEST_CASE("a run tells each call and its time") {
              seen.emplace_back(call.operation);
            }});
   CHECK(seen == std::vector<std::string>{"dense", "relu+add"});
+}
+
+namespace {
+
+/// x [B, 12] as the sum of parts of other values, each 0 but for its own place; the parts from `skipped` on lie one
+/// place further.
+Expr sum_of_parts(Graph& graph, std::int64_t parts, std::int64_t skipped, std::int64_t width) {
+  const Expr x = graph.input("x", {DType::float32, Shape{B, width}});
+  std::vector<Expr> terms;
+  for (std::int64_t k = parts; k-- > 0;) {
+    const std::int64_t at = k < skipped ? k : k + 1;
+    const Expr part =
+        graph.apply(op("slice"), {graph.apply(op("tanh"), {x * (0.1 * static_cast<double>(k + 1))})},
+                    SliceAttributes{{1}, {at}, {at + 1}, {1}});
+    terms.push_back(
+        graph.apply(op("slice_vjp"), {part}, SliceVjpAttributes{{1}, {at}, {at + 1}, {1}, Shape{B, width}}));
+  }
+  terms.push_back(graph.apply(op("exp"), {x}));
+  return graph.apply(op("accum"), std::move(terms));
+}
+
+}  // namespace
+
+TEST_CASE("the parts of a value that are put together from zeros stand side by side, with the same bits") {
+  Graph graph;
+  const Expr y = sum_of_parts(graph, 10, 6, 12);
+  const Simplified simple = simplify(std::span(&y, 1));
+  std::size_t placed = 0, joined = 0;
+  for (const Expr node : topological_order(simple.outputs)) {
+    placed += node.is("slice_vjp") ? 1 : 0;
+    joined += node.is("concat") ? 1 : 0;
+  }
+  CHECK(placed == 0);
+  CHECK(joined == 1);
+  std::vector<float> values(36);
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = 0.3F * static_cast<float>(i % 11) - 1;
+  const Inputs inputs{{"x", Tensor({3, 12}, std::span<const float>(values))}};
+  CompileOptions plain;
+  plain.simplify = false;
+  const Tensor expected = Program::compile(std::span(&y, 1), plain).run(inputs)[0];
+  const Tensor found = Program::compile(std::span(&y, 1)).run(inputs)[0];
+  for (std::int64_t i = 0; i < expected.size(); ++i) CHECK(found.at(i) == expected.at(i));
+  // tanh of the part, and what stands beside it, by a plain loop.
+  for (std::int64_t row = 0; row < 3; ++row)
+    for (std::int64_t at = 0; at < 12; ++at) {
+      const double x = inputs.at("x").at(row * 12 + at);
+      const double factor = at < 6 ? 0.1 * static_cast<double>(at + 1) : 0.1 * static_cast<double>(at);
+      const bool covered = at != 6 && at < 11;
+      CHECK(found.at(row * 12 + at) ==
+            doctest::Approx(std::exp(x) + (covered ? std::tanh(factor * x) : 0)).epsilon(1e-6));
+    }
+}
+
+TEST_CASE("parts that overlap, and parts beside more than one value, stay a sum in its order") {
+  Graph graph;
+  const Expr y = sum_of_parts(graph, 10, 20, 12);
+  std::vector<Expr> terms(y.operands().begin(), y.operands().end());
+  std::vector<Expr> twice = terms, overlapping = terms;
+  twice.push_back(graph.apply(op("sigmoid"), {graph.inputs()[0]}));
+  overlapping.push_back(
+      graph.apply(op("slice_vjp"), {terms.front().operand(0) * 2.0}, terms.front().attributes()));
+  for (const auto& operands : {twice, overlapping}) {
+    const Expr sum = graph.apply(op("accum"), operands);
+    const Simplified simple = simplify(std::span(&sum, 1));
+    CHECK(simple.outputs[0].is("accum"));
+    CHECK(simple.outputs[0].operands().size() == operands.size());
+  }
+}
+
+TEST_CASE("finding what may run together costs what the terms of a sum do") {
+  const auto seconds = [](std::int64_t terms) {
+    Graph graph;
+    const Expr x = graph.input("x", {DType::float32, Shape{B, 2}});
+    std::vector<Expr> all;
+    for (std::int64_t k = 0; k < terms; ++k)
+      all.push_back(graph.apply(op("tanh"), {x * (1 + 0.001 * static_cast<double>(k))}));
+    const Expr y = graph.apply(op("accum"), std::move(all));
+    double best = INFINITY;
+    for (int run = 0; run < 3; ++run) {
+      Flow flow = flow_of(std::span(&y, 1), CompileOptions());
+      const ThreadTimer timer;
+      (void)with_fusion(std::move(flow), true);
+      best = std::min(best, timer.seconds());
+    }
+    return best;
+  };
+  // 4 if it grows with them, 16 with their square.
+  CHECK(seconds(16000) < 9 * seconds(4000) + 0.02);
 }

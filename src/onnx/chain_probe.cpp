@@ -1,0 +1,116 @@
+#include "onnx/chain_probe.hpp"
+
+#include <cmath>
+
+#include "rulegrad/expr/leaves.hpp"
+#include "rulegrad/expr/operator_facts.hpp"
+#include "rulegrad/ops/op_attributes.hpp"
+
+#include "expr/node_map.hpp"
+#include "onnx/value.hpp"
+
+namespace rulegrad::io {
+
+ChainProbe::ChainProbe(const ValueChain& chain) {
+  std::size_t count = 0;
+  for (const ValueChain::Step& step : chain.steps) count += step.nodes.size();
+  NodeMap<std::size_t> places(count + 1);
+  // A node may stand in one step only; what it reads stands before it there, or ends the step behind.
+  std::size_t next = 0;
+  for (const ValueChain::Step& step : chain.steps) {
+    first_.push_back(next);
+    for (const Expr node : step.nodes) places.emplace(node, next++);
+  }
+  first_.push_back(next);
+  places.emplace(chain.source, next);
+  values_.resize(count + 1);
+  for (const ValueChain::Step& step : chain.steps) {
+    auto& nodes = steps_.emplace_back();
+    for (const Expr expr : step.nodes) {
+      Node node{expr, how_of(expr), {}, true};
+      for (const Expr operand : expr.operands()) {
+        if (const auto place = places.find(operand); place != places.end()) {
+          node.operands.push_back({place->second, 0, false});
+          continue;
+        }
+        const auto number =
+            operand.is("fill") ? operand.attributes<FillAttributes>().value : constant_value(operand);
+        node.possible = node.possible && number;
+        node.operands.push_back({0, number.value_or(0), true});
+      }
+      nodes.push_back(std::move(node));
+    }
+  }
+}
+
+ChainProbe::How ChainProbe::how_of(Expr node) {
+  // Of whole numbers kernels divide and round as C++ does.
+  if (!is_floating(node.dtype()) && node.dtype() != DType::boolean) return How::unknown;
+  if (node.op().fold) return How::fold;
+  constexpr std::pair<const char*, How> smooth[] = {
+      {"where", How::where}, {"reciprocal", How::reciprocal}, {"sigmoid", How::sigmoid}, {"tanh", How::tanh},
+      {"erf", How::erf},     {"softplus", How::softplus}};
+  for (const auto& [name, how] : smooth)
+    if (node.is(name)) return how;
+  return node.op().interval ? How::bounds : How::unknown;
+}
+
+std::optional<double> ChainProbe::computed(const Node& node, const std::vector<double>& x) {
+  switch (node.how) {
+    case How::fold:
+      return node.expr.op().fold(x);
+    case How::where:
+      return x[0] != 0 ? x[1] : x[2];
+    case How::reciprocal:
+      return 1 / x[0];
+    case How::sigmoid:
+      return 1 / (1 + std::exp(-x[0]));
+    case How::tanh:
+      return std::tanh(x[0]);
+    case How::erf:
+      return std::erf(x[0]);
+    case How::softplus:
+      return x[0] > 30 ? x[0] : std::log1p(std::exp(x[0]));
+    case How::bounds: {
+      std::vector<Interval> points;
+      for (const double number : x) points.push_back({number, number});
+      const Interval at = node.expr.op().interval_of(node.expr, points);
+      if (at.high - at.low <= 1e-12 * (1 + std::abs(at.low))) return at.low;
+      return std::nullopt;
+    }
+    case How::unknown:
+      break;
+  }
+  return std::nullopt;
+}
+
+void ChainProbe::start(std::size_t end, double place) {
+  values_[first_[end]] = place;
+}
+
+bool ChainProbe::take(std::size_t step) {
+  const auto& nodes = steps_[step];
+  last_ = first_[step];
+  for (std::size_t i = nodes.size(); i-- > 0;) {
+    const Node& node = nodes[i];
+    if (!node.possible) return false;
+    numbers_.clear();
+    for (const Operand& operand : node.operands)
+      if (operand.is_number)
+        numbers_.push_back(operand.number);
+      else if (const auto known = values_[operand.place])
+        numbers_.push_back(*known);
+    values_[last_ + i] =
+        numbers_.size() == node.operands.size() ? computed(node, numbers_) : std::optional<double>();
+  }
+  return true;
+}
+
+std::optional<double> ChainProbe::value_at(std::size_t begin, std::size_t end, double place) {
+  start(end, place);
+  for (std::size_t step = end; step-- > begin;)
+    if (!take(step)) return std::nullopt;
+  return value();
+}
+
+}  // namespace rulegrad::io
