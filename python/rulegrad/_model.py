@@ -267,7 +267,7 @@ class Model:
                 last = min(first + step, samples)
                 part = {name: array[first * (array.shape[0] // samples):last * (array.shape[0] // samples)] if not batched or name in batched else array
                         for name, array in arrays.items()}
-                for i, tensor in enumerate(values.run(part, threads)):
+                for i, tensor in enumerate(values.run(part, threads, first)):
                     piece = np.asarray(tensor)
                     rows = piece.shape[0] // (last - first)
                     if len(results) == i:

@@ -165,19 +165,20 @@ void bind_models(py::module_& module) {
                              })
       .def(
           "run",
-          [](const Values& values, const py::dict& arrays, int threads) {
+          [](const Values& values, const py::dict& arrays, int threads, std::int64_t first) {
             const Inputs inputs = inputs_of(arrays);
             std::stop_source stop;
             std::vector<Tensor> results;
             run_watched(stop, [&] {
-              results = values.program.run(inputs, {.threads = threads, .stop = stop.get_token()});
+              results = values.program.run(
+                  inputs, {.threads = threads, .stop = stop.get_token(), .batch_offset = first});
             });
             py::list arrays_of_results;
             for (Tensor& result : results)
               arrays_of_results.append(py::cast(Result::alone(std::move(result))));
             return arrays_of_results;
           },
-          py::arg("inputs"), py::arg("threads") = 0);
+          py::arg("inputs"), py::arg("threads") = 0, py::arg("first") = 0);
 }
 
 }  // namespace rulegrad::python

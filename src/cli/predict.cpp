@@ -48,7 +48,8 @@ std::vector<std::vector<Answer>> answers_of(const Options& options, const Model&
   Progress progress("predicting", samples.count());
   for (std::int64_t first = 0; first < samples.count(); first += batch) {
     const std::int64_t count = std::min(batch, samples.count() - first);
-    const Tensor scores = program.run(samples.part(model, first, count), {.threads = options.run.threads})[0];
+    const Tensor scores = program.run(samples.part(model, first, count),
+                                      {.threads = options.run.threads, .batch_offset = first})[0];
     const std::int64_t width = scores.size() / count, top = std::min(options.top, width);
     for (std::int64_t row = 0; row < count; ++row) {
       std::vector<std::int64_t> order(static_cast<std::size_t>(width));

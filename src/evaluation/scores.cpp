@@ -115,7 +115,8 @@ ScoreFunction scores_of(const Model& model, ScoreKind kind, const ScoreOptions& 
       for (const std::string& other : beside)
         inputs[other] = padded_rows(options.others.at(other), first, fixed ? at_once : wanted);
       inputs[name] = padded_rows(samples, first, fixed ? at_once : wanted);
-      const Tensor part = program->run(inputs, {.threads = options.threads, .stop = options.stop})[0];
+      const Tensor part =
+          program->run(inputs, {.threads = options.threads, .stop = options.stop, .batch_offset = first})[0];
       const std::int64_t width = part.dims()[1];
       if (first == 0) result = Tensor::uninitialized(part.dtype(), {count, width});
       const std::size_t row = static_cast<std::size_t>(width) * size_of(part.dtype());

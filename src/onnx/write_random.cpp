@@ -4,8 +4,9 @@
 #include "onnx/random_calls.hpp"
 #include "onnx/writer.hpp"
 
-// Random numbers, bit by bit those of random.cpp: Philox4x32-10 (Salmon et al. 2011, "Parallel random
+// Random numbers, bit by bit those of random_numbers.cpp: Philox4x32-10 (Salmon et al. 2011, "Parallel random
 // numbers: as easy as 1, 2, 3", section 3.3) in 64-bit integers, whose operators came with operator set 18.
+// The logarithm, sine and cosine of normal numbers are each runtime's, which shows in float64 alone.
 namespace rulegrad::io {
 namespace {
 
@@ -15,7 +16,7 @@ std::int64_t low(std::int64_t value) {
   return value & low_bits;
 }
 
-/// The kinds of random.cpp.
+/// The kinds of normal_pairs.hpp.
 enum class Kind : std::int64_t { uniform, normal, index };
 
 class Philox {

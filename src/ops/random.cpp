@@ -1,8 +1,6 @@
 #include "rulegrad/ops/random.hpp"
 
-#include <cmath>
 #include <fmt/format.h>
-#include <numbers>
 
 #include "rulegrad/expr/operator_facts.hpp"
 #include "rulegrad/ops/op_attributes.hpp"
@@ -32,78 +30,6 @@ template <>
 const AttrType& attr_type<WindowMaskAttributes>() {
   static const AttrType type = derive_attr_type<WindowMaskAttributes>("window_mask");
   return type;
-}
-
-std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> c, std::array<std::uint32_t, 2> key) {
-  for (int round = 0; round < 10; ++round) {
-    const std::uint64_t a = std::uint64_t{0xD2511F53} * c[0], b = std::uint64_t{0xCD9E8D57} * c[2];
-    c = {static_cast<std::uint32_t>(b >> 32) ^ c[1] ^ key[0], static_cast<std::uint32_t>(b),
-         static_cast<std::uint32_t>(a >> 32) ^ c[3] ^ key[1], static_cast<std::uint32_t>(a)};
-    key[0] += 0x9E3779B9;
-    key[1] += 0xBB67AE85;
-  }
-  return c;
-}
-
-namespace {
-
-/// What a block is drawn for, so that the kinds of one place are independent.
-enum class Kind : std::uint32_t { uniform, normal, index };
-
-std::array<std::uint32_t, 4> block(const RandomPlace& place, std::int64_t element, Kind kind) {
-  const auto low = [](std::int64_t v) { return static_cast<std::uint32_t>(v); };
-  const auto high = static_cast<std::uint32_t>((element >> 32) & 0xff) | static_cast<std::uint32_t>(kind)
-                                                                             << 8;
-  return philox({low(element), low(place.row), low(place.sample), high}, {low(place.key), low(place.stream)});
-}
-
-double unit(std::uint32_t high, std::uint32_t low) {
-  const std::uint64_t bits = (std::uint64_t{high} << 32 | low) >> 11;
-  return static_cast<double>(bits) * 0x1p-53;
-}
-
-}  // namespace
-
-double uniform_at(const RandomPlace& place) {
-  const auto bits = block(place, place.element, Kind::uniform);
-  return unit(bits[0], bits[1]);
-}
-
-namespace {
-
-/// The two numbers of a pair (Box and Muller 1958, "A note on the generation of random normal deviates").
-std::array<double, 2> pair_of(const std::array<std::uint32_t, 4>& bits) {
-  // 1 - u lies in (0, 1], where the logarithm is finite.
-  const double radius = std::sqrt(-2 * std::log(1 - unit(bits[0], bits[1])));
-  const double angle = 2 * std::numbers::pi * unit(bits[2], bits[3]);
-  return {radius * std::cos(angle), radius * std::sin(angle)};
-}
-
-}  // namespace
-
-double normal_at(const RandomPlace& place) {
-  return pair_of(block(place, place.element / 2, Kind::normal))[static_cast<std::size_t>(place.element % 2)];
-}
-
-void normals_at(const RandomPlace& first, std::span<double> numbers) {
-  std::int64_t element = first.element;
-  std::size_t at = 0;
-  const auto pair = [&] { return pair_of(block(first, element / 2, Kind::normal)); };
-  if (element % 2 != 0 && !numbers.empty()) {
-    numbers[at++] = pair()[1];
-    ++element;
-  }
-  for (; at + 1 < numbers.size(); at += 2, element += 2) {
-    const auto [even, odd] = pair();
-    numbers[at] = even;
-    numbers[at + 1] = odd;
-  }
-  if (at < numbers.size()) numbers[at] = pair()[0];
-}
-
-std::int64_t index_at(const RandomPlace& place, std::int64_t count) {
-  const auto bits = block(place, 0, Kind::index);
-  return static_cast<std::int64_t>(unit(bits[0], bits[1]) * static_cast<double>(count));
 }
 
 namespace {

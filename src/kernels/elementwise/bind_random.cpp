@@ -1,12 +1,13 @@
 #include <algorithm>
-#include <array>
 #include <span>
 
 #include "rulegrad/ops/op_attributes.hpp"
 #include "rulegrad/ops/random.hpp"
 
 #include "kernels/common/bind.hpp"
+#include "kernels/common/isa.hpp"
 #include "kernels/common/parallel.hpp"
+#include "ops/normal_pairs.hpp"
 
 namespace rulegrad::kernels {
 namespace {
@@ -34,23 +35,29 @@ Kernel random_kernel(F number) {
   });
 }
 
-/// Pairs of normal numbers share their block, so they are drawn in runs along a row.
+/// Elements of the cost of one normal number of a run.
+constexpr std::int64_t normal_cost = 8;
+
+/// Pairs of normal numbers share their block, and runs of pairs are computed at once, along a row.
 void normals(const KernelCall& call) {
-  const auto& random = call.attributes.as<RandomAttributes>();
+  const auto& how = call.attributes.as<RandomAttributes>();
   const std::int64_t rows = call.operands[0].count(), sample = integer_at(call.operands[1], 0);
   const std::int64_t each = rows == 0 ? 0 : call.result.count() / rows;
-  floating(random.dtype, [&]<class T>(T) {
+  floating(how.dtype, [&]<class T>(T) {
     T* to = call.result.as<T>();
-    parallel_chunks(rows * each, 2 * kGrain / draw_cost, [&](std::int64_t begin, std::int64_t end) {
-      std::array<double, 256> run;
-      for (std::int64_t i = begin; i < end;) {
-        const std::int64_t row = i / each, element = i % each;
-        const auto count =
-            std::min<std::int64_t>({end - i, each - element, static_cast<std::int64_t>(run.size())});
-        const auto drawn = std::span(run).first(static_cast<std::size_t>(count));
-        normals_at({random.key, random.stream, sample, integer_at(call.operands[0], row), element}, drawn);
-        for (const double number : drawn) to[i++] = static_cast<T>(number);
-      }
+    parallel_chunks(rows * each, 2 * kGrain / normal_cost, [&](std::int64_t begin, std::int64_t end) {
+      vectorised([&] {
+        for (std::int64_t i = begin; i < end;) {
+          const std::int64_t row = i / each, element = i % each, count = std::min(end - i, each - element);
+          const RandomPlace first{how.key, how.stream, sample, integer_at(call.operands[0], row), element};
+          const std::span<T> run(to + i, static_cast<std::size_t>(count));
+          if (count < 32)
+            random::draw_normals<8>(first, run);
+          else
+            random::draw_normals<64>(first, run);
+          i += count;
+        }
+      });
     });
   });
 }
