@@ -20,7 +20,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("model", help="an ONNX file; .keras or .h5 where Keras is installed")
         command.add_argument("--method", "-m", action="append", required=True, help="as for rulegrad analyze; may be given several times")
         command.add_argument("--output", "-o", required=True)
-        command.add_argument("--target", help="an index, indices with commas, or a label (default: each sample's largest score)")
+        command.add_argument("--target", help="an index, indices with commas, a label, or all for a stream (default: each sample's largest score)")
         command.add_argument("--rules", action="append", default=[], help="a rule file with methods of your own")
         command.add_argument("--labels", help="a text file with one class name a line")
         command.add_argument("--preprocess", help="raw, unit, signed, imagenet, caffe")
@@ -34,7 +34,7 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--features", help="a text file with one feature name a line")
     report.add_argument("--tokens", help="a text file with a line a sample, tokens apart by spaces")
     report.add_argument("--samples", type=int, default=16, help="how many samples are shown (16)")
-    stream.add_argument("--input", "-i", required=True, help="a folder, a .txt list of files, or a .npy array")
+    stream.add_argument("--input", "-i", action="append", required=True, help="a folder, a .txt list of files, or a .npy array; NAME=... for each of several inputs")
     stream.add_argument("--shard", type=int, default=256, help="samples in a file (256)")
     stream.add_argument("--resume", action="store_true", help="go on with what is in the output folder")
     stream.add_argument("--on-error", default="stop", choices=["stop", "skip"])
@@ -48,6 +48,13 @@ def _target(text: str | None):
     if all(part.strip().lstrip("-").isdigit() for part in parts):
         return int(text) if len(parts) == 1 else tuple(int(part) for part in parts)
     return text
+
+
+def _data(texts: Sequence[str]):
+    """What --input names: one thing, files, or one for each input."""
+    if all("=" in text and not os.path.exists(text) for text in texts):
+        return dict(text.split("=", 1) for text in texts)
+    return texts[0] if len(texts) == 1 else list(texts)
 
 
 def _lines(path: str) -> list[str]:
@@ -67,11 +74,12 @@ def _run(options: argparse.Namespace) -> None:
     model = rg.load(options.model, labels=options.labels, preprocess=preprocess, rules=rg.rules(*options.rules) if options.rules else None)
     explainer = model.explainer(options.method, at=options.at, head=options.head, precision=options.precision)
     if options.command == "stream":
-        done = explainer.map(options.input, options.output, target=_target(options.target), shard=options.shard, resume=options.resume, on_error=options.on_error,
+        chosen = {"targets": "all"} if options.target == "all" else {"target": _target(options.target)}
+        done = explainer.map(_data(options.input), options.output, **chosen, shard=options.shard, resume=options.resume, on_error=options.on_error,
                              threads=options.threads, progress=sys.stderr.isatty())
         for row in done.failed:
             print(f"left out: {row['name']}: {row['error']}", file=sys.stderr)
-        print(f"{len(done)} samples in {len(done.manifest['shards'])} shards, {len(done.failed)} left out; wrote {os.path.join(options.output, 'manifest.json')}")
+        print(f"{sum(row['count'] for row in done.manifest['shards'])} samples in {len(done.manifest['shards'])} shards, {len(done.failed)} left out; wrote {os.path.join(options.output, 'manifest.json')}")
         return
     if len(options.input) == 1 and options.input[0].endswith(".npy"):
         try:

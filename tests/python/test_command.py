@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import unittest
 from pathlib import Path
@@ -135,6 +136,12 @@ class Streams(Command):
         first, second = ({str(file.relative_to(folder)): file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()} for folder in (mine, theirs))
         self.assertEqual(first, second)
         self.assertEqual(stream.open(theirs).load("smoothgrad", "b")[6].shape, (4, 2))
+        by_python = self.folder / "by_python.zarr"
+        done = subprocess.run([sys.executable, "-m", "rulegrad", "stream", file, "--input", f"a={arrays['a']}", "-i", f"b={arrays['b']}", "-m", "gradient", "-m", "smoothgrad:n=2", "--target", "all",
+                               "--shard", "3", "-o", by_python], capture_output=True, text=True)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("7 samples in 3 shards, 0 left out", done.stdout)
+        self.assertEqual({str(file.relative_to(by_python)): file.read_bytes() for file in sorted(by_python.rglob("*")) if file.is_file()}, first)
 
     def test_an_ordinary_directory_has_a_manifest_too(self):
         self.run_command("analyze", *FASHION, "--input", DEMO / "pictures" / "sneaker_9.png", "--method", "gradient", "--output", self.folder / "maps")
