@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <filesystem>
 #include <fmt/format.h>
@@ -19,7 +20,6 @@
 #include "cli/loading.hpp"
 #include "cli/say.hpp"
 #include "cli/verify.hpp"
-#include "support/number.hpp"
 
 namespace rulegrad::cli {
 namespace {
@@ -49,9 +49,10 @@ std::string target_json(const std::string& text) {
   Json json;
   if (text.find(',') != std::string::npos) json.open('[');
   for (std::string piece; std::getline(indices, piece, ',');) {
-    const double index = number_from(piece);
-    if (std::isnan(index)) return Json().text(text).whole();
-    json.number(static_cast<std::int64_t>(index));
+    std::int64_t index = 0;
+    const auto [end, error] = std::from_chars(piece.data(), piece.data() + piece.size(), index);
+    if (error != std::errc() || end != piece.data() + piece.size()) return Json().text(text).whole();
+    json.number(index);
   }
   if (text.find(',') != std::string::npos) json.close(']');
   return json.whole();
