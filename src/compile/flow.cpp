@@ -176,7 +176,7 @@ class Flattening {
 std::vector<std::shared_ptr<Constant>> Flow::constants_read() const {
   std::vector<bool> read(constants.size());
   const auto note = [&](ValueId value) {
-    if (const Value& source = values[root(value)]; source.source == Source::constant)
+    if (const FlowValue& source = values[root(value)]; source.source == Source::constant)
       read[source.index] = true;
   };
   for (const Instruction& instruction : instructions)

@@ -20,7 +20,7 @@ using ValueId = std::uint32_t;
 enum class Source : std::uint8_t { input, constant, instruction, same_elements };
 
 /// Everything that a program reads or writes.
-struct Value {
+struct FlowValue {
   Source source;
   std::uint32_t index;  ///< in inputs, constants or instructions; the value it shares its elements with
   Type type;
@@ -63,7 +63,7 @@ struct Instruction {
 
 /// A program before memory is given to it: kernel calls in order, operands before users. Refers to no graph.
 struct Flow {
-  std::vector<Value> values;
+  std::vector<FlowValue> values;
   std::vector<ProgramInput>
       inputs;  ///< all of the graph: even one that is not needed may say what the batch is
   std::vector<ProgramConstant> constants;

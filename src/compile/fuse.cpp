@@ -113,8 +113,8 @@ class Grouping {
   /// Where the rows of an instruction begin that works on each for itself, if they are known and short.
   std::optional<std::size_t> row_axis(const Instruction& instruction) const {
     if (!instruction.kernel->row_axis || instruction.results.size() != 1) return std::nullopt;
-    const Value& operand = flow_.values[instruction.operands[0]];
-    const Value& result = flow_.values[instruction.result()];
+    const FlowValue& operand = flow_.values[instruction.operands[0]];
+    const FlowValue& result = flow_.values[instruction.result()];
     const auto axis =
         instruction.kernel->row_axis(std::span(&operand.type, 1), result.type, instruction.attributes);
     if (!axis || operand.block != 0 || result.block != 0) return std::nullopt;
@@ -128,9 +128,9 @@ class Grouping {
     return by_rows && length > 0 && length <= kLongestFusedRow ? axis : std::nullopt;
   }
 
-  const Value& result_of(std::size_t i) const { return flow_.values[flow_.instructions[i].result()]; }
+  const FlowValue& result_of(std::size_t i) const { return flow_.values[flow_.instructions[i].result()]; }
   Frame frame_of(std::size_t i) const {
-    const Value& value = row_axis_[i] ? flow_.values[flow_.instructions[i].operands[0]] : result_of(i);
+    const FlowValue& value = row_axis_[i] ? flow_.values[flow_.instructions[i].operands[0]] : result_of(i);
     return {value.type.shape, value.block, row_axis_[i]};
   }
 
@@ -267,7 +267,7 @@ class Fusing {
         looked_through_(flow_.values.size()) {}
 
   Flow run() {
-    for (const Value& value : flow_.values) old_index_.push_back(value.index);
+    for (const FlowValue& value : flow_.values) old_index_.push_back(value.index);
     for (const ValueId output : flow_.outputs) leaves_[flow_.root(output)] = true;
     for (std::size_t g = 0; g < groups_.size(); ++g)
       for (const std::size_t member : groups_[g].members)
@@ -292,7 +292,7 @@ class Fusing {
  private:
   /// A contraction's result, whole and as it is: its reader can look through it.
   bool can_look_through(std::size_t g, ValueId operand) const {
-    const Value& value = flow_.values[operand];
+    const FlowValue& value = flow_.values[operand];
     if (!check_finite_ || value.source != Source::instruction) return false;
     const Instruction& producer = flow_.instructions[old_index_[operand]];
     const Frame& frame = groups_[g].frame;

@@ -60,7 +60,7 @@ class Sweeping {
     const Instruction& instruction = flow_.instructions[i];
     const bool dense = instruction.op == "dense";
     if ((!dense && instruction.op != "matmul") || !ships(instruction)) return std::nullopt;
-    const Value& w = flow_.values[flow_.root(instruction.operands[1])];
+    const FlowValue& w = flow_.values[flow_.root(instruction.operands[1])];
     const Shape& shape = type(instruction.operands[1]).shape;
     if (w.source != Source::constant || shape.rank() != 2 || w.type.shape != shape || w.block != 0)
       return std::nullopt;
@@ -98,7 +98,7 @@ class Sweeping {
 
   /// The instruction that makes a value; nothing for inputs and constants.
   std::optional<std::size_t> maker(ValueId value) const {
-    const Value& made = flow_.values[flow_.root(value)];
+    const FlowValue& made = flow_.values[flow_.root(value)];
     return made.source == Source::instruction ? std::optional<std::size_t>(made.index) : std::nullopt;
   }
 
@@ -241,7 +241,7 @@ class Sweeping {
 
   ValueId value_of(const std::shared_ptr<Constant>& constant) {
     for (ValueId v = 0; v < flow_.values.size(); ++v)
-      if (const Value& value = flow_.values[v];
+      if (const FlowValue& value = flow_.values[v];
           value.source == Source::constant && flow_.constants[value.index].constant == constant)
         return v;
     flow_.constants.push_back({"", constant});

@@ -42,7 +42,7 @@ class Layouts {
   std::int64_t block_of(ValueId old) const { return new_.values[first_[old]].block; }
 
   void take_over(ValueId old) {
-    const Value& value = old_.values[old];
+    const FlowValue& value = old_.values[old];
     switch (value.source) {
       case Source::input:
       case Source::constant:

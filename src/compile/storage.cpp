@@ -16,7 +16,7 @@ class Assignment {
   StorageMap run() {
     find_last_uses();
     for (ValueId v = 0; v < flow_.values.size(); ++v) {
-      const Value& value = flow_.values[v];
+      const FlowValue& value = flow_.values[v];
       if (value.source == Source::input) open(v, Home::input, value.index);
       if (value.source == Source::constant) open(v, Home::constant, value.index);
     }

@@ -62,13 +62,13 @@ void Program::Data::execute(const Plan& plan, std::span<std::byte* const> bases,
     }
     if (check_finite && instruction.kernel->contraction && !instruction.checked_by_reader)
       for (std::size_t k = 0; k < instruction.results.size(); ++k) {
-        const Value& value = flow.values[instruction.results[k]];
+        const FlowValue& value = flow.values[instruction.results[k]];
         require_finite_result(instruction.label_of(k), value.type.dtype, value.type.shape, plan.extents,
                               value.block, bases[step.result_storages[k]]);
       }
     if (check_facts)
       for (std::size_t k = 0; k < instruction.results.size(); ++k) {
-        const Value& value = flow.values[instruction.results[k]];
+        const FlowValue& value = flow.values[instruction.results[k]];
         require_interval(instruction.label_of(k), value.interval, value.type.dtype, value.type.shape,
                          plan.extents, value.block, bases[step.result_storages[k]]);
       }
@@ -81,7 +81,7 @@ void Program::Data::execute(const Plan& plan, std::span<std::byte* const> bases,
 
 void Program::Data::fail_operand(const Instruction& instruction, const NonFiniteOperand& found,
                                  const Extents& extents) const {
-  const Value& value = flow.values[instruction.operands[found.operand]];
+  const FlowValue& value = flow.values[instruction.operands[found.operand]];
   fail_non_finite_result(flow.instructions[value.index].label, value.type.dtype, value.type.shape, extents,
                          value.block, found.value, found.position);
 }
@@ -94,7 +94,7 @@ void Program::Data::check_output(std::size_t position, DType dtype, const Dims& 
   std::string label = "[program] output " + std::to_string(position);
   if (!flow.values.empty()) {
     const ValueId output = flow.root(flow.outputs[position]);
-    if (const Value& value = flow.values[output]; value.source == Source::instruction) {
+    if (const FlowValue& value = flow.values[output]; value.source == Source::instruction) {
       const Instruction& instruction = flow.instructions[value.index];
       label = instruction.label_of(static_cast<std::size_t>(std::ranges::find(instruction.results, output) -
                                                             instruction.results.begin()));
