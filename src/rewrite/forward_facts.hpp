@@ -61,11 +61,12 @@ class ForwardFacts {
   /// Is `a` needed to compute `b`? Walks at most what lies between the two in topological order.
   [[nodiscard]] bool is_ancestor(Expr a, Expr b) const;
   /// Is `c` made of `a`, or of what `a` is made of, by elementwise operations, reductions and movements
-  /// alone, with a reduction among them? So normalisations are told from gates, which hold layers.
-  [[nodiscard]] bool is_statistic(Expr c, Expr a) const { return is_statistic(c, std::span(&a, 1)); }
+  /// alone, through a reduction on every way, and is `a` not made of it? So normalisations are told from
+  /// gates, which hold layers, and what is divided from what it is divided by.
+  [[nodiscard]] bool is_statistic(Expr c, Expr a) const;
   /// The same of several values together, such as the factors of a product.
   [[nodiscard]] bool is_statistic(Expr c, std::span<const Expr> parts) const;
-  /// Does `v` lie between 0 and 1 whatever it is made from: is it what a sigmoid, a hard sigmoid or a softmax
+  /// Does `v` lie between 0 and 1, up to a factor, whatever it is made from: is it what a sigmoid, a hard sigmoid or a softmax
   /// gives, a function of one value with such bounds (1 - sigmoid), or a product of gates?
   [[nodiscard]] bool is_gate(Expr v) const { return is_gate(v, 0); }
   /// How many operations of the class lie on the longest way from an explained value to v, v among them.

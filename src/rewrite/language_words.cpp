@@ -125,11 +125,11 @@ constexpr std::array table{
               "is c, through a reduction, made of a or of what a is made of, by elementwise operations, "
               "reductions and movements alone, as a standard deviation is?",
               answers::statistic),
-    fact_word(
-        "gate", "v",
-        "does v lie between 0 and 1: what a sigmoid, a hard sigmoid, a softmax or another function with "
-        "such bounds gives, or a product of those?",
-        answers::gate),
+    fact_word("gate", "v",
+              "does v lie between 0 and 1, up to a factor: what a sigmoid, a hard sigmoid, a softmax or "
+              "another function with "
+              "such bounds gives, or a product of those?",
+              answers::gate),
     fact_word(
         "layers", "class, v",
         "how many operations of that class lie on the longest way from an explained input to v, v among "

@@ -146,6 +146,10 @@ Made made(Expr node) {
 
 }  // namespace
 
+bool ForwardFacts::is_statistic(Expr c, Expr a) const {
+  return is_statistic(c, std::span(&a, 1)) && !is_ancestor(c, a);
+}
+
 bool ForwardFacts::is_statistic(Expr c, std::span<const Expr> parts) const {
   // What the parts are made of, down to what layers give.
   NodeMap<bool> origins;
@@ -160,18 +164,24 @@ bool ForwardFacts::is_statistic(Expr c, std::span<const Expr> parts) const {
     open.pop_back();
     if (made(node) != Made::otherwise && !is_explained(node)) enter(node);
   }
+  // Every way from c to them leads through a reduction: x - mean(x) is no statistic, what is made of mean(x)
+  // alone is.
   bool reduced = false;
-  NodeMap<bool> seen;
-  seen.emplace(c, true);
-  open.push_back(c);
-  while (!open.empty()) {
-    const Expr node = open.back();
-    open.pop_back();
-    reduced = reduced || made(node) == Made::by_reduction;
-    if (origins.contains(node)) continue;
+  NodeMap<bool> above, below;
+  std::vector<std::pair<Expr, bool>> ways{{c, false}};
+  while (!ways.empty()) {
+    auto [node, through] = ways.back();
+    ways.pop_back();
+    through = through || made(node) == Made::by_reduction;
+    if (!(through ? below : above).emplace(node, true).second) continue;
+    reduced = reduced || through;
+    if (origins.contains(node)) {
+      if (!through) return false;
+      continue;
+    }
     if (made(node) == Made::otherwise || is_explained(node)) return false;
     for (const Expr operand : node.operands())
-      if (depends(operand) && seen.emplace(operand, true).second) open.push_back(operand);
+      if (depends(operand)) ways.emplace_back(operand, through);
   }
   return reduced;
 }
@@ -259,6 +269,8 @@ bool ForwardFacts::is_gate(Expr v, int depth) const {
     gates_.emplace(v, all);
     return all;
   }
+  if (v.is("clip"))
+    return v.attributes<ClipAttributes>().low >= 0 && v.attributes<ClipAttributes>().high <= 1;
   if (!v.op().expansion || v.operands().empty()) return false;
   if (!v.op().is(OpClass::activation)) return false;
   const std::vector<Expr> operands(v.operands().begin(), v.operands().end());
@@ -266,10 +278,19 @@ bool ForwardFacts::is_gate(Expr v, int depth) const {
   // Constants are rounded to float32.
   const auto within = [](double low, double high) { return low >= -1e-6 && high <= 1 + 1e-6; };
   if (const Interval bounds = bounds_over(written, operands[0]); within(bounds.low, bounds.high)) return true;
+  std::vector<double> values;
   for (int i = -60; i <= 60; ++i) {
     const auto value = value_for(written, operands[0], i * 0.5);
-    if (!value || !within(*value, *value)) return false;
+    if (!value || !(*value >= -1e-6)) return false;
+    values.push_back(*value);
   }
+  if (const double largest = *std::max_element(values.begin(), values.end()); within(0, largest)) return true;
+  // A factor of a hard sigmoid may stand anywhere in the product: x clip(z + 3, 0, 6) / 6. It is the same on both
+  // sides of its middle, as what a ReLU6 gives is not.
+  if (std::abs(values[0] - values[20]) + std::abs(values[120] - values[100]) > 1e-3 * values[60])
+    return false;
+  for (std::size_t i = 1; i <= 60; ++i)
+    if (std::abs(values[60 + i] + values[60 - i] - 2 * values[60]) > 1e-4 * values[60]) return false;
   return true;
 }
 

@@ -53,6 +53,22 @@ inline const RuleLibrary& methods_tried() {
   return library;
 }
 
+/// RULEGRAD_SPELLINGS_TALK tells more.
+inline bool talking() {
+  return std::getenv("RULEGRAD_SPELLINGS_TALK") != nullptr;
+}
+
+/// Which rule closed what, from the output down.
+inline void tell_steps(const std::string& method, const Question& question) {
+  const auto number = [](Expr e) { return "%" + std::to_string(e->id); };
+  for (const Step& step : analyze(methods_tried(), AnalyzerCall::parse(method), question).steps) {
+    std::string line = describe(step.node) + " of";
+    for (const Expr operand : step.node.operands()) line += " " + number(operand);
+    MESSAGE(line, ", to ", number(step.node.operand(step.slot)), ": ", step.by->rule_set, ", line ",
+            step.by->where.line);
+  }
+}
+
 /// The map, or nothing where the method refuses the network.
 inline std::optional<Tensor> map_of(const Spelt& net, Expr output, const std::string& method,
                                     const Tensor& input) {
@@ -65,7 +81,7 @@ inline std::optional<Tensor> map_of(const Spelt& net, Expr output, const std::st
     return map;
   } catch (const Error& error) {
     if (error.code() != ErrorCode::unclaimed) throw;
-    if (std::getenv("RULEGRAD_SPELLINGS_TALK") != nullptr) MESSAGE(std::string(error.what()));
+    if (talking()) MESSAGE(std::string(error.what()));
     return std::nullopt;
   }
 }
@@ -149,12 +165,7 @@ inline void try_spellings(const Builder& build_net, std::size_t functions,
         const double away = distance(*map, expected[function].at(method));
         if (away < 1e-4) continue;
         ++different;
-        if (std::getenv("RULEGRAD_SPELLINGS_TALK") != nullptr)
-          for (const Expr node : topological_order(std::span(&output, 1))) {
-            std::string line = "%" + std::to_string(node->id) + " " + describe(node) + " of";
-            for (const Expr operand : node.operands()) line += " %" + std::to_string(operand->id);
-            MESSAGE(line);
-          }
+        if (talking()) tell_steps(method, question_for(output, {net.x}, fixed_target(output.graph(), 1)));
         MESSAGE("spelling ", seed, " of function ", function,
                 std::string(output == loaded ? ", loaded" : ", built"), ": ", method, " is ", away, " away");
       }

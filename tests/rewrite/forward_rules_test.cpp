@@ -108,6 +108,6 @@ TEST_CASE("a rewrite of a whole layer norm is checked in a second") {
       "ln.rules");
   const ThreadTimer timer;
   (void)check(file, RuleLibrary::builtin().check_context());
-  // Ten times what it takes.
-  CHECK(timer.seconds() < 10);
+  // Twenty times what it takes, of processor time.
+  CHECK(timer.seconds() < 1);
 }
