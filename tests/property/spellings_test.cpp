@@ -84,6 +84,7 @@ const std::vector<std::string> methods{"lrp.z",
                                        "lxt_fine",
                                        "lxt.cp_lrp_efficient",
                                        "deeplift.rescale:baseline=0.3",
+                                       "lrp.lstm:epsilon=1e-9",
                                        "gradient"};
 }  // namespace
 
