@@ -43,16 +43,17 @@ void constant_of_shape(NodeContext& c) {
   }
   if (count > 0x1p40) c.fail(fmt::format("the shape {} is too large", to_string(Shape(dims))));
   DType dtype = c.importer().real();
-  double value = 0;
+  Tensor number = Tensor::scalar(dtype, 0);
   if (const auto* const tensor = c.tensor("value")) {
-    const Tensor number = c.importer().read(*tensor, c.node_name());
+    number = c.importer().read(*tensor, c.node_name());
     if (number.size() != 1) c.fail(fmt::format("its value has {} elements", number.size()));
     dtype = number.dtype();
-    value = number.at(0);
+    number = number.reshaped({});
   }
-  // Numbers that are none are followed as constants.
-  if (is_floating(dtype) && !std::isfinite(value))
-    return c.result(c.apply("expand", {c.graph().scalar(value, dtype)}, ShapeAttributes{Shape(dims)}));
+  const double value = number.at(0);
+  // Numbers that are none are followed as constants; whole ones of this size are not all doubles.
+  if (is_floating(dtype) ? !std::isfinite(value) : !(std::abs(value) < 0x1p53))
+    return c.result(c.apply("expand", {c.graph().constant(number)}, ShapeAttributes{Shape(dims)}));
   c.result(c.apply("fill", {}, FillAttributes{value, dtype, Shape(dims)}));
 }
 

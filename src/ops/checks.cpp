@@ -6,6 +6,7 @@
 #include "rulegrad/support/error.hpp"
 
 #include "ops/infer.hpp"
+#include "tensor/held.hpp"
 
 namespace rulegrad::infer {
 namespace {
@@ -46,6 +47,12 @@ void require(const std::string& op, const std::string& operand, const Type& type
   const char* const advice = numbers == Numbers::boolean ? "compare it with something" : "cast it";
   throw Error(ErrorCode::dtype, fmt::format("[{}] {} must be {} but is {}; {}", op, operand, list_of(numbers),
                                             to_string(type), advice));
+}
+
+void require_held(const std::string& op, const std::string& name, double value, DType dtype) {
+  if (holds(dtype, value)) return;
+  throw Error(ErrorCode::dtype, fmt::format("[{}] {} {} is no {}: give a number that the elements can be", op,
+                                            name, value, name_of(dtype)));
 }
 
 Ints checked_axes(const std::string& op, const Ints& axes, std::size_t rank) {

@@ -17,6 +17,9 @@ enum class Numbers : std::uint8_t { floating, arithmetic, index, boolean };
 /// Throws Error(dtype): `[log] x must be float32 or float64 but is int64[B, 3]; cast it`.
 void require(const std::string& op, const std::string& operand, const Type& type, Numbers numbers);
 
+/// Throws Error(dtype) unless elements of `dtype` can be `value`: `[pad] value 0.5 is no int64`.
+void require_held(const std::string& op, const std::string& name, double value, DType dtype);
+
 /// The axes counted from the front in ascending order, all of them for an empty list; throws if one is
 /// missing or named twice.
 [[nodiscard]] Ints checked_axes(const std::string& op, const Ints& axes, std::size_t rank);

@@ -281,9 +281,8 @@ OpSchema filling() {
   s.doc = "`value` everywhere, in `dtype` and `shape`";
   s.interval = [](Expr fill, std::span<const Interval>) {
     // As the dtype holds it.
-    const double value = dispatch(fill.dtype(), [&]<class T>(T) {
-      return static_cast<double>(static_cast<T>(fill.attributes<FillAttributes>().value));
-    });
+    const double number = fill.attributes<FillAttributes>().value;
+    const double value = fill.dtype() == DType::float32 ? static_cast<float>(number) : number;
     return Interval{value, value};
   };
   s.batch = batches::nowhere;
@@ -291,6 +290,7 @@ OpSchema filling() {
   s.attributes = &attr_type<FillAttributes>();
   s.infer = [](std::span<const Type>, const Attributes& attributes) {
     const auto& fill = attributes.as<FillAttributes>();
+    infer::require_held("fill", "value", fill.value, fill.dtype);
     return Type{fill.dtype, fill.shape};
   };
   s.samples = fixed_samples({{{}, FillAttributes{1.5, DType::float64, Shape{2, 3}}},

@@ -198,8 +198,10 @@ OpSchema padding() {
   OpSchema s;
   s.interval = [](Expr value, std::span<const Interval> operands) {
     const auto& pad = value.attributes<PadAttributes>();
-    return pad.mode == PadMode::constant ? intervals::either(operands[0], {pad.value, pad.value})
-                                         : operands[0];
+    if (pad.mode != PadMode::constant) return operands[0];
+    // As the dtype holds it.
+    const double around = value.dtype() == DType::float32 ? static_cast<float>(pad.value) : pad.value;
+    return intervals::either(operands[0], {around, around});
   };
   s.batch = [](Expr value, batches::Places operands) {
     const auto& pad = value.attributes<PadAttributes>();
@@ -214,7 +216,9 @@ OpSchema padding() {
   s.attributes = &attr_type<PadAttributes>();
   s.classes = {OpClass::routing};
   s.infer = [](std::span<const Type> operands, const Attributes& attributes) {
-    return Type{operands[0].dtype, padded("pad", attributes.as<PadAttributes>(), operands[0], "x", 1)};
+    const auto& pad = attributes.as<PadAttributes>();
+    if (pad.mode == PadMode::constant) infer::require_held("pad", "value", pad.value, operands[0].dtype);
+    return Type{operands[0].dtype, padded("pad", pad, operands[0], "x", 1)};
   };
   s.simpler = [](std::span<const Expr> operands, const Attributes& attributes) -> std::optional<Expr> {
     const auto& pad = attributes.as<PadAttributes>();

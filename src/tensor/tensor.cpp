@@ -7,6 +7,8 @@
 
 #include "rulegrad/support/error.hpp"
 
+#include "tensor/held.hpp"
+
 namespace rulegrad {
 namespace {
 
@@ -60,6 +62,8 @@ Tensor Tensor::scalar(DType dtype, double value) {
 }
 
 Tensor Tensor::full(DType dtype, Dims dims, double value) {
+  if (!holds(dtype, value))
+    throw Error(ErrorCode::dtype, fmt::format("[tensor] {} is no {}", value, name_of(dtype)));
   Tensor result = uninitialized(dtype, std::move(dims));
   dispatch(dtype, [&]<class T>(T) {
     auto values = result.mutable_values<T>();

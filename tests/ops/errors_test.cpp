@@ -1,5 +1,6 @@
 // What operators refuse, in their words.
 #include <doctest/doctest.h>
+#include <limits>
 #include <string>
 
 #include "rulegrad/expr/expr.hpp"
@@ -157,6 +158,25 @@ TEST_CASE("slices and pads stay within fixed extents and leave the batch whole")
   CHECK(refusal("pad", {x}, PadAttributes{{0, -2}, {0, -1}, {}, 0}) ==
         "[pad] padding by -2 and -1 leaves nothing of axis 1 of x float32[B, 3]");
   CHECK(inferred("pad_vjp", {{f32, {B, 6}}}, PadVjpAttributes{{0, 1}, {0, 2}, {}}) == Shape{B, 3});
+}
+
+TEST_CASE("a number that the elements cannot be is refused: it has no conversion") {
+  const auto padded = [](DType dtype, double value) {
+    return refusal("pad", {{dtype, {3}}}, PadAttributes{{2}, {1}, PadMode::constant, value});
+  };
+  CHECK(padded(i64, 7.1e300) == "[pad] value 7.1e+300 is no int64: give a number that the elements can be");
+  CHECK(padded(i64, 0.17) == "[pad] value 0.17 is no int64: give a number that the elements can be");
+  CHECK(padded(i64, 9223372036854775808.0).find("is no int64") != std::string::npos);
+  CHECK(padded(i64, -9223372036854775808.0) == "accepted");
+  CHECK(padded(DType::uint8, -1).find("is no uint8") != std::string::npos);
+  CHECK(padded(DType::uint8, 255) == "accepted");
+  CHECK(padded(DType::int32, std::numeric_limits<double>::quiet_NaN()).find("is no int32") !=
+        std::string::npos);
+  CHECK(padded(DType::float32, 7.1e300) == "accepted");
+  CHECK(refusal("pad", {{i64, {3}}}, PadAttributes{{2}, {1}, PadMode::edge, 0.5}) == "accepted");
+  CHECK(refusal("fill", {}, FillAttributes{2, boolean, {3}}).find("[fill] value 2 is no bool") == 0);
+  CHECK(refusal("fill", {}, FillAttributes{1, boolean, {3}}) == "accepted");
+  CHECK_THROWS_WITH_AS((void)Tensor::full(i64, {2}, 1e19), "[tensor] 1e+19 is no int64", Error);
 }
 
 TEST_CASE("indexing needs integer indices and axes of fixed extent") {
