@@ -9,7 +9,6 @@
 #include <cstdlib>
 #include <exception>
 #include <fmt/format.h>
-#include <random>
 #include <set>
 #include <string_view>
 
@@ -17,13 +16,14 @@
 
 #include "differential/comparison.hpp"
 #include "kernels/kernel_paths.hpp"
+#include "support/seed.hpp"
 
 using namespace differential;
 
 namespace {
 
 struct Choices {
-  std::uint64_t seed = std::random_device()();
+  std::uint64_t seed = drawn_seed();
   std::size_t networks = 0;
   double minutes = 0;
   std::string only;

@@ -17,7 +17,6 @@
 #include <fmt/format.h>
 #include <fstream>
 #include <iterator>
-#include <random>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -26,6 +25,7 @@
 #include "rulegrad/support/text.hpp"
 
 #include "fuzz/target.hpp"
+#include "support/seed.hpp"
 
 using namespace rulegrad;
 using namespace rulegrad::fuzz;
@@ -151,7 +151,7 @@ int watch(std::uint64_t seed, double seconds, const std::vector<Bytes>& given) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  std::uint64_t seed = std::random_device()();
+  std::uint64_t seed = drawn_seed();
   double seconds = 0;
   std::string corpus;
   std::vector<std::string> files;

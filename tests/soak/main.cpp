@@ -27,6 +27,7 @@
 #include "rulegrad/support/error.hpp"
 
 #include "places.hpp"
+#include "support/seed.hpp"
 
 using namespace rulegrad;
 
@@ -38,7 +39,7 @@ using Clock = std::chrono::steady_clock;
 struct Choices {
   double minutes = 1;
   int threads = 16;
-  std::uint64_t seed = std::random_device()();
+  std::uint64_t seed = drawn_seed();
 };
 
 /// A model file, a method and an input, and what one thread alone makes of them.
