@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <fmt/format.h>
 
@@ -8,6 +7,7 @@
 #include "rulegrad/version.hpp"
 
 #include "api/stream_folder.hpp"
+#include "support/number.hpp"
 #include "support/sha256.hpp"
 
 namespace rulegrad {
@@ -18,10 +18,9 @@ constexpr std::size_t longest_name = 100;
 
 /// A number where the text is one.
 std::string text_or_number(const std::string& text) {
-  double number = 0;
-  const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), number);
+  const double number = number_from(text);
   Json json;
-  if (problem == std::errc() && end == text.data() + text.size() && std::isfinite(number))
+  if (std::isfinite(number))
     json.number(number);
   else
     json.text(text);

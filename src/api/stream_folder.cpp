@@ -1,7 +1,6 @@
 #include "api/stream_folder.hpp"
 
 #include <algorithm>
-#include <charconv>
 #include <fmt/format.h>
 #include <system_error>
 
@@ -11,6 +10,7 @@
 #include "rulegrad/support/json.hpp"
 
 #include "files/zarr.hpp"
+#include "support/number.hpp"
 
 namespace rulegrad {
 namespace {
@@ -38,12 +38,11 @@ std::string_view member(const std::vector<std::pair<std::string, std::string_vie
 
 /// A number of samples.
 std::int64_t number_of(std::string_view value, std::string_view name, const std::string& where) {
-  std::int64_t number = 0;
-  const auto [end, problem] = std::from_chars(value.data(), value.data() + value.size(), number);
-  if (problem != std::errc() || end != value.data() + value.size() || number < 1)
+  const auto number = whole_number_from(value);
+  if (!number || *number < 1)
     throw Error(ErrorCode::io,
                 fmt::format("'{}': the {} is {}; it is a number of samples", where, name, value));
-  return number;
+  return *number;
 }
 
 }  // namespace

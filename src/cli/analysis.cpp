@@ -2,12 +2,10 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <filesystem>
 #include <fmt/format.h>
 #include <set>
-#include <sstream>
 #include <string_view>
 
 #include "rulegrad/explain/unapplied.hpp"
@@ -43,19 +41,13 @@ std::string target_json(const std::string& text) {
   }
   if (std::filesystem::path(text).extension() == ".npy")
     return array_json(io::read_npy(text).cast(DType::int64));
-  if (text.empty() || text.find_first_not_of("0123456789,") != std::string::npos)
-    return Json().text(text).whole();
-  std::istringstream indices(text);
+  const std::vector<std::int64_t> place = indices_in(text);
+  if (place.empty() || text.find('-') != std::string::npos) return Json().text(text).whole();
+  if (place.size() == 1) return Json().number(place[0]).whole();
   Json json;
-  if (text.find(',') != std::string::npos) json.open('[');
-  for (std::string piece; std::getline(indices, piece, ',');) {
-    std::int64_t index = 0;
-    const auto [end, error] = std::from_chars(piece.data(), piece.data() + piece.size(), index);
-    if (error != std::errc() || end != piece.data() + piece.size()) return Json().text(text).whole();
-    json.number(index);
-  }
-  if (text.find(',') != std::string::npos) json.close(']');
-  return json.whole();
+  json.open('[');
+  for (const std::int64_t index : place) json.number(index);
+  return json.close(']').whole();
 }
 
 }  // namespace

@@ -24,10 +24,6 @@ std::string extension_of(const std::string& file) {
   return fs::path(file).extension().string();
 }
 
-bool holds_batch(const ModelInput& input) {
-  return input.expr.shape().rank() > 0 && input.expr.shape()[0].batch;
-}
-
 bool any_batch(const Model& model) {
   return std::any_of(model.inputs().begin(), model.inputs().end(),
                      [](const ModelInput& input) { return holds_batch(input); });
@@ -205,6 +201,10 @@ class Fitting {
 };
 
 }  // namespace
+
+bool holds_batch(const ModelInput& input) {
+  return input.expr.shape().rank() > 0 && input.expr.shape()[0].batch;
+}
 
 std::pair<std::string, std::string> name_and_file(const std::string& text) {
   const std::size_t equals = text.find('=');

@@ -27,6 +27,8 @@ struct GivenInput {
 /// What --input says: `NAME=FILE`, or FILE alone, whose name is empty, unless there is a file of the whole
 /// name.
 [[nodiscard]] std::pair<std::string, std::string> name_and_file(const std::string& text);
+/// Has the input an axis for samples, in front of all others?
+[[nodiscard]] bool holds_batch(const ModelInput& input);
 /// The names of the model's inputs, for messages.
 [[nodiscard]] std::string names_of(const Model& model);
 /// Does a name fit an input? Throws Error that says what does: several inputs need one each.

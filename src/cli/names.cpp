@@ -21,7 +21,9 @@ std::optional<std::int64_t> whole_number(std::string_view text) {
                                                                                      : std::nullopt;
 }
 
-std::vector<std::int64_t> list_of(const std::string& text) {
+}  // namespace
+
+std::vector<std::int64_t> indices_in(const std::string& text) {
   std::vector<std::int64_t> result;
   for (std::size_t at = 0; at <= text.size();) {
     const std::size_t comma = std::min(text.find(',', at), text.size());
@@ -32,8 +34,6 @@ std::vector<std::int64_t> list_of(const std::string& text) {
   }
   return result;
 }
-
-}  // namespace
 
 std::vector<std::string> read_lines(const std::string& path, const std::string& what) {
   std::error_code none;
@@ -102,7 +102,7 @@ std::int64_t ScoreNames::find(const std::string& text) const {
   for (std::size_t i = 0; i < labels_.size(); ++i)
     if (labels_[i] == text && static_cast<std::int64_t>(labels_.size()) == count_)
       return static_cast<std::int64_t>(i);
-  const std::vector<std::int64_t> indices = list_of(text);
+  const std::vector<std::int64_t> indices = indices_in(text);
   if (indices.empty()) {
     if (!labels_.empty() && static_cast<std::int64_t>(labels_.size()) == count_)
       throw Error(ErrorCode::unknown_name,

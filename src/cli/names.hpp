@@ -13,6 +13,9 @@ namespace rulegrad::cli {
 /// readable file.
 [[nodiscard]] std::vector<std::string> read_lines(const std::string& path, const std::string& what);
 
+/// `5,1`: whole numbers with commas between them; none where the text is anything else.
+[[nodiscard]] std::vector<std::int64_t> indices_in(const std::string& text);
+
 /// What the numbers of an output are, in words: `probability` or `log probability` where a softmax or sigmoid ends the model, else `score`.
 [[nodiscard]] std::string kind_of_output(const Model& model, std::size_t output);
 

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <fmt/format.h>
-#include <map>
+#include <set>
 
 #include "rulegrad/files/npy.hpp"
 #include "rulegrad/files/npy_rows.hpp"
@@ -48,10 +48,6 @@ std::vector<GivenInput> first_samples(std::vector<GivenInput> given) {
     return rows.count() == 0;
   });
   return given;
-}
-
-bool holds_samples(const ModelInput& input) {
-  return input.expr.shape().rank() > 0 && input.expr.shape()[0].batch;
 }
 
 SampleType sample_type(const ModelInput& input) {
@@ -127,7 +123,7 @@ class Streaming {
         if (is_needed(model, input, case_.output())) throw_missing(input);
         continue;
       }
-      if (holds_samples(input)) {
+      if (holds_batch(input)) {
         const SampleType type = sample_type(input);
         inputs_.push_back({type, open_samples(files, sample_files(type))});
         continue;
@@ -242,18 +238,18 @@ void add_stream_options(CLI::App& command, StreamChoices& choices) {
 bool is_stream(const AnalysisOptions& options, const StreamChoices& choices, const ReportOptions& report) {
   if (choices.shard > 0 || choices.resume || !choices.on_error.empty()) return true;
   if (fs::path(report.output).extension() == ".zarr") return true;
-  std::vector<std::string> files;
-  for (const std::string& text : options.input.files) files.push_back(name_and_file(text).second);
-  if (std::ranges::any_of(files, is_sample_folder_or_list)) return true;
+  std::vector<std::pair<std::string, std::string>> given;
+  for (const std::string& text : options.input.files) given.push_back(name_and_file(text));
+  if (std::ranges::any_of(given, [](const auto& one) { return is_sample_folder_or_list(one.second); }))
+    return true;
   if (!is_directory_name(report.output)) return false;
   std::uintmax_t bytes = 0;
-  std::map<std::string, int> given;
-  for (std::size_t i = 0; i < files.size(); ++i) {
+  std::set<std::string> names;
+  for (const auto& [name, file] : given) {
     std::error_code none;
     // Several arrays for one input are one after another in memory.
-    if (fs::path(files[i]).extension() != ".npy" || ++given[name_and_file(options.input.files[i]).first] > 1)
-      return false;
-    const std::uintmax_t size = fs::file_size(files[i], none);
+    if (fs::path(file).extension() != ".npy" || !names.insert(name).second) return false;
+    const std::uintmax_t size = fs::file_size(file, none);
     if (!none) bytes += size;
   }
   // The arrays, and as much again for each method.

@@ -146,27 +146,6 @@ std::string_view as_text(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
-std::string descr_of(DType dtype) {
-  constexpr char native = std::endian::native == std::endian::little ? '<' : '>';
-  switch (dtype) {
-    case DType::float32:
-      return fmt::format("{}f4", native);
-    case DType::float64:
-      return fmt::format("{}f8", native);
-    case DType::int32:
-      return fmt::format("{}i4", native);
-    case DType::int64:
-      return fmt::format("{}i8", native);
-    case DType::uint8:
-      return "|u1";
-    case DType::int8:
-      return "|i1";
-    case DType::boolean:
-      break;
-  }
-  return "|b1";
-}
-
 }  // namespace
 
 NpyStart npy_start(std::string_view text, std::string_view where) {

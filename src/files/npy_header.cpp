@@ -1,5 +1,6 @@
 #include "files/npy_header.hpp"
 
+#include <bit>
 #include <charconv>
 #include <fmt/format.h>
 #include <system_error>
@@ -121,6 +122,27 @@ class HeaderParser {
 };
 
 }  // namespace
+
+std::string descr_of(DType dtype) {
+  constexpr char native = std::endian::native == std::endian::little ? '<' : '>';
+  switch (dtype) {
+    case DType::float32:
+      return fmt::format("{}f4", native);
+    case DType::float64:
+      return fmt::format("{}f8", native);
+    case DType::int32:
+      return fmt::format("{}i4", native);
+    case DType::int64:
+      return fmt::format("{}i8", native);
+    case DType::uint8:
+      return "|u1";
+    case DType::int8:
+      return "|i1";
+    case DType::boolean:
+      break;
+  }
+  return "|b1";
+}
 
 std::optional<NpyHeader> parse_npy_header(std::string_view text, std::string& problem) {
   return HeaderParser(text, problem).parse();

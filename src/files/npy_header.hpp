@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 
+#include "rulegrad/tensor/dtype.hpp"
 #include "rulegrad/tensor/shape.hpp"
 
 namespace rulegrad::io {
@@ -17,6 +18,9 @@ struct NpyHeader {
   bool fortran_order = false;
   Dims shape;
 };
+
+/// NumPy's name for elements as they lie in memory: `<f4`, `|u1`.
+[[nodiscard]] std::string descr_of(DType dtype);
 
 /// Parses the dictionary; `problem` receives what is wrong and where when the result is empty.
 [[nodiscard]] std::optional<NpyHeader> parse_npy_header(std::string_view text, std::string& problem);

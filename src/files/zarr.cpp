@@ -1,6 +1,5 @@
 #include "files/zarr.hpp"
 
-#include <bit>
 #include <cstring>
 #include <fmt/format.h>
 #include <string>
@@ -9,34 +8,12 @@
 #include "rulegrad/support/error.hpp"
 
 #include "files/file.hpp"
+#include "files/npy_header.hpp"
 
 namespace rulegrad::io {
 namespace {
 
 namespace fs = std::filesystem;
-
-static_assert(std::endian::native == std::endian::little, "chunks are written as they lie in memory");
-
-/// NumPy's names for elements.
-std::string_view type_name(DType dtype) {
-  switch (dtype) {
-    case DType::float32:
-      return "<f4";
-    case DType::float64:
-      return "<f8";
-    case DType::int32:
-      return "<i4";
-    case DType::int64:
-      return "<i8";
-    case DType::uint8:
-      return "|u1";
-    case DType::int8:
-      return "|i1";
-    case DType::boolean:
-      return "|b1";
-  }
-  throw Error(ErrorCode::internal, "[zarr] a dtype without a name");
-}
 
 std::string list_of(Dims dims, std::int64_t first) {
   dims[0] = first;
@@ -49,7 +26,7 @@ void describe(const fs::path& array, const Tensor& values, std::int64_t chunk, s
       "{{\n \"zarr_format\": 2,\n \"shape\": {},\n \"chunks\": {},\n \"dtype\": \"{}\",\n \"compressor\": "
       "null,"
       "\n \"fill_value\": {},\n \"filters\": null,\n \"order\": \"C\"\n}}\n",
-      list_of(values.dims(), rows), list_of(values.dims(), chunk), type_name(values.dtype()),
+      list_of(values.dims(), rows), list_of(values.dims(), chunk), descr_of(values.dtype()),
       is_floating(values.dtype()) ? "\"NaN\"" : "0");
   std::error_code none;
   const fs::path file = array / ".zarray";

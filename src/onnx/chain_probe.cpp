@@ -27,7 +27,7 @@ ChainProbe::ChainProbe(const ValueChain& chain) {
   for (const ValueChain::Step& step : chain.steps) {
     auto& nodes = steps_.emplace_back();
     for (const Expr expr : step.nodes) {
-      Node node{expr, how_of(expr), {}, true};
+      Node node{expr, how_of(expr), curve_of(expr.op()), {}, true};
       for (const Expr operand : expr.operands()) {
         if (const auto place = places.find(operand); place != places.end()) {
           node.operands.push_back({place->second, 0, false});
@@ -47,11 +47,7 @@ ChainProbe::How ChainProbe::how_of(Expr node) {
   // Of whole numbers kernels divide and round as C++ does.
   if (!is_floating(node.dtype()) && node.dtype() != DType::boolean) return How::unknown;
   if (node.op().fold) return How::fold;
-  constexpr std::pair<const char*, How> smooth[] = {
-      {"where", How::where}, {"reciprocal", How::reciprocal}, {"sigmoid", How::sigmoid}, {"tanh", How::tanh},
-      {"erf", How::erf},     {"softplus", How::softplus}};
-  for (const auto& [name, how] : smooth)
-    if (node.is(name)) return how;
+  if (curve_of(node.op()) != nullptr) return How::curve;
   return node.op().interval ? How::bounds : How::unknown;
 }
 
@@ -59,18 +55,8 @@ std::optional<double> ChainProbe::computed(const Node& node, const std::vector<d
   switch (node.how) {
     case How::fold:
       return node.expr.op().fold(x);
-    case How::where:
-      return x[0] != 0 ? x[1] : x[2];
-    case How::reciprocal:
-      return 1 / x[0];
-    case How::sigmoid:
-      return 1 / (1 + std::exp(-x[0]));
-    case How::tanh:
-      return std::tanh(x[0]);
-    case How::erf:
-      return std::erf(x[0]);
-    case How::softplus:
-      return x[0] > 30 ? x[0] : std::log1p(std::exp(x[0]));
+    case How::curve:
+      return node.curve(x);
     case How::bounds: {
       std::vector<Interval> points;
       for (const double number : x) points.push_back({number, number});

@@ -4,6 +4,7 @@
 #include <optional>
 #include <vector>
 
+#include "rewrite/curves.hpp"
 #include "rewrite/value_functions.hpp"
 
 namespace rulegrad::io {
@@ -26,7 +27,7 @@ class ChainProbe {
 
  private:
   /// What computes a value for numbers.
-  enum class How : std::uint8_t { fold, where, reciprocal, sigmoid, tanh, erf, softplus, bounds, unknown };
+  enum class How : std::uint8_t { fold, curve, bounds, unknown };
   struct Operand {
     std::size_t place = 0;  ///< among the values; of a number nothing
     double number = 0;
@@ -35,6 +36,7 @@ class ChainProbe {
   struct Node {
     Expr expr;
     How how = How::unknown;
+    Curve curve = nullptr;
     std::vector<Operand> operands;
     bool possible = true;
   };

@@ -8,6 +8,7 @@
 #include "rulegrad/rule/rule_text.hpp"
 #include "rulegrad/run/program.hpp"
 
+#include "expr/rebuild.hpp"
 #include "onnx/chain_probe.hpp"
 #include "rewrite/canonize.hpp"
 #include "rewrite/composite.hpp"
@@ -260,39 +261,6 @@ class KnownFunctions {
   const std::vector<std::vector<double>>& known_ = known_values();
 };
 
-void copy_names(Expr from, Expr to) {
-  if (from == to) return;
-  for (const std::string& name : from.graph().names(from)) from.graph().add_name(to, name);
-}
-
-/// The graph with other operations in the place of some.
-class Exchange {
- public:
-  /// `other` gives what takes the place of a node, from the node over its new operands; nothing: it stays.
-  using Other = std::function<std::optional<Expr>(Expr node, const NodeMap<Expr>& image)>;
-
-  static std::vector<Expr> run(std::span<const Expr> outputs, const Other& other) {
-    NodeMap<Expr> image;
-    for (const Expr node : topological_order(outputs)) {
-      std::vector<Expr> operands;
-      bool changed = false;
-      for (const Expr operand : node.operands()) {
-        operands.push_back(image.at(operand));
-        changed = changed || operands.back() != operand;
-      }
-      const auto exchanged = other(node, image);
-      const Expr renewed = exchanged ? *exchanged
-                           : changed ? node.graph().apply(node.op(), std::move(operands), node.attributes())
-                                     : node;
-      copy_names(node, renewed);
-      image.emplace(node, renewed);
-    }
-    std::vector<Expr> result;
-    for (const Expr output : outputs) result.push_back(image.at(output));
-    return result;
-  }
-};
-
 void raise_functions(Raised& raised) {
   NodeMap<std::pair<Expr, const Rule*>> by_root;
   for (auto& [function, rule] : KnownFunctions(raised.outputs).found())
@@ -303,17 +271,21 @@ void raise_functions(Raised& raised) {
   static const Functions no_functions;
   const Vocabulary vocabulary(rules().operators, no_functions);
   Evaluator evaluator(graph, vocabulary, no_hooks);
-  raised.outputs =
-      Exchange::run(raised.outputs, [&](Expr node, const NodeMap<Expr>& image) -> std::optional<Expr> {
-        const auto known = by_root.find(node);
-        if (known == by_root.end()) return std::nullopt;
-        const auto& [source, rule] = known->second;
-        Scope scope;
-        scope.bind("x", image.at(source));
-        const Expr result = evaluator.as_expr(evaluator.evaluate(rule->terms, rule->result, scope));
-        raised.rewrites.push_back({node, result, std::string(function_rules), rule->where});
-        return result;
-      });
+  NodeMap<Expr> image;
+  const Rebuild rebuild{
+      no_boundary, [&](Expr node, std::span<const Expr> operands) {
+        Expr renewed = again(node, operands);
+        if (const auto known = by_root.find(node); known != by_root.end()) {
+          const auto& [source, rule] = known->second;
+          Scope scope;
+          scope.bind("x", image.at(source));
+          renewed = evaluator.as_expr(evaluator.evaluate(rule->terms, rule->result, scope));
+          raised.rewrites.push_back({node, renewed, std::string(function_rules), rule->where});
+        }
+        hand_on_names(node, renewed);
+        return renewed;
+      }};
+  for (Expr& output : raised.outputs) output = rebuild(output, image);
 }
 
 /// Takes back the steps that no normalisation came of.
@@ -348,10 +320,8 @@ std::vector<Expr> undone(const Canonized& canonized) {
     }
     std::vector<Expr> operands;
     for (const Expr operand : node.operands()) operands.push_back(image.at(operand));
-    const bool changed = !std::equal(operands.begin(), operands.end(), node.operands().begin());
-    const Expr renewed =
-        changed ? node.graph().apply(node.op(), std::move(operands), node.attributes()) : node;
-    copy_names(node, renewed);
+    const Expr renewed = again(node, operands);
+    hand_on_names(node, renewed);
     image.emplace(node, renewed);
   }
   for (Expr& root : roots) root = image.at(root);

@@ -1,6 +1,5 @@
 #include "onnx/random_calls.hpp"
 
-#include <charconv>
 #include <fmt/format.h>
 #include <map>
 #include <memory>
@@ -10,6 +9,7 @@
 #include "rulegrad/ops/operators.hpp"
 
 #include "onnx/writer.hpp"
+#include "support/number.hpp"
 #include "support/text.hpp"
 
 namespace rulegrad::io {
@@ -34,12 +34,6 @@ std::string random_mark(std::string_view op, const Attributes& attributes) {
 
 namespace {
 
-std::optional<std::int64_t> number(std::string_view text) {
-  std::int64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  return error == std::errc() && end == text.data() + text.size() ? std::optional(value) : std::nullopt;
-}
-
 std::vector<std::string> words_of(std::string_view text) {
   std::vector<std::string> words;
   while (!text.empty()) {
@@ -54,7 +48,7 @@ std::optional<Shape> shape_in(const std::vector<std::string>& words, std::size_t
   std::vector<Dim> dims;
   double elements = 1;
   for (std::size_t i = first; i < words.size(); ++i) {
-    const auto extent = number(words[i]);
+    const auto extent = whole_number_from(words[i]);
     if (i == first && words[i] == "N")
       dims.push_back(B);
     else if (extent && *extent > 0 && *extent <= most_elements)
@@ -78,10 +72,10 @@ struct Written {
 
 std::optional<Attributes> attributes_in(const std::string& op, const std::vector<std::string>& words) {
   if (words.size() < 4) return std::nullopt;
-  const auto key = number(words[1]), stream = number(words[2]);
+  const auto key = whole_number_from(words[1]), stream = whole_number_from(words[2]);
   if (!key || !stream) return std::nullopt;
   if (op == "random_index") {
-    const auto count = number(words[3]);
+    const auto count = whole_number_from(words[3]);
     if (!count || *count < 1 || words.size() != 4) return std::nullopt;
     return RandomIndexAttributes{*key, *stream, *count};
   }

@@ -11,6 +11,7 @@
 #include "rulegrad/support/error.hpp"
 
 #include "expr/node_map.hpp"
+#include "expr/rebuild.hpp"
 #include "expr/walk.hpp"
 #include "passes/intervals.hpp"
 #include "passes/simplifier_rules.hpp"
@@ -216,21 +217,12 @@ void join_parts(Simplified& result) {
   const auto wide = [](Expr e) { return e.is("accum") && e.operands().size() >= least_parts; };
   if (std::none_of(order.begin(), order.end(), wide)) return;
   NodeMap<Expr> image(order.size());
-  for (const Expr node : order) {
-    std::vector<Expr> operands;
-    bool changed = false;
-    for (const Expr operand : node.operands()) {
-      operands.push_back(image.at(operand));
-      changed = changed || operands.back() != operand;
-    }
-    const auto joined = side_by_side(node, operands);
-    const Expr after = joined    ? *joined
-                       : changed ? node.graph().apply(node.op(), std::move(operands), node.attributes())
-                                 : node;
-    image.emplace(node, after);
-  }
+  const Rebuild rebuild{no_boundary, [](Expr node, std::span<const Expr> operands) {
+                          const auto joined = side_by_side(node, operands);
+                          return joined ? *joined : again(node, operands);
+                        }};
+  for (Expr& output : result.outputs) output = rebuild(output, image);
   follow(image, result);
-  for (Expr& output : result.outputs) output = image.at(output);
 }
 
 }  // namespace

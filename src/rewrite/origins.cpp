@@ -8,6 +8,7 @@
 
 #include "expr/node_map.hpp"
 #include "expr/walk.hpp"
+#include "rewrite/curves.hpp"
 #include "rewrite/forward_facts.hpp"
 #include "rewrite/value_functions.hpp"
 
@@ -209,21 +210,6 @@ Interval bounds_over(Expr root, Expr source) {
 
 }  // namespace
 
-namespace {
-
-/// Of operators that have no `fold` and curve.
-std::optional<double> smooth_value(Expr node, std::span<const double> x) {
-  if (node.is("where")) return x[0] != 0 ? x[1] : x[2];
-  if (node.is("reciprocal")) return 1 / x[0];
-  if (node.is("sigmoid")) return 1 / (1 + std::exp(-x[0]));
-  if (node.is("tanh")) return std::tanh(x[0]);
-  if (node.is("erf")) return std::erf(x[0]);
-  if (node.is("softplus")) return x[0] > 30 ? x[0] : std::log1p(std::exp(x[0]));
-  return std::nullopt;
-}
-
-}  // namespace
-
 std::optional<double> value_for(Expr expression, Expr source, double x) {
   NodeMap<double> values;
   values.emplace(source, x);
@@ -241,8 +227,8 @@ std::optional<double> value_for(Expr expression, Expr source, double x) {
       points.push_back({numbers.back(), numbers.back()});
     }
     if (numbers.size() != node.operands().size()) continue;
-    if (const auto known = smooth_value(node, numbers)) {
-      values.emplace(node, *known);
+    if (const Curve curve = curve_of(node.op())) {
+      values.emplace(node, curve(numbers));
       continue;
     }
     if (node.op().fold && !numbers.empty()) {

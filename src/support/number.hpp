@@ -1,7 +1,9 @@
 #pragma once
 
 #include <charconv>
+#include <cstdint>
 #include <limits>
+#include <optional>
 #include <string_view>
 
 namespace rulegrad {
@@ -12,6 +14,13 @@ namespace rulegrad {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   return error == std::errc() && end == text.data() + text.size() ? value
                                                                   : std::numeric_limits<double>::quiet_NaN();
+}
+
+/// The whole number that the whole text is; nothing where it is none.
+[[nodiscard]] inline std::optional<std::int64_t> whole_number_from(std::string_view text) {
+  std::int64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return error == std::errc() && end == text.data() + text.size() ? std::optional(value) : std::nullopt;
 }
 
 }  // namespace rulegrad

@@ -7,6 +7,19 @@ using namespace rulegrad;
 using namespace rulegrad::testing;
 using namespace rulegrad::testing::tokens;
 
+namespace {
+
+/// The score of class 1 where a branch of block `l` gives what it gives in `other`.
+double with_branch(const TokenNetwork& net, const Matrix& x, const TokenNetwork::Block& other, std::size_t l,
+                   bool mlp) {
+  std::array<TokenNetwork::Block, blocks> noted;
+  return net.forward(x, noted, 1, [&](std::size_t block, bool is_mlp, Matrix& branch) {
+    if (block == l && is_mlp == mlp) branch = mlp ? other.mlp : other.attention;
+  });
+}
+
+}  // namespace
+
 TEST_CASE("attribution patching is what replacing components does, to first order, and edges sum to it") {
   const TokenNetwork net(true);
   Built built(net);
@@ -34,9 +47,7 @@ TEST_CASE("attribution patching is what replacing components does, to first orde
     for (const bool mlp : {false, true}) {
       const std::string component = "block" + std::to_string(l) + (mlp ? ".mlp" : ".attention");
       CAPTURE(component);
-      const double effect = net.forward(x, patched, 1, [&](std::size_t block, bool is_mlp, Matrix& branch) {
-        if (block == l && is_mlp == mlp) branch = mlp ? changed[l].mlp : changed[l].attention;
-      }) - score;
+      const double effect = with_branch(net, x, changed[l], l, mlp) - score;
       CHECK(attribution("attribution_patching", component) == doctest::Approx(effect).epsilon(1e-3));
     }
   // What each of them, and the input, changes at the entry of the last MLP alone.
@@ -68,16 +79,14 @@ TEST_CASE("activation patching is the network run with another value of a compon
   const Matrix x = input_of();
   double at = 7.7;
   const Matrix other = waves(T, D, at, 1.1);
-  std::array<TokenNetwork::Block, blocks> clean, changed, patched;
+  std::array<TokenNetwork::Block, blocks> clean, changed;
   const double score = net.forward(x, clean, 1);
   (void)net.forward(other, changed, 1);
   for (std::size_t l = 0; l < blocks; ++l)
     for (const bool mlp : {false, true}) {
       const std::string component = "block" + std::to_string(l) + (mlp ? ".mlp" : ".attention");
       CAPTURE(component);
-      const double effect = net.forward(x, patched, 1, [&](std::size_t block, bool is_mlp, Matrix& branch) {
-        if (block == l && is_mlp == mlp) branch = mlp ? changed[l].mlp : changed[l].attention;
-      }) - score;
+      const double effect = with_branch(net, x, changed[l], l, mlp) - score;
       AnalyzerCall call{.name = "activation_patching", .arguments = {}};
       call.arguments.emplace_back("component", component);
       call.arguments.emplace_back("source", std::string("x"));

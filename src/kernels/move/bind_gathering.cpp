@@ -5,6 +5,7 @@
 
 #include "kernels/common/bind.hpp"
 #include "kernels/move/gathering.hpp"
+#include "kernels/move/indices.hpp"
 
 namespace rulegrad::kernels {
 namespace {
@@ -13,27 +14,19 @@ RowsAt rows_at(DimsView dims, std::size_t axis) {
   return {count_of(dims.first(axis)), dims[axis], count_of(dims.subspan(axis + 1))};
 }
 
-std::vector<std::int64_t> wide(const ConstView& indices) {
-  const auto count = static_cast<std::size_t>(indices.count());
-  if (indices.dtype == DType::int64) return {indices.as<std::int64_t>(), indices.as<std::int64_t>() + count};
-  if (indices.dtype != DType::int32)
-    throw Error(ErrorCode::dtype, "[kernels] indices must be int32 or int64: cast them");
-  return {indices.as<std::int32_t>(), indices.as<std::int32_t>() + count};
-}
-
 void run_gather_rows(const KernelCall& call) {
   const ConstView &x = call.operands[0], &i = call.operands[1];
   const auto shared = static_cast<std::size_t>(call.attributes.as<GatherRowsAttributes>().batch);
-  gather_rows(size_of(x.dtype), rows_at(x.dims, shared), count_of(i.dims.subspan(shared)), wide(i), x.data,
-              call.result.data);
+  gather_rows(size_of(x.dtype), rows_at(x.dims, shared), count_of(i.dims.subspan(shared)), indices_of(i),
+              x.data, call.result.data);
 }
 
 void run_scatter_rows(const KernelCall& call) {
   const ConstView &g = call.operands[0], &i = call.operands[1];
   const auto shared = static_cast<std::size_t>(call.attributes.as<ScatterRowsAttributes>().batch);
   floating(g.dtype, [&]<class T>(T) {
-    scatter_rows(rows_at(call.result.dims, shared), count_of(i.dims.subspan(shared)), wide(i), g.as<T>(),
-                 call.result.as<T>());
+    scatter_rows(rows_at(call.result.dims, shared), count_of(i.dims.subspan(shared)), indices_of(i),
+                 g.as<T>(), call.result.as<T>());
   });
 }
 

@@ -6,6 +6,7 @@
 #include "rulegrad/ops/op_attributes.hpp"
 
 #include "kernels/common/bind.hpp"
+#include "kernels/move/indices.hpp"
 #include "kernels/move/movement.hpp"
 #include "kernels/move/resize.hpp"
 
@@ -106,18 +107,6 @@ struct Cut {
       : outer(count_of(dims.first(axis))), extent(dims[axis]), inner(count_of(dims.subspan(axis + 1))) {}
 };
 
-/// Calls f with the indices as int64.
-template <class F>
-void with_indices(const ConstView& indices, F&& f) {
-  const auto count = static_cast<std::size_t>(indices.count());
-  if (indices.dtype == DType::int64) return f(std::span(indices.as<std::int64_t>(), count));
-  if (indices.dtype != DType::int32)
-    throw Error(ErrorCode::dtype, "[kernels] indices must be int32 or int64: cast them");
-  const auto* narrow = indices.as<std::int32_t>();
-  const Ints wide(narrow, narrow + count);
-  f(std::span<const std::int64_t>(wide));
-}
-
 void run_slice(const KernelCall& call) {
   const ConstView& x = call.operands[0];
   const Strides s(call.attributes.as<SliceAttributes>(), x.dims.size());
@@ -161,26 +150,24 @@ void run_concat(const KernelCall& call) {
 void run_gather(const KernelCall& call) {
   const ConstView& x = call.operands[0];
   const Cut cut(x.dims, axis_of(call.attributes.as<AxisAttributes>().axis, x.dims.size()));
-  with_indices(call.operands[1], [&](std::span<const std::int64_t> indices) {
-    gather(size_of(x.dtype), cut.outer, cut.extent, cut.inner, indices, x.data, call.result.data);
-  });
+  gather(size_of(x.dtype), cut.outer, cut.extent, cut.inner, indices_of(call.operands[1]), x.data,
+         call.result.data);
 }
 
 void run_scatter_add(const KernelCall& call) {
   const auto& a = call.attributes.as<ScatterAttributes>();
   const Cut cut(call.result.dims, axis_of(a.axis, call.result.dims.size()));
-  with_indices(call.operands[1], [&](std::span<const std::int64_t> indices) {
-    floating(call.result.dtype, [&]<class T>(T) {
-      scatter_add(cut.outer, cut.extent, cut.inner, indices, call.operands[0].as<T>(), call.result.as<T>());
-    });
+  const std::vector<std::int64_t> indices = indices_of(call.operands[1]);
+  floating(call.result.dtype, [&]<class T>(T) {
+    scatter_add<T>(cut.outer, cut.extent, cut.inner, indices, call.operands[0].as<T>(), call.result.as<T>());
   });
 }
 
 void run_one_hot(const KernelCall& call) {
   const auto depth = call.attributes.as<OneHotAttributes>().depth;
-  with_indices(call.operands[0], [&](std::span<const std::int64_t> indices) {
-    arithmetic(call.result.dtype, [&]<class T>(T) { one_hot(depth, indices, call.result.as<T>()); });
-  });
+  const std::vector<std::int64_t> indices = indices_of(call.operands[0]);
+  arithmetic(call.result.dtype,
+             [&]<class T>(T) { one_hot<T, std::int64_t>(depth, indices, call.result.as<T>()); });
 }
 
 template <class A>

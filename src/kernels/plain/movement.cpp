@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <array>
+#include <cstring>
 #include <vector>
 
 #include "rulegrad/ops/op_attributes.hpp"
@@ -6,6 +8,7 @@
 
 #include "kernels/common/bind.hpp"
 #include "kernels/common/words.hpp"
+#include "kernels/move/indices.hpp"
 #include "kernels/plain/plain.hpp"
 #include "kernels/plain/views.hpp"
 
@@ -101,12 +104,12 @@ std::int64_t source(PadMode mode, std::int64_t extent, std::int64_t i) {
 }
 
 /// One axis after the other: each step copies slabs.
-template <class T>
-void pad_axes(const KernelCall& call) {
+template <class W>
+void pad_axes(const KernelCall& call, W around) {
   const ConstView& x = call.operands[0];
   const auto& a = call.attributes.as<PadAttributes>();
   Ints dims(x.dims.begin(), x.dims.end());
-  std::vector<T> now(x.as<T>(), x.as<T>() + x.count());
+  std::vector<W> now(x.as<W>(), x.as<W>() + x.count());
   for (std::size_t axis = 0; axis < dims.size(); ++axis) {
     if (a.begin[axis] == 0 && a.end[axis] == 0) continue;
     const std::int64_t extent = dims[axis];
@@ -115,7 +118,7 @@ void pad_axes(const KernelCall& call) {
       throw Error(ErrorCode::shape, "[pad] reflection needs less padding than elements along the axis");
     Ints next_dims = dims;
     next_dims[axis] += a.begin[axis] + a.end[axis];
-    std::vector<T> next(static_cast<std::size_t>(count_of(next_dims)), static_cast<T>(a.value));
+    std::vector<W> next(static_cast<std::size_t>(count_of(next_dims)), around);
     auto from = array(now.data(), DimsView(dims));
     auto to = array(next.data(), DimsView(next_dims));
     for (std::int64_t i = 0; i < next_dims[axis] && !next.empty(); ++i)
@@ -124,29 +127,19 @@ void pad_axes(const KernelCall& call) {
     now = std::move(next);
     dims = std::move(next_dims);
   }
-  std::copy(now.begin(), now.end(), call.result.as<T>());
+  std::copy(now.begin(), now.end(), call.result.as<W>());
 }
 
 void run_pad(const KernelCall& call) {
+  std::array<std::byte, 8> value{};
   dispatch(call.result.dtype, [&]<class T>(T) {
-    // std::vector<bool> has no memory to adapt.
-    if constexpr (std::is_same_v<T, bool>)
-      throw Error(ErrorCode::dtype, "[pad] bool is not padded by the plain kernels");
-    else
-      pad_axes<T>(call);
+    const T number = static_cast<T>(call.attributes.as<PadAttributes>().value);
+    std::memcpy(value.data(), &number, sizeof(T));
   });
-}
-
-/// Calls f(slab of x, slab of y) for each index along the axis.
-template <class Index, class F>
-void for_each_slab(DimsView dims, std::size_t axis, const ConstView& indices, F&& f) {
-  const std::int64_t extent = dims[axis], count = indices.count();
-  for (std::int64_t k = 0; k < count; ++k) {
-    const auto given = static_cast<std::int64_t>(indices.as<Index>()[k]);
-    if (given < -extent || given >= extent)
-      throw Error(ErrorCode::invalid_argument, "[gather] an index is outside of the axis");
-    f(given < 0 ? given + extent : given, k);
-  }
+  with_word(size_of(call.result.dtype), [&]<class W>(W around) {
+    std::memcpy(&around, value.data(), sizeof(W));
+    pad_axes<W>(call, around);
+  });
 }
 
 /// An array whose indexed axes are one: [.., count of indices, ..].
@@ -154,13 +147,6 @@ Ints looked_up(DimsView dims, std::size_t axis, std::int64_t count) {
   Ints result(dims.begin(), dims.end());
   result[axis] = count;
   return result;
-}
-
-template <class F>
-void with_index(const ConstView& indices, F&& f) {
-  if (indices.dtype == DType::int64) return f(std::int64_t{});
-  if (indices.dtype == DType::int32) return f(std::int32_t{});
-  throw Error(ErrorCode::dtype, "[kernels] indices must be int32 or int64: cast them");
 }
 
 void run_gather(const KernelCall& call) {
@@ -171,11 +157,9 @@ void run_gather(const KernelCall& call) {
   with_word(size_of(x.dtype), [&]<class W>(W) {
     auto from = array(reinterpret_cast<const W*>(x.data), x.dims);
     auto to = array(reinterpret_cast<W*>(call.result.data), DimsView(flat));
-    with_index(indices, [&]<class Index>(Index) {
-      for_each_slab<Index>(x.dims, axis, indices, [&](std::int64_t at, std::int64_t k) {
-        xt::noalias(slab(flat, axis, k).of(to)) = slab(x.dims, axis, at).of(from);
-      });
-    });
+    std::int64_t k = 0;
+    for (const std::int64_t at : from_front(indices_of(indices), x.dims[axis], "gather"))
+      xt::noalias(slab(flat, axis, k++).of(to)) = slab(x.dims, axis, at).of(from);
   });
 }
 
@@ -189,12 +173,11 @@ void run_scatter_add(const KernelCall& call) {
     y.fill(T(0));
     if (count_of(flat) == 0 || count_of(dims) == 0) return;
     auto g = array(call.operands[0].as<T>(), DimsView(flat));
-    with_index(indices, [&]<class Index>(Index) {
-      for_each_slab<Index>(dims, axis, indices, [&](std::int64_t at, std::int64_t k) {
-        auto to = slab(dims, axis, at).of(y);
-        xt::noalias(to) += slab(flat, axis, k).of(g);
-      });
-    });
+    std::int64_t k = 0;
+    for (const std::int64_t at : from_front(indices_of(indices), dims[axis], "scatter_add")) {
+      auto to = slab(dims, axis, at).of(y);
+      xt::noalias(to) += slab(flat, axis, k++).of(g);
+    }
   });
 }
 
@@ -208,11 +191,7 @@ void bind_movement(Kernels& all) {
   compute(all, "concat", run_concat);
   compute(all, "gather", run_gather);
   compute(all, "scatter_add", run_scatter_add);
-  const auto pad = all.at("pad");
-  compute(all, "pad", [pad](const KernelCall& call) {
-    if (call.result.dtype == DType::boolean) return pad->run(call);
-    run_pad(call);
-  });
+  compute(all, "pad", run_pad);
 }
 
 }  // namespace rulegrad::kernels::plain

@@ -3,8 +3,7 @@
 #include "rulegrad/kernels/kernel.hpp"
 
 /// Operators as the xtensor expressions that define them, products by xtensor-blas: one thread, no tiles, no
-/// order of our own. They are what the other kernels are held against (tests/differential), and what an
-/// operator runs on that has no faster kernel.
+/// order of our own. They are what the other kernels are held against (tests/differential).
 namespace rulegrad::kernels::plain {
 
 void bind_broadcasting(Kernels& all);
