@@ -23,11 +23,11 @@ pathlib.Path(output).write_text(
             "",
             "namespace rulegrad {",
             "namespace {",
-            f"constexpr std::array<std::pair<std::string_view, std::string_view>, {len(entries)}> files{{{{",
+            f"constexpr std::array<std::pair<std::string_view, std::string_view>, {len(entries)}> {function}_files{{{{",
             *entries,
             "}};",
             "}  // namespace",
-            f"std::span<const std::pair<std::string_view, std::string_view>> {function}() {{ return files; }}",
+            f"std::span<const std::pair<std::string_view, std::string_view>> {function}() {{ return {function}_files; }}",
             "}  // namespace rulegrad",
             "",
         ]

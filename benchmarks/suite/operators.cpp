@@ -15,7 +15,7 @@ namespace {
 
 constexpr std::int64_t many = 512;
 
-Tensor draw(RandomEngine& random, const SampleOperand& operand, std::int64_t samples) {
+Tensor draw(RandomEngine& random, const ExampleOperand& operand, std::int64_t samples) {
   Dims dims = operand.dims;
   if (samples > 1) dims.insert(dims.begin(), samples);
   Tensor result(operand.dtype, dims);
@@ -27,17 +27,18 @@ Tensor draw(RandomEngine& random, const SampleOperand& operand, std::int64_t sam
   return result;
 }
 
-void run_operator(benchmark::State& state, const OpSchema& op, const OpSample& sample, std::int64_t samples) {
+void run_operator(benchmark::State& state, const OpSchema& op, const OpExample& example,
+                  std::int64_t samples) {
   RandomEngine random(1);
   Graph graph(DType::float64);
   std::vector<Expr> operands;
   Inputs inputs;
-  for (const SampleOperand& operand : sample.operands) {
+  for (const ExampleOperand& operand : example.operands) {
     const std::string name = "x" + std::to_string(operands.size());
     operands.push_back(graph.input(name, {operand.dtype, Shape::of(operand.dims).with_samples(samples > 1)}));
     inputs.emplace(name, draw(random, operand, samples));
   }
-  const Expr result = graph.make(op, operands, sample.attributes);
+  const Expr result = graph.make(op, operands, example.attributes);
   const Program program = Program::compile(std::span(&result, 1), {.check_finite = false});
   for (auto _ : state) benchmark::DoNotOptimize(program.run(inputs, {.threads = 1}));
   state.SetItemsProcessed(state.iterations() * samples);
@@ -49,16 +50,16 @@ void add_operators() {
   const Operators& operators = Operators::builtin();
   for (const std::string& name : operators.names()) {
     const OpSchema& op = operators.at(name);
-    if (!op.samples || name == "grad" || name == "vjp") continue;
+    if (!op.examples || name == "grad" || name == "vjp") continue;
     RandomEngine random(1);
     int number = 0;
-    for (const OpSample& sample : op.samples(random)) {
-      if (sample.operands.empty()) continue;
+    for (const OpExample& example : op.examples(random)) {
+      if (example.operands.empty()) continue;
       for (const std::int64_t samples : {std::int64_t{1}, many}) {
         const std::string title =
             "operators/" + name + "/" + std::to_string(number) + "/samples:" + std::to_string(samples);
-        benchmark::RegisterBenchmark(title.c_str(), [&op, sample, samples](benchmark::State& state) {
-          run_operator(state, op, sample, samples);
+        benchmark::RegisterBenchmark(title.c_str(), [&op, example, samples](benchmark::State& state) {
+          run_operator(state, op, example, samples);
         });
       }
       ++number;

@@ -23,7 +23,7 @@ void check_circles(Checking& checking);
 /// Rules that an earlier one of the same set, or of a set that is used above theirs, keeps from every node.
 void check_reach(Checking& checking);
 
-/// Applies the rule to samples of the operators it matches. `names` are the parameters of its set.
+/// Applies the rule to examples of the operators it matches. `names` are the parameters of its set.
 void check_on_samples(Checking& checking, const RuleSet& set, const Rule& rule);
 
 }  // namespace rulegrad::checking

@@ -291,11 +291,11 @@ namespace {
 void check_class_on_samples(Checking& checking, const CompositeOp& op) {
   if (op.op_class != "activation") return;
   const OpSchema* schema = checking.trial_operators().find(op.name);
-  if (schema == nullptr || !schema->samples) return;
+  if (schema == nullptr || !schema->examples) return;
   RandomEngine random(7);
-  for (const OpSample& sample : schema->samples(random)) {
+  for (const OpExample& example : schema->examples(random)) {
     std::vector<Type> types;
-    for (const SampleOperand& operand : sample.operands)
+    for (const ExampleOperand& operand : example.operands)
       types.push_back({DType::float64, Shape::of(operand.dims)});
     const Type result = schema->infer(types, {});
     if (result == types[0]) continue;

@@ -5,6 +5,7 @@
 
 #include "check/terms.hpp"
 #include "rewrite/match.hpp"
+#include "rule/number_range.hpp"
 #include "support/text.hpp"
 
 /// The words of the language: their arguments, and where they may stand; and what parameters are given.
@@ -27,16 +28,6 @@ std::vector<std::string> parameter_names(const Word& word) {
   // `through=class` says how it is given, not what it is called.
   for (std::string& option : names) option.resize(std::min(option.size(), option.find('=')));
   return names;
-}
-
-std::string range_text(const NumberRange& range) {
-  return fmt::format("{}{}, {}{}", range.low_open ? '(' : '[', shortest(range.low), shortest(range.high),
-                     range.high_open ? ')' : ']');
-}
-
-bool contains(const NumberRange& range, double v) {
-  return (range.low_open ? v > range.low : v >= range.low) &&
-         (range.high_open ? v < range.high : v <= range.high);
 }
 
 std::string signature(std::string_view name, const std::vector<Parameter>& parameters) {

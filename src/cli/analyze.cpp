@@ -17,7 +17,7 @@
 namespace rulegrad::cli {
 namespace {
 
-struct Options : AnalysisOptions {
+struct AnalyzeChoices : AnalysisOptions {
   StreamChoices stream;
   ReportOptions report;
   bool stats = false;
@@ -42,7 +42,7 @@ void print_stats(const Program& program, std::int64_t batch) {
     fmt::print(stderr, "a loop takes {} of its samples at once\n", samples);
 }
 
-void analyze(const Options& options) {
+void analyze(const AnalyzeChoices& options) {
   AnalysisCase asked(options);
   const Samples samples = asked.load_samples();
   const Model& model = asked.model();
@@ -78,7 +78,7 @@ void analyze(const Options& options) {
 }  // namespace
 
 void add_analyze(CLI::App& app, Run& run) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<AnalyzeChoices>();
   CLI::App* command =
       app.add_subcommand("analyze", "Explain the model's answers: arrays and heat maps of what counted");
   add_analysis_options(*command, *options);

@@ -28,7 +28,7 @@
 namespace rulegrad::cli {
 namespace {
 
-struct Options {
+struct CheckChoices {
   std::vector<std::string> files;
   ModelOptions model;
   bool json = false;
@@ -174,7 +174,7 @@ class Unreached {
 
 class Checking {
  public:
-  explicit Checking(const Options& options)
+  explicit Checking(const CheckChoices& options)
       : options_(options), library_(library_with(options.model.registry(), {})) {}
 
   void run() {
@@ -342,7 +342,7 @@ class Checking {
     for (const Diagnostic& finding : unreached.findings()) report_.add(finding, text);
   }
 
-  const Options& options_;
+  const CheckChoices& options_;
   RuleLibrary library_;
   std::optional<Model> model_;
   Report report_;
@@ -353,7 +353,7 @@ class Checking {
 }  // namespace
 
 void add_check(CLI::App& app, Run& run) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<CheckChoices>();
   CLI::App* command = app.add_subcommand(
       "check",
       "Find what is wrong in rule files before they run, on their own or on a model, and try the operators "

@@ -59,9 +59,9 @@ class PluginCheck {
 
   void try_own(const OpSchema& op) {
     ++report_.operators;
-    if (!op.samples)
+    if (!op.examples)
       return error(fmt::format(
-          "[{}] it has no samples, so that nothing it says can be tried; set OpSchema::samples", op.name));
+          "[{}] it has no examples, so that nothing it says can be tried; set OpSchema::examples", op.name));
     if (const std::vector<std::string> unsaid = op.unsaid(); !unsaid.empty())
       warning(
           fmt::format("[{}] it says nothing of {}, so that the worst is taken "
@@ -75,7 +75,7 @@ class PluginCheck {
 
   void try_kernel(const OpSchema& op) {
     ++report_.kernels;
-    if (op.samples) try_facts(op, fmt::format("kernel of {}", op.name));
+    if (op.examples) try_facts(op, fmt::format("kernel of {}", op.name));
   }
 
   void try_method_on(const OpSchema& op, const std::string& method) {
@@ -83,7 +83,7 @@ class PluginCheck {
         op, registry_.rules, method, registry_.kernels, registry_.operators, registry_.samplers);
     if (trials[0].networks == 0) {
       note(fmt::format("{}: {} does not explain it: {}", op.name, method,
-                       trials[0].what.empty() ? "no operand of its samples is data of float64"
+                       trials[0].what.empty() ? "no operand of its examples is data of float64"
                                               : first_line(trials[0].what)));
       return;
     }

@@ -15,7 +15,7 @@
 namespace rulegrad::cli {
 namespace {
 
-struct Options {
+struct DiffChoices {
   ModelOptions model;
   QuestionOptions question;
   std::vector<std::string> methods;
@@ -26,7 +26,7 @@ struct Options {
   bool verify = false, json = false;
 };
 
-void answer(const Options& options, const SampleCase& subject, const Comparison& comparison) {
+void answer(const DiffChoices& options, const SampleCase& subject, const Comparison& comparison) {
   Json json;
   json.open('{')
       .key("model")
@@ -63,7 +63,7 @@ void answer(const Options& options, const SampleCase& subject, const Comparison&
   print_answer(json);
 }
 
-void compare(const Options& options) {
+void compare(const DiffChoices& options) {
   if (options.methods.size() != 2)
     throw Error(ErrorCode::invalid_argument,
                 fmt::format("diff compares two methods but {} {} given: --method A --method B",
@@ -93,7 +93,7 @@ void compare(const Options& options) {
 }  // namespace
 
 void add_diff(CLI::App& app, Run& run) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<DiffChoices>();
   CLI::App* command = app.add_subcommand(
       "diff", "Tell at which layers two methods differ, by which rules, and with an input by how much");
   add_model_options(*command, options->model);

@@ -20,7 +20,7 @@
 namespace rulegrad::cli {
 namespace {
 
-struct Options {
+struct ExplainChoices {
   ModelOptions model;
   QuestionOptions question;
   std::string method;
@@ -35,7 +35,7 @@ struct Options {
 
 class Explaining {
  public:
-  explicit Explaining(const Options& options)
+  explicit Explaining(const ExplainChoices& options)
       : options_(options),
         library_(library_with(options.model.registry(), options.question.rule_files)),
         call_(parse_method(options.method, options.question)),
@@ -119,7 +119,7 @@ class Explaining {
     print_answer(json);
   }
 
-  const Options& options_;
+  const ExplainChoices& options_;
   RuleLibrary library_;
   AnalyzerCall call_;
   SampleCase case_;
@@ -128,7 +128,7 @@ class Explaining {
 }  // namespace
 
 void add_explain(CLI::App& app, Run& run) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<ExplainChoices>();
   CLI::App* command = app.add_subcommand(
       "explain",
       "Tell which rule of a method closed each gradient node of a model and why, and where relevance went");

@@ -15,7 +15,7 @@
 namespace rulegrad::cli {
 namespace {
 
-struct Options {
+struct ExportChoices {
   ModelOptions model;
   QuestionOptions question;
   std::vector<std::string> methods, nodes, keep;
@@ -35,7 +35,7 @@ Targets target_from_name(const std::string& name) {
           name));
 }
 
-void export_file(const Options& options) {
+void export_file(const ExportChoices& options) {
   if (std::filesystem::path(options.output).extension() != ".onnx")
     throw Error(ErrorCode::invalid_argument,
                 fmt::format("--output '{}': the name of the file must end in .onnx", options.output));
@@ -73,7 +73,7 @@ void export_file(const Options& options) {
 }  // namespace
 
 void add_export(CLI::App& app, Run& run) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<ExportChoices>();
   CLI::App* command = app.add_subcommand(
       "export", "Write prediction and explanation as one ONNX file that other runtimes compute");
   add_model_options(*command, options->model);

@@ -14,7 +14,7 @@
 namespace rulegrad::cli {
 namespace {
 
-struct Options {
+struct InspectChoices {
   std::string path;
   bool json = false;
 };
@@ -98,7 +98,7 @@ void print_json(const std::string& path, const Look& look) {
   print_answer(json);
 }
 
-void inspect(const Options& options) {
+void inspect(const InspectChoices& options) {
   const std::string& path = options.path;
   const Look look = look_at(path);
   const ModelSummary& summary = look.summary;
@@ -132,7 +132,7 @@ void inspect(const Options& options) {
 }  // namespace
 
 void add_inspect(CLI::App& app, Run& run) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<InspectChoices>();
   CLI::App* command = app.add_subcommand(
       "inspect", "Show a model's inputs, outputs, operators and parameters, and what cannot be mapped");
   command->add_option("model", options->path, "The network, an ONNX file")->required()->type_name("MODEL");

@@ -27,8 +27,8 @@ void add_sources(CLI::App& command, Sources& sources) {
   add_plugin_option(command, sources.plugins);
 }
 
-RuleLibrary library_with(const Sources& sources) {
-  return cli::library_with(sources.plugins.registry(), sources.files);
+RuleLibrary library_of(const Sources& sources) {
+  return library_with(sources.plugins.registry(), sources.files);
 }
 
 std::string first_sentence(const std::string& doc) {
@@ -92,7 +92,7 @@ void add_methods(CLI::App& app, Run& run) {
   add_sources(*command, *sources);
   command->callback([sources, as_page, as_json, &run] {
     run = [sources, as_page, as_json] {
-      const RuleLibrary library = library_with(*sources);
+      const RuleLibrary library = library_of(*sources);
       if (*as_json) return print_json(library);
       if (*as_page) {
         fmt::print("{}", method_index(library));
@@ -124,7 +124,7 @@ void add_show(CLI::App& app, Run& run) {
   command->add_flag("--markdown", options->markdown, "As a page of the documentation");
   command->callback([options, &run] {
     run = [options] {
-      const RuleLibrary library = library_with(options->sources);
+      const RuleLibrary library = library_of(options->sources);
       fmt::print("{}", options->markdown ? method_page(library, options->method)
                                          : show_method(library, options->method));
     };

@@ -23,7 +23,7 @@
 namespace rulegrad::cli {
 namespace {
 
-struct Options : AnalysisOptions {
+struct PageChoices : AnalysisOptions {
   ReportOptions looks;
   std::string title;
   double overlay = 0;
@@ -32,7 +32,7 @@ struct Options : AnalysisOptions {
 
 class Reporting {
  public:
-  explicit Reporting(const Options& options) : options_(options), case_(options) {
+  explicit Reporting(const PageChoices& options) : options_(options), case_(options) {
     const std::filesystem::path output = options.looks.output;
     if (output.extension() != ".html")
       throw Error(ErrorCode::invalid_argument,
@@ -117,14 +117,14 @@ class Reporting {
             {"samples", fmt::format("{} of {}", shown, samples.count())}};
   }
 
-  const Options& options_;
+  const PageChoices& options_;
   AnalysisCase case_;
 };
 
 }  // namespace
 
 void add_report(CLI::App& app, Run& run) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<PageChoices>();
   options->looks.pictures = 16;
   CLI::App* command = app.add_subcommand(
       "report",

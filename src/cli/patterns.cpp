@@ -17,14 +17,14 @@
 namespace rulegrad::cli {
 namespace {
 
-struct Options {
+struct PatternsChoices {
   ModelOptions model;
   InputOptions input;
   RunChoices run;
   std::string type = "relu", output;
 };
 
-void compute_patterns(const Options& options) {
+void compute_patterns(const PatternsChoices& options) {
   const PatternType type = pattern_type_from_name(options.type);
   if (std::filesystem::path(options.output).extension() != ".npz")
     throw Error(
@@ -53,7 +53,7 @@ void compute_patterns(const Options& options) {
 }  // namespace
 
 void add_patterns(CLI::App& app, Run& run) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<PatternsChoices>();
   CLI::App* command = app.add_subcommand(
       "patterns",
       "Estimate from data what each neuron's signal looks like, for pattern.net and pattern.attribution");

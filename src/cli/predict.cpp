@@ -19,7 +19,7 @@
 namespace rulegrad::cli {
 namespace {
 
-struct Options {
+struct PredictChoices {
   ModelOptions model;
   InputOptions input;
   RunChoices run;
@@ -34,7 +34,7 @@ struct Answer {
 };
 
 /// The best of each sample, the best first.
-std::vector<std::vector<Answer>> answers_of(const Options& options, const Model& model,
+std::vector<std::vector<Answer>> answers_of(const PredictChoices& options, const Model& model,
                                             const Samples& samples, std::size_t output) {
   const Expr y = model.outputs()[output].expr;
   const Program program = Program::compile(std::span(&y, 1), compile_options(options.model, options.run));
@@ -66,7 +66,7 @@ std::vector<std::vector<Answer>> answers_of(const Options& options, const Model&
   return result;
 }
 
-void predict(const Options& options) {
+void predict(const PredictChoices& options) {
   const auto [model, samples] = load(options.model, options.input);
   const std::size_t output = output_index(options.model, model);
   const ScoreNames names(model, output, options.labels);
@@ -116,7 +116,7 @@ void predict(const Options& options) {
 }  // namespace
 
 void add_predict(CLI::App& app, Run& run) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<PredictChoices>();
   CLI::App* command =
       app.add_subcommand("predict", "Show what the model answers for each sample: score, index, label");
   add_model_options(*command, options->model);

@@ -20,7 +20,7 @@
 namespace rulegrad::cli {
 namespace {
 
-struct Options {
+struct XaiTrisChoices {
   std::string scenario, output;
   std::vector<std::string> methods;
   XaiTrisOptions data{.samples = 400};
@@ -29,7 +29,7 @@ struct Options {
 };
 
 /// A small network trained on 1000 samples of its own.
-Model trained_on(XaiTrisScenario scenario, const Options& options) {
+Model trained_on(XaiTrisScenario scenario, const XaiTrisChoices& options) {
   XaiTrisOptions more = options.data;
   more.samples = 1000;
   more.key = options.data.key + 1;
@@ -40,7 +40,7 @@ Model trained_on(XaiTrisScenario scenario, const Options& options) {
   return trainer.trained();
 }
 
-void evaluate_tetrominoes(const Options& options) {
+void evaluate_tetrominoes(const XaiTrisChoices& options) {
   const XaiTrisScenario scenario = xai_tris_scenario_from_name(options.scenario);
   std::vector<AnalyzerCall> calls;
   std::vector<std::vector<std::string>> rows{{"method", "precision"}};
@@ -95,7 +95,7 @@ void evaluate_tetrominoes(const Options& options) {
 }  // namespace
 
 void add_xai_tris(CLI::App& app, Run& run) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<XaiTrisChoices>();
   CLI::App* command = app.add_subcommand("xai-tris",
                                          "Train on tetrominoes in noise, where what is relevant is known, "
                                          "and tell how precisely methods find it");

@@ -13,6 +13,7 @@
 #include "draw/base64.hpp"
 #include "draw/canvas.hpp"
 #include "draw/drawing.hpp"
+#include "draw/font.hpp"
 #include "files/codec.hpp"
 
 namespace rulegrad::io {
@@ -29,11 +30,6 @@ constexpr std::array<std::pair<Rgb, Rgb>, 6> nights{{{look::page, {0x15, 0x18, 0
                                                      {look::faint_ink, {0x9a, 0xa3, 0xad}},
                                                      {look::line, {0x3a, 0x40, 0x48}},
                                                      {look::faint_line, {0x2a, 0x2f, 0x36}}}};
-
-/// Letters whose capitals are nine dots high: the cap height of sans-serif fonts is some 0.72 of their size.
-constexpr double font_size = 12.5;
-/// The base line lies so many dots below the top.
-constexpr std::int64_t base_line = 10;
 
 }  // namespace
 

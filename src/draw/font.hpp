@@ -8,6 +8,12 @@
 
 namespace rulegrad::io {
 
+/// Letters of drawings that others set, whose capitals are nine dots high: the cap height of sans-serif fonts is some
+/// 0.72 of their size.
+constexpr double font_size = 12.5;
+/// Their base line lies so many dots below the top.
+constexpr std::int64_t base_line = 10;
+
 /// One glyph of the bitmap font: `width` columns of ink and 12 rows, the leftmost column in the highest bit.
 /// The first row is empty, capitals fill rows 1 to 9, and rows 10 and 11 are below the base line.
 struct Glyph {

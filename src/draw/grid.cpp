@@ -201,8 +201,8 @@ std::int64_t line_height(const Styles& styles) {
 }
 
 /// Everything that is shown, and where it stands.
-struct Page {
-  explicit Page(const GridOptions& grid_options)
+struct GridPage {
+  explicit GridPage(const GridOptions& grid_options)
       : options(grid_options),
         styles(options.text_scale),
         margin(20 * options.text_scale),
@@ -229,7 +229,7 @@ struct Page {
   }
 };
 
-void place_cells(Page& page, std::span<const GridRow> rows) {
+void place_cells(GridPage& page, std::span<const GridRow> rows) {
   const std::int64_t scale = page.options.text_scale;
   page.cell_width = 72 * scale;
   std::int64_t label_width = 0;
@@ -247,7 +247,7 @@ void place_cells(Page& page, std::span<const GridRow> rows) {
   page.first_column = page.labels_right + (label_width == 0 ? 0 : page.label_gap);
 }
 
-void place_rest(Page& page, std::span<const std::string> headers, bool inputs) {
+void place_rest(GridPage& page, std::span<const std::string> headers, bool inputs) {
   const std::int64_t scale = page.options.text_scale, line = line_height(page.styles);
   std::size_t most_lines = 1;
   for (const std::string& header : headers) {
@@ -272,7 +272,7 @@ void place_rest(Page& page, std::span<const std::string> headers, bool inputs) {
                                   page.width - legend_half - page.margin);
 }
 
-void draw_headers(Canvas& canvas, const Page& page) {
+void draw_headers(Canvas& canvas, const GridPage& page) {
   const std::int64_t line = line_height(page.styles);
   const std::int64_t bottom =
       page.margin + page.title_height + page.header_height - 4 * page.options.text_scale;
@@ -285,7 +285,7 @@ void draw_headers(Canvas& canvas, const Page& page) {
   }
 }
 
-void draw_row(Canvas& canvas, const Page& page, std::size_t r, std::int64_t y) {
+void draw_row(Canvas& canvas, const GridPage& page, std::size_t r, std::int64_t y) {
   const RowText& text = page.texts[r];
   std::int64_t text_y = y + (page.row_heights[r] - text.height) / 2;
   const auto write = [&](const std::vector<std::string>& lines, const TextStyle& style) {
@@ -325,7 +325,7 @@ Figure grid_figure(std::span<const std::string> methods, std::span<const GridRow
   const bool one_limit = options.scope == LimitScope::grid || options.heatmap.limit;
   const std::string sign = options.heatmap.colors().diverging() ? "\xc2\xb1" : "";
 
-  Page page(options);
+  GridPage page(options);
   page.cells = cells_of(methods, rows, maps, inputs, options.cell_size);
   page.caption_height = one_limit ? 0 : text_height(page.styles.faint) + 4 * scale;
   std::vector<std::string> headers(methods.begin(), methods.end());

@@ -28,8 +28,6 @@ constexpr std::array<int, 95> helvetica{
     222, 833, 556, 556, 556, 556, 333, 500, 278, 556, 500, 722, 500, 500,  500, 334, 260, 334, 584};
 /// Of letters beyond these; the line is stretched to its width anyhow.
 constexpr int other_width = 556;
-constexpr double font_size = 12.5;
-constexpr std::int64_t base_line = 10;
 
 /// The byte of WinAnsiEncoding (ISO 32000-1, annex D.2), or none.
 std::optional<unsigned char> letter(char32_t point) {

@@ -11,6 +11,7 @@
 
 #include "explain/show_method.hpp"
 #include "rewrite/language_words.hpp"
+#include "rule/number_range.hpp"
 #include "support/text.hpp"
 
 namespace rulegrad {
@@ -38,9 +39,7 @@ std::string first_sentence(std::string text) {
 
 std::string range_text(const Parameter& parameter) {
   if (!parameter.range) return {};
-  const NumberRange& range = *parameter.range;
-  return fmt::format("{}{}, {}{}", range.low_open ? '(' : '[', shortest(range.low), shortest(range.high),
-                     range.high_open ? ')' : ']');
+  return range_text(*parameter.range);
 }
 
 std::string fallback_sentence(const AnalyzerDefinition& analyzer) {

@@ -31,7 +31,7 @@ std::string double_text(double value) {
   return text.find_first_of(".enif") == std::string::npos ? text + ".0" : text;
 }
 
-std::string quoted(std::string_view text) {
+std::string quoted_text(std::string_view text) {
   std::string result = "\"";
   for (const char c : text) {
     if (c == '"' || c == '\\') result += '\\';
@@ -61,7 +61,7 @@ std::string to_string(const AttrValue& value) {
                         [](bool v) -> std::string { return v ? "true" : "false"; },
                         [](std::int64_t v) { return fmt::format("{}", v); },
                         [](double v) { return double_text(v); },
-                        [](const std::string& v) { return quoted(v); },
+                        [](const std::string& v) { return quoted_text(v); },
                         [](const std::vector<std::int64_t>& v) { return list_of(v); },
                         [](const std::vector<double>& v) { return list_of(v); },
                         [](DType v) { return std::string(name_of(v)); },

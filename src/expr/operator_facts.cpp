@@ -35,7 +35,7 @@ std::vector<std::string> OpSchema::unsaid() const {
   say(interval != nullptr || expansion != nullptr, "interval");
   say(batch != nullptr || expansion != nullptr, "batch");
   say(decides != nullptr || expansion != nullptr, "decides");
-  say(samples != nullptr, "samples");
+  say(examples != nullptr, "examples");
   return result;
 }
 

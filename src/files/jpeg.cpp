@@ -22,7 +22,7 @@ namespace {
 // TurboJPEG would be a package more for the same decoder, and stops at every warning or at none.
 //
 // libjpeg leaves through longjmp: see png.cpp on what may live where.
-struct Reading {
+struct JpegReading {
   jpeg_error_mgr errors{};  // first, so that the handlers find the rest from the address of this
   jpeg_decompress_struct jpeg{};
   jpeg_progress_mgr progress{};
@@ -30,23 +30,23 @@ struct Reading {
   char message[JMSG_LENGTH_MAX] = "";
   Picture picture;
 
-  Reading() = default;
-  Reading(const Reading&) = delete;
-  Reading& operator=(const Reading&) = delete;
-  ~Reading() { jpeg_destroy_decompress(&jpeg); }
+  JpegReading() = default;
+  JpegReading(const JpegReading&) = delete;
+  JpegReading& operator=(const JpegReading&) = delete;
+  ~JpegReading() { jpeg_destroy_decompress(&jpeg); }
 };
 
-Reading& state_of(j_common_ptr info) {
-  return *static_cast<Reading*>(info->client_data);
+JpegReading& state_of(j_common_ptr info) {
+  return *static_cast<JpegReading*>(info->client_data);
 }
 
 [[noreturn]] void leave(j_common_ptr info) {
-  Reading& state = state_of(info);
+  JpegReading& state = state_of(info);
   info->err->format_message(info, state.message);
   std::longjmp(state.escape, 1);
 }
 
-[[noreturn]] void leave(Reading& state, const char* message) {
+[[noreturn]] void leave(JpegReading& state, const char* message) {
   std::snprintf(state.message, sizeof state.message, "%s", message);
   std::longjmp(state.escape, 1);
 }
@@ -71,7 +71,7 @@ void count_scans(j_common_ptr info) {
     leave(state_of(info), "more than 100 scans");
 }
 
-bool decode(Reading& state, std::span<const std::byte> file) {
+bool decode(JpegReading& state, std::span<const std::byte> file) {
   jpeg_decompress_struct& jpeg = state.jpeg;
   if (setjmp(state.escape) != 0) return false;
   jpeg_create_decompress(&jpeg);
@@ -99,7 +99,7 @@ bool decode(Reading& state, std::span<const std::byte> file) {
 }  // namespace
 
 Picture decode_jpeg(std::span<const std::byte> file, std::string_view where) {
-  Reading state;
+  JpegReading state;
   state.jpeg.err = jpeg_std_error(&state.errors);
   state.jpeg.client_data = &state;
   state.errors.error_exit = [](j_common_ptr info) { leave(info); };

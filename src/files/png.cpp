@@ -24,7 +24,7 @@ namespace {
 //
 // libpng leaves through longjmp. Whatever owns memory therefore lives in one of these, outside the function
 // that calls setjmp, and nothing with a destructor lives inside it.
-struct Reading {
+struct PngReading {
   std::span<const std::byte> rest;
   std::size_t size = 0;  ///< of the whole file
   png_structp png = nullptr;
@@ -34,10 +34,10 @@ struct Reading {
   std::vector<std::uint8_t> pixels;
   std::vector<png_bytep> rows;
 
-  Reading() = default;
-  Reading(const Reading&) = delete;
-  Reading& operator=(const Reading&) = delete;
-  ~Reading() { png_destroy_read_struct(&png, &info, nullptr); }
+  PngReading() = default;
+  PngReading(const PngReading&) = delete;
+  PngReading& operator=(const PngReading&) = delete;
+  ~PngReading() { png_destroy_read_struct(&png, &info, nullptr); }
 };
 
 struct Writing {
@@ -62,7 +62,7 @@ template <class State>
 void on_warning(png_structp, png_const_charp) {}
 
 void on_read(png_structp png, png_bytep out, std::size_t size) {
-  auto& state = *static_cast<Reading*>(png_get_io_ptr(png));
+  auto& state = *static_cast<PngReading*>(png_get_io_ptr(png));
   if (size > state.rest.size()) png_error(png, "the file ends early");
   std::memcpy(out, state.rest.data(), size);
   state.rest = state.rest.subspan(size);
@@ -74,7 +74,7 @@ void on_write(png_structp png, png_bytep data, std::size_t size) {
   bytes.insert(bytes.end(), begin, begin + size);
 }
 
-bool decode(Reading& state) {
+bool decode(PngReading& state) {
   if (setjmp(png_jmpbuf(state.png)) != 0) return false;
   png_set_read_fn(state.png, &state, on_read);
   png_read_info(state.png, state.info);
@@ -122,7 +122,7 @@ bool encode(Writing& state, const Picture& picture) {
 }
 
 /// Lays gray-alpha or RGBA over white.
-Picture flatten(const Reading& state) {
+Picture flatten(const PngReading& state) {
   const bool alpha = state.channels % 2 == 0;
   Picture result(state.width, state.height, alpha ? state.channels - 1 : state.channels);
   if (!alpha) {
@@ -144,10 +144,10 @@ Picture flatten(const Reading& state) {
 }  // namespace
 
 Picture decode_png(std::span<const std::byte> file, std::string_view where) {
-  Reading state;
+  PngReading state;
   state.rest = file;
   state.size = file.size();
-  state.png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &state, on_error<Reading>, on_warning);
+  state.png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &state, on_error<PngReading>, on_warning);
   if (state.png != nullptr) state.info = png_create_info_struct(state.png);
   if (state.info == nullptr || !decode(state))
     throw Error(ErrorCode::io, fmt::format("[read_picture] '{}' is not a whole PNG file: libpng says \"{}\"",

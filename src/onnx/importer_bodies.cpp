@@ -15,10 +15,6 @@ namespace {
 /// What a node of a body counts for each time that it is written out again.
 constexpr std::int64_t bytes_a_node = 512;
 
-[[noreturn]] void fail(const std::string& what) {
-  throw Error(ErrorCode::model, what);
-}
-
 }  // namespace
 
 const std::map<std::string, Expr>& Importer::weights_of(const onnx::GraphProto& body) {

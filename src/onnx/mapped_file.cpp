@@ -14,7 +14,7 @@
 namespace rulegrad::io {
 namespace {
 
-[[noreturn]] void fail(const std::filesystem::path& path, int error) {
+[[noreturn]] void fail_to_map(const std::filesystem::path& path, int error) {
   throw Error(ErrorCode::io,
               fmt::format("cannot read '{}': {}", path.string(), std::generic_category().message(error)));
 }
@@ -26,12 +26,12 @@ namespace {
 std::shared_ptr<const MappedFile> MappedFile::open(const std::filesystem::path& path) {
   const Descriptor file = open_regular_file(path);
   struct stat status {};
-  if (::fstat(file.get(), &status) != 0) fail(path, errno);
+  if (::fstat(file.get(), &status) != 0) fail_to_map(path, errno);
   std::span<const std::byte> bytes;
   if (status.st_size > 0) {
     const auto size = static_cast<std::size_t>(status.st_size);
     void* const memory = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.get(), 0);
-    if (memory == MAP_FAILED) fail(path, errno);
+    if (memory == MAP_FAILED) fail_to_map(path, errno);
     bytes = {static_cast<const std::byte*>(memory), size};
   }
   if (!bytes.empty()) mappings::add(bytes, path);

@@ -2,15 +2,12 @@
 
 #include "rulegrad/expr/leaves.hpp"
 
+#include "onnx/applied.hpp"
 #include "onnx/attention.hpp"
 
 /// Operators of com.microsoft that onnxruntime's optimiser makes of others.
 namespace rulegrad::io {
 namespace {
-
-Expr op2(const NodeContext& c, const char* name, Expr a, Expr b) {
-  return c.apply(name, {a, b});
-}
 
 Expr swapped(const NodeContext& c, Expr x) {
   Ints perm;
@@ -30,7 +27,7 @@ void fused_matmul(NodeContext& c) {
     y = c.apply("dense", {a, tb ? b : swapped(c, b), c.scalar(0, a)});
   else
     y = c.apply("matmul", {a, b}, MatmulAttributes{ta, tb});
-  c.result(alpha == 1 ? y : op2(c, "mul", y, c.scalar(alpha, y)));
+  c.result(alpha == 1 ? y : binary(c, "mul", y, c.scalar(alpha, y)));
 }
 
 Expr activated(NodeContext& c, Expr x, const std::string& name) {
@@ -68,15 +65,16 @@ void exact_gelu(NodeContext& c) {
   c.result(gelu(c, c.operand(0), GeluForm::exact));
 }
 void bias_gelu(NodeContext& c) {
-  c.result(gelu(c, op2(c, "add", c.operand(0), c.operand(1)), GeluForm::exact));
+  c.result(gelu(c, binary(c, "add", c.operand(0), c.operand(1)), GeluForm::exact));
 }
 void fast_gelu(NodeContext& c) {
   const Expr x = c.operand(0);
-  c.result(gelu(c, c.has(1) ? op2(c, "add", x, c.operand(1)) : x, GeluForm::tanh));
+  c.result(gelu(c, c.has(1) ? binary(c, "add", x, c.operand(1)) : x, GeluForm::tanh));
 }
 void quick_gelu(NodeContext& c) {
   const Expr x = c.operand(0);
-  c.result(op2(c, "mul", x, c.apply("sigmoid", {op2(c, "mul", x, c.scalar(c.real("alpha", 1.702), x))})));
+  c.result(
+      binary(c, "mul", x, c.apply("sigmoid", {binary(c, "mul", x, c.scalar(c.real("alpha", 1.702), x))})));
 }
 
 Expr layer_norm(NodeContext& c, Expr x, Expr scale, std::optional<Expr> bias, double epsilon) {
@@ -85,21 +83,22 @@ Expr layer_norm(NodeContext& c, Expr x, Expr scale, std::optional<Expr> bias, do
 }
 
 Expr rms(NodeContext& c, Expr x, Expr scale, double epsilon) {
-  const Expr mean = c.apply("mean", {op2(c, "mul", x, x)},
+  const Expr mean = c.apply("mean", {binary(c, "mul", x, x)},
                             ReduceAttributes{{static_cast<std::int64_t>(x.shape().rank()) - 1}, true});
-  return op2(c, "mul", op2(c, "div", x, c.apply("sqrt", {op2(c, "add", mean, c.scalar(epsilon, x))})), scale);
+  return binary(c, "mul",
+                binary(c, "div", x, c.apply("sqrt", {binary(c, "add", mean, c.scalar(epsilon, x))})), scale);
 }
 
 void skip_layer_norm(NodeContext& c) {
-  Expr x = op2(c, "add", c.operand(0), c.operand(1));
-  if (c.has(4)) x = op2(c, "add", x, c.operand(4));
+  Expr x = binary(c, "add", c.operand(0), c.operand(1));
+  if (c.has(4)) x = binary(c, "add", x, c.operand(4));
   c.result(layer_norm(c, x, c.operand(2), c.optional_operand(3), c.real("epsilon", 1e-12)));
   c.result(x, 3);
 }
 
 void skip_rms_norm(NodeContext& c) {
-  Expr x = op2(c, "add", c.operand(0), c.operand(1));
-  if (c.has(3)) x = op2(c, "add", x, c.operand(3));
+  Expr x = binary(c, "add", c.operand(0), c.operand(1));
+  if (c.has(3)) x = binary(c, "add", x, c.operand(3));
   c.result(rms(c, x, c.operand(2), c.real("epsilon", 1e-12)));
   c.result(x, 3);
 }
@@ -124,10 +123,6 @@ std::optional<Expr> key_mask(NodeContext& c, std::size_t input, AttentionCase& a
   return flags;
 }
 
-Expr part(const NodeContext& c, Expr x, std::size_t axis, std::int64_t from, std::int64_t to) {
-  return c.apply("slice", {x}, SliceAttributes{{static_cast<std::int64_t>(axis)}, {from}, {to}, {1}});
-}
-
 void finish(NodeContext& c, AttentionCase& a, const std::optional<Expr>& allowed,
             const std::optional<Expr>& bias) {
   // Hidden keys get a large negative number, by which onnxruntime hides them.
@@ -136,7 +131,7 @@ void finish(NodeContext& c, AttentionCase& a, const std::optional<Expr>& allowed
     const Expr like = a.q;
     a.mask = c.apply("where", {*allowed, c.scalar(0, like), c.scalar(hidden, like)});
   }
-  if (bias) a.mask = a.mask ? op2(c, "add", *a.mask, *bias) : *bias;
+  if (bias) a.mask = a.mask ? binary(c, "add", *a.mask, *bias) : *bias;
   a.scale = c.real("scale", 0);
   c.result(join_heads(c, attend(c, a).y));
 }
@@ -151,9 +146,9 @@ void multi_head_attention(NodeContext& c) {
     const Expr bias = c.operand(3);
     const std::int64_t nq = q.shape()[2].factor, nk = k.shape().rank() == 3 ? k.shape()[2].factor : 0;
     if (nk == 0) c.fail("a bias beside keys of four axes is not supported");
-    q = op2(c, "add", q, part(c, bias, 0, 0, nq));
-    k = op2(c, "add", k, part(c, bias, 0, nq, nq + nk));
-    v = op2(c, "add", v, part(c, bias, 0, nq + nk, bias.shape()[0].factor));
+    q = binary(c, "add", q, part(c, bias, 0, 0, nq));
+    k = binary(c, "add", k, part(c, bias, 0, nq, nq + nk));
+    v = binary(c, "add", v, part(c, bias, 0, nq + nk, bias.shape()[0].factor));
   }
   AttentionCase a;
   a.q = split_heads(c, q, heads, "query");

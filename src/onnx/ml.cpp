@@ -8,21 +8,11 @@
 
 #include "rulegrad/expr/leaves.hpp"
 
+#include "onnx/applied.hpp"
 #include "tensor/checked.hpp"
 
 /// The operators of ai.onnx.ml that work on numbers.
 namespace rulegrad::io {
-namespace {
-
-Expr op2(const NodeContext& c, const char* name, Expr a, Expr b) {
-  return c.apply(name, {a, b});
-}
-
-Expr as_real(const NodeContext& c, Expr x) {
-  return c.apply("cast", {x}, CastAttributes{c.importer().real()});
-}
-
-}  // namespace
 
 Expr numbers(const NodeContext& c, const std::vector<double>& values, Dims dims) {
   Tensor tensor = c.array(DType::float64, std::move(dims));
@@ -37,10 +27,10 @@ Expr transformed(NodeContext& c, Expr y, const std::string& how) {
   if (how == "SOFTMAX") return c.apply("softmax", {y}, AxisAttributes{last});
   if (how == "SOFTMAX_ZERO") {
     // Scores that are 0 stay 0 and take no part.
-    const Expr zero = op2(c, "equal", y, c.scalar(0, y));
+    const Expr zero = binary(c, "equal", y, c.scalar(0, y));
     const Expr top = c.apply("amax", {y}, ReduceAttributes{{last}, true});
-    const Expr e = c.apply("where", {zero, c.scalar(0, y), c.apply("exp", {op2(c, "sub", y, top)})});
-    return op2(c, "over", e, c.apply("sum", {e}, ReduceAttributes{{last}, true}));
+    const Expr e = c.apply("where", {zero, c.scalar(0, y), c.apply("exp", {binary(c, "sub", y, top)})});
+    return binary(c, "over", e, c.apply("sum", {e}, ReduceAttributes{{last}, true}));
   }
   c.fail(fmt::format("attribute 'post_transform' is '{}', which is not supported", how));
 }
@@ -73,7 +63,7 @@ Expr feature_list(NodeContext& c, const char* name, double otherwise) {
 
 void scaler(NodeContext& c) {
   const Expr x = as_real(c, c.operand(0));
-  c.result(op2(c, "mul", op2(c, "sub", x, feature_list(c, "offset", 0)), feature_list(c, "scale", 1)));
+  c.result(binary(c, "mul", binary(c, "sub", x, feature_list(c, "offset", 0)), feature_list(c, "scale", 1)));
 }
 
 void normalizer(NodeContext& c) {
@@ -85,13 +75,13 @@ void normalizer(NodeContext& c) {
   if (norm == "L1")
     by = c.apply("sum", {size}, last);
   else if (norm == "L2")
-    by = c.apply("sqrt", {c.apply("sum", {op2(c, "mul", x, x)}, last)});
+    by = c.apply("sqrt", {c.apply("sum", {binary(c, "mul", x, x)}, last)});
   else if (norm == "MAX")
     by = c.apply("amax", {x}, last);
   else
     c.fail(fmt::format("attribute 'norm' is '{}' but must be MAX, L1 or L2", norm));
-  const Expr none = op2(c, "equal", by, c.scalar(0, by));
-  c.result(op2(c, "div", x, c.apply("where", {none, c.scalar(1, by), by})));
+  const Expr none = binary(c, "equal", by, c.scalar(0, by));
+  c.result(binary(c, "div", x, c.apply("where", {none, c.scalar(1, by), by})));
 }
 
 /// x [N, F] times [rows, F] and a bias.
@@ -108,7 +98,7 @@ Expr linear_scores(NodeContext& c, Expr x, std::int64_t rows) {
 /// Two classes that are told by one score.
 Expr both_classes(NodeContext& c, Expr score, const std::string& how) {
   const Expr p = transformed(c, score, how == "SOFTMAX" || how == "SOFTMAX_ZERO" ? "NONE" : how);
-  const Expr other = how == "LOGISTIC" ? op2(c, "sub", c.scalar(1, p), p) : c.apply("neg", {p});
+  const Expr other = how == "LOGISTIC" ? binary(c, "sub", c.scalar(1, p), p) : c.apply("neg", {p});
   return c.apply("concat", {other, p}, AxisAttributes{1});
 }
 
@@ -160,7 +150,7 @@ void imputer(NodeContext& c) {
   const double replaced = whole ? static_cast<double>(c.any_integer("replaced_value_int64", 0))
                                 : c.real("replaced_value_float", NAN);
   const Expr missing =
-      std::isnan(replaced) ? op2(c, "not_equal", x, x) : op2(c, "equal", x, c.scalar(replaced, x));
+      std::isnan(replaced) ? binary(c, "not_equal", x, x) : binary(c, "equal", x, c.scalar(replaced, x));
   const auto count = static_cast<std::int64_t>(values.size());
   c.result(c.apply("where", {missing, count == 1 ? c.scalar(values[0], x) : numbers(c, values, {count}), x}));
 }
@@ -180,13 +170,14 @@ void label_encoder(NodeContext& c) {
   const DType dtype = whole ? DType::int64 : c.importer().real();
   Expr y = c.apply("fill", {}, FillAttributes{otherwise, dtype, x.shape()});
   for (std::size_t i = keys.size(); i-- > 0;)
-    y = c.apply("where", {op2(c, "equal", x, c.scalar(keys[i], x)), c.graph().scalar(values[i], dtype), y});
+    y = c.apply("where",
+                {binary(c, "equal", x, c.scalar(keys[i], x)), c.graph().scalar(values[i], dtype), y});
   c.result(y);
 }
 
 void binarizer(NodeContext& c) {
   const Expr x = as_real(c, c.operand(0));
-  c.result(c.apply("cast", {op2(c, "greater", x, c.scalar(c.real("threshold", 0), x))},
+  c.result(c.apply("cast", {binary(c, "greater", x, c.scalar(c.real("threshold", 0), x))},
                    CastAttributes{x.dtype()}));
 }
 
@@ -200,7 +191,7 @@ void one_hot_encoder(NodeContext& c) {
   dims.emplace_back(1);
   for (const std::int64_t value : classes)
     parts.push_back(
-        reshaped(c, as_real(c, op2(c, "equal", x, c.scalar(static_cast<double>(value), x))), dims));
+        reshaped(c, as_real(c, binary(c, "equal", x, c.scalar(static_cast<double>(value), x))), dims));
   c.result(c.apply("concat", parts, AxisAttributes{static_cast<std::int64_t>(dims.size()) - 1}));
 }
 
@@ -315,12 +306,12 @@ Expr run_trees(NodeContext& c, Expr x, const Trees& trees) {
 Expr with_base(NodeContext& c, Expr y, std::int64_t trees) {
   const std::string how = c.text("aggregate_function", "SUM");
   if (how == "AVERAGE")
-    y = op2(c, "div", y, c.scalar(static_cast<double>(trees), y));
+    y = binary(c, "div", y, c.scalar(static_cast<double>(trees), y));
   else if (how != "SUM")
     c.fail(fmt::format("attribute 'aggregate_function' is '{}' but must be SUM or AVERAGE", how));
   const std::vector<double> base = c.exact_reals("base_values");
   if (base.empty()) return y;
-  return op2(c, "add", y, numbers(c, base, {static_cast<std::int64_t>(base.size())}));
+  return binary(c, "add", y, numbers(c, base, {static_cast<std::int64_t>(base.size())}));
 }
 
 void tree_regressor(NodeContext& c) {
@@ -349,7 +340,7 @@ void tree_classifier(NodeContext& c) {
     const Expr p = transformed(c, raw, how == "LOGISTIC" ? how : "NONE");
     const bool probability = how == "LOGISTIC" || (how == "NONE" && positive);
     const Expr scores =
-        c.apply("concat", {probability ? op2(c, "sub", c.scalar(1, p), p) : c.apply("neg", {p}), p},
+        c.apply("concat", {probability ? binary(c, "sub", c.scalar(1, p), p) : c.apply("neg", {p}), p},
                 AxisAttributes{1});
     c.result(scores, 1);
     return label_result(c, scores, "classlabels_int64s", "classlabels_strings");

@@ -5,11 +5,17 @@
 #include <string>
 
 #include "rulegrad/onnx/model.hpp"
+#include "rulegrad/support/error.hpp"
 
 #include "onnx/mapped_file.hpp"
 #include "onnx/proto.hpp"
 
 namespace rulegrad::io {
+
+/// A model that cannot be read: what is wrong with it, and where.
+[[noreturn]] inline void fail(const std::string& what) {
+  throw Error(ErrorCode::model, what);
+}
 
 /// Tensors from this size on stay in the file.
 inline constexpr std::size_t mapped_from = std::size_t{1} << 20;

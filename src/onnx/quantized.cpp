@@ -4,6 +4,7 @@
 
 #include "rulegrad/expr/leaves.hpp"
 
+#include "onnx/applied.hpp"
 #include "onnx/windows.hpp"
 
 /// Quantised operators as real arithmetic: what a file stores as small integers is held as the real numbers
@@ -11,14 +12,6 @@
 /// straight-through estimate, Bengio et al. 2013, arXiv 1308.3432), and stop where a value saturates.
 namespace rulegrad::io {
 namespace {
-
-Expr op2(const NodeContext& c, const char* name, Expr a, Expr b) {
-  return c.apply(name, {a, b});
-}
-
-Expr as_real(const NodeContext& c, Expr x) {
-  return c.apply("cast", {x}, CastAttributes{c.importer().real()});
-}
 
 /// A number, one for each index of `axis`, or one for each block along it, shaped to stand beside x.
 Expr beside(const NodeContext& c, Expr parameter, const Shape& x, std::int64_t axis, std::int64_t block = 0) {
@@ -81,8 +74,8 @@ Range range_of(const NodeContext& c, int onnx_type) {
 
 /// clip(round(x / scale) + zero) as real numbers.
 Expr quantized(const NodeContext& c, Expr x, Expr scale, std::optional<Expr> zero, Range range) {
-  Expr y = c.apply("round_through", {op2(c, "div", x, scale)});
-  if (zero) y = op2(c, "add", y, *zero);
+  Expr y = c.apply("round_through", {binary(c, "div", x, scale)});
+  if (zero) y = binary(c, "add", y, *zero);
   return c.apply("clip", {y}, ClipAttributes{range.low, range.high});
 }
 
@@ -97,8 +90,8 @@ void dequantize(NodeContext& c) {
   c.ignore({"output_dtype"});
   const Expr x = as_real(c, c.operand(0)), scale = as_real(c, c.operand(1));
   Expr y = x;
-  if (c.has(2)) y = op2(c, "sub", y, beside(c, as_real(c, c.operand(2)), x.shape(), axis, block));
-  c.result(op2(c, "mul", y, beside(c, scale, x.shape(), axis, block)));
+  if (c.has(2)) y = binary(c, "sub", y, beside(c, as_real(c, c.operand(2)), x.shape(), axis, block));
+  c.result(binary(c, "mul", y, beside(c, scale, x.shape(), axis, block)));
 }
 
 void quantize(NodeContext& c) {
@@ -118,13 +111,13 @@ void quantize(NodeContext& c) {
 Expr real_of(NodeContext& c, std::size_t value, std::size_t scale, std::size_t zero, std::int64_t axis) {
   const Expr x = as_real(c, c.operand(value));
   Expr y = x;
-  if (c.has(zero)) y = op2(c, "sub", y, beside(c, as_real(c, c.operand(zero)), x.shape(), axis));
-  return op2(c, "mul", y, beside(c, as_real(c, c.operand(scale)), x.shape(), axis));
+  if (c.has(zero)) y = binary(c, "sub", y, beside(c, as_real(c, c.operand(zero)), x.shape(), axis));
+  return binary(c, "mul", y, beside(c, as_real(c, c.operand(scale)), x.shape(), axis));
 }
 
 Expr shifted(NodeContext& c, std::size_t value, std::size_t zero, std::int64_t axis) {
   const Expr x = as_real(c, c.operand(value));
-  return c.has(zero) ? op2(c, "sub", x, beside(c, as_real(c, c.operand(zero)), x.shape(), axis)) : x;
+  return c.has(zero) ? binary(c, "sub", x, beside(c, as_real(c, c.operand(zero)), x.shape(), axis)) : x;
 }
 
 Expr rounded_to(NodeContext& c, Expr y, std::size_t scale, std::size_t zero) {
@@ -146,8 +139,9 @@ void qlinear_conv(NodeContext& c) {
   const Expr x = real_of(c, 0, 1, 2, 1), w = real_of(c, 3, 4, 5, 0);
   Expr b = c.scalar(0, x);
   if (c.has(8)) {
-    const Expr scale = op2(c, "mul", reshaped(c, as_real(c, c.operand(1)), {}), as_real(c, c.operand(4)));
-    b = op2(c, "mul", as_real(c, c.operand(8)), scale.shape().count().is(1) ? reshaped(c, scale, {}) : scale);
+    const Expr scale = binary(c, "mul", reshaped(c, as_real(c, c.operand(1)), {}), as_real(c, c.operand(4)));
+    b = binary(c, "mul", as_real(c, c.operand(8)),
+               scale.shape().count().is(1) ? reshaped(c, scale, {}) : scale);
   }
   c.result(rounded_to(c, convolution(c, x, w, b), 6, 7));
 }
@@ -160,7 +154,7 @@ void conv_integer(NodeContext& c) {
 Expr product(NodeContext& c, Expr a, Expr b) {
   if (c.is_static(b) && !c.is_static(a) && b.shape().rank() == 2)
     return c.apply("dense", {a, c.apply("transpose", {b}, TransposeAttributes{{1, 0}}), c.scalar(0, a)});
-  return op2(c, "matmul", a, b);
+  return binary(c, "matmul", a, b);
 }
 
 void qlinear_matmul(NodeContext& c) {
@@ -179,11 +173,11 @@ void dynamic_quantize(NodeContext& c) {
   const Expr x = c.operand(0);
   c.keep_apart(x.shape().has_batch(), "it takes the largest value of the whole batch");
   const Expr none = c.scalar(0, x);
-  const Expr high = op2(c, "max", c.apply("amax", {x}, ReduceAttributes{{}, false}), none);
-  const Expr low = op2(c, "min", c.apply("amin", {x}, ReduceAttributes{{}, false}), none);
-  const Expr scale = c.apply("const", {op2(c, "div", op2(c, "sub", high, low), c.scalar(255, x))});
+  const Expr high = binary(c, "max", c.apply("amax", {x}, ReduceAttributes{{}, false}), none);
+  const Expr low = binary(c, "min", c.apply("amin", {x}, ReduceAttributes{{}, false}), none);
+  const Expr scale = c.apply("const", {binary(c, "div", binary(c, "sub", high, low), c.scalar(255, x))});
   const Expr zero =
-      c.apply("const", {c.apply("clip", {c.apply("round", {op2(c, "over", c.apply("neg", {low}), scale)})},
+      c.apply("const", {c.apply("clip", {c.apply("round", {binary(c, "over", c.apply("neg", {low}), scale)})},
                                 ClipAttributes{0, 255})});
   c.result(quantized(c, x, scale, zero, {0, 255}));
   c.result(scale, 1);
@@ -193,7 +187,7 @@ void dynamic_quantize(NodeContext& c) {
 /// a (op) b of two quantised values, rounded to a third scale.
 Handler qlinear_binary(const char* op_name) {
   return [op_name](NodeContext& c) {
-    c.result(rounded_to(c, op2(c, op_name, real_of(c, 0, 1, 2, 1), real_of(c, 3, 4, 5, 1)), 6, 7));
+    c.result(rounded_to(c, binary(c, op_name, real_of(c, 0, 1, 2, 1), real_of(c, 3, 4, 5, 1)), 6, 7));
   };
 }
 
@@ -223,12 +217,12 @@ void qgemm(NodeContext& c) {
   const double alpha = c.real("alpha", 1);
   Expr y = product(c, a, b);
   if (c.has(6)) {
-    const Expr scale = op2(c, "mul", reshaped(c, as_real(c, c.operand(1)), {}), as_real(c, c.operand(4)));
-    y = op2(c, "add", y,
-            op2(c, "mul", as_real(c, c.operand(6)),
-                scale.shape().count().is(1) ? reshaped(c, scale, {}) : scale));
+    const Expr scale = binary(c, "mul", reshaped(c, as_real(c, c.operand(1)), {}), as_real(c, c.operand(4)));
+    y = binary(c, "add", y,
+               binary(c, "mul", as_real(c, c.operand(6)),
+                      scale.shape().count().is(1) ? reshaped(c, scale, {}) : scale));
   }
-  if (alpha != 1) y = op2(c, "mul", y, c.scalar(alpha, y));
+  if (alpha != 1) y = binary(c, "mul", y, c.scalar(alpha, y));
   c.result(c.has(7) ? rounded_to(c, y, 7, 8) : y);
 }
 

@@ -53,7 +53,7 @@ const RaisingRules& rules() {
 }
 
 /// What is more special stands first: a whole normalisation before the steps on the way to it.
-const RuleList& forms() {
+const RuleList& step_forms() {
   static const RuleList list = [] {
     RuleList result(rules().operators);
     const auto no_parameters = std::make_shared<const Scope>();
@@ -341,7 +341,7 @@ Raised raise(std::span<const Expr> outputs) {
   Graph& graph = outputs[0].graph();
   ForwardRewriting how;
   how.move_label_names = false;  // what is labelled has another value
-  Canonized done = canonize(graph, raised.outputs, forms(), rules().operators, no_functions, how);
+  Canonized done = canonize(graph, raised.outputs, step_forms(), rules().operators, no_functions, how);
   if (done.rewrites.empty()) return raised;
   raised.outputs = undone(done);
   for (ForwardRewrite& rewrite : done.rewrites)

@@ -6,6 +6,7 @@
 #include "rulegrad/expr/leaves.hpp"
 #include "rulegrad/ops/index_attributes.hpp"
 
+#include "onnx/applied.hpp"
 #include "onnx/windows.hpp"
 #include "tensor/checked.hpp"
 
@@ -13,20 +14,16 @@
 namespace rulegrad::io {
 namespace {
 
-Expr op2(const NodeContext& c, const char* name, Expr a, Expr b) {
-  return c.apply(name, {a, b});
-}
-
 /// |x|^p; squares as products, whose derivative at 0 is one.
 Expr power_of_size(const NodeContext& c, Expr x, double p) {
-  if (p == 2) return op2(c, "mul", x, x);
+  if (p == 2) return binary(c, "mul", x, x);
   const Expr size = c.apply("abs", {x});
-  return p == 1 ? size : op2(c, "pow", size, c.scalar(p, x));
+  return p == 1 ? size : binary(c, "pow", size, c.scalar(p, x));
 }
 
 Expr root_of(const NodeContext& c, Expr x, double p) {
   if (p == 1) return x;
-  return p == 2 ? c.apply("sqrt", {x}) : op2(c, "pow", x, c.scalar(1 / p, x));
+  return p == 2 ? c.apply("sqrt", {x}) : binary(c, "pow", x, c.scalar(1 / p, x));
 }
 
 /// x / |x|_p along an axis; 0 where all is 0.
@@ -37,7 +34,7 @@ void lp_normalization(NodeContext& c) {
   const double p = c.real_or_integer("p", 2);
   const Expr sum =
       c.apply("sum", {power_of_size(c, x, p)}, ReduceAttributes{{static_cast<std::int64_t>(axis)}, true});
-  c.result(op2(c, "over", x, root_of(c, sum, p)));
+  c.result(binary(c, "over", x, root_of(c, sum, p)));
 }
 
 /// (sum of |x|^p over the window)^(1/p).
@@ -51,7 +48,7 @@ void lp_pool(NodeContext& c) {
   for (const std::int64_t extent : w.kernel) size *= static_cast<double>(extent);
   const Expr mean = c.apply("avg_pool", {power_of_size(c, x, p)},
                             AvgPoolAttributes{w.kernel, w.strides, w.begin, w.end, w.dilations, ceil, true});
-  c.result(root_of(c, op2(c, "mul", mean, c.scalar(size, x)), p));
+  c.result(root_of(c, binary(c, "mul", mean, c.scalar(size, x)), p));
 }
 
 void global_lp_pool(NodeContext& c) {
@@ -88,8 +85,8 @@ void reverse_sequence(NodeContext& c) {
   const Expr lengths =
       given.shape()[0] == samples ? given : c.apply("expand", {given}, ShapeAttributes{Shape{samples}});
   const Expr step = steps(c, extent.factor, {1, extent}), length = reshaped(c, lengths, {samples, 1});
-  const Expr back = op2(c, "sub", op2(c, "sub", length, c.scalar(1, length)), step);
-  const Expr at = c.apply("where", {op2(c, "less", step, length), back, step});
+  const Expr back = binary(c, "sub", binary(c, "sub", length, c.scalar(1, length)), step);
+  const Expr at = c.apply("where", {binary(c, "less", step, length), back, step});
   const Expr y = c.apply("gather_rows", {front, at}, GatherRowsAttributes{1});
   if (batch == 0) return c.result(y);
   Ints perm{1, 0};
@@ -183,8 +180,8 @@ Expr determinant(const NodeContext& c, Expr x) {
     if (j + 1 < n) sides.push_back(cut(below, column, j + 1, n));
     const Expr minor = sides.size() == 1 ? sides[0] : c.apply("concat", sides, AxisAttributes{column});
     const Expr first = determinant(c, cut(cut(x, row, 0, 1), column, j, j + 1));
-    const Expr part = op2(c, "mul", first, determinant(c, minor));
-    total = !total ? part : op2(c, j % 2 == 0 ? "add" : "sub", *total, part);
+    const Expr part = binary(c, "mul", first, determinant(c, minor));
+    total = !total ? part : binary(c, j % 2 == 0 ? "add" : "sub", *total, part);
   }
   return *total;
 }

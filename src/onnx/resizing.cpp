@@ -121,7 +121,7 @@ T choice(NodeContext& c, const char* name, const std::string& otherwise,
   c.fail(fmt::format("attribute '{}' is '{}', which is not supported; supported: {}", name, word, known));
 }
 
-ResizeMode mode_of(NodeContext& c) {
+ResizeMode resize_mode(NodeContext& c) {
   return choice<ResizeMode>(
       c, "mode", "nearest",
       {{"nearest", ResizeMode::nearest}, {"linear", ResizeMode::linear}, {"bilinear", ResizeMode::linear}});
@@ -137,7 +137,7 @@ Ints all_axes(const Shape& shape) {
 void old_resize(NodeContext& c, const std::vector<double>& scales) {
   const Shape& shape = c.shape(0);
   const ResizeAttributes attributes{
-      {}, {}, mode_of(c), ResizeCoordinates::asymmetric, NearestRounding::floor};
+      {}, {}, resize_mode(c), ResizeCoordinates::asymmetric, NearestRounding::floor};
   apply_resize(c, from_scales(c, shape, all_axes(shape), scales), attributes);
 }
 
@@ -225,7 +225,7 @@ void resize(NodeContext& c) {
                                 : from_scales(c, shape, axes, numbers_of(c, 2, "scales"));
   if (!has_operator(c, target)) return resize_by_matrices(c, target);
   ResizeAttributes attributes;
-  attributes.mode = mode_of(c);
+  attributes.mode = resize_mode(c);
   attributes.coordinates =
       choice<ResizeCoordinates>(c, "coordinate_transformation_mode", "half_pixel",
                                 {{"half_pixel", ResizeCoordinates::half_pixel},

@@ -5,6 +5,7 @@
 #include "rulegrad/expr/leaves.hpp"
 #include "rulegrad/ops/index_attributes.hpp"
 
+#include "onnx/applied.hpp"
 #include "onnx/node_context.hpp"
 
 /// GridSample: pictures at places that are computed. Weights of neighbours are functions of the places, so
@@ -74,14 +75,13 @@ class Sampler {
 
  private:
   [[nodiscard]] Expr number(double value) const { return c_.scalar(value, x_); }
-  [[nodiscard]] Expr op2(const char* name, Expr a, Expr b) const { return c_.apply(name, {a, b}); }
-
   /// Between the borders by mirroring at them: distances from the lower one, in a period of twice the extent.
   [[nodiscard]] Expr reflected(Expr at, double low, double high) const {
     const double span = high - low;
-    if (span <= 0) return op2("mul", at, number(0));
-    const Expr rest = op2("mod", c_.apply("abs", {op2("sub", at, number(low))}), number(2 * span));
-    return op2("add", number(low), op2("min", rest, op2("sub", number(2 * span), rest)));
+    if (span <= 0) return binary(c_, "mul", at, number(0));
+    const Expr rest =
+        binary(c_, "mod", c_.apply("abs", {binary(c_, "sub", at, number(low))}), number(2 * span));
+    return binary(c_, "add", number(low), binary(c_, "min", rest, binary(c_, "sub", number(2 * span), rest)));
   }
 
   [[nodiscard]] Expr into(Expr at, std::size_t axis) const {
@@ -99,9 +99,10 @@ class Sampler {
     const Expr slice = c_.apply("slice", {grid_}, SliceAttributes{{last}, {k}, {k + 1}, {1}});
     const Expr at = reshaped(c_, slice, {grid_.shape()[0], Dim{count_}});
     const auto extent = static_cast<double>(extents_[axis]);
-    const Expr shifted = op2("add", at, number(1));
-    const Expr pixels = align_ ? op2("mul", shifted, number((extent - 1) / 2))
-                               : op2("sub", op2("mul", shifted, number(extent / 2)), number(0.5));
+    const Expr shifted = binary(c_, "add", at, number(1));
+    const Expr pixels = align_
+                            ? binary(c_, "mul", shifted, number((extent - 1) / 2))
+                            : binary(c_, "sub", binary(c_, "mul", shifted, number(extent / 2)), number(0.5));
     return cubic ? pixels : into(pixels, axis);
   }
 
@@ -112,11 +113,12 @@ class Sampler {
       const auto most = static_cast<double>(extents_[axis] - 1);
       const Expr within = c_.apply("clip", {at[axis]}, ClipAttributes{0, most});
       const Expr here = c_.apply("equal", {within, at[axis]});
-      inside = inside ? op2("logical_and", *inside, here) : here;
+      inside = inside ? binary(c_, "logical_and", *inside, here) : here;
       const Expr step = c_.apply("cast", {within}, CastAttributes{DType::int64});
-      index = index
-                  ? op2("add", op2("mul", *index, c_.scalar(static_cast<double>(extents_[axis]), step)), step)
-                  : step;
+      index = index ? binary(c_, "add",
+                             binary(c_, "mul", *index, c_.scalar(static_cast<double>(extents_[axis]), step)),
+                             step)
+                    : step;
     }
     const Expr values = c_.apply("gather_rows", {pixels_, *index}, GatherRowsAttributes{1});
     return padding_ == Padding::zeros
@@ -128,14 +130,16 @@ class Sampler {
   /// Of the neighbour at `offset` from the whole place below, `t` beyond it: hats, or Keys' cubic with a =
   /// -3/4.
   [[nodiscard]] Expr weight(Expr t, int offset, bool cubic) const {
-    if (!cubic) return offset == 0 ? op2("sub", number(1), t) : t;
+    if (!cubic) return offset == 0 ? binary(c_, "sub", number(1), t) : t;
     constexpr double a = -0.75;
     // |distance| of the neighbours -1, 0, 1, 2.
-    const Expr d = offset <= 0 ? op2("add", t, number(-offset)) : op2("sub", number(offset), t);
+    const Expr d = offset <= 0 ? binary(c_, "add", t, number(-offset)) : binary(c_, "sub", number(offset), t);
     const bool near = offset == 0 || offset == 1;
     const auto horner = [&](double p3, double p2, double p1, double p0) {
-      const Expr first = op2("add", op2("mul", d, number(p3)), number(p2));
-      return op2("add", op2("mul", op2("add", op2("mul", first, d), number(p1)), d), number(p0));
+      const Expr first = binary(c_, "add", binary(c_, "mul", d, number(p3)), number(p2));
+      return binary(c_, "add",
+                    binary(c_, "mul", binary(c_, "add", binary(c_, "mul", first, d), number(p1)), d),
+                    number(p0));
     };
     return near ? horner(a + 2, -(a + 3), 0, 1) : horner(a, -5 * a, 8 * a, -4 * a);
   }
@@ -145,7 +149,7 @@ class Sampler {
     std::vector<Expr> whole, beyond;
     for (const Expr place : places) {
       whole.push_back(c_.apply("floor", {place}));
-      beyond.push_back(op2("sub", place, whole.back()));
+      beyond.push_back(binary(c_, "sub", place, whole.back()));
     }
     std::optional<Expr> total;
     std::vector<int> offset(axes_, from);
@@ -153,7 +157,7 @@ class Sampler {
       std::optional<Expr> factor;
       std::vector<Expr> at;
       for (std::size_t axis = 0; axis < axes_; ++axis) {
-        Expr here = op2("add", whole[axis], number(offset[axis]));
+        Expr here = binary(c_, "add", whole[axis], number(offset[axis]));
         // Cubic weights are those of the unbounded place; neighbours are brought inside one by one.
         if (cubic)
           here = into(here, axis);
@@ -161,10 +165,11 @@ class Sampler {
           here = c_.apply("clip", {here}, ClipAttributes{0, static_cast<double>(extents_[axis] - 1)});
         at.push_back(here);
         const Expr w = weight(beyond[axis], offset[axis], cubic);
-        factor = factor ? op2("mul", *factor, w) : w;
+        factor = factor ? binary(c_, "mul", *factor, w) : w;
       }
-      const Expr part = op2("mul", pixel(at), reshaped(c_, *factor, {x_.shape()[0], Dim{count_}, Dim{1}}));
-      total = total ? op2("add", *total, part) : part;
+      const Expr part =
+          binary(c_, "mul", pixel(at), reshaped(c_, *factor, {x_.shape()[0], Dim{count_}, Dim{1}}));
+      total = total ? binary(c_, "add", *total, part) : part;
       std::size_t axis = 0;
       while (axis < axes_ && offset[axis] == to) offset[axis++] = from;
       if (axis == axes_) return *total;

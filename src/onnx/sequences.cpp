@@ -73,7 +73,7 @@ void length(NodeContext& c) {
   c.result(c.graph().constant(Tensor::scalar(DType::int64, static_cast<double>(sequence_of(c, 0).size()))));
 }
 
-void concat(NodeContext& c) {
+void concat_sequence(NodeContext& c) {
   const Sequence& sequence = sequence_of(c, 0);
   if (sequence.empty()) c.fail("the sequence is empty");
   const bool fresh = c.integer("new_axis", 0) != 0;
@@ -127,7 +127,7 @@ void add_sequences(Handlers& h) {
   h["SequenceErase"] = erase;
   h["SequenceAt"] = at;
   h["SequenceLength"] = length;
-  h["ConcatFromSequence"] = concat;
+  h["ConcatFromSequence"] = concat_sequence;
   h["SplitToSequence"] = split;
 }
 

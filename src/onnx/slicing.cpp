@@ -116,7 +116,7 @@ Expr wrapped(const NodeContext& c, Expr x, std::size_t axis, std::int64_t begin,
   return c.apply("gather", {x, index}, AxisAttributes{static_cast<std::int64_t>(axis)});
 }
 
-PadMode mode_of(NodeContext& c) {
+PadMode pad_mode(NodeContext& c) {
   const std::string mode = c.text("mode", "constant");
   if (mode == "wrap") return PadMode::edge;  // done by itself
   if (mode == "constant") return PadMode::constant;
@@ -129,7 +129,7 @@ PadMode mode_of(NodeContext& c) {
 void pad(NodeContext& c) {
   const Expr x = c.operand(0);
   const std::size_t rank = x.shape().rank();
-  const PadMode mode = mode_of(c);
+  const PadMode mode = pad_mode(c);
   const auto pads = c.attribute_or_input("pads", 1);
   if (!pads) c.fail("it does not say by how much");
   double value = c.real("value", 0);

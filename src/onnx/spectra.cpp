@@ -4,15 +4,12 @@
 
 #include "rulegrad/expr/leaves.hpp"
 
+#include "onnx/applied.hpp"
 #include "onnx/lookup.hpp"
 
 /// Discrete Fourier transforms as products with constant matrices.
 namespace rulegrad::io {
 namespace {
-
-Expr op2(const NodeContext& c, const char* name, Expr a, Expr b) {
-  return c.apply(name, {a, b});
-}
 
 /// cos and -sin (+sin for the inverse) of 2 pi k n / length, [bins, length]; the inverse is divided by the
 /// length.
@@ -36,10 +33,6 @@ Waves waves(const NodeContext& c, std::int64_t bins, std::int64_t length, bool i
   return {c.graph().constant(real.cast(dtype)), c.graph().constant(imaginary.cast(dtype))};
 }
 
-Expr part(const NodeContext& c, Expr x, std::size_t axis, std::int64_t from, std::int64_t to) {
-  return c.apply("slice", {x}, SliceAttributes{{static_cast<std::int64_t>(axis)}, {from}, {to}, {1}});
-}
-
 /// x [..., length, 1 or 2] to [..., bins, 2] along the axis before the last one.
 Expr transformed(const NodeContext& c, Expr x, std::int64_t bins, bool inverse) {
   const Shape shape = x.shape();
@@ -55,8 +48,8 @@ Expr transformed(const NodeContext& c, Expr x, std::int64_t bins, bool inverse) 
   Expr real = times(re, w.real), imaginary = times(re, w.imaginary);
   if (shape[last].is(2)) {
     const Expr im = part(c, x, last, 1, 2);
-    real = op2(c, "sub", real, times(im, w.imaginary));
-    imaginary = op2(c, "add", imaginary, times(im, w.real));
+    real = binary(c, "sub", real, times(im, w.imaginary));
+    imaginary = binary(c, "add", imaginary, times(im, w.real));
   }
   flat.back() = Dim{bins};
   flat.emplace_back(1);
@@ -108,7 +101,7 @@ void stft(NodeContext& c) {
     for (std::int64_t i = 0; i < length; ++i)
       at.mutable_values<std::int64_t>()[static_cast<std::size_t>(f * length + i)] = f * step + i;
   Expr y = c.apply("gather", {x, c.graph().constant(at)}, AxisAttributes{1});  // [N, frames, length, parts]
-  if (window) y = op2(c, "mul", y, reshaped(c, *window, {length, 1}));
+  if (window) y = binary(c, "mul", y, reshaped(c, *window, {length, 1}));
   c.result(transformed(c, y, onesided ? length / 2 + 1 : length, false));
 }
 

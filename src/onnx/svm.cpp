@@ -4,16 +4,13 @@
 
 #include "rulegrad/expr/leaves.hpp"
 
+#include "onnx/applied.hpp"
 #include "onnx/ml.hpp"
 #include "tensor/checked.hpp"
 
 /// Support vector machines of ai.onnx.ml: kernels between the sample and the support vectors, then a layer.
 namespace rulegrad::io {
 namespace {
-
-Expr op2(const NodeContext& c, const char* name, Expr a, Expr b) {
-  return c.apply(name, {a, b});
-}
 
 /// k(x, s) of x [N, F] with each support vector [S, F]: [N, S].
 Expr kernels(NodeContext& c, Expr x, std::int64_t supports) {
@@ -29,14 +26,14 @@ Expr kernels(NodeContext& c, Expr x, std::int64_t supports) {
   const Expr support = numbers(c, vectors, {supports, features});
   if (kernel == "RBF") {
     std::vector<Dim> dims{x.shape()[0], Dim{1}, x.shape()[1]};
-    const Expr away = op2(c, "sub", reshaped(c, x, std::move(dims)), support);
-    const Expr square = c.apply("sum", {op2(c, "mul", away, away)}, ReduceAttributes{{2}, false});
-    return c.apply("exp", {op2(c, "mul", square, c.scalar(-gamma, x))});
+    const Expr away = binary(c, "sub", reshaped(c, x, std::move(dims)), support);
+    const Expr square = c.apply("sum", {binary(c, "mul", away, away)}, ReduceAttributes{{2}, false});
+    return c.apply("exp", {binary(c, "mul", square, c.scalar(-gamma, x))});
   }
   const Expr product = c.apply("dense", {x, support, c.scalar(0, x)});
   if (kernel == "LINEAR") return product;
-  const Expr inner = op2(c, "add", op2(c, "mul", product, c.scalar(gamma, x)), c.scalar(shift, x));
-  if (kernel == "POLY") return op2(c, "pow", inner, c.scalar(degree, x));
+  const Expr inner = binary(c, "add", binary(c, "mul", product, c.scalar(gamma, x)), c.scalar(shift, x));
+  if (kernel == "POLY") return binary(c, "pow", inner, c.scalar(degree, x));
   if (kernel == "SIGMOID") return c.apply("tanh", {inner});
   c.fail(fmt::format("attribute 'kernel_type' is '{}' but must be LINEAR, POLY, RBF or SIGMOID", kernel));
 }
@@ -56,7 +53,7 @@ void svm_regressor(NodeContext& c) {
   Expr y = c.apply(
       "dense", {k, numbers(c, w, {1, static_cast<std::int64_t>(w.size())}), numbers(c, {only_rho(c)}, {1})});
   if (c.integer("one_class", 0) != 0)
-    y = c.apply("where", {op2(c, "greater", y, c.scalar(0, y)), c.scalar(1, y), c.scalar(-1, y)});
+    y = c.apply("where", {binary(c, "greater", y, c.scalar(0, y)), c.scalar(1, y), c.scalar(-1, y)});
   c.result(transformed(c, y, c.text("post_transform", "NONE")));
 }
 
@@ -101,7 +98,7 @@ Expr votes(NodeContext& c, Expr scores, std::int64_t classes) {
       losses[static_cast<std::size_t>(j)] += 1;
     }
   const Expr won =
-      c.apply("cast", {op2(c, "greater", scores, c.scalar(0, scores))}, CastAttributes{scores.dtype()});
+      c.apply("cast", {binary(c, "greater", scores, c.scalar(0, scores))}, CastAttributes{scores.dtype()});
   return c.apply("dense", {won, numbers(c, wins, {classes, pairs}), numbers(c, losses, {classes})});
 }
 
@@ -123,7 +120,7 @@ void svm_classifier(NodeContext& c) {
     if (w.size() % static_cast<std::size_t>(classes) != 0)
       c.fail(fmt::format("{} coefficients are not a multiple of {} classes", w.size(), classes));
     c.ignore({"kernel_type", "kernel_params", "support_vectors"});
-    const Expr scores = op2(
+    const Expr scores = binary(
         c, "add",
         c.apply("dense",
                 {x, numbers(c, w, {classes, static_cast<std::int64_t>(w.size()) / classes}), c.scalar(0, x)}),
@@ -141,11 +138,13 @@ void svm_classifier(NodeContext& c) {
         "export it without them (probability=False), and its scores are explained");
   if (!a.empty()) {
     if (b.size() != a.size()) c.fail("prob_a and prob_b must be as long");
-    const Expr first = c.apply(
-        "sigmoid", {negative(op2(c, "add", op2(c, "mul", scores, c.scalar(a[0], x)), c.scalar(b[0], x)))});
+    const Expr first =
+        c.apply("sigmoid",
+                {negative(binary(c, "add", binary(c, "mul", scores, c.scalar(a[0], x)), c.scalar(b[0], x)))});
     const Expr p = c.apply("clip", {first}, ClipAttributes{1e-7, 1 - 1e-7});
-    c.result(transformed(c, c.apply("concat", {p, op2(c, "sub", c.scalar(1, p), p)}, AxisAttributes{1}), how),
-             1);
+    c.result(
+        transformed(c, c.apply("concat", {p, binary(c, "sub", c.scalar(1, p), p)}, AxisAttributes{1}), how),
+        1);
   } else if (classes == 2) {
     c.result(transformed(c, c.apply("concat", {negative(scores), scores}, AxisAttributes{1}), how), 1);
   } else {

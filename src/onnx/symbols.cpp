@@ -70,7 +70,7 @@ std::optional<Symbolic> gather(NodeContext& c) {
   return result;
 }
 
-std::optional<Symbolic> concat(NodeContext& c) {
+std::optional<Symbolic> concatenation(NodeContext& c) {
   Symbolic result{{0}, {}, DType::int64};
   for (std::size_t i = 0; i < c.input_count(); ++i) {
     const auto part = c.symbols(i);
@@ -156,7 +156,7 @@ std::optional<Symbolic> product(NodeContext& c) {
 
 const std::map<std::string, Fold, std::less<>> folds{
     {"Mul", arithmetic}, {"Div", arithmetic},     {"Add", arithmetic},    {"Sub", arithmetic},
-    {"Equal", equality}, {"Where", choice},       {"Gather", gather},     {"Concat", concat},
+    {"Equal", equality}, {"Where", choice},       {"Gather", gather},     {"Concat", concatenation},
     {"Slice", slice},    {"Identity", unchanged}, {"Cast", cast},         {"Unsqueeze", relist},
     {"Squeeze", relist}, {"Reshape", relist},     {"ReduceProd", product}};
 

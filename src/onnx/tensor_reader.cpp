@@ -18,10 +18,6 @@ namespace {
 
 using onnx::TensorProto;
 
-[[noreturn]] void fail(const std::string& what) {
-  throw Error(ErrorCode::model, what);
-}
-
 struct Half {
   std::uint16_t bits;
   explicit operator float() const { return half_to_float(bits); }

@@ -6,12 +6,6 @@
 namespace rulegrad::io {
 namespace {
 
-Ints joined(const Ints& begin, const Ints& end) {
-  Ints all(begin);
-  all.insert(all.end(), end.begin(), end.end());
-  return all;
-}
-
 void write_reshape(Writer& w, Expr e) {
   const Shape &from = e.operand(0).shape(), &to = e.shape();
   if (from.rank() > 1 && to.rank() == 2 && from[0] == to[0]) {

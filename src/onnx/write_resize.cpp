@@ -8,12 +8,6 @@
 namespace rulegrad::io {
 namespace {
 
-Ints spatial_of(const Shape& shape) {
-  Ints extents;
-  for (std::size_t axis = 2; axis < shape.rank(); ++axis) extents.push_back(shape[axis].factor);
-  return extents;
-}
-
 /// The matrix [from, to] of a resize along one axis: what it makes of the rows of the identity.
 Tensor resize_matrix(const ResizeAttributes& resize, std::size_t axis, std::int64_t from, std::int64_t to,
                      DType dtype) {

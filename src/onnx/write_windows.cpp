@@ -7,18 +7,6 @@
 namespace rulegrad::io {
 namespace {
 
-Ints joined(const Ints& begin, const Ints& end) {
-  Ints all(begin);
-  all.insert(all.end(), end.begin(), end.end());
-  return all;
-}
-
-Ints spatial_of(const Shape& shape) {
-  Ints extents;
-  for (std::size_t axis = 2; axis < shape.rank(); ++axis) extents.push_back(shape[axis].factor);
-  return extents;
-}
-
 /// A bias that is no list of numbers, one a channel, is added afterwards.
 void with_bias(Writer& w, Expr e, const char* op_type, const Steps::Setting& setting) {
   Steps s(w, e);

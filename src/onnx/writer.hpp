@@ -26,6 +26,20 @@ inline constexpr std::size_t least_external = 1024;
 
 [[nodiscard]] int onnx_type(DType dtype);
 
+/// One list behind the other, as ONNX has pads: those in front of all axes, then those behind.
+[[nodiscard]] inline Ints joined(const Ints& begin, const Ints& end) {
+  Ints all(begin);
+  all.insert(all.end(), end.begin(), end.end());
+  return all;
+}
+
+/// The extents behind samples and channels.
+[[nodiscard]] inline Ints spatial_of(const Shape& shape) {
+  Ints extents;
+  for (std::size_t axis = 2; axis < shape.rank(); ++axis) extents.push_back(shape[axis].factor);
+  return extents;
+}
+
 class Writer;
 class KnownWeights;
 

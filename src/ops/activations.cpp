@@ -64,14 +64,14 @@ namespace {
 using infer::Numbers;
 
 /// Values lie on a grid of step 0.08 from -4 on: 0, whole numbers and the kinks at 2.5 and 3 stay off it.
-std::vector<OpSample> activation_samples(RandomEngine& random, const std::vector<Attributes>& choices) {
-  std::vector<OpSample> samples;
+std::vector<OpExample> activation_examples(RandomEngine& random, const std::vector<Attributes>& choices) {
+  std::vector<OpExample> examples;
   for (const Attributes& attributes : choices) {
-    samples.push_back({{{.dims = {2, 3}, .low = -4, .high = 4, .gap = 0.04}}, attributes});
-    samples.push_back(
+    examples.push_back({{{.dims = {2, 3}, .low = -4, .high = 4, .gap = 0.04}}, attributes});
+    examples.push_back(
         {{{.dims = {2, random_extent(random, 1, 4), 4, 2}, .low = -4, .high = 4, .gap = 0.04}}, attributes});
   }
-  return samples;
+  return examples;
 }
 
 OpSchema activation(std::string name, std::string doc, IntervalOf interval,
@@ -86,8 +86,8 @@ OpSchema activation(std::string name, std::string doc, IntervalOf interval,
   s.interval = std::move(interval);
   s.batch = batches::aligned;
   s.decides = decisions::none;
-  s.samples = [choices = std::move(choices)](RandomEngine& random) {
-    return activation_samples(random, choices);
+  s.examples = [choices = std::move(choices)](RandomEngine& random) {
+    return activation_examples(random, choices);
   };
   return s;
 }
@@ -132,9 +132,9 @@ OpSchema prelu() {
                       to_string(operands[1]), to_string(operands[0])));
     return operands[0];
   };
-  s.samples = fixed_samples({{{{.dims = {2, 3}, .gap = 0.05}, {.dims = {3}, .low = 0.1, .high = 0.9}}, {}},
-                             {{{.dims = {2, 3, 4}, .gap = 0.03}, {.dims = {3, 1}}}, {}},
-                             {{{.dims = {2, 5}, .gap = 0.05}, {.dims = {}, .low = 0.1, .high = 0.5}}, {}}});
+  s.examples = fixed_examples({{{{.dims = {2, 3}, .gap = 0.05}, {.dims = {3}, .low = 0.1, .high = 0.9}}, {}},
+                               {{{.dims = {2, 3, 4}, .gap = 0.03}, {.dims = {3, 1}}}, {}},
+                               {{{.dims = {2, 5}, .gap = 0.05}, {.dims = {}, .low = 0.1, .high = 0.5}}, {}}});
   return s;
 }
 

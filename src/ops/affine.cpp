@@ -54,10 +54,10 @@ OpSchema dense_schema() {
                                        to_string(operands[2].shape), to_string(result)));
     return Type{dtype, std::move(result)};
   };
-  s.samples = [](RandomEngine&) {
-    return std::vector<OpSample>{{{{.dims = {4, 5}}, {.dims = {3, 5}}, {.dims = {3}}}, {}},
-                                 {{{.dims = {2, 3, 4}}, {.dims = {2, 4}}, {.dims = {2}}}, {}},
-                                 {{{.dims = {1, 6}}, {.dims = {4, 6}}, {.dims = {}}}, {}}};
+  s.examples = [](RandomEngine&) {
+    return std::vector<OpExample>{{{{.dims = {4, 5}}, {.dims = {3, 5}}, {.dims = {3}}}, {}},
+                                  {{{.dims = {2, 3, 4}}, {.dims = {2, 4}}, {.dims = {2}}}, {}},
+                                  {{{.dims = {1, 6}}, {.dims = {4, 6}}, {.dims = {}}}, {}}};
   };
   using namespace dsl;
   using namespace dsl::letters;
@@ -88,9 +88,9 @@ OpSchema dense_weight_grad_schema() {
                                                    to_string(x), to_string(g)));
     return Type{dtype, Shape{g[g.rank() - 1], x[x.rank() - 1]}};
   };
-  s.samples = [](RandomEngine&) {
-    return std::vector<OpSample>{{{{.dims = {4, 5}}, {.dims = {4, 3}}}, {}},
-                                 {{{.dims = {2, 3, 4}}, {.dims = {2, 3, 2}}}, {}}};
+  s.examples = [](RandomEngine&) {
+    return std::vector<OpExample>{{{{.dims = {4, 5}}, {.dims = {4, 3}}}, {}},
+                                  {{{.dims = {2, 3, 4}}, {.dims = {2, 3, 2}}}, {}}};
   };
   using namespace dsl;
   using namespace dsl::letters;
@@ -157,13 +157,13 @@ OpSchema matmul_schema() {
     dims.push_back(b[t.transpose_b ? rb - 2 : rb - 1]);
     return Type{dtype, Shape(std::move(dims))};
   };
-  s.samples = [](RandomEngine&) {
-    return std::vector<OpSample>{{{{.dims = {3, 4}}, {.dims = {4, 2}}}, {}},
-                                 {{{.dims = {2, 3, 4}}, {.dims = {4, 5}}}, {}},
-                                 {{{.dims = {2, 1, 3, 4}}, {.dims = {3, 4, 2}}}, {}},
-                                 {{{.dims = {2, 4, 3}}, {.dims = {2, 4, 5}}}, MatmulAttributes{true, false}},
-                                 {{{.dims = {2, 3, 4}}, {.dims = {2, 5, 4}}}, MatmulAttributes{false, true}},
-                                 {{{.dims = {4, 3}}, {.dims = {5, 4}}}, MatmulAttributes{true, true}}};
+  s.examples = [](RandomEngine&) {
+    return std::vector<OpExample>{{{{.dims = {3, 4}}, {.dims = {4, 2}}}, {}},
+                                  {{{.dims = {2, 3, 4}}, {.dims = {4, 5}}}, {}},
+                                  {{{.dims = {2, 1, 3, 4}}, {.dims = {3, 4, 2}}}, {}},
+                                  {{{.dims = {2, 4, 3}}, {.dims = {2, 4, 5}}}, MatmulAttributes{true, false}},
+                                  {{{.dims = {2, 3, 4}}, {.dims = {2, 5, 4}}}, MatmulAttributes{false, true}},
+                                  {{{.dims = {4, 3}}, {.dims = {5, 4}}}, MatmulAttributes{true, true}}};
   };
   using namespace dsl;
   using namespace dsl::letters;

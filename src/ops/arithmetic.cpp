@@ -18,17 +18,17 @@ using infer::Numbers;
 using Bounds = std::span<const Interval>;
 
 /// Values of a that are distinct from those of b: their grids are shifted by half a step.
-const SampleOperand grid_a{.dims = {}, .low = -2, .high = 2, .gap = 0.05};
-const SampleOperand grid_b{.dims = {}, .low = -1.95, .high = 2.05, .gap = 0.05};
+const ExampleOperand grid_a{.dims = {}, .low = -2, .high = 2, .gap = 0.05};
+const ExampleOperand grid_b{.dims = {}, .low = -1.95, .high = 2.05, .gap = 0.05};
 
-SampleOperand with_dims(SampleOperand operand, Dims dims) {
+ExampleOperand with_dims(ExampleOperand operand, Dims dims) {
   operand.dims = std::move(dims);
   return operand;
 }
 
 /// The ways two operands broadcast, with values from two ranges.
-std::vector<OpSample> broadcasting_samples(const SampleOperand& a, const SampleOperand& b,
-                                           RandomEngine& random) {
+std::vector<OpExample> broadcasting_examples(const ExampleOperand& a, const ExampleOperand& b,
+                                             RandomEngine& random) {
   const std::int64_t n = random_extent(random, 2, 5);
   return {{{with_dims(a, {2, 3}), with_dims(b, {2, 3})}, {}},
           {{with_dims(a, {2, 3, n}), with_dims(b, {3, 1})}, {}},
@@ -42,7 +42,7 @@ Type numeric_binary(const std::string& op, std::span<const Type> operands, Numbe
   return {dtype, infer::broadcast_all(op, operands)};
 }
 
-OpSchema binary(std::string name, std::string doc, IntervalOf interval, SampleOperand a, SampleOperand b,
+OpSchema binary(std::string name, std::string doc, IntervalOf interval, ExampleOperand a, ExampleOperand b,
                 Numbers numbers = Numbers::arithmetic) {
   OpSchema s;
   s.infer = [name, numbers](std::span<const Type> operands, const Attributes&) {
@@ -55,8 +55,8 @@ OpSchema binary(std::string name, std::string doc, IntervalOf interval, SampleOp
   s.interval = std::move(interval);
   s.batch = batches::aligned;
   s.decides = decisions::none;
-  s.samples = [a = std::move(a), b = std::move(b)](RandomEngine& random) {
-    return broadcasting_samples(a, b, random);
+  s.examples = [a = std::move(a), b = std::move(b)](RandomEngine& random) {
+    return broadcasting_examples(a, b, random);
   };
   return s;
 }
@@ -108,12 +108,12 @@ OpSchema comparison(std::string name, std::string doc, bool ordered, IntervalOf 
   s.operands = {{"a"}, {"b"}};
   s.classes = {OpClass::elementwise};
   s.commutative = !ordered;
-  s.samples = [](RandomEngine& random) {
-    std::vector<OpSample> samples = broadcasting_samples(grid_a, grid_b, random);
-    samples.push_back({{{.dims = {3, 4}, .low = -1, .high = 1, .dtype = DType::int64},
-                        {.dims = {4}, .low = -1, .high = 1, .dtype = DType::int64}},
-                       {}});
-    return samples;
+  s.examples = [](RandomEngine& random) {
+    std::vector<OpExample> examples = broadcasting_examples(grid_a, grid_b, random);
+    examples.push_back({{{.dims = {3, 4}, .low = -1, .high = 1, .dtype = DType::int64},
+                         {.dims = {4}, .low = -1, .high = 1, .dtype = DType::int64}},
+                        {}});
+    return examples;
   };
   return s;
 }
@@ -133,9 +133,9 @@ OpSchema logical(std::string name, std::string doc, IntervalOf interval) {
   s.operands = {{"a"}, {"b"}};
   s.classes = {OpClass::elementwise};
   s.commutative = true;
-  s.samples = [](RandomEngine& random) {
-    const SampleOperand flag{.dims = {}, .low = 0, .high = 1, .dtype = DType::boolean};
-    return broadcasting_samples(flag, flag, random);
+  s.examples = [](RandomEngine& random) {
+    const ExampleOperand flag{.dims = {}, .low = 0, .high = 1, .dtype = DType::boolean};
+    return broadcasting_examples(flag, flag, random);
   };
   return s;
 }
@@ -160,7 +160,7 @@ OpSchema choice() {
     const auto wide = broadcast(operands[0].shape(), operands[1].shape());
     return wide && *wide == operands[1].shape() ? std::optional(operands[1]) : std::nullopt;
   };
-  s.samples = fixed_samples(
+  s.examples = fixed_examples(
       {{{{.dims = {2, 3}, .low = 0, .high = 1, .dtype = DType::boolean}, {.dims = {2, 3}}, {.dims = {2, 3}}},
         {}},
        {{{.dims = {2, 1}, .low = 0, .high = 1, .dtype = DType::boolean}, {.dims = {3, 1, 4}}, {.dims = {}}},
@@ -212,7 +212,7 @@ OpSchema accumulation() {
   s.simpler = [](std::span<const Expr> operands, const Attributes&) -> std::optional<Expr> {
     return operands.size() == 1 ? std::optional(operands[0]) : std::nullopt;
   };
-  s.samples = fixed_samples(
+  s.examples = fixed_examples(
       {{{{.dims = {2, 3}}}, {}},
        {{{.dims = {2, 3}}, {.dims = {2, 3}}}, {}},
        {{{.dims = {2, 1, 4}}, {.dims = {2, 1, 4}}, {.dims = {2, 1, 4}}, {.dims = {2, 1, 4}}}, {}}});
@@ -225,13 +225,13 @@ OpSchema modulus() {
       binary("mod", "a - floor(a / b) * b, which has the sign of b; broadcast", intervals::anything, {}, {});
   // It jumps where the quotient is a whole number.
   s.decides = decisions::each({Asks::zero});
-  s.samples = [](RandomEngine& random) {
-    auto samples = broadcasting_samples({.dims = {}, .low = 2.2, .high = 2.8},
-                                        {.dims = {}, .low = 1.01, .high = 1.09}, random);
-    const auto negative = broadcasting_samples({.dims = {}, .low = -0.8, .high = -0.2},
-                                               {.dims = {}, .low = 1, .high = 2}, random);
-    samples.insert(samples.end(), negative.begin(), negative.begin() + 2);
-    return samples;
+  s.examples = [](RandomEngine& random) {
+    auto examples = broadcasting_examples({.dims = {}, .low = 2.2, .high = 2.8},
+                                          {.dims = {}, .low = 1.01, .high = 1.09}, random);
+    const auto negative = broadcasting_examples({.dims = {}, .low = -0.8, .high = -0.2},
+                                                {.dims = {}, .low = 1, .high = 2}, random);
+    examples.insert(examples.end(), negative.begin(), negative.begin() + 2);
+    return examples;
   };
   return s;
 }
@@ -265,8 +265,8 @@ std::vector<OpSchema> arithmetic_operators() {
   constexpr auto to_a = "shape"_a = shape(a);
   constexpr auto to_b = "shape"_a = shape(b);
   constexpr double half = 0.5;
-  const SampleOperand real{.dims = {}, .low = -2, .high = 2};
-  const SampleOperand away{.dims = {}, .low = 0.5, .high = 2};
+  const ExampleOperand real{.dims = {}, .low = -2, .high = 2};
+  const ExampleOperand away{.dims = {}, .low = 0.5, .high = 2};
   const IntervalOf sum = [](Expr, Bounds v) { return intervals::added(v[0], v[1]); };
   const IntervalOf difference = [](Expr, Bounds v) {
     return intervals::added(v[0], intervals::negated(v[1]));

@@ -77,8 +77,8 @@ void require_one_batch(const std::string& op, const Shape& shape, const std::str
 
 namespace rulegrad {
 
-Samples fixed_samples(std::vector<OpSample> samples) {
-  return [samples = std::move(samples)](RandomEngine&) { return samples; };
+Examples fixed_examples(std::vector<OpExample> examples) {
+  return [examples = std::move(examples)](RandomEngine&) { return examples; };
 }
 
 std::int64_t random_extent(RandomEngine& random, std::int64_t low, std::int64_t high) {

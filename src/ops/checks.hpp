@@ -2,13 +2,14 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "rulegrad/expr/random_engine.hpp"
 #include "rulegrad/expr/schema.hpp"
 #include "rulegrad/ops/op_attributes.hpp"
 
-/// What the core families check of their operands, the wording of the refusals, and how they write samples.
+/// What the core families check of their operands, the wording of the refusals, and how they write examples.
 namespace rulegrad::infer {
 
 /// The element types an operand may have. Arithmetic runs in float32, float64, int32 and int64.
@@ -31,10 +32,14 @@ void require_one_batch(const std::string& op, const Shape& shape, const std::str
 
 namespace rulegrad {
 
-using Samples = std::function<std::vector<OpSample>(RandomEngine&)>;
+using Examples = std::function<std::vector<OpExample>(RandomEngine&)>;
 
 /// The same instances whatever the generator.
-[[nodiscard]] Samples fixed_samples(std::vector<OpSample> samples);
+[[nodiscard]] Examples fixed_examples(std::vector<OpExample> examples);
+/// An operand of whole numbers from `low` to `high`.
+[[nodiscard]] inline ExampleOperand indices(Dims dims, double low, double high, DType dtype = DType::int64) {
+  return {.dims = std::move(dims), .low = low, .high = high, .dtype = dtype};
+}
 [[nodiscard]] std::int64_t random_extent(RandomEngine& random, std::int64_t low, std::int64_t high);
 
 /// Are the extents equal, sample axes aside?

@@ -38,7 +38,8 @@ namespace {
 using namespace dsl::literals;
 
 template <class A>
-Attributes normalized(const std::string& op, std::span<const Type> operands, const Attributes& attributes) {
+Attributes normalized_conv(const std::string& op, std::span<const Type> operands,
+                           const Attributes& attributes) {
   A result = attributes.as<A>();
   const Shape& x = operands[0].shape;
   if (x.rank() < 3 || x.rank() > 5)
@@ -91,7 +92,7 @@ OpSchema conv_schema() {
   s.attributes = &attr_type<ConvAttributes>();
   s.classes = {OpClass::affine, OpClass::linear};
   s.normalize = [](std::span<const Type> operands, const Attributes& attributes) {
-    return normalized<ConvAttributes>("conv", operands, attributes);
+    return normalized_conv<ConvAttributes>("conv", operands, attributes);
   };
   s.infer = [](std::span<const Type> operands, const Attributes& attributes) {
     const auto& a = attributes.as<ConvAttributes>();
@@ -116,20 +117,20 @@ OpSchema conv_schema() {
     check_bias("conv", operands[2].shape, result);
     return Type{dtype, std::move(result)};
   };
-  s.samples = [](RandomEngine&) {
-    const auto sample = [](Dims x, Dims w, bool bias, ConvAttributes a) {
+  s.examples = [](RandomEngine&) {
+    const auto example = [](Dims x, Dims w, bool bias, ConvAttributes a) {
       const std::int64_t out = w[0];
-      return OpSample{{{.dims = std::move(x)}, {.dims = std::move(w)}, {.dims = bias ? Dims{out} : Dims{}}},
-                      std::move(a)};
+      return OpExample{{{.dims = std::move(x)}, {.dims = std::move(w)}, {.dims = bias ? Dims{out} : Dims{}}},
+                       std::move(a)};
     };
-    return std::vector<OpSample>{
-        sample({2, 3, 6, 5}, {4, 3, 3, 3}, true, {{1, 1}, {1, 1}, {1, 1}, {1, 1}, 1}),
-        sample({2, 3, 7, 6}, {2, 3, 3, 2}, true, {{2, 1}, {0, 1}, {1, 0}, {1, 2}, 1}),
-        sample({1, 4, 5, 5}, {6, 2, 3, 3}, true, {{1, 1}, {1, 1}, {1, 1}, {1, 1}, 2}),
-        sample({2, 4, 6, 6}, {4, 1, 3, 3}, false, {{2, 2}, {1, 1}, {1, 1}, {1, 1}, 4}),
-        sample({2, 3, 8}, {2, 3, 3}, true, {{2}, {1}, {1}, {1}, 1}),
-        sample({1, 2, 4, 4, 3}, {2, 2, 2, 2, 2}, true, {{1, 1, 1}, {0, 0, 1}, {0, 0, 0}, {1, 1, 1}, 1}),
-        sample({2, 5, 4, 4}, {3, 5, 1, 1}, false, {{1, 1}, {0, 0}, {0, 0}, {1, 1}, 1}),
+    return std::vector<OpExample>{
+        example({2, 3, 6, 5}, {4, 3, 3, 3}, true, {{1, 1}, {1, 1}, {1, 1}, {1, 1}, 1}),
+        example({2, 3, 7, 6}, {2, 3, 3, 2}, true, {{2, 1}, {0, 1}, {1, 0}, {1, 2}, 1}),
+        example({1, 4, 5, 5}, {6, 2, 3, 3}, true, {{1, 1}, {1, 1}, {1, 1}, {1, 1}, 2}),
+        example({2, 4, 6, 6}, {4, 1, 3, 3}, false, {{2, 2}, {1, 1}, {1, 1}, {1, 1}, 4}),
+        example({2, 3, 8}, {2, 3, 3}, true, {{2}, {1}, {1}, {1}, 1}),
+        example({1, 2, 4, 4, 3}, {2, 2, 2, 2, 2}, true, {{1, 1, 1}, {0, 0, 1}, {0, 0, 0}, {1, 1, 1}, 1}),
+        example({2, 5, 4, 4}, {3, 5, 1, 1}, false, {{1, 1}, {0, 0}, {0, 0}, {1, 1}, 1}),
     };
   };
   using namespace dsl;
@@ -161,7 +162,7 @@ OpSchema conv_transpose_schema() {
   s.attributes = &attr_type<ConvTransposeAttributes>();
   s.classes = {OpClass::affine, OpClass::linear};
   s.normalize = [](std::span<const Type> operands, const Attributes& attributes) {
-    auto a = normalized<ConvTransposeAttributes>("conv_transpose", operands, attributes)
+    auto a = normalized_conv<ConvTransposeAttributes>("conv_transpose", operands, attributes)
                  .as<ConvTransposeAttributes>();
     if (a.spatial.empty()) {
       // The least extents whose convolution gives the extents of x.
@@ -201,8 +202,8 @@ OpSchema conv_transpose_schema() {
     check_bias("conv_transpose", operands[2].shape, result);
     return Type{dtype, std::move(result)};
   };
-  s.samples = [](RandomEngine&) {
-    return std::vector<OpSample>{
+  s.examples = [](RandomEngine&) {
+    return std::vector<OpExample>{
         {{{.dims = {2, 4, 3, 3}}, {.dims = {4, 3, 3, 3}}, {.dims = {3}}},
          ConvTransposeAttributes{{2, 2}, {1, 1}, {1, 1}, {1, 1}, 1, {6, 5}}},
         {{{.dims = {1, 4, 5}}, {.dims = {4, 2, 3}}, {.dims = {4}}},
@@ -238,7 +239,7 @@ OpSchema conv_weight_grad_schema() {
   s.classes = {OpClass::linear};
   s.attributes = &attr_type<ConvWeightGradAttributes>();
   s.normalize = [](std::span<const Type> operands, const Attributes& attributes) {
-    return normalized<ConvWeightGradAttributes>("conv_weight_grad", operands, attributes);
+    return normalized_conv<ConvWeightGradAttributes>("conv_weight_grad", operands, attributes);
   };
   s.infer = [](std::span<const Type> operands, const Attributes& attributes) {
     const auto& a = attributes.as<ConvWeightGradAttributes>();
@@ -262,8 +263,8 @@ OpSchema conv_weight_grad_schema() {
     for (const std::int64_t extent : a.kernel) dims.emplace_back(extent);
     return Type{dtype, Shape(std::move(dims))};
   };
-  s.samples = [](RandomEngine&) {
-    return std::vector<OpSample>{
+  s.examples = [](RandomEngine&) {
+    return std::vector<OpExample>{
         {{{.dims = {2, 3, 6, 5}}, {.dims = {2, 4, 3, 5}}},
          ConvWeightGradAttributes{{2, 1}, {1, 1}, {1, 1}, {1, 1}, 1, {3, 3}}},
         {{{.dims = {1, 4, 5}}, {.dims = {1, 6, 4}}}, ConvWeightGradAttributes{{1}, {0}, {1}, {1}, 2, {3}}},

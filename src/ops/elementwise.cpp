@@ -44,16 +44,16 @@ OpSchema function(std::string name, std::string doc, IntervalOf interval,
   s.interval = std::move(interval);
   s.batch = batches::aligned;
   s.decides = decisions::none;
-  s.samples = [domains = std::move(domains), numbers](RandomEngine& random) {
-    std::vector<OpSample> samples;
+  s.examples = [domains = std::move(domains), numbers](RandomEngine& random) {
+    std::vector<OpExample> examples;
     for (const Domain& d : domains) {
-      samples.push_back({{{.dims = {2, 3}, .low = d.low, .high = d.high, .gap = d.gap}}, {}});
-      samples.push_back(
+      examples.push_back({{{.dims = {2, 3}, .low = d.low, .high = d.high, .gap = d.gap}}, {}});
+      examples.push_back(
           {{{.dims = {2, 2, random_extent(random, 1, 4)}, .low = d.low, .high = d.high, .gap = d.gap}}, {}});
     }
     if (numbers == Numbers::arithmetic)
-      samples.push_back({{{.dims = {2, 4}, .low = -5, .high = 5, .dtype = DType::int64}}, {}});
-    return samples;
+      examples.push_back({{{.dims = {2, 4}, .low = -5, .high = 5, .dtype = DType::int64}}, {}});
+    return examples;
   };
   return s;
 }
@@ -100,8 +100,8 @@ OpSchema logical_inverse() {
         return Interval{1 - x[0].high, 1 - x[0].low};
       },
       {}, Numbers::boolean));
-  s.samples = fixed_samples({{{{.dims = {2, 3}, .low = 0, .high = 1, .dtype = DType::boolean}}, {}},
-                             {{{.dims = {5}, .low = 0, .high = 1, .dtype = DType::boolean}}, {}}});
+  s.examples = fixed_examples({{{{.dims = {2, 3}, .low = 0, .high = 1, .dtype = DType::boolean}}, {}},
+                               {{{.dims = {5}, .low = 0, .high = 1, .dtype = DType::boolean}}, {}}});
   return s;
 }
 
@@ -133,7 +133,7 @@ OpSchema conversion() {
     if (operands[0].dtype() == attributes.as<CastAttributes>().dtype) return operands[0];
     return std::nullopt;
   };
-  s.samples = fixed_samples(
+  s.examples = fixed_examples(
       {{{{.dims = {2, 3}}}, CastAttributes{DType::float64}},
        {{{.dims = {2, 3}, .low = -9, .high = 9, .gap = 0.1}}, CastAttributes{DType::int64}},
        {{{.dims = {4}, .low = -9, .high = 9, .dtype = DType::int32}}, CastAttributes{DType::float64}},
@@ -154,7 +154,7 @@ OpSchema identity_operator() {
   s.simpler = [](std::span<const Expr> operands, const Attributes&) -> std::optional<Expr> {
     return operands[0];
   };
-  s.samples = fixed_samples(
+  s.examples = fixed_examples(
       {{{{.dims = {2, 3}}}, {}}, {{{.dims = {2}, .low = -3, .high = 3, .dtype = DType::int64}}, {}}});
   return s;
 }
@@ -172,7 +172,7 @@ OpSchema stopped_gradient() {
     if (operands[0].is("const") || is_constant(operands[0]) || operands[0].is("fill")) return operands[0];
     return std::nullopt;
   };
-  s.samples = fixed_samples(
+  s.examples = fixed_examples(
       {{{{.dims = {2, 3}}}, {}}, {{{.dims = {2}, .low = -3, .high = 3, .dtype = DType::int64}}, {}}});
   return s;
 }

@@ -45,10 +45,6 @@ namespace {
 
 using infer::Numbers;
 
-SampleOperand indices(Dims dims, double low, double high, DType dtype = DType::int64) {
-  return {.dims = std::move(dims), .low = low, .high = high, .dtype = dtype};
-}
-
 /// The number of axes that both operands begin with.
 std::size_t shared_axes(const std::string& op, std::int64_t batch, const std::string& name, const Type& x,
                         const Type& i) {
@@ -74,7 +70,7 @@ BatchFlow by_rows(Expr value, batches::Places operands, std::int64_t shared) {
   return {false, result};
 }
 
-OpSchema gathering() {
+OpSchema row_gathering() {
   OpSchema s;
   s.interval = intervals::same;
   s.batch = [](Expr value, batches::Places operands) {
@@ -112,9 +108,9 @@ OpSchema gathering() {
     if (attributes.as<GatherRowsAttributes>().batch != 0) return std::nullopt;
     return operands[0].graph().apply(op("gather"), {operands[0], operands[1]}, AxisAttributes{0});
   };
-  s.samples = [](RandomEngine& random) {
+  s.examples = [](RandomEngine& random) {
     const std::int64_t n = random_extent(random, 2, 5);
-    return std::vector<OpSample>{
+    return std::vector<OpExample>{
         {{{.dims = {2, 5, 3}}, indices({2, 4}, 0, 4)}, GatherRowsAttributes{1}},
         {{{.dims = {3, n}}, indices({3}, -2, 1)}, GatherRowsAttributes{1}},
         {{{.dims = {2, 3, 4, 2}}, indices({2, 3, 2, 2}, -4, 3, DType::int32)}, GatherRowsAttributes{2}},
@@ -123,7 +119,7 @@ OpSchema gathering() {
   return s;
 }
 
-OpSchema scattering() {
+OpSchema row_scattering() {
   OpSchema s;
   s.interval = intervals::sums_of_first;
   s.batch = [](Expr value, batches::Places operands) {
@@ -162,7 +158,7 @@ OpSchema scattering() {
                 g.shape.dims().end());
     return Type{g.dtype, Shape(std::move(dims))};
   };
-  s.samples = fixed_samples(
+  s.examples = fixed_examples(
       {{{{.dims = {2, 4, 3}}, indices({2, 4}, 0, 4)}, ScatterRowsAttributes{1, 5}},
        {{{.dims = {3}}, indices({3}, -2, 1)}, ScatterRowsAttributes{1, 2}},
        {{{.dims = {2, 3, 2, 2, 2}}, indices({2, 3, 2, 2}, -4, 3, DType::int32)}, ScatterRowsAttributes{2, 4}},
@@ -195,9 +191,9 @@ OpSchema cumulation() {
     (void)infer::checked_axis("cumsum", attributes.as<CumsumAttributes>().axis, operands[0].shape.rank());
     return operands[0];
   };
-  s.samples = [](RandomEngine& random) {
+  s.examples = [](RandomEngine& random) {
     const std::int64_t n = random_extent(random, 2, 5);
-    return std::vector<OpSample>{
+    return std::vector<OpExample>{
         {{{.dims = {2, 5}}}, CumsumAttributes{1, false, false}},
         {{{.dims = {2, n, 3}}}, CumsumAttributes{1, true, false}},
         {{{.dims = {2, 3, n}}}, CumsumAttributes{2, false, true}},
@@ -239,9 +235,9 @@ OpSchema sorting() {
     dims[axis] = Dim{top.count};
     return Type{DType::int64, Shape(std::move(dims))};
   };
-  s.samples = [](RandomEngine& random) {
+  s.examples = [](RandomEngine& random) {
     const std::int64_t n = random_extent(random, 2, 5);
-    return std::vector<OpSample>{
+    return std::vector<OpExample>{
         {{{.dims = {2, 5}, .gap = 0.05}}, TopAttributes{1, 3, false}},
         {{{.dims = {3, n, 2}, .gap = 0.04}}, TopAttributes{1, 2, true}},
         {{{.dims = {4, n}, .low = -2, .high = 2, .dtype = DType::int64}}, TopAttributes{0, 4, false}}};
@@ -256,11 +252,11 @@ std::vector<OpSchema> gathering_operators() {
   using namespace dsl::letters;
   std::vector<OpSchema> all;
   all.push_back(with_derivatives(
-      gathering(),
+      row_gathering(),
       rewrite(vjp(y = op<"gather_rows">(x, i), g),
               op<"scatter_rows">(g, i, "batch"_a = y["batch"], "extent"_a = extent(x, y["batch"])))));
-  all.push_back(with_derivatives(scattering(), rewrite(vjp(y = op<"scatter_rows">(_, i), g),
-                                                       op<"gather_rows">(g, i, "batch"_a = y["batch"]))));
+  all.push_back(with_derivatives(row_scattering(), rewrite(vjp(y = op<"scatter_rows">(_, i), g),
+                                                           op<"gather_rows">(g, i, "batch"_a = y["batch"]))));
   all.push_back(with_derivatives(cumulation(),
                                  rewrite(vjp(y = op<"cumsum">(x), g),
                                          op<"cumsum">(g, "axis"_a = y["axis"], "exclusive"_a = y["exclusive"],

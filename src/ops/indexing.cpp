@@ -59,10 +59,6 @@ namespace {
 
 using infer::Numbers;
 
-SampleOperand indices(Dims dims, double low, double high, DType dtype = DType::int64) {
-  return {.dims = std::move(dims), .low = low, .high = high, .dtype = dtype};
-}
-
 /// The batch is in the table beside the indexed axis, or in the indices.
 BatchFlow gathered(Expr value, batches::Places operands) {
   const auto axis = static_cast<std::size_t>(value.attributes<AxisAttributes>().axis);
@@ -121,9 +117,9 @@ OpSchema gathering() {
     infer::require_one_batch("gather", shape, fmt::format("x {} and i {}", to_string(x), to_string(i)));
     return Type{x.dtype, std::move(shape)};
   };
-  s.samples = [](RandomEngine& random) {
+  s.examples = [](RandomEngine& random) {
     const std::int64_t n = random_extent(random, 2, 5);
-    return std::vector<OpSample>{
+    return std::vector<OpExample>{
         {{{.dims = {5, 3}}, indices({4}, 0, 4)}, AxisAttributes{0}},
         {{{.dims = {6, 2}}, indices({2, n}, 0, 5)}, AxisAttributes{0}},
         {{{.dims = {2, n, 3}}, indices({}, -2, 1)}, AxisAttributes{1}},
@@ -174,7 +170,7 @@ OpSchema scattering() {
     dims.insert(at, Dim{scatter.extent});
     return Type{g.dtype, Shape(std::move(dims))};
   };
-  s.samples = fixed_samples(
+  s.examples = fixed_examples(
       {{{{.dims = {4, 3}}, indices({4}, 0, 4)}, ScatterAttributes{0, 5}},
        {{{.dims = {2, 3, 2}}, indices({2, 3}, 0, 5)}, ScatterAttributes{0, 6}},
        {{{.dims = {2, 3}}, indices({}, -2, 1)}, ScatterAttributes{1, 2}},
@@ -199,9 +195,9 @@ OpSchema hot() {
     dims.emplace_back(hot.depth);
     return Type{hot.dtype, Shape(std::move(dims))};
   };
-  s.samples = fixed_samples({{{indices({3}, 0, 4)}, OneHotAttributes{5, DType::float64}},
-                             {{indices({2, 2}, -3, 2)}, OneHotAttributes{3, DType::float32}},
-                             {{indices({}, 0, 1, DType::int32)}, OneHotAttributes{2, DType::int64}}});
+  s.examples = fixed_examples({{{indices({3}, 0, 4)}, OneHotAttributes{5, DType::float64}},
+                               {{indices({2, 2}, -3, 2)}, OneHotAttributes{3, DType::float32}},
+                               {{indices({}, 0, 1, DType::int32)}, OneHotAttributes{2, DType::int64}}});
   return s;
 }
 
@@ -255,7 +251,7 @@ OpSchema resizing() {
     const auto& resize = attributes.as<ResizeAttributes>();
     return resized("resize", resize, operands[0], "x", resize.spatial, "spatial");
   };
-  s.samples = fixed_samples(
+  s.examples = fixed_examples(
       {{{{.dims = {1, 2, 3, 4}}},
         ResizeAttributes{
             {6, 8}, {}, ResizeMode::nearest, ResizeCoordinates::asymmetric, NearestRounding::floor}},
@@ -290,7 +286,7 @@ OpSchema resizing_vjp() {
                                             to_string(operands[0]), to_string(AttrValue(resize.spatial))));
     return result;
   };
-  s.samples = fixed_samples(
+  s.examples = fixed_examples(
       {{{{.dims = {1, 2, 6, 8}}},
         ResizeVjpAttributes{
             {6, 8}, {}, ResizeMode::nearest, ResizeCoordinates::asymmetric, NearestRounding::floor, {3, 4}}},

@@ -102,7 +102,7 @@ OpSchema reshaping() {
     if (x.is("fill") && x.shape().count() == shape.count()) return refilled(x, shape);
     return std::nullopt;
   };
-  s.samples = fixed_samples(
+  s.examples = fixed_examples(
       {{{{.dims = {2, 3, 4}}}, ShapeAttributes{Shape{2, 12}}},
        {{{.dims = {2, 6}}}, ShapeAttributes{Shape{4, 3}}},
        {{{.dims = {1}}}, ShapeAttributes{Shape{}}},
@@ -135,10 +135,10 @@ OpSchema expansion() {
     if (x.is("fill")) return refilled(x, shape);
     return std::nullopt;
   };
-  s.samples = fixed_samples({{{{.dims = {3}}}, ShapeAttributes{Shape{2, 3}}},
-                             {{{.dims = {2, 1, 4}}}, ShapeAttributes{Shape{2, 3, 4}}},
-                             {{{.dims = {}}}, ShapeAttributes{Shape{2, 2}}},
-                             {{{.dims = {3, 1}}}, ShapeAttributes{Shape{2, 3, 4}}}});
+  s.examples = fixed_examples({{{{.dims = {3}}}, ShapeAttributes{Shape{2, 3}}},
+                               {{{.dims = {2, 1, 4}}}, ShapeAttributes{Shape{2, 3, 4}}},
+                               {{{.dims = {}}}, ShapeAttributes{Shape{2, 2}}},
+                               {{{.dims = {3, 1}}}, ShapeAttributes{Shape{2, 3, 4}}}});
   return s;
 }
 
@@ -189,10 +189,10 @@ OpSchema transposition() {
     for (std::int64_t& axis : perm) axis = inner[static_cast<std::size_t>(axis)];
     return x.graph().apply(x.op(), {x.operand(0)}, TransposeAttributes{perm});
   };
-  s.samples = [](RandomEngine& random) {
+  s.examples = [](RandomEngine& random) {
     Ints perm{0, 1, 2, 3};
     std::shuffle(perm.begin(), perm.end(), random);
-    return std::vector<OpSample>{
+    return std::vector<OpExample>{
         {{{.dims = {2, 3}}}, TransposeAttributes{{1, 0}}},
         {{{.dims = {2, 3, 4}}}, TransposeAttributes{{0, 2, 1}}},
         {{{.dims = {2, 3, 1, 4}}}, TransposeAttributes{perm}},
@@ -261,9 +261,9 @@ OpSchema concatenation() {
   s.simpler = [](std::span<const Expr> operands, const Attributes&) -> std::optional<Expr> {
     return operands.size() == 1 ? std::optional(operands[0]) : std::nullopt;
   };
-  s.samples = [](RandomEngine& random) {
+  s.examples = [](RandomEngine& random) {
     const std::int64_t n = random_extent(random, 1, 4);
-    return std::vector<OpSample>{
+    return std::vector<OpExample>{
         {{{.dims = {2, 3}}, {.dims = {2, n}}}, AxisAttributes{1}},
         {{{.dims = {2, n, 2}}, {.dims = {2, 3, 2}}, {.dims = {2, 1, 2}}}, AxisAttributes{1}},
         {{{.dims = {n}}, {.dims = {3}}}, AxisAttributes{0}},
@@ -293,9 +293,9 @@ OpSchema filling() {
     infer::require_held("fill", "value", fill.value, fill.dtype);
     return Type{fill.dtype, fill.shape};
   };
-  s.samples = fixed_samples({{{}, FillAttributes{1.5, DType::float64, Shape{2, 3}}},
-                             {{}, FillAttributes{-2, DType::int64, Shape{4}}},
-                             {{}, FillAttributes{0, DType::float64, Shape{}}}});
+  s.examples = fixed_examples({{{}, FillAttributes{1.5, DType::float64, Shape{2, 3}}},
+                               {{}, FillAttributes{-2, DType::int64, Shape{4}}},
+                               {{}, FillAttributes{0, DType::float64, Shape{}}}});
   return s;
 }
 

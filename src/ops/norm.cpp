@@ -75,17 +75,17 @@ OpSchema batch_norm_schema() {
                         to_string(x), to_string(operands[i].shape)));
     return operands[0];
   };
-  s.samples = [](RandomEngine&) {
+  s.examples = [](RandomEngine&) {
     const auto sample = [](Dims x, std::int64_t axis) {
       const Dims each{x[static_cast<std::size_t>(axis)]};
-      return OpSample{{{.dims = x},
-                       {.dims = each},
-                       {.dims = each},
-                       {.dims = each},
-                       {.dims = each, .low = 0.2, .high = 2}},
-                      BatchNormAttributes{1e-3, axis}};
+      return OpExample{{{.dims = x},
+                        {.dims = each},
+                        {.dims = each},
+                        {.dims = each},
+                        {.dims = each, .low = 0.2, .high = 2}},
+                       BatchNormAttributes{1e-3, axis}};
     };
-    return std::vector<OpSample>{sample({2, 3, 4, 2}, 1), sample({4, 3}, 1), sample({2, 3, 5}, 2)};
+    return std::vector<OpExample>{sample({2, 3, 4, 2}, 1), sample({4, 3}, 1), sample({2, 3, 5}, 2)};
   };
   using namespace dsl;
   using namespace dsl::letters;
@@ -147,8 +147,8 @@ OpSchema layer_norm_schema() {
     }
     return operands[0];
   };
-  s.samples = [](RandomEngine&) {
-    return std::vector<OpSample>{
+  s.examples = [](RandomEngine&) {
+    return std::vector<OpExample>{
         {{{.dims = {3, 5}}, {.dims = {5}}, {.dims = {5}}}, LayerNormAttributes{-1, 1e-2}},
         {{{.dims = {2, 3, 4}}, {.dims = {3, 4}}, {.dims = {}}}, LayerNormAttributes{1, 1e-2}}};
   };
@@ -195,10 +195,10 @@ OpSchema softmax_schema(bool logarithm) {
       infer::fail(name, fmt::format("axis {} of {} holds the batch", axis, to_string(operands[0].shape)));
     return infer::floating_same_as_first(name)(operands, attributes);
   };
-  s.samples = [](RandomEngine&) {
-    return std::vector<OpSample>{{{{.dims = {3, 5}}}, AxisAttributes{1}},
-                                 {{{.dims = {2, 4, 3}}}, AxisAttributes{1}},
-                                 {{{.dims = {2, 4, 3}}}, AxisAttributes{-1}}};
+  s.examples = [](RandomEngine&) {
+    return std::vector<OpExample>{{{{.dims = {3, 5}}}, AxisAttributes{1}},
+                                  {{{.dims = {2, 4, 3}}}, AxisAttributes{1}},
+                                  {{{.dims = {2, 4, 3}}}, AxisAttributes{-1}}};
   };
   using namespace dsl;
   using namespace dsl::letters;
@@ -233,9 +233,9 @@ OpSchema lrn_schema() {
     if (attributes.as<LrnAttributes>().size < 1) infer::fail("lrn", "size must be at least 1");
     return infer::floating_same_as_first("lrn")(operands, attributes);
   };
-  s.samples = [](RandomEngine&) {
-    return std::vector<OpSample>{{{{.dims = {2, 6, 2, 2}}}, LrnAttributes{3, 0.5, 0.75, 1}},
-                                 {{{.dims = {1, 5, 3}}}, LrnAttributes{4, 0.3, 0.5, 2}}};
+  s.examples = [](RandomEngine&) {
+    return std::vector<OpExample>{{{{.dims = {2, 6, 2, 2}}}, LrnAttributes{3, 0.5, 0.75, 1}},
+                                  {{{.dims = {1, 5, 3}}}, LrnAttributes{4, 0.3, 0.5, 2}}};
   };
   using namespace dsl;
   using namespace dsl::letters;
@@ -264,10 +264,10 @@ OpSchema channel_window_sum_schema() {
   s.attributes = &attr_type<ChannelWindowAttributes>();
   s.classes = {OpClass::linear};
   s.infer = infer::floating_same_as_first("channel_window_sum");
-  s.samples = [](RandomEngine&) {
-    return std::vector<OpSample>{{{{.dims = {2, 6, 2}}}, ChannelWindowAttributes{3, false}},
-                                 {{{.dims = {2, 6, 2}}}, ChannelWindowAttributes{4, false}},
-                                 {{{.dims = {2, 5}}}, ChannelWindowAttributes{4, true}}};
+  s.examples = [](RandomEngine&) {
+    return std::vector<OpExample>{{{{.dims = {2, 6, 2}}}, ChannelWindowAttributes{3, false}},
+                                  {{{.dims = {2, 6, 2}}}, ChannelWindowAttributes{4, false}},
+                                  {{{.dims = {2, 5}}}, ChannelWindowAttributes{4, true}}};
   };
   using namespace dsl;
   using namespace dsl::letters;

@@ -38,7 +38,8 @@ namespace {
 using namespace dsl::literals;
 
 template <class A>
-Attributes normalized(const std::string& op, std::span<const Type> operands, const Attributes& attributes) {
+Attributes normalized_pool(const std::string& op, std::span<const Type> operands,
+                           const Attributes& attributes) {
   A a = attributes.as<A>();
   const Shape& x = operands[0].shape;
   if (x.rank() < 3 || x.rank() > 5)
@@ -74,7 +75,7 @@ std::vector<PoolAttributes> geometries() {
 }
 
 /// Distinct values, so that differences meet no tie.
-SampleOperand distinct(Dims dims) {
+ExampleOperand distinct(Dims dims) {
   return {.dims = std::move(dims), .low = -4, .high = 4, .gap = 0.01};
 }
 
@@ -91,13 +92,13 @@ OpSchema max_pool_schema() {
   s.attributes = &attr_type<PoolAttributes>();
   s.classes = {OpClass::pool};
   s.normalize = [](std::span<const Type> operands, const Attributes& attributes) {
-    return normalized<PoolAttributes>("max_pool", operands, attributes);
+    return normalized_pool<PoolAttributes>("max_pool", operands, attributes);
   };
   s.infer = [](std::span<const Type> operands, const Attributes& attributes) {
     return Type{operands[0].dtype, pooled("max_pool", operands[0].shape, attributes.as<PoolAttributes>())};
   };
-  s.samples = [](RandomEngine&) {
-    std::vector<OpSample> all;
+  s.examples = [](RandomEngine&) {
+    std::vector<OpExample> all;
     for (const PoolAttributes& a : geometries()) all.push_back({{distinct({2, 2, 6, 5})}, a});
     all.push_back({{distinct({2, 3, 8})}, PoolAttributes{{3}, {2}, {1}, {0}, {1}, false}});
     all.push_back({{distinct({1, 2, 4, 4, 4})},
@@ -122,7 +123,7 @@ OpSchema max_pool_vjp_schema() {
   s.operands = {{"x"}, {"g"}};
   s.attributes = &attr_type<PoolAttributes>();
   s.normalize = [](std::span<const Type> operands, const Attributes& attributes) {
-    return normalized<PoolAttributes>("max_pool_vjp", operands, attributes);
+    return normalized_pool<PoolAttributes>("max_pool_vjp", operands, attributes);
   };
   s.infer = [](std::span<const Type> operands, const Attributes& attributes) {
     (void)infer::common_dtype("max_pool_vjp", operands);
@@ -132,8 +133,8 @@ OpSchema max_pool_vjp_schema() {
                                               to_string(expected), to_string(operands[1].shape)));
     return operands[0];
   };
-  s.samples = [](RandomEngine&) {
-    std::vector<OpSample> all;
+  s.examples = [](RandomEngine&) {
+    std::vector<OpExample> all;
     all.push_back({{distinct({2, 2, 6, 5}), {.dims = {2, 2, 3, 2}}}, geometries()[0]});
     all.push_back({{distinct({2, 2, 6, 5}), {.dims = {2, 2, 3, 3}}}, geometries()[1]});
     return all;
@@ -158,7 +159,7 @@ OpSchema max_pool_jvp_schema() {
   s.operands = {{"x"}, {"t"}};
   s.attributes = &attr_type<PoolAttributes>();
   s.normalize = [](std::span<const Type> operands, const Attributes& attributes) {
-    return normalized<PoolAttributes>("max_pool_jvp", operands, attributes);
+    return normalized_pool<PoolAttributes>("max_pool_jvp", operands, attributes);
   };
   s.infer = [](std::span<const Type> operands, const Attributes& attributes) {
     (void)infer::common_dtype("max_pool_jvp", operands);
@@ -168,8 +169,8 @@ OpSchema max_pool_jvp_schema() {
     return Type{operands[0].dtype,
                 pooled("max_pool_jvp", operands[0].shape, attributes.as<PoolAttributes>())};
   };
-  s.samples = [](RandomEngine&) {
-    std::vector<OpSample> all;
+  s.examples = [](RandomEngine&) {
+    std::vector<OpExample> all;
     for (const PoolAttributes& a : geometries())
       all.push_back({{distinct({2, 2, 6, 5}), {.dims = {2, 2, 6, 5}}}, a});
     return all;
@@ -195,13 +196,13 @@ OpSchema avg_pool_schema() {
   s.attributes = &attr_type<AvgPoolAttributes>();
   s.classes = {OpClass::pool, OpClass::linear};
   s.normalize = [](std::span<const Type> operands, const Attributes& attributes) {
-    return normalized<AvgPoolAttributes>("avg_pool", operands, attributes);
+    return normalized_pool<AvgPoolAttributes>("avg_pool", operands, attributes);
   };
   s.infer = [](std::span<const Type> operands, const Attributes& attributes) {
     return Type{operands[0].dtype, pooled("avg_pool", operands[0].shape, attributes.as<AvgPoolAttributes>())};
   };
-  s.samples = [](RandomEngine&) {
-    std::vector<OpSample> all;
+  s.examples = [](RandomEngine&) {
+    std::vector<OpExample> all;
     for (const bool counted : {false, true})
       for (const PoolAttributes& a : geometries())
         all.push_back(
@@ -230,7 +231,7 @@ OpSchema avg_pool_vjp_schema() {
   s.classes = {OpClass::linear};
   s.attributes = &attr_type<AvgPoolVjpAttributes>();
   s.normalize = [](std::span<const Type> operands, const Attributes& attributes) {
-    return normalized<AvgPoolVjpAttributes>("avg_pool_vjp", operands, attributes);
+    return normalized_pool<AvgPoolVjpAttributes>("avg_pool_vjp", operands, attributes);
   };
   s.infer = [](std::span<const Type> operands, const Attributes& attributes) {
     const auto& a = attributes.as<AvgPoolVjpAttributes>();
@@ -243,8 +244,8 @@ OpSchema avg_pool_vjp_schema() {
                   fmt::format("g {} is no pooling of spatial {}", to_string(g), to_string(a.spatial)));
     return Type{operands[0].dtype, std::move(result)};
   };
-  s.samples = [](RandomEngine&) {
-    return std::vector<OpSample>{
+  s.examples = [](RandomEngine&) {
+    return std::vector<OpExample>{
         {{{.dims = {2, 2, 3, 2}}},
          AvgPoolVjpAttributes{{2, 2}, {2, 2}, {0, 0}, {0, 0}, {1, 1}, false, false, {6, 5}}},
         {{{.dims = {2, 2, 3, 3}}},

@@ -72,11 +72,11 @@ OpSchema random_numbers(std::string name, const std::string& what, IntervalOf in
                                     to_string(random.shape), to_string(operands[0])));
     return Type{random.dtype, random.shape};
   };
-  const SampleOperand row{.dims = {3}, .low = 0, .high = 9, .dtype = DType::int64};
-  const SampleOperand sample{.dims = {}, .low = 0, .high = 5, .dtype = DType::int64};
-  s.samples = fixed_samples({{{row, sample}, RandomAttributes{1, 0, DType::float64, Shape{3, 4}}},
-                             {{row, sample}, RandomAttributes{7, 1, DType::float64, Shape{3}}},
-                             {{row, sample}, RandomAttributes{0, 0, DType::float32, Shape{3, 1, 5}}}});
+  const ExampleOperand row{.dims = {3}, .low = 0, .high = 9, .dtype = DType::int64};
+  const ExampleOperand sample{.dims = {}, .low = 0, .high = 5, .dtype = DType::int64};
+  s.examples = fixed_examples({{{row, sample}, RandomAttributes{1, 0, DType::float64, Shape{3, 4}}},
+                               {{row, sample}, RandomAttributes{7, 1, DType::float64, Shape{3}}},
+                               {{row, sample}, RandomAttributes{0, 0, DType::float32, Shape{3, 1, 5}}}});
   return s;
 }
 
@@ -93,9 +93,9 @@ OpSchema random_indices() {
       infer::fail("random_index", fmt::format("count is {} but must be 1 or more", count));
     return Type{DType::int64, operands[0].shape};
   };
-  s.samples = fixed_samples({{{{.dims = {4}, .low = 0, .high = 9, .dtype = DType::int64},
-                               {.dims = {}, .low = 0, .high = 5, .dtype = DType::int64}},
-                              RandomIndexAttributes{3, 0, 10}}});
+  s.examples = fixed_examples({{{{.dims = {4}, .low = 0, .high = 9, .dtype = DType::int64},
+                                 {.dims = {}, .low = 0, .high = 5, .dtype = DType::int64}},
+                                RandomIndexAttributes{3, 0, 10}}});
   return s;
 }
 
@@ -128,12 +128,12 @@ OpSchema window_masks() {
     return Type{DType::boolean, Shape::of(mask.extents)};
   };
   const auto i = [](double high) {
-    return SampleOperand{.dims = {}, .low = 0, .high = high, .dtype = DType::int64};
+    return ExampleOperand{.dims = {}, .low = 0, .high = high, .dtype = DType::int64};
   };
-  s.samples =
-      fixed_samples({{{i(3)}, WindowMaskAttributes{{1, 1, 4, 5}, {1, 1, 2, 3}, {1, 1, 2, 2}}},
-                     {{i(2)}, WindowMaskAttributes{{1, 7}, {1, 3}, {1, 3}}},
-                     {{i(11)}, WindowMaskAttributes{{1, 1, 4, 5}, {1, 1, 2, 3}, {1, 1, 1, 2}, true}}});
+  s.examples =
+      fixed_examples({{{i(3)}, WindowMaskAttributes{{1, 1, 4, 5}, {1, 1, 2, 3}, {1, 1, 2, 2}}},
+                      {{i(2)}, WindowMaskAttributes{{1, 7}, {1, 3}, {1, 3}}},
+                      {{i(11)}, WindowMaskAttributes{{1, 1, 4, 5}, {1, 1, 2, 3}, {1, 1, 1, 2}, true}}});
   return s;
 }
 

@@ -78,7 +78,7 @@ BatchFlow beside(Expr value, batches::Places operands, const Ints& axes, bool ke
   return {false, at};
 }
 
-OpSchema reduction(std::string name, std::string doc, IntervalOf interval, SampleOperand values) {
+OpSchema reduction(std::string name, std::string doc, IntervalOf interval, ExampleOperand values) {
   OpSchema s;
   s.interval = std::move(interval);
   s.batch = [](Expr value, batches::Places operands) {
@@ -103,18 +103,18 @@ OpSchema reduction(std::string name, std::string doc, IntervalOf interval, Sampl
   s.doc = std::move(doc) + " over `axes` (empty: all); `keep` leaves extents of 1";
   s.operands = {{"x"}};
   s.attributes = &attr_type<ReduceAttributes>();
-  s.samples = [values = std::move(values)](RandomEngine& random) {
+  s.examples = [values = std::move(values)](RandomEngine& random) {
     const auto x = [&](Dims dims) {
-      SampleOperand operand = values;
+      ExampleOperand operand = values;
       operand.dims = std::move(dims);
       return operand;
     };
     const std::int64_t n = random_extent(random, 2, 4);
-    return std::vector<OpSample>{{{x({2, 3})}, ReduceAttributes{{0, 1}, false}},
-                                 {{x({2, n, 4})}, ReduceAttributes{{1}, true}},
-                                 {{x({2, 3, n, 2})}, ReduceAttributes{{2, 3}, true}},
-                                 {{x({2, 3, 4})}, ReduceAttributes{{0, 2}, false}},
-                                 {{x({3, 1, n})}, ReduceAttributes{{1}, false}}};
+    return std::vector<OpExample>{{{x({2, 3})}, ReduceAttributes{{0, 1}, false}},
+                                  {{x({2, n, 4})}, ReduceAttributes{{1}, true}},
+                                  {{x({2, 3, n, 2})}, ReduceAttributes{{2, 3}, true}},
+                                  {{x({2, 3, 4})}, ReduceAttributes{{0, 2}, false}},
+                                  {{x({3, 1, n})}, ReduceAttributes{{1}, false}}};
   };
   return s;
 }
@@ -194,9 +194,9 @@ OpSchema arg(std::string name, std::string doc) {
     return beside(value, operands, {where.axis}, where.keep);
   };
   s.decides = decisions::each({Asks::zero});
-  s.samples = [](RandomEngine& random) {
+  s.examples = [](RandomEngine& random) {
     const std::int64_t n = random_extent(random, 2, 5);
-    return std::vector<OpSample>{
+    return std::vector<OpExample>{
         {{{.dims = {2, 5}, .gap = 0.05}}, ArgAttributes{1, false}},
         {{{.dims = {3, n, 2}, .gap = 0.04}}, ArgAttributes{1, true}},
         {{{.dims = {4, n}, .low = -2, .high = 2, .dtype = DType::int64}}, ArgAttributes{0, false}}};
@@ -232,10 +232,10 @@ OpSchema summation_to() {
     if (same_dims(operands[0].shape(), attributes.as<ShapeAttributes>().shape)) return operands[0];
     return std::nullopt;
   };
-  s.samples = fixed_samples({{{{.dims = {2, 3}}}, ShapeAttributes{Shape{3}}},
-                             {{{.dims = {2, 3, 4}}}, ShapeAttributes{Shape{3, 1}}},
-                             {{{.dims = {2, 3, 4}}}, ShapeAttributes{Shape{}}},
-                             {{{.dims = {2, 3}}}, ShapeAttributes{Shape{2, 3}}}});
+  s.examples = fixed_examples({{{{.dims = {2, 3}}}, ShapeAttributes{Shape{3}}},
+                               {{{.dims = {2, 3, 4}}}, ShapeAttributes{Shape{3, 1}}},
+                               {{{.dims = {2, 3, 4}}}, ShapeAttributes{Shape{}}},
+                               {{{.dims = {2, 3}}}, ShapeAttributes{Shape{2, 3}}}});
   return s;
 }
 
@@ -266,9 +266,9 @@ OpSchema quantiles() {
     dims[0] = shape[0];
     return Type{operands[0].dtype, Shape(std::move(dims))};
   };
-  s.samples = fixed_samples({{{{.dims = {2, 5}}}, QuantileAttributes{0.5}},
-                             {{{.dims = {2, 3, 4}}}, QuantileAttributes{0.99}},
-                             {{{.dims = {3, 2, 2, 2}}}, QuantileAttributes{0}}});
+  s.examples = fixed_examples({{{{.dims = {2, 5}}}, QuantileAttributes{0.5}},
+                               {{{.dims = {2, 3, 4}}}, QuantileAttributes{0.99}},
+                               {{{.dims = {3, 2, 2, 2}}}, QuantileAttributes{0}}});
   return s;
 }
 
@@ -281,7 +281,7 @@ std::vector<OpSchema> reduction_operators() {
   // The shape of the result with extents of 1 where it was reduced.
   constexpr auto kept = "shape"_a = shape(sum(x, like(y), "keep"_a = 1));
   // Values of at most 24 elements, all distinct.
-  const SampleOperand distinct{.dims = {}, .low = -2, .high = 2, .gap = 0.02};
+  const ExampleOperand distinct{.dims = {}, .low = -2, .high = 2, .gap = 0.02};
   std::vector<OpSchema> all;
   all.push_back(with_derivatives(summation(), rewrite(vjp(y = sum(x), g), expand(reshape(g, kept), to_x))));
   OpSchema average = reduction("mean", "the mean", intervals::sums_of_first, {});

@@ -118,9 +118,9 @@ OpSchema slicing() {
         std::all_of(slice.steps.begin(), slice.steps.end(), [](std::int64_t step) { return step > 0; });
     return same_dims(result, x.shape()) && forward ? std::optional(x) : std::nullopt;
   };
-  s.samples = [](RandomEngine& random) {
+  s.examples = [](RandomEngine& random) {
     const std::int64_t n = random_extent(random, 3, 6);
-    return std::vector<OpSample>{
+    return std::vector<OpExample>{
         {{{.dims = {2, 5}}}, SliceAttributes{{1}, {1}, {4}, {1}}},
         {{{.dims = {2, n, 7}}}, SliceAttributes{{1, 2}, {0, 1}, {n - 1, 7}, {1, 3}}},
         {{{.dims = {2, n}}}, SliceAttributes{{1}, {n - 1}, {-1}, {-1}}},
@@ -157,7 +157,7 @@ OpSchema slicing_vjp() {
     if (same_dims(operands[0].shape(), slice.shape) && forward) return operands[0];
     return std::nullopt;
   };
-  s.samples = fixed_samples(
+  s.examples = fixed_examples(
       {{{{.dims = {2, 3}}}, SliceVjpAttributes{{1}, {1}, {4}, {1}, Shape{2, 5}}},
        {{{.dims = {2, 2, 2}}}, SliceVjpAttributes{{1, 2}, {0, 1}, {2, 7}, {1, 3}, Shape{2, 3, 7}}},
        {{{.dims = {2, 4}}}, SliceVjpAttributes{{1}, {3}, {-1}, {-1}, Shape{2, 4}}}});
@@ -230,14 +230,14 @@ OpSchema padding() {
       return operands[0];
     return std::nullopt;
   };
-  s.samples =
-      fixed_samples({{{{.dims = {2, 3}}}, PadAttributes{{0, 1}, {0, 2}, PadMode::constant, 0}},
-                     {{{.dims = {2, 3, 4}}}, PadAttributes{{0, 0, 2}, {0, 1, 0}, PadMode::constant, -1.5}},
-                     {{{.dims = {2, 3, 4}}}, PadAttributes{{0, 2, 1}, {0, 1, 3}, PadMode::reflect, 0}},
-                     {{{.dims = {2, 3, 2}}}, PadAttributes{{0, 1, 0}, {0, 2, 3}, PadMode::edge, 0}},
-                     {{{.dims = {2, 5}}}, PadAttributes{{0, -1}, {0, 2}, PadMode::constant, 0}},
-                     {{{.dims = {3}, .low = 0, .high = 9, .dtype = DType::int64}},
-                      PadAttributes{{2}, {1}, PadMode::constant, 7}}});
+  s.examples =
+      fixed_examples({{{{.dims = {2, 3}}}, PadAttributes{{0, 1}, {0, 2}, PadMode::constant, 0}},
+                      {{{.dims = {2, 3, 4}}}, PadAttributes{{0, 0, 2}, {0, 1, 0}, PadMode::constant, -1.5}},
+                      {{{.dims = {2, 3, 4}}}, PadAttributes{{0, 2, 1}, {0, 1, 3}, PadMode::reflect, 0}},
+                      {{{.dims = {2, 3, 2}}}, PadAttributes{{0, 1, 0}, {0, 2, 3}, PadMode::edge, 0}},
+                      {{{.dims = {2, 5}}}, PadAttributes{{0, -1}, {0, 2}, PadMode::constant, 0}},
+                      {{{.dims = {3}, .low = 0, .high = 9, .dtype = DType::int64}},
+                       PadAttributes{{2}, {1}, PadMode::constant, 7}}});
   return s;
 }
 
@@ -260,11 +260,11 @@ OpSchema padding_vjp() {
     return Type{operands[0].dtype,
                 padded("pad_vjp", attributes.as<PadVjpAttributes>(), operands[0], "g", -1)};
   };
-  s.samples =
-      fixed_samples({{{{.dims = {2, 6}}}, PadVjpAttributes{{0, 1}, {0, 2}, PadMode::constant}},
-                     {{{.dims = {2, 6, 8}}}, PadVjpAttributes{{0, 2, 1}, {0, 1, 3}, PadMode::reflect}},
-                     {{{.dims = {2, 6, 5}}}, PadVjpAttributes{{0, 1, 0}, {0, 2, 3}, PadMode::edge}},
-                     {{{.dims = {2, 6}}}, PadVjpAttributes{{0, -1}, {0, 2}, PadMode::constant}}});
+  s.examples =
+      fixed_examples({{{{.dims = {2, 6}}}, PadVjpAttributes{{0, 1}, {0, 2}, PadMode::constant}},
+                      {{{.dims = {2, 6, 8}}}, PadVjpAttributes{{0, 2, 1}, {0, 1, 3}, PadMode::reflect}},
+                      {{{.dims = {2, 6, 5}}}, PadVjpAttributes{{0, 1, 0}, {0, 2, 3}, PadMode::edge}},
+                      {{{.dims = {2, 6}}}, PadVjpAttributes{{0, -1}, {0, 2}, PadMode::constant}}});
   return s;
 }
 

@@ -48,11 +48,11 @@ std::vector<OpSchema> tree_operators() {
     return Type{x.dtype, Shape{x.shape[0], values.shape[1]}};
   };
   const auto places = [](Dims dims) {
-    return SampleOperand{.dims = std::move(dims), .low = 0, .high = 0, .dtype = DType::int64};
+    return ExampleOperand{.dims = std::move(dims), .low = 0, .high = 0, .dtype = DType::int64};
   };
-  s.samples =
-      fixed_samples({{{{.dims = {2, 3}}, places({4, 5}), {.dims = {4}}, places({3}), {.dims = {1, 2}}}, {}},
-                     {{{.dims = {3, 1}}, places({1, 5}), {.dims = {1}}, places({1}), {.dims = {2, 1}}}, {}}});
+  s.examples = fixed_examples(
+      {{{{.dims = {2, 3}}, places({4, 5}), {.dims = {4}}, places({3}), {.dims = {1, 2}}}, {}},
+       {{{.dims = {3, 1}}, places({1, 5}), {.dims = {1}}, places({1}), {.dims = {2, 1}}}, {}}});
   return {std::move(s)};
 }
 

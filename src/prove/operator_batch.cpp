@@ -5,7 +5,7 @@
 
 #include "rulegrad/support/error.hpp"
 
-#include "prove/draw_sample.hpp"
+#include "prove/draw_example.hpp"
 #include "prove/operator_case.hpp"
 
 namespace rulegrad::proving {
@@ -55,8 +55,8 @@ std::int64_t entry_of(std::int64_t flat, const Dims& dims, const BatchPlace& pla
 std::string changed_beyond(const OperatorCase& c, const OperatorNode& node, const Places& places,
                            std::int64_t extent) {
   const BatchFlow flow = c.op.batch_of(node.expr, places);
-  const std::vector<Tensor> operands = draw_sample(c.sample, c.random),
-                            others = draw_sample(c.sample, c.random);
+  const std::vector<Tensor> operands = draw_example(c.example, c.random),
+                            others = draw_example(c.example, c.random);
   constexpr std::int64_t entry = 1;
   std::vector<Tensor> changed = operands;
   for (std::size_t k = 0; k < operands.size(); ++k) {
@@ -93,7 +93,7 @@ std::string changed_beyond(const OperatorCase& c, const OperatorNode& node, cons
 Verdict try_batch(const OperatorCase& c) {
   if (!c.op.batch) return not_tried;
   Verdict verdict;
-  const std::vector<Type> types = types_of(draw_sample(c.sample, c.random));
+  const std::vector<Type> types = types_of(draw_example(c.example, c.random));
   std::size_t rank = 0;
   for (const Type& type : types) rank = std::max(rank, type.shape.rank());
   for (std::size_t axis = 0; axis < rank; ++axis)
@@ -108,7 +108,7 @@ Verdict try_batch(const OperatorCase& c) {
       }
       const auto symbolic = extent < 2 ? std::nullopt : with_batch(types, subset, axis, extent);
       if (!symbolic) continue;
-      for (const Attributes& attributes : readings(c.sample.attributes, extent)) {
+      for (const Attributes& attributes : readings(c.example.attributes, extent)) {
         std::optional<OperatorNode> node;
         try {
           node.emplace(c.op, *symbolic, attributes);

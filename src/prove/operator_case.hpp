@@ -14,10 +14,10 @@
 /// The parts of `try_operator`.
 namespace rulegrad::proving {
 
-/// The operator on one of its samples.
+/// The operator on one of its examples.
 struct OperatorCase {
   const OpSchema& op;
-  const OpSample& sample;
+  const OpExample& example;
   const Kernels& kernels;
   const Operators& operators;
   RandomEngine& random;
@@ -25,7 +25,7 @@ struct OperatorCase {
   [[nodiscard]] bool is_data(std::size_t position) const { return op.operand(position).role == Role::data; }
 };
 
-/// What a trial found on a sample: nothing to try, that it holds, or what came out instead.
+/// What a trial found on an example: nothing to try, that it holds, or what came out instead.
 struct Verdict {
   bool tried = false;
   std::string failure = {};

@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 #include <map>
 
-#include "prove/draw_sample.hpp"
+#include "prove/draw_example.hpp"
 #include "prove/operator_case.hpp"
 
 namespace rulegrad::proving {
@@ -11,7 +11,7 @@ namespace {
 
 /// Other data, the same parameters.
 std::vector<Tensor> redrawn(const OperatorCase& c, const std::vector<Tensor>& operands) {
-  std::vector<Tensor> other = draw_sample(c.sample, c.random);
+  std::vector<Tensor> other = draw_example(c.example, c.random);
   for (std::size_t k = 0; k < other.size(); ++k)
     if (!c.is_data(k)) other[k] = operands[k];
   return other;
@@ -19,7 +19,7 @@ std::vector<Tensor> redrawn(const OperatorCase& c, const std::vector<Tensor>& op
 
 /// routing: each element of the result is one of the data's elements, whatever these are, or a number.
 std::string moves_numbers(const OperatorCase& c) {
-  const std::vector<Tensor> first = draw_sample(c.sample, c.random), second = redrawn(c, first);
+  const std::vector<Tensor> first = draw_example(c.example, c.random), second = redrawn(c, first);
   const Tensor a = computed(c, first), b = computed(c, second);
   // What a narrower type keeps of a number is still that number.
   const auto kept = [&](double value) { return Tensor::scalar(a.dtype(), value).at(0); };
@@ -41,7 +41,7 @@ std::string moves_numbers(const OperatorCase& c) {
 
 /// linear, affine: f(x + y) + f(0) = f(x) + f(y) in the operand at `k`.
 std::string linear_in(const OperatorCase& c, std::size_t k, std::string_view name) {
-  std::vector<Tensor> x = draw_sample(c.sample, c.random);
+  std::vector<Tensor> x = draw_example(c.example, c.random);
   for (Tensor& operand : x)
     if (is_floating(operand.dtype())) operand = operand.cast(DType::float64);
   std::vector<Tensor> y = x, sum = x, none = x;
@@ -65,7 +65,7 @@ std::string linear_in(const OperatorCase& c, std::size_t k, std::string_view nam
 
 /// elementwise, activation: element i of the result is made of elements i of the operands.
 std::string element_by_element(const OperatorCase& c) {
-  const std::vector<Tensor> operands = draw_sample(c.sample, c.random);
+  const std::vector<Tensor> operands = draw_example(c.example, c.random);
   for (const Tensor& operand : operands)
     if (operand.dims() != operands[0].dims()) return {};  // broadcast
   std::vector<Tensor> turned = operands;                  // from the last element to the first
@@ -91,16 +91,16 @@ std::string element_by_element(const OperatorCase& c) {
 
 Verdict try_classes(const OperatorCase& c) {
   Verdict verdict;
-  for (std::size_t k = 0; k < c.sample.operands.size(); ++k)  // classes say nothing of integers
-    if (c.is_data(k) && !is_floating(c.sample.operands[k].dtype)) return not_tried;
-  const auto is = [&](OpClass op_class) { return c.op.is(op_class, c.sample.attributes); };
+  for (std::size_t k = 0; k < c.example.operands.size(); ++k)  // classes say nothing of integers
+    if (c.is_data(k) && !is_floating(c.example.operands[k].dtype)) return not_tried;
+  const auto is = [&](OpClass op_class) { return c.op.is(op_class, c.example.attributes); };
   const auto note = [&](std::string failure) {
     verdict.tried = true;
     if (verdict.failure.empty()) verdict.failure = std::move(failure);
   };
   if (is(OpClass::routing)) note(moves_numbers(c));
   if (is(OpClass::linear) || is(OpClass::affine))
-    for (std::size_t k = 0; k < c.sample.operands.size(); ++k)
+    for (std::size_t k = 0; k < c.example.operands.size(); ++k)
       if (c.is_data(k)) note(linear_in(c, k, is(OpClass::linear) ? "linear" : "affine"));
   if (is(OpClass::elementwise) || is(OpClass::activation)) note(element_by_element(c));
   return verdict;

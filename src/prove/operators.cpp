@@ -9,7 +9,7 @@
 #include "rulegrad/expr/operator_facts.hpp"
 #include "rulegrad/support/error.hpp"
 
-#include "prove/draw_sample.hpp"
+#include "prove/draw_example.hpp"
 #include "prove/operator_case.hpp"
 
 namespace rulegrad::proving {
@@ -51,7 +51,7 @@ Tensor computed(const OperatorCase& c, const OperatorNode& node, std::span<const
 }
 
 Tensor computed(const OperatorCase& c, std::span<const Tensor> operands) {
-  return computed(c, OperatorNode(c.op, types_of(operands), c.sample.attributes), operands);
+  return computed(c, OperatorNode(c.op, types_of(operands), c.example.attributes), operands);
 }
 
 std::optional<std::string> difference(const Tensor& expected, std::string_view expected_by,
@@ -76,9 +76,9 @@ constexpr double float32_tolerance = 2e-5;     // some hundred roundings
 /// Inference with the leading extent read as the batch, against inference with the extent.
 Verdict try_shapes(const OperatorCase& c) {
   std::vector<Type> types;
-  for (const SampleOperand& operand : c.sample.operands)
+  for (const ExampleOperand& operand : c.example.operands)
     types.push_back({operand.dtype, Shape::of(operand.dims)});
-  const Type expected = OperatorNode(c.op, types, c.sample.attributes).expr.type();
+  const Type expected = OperatorNode(c.op, types, c.example.attributes).expr.type();
   if (!expected.shape.static_dims())
     return {true, fmt::format("the extents are known, but the result is {}", to_string(expected))};
   for (std::size_t subset = 1; subset < std::size_t{1} << std::min<std::size_t>(types.size(), 4); ++subset) {
@@ -94,7 +94,7 @@ Verdict try_shapes(const OperatorCase& c) {
     if (extent == 0) continue;
     Type found;
     try {
-      found = OperatorNode(c.op, symbolic, c.sample.attributes).expr.type();
+      found = OperatorNode(c.op, symbolic, c.example.attributes).expr.type();
     } catch (const Error&) {
       continue;  // it takes no batch there
     }
@@ -113,10 +113,10 @@ bool same_bits(const Tensor& a, const Tensor& b) {
 /// With a sample axis on its first operand, against the samples one by one.
 std::optional<std::string> with_samples(const OperatorCase& c, const std::vector<Tensor>& first) {
   std::vector<Tensor> second = first;
-  second[0] = draw_sample(c.sample, c.random)[0].cast(first[0].dtype());
+  second[0] = draw_example(c.example, c.random)[0].cast(first[0].dtype());
   std::vector<Type> types = types_of(first);
   types[0].shape = types[0].shape.with_samples(true);
-  const OperatorNode node(c.op, types, c.sample.attributes);
+  const OperatorNode node(c.op, types, c.example.attributes);
   Dims dims = first[0].dims();
   dims.insert(dims.begin(), 2);
   Tensor both = Tensor::uninitialized(first[0].dtype(), dims);
@@ -135,8 +135,8 @@ std::optional<std::string> with_samples(const OperatorCase& c, const std::vector
 }
 
 Verdict try_kernel(const OperatorCase& c) {
-  const std::vector<Tensor> operands = draw_sample(c.sample, c.random);
-  const OperatorNode node(c.op, types_of(operands), c.sample.attributes);
+  const std::vector<Tensor> operands = draw_example(c.example, c.random);
+  const OperatorNode node(c.op, types_of(operands), c.example.attributes);
   const Program program = Program::compile(std::span(&node.expr, 1), plainly(c));
   const Tensor result = program.run(inputs_of(operands), {.threads = 1}).at(0);
   for (std::int64_t i = 0; i < result.size(); ++i)
@@ -149,7 +149,7 @@ Verdict try_kernel(const OperatorCase& c) {
   Graph graph(DType::float64);
   std::vector<Expr> constants;
   for (const Tensor& operand : operands) constants.push_back(graph.constant(operand));
-  const Expr folded = graph.make(c.op, constants, c.sample.attributes);
+  const Expr folded = graph.make(c.op, constants, c.example.attributes);
   if (!same_bits(result, Program::compile(std::span(&folded, 1), plainly(c)).run({}).at(0)))
     return {true, "folded from constants it has other bits than computed in a run"};
 
@@ -176,11 +176,11 @@ double dot(const Tensor& a, const Tensor& b) {
 /// Along a few random directions, so that every element takes part at the cost of two evaluations each.
 Verdict try_derivative(const OperatorCase& c) {
   if (c.op.derivatives.empty()) return not_tried;
-  const std::vector<Tensor> operands = draw_sample(c.sample, c.random);
-  OperatorNode node(c.op, types_of(operands), c.sample.attributes);
+  const std::vector<Tensor> operands = draw_example(c.example, c.random);
+  OperatorNode node(c.op, types_of(operands), c.example.attributes);
   if (!is_floating(node.expr.dtype())) return not_tried;
-  const Tensor seed = draw_sample(
-      SampleOperand{.dims = node.expr.shape().at({}), .low = -1, .high = 1, .dtype = node.expr.dtype()},
+  const Tensor seed = draw_example(
+      ExampleOperand{.dims = node.expr.shape().at({}), .low = -1, .high = 1, .dtype = node.expr.dtype()},
       c.random);
   CompileOptions options = plainly(c);
   const Program forward = Program::compile(std::span(&node.expr, 1), options);
@@ -197,7 +197,7 @@ Verdict try_derivative(const OperatorCase& c) {
     const Tensor analytic = Program::compile(gradients, options).run(inputs_of(operands)).at(0);
     for (int direction = 0; direction < 3; ++direction) {
       const Tensor along =
-          draw_sample(SampleOperand{.dims = operands[k].dims(), .low = -1, .high = 1}, c.random);
+          draw_example(ExampleOperand{.dims = operands[k].dims(), .low = -1, .high = 1}, c.random);
       const double expected = dot(analytic, along);
       double best = std::numeric_limits<double>::infinity(), nearest = 0;
       for (const double step : {1e-4, 1e-5, 1e-6}) {
@@ -236,8 +236,8 @@ Interval extremes(const Tensor& values) {
 Verdict try_interval(const OperatorCase& c) {
   if (!c.op.interval) return not_tried;
   for (int round = 0; round < 3; ++round) {
-    const std::vector<Tensor> operands = draw_sample(c.sample, c.random);
-    const OperatorNode node(c.op, types_of(operands), c.sample.attributes);
+    const std::vector<Tensor> operands = draw_example(c.example, c.random);
+    const OperatorNode node(c.op, types_of(operands), c.example.attributes);
     const Tensor result = computed(c, node, operands);
     std::vector<Interval> of_operands, signs;  // their extremes, or their signs alone
     for (const Tensor& operand : operands) {
@@ -259,20 +259,21 @@ Verdict try_decisions(const OperatorCase& c) {
   Verdict verdict;
   std::bernoulli_distribution up;
   for (int round = 0; round < 4; ++round) {
-    std::vector<Tensor> operands = draw_sample(c.sample, c.random);
+    std::vector<Tensor> operands = draw_example(c.example, c.random);
     for (std::size_t k = 0; k < operands.size(); ++k)  // functions jump at whole and half numbers
       if (operands[k].dtype() == DType::float64 && round > 0)
         for (double& value : operands[k].mutable_values<double>())
-          value = std::clamp(std::round(value * 2) / 2, c.sample.operands[k].low, c.sample.operands[k].high);
-    const OperatorNode node(c.op, types_of(operands), c.sample.attributes);
+          value =
+              std::clamp(std::round(value * 2) / 2, c.example.operands[k].low, c.example.operands[k].high);
+    const OperatorNode node(c.op, types_of(operands), c.example.attributes);
     const Tensor before = computed(c, node, operands);
     for (std::size_t k = 0; k < operands.size(); ++k) {
       if (operands[k].dtype() != DType::float64 || c.op.asks_of(node.expr, k) != Asks::nothing) continue;
       verdict.tried = true;
       std::vector<Tensor> moved = operands;
       for (double& value : moved[k].mutable_values<double>())
-        value = std::clamp(value + (up(c.random) ? 1e-9 : -1e-9), c.sample.operands[k].low,
-                           c.sample.operands[k].high);
+        value = std::clamp(value + (up(c.random) ? 1e-9 : -1e-9), c.example.operands[k].low,
+                           c.example.operands[k].high);
       const Tensor after = computed(c, node, moved);
       if (const auto jumped = difference(
               before, "before", after,
@@ -288,10 +289,10 @@ Verdict try_fold(const OperatorCase& c) {
   if (!c.op.fold) return not_tried;
   std::vector<double> numbers;
   std::vector<Tensor> operands;
-  for (const SampleOperand& operand : c.sample.operands) {
-    SampleOperand one = operand;
+  for (const ExampleOperand& operand : c.example.operands) {
+    ExampleOperand one = operand;
     one.dims = {};
-    operands.push_back(draw_sample(one, c.random));
+    operands.push_back(draw_example(one, c.random));
     numbers.push_back(operands.back().at(0));
   }
   const double folded = c.op.fold(numbers), expected = computed(c, operands).at(0);
@@ -308,11 +309,11 @@ std::vector<OperatorTrial> try_operator(const OpSchema& op, const Kernels& kerne
                                         const Operators& operators) {
   using namespace proving;
   RandomEngine random(7);
-  const std::vector<OpSample> samples = op.samples ? op.samples(random) : std::vector<OpSample>();
-  if (samples.empty())
+  const std::vector<OpExample> examples = op.examples ? op.examples(random) : std::vector<OpExample>();
+  if (examples.empty())
     throw Error(
         ErrorCode::invalid_argument,
-        fmt::format("[{}] it has no samples, so that nothing it says can be tried; set OpSchema::samples",
+        fmt::format("[{}] it has no examples, so that nothing it says can be tried; set OpSchema::examples",
                     op.name));
   const std::pair<const char*, Verdict (*)(const OperatorCase&)> parts[] = {
       {"shapes", try_shapes},     {"kernel", try_kernel},  {"derivative", try_derivative},
@@ -321,11 +322,11 @@ std::vector<OperatorTrial> try_operator(const OpSchema& op, const Kernels& kerne
   std::vector<OperatorTrial> result;
   for (const auto& [what, part] : parts) {
     OperatorTrial& trial = result.emplace_back(OperatorTrial{what, 0, {}});
-    for (const OpSample& given : samples) {
-      OpSample sample = given;
-      if (&sample.attributes.type() != op.attributes)
-        sample.attributes = Attributes::make(*op.attributes, {});
-      const OperatorCase c{op, sample, kernels, operators, random};
+    for (const OpExample& given : examples) {
+      OpExample example = given;
+      if (&example.attributes.type() != op.attributes)
+        example.attributes = Attributes::make(*op.attributes, {});
+      const OperatorCase c{op, example, kernels, operators, random};
       Verdict verdict;
       try {
         verdict = part(c);
@@ -334,7 +335,7 @@ std::vector<OperatorTrial> try_operator(const OpSchema& op, const Kernels& kerne
       }
       trial.samples += verdict.tried ? 1 : 0;
       if (verdict.failure.empty() || !trial.holds()) continue;
-      trial.failure = fmt::format("on {}: {}", text_of_sample(op, sample), verdict.failure);
+      trial.failure = fmt::format("on {}: {}", text_of_example(op, example), verdict.failure);
     }
   }
   return result;

@@ -14,7 +14,7 @@
 namespace rulegrad {
 namespace {
 
-constexpr double tolerance = 1e-6;  // relative; float64 and central differences leave 1e-9
+constexpr double property_tolerance = 1e-6;  // relative; float64 and central differences leave 1e-9
 constexpr double difference_step = 1e-5;
 
 double sum_of(const Tensor& tensor) {
@@ -132,7 +132,8 @@ class Trial {
   std::optional<std::string> linear() {
     const Tensor expected = mixed(2, attribution(one_), -3, attribution(other_)),
                  seed = mixed(2, one_, -3, other_), found = attribution(seed);
-    if (size_of(mixed(1, expected, -1, found)) <= tolerance * (size_of(expected) + 1e-3)) return std::nullopt;
+    if (size_of(mixed(1, expected, -1, found)) <= property_tolerance * (size_of(expected) + 1e-3))
+      return std::nullopt;
     return fmt::format("{}: 2 A(s) - 3 A(t) is {} but A(2 s - 3 t) is {}", on(seed), text_of(expected),
                        text_of(found));
   }
@@ -142,7 +143,7 @@ class Trial {
     for (double& value : seed.mutable_values<double>()) value = std::abs(value);
     const Tensor found = attribution(seed);
     const double least = *std::min_element(found.values<double>().begin(), found.values<double>().end());
-    if (least >= -tolerance * size_of(found)) return std::nullopt;
+    if (least >= -property_tolerance * size_of(found)) return std::nullopt;
     return fmt::format("{}: the attribution is {}, with {:.4g} in it", on(seed), text_of(found), least);
   }
 
@@ -154,7 +155,7 @@ class Trial {
     const double expected = (moved(difference_step) - moved(-difference_step)) / (2 * difference_step);
     const Tensor map = attribution(one_);
     const double found = product(map, direction);
-    if (std::abs(expected - found) <= tolerance * (std::abs(expected) + size_of(map) + 1e-3) * 10)
+    if (std::abs(expected - found) <= property_tolerance * (std::abs(expected) + size_of(map) + 1e-3) * 10)
       return std::nullopt;
     return fmt::format("{}: along d = {} the score changes by {:.6g} but A . d is {:.6g}", on(one_),
                        text_of(direction), expected, found);
@@ -165,7 +166,8 @@ class Trial {
     if (!total_) return "it has neither a world `base` nor a parameter `baseline` that would say less what";
     const Tensor found = attribution(one_);
     const double expected = sum_of(total_->run({{"x", value_}, {"seed", one_}})[0]), reached = sum_of(found);
-    if (std::abs(expected - reached) <= (has_loop_ ? 0.2 : tolerance) * (std::abs(expected) + size_of(found)))
+    if (std::abs(expected - reached) <=
+        (has_loop_ ? 0.2 : property_tolerance) * (std::abs(expected) + size_of(found)))
       return std::nullopt;
     return fmt::format("{}: the score is larger by {:.6g} than at the baseline, and {:.6g} reaches the input",
                        on(one_), expected, reached);
@@ -183,7 +185,7 @@ class Trial {
       scale += std::abs(row.bias) + std::abs(row.stabiliser) + std::abs(row.empty);
     }
     const double rest = seed - reached - bias - stabiliser - empty;
-    if (std::abs(rest) <= tolerance * scale) return std::nullopt;
+    if (std::abs(rest) <= property_tolerance * scale) return std::nullopt;
     std::string text = fmt::format(
         "{}: {:.6g} comes in and {:.6g} reaches the input: biases take {:.4g}, stabilisers {:.4g}, units to "
         "which nothing contributes {:.4g}, and {:.4g} is lost beside them",

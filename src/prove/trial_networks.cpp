@@ -4,7 +4,7 @@
 
 #include "rulegrad/expr/schema.hpp"
 
-#include "prove/draw_sample.hpp"
+#include "prove/draw_example.hpp"
 #include "support/text.hpp"
 
 namespace rulegrad {
@@ -15,8 +15,8 @@ Tensor TrialBuilder::values(const Dims& dims) {
   for (double& value : result.mutable_values<double>()) value = normal(random_);
   return result;
 }
-Tensor TrialBuilder::values(const SampleOperand& operand) {
-  return draw_sample(operand, random_);
+Tensor TrialBuilder::values(const ExampleOperand& operand) {
+  return draw_example(operand, random_);
 }
 Operand TrialBuilder::bias(std::int64_t count) {
   return biases_ ? Operand(graph_.constant(values({count}))) : Operand(0.0);
@@ -65,15 +65,15 @@ TrialLayer residual() {
   return {"residual", [](TrialBuilder& builder, Expr x) { return x + builder.to(x, x.shape()[1].factor); }};
 }
 
-/// The operator on a sample, x in the place of one operand.
-TrialLayer on_sample(const OpSchema& op, OpSample sample, std::size_t place) {
-  if (&sample.attributes.type() != op.attributes) sample.attributes = Attributes::make(*op.attributes, {});
+/// The operator on an example, x in the place of one operand.
+TrialLayer on_sample(const OpSchema& op, OpExample example, std::size_t place) {
+  if (&example.attributes.type() != op.attributes) example.attributes = Attributes::make(*op.attributes, {});
   return {
-      text_of_sample(op, sample), [&op, sample, place](TrialBuilder& builder, Expr x) {
+      text_of_example(op, example), [&op, example, place](TrialBuilder& builder, Expr x) {
         std::vector<Expr> operands;
-        for (std::size_t k = 0; k < sample.operands.size(); ++k)
-          operands.push_back(k == place ? x : builder.graph().constant(builder.values(sample.operands[k])));
-        return builder.graph().make(op, operands, sample.attributes);
+        for (std::size_t k = 0; k < example.operands.size(); ++k)
+          operands.push_back(k == place ? x : builder.graph().constant(builder.values(example.operands[k])));
+        return builder.graph().make(op, operands, example.attributes);
       }};
 }
 
@@ -106,11 +106,11 @@ std::vector<TrialNetwork> trial_networks() {
 std::vector<TrialNetwork> trial_networks_of(const OpSchema& op) {
   std::vector<TrialNetwork> result;
   RandomEngine random(7);
-  if (!op.samples) return result;
-  for (const OpSample& sample : op.samples(random))
-    for (std::size_t k = 0; k < sample.operands.size(); ++k)
-      if (op.operand(k).role == Role::data && sample.operands[k].dtype == DType::float64)
-        result.push_back({sample.operands[k].dims, {on_sample(op, sample, k)}, sample.operands[k]});
+  if (!op.examples) return result;
+  for (const OpExample& example : op.examples(random))
+    for (std::size_t k = 0; k < example.operands.size(); ++k)
+      if (op.operand(k).role == Role::data && example.operands[k].dtype == DType::float64)
+        result.push_back({example.operands[k].dims, {on_sample(op, example, k)}, example.operands[k]});
   return result;
 }
 

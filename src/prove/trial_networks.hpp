@@ -20,8 +20,8 @@ class TrialBuilder {
 
   /// Normal.
   Tensor values(const Dims& dims);
-  /// From the range of a sample.
-  Tensor values(const SampleOperand& operand);
+  /// From the range of an example.
+  Tensor values(const ExampleOperand& operand);
   /// x of the given number of units, by a dense layer.
   Expr to(Expr x, std::int64_t units);
   /// A convolution of odd extents that keeps those of x.
@@ -45,7 +45,7 @@ struct TrialLayer {
 struct TrialNetwork {
   Dims input;
   std::vector<TrialLayer> layers;
-  std::optional<SampleOperand> drawn = {};  ///< where values of the input come from; else they are normal
+  std::optional<ExampleOperand> drawn = {};  ///< where values of the input come from; else they are normal
 
   /// `x [1, 2] -> dense(2) -> relu, without biases`
   [[nodiscard]] std::string text(bool biases) const;
@@ -53,7 +53,7 @@ struct TrialNetwork {
 
 /// From one layer with one unit to networks; the first on which something fails is the smallest.
 [[nodiscard]] std::vector<TrialNetwork> trial_networks();
-/// The operator alone on each of its samples, the input in the place of each operand of float64 that is data.
+/// The operator alone on each of its examples, the input in the place of each operand of float64 that is data.
 [[nodiscard]] std::vector<TrialNetwork> trial_networks_of(const OpSchema& op);
 
 }  // namespace rulegrad

@@ -20,17 +20,16 @@ constexpr double shake = 0x1p-18;  // of an element of the input
 constexpr int shakes = 4;
 constexpr double times_shaken = 4, least = 1e-4, least_fast = 1e-3;
 
-AttrValue in_double(AttrValue value) {
+void widen(AttrValue& value) {
   if (auto* dtype = std::get_if<DType>(&value); dtype != nullptr && *dtype == DType::float32)
     *dtype = DType::float64;
   if (auto* tensor = std::get_if<Tensor>(&value); tensor != nullptr && tensor->dtype() == DType::float32)
     *tensor = tensor->cast(DType::float64);
-  return value;
 }
 
 Attributes in_double(const Attributes& attributes) {
   std::vector<NamedValue> values = attributes.values();
-  for (auto& [name, value] : values) value = in_double(std::move(value));
+  for (auto& [name, value] : values) widen(value);
   return Attributes::make(attributes.type(), values);
 }
 

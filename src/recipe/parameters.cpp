@@ -6,22 +6,11 @@
 
 #include "rulegrad/support/error.hpp"
 
+#include "rule/number_range.hpp"
 #include "support/text.hpp"
 
 namespace rulegrad {
-namespace {
-
-std::string range_text(const NumberRange& range) {
-  return fmt::format("{}{}, {}{}", range.low_open ? '(' : '[', shortest(range.low), shortest(range.high),
-                     range.high_open ? ')' : ']');
-}
-
-bool contains(const NumberRange& range, double v) {
-  return (range.low_open ? v > range.low : v >= range.low) &&
-         (range.high_open ? v < range.high : v <= range.high);
-}
-
-}  // namespace
+namespace {}  // namespace
 
 std::vector<std::string> names_of_arguments(const std::string& owner,
                                             const std::vector<Parameter>& parameters,

@@ -127,21 +127,21 @@ bool is_pattern(const Terms& terms, TermId id, const Operators& operators) {
 
 /// Small operands that the expression takes. Nothing tells their shapes but trying; parameters are often one
 /// number a channel, or one for all.
-std::vector<OpSample> samples_of(const std::function<Type(std::span<const Type>, const Attributes&)>& infer,
-                                 std::size_t count, std::size_t data) {
+std::vector<OpExample> samples_of(const std::function<Type(std::span<const Type>, const Attributes&)>& infer,
+                                  std::size_t count, std::size_t data) {
   const Dims data_shapes[] = {{2, 3}, {2, 3, 4, 4}}, parameter_shapes[] = {{2, 3}, {3}, {}, {4, 3}, {3, 4}};
-  std::vector<OpSample> result;
+  std::vector<OpExample> result;
   for (const Dims& shape : data_shapes)
     for (const Dims& parameter : parameter_shapes) {
-      OpSample sample;
+      OpExample example;
       std::vector<Type> types;
       for (std::size_t i = 0; i < count; ++i) {
-        sample.operands.push_back({i < data ? shape : parameter});
-        types.push_back({DType::float64, Shape::of(sample.operands.back().dims)});
+        example.operands.push_back({i < data ? shape : parameter});
+        types.push_back({DType::float64, Shape::of(example.operands.back().dims)});
       }
       try {
         (void)infer(types, {});
-        result.push_back(std::move(sample));
+        result.push_back(std::move(example));
       } catch (const Error&) {
         // Not these.
       }
@@ -196,7 +196,7 @@ std::shared_ptr<const OpSchema> make_composite(const CompositeOp& definition,
       throw Error(error.code(), fmt::format("[{}] {}", definition.name, error.what()));
     }
   };
-  schema->samples = [infer = schema->infer, count = definition.parameters.size(), data](RandomEngine&) {
+  schema->examples = [infer = schema->infer, count = definition.parameters.size(), data](RandomEngine&) {
     return samples_of(infer, count, data);
   };
   return schema;

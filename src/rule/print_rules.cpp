@@ -3,6 +3,7 @@
 
 #include "rulegrad/rule/rule_text.hpp"
 
+#include "rule/number_range.hpp"
 #include "rule/print_term.hpp"
 #include "support/text.hpp"
 
@@ -33,11 +34,6 @@ std::string indented(const std::string& text, std::size_t indent) {
     if (c == '\n') result.append(indent, ' ');
   }
   return result;
-}
-
-std::string range_text(const NumberRange& range) {
-  return fmt::format("{}{}, {}{}", range.low_open ? '(' : '[', shortest(range.low), shortest(range.high),
-                     range.high_open ? ')' : ']');
 }
 
 std::string parameters_text(const std::vector<Parameter>& parameters, const Terms& terms) {

@@ -79,14 +79,14 @@ Program Program::compile(std::span<const Expr> outputs, const CompileOptions& op
   const auto has_kernel = [&](const OpSchema& op) { return kernels.find(op.name) != nullptr; };
   Simplified simple{written_out(outputs, has_kernel), {}, {}};
   if (options.simplify) simple = simplify(simple.outputs, options.rounding);
-  if (Staged::needed(simple.outputs)) {
+  if (StagedProgram::needed(simple.outputs)) {
     CompileOptions inner = options;
     inner.simplify = false;
     // Within a stage it is not seen what others do with its results, and what is known of what it is given.
     if (options.precision == Precision::fast && !FastContractions(simple.outputs, kernels).everywhere())
       inner.precision = Precision::exact;
     inner.check_outputs = false;  // what one stage hands to the next may still be masked
-    data->staged = std::make_shared<const Staged>(simple.outputs, inner);
+    data->staged = std::make_shared<const StagedProgram>(simple.outputs, inner);
     return Program(std::move(data));
   }
   data->flow = flow_of(simple.outputs, options, simple.renewed);

@@ -14,11 +14,11 @@
 
 namespace rulegrad {
 
-class Staged;
+class StagedProgram;
 
 struct Program::Data {
   /// Set: the program holds sample loops, and this is all of it.
-  std::shared_ptr<const Staged> staged;
+  std::shared_ptr<const StagedProgram> staged;
   std::vector<Type> output_types;
   Flow flow;
   StorageMap storage;

@@ -35,14 +35,15 @@ Tensor as_one_sample(const Tensor& value) {
 
 }  // namespace
 
-bool Staged::needed(std::span<const Expr> outputs) {
+bool StagedProgram::needed(std::span<const Expr> outputs) {
   const std::vector<Expr> order = topological_order(outputs);
   return std::any_of(order.begin(), order.end(), [](Expr e) {
     return e.is("sample_index") || e.is("reduce_samples") || e.is("batch_index");
   });
 }
 
-Staged::Staged(std::span<const Expr> outputs, const CompileOptions& options) : options_(options) {
+StagedProgram::StagedProgram(std::span<const Expr> outputs, const CompileOptions& options)
+    : options_(options) {
   for (const Expr output : outputs)
     if (output.loops() != 0)
       throw Error(ErrorCode::invalid_argument,
@@ -69,7 +70,7 @@ Staged::Staged(std::span<const Expr> outputs, const CompileOptions& options) : o
   list_ = make_stages(outputs, given, 0, options);
 }
 
-std::vector<Tensor> Staged::run(const Inputs& inputs, const RunOptions& options) const {
+std::vector<Tensor> StagedProgram::run(const Inputs& inputs, const RunOptions& options) const {
   const BoundInputs bound = bind_inputs(inputs_, inputs, options_.check_finite && options_.check_inputs);
   std::vector<Tensor> given;
   for (const std::size_t i : given_inputs_) given.push_back(*bound.tensors[i]);
@@ -81,8 +82,8 @@ std::vector<Tensor> Staged::run(const Inputs& inputs, const RunOptions& options)
   return run(list_, std::move(given), rows(bound.extents.batch), inner);
 }
 
-std::vector<Tensor> Staged::run(const StageList& list, std::vector<Tensor> given, const Tensor& batch,
-                                const RunOptions& options) const {
+std::vector<Tensor> StagedProgram::run(const StageList& list, std::vector<Tensor> given, const Tensor& batch,
+                                       const RunOptions& options) const {
   std::vector<Tensor> values(list.slots);
   values[batch_slot] = batch;
   for (std::size_t i = 0; i < given.size(); ++i) values[list.given[i]] = std::move(given[i]);
@@ -100,8 +101,8 @@ std::vector<Tensor> Staged::run(const StageList& list, std::vector<Tensor> given
   return outputs;
 }
 
-void Staged::run_loop(const LoopStage& loop, std::vector<Tensor>& values, const Tensor& batch,
-                      const RunOptions& options) const {
+void StagedProgram::run_loop(const LoopStage& loop, std::vector<Tensor>& values, const Tensor& batch,
+                             const RunOptions& options) const {
   std::vector<SampleSums> sums;
   for (const LoopStage::Reduction& reduction : loop.reductions) sums.emplace_back(reduction.kind, loop.count);
   if (const auto* program = std::get_if<Program>(&loop.body)) {
@@ -126,7 +127,7 @@ void Staged::run_loop(const LoopStage& loop, std::vector<Tensor>& values, const 
   for (std::size_t k = 0; k < sums.size(); ++k) values[loop.reductions[k].result] = sums[k].result();
 }
 
-std::int64_t Staged::chunk_of(const LoopStage& loop, std::int64_t batch) const {
+std::int64_t StagedProgram::chunk_of(const LoopStage& loop, std::int64_t batch) const {
   if (options_.samples_at_once > 0) return std::min(options_.samples_at_once, loop.count);
   const auto* program = std::get_if<Program>(&loop.body);
   if (program == nullptr) return 1;
@@ -145,7 +146,7 @@ std::int64_t Staged::chunk_of(const LoopStage& loop, std::int64_t batch) const {
   return entry->second;
 }
 
-ProgramStats Staged::stats(const Extents& extents) const {
+ProgramStats StagedProgram::stats(const Extents& extents) const {
   ProgramStats total;
   KeptByAddress kept;
   add_stats(list_, extents, total, kept);
@@ -153,8 +154,8 @@ ProgramStats Staged::stats(const Extents& extents) const {
   return total;
 }
 
-void Staged::add_stats(const StageList& list, const Extents& extents, ProgramStats& total,
-                       KeptByAddress& kept) const {
+void StagedProgram::add_stats(const StageList& list, const Extents& extents, ProgramStats& total,
+                              KeptByAddress& kept) const {
   const auto add = [&](const Program& program, const Extents& at) {
     const ProgramStats part = program.stats(at);
     total.instructions += part.instructions;
@@ -184,14 +185,14 @@ void Staged::add_stats(const StageList& list, const Extents& extents, ProgramSta
   }
 }
 
-std::string Staged::print(const Extents& extents) const {
+std::string StagedProgram::print(const Extents& extents) const {
   std::string text;
   add_text(list_, extents, "", text);
   return text;
 }
 
-void Staged::add_text(const StageList& list, const Extents& extents, const std::string& indent,
-                      std::string& text) const {
+void StagedProgram::add_text(const StageList& list, const Extents& extents, const std::string& indent,
+                             std::string& text) const {
   const auto add = [&](const std::string& part) {
     for (std::size_t from = 0; from < part.size();) {
       const std::size_t to = std::min(part.find('\n', from), part.size());

@@ -4,15 +4,15 @@
 #include <mutex>
 
 #include "compile/flow.hpp"
-#include "run/stages.hpp"
+#include "run/stage_list.hpp"
 
 namespace rulegrad {
 
 /// A program that holds sample loops or needs to know where its batch stands.
-class Staged {
+class StagedProgram {
  public:
   [[nodiscard]] static bool needed(std::span<const Expr> outputs);
-  Staged(std::span<const Expr> outputs, const CompileOptions& options);
+  StagedProgram(std::span<const Expr> outputs, const CompileOptions& options);
 
   [[nodiscard]] std::vector<Tensor> run(const Inputs& inputs, const RunOptions& options) const;
   [[nodiscard]] ProgramStats stats(const Extents& extents) const;

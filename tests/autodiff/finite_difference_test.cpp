@@ -1,4 +1,4 @@
-// The derivative of every operator, on every sample, against central differences in float64.
+// The derivative of every operator, on every example, against central differences in float64.
 #include <algorithm>
 #include <cmath>
 #include <doctest/doctest.h>
@@ -10,7 +10,7 @@
 #include "rulegrad/run/program.hpp"
 #include "rulegrad/support/error.hpp"
 
-#include "support/samples.hpp"
+#include "support/examples.hpp"
 
 using namespace rulegrad;
 
@@ -37,9 +37,9 @@ double dot(const Tensor& a, const Tensor& b) {
   return sum;
 }
 
-void check_sample(const OpSchema& op, const OpSample& sample, RandomEngine& random) {
+void check_example(const OpSchema& op, const OpExample& example, RandomEngine& random) {
   Graph graph(DType::float64);
-  const testing::Instance instance = testing::instantiate(graph, op, sample, random);
+  const testing::Instance instance = testing::instantiate(graph, op, example, random);
   if (!is_floating(instance.result.dtype())) return;
   const Dims result_dims = instance.result.shape().at({});
   const Tensor seed = testing::draw({result_dims, -1, 1}, DType::float64, random);
@@ -76,7 +76,7 @@ void check_sample(const OpSchema& op, const OpSample& sample, RandomEngine& rand
         for (std::int64_t k = 0; k < analytic.size(); ++k) scale = std::max(scale, std::abs(analytic.at(k)));
         best = std::min(best, std::abs(difference - expected) / std::max(scale, 1e-3));
       }
-      INFO(op.name, " ", to_string(sample.attributes), ", operand ", op.operand(i).name, " ",
+      INFO(op.name, " ", to_string(example.attributes), ", operand ", op.operand(i).name, " ",
            to_string(x.type()));
       CHECK(best < 1e-6);
     }
@@ -85,17 +85,17 @@ void check_sample(const OpSchema& op, const OpSample& sample, RandomEngine& rand
 
 }  // namespace
 
-TEST_CASE("the derivative of every operator agrees with finite differences on every sample") {
+TEST_CASE("the derivative of every operator agrees with finite differences on every example") {
   RandomEngine random(7);
   int operators = 0;
   for (const auto& op : Operators::builtin().all()) {
     if (without_derivative.contains(op->name)) continue;
     ++operators;
     INFO("operator ", op->name);
-    REQUIRE(op->samples);
-    const std::vector<OpSample> samples = op->samples(random);
-    CHECK(!samples.empty());
-    for (const OpSample& sample : samples) CHECK_NOTHROW(check_sample(*op, sample, random));
+    REQUIRE(op->examples);
+    const std::vector<OpExample> examples = op->examples(random);
+    CHECK(!examples.empty());
+    for (const OpExample& example : examples) CHECK_NOTHROW(check_example(*op, example, random));
   }
   CHECK(operators > 80);
 }
@@ -106,9 +106,9 @@ TEST_CASE("operators are closed under their own derivatives") {
   RandomEngine random(8);
   for (const auto& op : Operators::builtin().all()) {
     if (without_derivative.contains(op->name)) continue;
-    for (const OpSample& sample : op->samples(random)) {
+    for (const OpExample& example : op->examples(random)) {
       Graph graph(DType::float64);
-      const testing::Instance instance = testing::instantiate(graph, *op, sample, random);
+      const testing::Instance instance = testing::instantiate(graph, *op, example, random);
       if (!is_floating(instance.result.dtype())) continue;
       const Expr seed = graph.input("seed", instance.result.type());
       for (const Expr x : instance.inputs) {
@@ -118,7 +118,7 @@ TEST_CASE("operators are closed under their own derivatives") {
         std::vector<Expr> xs{seed};
         for (const Expr input : instance.inputs)
           if (is_floating(input.dtype())) xs.push_back(input);
-        INFO("operator ", op->name, " ", to_string(sample.attributes));
+        INFO("operator ", op->name, " ", to_string(example.attributes));
         CHECK_NOTHROW((void)gradient(first, xs, other));
       }
     }

@@ -22,7 +22,7 @@ void rulegrad_plugin(Registry& registry) {
                            .rules;
   square.interval = intervals::within(intervals::unit);
   square.batch = batches::aligned;
-  square.samples = [](RandomEngine&) { return std::vector<OpSample>{{{{.dims = {2, 3}}}, {}}}; };
+  square.examples = [](RandomEngine&) { return std::vector<OpExample>{{{{.dims = {2, 3}}}, {}}}; };
   Kernel kernel;
   kernel.run = [](const KernelCall& call) {
     dispatch(call.result.dtype, [&]<class T>(T) {

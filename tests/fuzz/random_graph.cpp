@@ -18,15 +18,15 @@ class Maker {
 
   void add() {
     const OpSchema& op = *Operators::builtin().all()[below(random_, Operators::builtin().all().size())];
-    if (!op.samples || op.operands.empty()) return;
-    const std::vector<OpSample> samples = op.samples(random_);
-    if (samples.empty()) return;
-    const OpSample& sample = pick(random_, samples);
+    if (!op.examples || op.operands.empty()) return;
+    const std::vector<OpExample> examples = op.examples(random_);
+    if (examples.empty()) return;
+    const OpExample& example = pick(random_, examples);
     try {
       std::vector<Expr> operands;
-      for (const SampleOperand& operand : sample.operands) operands.push_back(operand_for(operand));
-      const Attributes attributes = &sample.attributes.type() == op.attributes
-                                        ? sample.attributes
+      for (const ExampleOperand& operand : example.operands) operands.push_back(operand_for(operand));
+      const Attributes attributes = &example.attributes.type() == op.attributes
+                                        ? example.attributes
                                         : Attributes::make(*op.attributes, {});
       made.push_back(one_in(random_, 2) ? graph_.make(op, std::move(operands), attributes)
                                         : graph_.apply(op, std::move(operands), attributes));
@@ -38,13 +38,13 @@ class Maker {
   std::vector<Expr> made;
 
  private:
-  Expr operand_for(const SampleOperand& operand) {
+  Expr operand_for(const ExampleOperand& operand) {
     const Type type{is_floating(operand.dtype) ? graph_.real() : operand.dtype, Shape::of(operand.dims)};
     if (!one_in(random_, 4))
       for (int tries = 0; tries < 20 && !made.empty(); ++tries)
         if (const Expr there = pick(random_, made); there.type() == type && is_floating(type.dtype))
           return there;
-    // Integers are indices or flags: only the sample knows which of them are right.
+    // Integers are indices or flags: only the example knows which of them are right.
     if (one_in(random_, 3) || !is_floating(type.dtype)) {
       const Tensor values = *small_values(type, 1, random_());
       return graph_.constant(is_floating(type.dtype) ? values : clipped(values, operand));
@@ -56,7 +56,7 @@ class Maker {
     return inputs_.back();
   }
 
-  static Tensor clipped(const Tensor& values, const SampleOperand& operand) {
+  static Tensor clipped(const Tensor& values, const ExampleOperand& operand) {
     Tensor wide = values.cast(DType::float64);
     for (double& v : wide.mutable_values<double>()) v = std::min(std::max(v, operand.low), operand.high);
     return wide.cast(values.dtype());

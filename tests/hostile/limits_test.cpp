@@ -79,16 +79,17 @@ struct Tried {
 Tried tried(const OpSchema& op, std::uint64_t seed, int rounds) {
   Tried result;
   RandomEngine random(seed);
-  const std::vector<OpSample> samples = op.samples ? op.samples(random) : std::vector<OpSample>{{}};
+  const std::vector<OpExample> examples = op.examples ? op.examples(random) : std::vector<OpExample>{{}};
   for (int round = 0; round < rounds; ++round) {
     Graph graph;
-    const OpSample& sample = samples[below(random, samples.size())];
-    const Attributes given =
-        &sample.attributes.type() == op.attributes ? sample.attributes : Attributes::make(*op.attributes, {});
+    const OpExample& example = examples[below(random, examples.size())];
+    const Attributes given = &example.attributes.type() == op.attributes
+                                 ? example.attributes
+                                 : Attributes::make(*op.attributes, {});
     const std::size_t rank = static_cast<std::size_t>(round) % 7;
     try {
       std::vector<Expr> operands;
-      for (const SampleOperand& operand : sample.operands)
+      for (const ExampleOperand& operand : example.operands)
         operands.push_back(any_input(graph, is_floating(operand.dtype) ? DType::float32 : operand.dtype,
                                      below(random, 3) == 0 ? below(random, 7) : rank, random));
       const Expr made = graph.make(op, operands, round % 2 == 0 ? given : disturbed(given, random));

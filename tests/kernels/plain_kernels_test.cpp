@@ -10,7 +10,7 @@
 #include "rulegrad/expr/random_engine.hpp"
 #include "rulegrad/prove/operators.hpp"
 
-#include "prove/draw_sample.hpp"
+#include "prove/draw_example.hpp"
 #include "prove/operator_case.hpp"
 
 using namespace rulegrad;
@@ -37,19 +37,19 @@ TEST_CASE("plain kernels pass the trials that operators of plugins go through") 
   CHECK(samples > 500);
 }
 
-TEST_CASE("plain and portable kernels agree on every sample of every operator") {
+TEST_CASE("plain and portable kernels agree on every example of every operator") {
   RandomEngine random(5);
   std::set<std::string> compared;
   for (const auto& op : Operators::builtin().all()) {
     if (!has_its_own(*op)) continue;
     compared.insert(op->name);
-    for (const OpSample& sample : op->samples(random)) {
-      const std::vector<Tensor> operands = draw_sample(sample, random);
+    for (const OpExample& example : op->examples(random)) {
+      const std::vector<Tensor> operands = draw_example(example, random);
       const auto by = [&](const Kernels& kernels) {
-        return proving::computed({*op, sample, kernels, Operators::builtin(), random}, operands);
+        return proving::computed({*op, example, kernels, Operators::builtin(), random}, operands);
       };
       const Tensor plain = by(plain_kernels()), fast = by(Kernels::portable());
-      INFO(op->name, " ", to_string(sample.attributes));
+      INFO(op->name, " ", to_string(example.attributes));
       REQUIRE(plain.dims() == fast.dims());
       double off = 0;
       for (std::int64_t i = 0; i < plain.size(); ++i)

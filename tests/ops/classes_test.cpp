@@ -1,4 +1,4 @@
-// The families that operators say they belong to, proved on their samples: rules hang on what a class
+// The families that operators say they belong to, proved on their examples: rules hang on what a class
 // promises.
 #include <algorithm>
 #include <cmath>
@@ -18,7 +18,7 @@ using namespace rulegrad;
 
 namespace {
 
-Tensor drawn(RandomEngine& random, const SampleOperand& operand) {
+Tensor drawn(RandomEngine& random, const ExampleOperand& operand) {
   Tensor result(operand.dtype, operand.dims);
   dispatch(operand.dtype, [&]<class T>(T) {
     std::uniform_real_distribution<double> real(operand.low, operand.high);
@@ -43,16 +43,16 @@ Tensor computed(const OpSchema& op, const std::vector<Tensor>& operands, const A
   return Program::compile(std::span(&result, 1), {.check_finite = false}).run(values).at(0);
 }
 
-/// A sample whose data are floating: classes say nothing of integers.
+/// A example whose data are floating: classes say nothing of integers.
 struct Case {
   const OpSchema& op;
-  const OpSample& sample;
+  const OpExample& example;
   Attributes attributes;
   RandomEngine& random;
 
   [[nodiscard]] std::vector<Tensor> draw() const {
     std::vector<Tensor> all;
-    for (const SampleOperand& operand : sample.operands) all.push_back(drawn(random, operand));
+    for (const ExampleOperand& operand : example.operands) all.push_back(drawn(random, operand));
     return all;
   }
   [[nodiscard]] bool data(std::size_t slot) const { return op.operand(slot).role == Role::data; }
@@ -69,19 +69,19 @@ template <class F>
 void for_each_case(F&& f) {
   RandomEngine random(5);
   for (const auto& op : Operators::builtin().all()) {
-    if (!op->samples || op->operands.empty() || op->name == "grad" || op->name == "vjp") continue;
-    for (const OpSample& sample : op->samples(random)) {
-      const Attributes given = &sample.attributes.type() == op->attributes
-                                   ? sample.attributes
+    if (!op->examples || op->operands.empty() || op->name == "grad" || op->name == "vjp") continue;
+    for (const OpExample& example : op->examples(random)) {
+      const Attributes given = &example.attributes.type() == op->attributes
+                                   ? example.attributes
                                    : Attributes::make(*op->attributes, {});
       const bool floating =
-          std::all_of(sample.operands.begin(), sample.operands.end(), [&](const SampleOperand& operand) {
-            const auto slot = static_cast<std::size_t>(&operand - sample.operands.data());
+          std::all_of(example.operands.begin(), example.operands.end(), [&](const ExampleOperand& operand) {
+            const auto slot = static_cast<std::size_t>(&operand - example.operands.data());
             return op->operand(slot).role != Role::data || is_floating(operand.dtype);
           });
       if (!floating) continue;
       INFO("operator ", op->name, " ", to_string(given));
-      f(Case{*op, sample, given, random});
+      f(Case{*op, example, given, random});
     }
   }
 }
@@ -138,7 +138,7 @@ bool linear(const Case& c) {
   const std::vector<Tensor> first = c.draw();
   if (identical(computed(c.op, first, c.attributes), computed(c.op, c.redrawn(first), c.attributes)))
     return false;
-  for (std::size_t slot = 0; slot < c.sample.operands.size(); ++slot)
+  for (std::size_t slot = 0; slot < c.example.operands.size(); ++slot)
     if (c.data(slot) && !linear_in(c, slot)) return false;
   return true;
 }
@@ -164,7 +164,7 @@ TEST_CASE(
   for (const char* name :
        {"reshape", "transpose", "concat", "slice", "pad", "gather", "expand", "resize", "cast", "identity"})
     CHECK(members.contains(name));
-  // Those that move on every sample and are not of the class: `const` stops the flow, and a choice has rules
+  // Those that move on every example and are not of the class: `const` stops the flow, and a choice has rules
   // of its own (what it takes may depend on the data).
   std::set<std::string> missing;
   for (const std::string& name : moving)

@@ -11,7 +11,7 @@
 #include "rulegrad/ops/op_attributes.hpp"
 #include "rulegrad/support/error.hpp"
 
-#include "support/samples.hpp"
+#include "support/examples.hpp"
 
 using namespace rulegrad;
 
@@ -120,13 +120,13 @@ TEST_CASE("random graphs print, parse and print alike, and are the same nodes in
   CHECK(references > 20);
 }
 
-TEST_CASE("every operator's samples print and parse, with all kinds of attributes") {
+TEST_CASE("every operator's examples print and parse, with all kinds of attributes") {
   RandomEngine random(5);
   for (const auto& op : Operators::builtin().all()) {
-    if (!op->samples) continue;
-    for (const OpSample& sample : op->samples(random)) {
+    if (!op->examples) continue;
+    for (const OpExample& example : op->examples(random)) {
       Graph graph(DType::float64);
-      check_round_trip(graph, {testing::instantiate(graph, *op, sample, random).result});
+      check_round_trip(graph, {testing::instantiate(graph, *op, example, random).result});
     }
   }
 }

@@ -32,7 +32,7 @@ const std::set<std::string> without_kernel{"input",        "constant",    "grad"
                                            "sample_index", "batch_index", "reduce_samples"};
 
 /// Values of an operand: anywhere in its range, or where functions have their kinks and jumps.
-Tensor draw(RandomEngine& random, const SampleOperand& operand, bool at_jumps) {
+Tensor draw(RandomEngine& random, const ExampleOperand& operand, bool at_jumps) {
   std::uniform_real_distribution<double> real(operand.low, operand.high);
   std::uniform_int_distribution<std::int64_t> whole(static_cast<std::int64_t>(std::ceil(operand.low)),
                                                     static_cast<std::int64_t>(std::floor(operand.high)));
@@ -86,21 +86,21 @@ Interval extremes(const Tensor& values) {
 }
 
 template <class F>
-void for_each_sample(F&& f) {
+void for_each_example(F&& f) {
   RandomEngine random(17);
   for (const auto& op : Operators::builtin().all()) {
     if (without_kernel.contains(op->name)) continue;
     INFO("operator ", op->name);
-    for (const OpSample& sample : op->samples(random)) {
-      INFO("attributes ", to_string(sample.attributes));
-      f(*op, sample, random);
+    for (const OpExample& example : op->examples(random)) {
+      INFO("attributes ", to_string(example.attributes));
+      f(*op, example, random);
     }
   }
 }
 
-std::vector<Tensor> draw(RandomEngine& random, const OpSample& sample, bool at_jumps) {
+std::vector<Tensor> draw(RandomEngine& random, const OpExample& example, bool at_jumps) {
   std::vector<Tensor> operands;
-  for (const SampleOperand& operand : sample.operands) operands.push_back(draw(random, operand, at_jumps));
+  for (const ExampleOperand& operand : example.operands) operands.push_back(draw(random, operand, at_jumps));
   return operands;
 }
 
@@ -109,7 +109,7 @@ std::vector<Tensor> draw(RandomEngine& random, const OpSample& sample, bool at_j
 TEST_CASE("every operator that ships says what others ask of it") {
   for (const auto& op : Operators::builtin().all()) {
     std::vector<std::string> unsaid = op->unsaid();
-    if (without_kernel.contains(op->name)) std::erase(unsaid, "samples");
+    if (without_kernel.contains(op->name)) std::erase(unsaid, "examples");
     for (const std::string& what : unsaid)
       FAIL_CHECK("the operator '", op->name, "' says nothing of `", what,
                  "`: set it in its schema (src/ops); ",
@@ -120,15 +120,15 @@ TEST_CASE("every operator that ships says what others ask of it") {
 
 TEST_CASE("what kernels compute lies in the interval that the operator says") {
   int bounded = 0;
-  for_each_sample([&](const OpSchema& op, const OpSample& sample, RandomEngine& random) {
+  for_each_example([&](const OpSchema& op, const OpExample& example, RandomEngine& random) {
     for (const bool at_jumps : {false, true})
       for (const bool narrow : {false, true}) {
-        std::vector<Tensor> operands = draw(random, sample, at_jumps);
+        std::vector<Tensor> operands = draw(random, example, at_jumps);
         if (narrow)
           for (Tensor& operand : operands)
             if (operand.dtype() == DType::float64) operand = operand.cast(DType::float32);
         if (narrow && op.attributes->has("dtype")) continue;
-        const Instance node(op, types_of(operands), sample.attributes);
+        const Instance node(op, types_of(operands), example.attributes);
         const Tensor result = compute(node, operands);
         // What is known of operands may be their extremes, or their signs alone.
         std::vector<Interval> exact, signs;
@@ -203,8 +203,8 @@ std::int64_t entry_of(std::int64_t flat, const Dims& dims, const BatchPlace& pla
 
 TEST_CASE("entries of the batch act on those entries of a result that the operator says, and on no other") {
   std::set<std::string> separate, mixing;
-  for_each_sample([&](const OpSchema& op, const OpSample& sample, RandomEngine& random) {
-    const std::vector<Tensor> operands = draw(random, sample, false), others = draw(random, sample, false);
+  for_each_example([&](const OpSchema& op, const OpExample& example, RandomEngine& random) {
+    const std::vector<Tensor> operands = draw(random, example, false), others = draw(random, example, false);
     const std::vector<Type> types = types_of(operands);
     for (std::size_t axis = 0; axis < 4; ++axis)
       for (std::size_t subset = 1; subset < std::size_t{1} << std::min<std::size_t>(types.size(), 3);
@@ -215,7 +215,7 @@ TEST_CASE("entries of the batch act on those entries of a result that the operat
         if (extent < 2) continue;
         const Symbolic symbolic = with_batch(types, subset, axis, extent);
         if (symbolic.operands.empty()) continue;
-        for (const Attributes& attributes : readings(sample.attributes, extent)) {
+        for (const Attributes& attributes : readings(example.attributes, extent)) {
           std::optional<Instance> node;
           try {
             node.emplace(op, symbolic.operands, attributes);
@@ -270,19 +270,19 @@ TEST_CASE("entries of the batch act on those entries of a result that the operat
 TEST_CASE(
     "where an operator asks nothing of an operand, a small change of it is a small change of the result") {
   std::set<std::string> jumped;
-  for_each_sample([&](const OpSchema& op, const OpSample& sample, RandomEngine& random) {
+  for_each_example([&](const OpSchema& op, const OpExample& example, RandomEngine& random) {
     for (int round = 0; round < 4; ++round) {
-      const std::vector<Tensor> operands = draw(random, sample, true);
-      const Tensor before = compute(op, operands, sample.attributes);
-      const Instance node(op, types_of(operands), sample.attributes);
+      const std::vector<Tensor> operands = draw(random, example, true);
+      const Tensor before = compute(op, operands, example.attributes);
+      const Instance node(op, types_of(operands), example.attributes);
       std::bernoulli_distribution up;
       for (std::size_t k = 0; k < operands.size(); ++k) {
         if (operands[k].dtype() != DType::float64) continue;
         std::vector<Tensor> moved = operands;
         for (double& value : moved[k].mutable_values<double>())
-          value = std::clamp(value + (up(random) ? 1e-9 : -1e-9), sample.operands[k].low,
-                             sample.operands[k].high);
-        const Tensor after = compute(op, moved, sample.attributes);
+          value = std::clamp(value + (up(random) ? 1e-9 : -1e-9), example.operands[k].low,
+                             example.operands[k].high);
+        const Tensor after = compute(op, moved, example.attributes);
         bool jumps = false;
         for (std::int64_t i = 0; i < before.size(); ++i)
           jumps = jumps || !(std::abs(after.at(i) - before.at(i)) <= 1e-3 * (1 + std::abs(before.at(i))));
@@ -329,7 +329,7 @@ TEST_CASE(
   silent.name = "silent";
   silent.operands = {{"x"}};
   silent.infer = [](std::span<const Type> operands, const Attributes&) { return operands[0]; };
-  CHECK(silent.unsaid() == std::vector<std::string>{"doc", "interval", "batch", "decides", "samples"});
+  CHECK(silent.unsaid() == std::vector<std::string>{"doc", "interval", "batch", "decides", "examples"});
   Graph graph;
   const Expr x = graph.input("x", {DType::float32, Shape{B, 4}});
   const Expr y = graph.make(silent, {x});

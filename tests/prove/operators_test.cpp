@@ -35,8 +35,8 @@ struct Cube {
     schema.batch = batches::aligned;
     schema.decides = decisions::none;
     schema.fold = [](std::span<const double> x) { return x[0] * x[0] * x[0]; };
-    schema.samples = [](RandomEngine&) {
-      return std::vector<OpSample>{{{{.dims = {2, 3}}}, {}}, {{{.dims = {4}}}, {}}};
+    schema.examples = [](RandomEngine&) {
+      return std::vector<OpExample>{{{{.dims = {2, 3}}}, {}}, {{{.dims = {4}}}, {}}};
     };
     computes([](std::int64_t i, std::span<const double> x) {
       return x[static_cast<std::size_t>(i)] * x[static_cast<std::size_t>(i)] * x[static_cast<std::size_t>(i)];
@@ -99,7 +99,7 @@ TEST_CASE("every operator that ships is what it says, by the trials that plugins
   CHECK(samples > 1000);
 }
 
-TEST_CASE("an operator of a program's own passes, sample by sample") {
+TEST_CASE("an operator of a program's own passes, example by example") {
   const std::vector<OperatorTrial> trials = Cube().tried();
   CHECK(failing(trials) == Failing{});
   REQUIRE(trials.size() == 8);
@@ -197,7 +197,7 @@ TEST_CASE("an operator that is in a class by name only is found") {
   CHECK(failing(routing.tried()) == Failing{"classes"});
 }
 
-TEST_CASE("an operator whose inference forgets the batch, or that has no samples, is told") {
+TEST_CASE("an operator whose inference forgets the batch, or that has no examples, is told") {
   Cube fixed;
   fixed.schema.infer = [](std::span<const Type> operands, const Attributes&) {
     Type type = operands[0];
@@ -207,14 +207,14 @@ TEST_CASE("an operator whose inference forgets the batch, or that has no samples
   CHECK(failing(fixed.tried()).contains("shapes"));
 
   Cube silent;
-  silent.schema.samples = {};
+  silent.schema.examples = {};
   CHECK_THROWS_WITH_AS(
       (void)silent.tried(),
-      "[cube] it has no samples, so that nothing it says can be tried; set OpSchema::samples", Error);
+      "[cube] it has no examples, so that nothing it says can be tried; set OpSchema::examples", Error);
 }
 
 TEST_CASE(
-    "methods are tried on the samples of an operator, by what they declare and by whether they explain it") {
+    "methods are tried on the examples of an operator, by what they declare and by whether they explain it") {
   Operators operators = Operators::builtin();
   Cube cube;
   const OpSchema& added = operators.add(cube.schema);
@@ -237,7 +237,7 @@ analyzer breaks { use broken }
   const auto passing = on("passes"), losing = on("loses"), breaking = on("breaks");
   REQUIRE(passing.size() == 2);
   CHECK(passing[0].property == "explains");
-  CHECK(passing[0].networks == 10);  // two samples, five draws
+  CHECK(passing[0].networks == 10);  // two examples, five draws
   CHECK((passing[0].holds && passing[1].holds));
   CHECK(losing[0].holds);
   CHECK_FALSE(losing[1].holds);

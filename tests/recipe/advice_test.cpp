@@ -24,7 +24,7 @@ std::string pasted(const std::string& message) {
   return message.substr(from, to - from + 1);
 }
 
-Tensor drawn(RandomEngine& random, const SampleOperand& operand) {
+Tensor drawn(RandomEngine& random, const ExampleOperand& operand) {
   Tensor result(operand.dtype, operand.dims);
   dispatch(operand.dtype, [&]<class T>(T) {
     std::uniform_real_distribution<double> real(operand.low, operand.high);
@@ -52,18 +52,18 @@ struct Single {
   Inputs inputs;
   Expr y, seed;
 
-  Single(const OpSchema& op, const OpSample& sample, RandomEngine& random) {
+  Single(const OpSchema& op, const OpExample& example, RandomEngine& random) {
     std::vector<Expr> operands;
-    for (std::size_t k = 0; k < sample.operands.size(); ++k) {
+    for (std::size_t k = 0; k < example.operands.size(); ++k) {
       const std::string name = "x" + std::to_string(k);
-      inputs[name] = drawn(random, sample.operands[k]);
-      operands.push_back(graph.input(name, {sample.operands[k].dtype, Shape::of(sample.operands[k].dims)}));
-      if (op.operand(k).role == Role::data && is_floating(sample.operands[k].dtype))
+      inputs[name] = drawn(random, example.operands[k]);
+      operands.push_back(graph.input(name, {example.operands[k].dtype, Shape::of(example.operands[k].dims)}));
+      if (op.operand(k).role == Role::data && is_floating(example.operands[k].dtype))
         explained.push_back(operands.back());
     }
     y = graph.make(op, operands,
-                   &sample.attributes.type() == op.attributes ? sample.attributes
-                                                              : Attributes::make(*op.attributes, {}));
+                   &example.attributes.type() == op.attributes ? example.attributes
+                                                               : Attributes::make(*op.attributes, {}));
     y = graph.apply(rulegrad::op("reshape"), {y}, ShapeAttributes{Shape{1, y.shape().count().factor}});
     seed = graph.input("seed", y.type());
     // Nothing can be shared out where nothing was given.
@@ -93,10 +93,10 @@ TEST_CASE(
   RandomEngine random(9);
   std::set<std::string> provoked, kept;
   for (const auto& op : Operators::builtin().all()) {
-    if (!op->samples || op->operands.empty() || op->name == "grad" || op->name == "vjp") continue;
-    for (const OpSample& sample : op->samples(random))
+    if (!op->examples || op->operands.empty() || op->name == "grad" || op->name == "vjp") continue;
+    for (const OpExample& example : op->examples(random))
       for (const std::string method : {"relevance", "slopes", "lrp.epsilon", "deeplift.rescale"}) {
-        Single single(*op, sample, random);
+        Single single(*op, example, random);
         if (single.explained.empty() || !is_floating(single.y.dtype())) continue;
         std::string message;
         try {

@@ -18,7 +18,7 @@ namespace {
 const std::set<std::string> without_kernel{"input",        "constant",    "grad",          "vjp",
                                            "sample_index", "batch_index", "reduce_samples"};
 
-Tensor draw(RandomEngine& random, const SampleOperand& operand) {
+Tensor draw(RandomEngine& random, const ExampleOperand& operand) {
   std::uniform_real_distribution<double> real(operand.low, operand.high);
   std::uniform_int_distribution<std::int64_t> whole(static_cast<std::int64_t>(std::ceil(operand.low)),
                                                     static_cast<std::int64_t>(std::floor(operand.high)));
@@ -87,17 +87,17 @@ double distance(const Tensor& a, const Tensor& b) {
 }
 
 template <class F>
-void for_each_sample(F&& f) {
+void for_each_example(F&& f) {
   RandomEngine random(11);
   for (const auto& op : Operators::builtin().all()) {
     if (without_kernel.contains(op->name)) continue;
     INFO("operator ", op->name);
-    REQUIRE(op->samples);
-    for (const OpSample& sample : op->samples(random)) {
-      INFO("attributes ", to_string(sample.attributes));
+    REQUIRE(op->examples);
+    for (const OpExample& example : op->examples(random)) {
+      INFO("attributes ", to_string(example.attributes));
       std::vector<Tensor> operands;
-      for (const SampleOperand& operand : sample.operands) operands.push_back(draw(random, operand));
-      f(*op, sample, operands, random);
+      for (const ExampleOperand& operand : example.operands) operands.push_back(draw(random, operand));
+      f(*op, example, operands, random);
     }
   }
 }
@@ -113,11 +113,11 @@ TEST_CASE("every operator that can be computed has a portable kernel") {
 
 TEST_CASE("kernels give the type that was inferred, at run time and when folded") {
   int checked = 0;
-  for_each_sample(
-      [&](const OpSchema& op, const OpSample& sample, const std::vector<Tensor>& operands, auto&) {
+  for_each_example(
+      [&](const OpSchema& op, const OpExample& example, const std::vector<Tensor>& operands, auto&) {
         ++checked;
-        const Tensor result = run(op, operands, sample.attributes);
-        const Single single(op, operands, sample.attributes, 0);
+        const Tensor result = run(op, operands, example.attributes);
+        const Single single(op, operands, example.attributes, 0);
         CHECK(result.dtype() == single.result.dtype());
         CHECK(result.dims() == *single.result.shape().static_dims());
         for (std::int64_t i = 0; i < result.size(); ++i) REQUIRE(std::isfinite(result.at(i)));
@@ -125,7 +125,7 @@ TEST_CASE("kernels give the type that was inferred, at run time and when folded"
         Graph graph(DType::float64);
         std::vector<Expr> constants;
         for (const Tensor& operand : operands) constants.push_back(graph.constant(operand));
-        const std::vector<Expr> outputs{graph.make(op, constants, sample.attributes)};
+        const std::vector<Expr> outputs{graph.make(op, constants, example.attributes)};
         const Program folded = Program::compile(outputs);
         CHECK(folded.stats({}).instructions == 0);
         CHECK(identical(folded.run({}).at(0), result));
@@ -134,46 +134,46 @@ TEST_CASE("kernels give the type that was inferred, at run time and when folded"
 }
 
 TEST_CASE("float32 kernels say what float64 kernels say") {
-  for_each_sample([&](const OpSchema& op, const OpSample& sample, const std::vector<Tensor>& operands,
-                      auto&) {
+  for_each_example([&](const OpSchema& op, const OpExample& example, const std::vector<Tensor>& operands,
+                       auto&) {
     if (op.attributes->has("dtype")) return;
     std::vector<Tensor> narrow, wide;
     for (const Tensor& operand : operands) {
       narrow.push_back(operand.dtype() == DType::float64 ? operand.cast(DType::float32) : operand);
       wide.push_back(narrow.back().dtype() == DType::float32 ? narrow.back().cast(DType::float64) : operand);
     }
-    CHECK(distance(run(op, narrow, sample.attributes).cast(DType::float64),
-                   run(op, wide, sample.attributes).cast(DType::float64)) < 2e-5);
+    CHECK(distance(run(op, narrow, example.attributes).cast(DType::float64),
+                   run(op, wide, example.attributes).cast(DType::float64)) < 2e-5);
   });
 }
 
 TEST_CASE("a sample axis on any operands gives what the samples give one by one") {
   constexpr std::size_t samples = 3;
   int merged = 0, mapped = 0;
-  for_each_sample(
-      [&](const OpSchema& op, const OpSample& sample, const std::vector<Tensor>&, RandomEngine& random) {
-        const std::size_t arity = std::min<std::size_t>(sample.operands.size(), 3);
+  for_each_example(
+      [&](const OpSchema& op, const OpExample& example, const std::vector<Tensor>&, RandomEngine& random) {
+        const std::size_t arity = std::min<std::size_t>(example.operands.size(), 3);
         for (std::size_t sampled = 1; sampled < std::size_t{1} << arity; ++sampled) {
           std::vector<std::vector<Tensor>> singles(samples);
           Inputs inputs;
-          for (std::size_t k = 0; k < sample.operands.size(); ++k) {
+          for (std::size_t k = 0; k < example.operands.size(); ++k) {
             const bool own = (sampled >> k & 1) != 0;
-            const Tensor shared = draw(random, sample.operands[k]);
+            const Tensor shared = draw(random, example.operands[k]);
             std::vector<Tensor> parts;
             for (auto& single : singles) {
-              single.push_back(own ? draw(random, sample.operands[k]) : shared);
+              single.push_back(own ? draw(random, example.operands[k]) : shared);
               parts.push_back(single.back());
             }
             inputs["x" + std::to_string(k)] = own ? stack(parts) : shared;
           }
-          const Single graph(op, singles[0], sample.attributes, sampled);
+          const Single graph(op, singles[0], example.attributes, sampled);
           const std::vector<Expr> outputs{graph.result};
           const Program program = Program::compile(outputs, {.poison = true});
           const Tensor all = program.run(inputs).at(0);
           ++(program.print({1, samples}).find("once for each") == std::string::npos ? merged : mapped);
           INFO("sampled operands ", sampled, "\n", program.print({1, samples}));
           for (std::size_t s = 0; s < samples; ++s) {
-            const Tensor expected = run(op, singles[s], sample.attributes);
+            const Tensor expected = run(op, singles[s], example.attributes);
             if (Kernels::portable().at(op.name)->contraction)
               CHECK(distance(part_of(all, s), expected) < 1e-13);
             else

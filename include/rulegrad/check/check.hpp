@@ -30,12 +30,12 @@ struct CheckContext {
   ByName<AnalyzerDefinition> analyzers = {};
   /// Names of samplers; empty: what stands behind `for ... in` is not looked up.
   std::vector<std::string> samplers = {};
-  /// Apply every rule to samples of the operators that it matches, and compare shapes.
+  /// Apply every rule to examples of the operators that it matches, and compare shapes.
   bool try_samples = true;
 };
 
 /// Everything found, in the order of the file: names, variables, operands, words in the wrong place, guards,
-/// reachability, shapes on the operators' samples, recipes. An item that equals one of the context is that
+/// reachability, shapes on the operators' examples, recipes. An item that equals one of the context is that
 /// item.
 [[nodiscard]] std::vector<Diagnostic> check(const RuleFile& file, const CheckContext& context = {});
 

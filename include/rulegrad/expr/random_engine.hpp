@@ -4,7 +4,7 @@
 
 namespace [[gnu::visibility("default")]] rulegrad {
 
-/// What operators draw the extents of their samples from (OpSchema::samples): the Mersenne Twister of the
+/// What operators draw the extents of their examples from (OpSchema::examples): the Mersenne Twister of the
 /// standard library, in a header of its own because <random> takes long to compile.
 class RandomEngine : public std::mt19937_64 {
  public:

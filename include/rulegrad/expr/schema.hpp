@@ -44,8 +44,8 @@ enum class OpClass : std::uint8_t { affine, activation, pool, routing, elementwi
 inline constexpr std::string_view op_class_names[] = {"affine",  "activation",  "pool",
                                                       "routing", "elementwise", "linear"};
 
-/// One operand of a sample: a shape for the batch it stands for, and the range its values are drawn from.
-struct SampleOperand {
+/// One operand of an example: a shape for the batch it stands for, and the range its values are drawn from.
+struct ExampleOperand {
   Dims dims;
   double low = -2;
   double high = 2;
@@ -55,8 +55,8 @@ struct SampleOperand {
 };
 
 /// A valid instance of an operator; feeds shape tests, finite differences, kernel tests and benchmarks.
-struct OpSample {
-  std::vector<SampleOperand> operands;
+struct OpExample {
+  std::vector<ExampleOperand> operands;
   Attributes attributes;
 };
 
@@ -110,7 +110,7 @@ struct OpSchema {
   /// An expression with the same bits that needs less work (a reshape to the same shape is its operand), or
   /// nothing.
   std::function<std::optional<Expr>(std::span<const Expr> operands, const Attributes& attributes)> simpler;
-  std::function<std::vector<OpSample>(RandomEngine& random)> samples;  ///< random_engine.hpp
+  std::function<std::vector<OpExample>(RandomEngine& random)> examples;  ///< random_engine.hpp
   /// What an operator without a kernel of its own stands for (`op` in rule files); programs compute that
   /// instead.
   std::function<Expr(std::span<const Expr> operands)> expansion;
@@ -135,7 +135,7 @@ struct OpSchema {
       Expr value, std::span<const std::optional<BatchPlace>> of_operands) const;  ///< the same for `batch`
   [[nodiscard]] Asks asks_of(Expr value, std::size_t position) const;             ///< the same for `decides`
   /// Which of the things that every operator should say this one does not: `interval`, `batch`, `decides`,
-  /// `samples`, `doc`.
+  /// `examples`, `doc`.
   [[nodiscard]] std::vector<std::string> unsaid() const;
 
   /// Does the operator list the class?

@@ -28,4 +28,14 @@ struct TopAttributes {
   bool smallest = false;
 };
 
+// Their fields, which the source of their operator lists.
+template <>
+const AttrType& attr_type<GatherRowsAttributes>();
+template <>
+const AttrType& attr_type<ScatterRowsAttributes>();
+template <>
+const AttrType& attr_type<CumsumAttributes>();
+template <>
+const AttrType& attr_type<TopAttributes>();
+
 }  // namespace rulegrad

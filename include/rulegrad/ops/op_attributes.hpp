@@ -223,4 +223,80 @@ struct SlotAttributes {
   Shape shape{};
 };
 
+// Their fields, which the source of their operator lists.
+template <>
+const AttrType& attr_type<ConvAttributes>();
+template <>
+const AttrType& attr_type<ConvTransposeAttributes>();
+template <>
+const AttrType& attr_type<ConvWeightGradAttributes>();
+template <>
+const AttrType& attr_type<PoolAttributes>();
+template <>
+const AttrType& attr_type<AvgPoolAttributes>();
+template <>
+const AttrType& attr_type<AvgPoolVjpAttributes>();
+template <>
+const AttrType& attr_type<BatchNormAttributes>();
+template <>
+const AttrType& attr_type<LrnAttributes>();
+template <>
+const AttrType& attr_type<ChannelWindowAttributes>();
+template <>
+const AttrType& attr_type<LayerNormAttributes>();
+template <>
+const AttrType& attr_type<MatmulAttributes>();
+template <>
+const AttrType& attr_type<LeakyReluAttributes>();
+template <>
+const AttrType& attr_type<EluAttributes>();
+template <>
+const AttrType& attr_type<SeluAttributes>();
+template <>
+const AttrType& attr_type<GeluAttributes>();
+template <>
+const AttrType& attr_type<HardsigmoidAttributes>();
+template <>
+const AttrType& attr_type<ClipAttributes>();
+template <>
+const AttrType& attr_type<CastAttributes>();
+template <>
+const AttrType& attr_type<ReduceAttributes>();
+template <>
+const AttrType& attr_type<ArgAttributes>();
+template <>
+const AttrType& attr_type<AxisAttributes>();
+template <>
+const AttrType& attr_type<ShapeAttributes>();
+template <>
+const AttrType& attr_type<TransposeAttributes>();
+template <>
+const AttrType& attr_type<SliceAttributes>();
+template <>
+const AttrType& attr_type<SliceVjpAttributes>();
+template <>
+const AttrType& attr_type<PadAttributes>();
+template <>
+const AttrType& attr_type<PadVjpAttributes>();
+template <>
+const AttrType& attr_type<ScatterAttributes>();
+template <>
+const AttrType& attr_type<OneHotAttributes>();
+template <>
+const AttrType& attr_type<ResizeAttributes>();
+template <>
+const AttrType& attr_type<ResizeVjpAttributes>();
+template <>
+const AttrType& attr_type<QuantileAttributes>();
+template <>
+const AttrType& attr_type<RandomAttributes>();
+template <>
+const AttrType& attr_type<RandomIndexAttributes>();
+template <>
+const AttrType& attr_type<WindowMaskAttributes>();
+template <>
+const AttrType& attr_type<FillAttributes>();
+template <>
+const AttrType& attr_type<SlotAttributes>();
+
 }  // namespace rulegrad

@@ -34,7 +34,7 @@ struct PropertyTrial {
                                                         const Operators& operators = Operators::builtin(),
                                                         const Samplers& samplers = Samplers::builtin());
 
-/// The same on the samples of an operator (OpSchema::samples), each by itself with the input in the place of
+/// The same on the examples of an operator (OpSchema::examples), each by itself with the input in the place of
 /// each operand that is data: that the analyzer `explains` it with finite numbers, and what it declares.
 /// Where it refuses all of them, `what` is its error and `networks` 0.
 [[nodiscard]] std::vector<PropertyTrial> try_properties_on(const OpSchema& op, const RuleLibrary& library,

@@ -15,7 +15,7 @@
 
 namespace [[gnu::visibility("default")]] rulegrad {
 
-class Staged;
+class StagedProgram;
 
 /// One kernel call of a run.
 struct KernelReport {
@@ -107,7 +107,7 @@ class Program {
   [[nodiscard]] std::string print(const Extents& extents) const;
 
  private:
-  friend class Staged;
+  friend class StagedProgram;
   struct Data;
   explicit Program(std::shared_ptr<const Data> data) : data_(std::move(data)) {}
   /// Throws Error(invalid_argument) for a program that was moved from.

@@ -41,8 +41,8 @@ OpSchema softsign() {
   op.interval = intervals::within({-1, 1});
   op.batch = batches::aligned;
   op.decides = decisions::none;
-  op.samples = [](RandomEngine&) {
-    return std::vector<OpSample>{{{{.dims = {2, 3}, .gap = 0.01}}, SoftsignAttributes{0.5}}};
+  op.examples = [](RandomEngine&) {
+    return std::vector<OpExample>{{{{.dims = {2, 3}, .gap = 0.01}}, SoftsignAttributes{0.5}}};
   };
   return op;
 }

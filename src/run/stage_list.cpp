@@ -1,4 +1,4 @@
-#include "run/stages.hpp"
+#include "run/stage_list.hpp"
 
 #include <algorithm>
 #include <fmt/format.h>

@@ -10,10 +10,10 @@
 
 namespace rulegrad {
 
-/// Makes small expressions that a rule's pattern can match, out of the samples that operators carry.
-class RuleSamples {
+/// Makes small expressions that a rule's pattern can match, out of the examples that operators carry.
+class RuleExamples {
  public:
-  RuleSamples(Graph& graph, const Operators& operators, const Rule& rule)
+  RuleExamples(Graph& graph, const Operators& operators, const Rule& rule)
       : graph_(graph), operators_(operators), rule_(rule) {}
 
   /// Operations of that operator, the smallest first. Not all of them need to match: guards and attributes

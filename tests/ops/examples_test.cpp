@@ -1,4 +1,4 @@
-// Every operator's samples are valid, and shapes with the symbolic batch say the same as shapes with its
+// Every operator's examples are valid, and shapes with the symbolic batch say the same as shapes with its
 // extent.
 #include <algorithm>
 #include <doctest/doctest.h>
@@ -16,19 +16,19 @@ using namespace rulegrad;
 
 namespace {
 
-std::vector<Type> types_of(const OpSample& sample) {
+std::vector<Type> types_of(const OpExample& example) {
   std::vector<Type> types;
-  for (const SampleOperand& operand : sample.operands)
+  for (const ExampleOperand& operand : example.operands)
     types.push_back({operand.dtype, Shape::of(operand.dims)});
   return types;
 }
 
 /// The attributes in their one form, as a graph gives them to the operator.
-Attributes attributes_of(const OpSchema& op, const OpSample& sample) {
-  const bool given = &sample.attributes.type() == op.attributes;
-  CHECK((given || &sample.attributes.type() == &attr_type<NoAttributes>()));
-  const Attributes attributes = given ? sample.attributes : Attributes::make(*op.attributes, {});
-  return op.normalize ? op.normalize(types_of(sample), attributes) : attributes;
+Attributes attributes_of(const OpSchema& op, const OpExample& example) {
+  const bool given = &example.attributes.type() == op.attributes;
+  CHECK((given || &example.attributes.type() == &attr_type<NoAttributes>()));
+  const Attributes attributes = given ? example.attributes : Attributes::make(*op.attributes, {});
+  return op.normalize ? op.normalize(types_of(example), attributes) : attributes;
 }
 
 Shape with_batch_in_front(const Shape& shape) {
@@ -59,29 +59,29 @@ std::optional<Type> infer(const OpSchema& op, const std::vector<Type>& types, co
 
 }  // namespace
 
-TEST_CASE("every operator has a sentence of documentation and valid samples") {
+TEST_CASE("every operator has a sentence of documentation and valid examples") {
   RandomEngine random(1);
   for (const auto& op : Operators::builtin().all()) {
     INFO("operator ", op->name);
     CHECK(!op->doc.empty());
-    if (!op->samples) continue;
+    if (!op->examples) continue;
     for (int round = 0; round < 5; ++round)
-      for (const OpSample& sample : op->samples(random)) {
-        INFO("attributes ", to_string(sample.attributes));
-        REQUIRE(sample.operands.size() >= op->required_operands());
+      for (const OpExample& example : op->examples(random)) {
+        INFO("attributes ", to_string(example.attributes));
+        REQUIRE(example.operands.size() >= op->required_operands());
         Type result;
-        CHECK_NOTHROW(result = op->infer(types_of(sample), attributes_of(*op, sample)));
+        CHECK_NOTHROW(result = op->infer(types_of(example), attributes_of(*op, example)));
         CHECK(!result.shape.has_batch());
       }
   }
 }
 
-TEST_CASE("samples keep their values distinct where a kink or a tie would spoil a difference") {
+TEST_CASE("examples keep their values distinct where a kink or a tie would spoil a difference") {
   RandomEngine random(2);
   for (const auto& op : Operators::builtin().all()) {
-    if (!op->samples) continue;
-    for (const OpSample& sample : op->samples(random))
-      for (const SampleOperand& operand : sample.operands) {
+    if (!op->examples) continue;
+    for (const OpExample& example : op->examples(random))
+      for (const ExampleOperand& operand : example.operands) {
         CHECK(operand.low <= operand.high);
         if (operand.gap == 0) continue;
         INFO("operator ", op->name, " ", to_string(std::span(operand.dims)));
@@ -95,11 +95,11 @@ TEST_CASE("with the batch in front, inference gives what it gives for the batch'
   std::set<std::string> never;
   RandomEngine random(3);
   for (const auto& op : Operators::builtin().all()) {
-    if (!op->samples) continue;
+    if (!op->examples) continue;
     bool accepted = false;
-    for (const OpSample& sample : op->samples(random)) {
-      const std::vector<Type> plain = types_of(sample);
-      const Attributes plain_attributes = attributes_of(*op, sample);
+    for (const OpExample& example : op->examples(random)) {
+      const std::vector<Type> plain = types_of(example);
+      const Attributes plain_attributes = attributes_of(*op, example);
       const Type expected = op->infer(plain, plain_attributes);
       // The operands that hold the batch: all of one leading extent, each subset of them.
       std::map<std::int64_t, std::vector<std::size_t>> by_extent;

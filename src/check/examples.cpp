@@ -8,14 +8,14 @@
 #include "rulegrad/support/error.hpp"
 
 #include "check/items.hpp"
-#include "check/rule_samples.hpp"
+#include "check/rule_examples.hpp"
 #include "ops/families.hpp"
 #include "rewrite/classes.hpp"
 #include "rewrite/evaluate.hpp"
 #include "rewrite/match.hpp"
 #include "rewrite/rule_list.hpp"
 
-/// Every rule is applied to samples of the operators that it matches: what it gives must fit the operand it
+/// Every rule is applied to examples of the operators that it matches: what it gives must fit the operand it
 /// is for.
 namespace rulegrad::checking {
 namespace {
@@ -28,7 +28,7 @@ struct Failure {
   SourceRange where;
   std::string message;
   std::string help;
-  std::string sample;
+  std::string example;
 };
 
 /// `dense(x [3, 4], w [5, 4], b [5]) [3, 5]`
@@ -46,7 +46,7 @@ std::string text_of(Expr node) {
 
 /// Samples have no names that anyone gave.
 std::string without_sample_names(std::string text) {
-  for (std::size_t at = text.find(" 'sample"); at != std::string::npos; at = text.find(" 'sample", at)) {
+  for (std::size_t at = text.find(" 'example"); at != std::string::npos; at = text.find(" 'example", at)) {
     const std::size_t end = text.find('\'', at + 2);
     text.erase(at, end == std::string::npos ? std::string::npos : end + 1 - at);
   }
@@ -79,7 +79,7 @@ class SampleChecker {
     Diagnostic& finding =
         checking_.report(first.code, first.where.line == 0 ? rule_.where : first.where, first.message,
                          first.help, special ? Severity::warning : Severity::error);
-    finding.notes.push_back({fmt::format("tried on {}", first.sample), {}});
+    finding.notes.push_back({fmt::format("tried on {}", first.example), {}});
     std::string others;
     for (std::size_t i = 1; i < failures.size(); ++i)
       others += (i == 1 ? "" : ", ") + failures[i].first->name;
@@ -118,14 +118,14 @@ class SampleChecker {
 
   std::optional<Failure> first_failure(const OpSchema& op) {
     Graph graph(DType::float64);
-    RuleSamples samples(graph, vocabulary_.operators(), rule_);
+    RuleExamples examples(graph, vocabulary_.operators(), rule_);
     std::optional<Failure> first;
     const auto attempt = [&](Expr node, std::size_t slot) {
       if (first && first->code != "R262") return;
       auto failure = try_slot(graph, node, slot);
       if (failure && (!first || failure->code != "R262")) first = std::move(failure);
     };
-    for (const Expr node : samples.of(op)) {
+    for (const Expr node : examples.of(op)) {
       if (rule_.level == RuleLevel::forward) {
         attempt(node, 0);
         continue;
@@ -168,7 +168,7 @@ class SampleChecker {
     return true;
   }
 
-  /// The guard with this answer to every question about the graph around the sample: only what the sample
+  /// The guard with this answer to every question about the graph around the example: only what the example
   /// itself says counts.
   bool guard_holds(const Rule& rule, Graph& graph, Expr node, std::size_t slot, Scope scope, double fact) {
     if (rule.guard == no_term) return true;
@@ -191,7 +191,7 @@ class SampleChecker {
     }
   }
 
-  /// Is the sample claimed by a rule above this one, wherever it stands?
+  /// Is the example claimed by a rule above this one, wherever it stands?
   bool claimed_above(Graph& graph, Expr node, std::size_t slot) {
     for (const Rule& earlier : set_.rules) {
       if (&earlier == &rule_) return false;
@@ -310,7 +310,7 @@ class SampleChecker {
   Vocabulary vocabulary_;
   int leaves_ = 0;
   bool asked_ = false;  ///< does its guard ask for facts about the graph?
-  int fitting_ = 0;     ///< samples on which the rule gave what it must
+  int fitting_ = 0;     ///< examples on which the rule gave what it must
 };
 
 }  // namespace

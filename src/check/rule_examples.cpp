@@ -1,4 +1,4 @@
-#include "check/rule_samples.hpp"
+#include "check/rule_examples.hpp"
 
 #include <algorithm>
 #include <optional>
@@ -14,14 +14,14 @@ namespace {
 constexpr std::size_t most_results = 8;
 constexpr int deepest = 4, most_assembled = 3000;
 
-/// Operators that stand for leaves or for gradients are no samples of a forward operation.
+/// Operators that stand for leaves or for gradients are no examples of a forward operation.
 bool is_forward(const OpSchema& op) {
-  return op.samples && op.name != "input" && op.name != "constant" && op.name != "grad" && op.name != "vjp";
+  return op.examples && op.name != "input" && op.name != "constant" && op.name != "grad" && op.name != "vjp";
 }
 
-std::vector<Type> types_of(const OpSample& sample, DType real) {
+std::vector<Type> types_of(const OpExample& example, DType real) {
   std::vector<Type> types;
-  for (const SampleOperand& operand : sample.operands)
+  for (const ExampleOperand& operand : example.operands)
     types.push_back({is_floating(operand.dtype) ? real : operand.dtype, Shape::of(operand.dims)});
   return types;
 }
@@ -46,21 +46,21 @@ std::optional<std::map<std::int64_t, std::int64_t>> extents_between(const Shape&
 
 }  // namespace
 
-Type RuleSamples::usual_type() const {
+Type RuleExamples::usual_type() const {
   return {graph_.real(), Shape{2, 3}};
 }
 
-Expr RuleSamples::input(const Type& type) {
-  return graph_.input("sample" + std::to_string(inputs_++), type);
+Expr RuleExamples::input(const Type& type) {
+  return graph_.input("example" + std::to_string(inputs_++), type);
 }
 
-bool RuleSamples::is_operation(const Term& term) const {
+bool RuleExamples::is_operation(const Term& term) const {
   return term.kind == TermKind::call ||
          (term.kind == TermKind::variable &&
           (operators_.find(term.name) != nullptr || op_class_from_name(term.name)));
 }
 
-std::vector<Expr> RuleSamples::of(const OpSchema& root) {
+std::vector<Expr> RuleExamples::of(const OpSchema& root) {
   const Term* call = root_call(rule_.terms, rule_.pattern);
   std::vector<Expr> result;
   if (!is_forward(root)) return result;
@@ -69,8 +69,8 @@ std::vector<Expr> RuleSamples::of(const OpSchema& root) {
   return result;
 }
 
-std::vector<RuleSamples::Grown> RuleSamples::grow(TermId pattern, const Type* type, const Bound& bound,
-                                                  int depth) {
+std::vector<RuleExamples::Grown> RuleExamples::grow(TermId pattern, const Type* type, const Bound& bound,
+                                                    int depth) {
   const Term& term = at(pattern);
   if (depth > deepest) return {};
   if (is_operation(term)) {
@@ -118,8 +118,8 @@ std::vector<RuleSamples::Grown> RuleSamples::grow(TermId pattern, const Type* ty
   }
 }
 
-Attributes RuleSamples::with_pattern(const OpSchema& op, const Term* call,
-                                     const Attributes& attributes) const {
+Attributes RuleExamples::with_pattern(const OpSchema& op, const Term* call,
+                                      const Attributes& attributes) const {
   Attributes plain = &attributes.type() == op.attributes ? attributes : Attributes::make(*op.attributes, {});
   if (call == nullptr || call->named.empty()) return plain;
   std::vector<NamedValue> values = plain.values();
@@ -132,23 +132,24 @@ Attributes RuleSamples::with_pattern(const OpSchema& op, const Term* call,
   return Attributes::make(*op.attributes, values);
 }
 
-std::vector<RuleSamples::Grown> RuleSamples::grow_operation(const OpSchema& op, const Term* call,
-                                                            const Type* type, const Bound& bound, int depth) {
+std::vector<RuleExamples::Grown> RuleExamples::grow_operation(const OpSchema& op, const Term* call,
+                                                              const Type* type, const Bound& bound,
+                                                              int depth) {
   RandomEngine random(7);
   std::vector<Grown> result;
   const auto keep = [&](std::vector<Grown> more) {
     for (Grown& grown : more)
       if (type == nullptr || grown.expr.type() == *type) result.push_back(std::move(grown));
   };
-  for (const OpSample& sample : op.samples(random)) {
+  for (const OpExample& example : op.examples(random)) {
     if (depth > 0 && result.size() >= most_results) break;
     Attributes attributes;
     try {
-      attributes = with_pattern(op, call, sample.attributes);
+      attributes = with_pattern(op, call, example.attributes);
     } catch (const Error&) {
       continue;
     }
-    const std::vector<Type> types = types_of(sample, graph_.real());
+    const std::vector<Type> types = types_of(example, graph_.real());
     keep(assemble(op, call, types, attributes, bound, depth));
     // An operator that works element by element takes operands of whatever shape its result is to have.
     if (type != nullptr && result.empty() && op.is(OpClass::elementwise))
@@ -157,19 +158,19 @@ std::vector<RuleSamples::Grown> RuleSamples::grow_operation(const OpSchema& op, 
   return result;
 }
 
-std::vector<RuleSamples::Grown> RuleSamples::assemble(const OpSchema& op, const Term* call,
-                                                      std::vector<Type> types, const Attributes& attributes,
-                                                      const Bound& bound, int depth) {
+std::vector<RuleExamples::Grown> RuleExamples::assemble(const OpSchema& op, const Term* call,
+                                                        std::vector<Type> types, const Attributes& attributes,
+                                                        const Bound& bound, int depth) {
   if (++assembled_ > most_assembled) return {};
   const bool named =
       call != nullptr && !(call->args.size() == 1 && at(call->args[0]).kind == TermKind::ellipsis);
   const std::size_t patterns = named ? call->args.size() : 0;
-  // A pattern may name an operand that the sample leaves out.
+  // A pattern may name an operand that the example leaves out.
   while (types.size() < patterns && types.size() < op.operands.size())
     types.push_back({graph_.real(), Shape()});
   if (patterns > types.size()) return {};
 
-  // Operands that are operations themselves first, in the shapes of the sample, or the sample in theirs.
+  // Operands that are operations themselves first, in the shapes of the example, or the example in theirs.
   struct Partial {
     std::vector<Type> types;
     std::vector<Expr> operands;

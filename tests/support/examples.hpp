@@ -9,12 +9,12 @@
 #include "rulegrad/expr/schema.hpp"
 #include "rulegrad/tensor/tensor.hpp"
 
-/// Makes values and graphs from the samples that operators carry.
+/// Makes values and graphs from the examples that operators carry.
 namespace rulegrad::testing {
 
-/// Values of a sample operand; with a gap, each at least that far from the others, from 0 and from the
+/// Values of an example operand; with a gap, each at least that far from the others, from 0 and from the
 /// range's ends.
-inline Tensor draw(const SampleOperand& operand, DType real, RandomEngine& random) {
+inline Tensor draw(const ExampleOperand& operand, DType real, RandomEngine& random) {
   const std::int64_t count = element_count(operand.dims);
   std::vector<double> values(static_cast<std::size_t>(count));
   if (!is_floating(operand.dtype)) {
@@ -42,23 +42,24 @@ inline Tensor draw(const SampleOperand& operand, DType real, RandomEngine& rando
   return Tensor({count}, std::span<const double>(values)).cast(real).reshaped(operand.dims);
 }
 
-/// A sample as a graph: one input an operand, with static shapes.
+/// A example as a graph: one input an operand, with static shapes.
 struct Instance {
   std::vector<Expr> inputs;
   std::vector<Tensor> values;
   Expr result;
 };
 
-inline Instance instantiate(Graph& graph, const OpSchema& op, const OpSample& sample, RandomEngine& random) {
+inline Instance instantiate(Graph& graph, const OpSchema& op, const OpExample& example,
+                            RandomEngine& random) {
   Instance instance;
-  for (std::size_t i = 0; i < sample.operands.size(); ++i) {
-    const SampleOperand& operand = sample.operands[i];
+  for (std::size_t i = 0; i < example.operands.size(); ++i) {
+    const ExampleOperand& operand = example.operands[i];
     Tensor value = draw(operand, graph.real(), random);
     instance.inputs.push_back(
         graph.input("operand" + std::to_string(i), {value.dtype(), Shape::of(operand.dims)}));
     instance.values.push_back(std::move(value));
   }
-  instance.result = graph.make(op, instance.inputs, sample.attributes);
+  instance.result = graph.make(op, instance.inputs, example.attributes);
   return instance;
 }
 

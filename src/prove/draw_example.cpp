@@ -1,4 +1,4 @@
-#include "prove/draw_sample.hpp"
+#include "prove/draw_example.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -8,7 +8,7 @@ namespace rulegrad {
 namespace {
 
 /// Points of a grid of twice the gap, in random order, each moved by less than a quarter of it.
-std::vector<double> spread_out(const SampleOperand& operand, RandomEngine& random) {
+std::vector<double> spread_out(const ExampleOperand& operand, RandomEngine& random) {
   std::vector<double> grid;
   for (double value = operand.low + 2 * operand.gap; value < operand.high - operand.gap;
        value += 2 * operand.gap)
@@ -21,7 +21,7 @@ std::vector<double> spread_out(const SampleOperand& operand, RandomEngine& rando
 
 }  // namespace
 
-Tensor draw_sample(const SampleOperand& operand, RandomEngine& random) {
+Tensor draw_example(const ExampleOperand& operand, RandomEngine& random) {
   std::vector<double> values(static_cast<std::size_t>(element_count(operand.dims)));
   const std::vector<double> grid = operand.gap > 0 ? spread_out(operand, random) : std::vector<double>();
   std::uniform_real_distribution<double> real(operand.low, operand.high);
@@ -34,18 +34,18 @@ Tensor draw_sample(const SampleOperand& operand, RandomEngine& random) {
   return Tensor(operand.dims, std::span<const double>(values)).cast(operand.dtype);
 }
 
-std::vector<Tensor> draw_sample(const OpSample& sample, RandomEngine& random) {
+std::vector<Tensor> draw_example(const OpExample& example, RandomEngine& random) {
   std::vector<Tensor> result;
-  for (const SampleOperand& operand : sample.operands) result.push_back(draw_sample(operand, random));
+  for (const ExampleOperand& operand : example.operands) result.push_back(draw_example(operand, random));
   return result;
 }
 
-std::string text_of_sample(const OpSchema& op, const OpSample& sample) {
+std::string text_of_example(const OpSchema& op, const OpExample& example) {
   std::string text;
-  for (std::size_t i = 0; i < sample.operands.size(); ++i)
+  for (std::size_t i = 0; i < example.operands.size(); ++i)
     text += fmt::format("{}{} {}", i == 0 ? "" : ", ", op.operand(i).name,
-                        to_string(std::span(sample.operands[i].dims)));
-  const std::string attributes = to_string(sample.attributes);
+                        to_string(std::span(example.operands[i].dims)));
+  const std::string attributes = to_string(example.attributes);
   return fmt::format("{}({}){}{}", op.name, text, attributes.empty() ? "" : " ", attributes);
 }
 
