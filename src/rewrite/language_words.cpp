@@ -24,6 +24,16 @@ constexpr Word word(std::string_view name, std::string_view parameters, std::str
   return {name, parameters, doc, kind, nullptr, nullptr, true};
 }
 
+template <DType dtype>
+Value element_type(const ValueCall&) {
+  return AttrValue(dtype);
+}
+template <DType dtype>
+constexpr Word type_word(std::string_view name) {
+  return value_word(name, "", "that element type, to compare `dtype(v)` with and to cast to",
+                    element_type<dtype>);
+}
+
 constexpr std::array table{
     word("grad", "y, g", "the gradient node of y that received g: what a rule rewrites; only on the left",
          gradient),
@@ -53,6 +63,13 @@ constexpr std::array table{
     value_word("kernel", "w", "the spatial extents of weights w", answers::spatial),
     value_word("rank", "v", "the number of axes of v", answers::rank),
     value_word("dtype", "v", "the element type of v", answers::dtype),
+    type_word<DType::float32>("float32"),
+    type_word<DType::float64>("float64"),
+    type_word<DType::int32>("int32"),
+    type_word<DType::int64>("int64"),
+    type_word<DType::uint8>("uint8"),
+    type_word<DType::int8>("int8"),
+    type_word<DType::boolean>("boolean"),
     value_word("dim", "v, axis", "the extent of one axis of v; negative axes count from the back",
                answers::dim),
     value_word("extent", "v, axis", "the same as dim", answers::dim),

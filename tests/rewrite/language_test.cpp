@@ -294,3 +294,25 @@ TEST_CASE("next hands a changed cotangent to the rules below") {
   const Expr x = graph.input("x", {DType::float64, Shape{B, 1}});
   CHECK(maps(library, "a", question_about(relu(x), {x}), {{"x", Tensor({1, 1}, {1.0})}})[0].at(0) == 3);
 }
+
+TEST_CASE("element types are words: guards compare them, attributes take them") {
+  Graph graph(DType::float64);
+  const Expr x = graph.input("x", {DType::float64, Shape{B, 3}});
+  const Expr narrow = graph.apply(op("cast"), {x}, CastAttributes{DType::float32});
+  const Expr y = graph.apply(op("cast"), {graph.apply(op("relu"), {narrow})}, CastAttributes{DType::float64});
+  const Inputs inputs{{"x", Tensor({1, 3}, {1.0, -2.0, 3.0})}};
+  const auto by = [&](const std::string& rules) { return with_rule(rules, y, x, inputs); };
+  // By the type of an operand, by an attribute of the matched node, and by what is not that type.
+  CHECK(identical(by("grad(relu(x), g) when dtype(x) == float32 => 2 * g"), Tensor({1, 3}, {2.0, 2.0, 2.0})));
+  CHECK_THROWS_WITH_AS((void)by("grad(relu(x), g) when dtype(x) == float64 => 2 * g"),
+                       doctest::Contains("none of the rules of a matches anything here"), Error);
+  CHECK(identical(by("grad(relu(x), g) when dtype(x) != float64 => 2 * g"), Tensor({1, 3}, {2.0, 2.0, 2.0})));
+  CHECK(identical(by("grad(y: cast(x), g) when y.dtype == float32 => 5 * cast(g, dtype = float64)"),
+                  Tensor({1, 3}, {5.0, 0.0, 5.0})));
+  // 0.1 as float32 is another number.
+  CHECK(identical(
+      by("grad(y: cast(x), g) when dtype(x) == float64 => cast(cast(0.1 * cast(g, dtype = float64), "
+         "dtype = float32), dtype = dtype(x))"),
+      Tensor({1, 3}, {static_cast<double>(0.1F), 0.0, static_cast<double>(0.1F)})));
+  CHECK_THROWS_AS((void)by("grad(relu(x), g) when dtype(x) == float16 => g"), Error);
+}
