@@ -35,14 +35,21 @@ struct Spelt {
   Expr x, y;
 };
 
-/// What ships, and lxt.attn_lrp with stabilisers that do not show: its own are 1e-6 for the operator layer
+/// What ships, and the explicit forms of LXT with stabilisers that do not show: its own are 1e-6 for the operator layer
 /// norm and 1e-8 for a sum, so that a norm that was written out is 1e-6 / y away.
 inline const RuleLibrary& methods_tried() {
   static const RuleLibrary library = [] {
     RuleLibrary result = RuleLibrary::builtin();
+    const auto fine = [](const std::string& name, const std::string& attention) {
+      return "analyzer " + name + " {\n  seed onehot(target) * y\n  use lxt.norm(1e-13)\n" + attention +
+             "  use lxt.linear(1e-13)\n  use lxt.elementwise\n}\n";
+    };
+    const std::string usual = "  use lxt.attention(1e-13)\n";
     result.add_text(
-        "rulegrad 1\nanalyzer lxt_fine {\n  seed onehot(target) * y\n  use lxt.norm(1e-13)\n  use "
-        "lxt.attention(1e-13)\n  use lxt.linear(1e-13)\n  use lxt.elementwise\n}\n",
+        "rulegrad 1\n" + fine("lxt_fine", usual) +
+            fine("lxt_fine_llama", "  use lxt.attention_llama(1e-13)\n" + usual) +
+            fine("lxt_fine_cp", "  use lxt.attention_cp(1e-13)\n") +
+            fine("lxt_fine_cp_llama", "  use lxt.attention_cp(1e-13)\n  use lxt.gate_cp(1e-13)\n"),
         "fine.rules");
     result.add_text(
         "rulegrad 1\nanalyzer signal {\n  canonize canonical\n  use lrp.gate.signal\n  use "
@@ -103,6 +110,9 @@ inline const std::vector<std::string> product_methods{"lrp.z",
                                                       "signal",
                                                       "cp",
                                                       "lxt_fine",
+                                                      "lxt_fine_llama",
+                                                      "lrp.lstm:epsilon=1e-9",
+                                                      "lrp.gru:epsilon=1e-9",
                                                       "lxt.attn_lrp_efficient",
                                                       "lxt.cp_lrp_efficient",
                                                       "relp",
@@ -167,7 +177,7 @@ inline void try_spellings(const Builder& build_net, std::size_t functions,
         if (!map) {
           // What was loaded is put together; a softmax that a person wrote out is refused by name, and LXT's
           // rules, which are for transformers, know no batch norm.
-          const bool may_refuse = output == net.y || method == "lxt_fine";
+          const bool may_refuse = output == net.y || method.starts_with("lxt_fine");
           CHECK(may_refuse);
           ++refused;
           continue;

@@ -82,9 +82,13 @@ const std::vector<std::string> methods{"lrp.z",
                                        "lrp.attention",
                                        "lrp.attention_cp",
                                        "lxt_fine",
+                                       "lxt_fine_llama",
+                                       "lxt_fine_cp",
+                                       "lxt_fine_cp_llama",
+                                       "lrp.lstm:epsilon=1e-9",
+                                       "lrp.gru:epsilon=1e-9",
                                        "lxt.cp_lrp_efficient",
                                        "deeplift.rescale:baseline=0.3",
-                                       "lrp.lstm:epsilon=1e-9",
                                        "gradient"};
 }  // namespace
 
