@@ -5,11 +5,13 @@
 
 #include "rulegrad/expr/leaves.hpp"
 
+#include "compile/memory_limit.hpp"
 #include "files/file.hpp"
 #include "onnx/known_weights.hpp"
 #include "onnx/writer.hpp"
 #include "passes/unroll.hpp"
 #include "support/text.hpp"
+#include "tensor/checked.hpp"
 
 namespace rulegrad::io {
 
@@ -31,6 +33,14 @@ int onnx_type(DType dtype) {
       break;
   }
   return onnx::TensorProto::BOOL;
+}
+
+Tensor filled(DType dtype, Dims dims, double value) {
+  const std::int64_t bytes =
+      checked::product(element_count(dims), static_cast<std::int64_t>(size_of(dtype)), "the bytes");
+  MemoryBudget().add(static_cast<std::size_t>(bytes),
+                     fmt::format("an array of {} that a file is to hold", to_string(dims)));
+  return Tensor::full(dtype, std::move(dims), value);
 }
 
 NodeWriter& NodeWriter::input(const char* suffix, const Tensor& value) {

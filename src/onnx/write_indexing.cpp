@@ -77,7 +77,7 @@ void write_first_max(Writer& w, Expr e) {
 
 Tensor number_matrix(DType dtype, std::int64_t rows, std::int64_t columns,
                      const std::vector<std::pair<std::int64_t, std::int64_t>>& ones) {
-  Tensor matrix = Tensor::full(dtype, {rows, columns}, 0);
+  Tensor matrix = zeros(dtype, {rows, columns});
   dispatch(dtype, [&]<class T>(T) {
     auto values = matrix.mutable_values<T>();
     for (const auto& [r, c] : ones) values[static_cast<std::size_t>(r * columns + c)] = T(1);

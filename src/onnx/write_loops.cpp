@@ -127,7 +127,7 @@ void Writer::write_loop(Expr reduction) {
   node("Identity", {going}, on);
   describe(*body.add_output(), on, onnx::TensorProto::BOOL);
   std::vector<std::string> inputs{number(static_cast<double>(count), DType::int64),
-                                  shared(Tensor::full(DType::boolean, {}, 1))};
+                                  shared(Tensor::scalar(DType::boolean, 1))};
   std::vector<std::string> results;
   std::unordered_map<Expr, std::string> gathered;
   for (const bool sums : {true, false})

@@ -37,7 +37,7 @@ void write_fill(Writer& w, Expr e) {
   constexpr std::int64_t few = 4096;
   const auto dims = a.shape.static_dims();
   if (dims && element_count(*dims) <= few)
-    w.add_tensor(w.name(e), Tensor::full(a.dtype, *dims, a.value));
+    w.add_tensor(w.name(e), filled(a.dtype, *dims, a.value));
   else
     w.node("Expand", {w.number(a.value, a.dtype), w.extents(e, a.shape)}, w.name(e));
 }
@@ -71,7 +71,7 @@ void write_pad_vjp(Writer& w, Expr e) {
   for (std::size_t axis = 0; axis < g.rank(); ++axis) {
     if (a.begin[axis] == 0 && a.end[axis] == 0) continue;
     const std::int64_t from = g[axis].factor, to = e.shape()[axis].factor;
-    Tensor matrix = Tensor::full(e.dtype(), {from, to}, 0);
+    Tensor matrix = zeros(e.dtype(), {from, to});
     dispatch(e.dtype(), [&]<class T>(T) {
       auto values = matrix.mutable_values<T>();
       for (std::int64_t p = 0; p < from; ++p)

@@ -12,7 +12,7 @@ namespace {
 Tensor resize_matrix(const ResizeAttributes& resize, std::size_t axis, std::int64_t from, std::int64_t to,
                      DType dtype) {
   Graph graph(dtype);
-  Tensor identity = Tensor::full(dtype, {from, 1, from}, 0);
+  Tensor identity = zeros(dtype, {from, 1, from});
   dispatch(dtype, [&]<class T>(T) {
     auto values = identity.mutable_values<T>();
     for (std::int64_t i = 0; i < from; ++i) values[static_cast<std::size_t>(i * from + i)] = T(1);
@@ -54,7 +54,7 @@ void write_resize_vjp(Writer& w, Expr e) {
   std::string g = s.operand(0);
   for (std::size_t i = 0; i < a.spatial.size(); ++i) {
     const Tensor matrix = resize_matrix(resize, i, a.input_spatial[i], a.spatial[i], e.dtype());
-    Tensor back = Tensor::full(e.dtype(), {a.spatial[i], a.input_spatial[i]}, 0);
+    Tensor back = zeros(e.dtype(), {a.spatial[i], a.input_spatial[i]});
     dispatch(e.dtype(), [&]<class T>(T) {
       auto values = back.mutable_values<T>();
       for (std::int64_t r = 0; r < a.input_spatial[i]; ++r)

@@ -192,7 +192,7 @@ std::string placed(Steps& s, std::vector<std::string> values, const Shape& x, co
   Dims weight{x[1].factor * count, 1};
   weight.insert(weight.end(), a.kernel.begin(), a.kernel.end());
   const std::int64_t kernel = elements_of(a.kernel);
-  Tensor ones = Tensor::full(dtype, weight, 0);
+  Tensor ones = zeros(dtype, weight);
   dispatch(dtype, [&]<class T>(T) {
     auto elements = ones.mutable_values<T>();
     for (std::int64_t row = 0; row < weight[0]; ++row)
@@ -259,6 +259,9 @@ void write_max_pool_jvp(Writer& w, Expr e) {
 /// 1 / the number of positions that count, for each window: [1, 1, windows...].
 template <class A>
 Tensor shares(const A& a, const Ints& spatial, const Ints& windows, DType dtype) {
+  Dims dims{1, 1};
+  dims.insert(dims.end(), windows.begin(), windows.end());
+  Tensor result = zeros(dtype, dims);
   std::vector<double> all{1};
   for (std::size_t i = 0; i < spatial.size(); ++i) {
     const std::int64_t low = a.count_padding ? -a.pads_begin[i] : 0;
@@ -275,9 +278,6 @@ Tensor shares(const A& a, const Ints& spatial, const Ints& windows, DType dtype)
       }
     all = std::move(longer);
   }
-  Dims dims{1, 1};
-  dims.insert(dims.end(), windows.begin(), windows.end());
-  Tensor result = Tensor::full(dtype, dims, 0);
   dispatch(dtype, [&]<class T>(T) {
     auto values = result.mutable_values<T>();
     for (std::size_t i = 0; i < all.size(); ++i) values[i] = static_cast<T>(all[i]);
@@ -289,7 +289,7 @@ Tensor shares(const A& a, const Ints& spatial, const Ints& windows, DType dtype)
 Tensor ones_of(std::int64_t channels, const Ints& kernel, DType dtype) {
   Dims dims{channels, 1};
   dims.insert(dims.end(), kernel.begin(), kernel.end());
-  return Tensor::full(dtype, dims, 1);
+  return filled(dtype, std::move(dims), 1);
 }
 
 void write_avg_pool(Writer& w, Expr e) {

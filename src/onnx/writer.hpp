@@ -33,6 +33,13 @@ inline constexpr std::size_t least_external = 1024;
   return all;
 }
 
+/// An array that stands for an operator: one number everywhere. Error(invalid_argument) where a program may not take as
+/// much memory (memory_limit).
+[[nodiscard]] Tensor filled(DType dtype, Dims dims, double value);
+[[nodiscard]] inline Tensor zeros(DType dtype, Dims dims) {
+  return filled(dtype, std::move(dims), 0);
+}
+
 /// The extents behind samples and channels.
 [[nodiscard]] inline Ints spatial_of(const Shape& shape) {
   Ints extents;
