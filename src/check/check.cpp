@@ -204,7 +204,7 @@ std::vector<Diagnostic> check(const RuleFile& file, const CheckContext& context)
   checking::check_circles(checking);
   // What calls itself without end is not tried out.
   CheckContext careful = context;
-  careful.try_samples = context.try_samples && checking.error_count() == 0;
+  careful.try_examples = context.try_examples && checking.error_count() == 0;
   checking::Checking items(file, careful);
   for (const Function& function : file.functions) checking::check_function(items, function);
   for (const CompositeOp& op : file.operators) checking::check_composite(items, op);

@@ -315,7 +315,7 @@ class SampleChecker {
 
 }  // namespace
 
-void check_on_samples(Checking& checking, const RuleSet& set, const Rule& rule) {
+void check_on_examples(Checking& checking, const RuleSet& set, const Rule& rule) {
   SampleChecker(checking, set, rule).run();
 }
 

@@ -24,6 +24,6 @@ void check_circles(Checking& checking);
 void check_reach(Checking& checking);
 
 /// Applies the rule to examples of the operators it matches. `names` are the parameters of its set.
-void check_on_samples(Checking& checking, const RuleSet& set, const Rule& rule);
+void check_on_examples(Checking& checking, const RuleSet& set, const Rule& rule);
 
 }  // namespace rulegrad::checking

@@ -224,8 +224,8 @@ void check_rule_set(Checking& checking, const RuleSet& set) {
     RuleChecker(checking, rule, parameters).run();
     if (checking.error_count() != before)
       checking.broken.insert(&rule);
-    else if (checking.context.try_samples)
-      check_on_samples(checking, set, rule);
+    else if (checking.context.try_examples)
+      check_on_examples(checking, set, rule);
   }
   TermChecker uses(checking, set.terms, parameters, Place::argument);
   for (const TermId id : set.uses) {
@@ -288,7 +288,7 @@ void check_function(Checking& checking, const Function& function) {
 namespace {
 
 /// An activation keeps the shape of its operand, which rules for the class rely on.
-void check_class_on_samples(Checking& checking, const CompositeOp& op) {
+void check_class_on_examples(Checking& checking, const CompositeOp& op) {
   if (op.op_class != "activation") return;
   const OpSchema* schema = checking.trial_operators().find(op.name);
   if (schema == nullptr || !schema->examples) return;
@@ -321,7 +321,8 @@ void check_composite(Checking& checking, const CompositeOp& op) {
                              std::vector<std::string>(std::begin(op_class_names), std::end(op_class_names))));
   const std::size_t before = checking.error_count();
   (void)TermChecker(checking, op.terms, names, Place::composite).check(op.result);
-  if (checking.error_count() == before && checking.context.try_samples) check_class_on_samples(checking, op);
+  if (checking.error_count() == before && checking.context.try_examples)
+    check_class_on_examples(checking, op);
   report_unread_parameters(checking, names, fmt::format("the operator `{}`", op.name));
 }
 

@@ -1,7 +1,6 @@
 #include "rulegrad/evaluation/fill.hpp"
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <fmt/format.h>
 #include <vector>
@@ -11,17 +10,16 @@
 #include "rulegrad/support/text.hpp"
 
 #include "evaluation/axes.hpp"
+#include "support/number.hpp"
 
 namespace rulegrad {
 namespace {
 
 using Values = std::vector<double>;
 
-std::optional<double> number_of(std::string_view text) {
-  double value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size() || !std::isfinite(value)) return std::nullopt;
-  return value;
+std::optional<double> finite_number(std::string_view text) {
+  const double value = number_from(text);
+  return std::isfinite(value) ? std::optional(value) : std::nullopt;
 }
 
 Values values_of(const Tensor& tensor) {
@@ -113,7 +111,7 @@ Fill Fill::parse(std::string_view text) {
                          rest = colon == std::string_view::npos ? std::string_view() : text.substr(colon + 1);
   const bool bare = colon == std::string_view::npos;
   Fill fill;
-  if (const auto number = number_of(text)) {
+  if (const auto number = finite_number(text)) {
     fill.value = *number;
     return fill;
   }
@@ -123,7 +121,7 @@ Fill Fill::parse(std::string_view text) {
   }
   if (word == "blur") {
     fill.kind = Kind::blur;
-    fill.sigma = number_of(rest);
+    fill.sigma = finite_number(rest);
     if (bare || (fill.sigma && *fill.sigma > 0)) return fill;
     throw Error(ErrorCode::invalid_argument,
                 fmt::format("[fill] '{}': a blur needs a positive width in pixels, as in blur:3", text));
@@ -132,8 +130,8 @@ Fill Fill::parse(std::string_view text) {
     fill.kind = Kind::uniform;
     if (bare) return fill;
     const std::size_t comma = rest.find(',');
-    const auto low = number_of(rest.substr(0, comma)),
-               high = comma == std::string_view::npos ? std::nullopt : number_of(rest.substr(comma + 1));
+    const auto low = finite_number(rest.substr(0, comma)),
+               high = comma == std::string_view::npos ? std::nullopt : finite_number(rest.substr(comma + 1));
     if (low && high && *low < *high) {
       fill.range = {*low, *high};
       return fill;

@@ -10,6 +10,7 @@
 #include "ops/derivatives.hpp"
 #include "ops/families.hpp"
 #include "ops/infer.hpp"
+#include "tensor/held.hpp"
 
 BOOST_HANA_ADAPT_STRUCT(rulegrad::ShapeAttributes, shape);
 BOOST_HANA_ADAPT_STRUCT(rulegrad::TransposeAttributes, perm);
@@ -280,9 +281,7 @@ OpSchema filling() {
   s.name = "fill";
   s.doc = "`value` everywhere, in `dtype` and `shape`";
   s.interval = [](Expr fill, std::span<const Interval>) {
-    // As the dtype holds it.
-    const double number = fill.attributes<FillAttributes>().value;
-    const double value = fill.dtype() == DType::float32 ? static_cast<float>(number) : number;
+    const double value = as_held(fill.dtype(), fill.attributes<FillAttributes>().value);
     return Interval{value, value};
   };
   s.batch = batches::nowhere;

@@ -10,6 +10,7 @@
 #include "ops/derivatives.hpp"
 #include "ops/families.hpp"
 #include "ops/infer.hpp"
+#include "tensor/held.hpp"
 
 BOOST_HANA_ADAPT_STRUCT(rulegrad::SliceAttributes, axes, starts, stops, steps);
 BOOST_HANA_ADAPT_STRUCT(rulegrad::SliceVjpAttributes, axes, starts, stops, steps, shape);
@@ -199,8 +200,7 @@ OpSchema padding() {
   s.interval = [](Expr value, std::span<const Interval> operands) {
     const auto& pad = value.attributes<PadAttributes>();
     if (pad.mode != PadMode::constant) return operands[0];
-    // As the dtype holds it.
-    const double around = value.dtype() == DType::float32 ? static_cast<float>(pad.value) : pad.value;
+    const double around = as_held(value.dtype(), pad.value);
     return intervals::either(operands[0], {around, around});
   };
   s.batch = [](Expr value, batches::Places operands) {

@@ -50,7 +50,7 @@ const RuleLibrary& RuleLibrary::builtin() {
       shipped.add_checked(files.emplace_back(parse_rules(text, std::string(path))));
     // Trials on samples cost a hundred times what the rest does; a test makes them.
     CheckContext context = shipped.check_context();
-    context.try_samples = false;
+    context.try_examples = false;
     for (std::size_t i = 0; i < files.size(); ++i)
       require_no_errors(check(files[i], context), shipped_rules()[i].second);
     return shipped;

@@ -21,4 +21,9 @@ namespace rulegrad {
   });
 }
 
+/// The number of `dtype` that `value`, which it holds, becomes there: rounded where that is float32.
+[[nodiscard]] inline double as_held(DType dtype, double value) {
+  return dtype == DType::float32 ? static_cast<float>(value) : value;
+}
+
 }  // namespace rulegrad

@@ -31,7 +31,7 @@ struct CheckContext {
   /// Names of samplers; empty: what stands behind `for ... in` is not looked up.
   std::vector<std::string> samplers = {};
   /// Apply every rule to examples of the operators that it matches, and compare shapes.
-  bool try_samples = true;
+  bool try_examples = true;
 };
 
 /// Everything found, in the order of the file: names, variables, operands, words in the wrong place, guards,
