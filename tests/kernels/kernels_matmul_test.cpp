@@ -1,6 +1,6 @@
 #include <doctest/doctest.h>
 
-#include "kernels/product/blas.hpp"
+#include "kernels/plain/blas.hpp"
 #include "kernels/product/matmul.hpp"
 #include "oracle/matmul.hpp"
 #include "run/threads.hpp"

@@ -79,7 +79,7 @@ void grid_product(const Grid& grid, const Target& target, std::int64_t groups, s
   const std::int64_t depth = channels * static_cast<std::int64_t>(grid.taps.size());
   const ProductExtents extents{groups, rows, grid.batch * grid.positions_per_image(), depth, 1};
   tiled_product<T>(
-      extents, depth, [&](std::int64_t group, std::int64_t) { return left + group * rows * depth; },
+      extents, {depth}, [&](std::int64_t group, std::int64_t) { return left + group * rows * depth; },
       [&](std::int64_t group, std::int64_t, std::int64_t p0, std::int64_t p1, std::int64_t c0,
           std::int64_t c1, std::int64_t width, T* panel) {
         pack_positions(grid, x + group * channels * grid.channel_stride, p0, p1, c0, c1, width, panel);
@@ -223,7 +223,7 @@ void conv_weight_grad(const ConvGeometry& geometry, const T* x, const T* g, T* g
   // The pieces are one batch of products; the last one may be shorter and is then a batch of its own.
   const auto products = [&](std::int64_t first_piece, std::int64_t count, std::int64_t depth) {
     tiled_product<T>(
-        ProductExtents{count * groups, rows, cols, depth, geometry.batch}, positions,
+        ProductExtents{count * groups, rows, cols, depth, geometry.batch}, {positions},
         [&](std::int64_t product, std::int64_t n) {
           const std::int64_t group = product % groups, start = (first_piece + product / groups) * piece;
           return g + (n * geometry.out_channels + group * rows) * positions + start;

@@ -43,21 +43,23 @@ std::optional<Product> product_of(const KernelCall& call, bool is_dense) {
 /// Up to so many bytes a packed weight stays in a cache; larger ones are streamed past thin operands as they
 /// lie.
 constexpr std::int64_t most_packed = 4 << 20;
+/// A transposed weight is packed up to so many bytes: programs with gradients keep another form of it for the way
+/// back, and a second copy of a large weight is not worth the third that it saves.
+constexpr std::int64_t most_copied = 64 << 20;
 
 enum class Weight : std::uint8_t { as_it_lies, packed };
 
 /// How oneDNN should be given the weight; nothing where the portable kernel is as fast. As measured in
 /// float32 on AVX-512 cores: from 8 to 32 rows a packed weight of a cache's size takes 0.6 to 0.95 of the
-/// portable kernel's time, a large one 0.9 to 1.5; of more rows a transposed weight as it lies takes 0.4 to
-/// 0.9, one that lies the other way 0.4 to 0.9 if it is packed and no less if not.
+/// portable kernel's time, a large one 0.9 to 1.5; of more rows a packed one takes 0.8, a transposed one as it
+/// lies 0.8 to 1, one that lies the other way and is not packed no less.
 std::optional<Weight> weight_for(const Product& p, bool constant) {
   if (p.columns <= kThin || p.rows * p.columns * p.depth < least_products) return std::nullopt;
-  if (p.rows <= kThin) {
-    const bool small = p.columns * p.depth * std::int64_t{sizeof(float)} <= most_packed;
-    return constant && small && p.rows >= 8 ? std::optional(Weight::packed) : std::nullopt;
-  }
-  if (p.transposed) return Weight::as_it_lies;
-  return constant ? std::optional(Weight::packed) : std::nullopt;
+  const std::int64_t bytes = p.columns * p.depth * std::int64_t{sizeof(float)};
+  if (p.rows <= kThin)
+    return constant && bytes <= most_packed && p.rows >= 8 ? std::optional(Weight::packed) : std::nullopt;
+  if (constant && (!p.transposed || bytes <= most_copied)) return Weight::packed;
+  return p.transposed ? std::optional(Weight::as_it_lies) : std::nullopt;
 }
 
 std::optional<PreparedCall> prepare(const Preparation& preparation, bool is_dense) {

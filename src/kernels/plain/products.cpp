@@ -8,7 +8,7 @@
 #include "kernels/move/window.hpp"
 #include "kernels/plain/plain.hpp"
 #include "kernels/plain/views.hpp"
-#include "kernels/product/blas.hpp"
+#include "kernels/plain/blas.hpp"
 
 namespace rulegrad::kernels::plain {
 namespace {

@@ -10,15 +10,14 @@
 #include "kernels/common/parallel.hpp"
 #include "kernels/common/walk.hpp"
 #include "kernels/kernel_paths.hpp"
-#include "kernels/product/blas.hpp"
 #include "kernels/product/tiled_product.hpp"
 
 // Without these an analysis takes up to 13 times as long (benchmarks/kernel_worth, docs/architecture.md).
 namespace rulegrad::kernels {
 namespace {
 
-const KernelPath blas_path("matmul: BLAS");
 const KernelPath tiles_path("matmul: tiles");
+const KernelPath transposed_path("matmul: tiles, the left operand transposed");
 const KernelPath function_path("matmul: tiles of a function of the weight");
 const KernelPath thin_left_path("matmul: the right operand swept past thin rows");
 const KernelPath thin_right_path("matmul: the left operand swept past few columns");
@@ -38,28 +37,6 @@ struct Products {
 
   [[nodiscard]] std::int64_t count() const { return static_cast<std::int64_t>(a_offset.size()); }
 };
-
-/// Tiles of c, each by BLAS in one thread. The tiles depend on the extents alone, so the bits do not depend
-/// on threads.
-template <class T>
-void by_blas(const Products<T>& p) {
-  blas_path.taken();
-  const std::int64_t tile_m = p.m <= 384 ? 192 : 256, tile_n = p.n <= 768 ? 256 : 384;
-  const std::int64_t tiles_m = (p.m + tile_m - 1) / tile_m, tiles_n = (p.n + tile_n - 1) / tile_n;
-  const SingleThreadedBlas single;
-  parallel_each(p.count() * tiles_m * tiles_n, std::min(tile_m, p.m) * std::min(tile_n, p.n) / 8 * p.k / 8,
-                [&](std::int64_t task) {
-                  const std::int64_t product = task / (tiles_m * tiles_n);
-                  const std::int64_t i = task / tiles_n % tiles_m * tile_m, j = task % tiles_n * tile_n;
-                  const T* const a =
-                      p.a + p.a_offset[static_cast<std::size_t>(product)] + (p.transpose_a ? i : i * p.k);
-                  const T* const b =
-                      p.b + p.b_offset[static_cast<std::size_t>(product)] + (p.transpose_b ? j * p.k : j);
-                  blas_gemm(p.transpose_a, p.transpose_b, std::min(tile_m, p.m - i),
-                            std::min(tile_n, p.n - j), p.k, a, p.transpose_a ? p.m : p.k, b,
-                            p.transpose_b ? p.k : p.n, T(0), p.c + product * p.m * p.n + i * p.n + j, p.n);
-                });
-}
 
 /// Rows [p0, p1) x columns [c0, c1) of op(b), as tiled_product asks for them.
 template <class T>
@@ -88,10 +65,11 @@ void pack(const T* b, bool transposed, std::int64_t n, std::int64_t k, std::int6
 
 template <class T>
 void by_tiles(const Products<T>& p) {
-  (p.function == nullptr ? tiles_path : function_path).taken();
+  (p.transpose_a ? transposed_path : p.function == nullptr ? tiles_path : function_path).taken();
+  const LeftStrides left = p.transpose_a ? LeftStrides{1, p.m} : LeftStrides{p.k};
   const auto b_of = [&](std::int64_t product) { return p.b + p.b_offset[static_cast<std::size_t>(product)]; };
   tiled_product<T>(
-      ProductExtents{p.count(), p.m, p.n, p.k, 1}, p.k,
+      ProductExtents{p.count(), p.m, p.n, p.k, 1}, left,
       [&](std::int64_t product, std::int64_t) { return p.a + p.a_offset[static_cast<std::size_t>(product)]; },
       [&](std::int64_t product, std::int64_t, std::int64_t p0, std::int64_t p1, std::int64_t c0,
           std::int64_t c1, std::int64_t width, T* panel) {
@@ -128,19 +106,13 @@ bool by_streaming(const Products<T>& p) {
   return true;
 }
 
-/// The left operand of our own tiles is read where it lies, row by row; one that is transposed is left to
-/// BLAS, which copies it anyway.
 template <class T>
 void run(const Products<T>& p) {
   if (p.count() * p.m * p.n == 0) return;
-  if (p.k == 0) {
+  if (p.k == 0)
     std::fill_n(p.c, p.count() * p.m * p.n, T(0));
-  } else if (!by_streaming(p)) {
-    if (p.transpose_a)
-      by_blas(p);
-    else
-      by_tiles(p);
-  }
+  else if (!by_streaming(p))
+    by_tiles(p);
 }
 
 }  // namespace

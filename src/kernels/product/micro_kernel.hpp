@@ -7,12 +7,12 @@
 
 namespace rulegrad::kernels {
 
-/// c[rows, vectors * lanes] (+)= a[rows, depth] b[depth, vectors * lanes], all row-major with a stride
-/// between rows. Each element is summed from p = 0 up in one accumulator, so it does not depend on how the
-/// matrix was cut into tiles.
+/// c[rows, vectors * lanes] (+)= a[rows, depth] b[depth, vectors * lanes]: element (i, p) of a is a[i * a_row +
+/// p * a_step], b and c are row-major with a stride between rows. Each element is summed from p = 0 up in one
+/// accumulator, so it does not depend on how the matrix was cut into tiles.
 template <class T>
-using MicroKernel = void (*)(std::int64_t depth, const T* a, std::int64_t a_stride, const T* b,
-                             std::int64_t b_stride, T* c, std::int64_t c_stride, bool accumulate);
+using MicroKernel = void (*)(std::int64_t depth, const T* a, std::int64_t a_row, std::int64_t a_step,
+                             const T* b, std::int64_t b_stride, T* c, std::int64_t c_stride, bool accumulate);
 
 inline constexpr int kMaxMicroRows = 8;
 inline constexpr int kMaxMicroVectors = 3;

@@ -29,8 +29,9 @@ T sum_of_lanes(const Vector& sum) {
 
 /// Row p of the right operand is `vectors` vectors from row(p) on, `step` apart.
 template <class T, int bytes, int rows, int vectors, class Row>
-[[gnu::always_inline]] inline void multiply(std::int64_t depth, const T* a, std::int64_t a_stride, Row row,
-                                            std::int64_t step, T* c, std::int64_t c_stride, bool accumulate) {
+[[gnu::always_inline]] inline void multiply(std::int64_t depth, const T* a, std::int64_t a_row,
+                                            std::int64_t a_step, Row row, std::int64_t step, T* c,
+                                            std::int64_t c_stride, bool accumulate) {
   using Vector = typename VectorOf<T, bytes>::type;
   constexpr int lanes = bytes / static_cast<int>(sizeof(T));
   Vector sum[rows][vectors];
@@ -38,14 +39,14 @@ template <class T, int bytes, int rows, int vectors, class Row>
   for (int i = 0; i < rows; ++i)
 #pragma GCC unroll 8
     for (int v = 0; v < vectors; ++v) sum[i][v] = Vector{};
-  for (std::int64_t p = 0; p < depth; ++p) {
+  for (std::int64_t p = 0; p < depth; ++p, a += a_step) {
     const T* const from = row(p);
     Vector right[vectors];
 #pragma GCC unroll 8
     for (int v = 0; v < vectors; ++v) right[v] = *reinterpret_cast<const Vector*>(from + v * step);
 #pragma GCC unroll 8
     for (int i = 0; i < rows; ++i) {
-      const T left = a[i * a_stride + p];
+      const T left = a[i * a_row];
 #pragma GCC unroll 8
       for (int v = 0; v < vectors; ++v) sum[i][v] += left * right[v];
     }
@@ -60,18 +61,19 @@ template <class T, int bytes, int rows, int vectors, class Row>
 }
 
 template <class T, int bytes, int rows, int vectors>
-void micro(std::int64_t depth, const T* a, std::int64_t a_stride, const T* b, std::int64_t b_stride, T* c,
-           std::int64_t c_stride, bool accumulate) {
+void micro(std::int64_t depth, const T* a, std::int64_t a_row, std::int64_t a_step, const T* b,
+           std::int64_t b_stride, T* c, std::int64_t c_stride, bool accumulate) {
   constexpr int lanes = bytes / static_cast<int>(sizeof(T));
   multiply<T, bytes, rows, vectors>(
-      depth, a, a_stride, [=](std::int64_t p) { return b + p * b_stride; }, lanes, c, c_stride, accumulate);
+      depth, a, a_row, a_step, [=](std::int64_t p) { return b + p * b_stride; }, lanes, c, c_stride,
+      accumulate);
 }
 
 template <class T, int bytes, int rows, int vectors>
 void shifted(std::int64_t depth, const T* a, std::int64_t a_stride, const T* b, const std::int64_t* offsets,
              std::int64_t b_step, T* c, std::int64_t c_stride, bool accumulate) {
   multiply<T, bytes, rows, vectors>(
-      depth, a, a_stride, [=](std::int64_t p) { return b + offsets[p]; }, b_step, c, c_stride, accumulate);
+      depth, a, a_stride, 1, [=](std::int64_t p) { return b + offsets[p]; }, b_step, c, c_stride, accumulate);
 }
 
 template <class T, int bytes, int rows, int columns>

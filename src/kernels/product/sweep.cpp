@@ -171,7 +171,7 @@ void many_by_rows(std::int64_t columns, std::int64_t depth, const T* w, std::spa
           for (const SweptProduct<T>& product : form.products) {
             for (std::int64_t r = 0; r < padded(product.rows); r += panel) {
               const std::int64_t width = std::min(panel, padded(product.rows) - r);
-              kernels.at(used, width / lanes)(length, piece.data, piece.stride,
+              kernels.at(used, width / lanes)(length, piece.data, piece.stride, 1,
                                               panels + (row + r) * depth + p * width, width,
                                               sums + (j - begin) * all_rows + row + r, all_rows, p > 0);
             }
@@ -227,8 +227,8 @@ void by_strips(std::int64_t columns, std::int64_t depth, const T* w, std::span<c
           for (const SweptProduct<T>& product : form.products)
             for (std::int64_t i = 0; i < product.rows; i += kernels.max_rows) {
               const std::int64_t height = std::min<std::int64_t>(kernels.max_rows, product.rows - i);
-              kernels.at(height, used / lanes)(steps, product.x + i * product.x_row + p, product.x_row, right,
-                                               c < whole ? piece.stride : lanes, to, padded, p > 0);
+              kernels.at(height, used / lanes)(steps, product.x + i * product.x_row + p, product.x_row, 1,
+                                               right, c < whole ? piece.stride : lanes, to, padded, p > 0);
               to += height * padded;
             }
         }

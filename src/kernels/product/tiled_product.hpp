@@ -49,16 +49,21 @@ inline Tiling choose_tiling(const ProductExtents& e, std::int64_t panel, std::in
   return best;
 }
 
+/// How the left operand lies: what leads to the next row and to the next step of the depth. A transposed one is read
+/// where it lies too: what a micro kernel takes of it at a step is one cache line.
+struct LeftStrides {
+  std::int64_t row, step = 1;
+};
+
 /// Products whose right operand is made on the fly, a panel at a time, so that an im2col matrix never exists.
-///   left(product, segment): pointer to the row-major [rows, depth] piece, rows `left_stride` apart
+///   left(product, segment): pointer to the first element of the piece [rows, depth]
 ///   pack(product, segment, p0, p1, col0, col1, width, panel): writes rows [p0, p1) x columns [col0, col1) of
 ///   the
 ///     right operand as rows of `width` >= col1 - col0 values, the rest zeros
 ///   store(product, row0, row1, col0, col1, tile, stride): takes a finished tile
 /// Every element is summed over the depth in the same order whatever the tiling and the number of threads.
 template <class T, class Left, class Pack, class Store>
-void tiled_product(const ProductExtents& e, std::int64_t left_stride, Left&& left, Pack&& pack,
-                   Store&& store) {
+void tiled_product(const ProductExtents& e, LeftStrides strides, Left&& left, Pack&& pack, Store&& store) {
   if (e.count * e.rows * e.cols == 0) return;
   const MicroKernels<T>& kernels = micro_kernels<T>();
   const std::int64_t lanes = kernels.lanes, panel = kernels.panel();
@@ -81,13 +86,13 @@ void tiled_product(const ProductExtents& e, std::int64_t left_stride, Left&& lef
     for (std::int64_t segment = 0; segment < e.segments; ++segment)
       for (std::int64_t p0 = 0; p0 < e.depth; p0 += kDepthBlock) {
         const std::int64_t p1 = std::min(e.depth, p0 + kDepthBlock);
-        const T* const a = left(product, segment) + row0 * left_stride + p0;
+        const T* const a = left(product, segment) + row0 * strides.row + p0 * strides.step;
         for (std::int64_t c = col0; c < col1; c += panel) {
           const std::int64_t c1 = std::min(col1, c + panel), vectors = (c1 - c + lanes - 1) / lanes;
           pack(product, segment, p0, p1, c, c1, vectors * lanes, right);
           for (std::int64_t r = row0; r < row1; r += kernels.max_rows)
             kernels.at(std::min<std::int64_t>(kernels.max_rows, row1 - r), vectors)(
-                p1 - p0, a + (r - row0) * left_stride, left_stride, right, vectors * lanes,
+                p1 - p0, a + (r - row0) * strides.row, strides.row, strides.step, right, vectors * lanes,
                 tile + (r - row0) * tiling.cols + (c - col0), tiling.cols, segment + p0 > 0);
         }
       }

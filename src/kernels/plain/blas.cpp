@@ -1,4 +1,4 @@
-#include "kernels/product/blas.hpp"
+#include "kernels/plain/blas.hpp"
 
 #include <complex>
 #include <mutex>
