@@ -32,6 +32,7 @@ void print_stats(const Program& program, std::int64_t batch) {
              "memory of an operand\n",
              stats.instructions, stats.contractions, stats.in_place);
   if (stats.winograd != 0) fmt::print(stderr, "convolutions by Winograd's transforms: {}\n", stats.winograd);
+  if (stats.split != 0) fmt::print(stderr, "products of matrices from bfloat16 parts: {}\n", stats.split);
   fmt::print(stderr, "computed once and kept: {} constants, {:.1f} MB\n", stats.folded_constants,
              megabytes(stats.folded_bytes));
   for (const std::string& fold : stats.large_folds) fmt::print(stderr, "  {}\n", fold);

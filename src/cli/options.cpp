@@ -93,10 +93,12 @@ void add_run_choices(CLI::App& command, RunChoices& choices) {
       ->type_name("N")
       ->check(CLI::NonNegativeNumber);
   command
-      .add_option("--precision", choices.precision_name,
-                  "exact (default), fast: Winograd's transforms for 3x3 convolutions where no sign or zero "
-                  "hangs on them, or auto:\nthose where they change no result by more than 1e-4 of its "
-                  "largest value, which is tried first")
+      .add_option(
+          "--precision", choices.precision_name,
+          "exact (default), fast: Winograd's transforms for 3x3 convolutions, and products of matrices "
+          "from bfloat16 parts where\nthe processor has units for them, where no sign or zero hangs "
+          "on them, or auto:\nthose where they change no result by more than 1e-4 of its largest "
+          "value, which is tried first")
       ->type_name("exact|fast|auto");
   command
       .add_option_function<std::uint64_t>(

@@ -25,6 +25,9 @@ bool any_of_names(Expr e, std::initializer_list<std::string_view> names) {
 bool is_convolution(Expr e) {
   return any_of_names(e, {"conv", "conv_transpose"});
 }
+bool is_split(Expr e) {
+  return any_of_names(e, {"dense", "matmul"});
+}
 bool is_contraction(Expr e) {
   return is_convolution(e) || any_of_names(e, {"dense", "matmul", "conv_weight_grad", "dense_weight_grad"});
 }
@@ -40,7 +43,9 @@ bool nowhere_zero(const Tensor& values) {
 
 }  // namespace
 
-FastContractions::FastContractions(std::span<const Expr> outputs, const Kernels& kernels) {
+FastContractions::FastContractions(std::span<const Expr> outputs, const Kernels& kernels,
+                                   const CompileOptions& options)
+    : transforms_(options.transforms), split_products_(options.split_products) {
   const std::vector<Expr> order = topological_order(outputs);
   find_constants(order, kernels);
   for (auto it = order.rbegin(); it != order.rend(); ++it) ask(*it);
@@ -84,10 +89,10 @@ FastContractions::Asked FastContractions::asked_of(Expr user, std::size_t positi
   if (constant_.at(operand)) return 0;
   switch (user.op().asks_of(user, position)) {
     case Asks::sign:
-      return sign;
+      return is_off_zero(operand) ? Asked{0} : sign;
     case Asks::zero:
     case Asks::divisor:
-      return zero;
+      return is_off_zero(operand) ? Asked{0} : zero;
     case Asks::order:
       return constant_.at(user.operand(1 - position)) ? zero : zero | equal_;
     case Asks::everything:
@@ -113,24 +118,39 @@ FastContractions::Asked FastContractions::asked_of(Expr user, std::size_t positi
   return asked;
 }
 
+/// The answer is inferred: a standard deviation to which something is added, for one.
+bool FastContractions::is_off_zero(Expr expr) {
+  const Interval interval = intervals_.of(expr);
+  return interval.low > 0 || interval.high < 0;
+}
+
 bool FastContractions::has_sign(Expr expr) {
   const Interval interval = intervals_.of(expr);
   return interval.low >= 0 || interval.high <= 0;
 }
 
 bool FastContractions::allowed(Expr contraction) {
-  if (!is_convolution(contraction) || open_.at(contraction.operand(0))) return false;
+  const bool transformed = is_convolution(contraction);
+  if (transformed ? !transforms_ || open_.at(contraction.operand(0))
+                  : !split_products_ || !is_split(contraction))
+    return false;
   const auto found = asked_.find(contraction);
   const Asked asked = found == asked_.end() ? Asked{0} : found->second;
-  if ((asked & equal_) != 0) return false;
+  // Parts are the same wherever numbers are, and so are sums of their products.
+  if (transformed && (asked & equal_) != 0) return false;
   const auto bias = has_bias(contraction) ? off_zero_.find(contraction.operand(2)) : off_zero_.end();
   const bool off_zero = bias != off_zero_.end() && bias->second;
-  return asked == 0 || off_zero || (asked == sign && has_sign(contraction));
+  return (asked & (sign | zero)) == 0 || off_zero || ((asked & zero) == 0 && has_sign(contraction));
 }
 
-bool FastContractions::everywhere() {
+bool FastContractions::convolutions_everywhere() {
   return std::all_of(contractions_.begin(), contractions_.end(),
                      [&](Expr e) { return !is_convolution(e) || (allowed(e) && !has_sign(e)); });
+}
+
+bool FastContractions::products_everywhere() {
+  return std::all_of(contractions_.begin(), contractions_.end(),
+                     [&](Expr e) { return !is_split(e) || allowed(e); });
 }
 
 bool FastContractions::holds_open_quotient(Expr expr) {

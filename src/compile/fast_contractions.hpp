@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <span>
 
-#include "rulegrad/kernels/kernel.hpp"
+#include "rulegrad/compile/compile_options.hpp"
 
 #include "expr/node_map.hpp"
 #include "passes/intervals.hpp"
@@ -23,14 +23,21 @@ namespace rulegrad {
 /// - The operand holds no quotient that may be many orders larger in one place than around it. Known to be
 ///   bounded are those whose numerator has the divisor, or a ReLU's output that is no larger than it, as a
 ///   factor: relu(z) / z and, for x >= 0, relu(z) / (x w') with w' >= w.
+///
+/// And which products of matrices may be computed with parts of bfloat16 numbers (kernels/product/split.hpp), whose
+/// errors are those of an element's own terms: for these the last does not matter, and a sum of terms of one sign
+/// keeps it.
 class FastContractions {
  public:
-  /// For everything below the outputs, which are asked nothing. Biases are folded with these kernels.
-  FastContractions(std::span<const Expr> outputs, const Kernels& kernels);
+  /// For everything below the outputs, which are asked nothing. Biases are folded with these kernels; of the options
+  /// count `transforms` and `split_products`.
+  FastContractions(std::span<const Expr> outputs, const Kernels& kernels, const CompileOptions& options = {});
 
   [[nodiscard]] bool allowed(Expr contraction);
   /// All convolutions may, and none needs its sign restored.
-  [[nodiscard]] bool everywhere();
+  [[nodiscard]] bool convolutions_everywhere();
+  /// All products of matrices may.
+  [[nodiscard]] bool products_everywhere();
 
  private:
   using Asked = std::uint8_t;
@@ -38,12 +45,14 @@ class FastContractions {
   void find_constants(std::span<const Expr> order, const Kernels& kernels);
   void ask(Expr user);
   [[nodiscard]] Asked asked_of(Expr user, std::size_t position);
+  [[nodiscard]] bool is_off_zero(Expr expr);
   [[nodiscard]] bool has_sign(Expr expr);
   [[nodiscard]] bool holds_open_quotient(Expr expr);
   [[nodiscard]] bool bounded(Expr quotient);
   [[nodiscard]] bool dominates(Expr divisor, Expr z);
   [[nodiscard]] bool at_least(Expr a, Expr b);
 
+  bool transforms_, split_products_;
   std::vector<Expr> contractions_;
   NodeMap<Asked> asked_;
   NodeMap<bool> constant_, open_, off_zero_;

@@ -42,7 +42,7 @@ class Flattening {
     find_needed();
     folded_ = fold_constants(order_, wanted_folds_, kernels_,
                              {options_.check_finite, options_.flush_denormals}, *store_);
-    if (options_.precision == Precision::fast) fast_.emplace(outputs_, kernels_);
+    if (options_.precision == Precision::fast) fast_.emplace(outputs_, kernels_, options_);
     check_facts_ = options_.check_facts || facts_check_wanted();
     for (const Expr expr : order_)
       if (needed_.contains(expr)) emit(expr);

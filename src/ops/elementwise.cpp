@@ -187,6 +187,9 @@ std::vector<OpSchema> elementwise_operators() {
   const Domain between{-2.05, 2.05, 0.05};
   const IntervalOf turning = intervals::within({-1, 1}),
                    not_negative = intervals::within(intervals::not_negative);
+  const IntervalOf root = [](Expr, std::span<const Interval> x) {
+    return intervals::rounded({std::sqrt(std::max(x[0].low, 0.0)), std::sqrt(std::max(x[0].high, 0.0))});
+  };
   std::vector<OpSchema> all;
   all.push_back(with_derivatives(
       function("erf", "the error function, 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x",
@@ -200,7 +203,7 @@ std::vector<OpSchema> elementwise_operators() {
   // A root that is 0 stands at the least value of what is below it (it is real around there), whose
   // derivative is 0: the product counts as 0, the subgradient that norms and deviations have there.
   all.push_back(with_derivatives(
-      folding(function("sqrt", "square root; the derivative at 0 is 0", not_negative, {positive}), std::sqrt),
+      folding(function("sqrt", "square root; the derivative at 0 is 0", root, {positive}), std::sqrt),
       rewrite(vjp(y = sqrt(), g), over(0.5 * g, y))));
   all.push_back(with_derivatives(
       folding(function("abs", "|x|; the derivative at 0 is 0", magnitude, {Domain{}}, Numbers::arithmetic),

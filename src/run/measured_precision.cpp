@@ -66,7 +66,8 @@ Program compiled_as_measured(std::span<const Expr> outputs, CompileOptions optio
   try {
     Program exact = Program::compile(outputs, options);
     // What the samples did not take is not measured, though a larger batch might.
-    if (fast.stats(two_samples).winograd == 0) return exact;
+    const ProgramStats stats = fast.stats(two_samples);
+    if (stats.winograd + stats.split == 0) return exact;
     for (const Draw how : draws) {
       const Inputs inputs = random_inputs(outputs, how);
       const std::vector<Tensor> want = exact.run(inputs), got = fast.run(inputs);

@@ -83,8 +83,11 @@ Program Program::compile(std::span<const Expr> outputs, const CompileOptions& op
     CompileOptions inner = options;
     inner.simplify = false;
     // Within a stage it is not seen what others do with its results, and what is known of what it is given.
-    if (options.precision == Precision::fast && !FastContractions(simple.outputs, kernels).everywhere())
-      inner.precision = Precision::exact;
+    if (options.precision == Precision::fast) {
+      FastContractions fast(simple.outputs, kernels);
+      inner.transforms = options.transforms && fast.convolutions_everywhere();
+      inner.split_products = options.split_products && fast.products_everywhere();
+    }
     inner.check_outputs = false;  // what one stage hands to the next may still be masked
     data->staged = std::make_shared<const StagedProgram>(simple.outputs, inner);
     return Program(std::move(data));
@@ -132,10 +135,14 @@ ProgramStats Program::stats(const Extents& extents) const {
     if (instruction.kernel->contraction) stats.contractions += instruction.results.size();
     if (instruction.op == "sweep") ++stats.weight_sweeps;
   }
-  stats.winograd = static_cast<std::size_t>(
-      std::count_if(plan->steps.begin(), plan->steps.end(), [](const PlannedStep& step) {
-        return step.prepared && step.prepared->implementation.find("wino") != std::string::npos;
-      }));
+  const auto computed_by = [&](std::string_view word) {
+    return static_cast<std::size_t>(
+        std::count_if(plan->steps.begin(), plan->steps.end(), [&](const PlannedStep& step) {
+          return step.prepared && step.prepared->implementation.find(word) != std::string::npos;
+        }));
+  };
+  stats.winograd = computed_by("wino");
+  stats.split = computed_by("split:");
   stats.fused = flow.fused;
   stats.in_place = data_->storage.in_place;
   KeptByAddress kept;

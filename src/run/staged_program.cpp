@@ -162,6 +162,7 @@ void StagedProgram::add_stats(const StageList& list, const Extents& extents, Pro
     total.contractions += part.contractions;
     total.weight_sweeps += part.weight_sweeps;
     total.winograd += part.winograd;
+    total.split += part.split;
     total.fused += part.fused;
     total.in_place += part.in_place;
     total.folded_constants += part.folded_constants;

@@ -67,6 +67,8 @@ std::vector<std::string> paths_within_reach() {
     // oneDNN has Winograd's transforms for AVX-512 alone, and nothing else asks for blocks of channels.
     // What layers as models have them do not reach is told when it is taken, and not waited for.
     if (holds("a bias is added behind oneDNN") || holds("portable between copies")) continue;
+    // So do units for bfloat16, which few processors have.
+    if (holds("parts of bfloat16")) continue;
     if ((holds("Winograd") && !transforms) || (!onednn && holds("blocks of channels"))) continue;
     names.push_back(name);
   }

@@ -29,6 +29,8 @@ struct CompileOptions {
   /// and what is known of their signs is restored (docs/precision.md). `automatic`: the same where it is
   /// measured to pay, see Precision.
   Precision precision = Precision::exact;
+  /// What `fast` may do: Winograd's transforms of convolutions, products of matrices from bfloat16 parts.
+  bool transforms = true, split_products = true;
   /// Weights of dense layers of at least so many bytes are read once for all products that need them, while
   /// functions of them are applied on the way and not computed ahead: such products take as long as reading
   /// takes. 0: never.

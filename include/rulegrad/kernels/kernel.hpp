@@ -61,7 +61,7 @@ struct KernelCall {
 enum class Precision : std::uint8_t {
   exact,  ///< sums of products: what is non-negative stays so
   fast,   ///< also Winograd's transforms, whose errors are those of the largest terms and may turn a zero
-          ///< negative
+          ///< negative, and products of bfloat16 parts, off by some 2^-16 of the terms
   /// `fast` if that changes no output by more than 1e-4 of its largest value, else `exact`: both are compiled
   /// and run on random values of four kinds for the inputs when the program is made. Kernels are told either.
   automatic,

@@ -19,11 +19,6 @@ using tag = memory::format_tag;
 
 constexpr std::size_t alignment = 64;
 
-dnnl::stream& stream() {
-  thread_local dnnl::stream own(engine());
-  return own;
-}
-
 memory at(const memory::desc& desc, const std::byte* data) {
   // oneDNN takes constants by pointers that are not; it only reads them.
   return {desc, engine(), const_cast<std::byte*>(data)};
@@ -57,6 +52,11 @@ struct Packing {
 const dnnl::engine& engine() {
   static const dnnl::engine cpu(dnnl::engine::kind::cpu, 0);
   return cpu;
+}
+
+dnnl::stream& stream() {
+  thread_local dnnl::stream own(engine());
+  return own;
 }
 
 memory::desc array_desc(const memory::dims& dims, std::int64_t block) {

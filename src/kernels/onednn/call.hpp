@@ -8,6 +8,8 @@
 namespace rulegrad::kernels::onednn {
 
 [[nodiscard]] const dnnl::engine& engine();
+/// The calling thread's.
+[[nodiscard]] dnnl::stream& stream();
 
 /// A float32 array of these extents; axis 1 in blocks of `block` channels (padded to whole ones), 0:
 /// row-major.

@@ -6,6 +6,7 @@
 #include "kernels/elementwise/arithmetic.hpp"
 #include "kernels/kernel_paths.hpp"
 #include "kernels/onednn/call.hpp"
+#include "kernels/onednn/split_matmul.hpp"
 #include "kernels/onednn/version.hpp"
 #include "kernels/product/sweep.hpp"
 
@@ -21,12 +22,6 @@ using dnnl::memory;
 /// Below so many products the portable kernel is done before a primitive has been looked up.
 constexpr std::int64_t least_products = 1 << 20;
 
-/// x [rows, depth] times w [columns, depth] if it is transposed, [depth, columns] otherwise.
-struct Product {
-  std::int64_t rows, depth, columns;
-  bool transposed;
-};
-
 /// One matrix on the right serves all rows on the left.
 std::optional<Product> product_of(const KernelCall& call, bool is_dense) {
   const auto x = call.operands[0].dims, w = call.operands[1].dims;
@@ -37,7 +32,10 @@ std::optional<Product> product_of(const KernelCall& call, bool is_dense) {
     if (attributes.transpose_a) return std::nullopt;
     transposed = attributes.transpose_b;
   }
-  return Product{count_of(x.first(x.size() - 1)), x.back(), w[transposed ? 0 : 1], transposed};
+  const std::int64_t columns = w[transposed ? 0 : 1];
+  const bool biased =
+      call.operands.size() > 2 && call.operands[2].dims.size() == 1 && call.operands[2].dims[0] == columns;
+  return Product{count_of(x.first(x.size() - 1)), x.back(), columns, transposed, biased};
 }
 
 /// Up to so many bytes a packed weight stays in a cache; larger ones are streamed past thin operands as they
@@ -66,37 +64,32 @@ std::optional<PreparedCall> prepare(const Preparation& preparation, bool is_dens
   const KernelCall& call = preparation.call;
   if (call.result.dtype != DType::float32) return std::nullopt;
   const auto p = product_of(call, is_dense);
+  if (p && preparation.precision == Precision::fast)
+    if (auto split = split_matmul(preparation, *p)) return split;
   const auto weight = p ? weight_for(*p, preparation.constants.is_constant(1)) : std::nullopt;
   if (!weight) return std::nullopt;
   const memory::dims x_dims{p->rows, p->depth}, w_dims{p->depth, p->columns}, y_dims{p->rows, p->columns};
   const memory::desc x = array_desc(x_dims, 0), y = array_desc(y_dims, 0);
   const memory::desc w = p->transposed ? memory::desc(w_dims, memory::data_type::f32, memory::format_tag::ba)
                                        : array_desc(w_dims, 0);
-  const bool biased =
-      call.operands.size() > 2 && call.operands[2].dims.size() == 1 && call.operands[2].dims[0] == p->columns;
-  const memory::desc bias = biased ? array_desc({1, p->columns}, 0) : memory::desc();
+  const memory::desc bias = p->biased ? array_desc({1, p->columns}, 0) : memory::desc();
   const auto made = make_matmul(engine(), x, weight == Weight::packed ? any_desc(w_dims) : w, bias, y);
   if (!made || made->implementation.find("ref") != std::string::npos) return std::nullopt;
   Call prepared(made->primitive, made->scratchpad);
   prepared.operand(DNNL_ARG_SRC, 0, made->x, x, preparation.constants);
   prepared.operand(DNNL_ARG_WEIGHTS, 1, made->w, w, preparation.constants);
-  if (biased) prepared.operand(DNNL_ARG_BIAS, 2, bias, bias, preparation.constants);
+  if (p->biased) prepared.operand(DNNL_ARG_BIAS, 2, bias, bias, preparation.constants);
   prepared.result(DNNL_ARG_DST, made->y, y);
   const std::size_t scratch = prepared.scratch_bytes();
   std::vector<std::size_t> unread = prepared.unread();
   const KernelPath& path = weight == Weight::packed ? packed_path : lying_path;
-  return PreparedCall{
-      [run = std::make_shared<const Call>(std::move(prepared)), biased, &path](const KernelCall& now) {
-        path.taken();
-        run->run(now);
-        if (biased || now.operands.size() < 3) return;
-        const ConstView& added = now.operands[2];
-        if (added.dims.empty() && *added.as<float>() == 0) return;
-        bias_path.taken();
-        float* const sum = now.result.as<float>();
-        add(now.result.dims, sum, added.dims, added.as<float>(), now.result.dims, sum);
-      },
-      scratch, made->implementation, std::move(unread)};
+  return PreparedCall{[run = std::make_shared<const Call>(std::move(prepared)), biased = p->biased,
+                       &path](const KernelCall& now) {
+                        path.taken();
+                        run->run(now);
+                        if (!biased) add_bias(now);
+                      },
+                      scratch, made->implementation, std::move(unread)};
 }
 
 Kernel with(const Kernel& portable, bool is_dense) {
@@ -106,6 +99,15 @@ Kernel with(const Kernel& portable, bool is_dense) {
 }
 
 }  // namespace
+
+void add_bias(const KernelCall& call) {
+  if (call.operands.size() < 3) return;
+  const ConstView& added = call.operands[2];
+  if (added.dims.empty() && *added.as<float>() == 0) return;
+  bias_path.taken();
+  float* const sum = call.result.as<float>();
+  add(call.result.dims, sum, added.dims, added.as<float>(), call.result.dims, sum);
+}
 
 Kernel dense(const Kernel& portable) {
   return with(portable, true);

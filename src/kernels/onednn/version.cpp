@@ -8,9 +8,14 @@ using dnnl::convolution_backward_weights;
 using dnnl::convolution_forward;
 using dnnl::memory;
 
-dnnl::primitive_attr attributes() {
+dnnl::primitive_attr attributes(Into into = Into::fresh) {
   dnnl::primitive_attr attr;
   attr.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+  if (into == Into::sum) {
+    dnnl::post_ops sum;
+    sum.append_sum(1);
+    attr.set_post_ops(sum);
+  }
   return attr;
 }
 
@@ -36,17 +41,17 @@ convolution_backward_weights::primitive_desc backward_weights(const dnnl::engine
 }
 
 dnnl::matmul::primitive_desc product(const dnnl::engine& engine, const memory::desc& x, const memory::desc& w,
-                                     const memory::desc& bias, const memory::desc& y) {
-  if (bias.get_size() == 0) return {engine, x, w, y, attributes()};
-  return {engine, x, w, bias, y, attributes()};
+                                     const memory::desc& bias, const memory::desc& y, Into into) {
+  if (bias.get_size() == 0) return {engine, x, w, y, attributes(into)};
+  return {engine, x, w, bias, y, attributes(into)};
 }
 
 #else
 
 dnnl::matmul::primitive_desc product(const dnnl::engine& engine, const memory::desc& x, const memory::desc& w,
-                                     const memory::desc& bias, const memory::desc& y) {
-  if (bias.get_size() == 0) return {{x, w, y}, attributes(), engine};
-  return {{x, w, bias, y}, attributes(), engine};
+                                     const memory::desc& bias, const memory::desc& y, Into into) {
+  if (bias.get_size() == 0) return {{x, w, y}, attributes(into), engine};
+  return {{x, w, bias, y}, attributes(into), engine};
 }
 convolution_forward::primitive_desc forward(const dnnl::engine& engine, const ConvDescription& c) {
   const auto kind = dnnl::prop_kind::forward_inference;
@@ -118,9 +123,9 @@ std::optional<ConvPrimitive> make_backward_weights(const dnnl::engine& engine, c
 
 std::optional<ConvPrimitive> make_matmul(const dnnl::engine& engine, const dnnl::memory::desc& x,
                                          const dnnl::memory::desc& w, const dnnl::memory::desc& bias,
-                                         const dnnl::memory::desc& y) {
+                                         const dnnl::memory::desc& y, Into into) {
   return made([&] {
-    const auto d = product(engine, x, w, bias, y);
+    const auto d = product(engine, x, w, bias, y, into);
     return ConvPrimitive{dnnl::matmul(d), d.src_desc(),        d.weights_desc(),
                          d.dst_desc(),    d.scratchpad_desc(), d.impl_info_str()};
   });

@@ -33,13 +33,16 @@ struct ConvPrimitive {
 [[nodiscard]] std::optional<ConvPrimitive> make_backward_weights(const dnnl::engine& engine,
                                                                  const ConvDescription& conv);
 
-/// y = x w + bias, matrices; `bias` is one row, or a zero descriptor where there is none. The descriptors are
-/// x, w, y of the result.
+/// What a primitive does to its result.
+enum class Into : std::uint8_t { fresh, sum };
+
+/// y = x w + bias, or y += that, matrices; `bias` is one row, or a zero descriptor where there is none. The
+/// descriptors are x, w, y of the result.
 [[nodiscard]] std::optional<ConvPrimitive> make_matmul(const dnnl::engine& engine,
                                                        const dnnl::memory::desc& x,
                                                        const dnnl::memory::desc& w,
                                                        const dnnl::memory::desc& bias,
-                                                       const dnnl::memory::desc& y);
+                                                       const dnnl::memory::desc& y, Into into = Into::fresh);
 
 /// The block of channels that convolutions on this machine work best with; 0: none.
 [[nodiscard]] std::int64_t preferred_block();
