@@ -9,6 +9,9 @@ TITLES = {
     "mobilenetv2": "MobileNetV2",
     "resnet50": "ResNet-50",
     "vgg16": "VGG-16",
+    "encoder": "encoder, 4 layers of 256",
+    "bert_base": "BERT-base, 128 tokens",
+    "vit_b16": "ViT-B/16",
 }
 
 INPUTS = {
@@ -18,7 +21,13 @@ INPUTS = {
     "mobilenetv2": (3, 224, 224),
     "resnet50": (3, 224, 224),
     "vgg16": (3, 224, 224),
+    "encoder": (128, 256),
+    "bert_base": (128, 768),
+    "vit_b16": (3, 224, 224),
 }
+
+TRANSFORMERS = ("encoder", "bert_base", "vit_b16")
+CONVOLUTIONAL = [name for name in TITLES if name not in TRANSFORMERS]  # and what has no layer of its own kind: MLP
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +57,11 @@ METHODS = {
     "innvestigate_alpha_1_beta_0": Method("innvestigate.lrp.alpha_1_beta_0", "innvestigate", "lrp.alpha_1_beta_0", "iNNvestigate's alpha 1, beta 0"),
     "innvestigate_preset_a_flat": Method("innvestigate.lrp.sequential_preset_a_flat", "innvestigate", "lrp.sequential_preset_a_flat", "iNNvestigate's preset A flat"),
     "guided_backprop": Method("captum.guided_backprop", "captum", "guided_backprop", "Guided Backprop"),
+    "attn_lrp": Method("lxt.attn_lrp_efficient", "lxt", "attn_lrp", "AttnLRP, efficient form"),
 }
+
+# What transformers are compared with: the others' peers hang their rules on layers that attention has not.
+OF_TRANSFORMERS = ("forward", "gradient", "attn_lrp")
 
 
 # Methods that say something else than the gradient at nn.ReLU alone, and a network that has ReLU6 instead.
@@ -76,7 +89,8 @@ class Case:
 
 def product(networks, methods, batches, threads, shown=2):
     return [Case(n, b, t, m, shown) for n in networks for b in batches for t in threads for m in methods
-            if (METHODS[m].peer != "innvestigate" or n in SEQUENTIAL) and not (m in OF_RELU and n in WITHOUT_RELU)]
+            if (METHODS[m].peer != "innvestigate" or n in SEQUENTIAL) and not (m in OF_RELU and n in WITHOUT_RELU)
+            and (m in OF_TRANSFORMERS if n in TRANSFORMERS else m != "attn_lrp")]
 
 
 def quick(cores):
@@ -109,12 +123,17 @@ def documented(cores):
     """What the documentation shows: that; two methods on every network with every batch on all cores, and with a batch of 1 on one
     thread; and every method that a peer computes with a batch of 1 on all cores."""
     shown = ["gradient", "epsilon_plus_flat"]
-    everywhere = product(list(TITLES), shown, [1, 8, 32], [cores], shown=1) + product(list(TITLES), shown, [1], [1], shown=1)
+    everywhere = product(CONVOLUTIONAL, shown, [1, 8, 32], [cores], shown=1) + product(CONVOLUTIONAL, shown, [1], [1], shown=1)
     methods = [m for m in METHODS if METHODS[m].peer != "innvestigate" and m != "integrated_gradients"]
-    each = product(list(TITLES), methods, [1], [cores], shown=0)
+    each = product(CONVOLUTIONAL, methods, [1], [cores], shown=0)
     cases = {case: case for case in [*each, *everywhere, *headline(cores)] if case.network not in LARGE or case.batch < 32}
     networks, methods = list(TITLES), list(METHODS)
     return sorted(cases.values(), key=lambda case: (-networks.index(case.network), methods.index(case.method), case.batch, -case.threads))
+
+
+def transformers(cores):
+    """Transformers beside LXT and torch, with one sample and eight."""
+    return product(TRANSFORMERS, OF_TRANSFORMERS, [1, 8], [cores])
 
 
 def floors(cores):
@@ -127,4 +146,4 @@ def everything(cores):
     return product(list(TITLES), list(METHODS), [1, 8, 32], [1, cores])
 
 
-SETS = {"quick": quick, "headline": headline, "documented": documented, "all": everything}
+SETS = {"quick": quick, "headline": headline, "documented": documented, "transformers": transformers, "all": everything}

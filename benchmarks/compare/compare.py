@@ -4,8 +4,8 @@
 usage: compare.py BUILD [--set quick|headline|documented|all] [--networks N,..] [--methods M,..] [--batches B,..] [--threads T,..] [--repeat 7]
                   [--peers P,..] [--python PEER=PYTHON ..] [--fast] [--costs] [--floors] [--markdown FILE] [--plot FILE.svg] [--json FILE [--resume]]
 
-BUILD is a build directory of rulegrad. The peers are PyTorch, Zennit, Captum and iNNvestigate, installed apart (pip install torch onnx
-zennit captum; pip install "tensorflow<2.15" innvestigate in an environment of its own); whichever is missing is left out, and the report
+BUILD is a build directory of rulegrad. The peers are PyTorch, Zennit, Captum, LXT and iNNvestigate, installed apart (pip install torch onnx
+zennit captum lxt "transformers<5"; pip install "tensorflow<2.15" innvestigate in an environment of its own); whichever is missing is left out, and the report
 says so. The floor needs oneDNN at build time. A peer may have an interpreter of its own, as an older PyTorch needs it.
 """
 

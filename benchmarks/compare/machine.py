@@ -9,6 +9,7 @@ import sys
 # Run apart, so that measuring does not carry the peers' libraries along.
 PROBES = {
     "pytorch": "import torch; print(json.dumps(['PyTorch ' + torch.__version__, torch.__config__.show()]))",
+    "lxt": "import peer; peer.import_lxt(); import importlib.metadata as m; print(json.dumps(['LXT ' + m.version('lxt'), '']))",
     "zennit": "import peer; peer.import_zennit(); import importlib.metadata as m; print(json.dumps(['Zennit ' + m.version('zennit'), '']))",
     "captum": "import captum; print(json.dumps(['Captum ' + captum.__version__, '']))",
     "innvestigate": "import innvestigate, tensorflow; import importlib.metadata as m; print(json.dumps(['iNNvestigate ' + m.version('innvestigate') + ' on TensorFlow ' + tensorflow.__version__, '']))",

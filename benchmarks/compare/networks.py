@@ -8,7 +8,8 @@ import numpy
 import torch
 from torch import nn
 
-from cases import INPUTS
+import attention
+from cases import INPUTS, TRANSFORMERS
 
 
 class Add(nn.Module):
@@ -111,6 +112,8 @@ def squeezenet(_add):
 
 def make(name, add=None):
     """The network with its weights, which depend on the name alone. `add` is the class of sums; none: an ordinary addition."""
+    if name in TRANSFORMERS:
+        return attention.make(name)
     torch.manual_seed(0)
     network = globals()[name](add)
     for module in network.modules():
@@ -129,7 +132,7 @@ def make(name, add=None):
 def export(name, path):
     example = torch.zeros(1, *INPUTS[name])
     torch.onnx.export(make(name), example, path, input_names=["x"], output_names=["y"], dynamic_axes={"x": {0: "N"}, "y": {0: "N"}},
-                      opset_version=13, dynamo=False)
+                      opset_version=17 if name in TRANSFORMERS else 13, dynamo=False)
 
 
 def save_layers(name, path):

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""PyTorch, Zennit or Captum, one network and one method, in a process of its own, so that its peak of memory is its own; see
+"""PyTorch, Zennit, Captum or LXT, one network and one method, in a process of its own, so that its peak of memory is its own; see
 protocol.py.
 
 usage: peer.py PEER NETWORK METHOD --input FILE.npy [--threads N]
@@ -12,6 +12,7 @@ import types
 import numpy
 import torch
 
+import attention
 import networks
 import protocol
 
@@ -35,6 +36,23 @@ def import_zennit():
     import zennit.layer
 
     return zennit
+
+
+def import_lxt():
+    """LXT imports transformers, which imports torchvision where there is one; operators that one built for another torch lacks are declared."""
+    try:
+        import torchvision  # noqa: F401
+    except RuntimeError:
+        for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
+            del sys.modules[name]
+        import_lxt.declared = torch.library.Library("torchvision", "DEF")
+        for name in ("nms", "qnms"):
+            import_lxt.declared.define(name + "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    except ImportError:
+        pass
+    import lxt.efficient
+
+    return lxt.efficient
 
 
 def largest(scores):
@@ -109,7 +127,22 @@ class Captum:
         return self.attribution.attribute(x, target=self.target)
 
 
-PEERS = {"pytorch": PyTorch, "zennit": Zennit, "captum": Captum}
+class LXT:
+    """Relevance is the input times a gradient, as LXT's efficient mode has it."""
+
+    METHODS = ("attn_lrp",)
+
+    def __init__(self, network, method, x):
+        import_lxt()
+        self.model, self.x = attention.make(network, efficient=True), x
+
+    def run(self):
+        x = self.x.clone().requires_grad_(True)
+        scores = self.model(x)
+        return x.detach() * torch.autograd.grad(scores, x, largest(scores))[0]
+
+
+PEERS = {"pytorch": PyTorch, "zennit": Zennit, "captum": Captum, "lxt": LXT}
 
 
 def main():

@@ -8,7 +8,7 @@ from math import log10
 import cases
 import machine
 
-NAMES = {"rulegrad": "rulegrad", "rulegrad fast": "rulegrad fast", "pytorch": "PyTorch", "zennit": "Zennit", "captum": "Captum", "innvestigate": "iNNvestigate", "floor": "floor"}
+NAMES = {"rulegrad": "rulegrad", "rulegrad fast": "rulegrad fast", "pytorch": "PyTorch", "zennit": "Zennit", "captum": "Captum", "lxt": "LXT", "innvestigate": "iNNvestigate", "floor": "floor"}
 
 # A larger difference must be explained by what the network's kinks make of rounding, sample by sample, or no page is written.
 MOST_ROUNDING = 1e-4
