@@ -6,6 +6,8 @@
 #include "rulegrad/expr/leaves.hpp"
 #include "rulegrad/ops/op_attributes.hpp"
 
+#include "expr/walk.hpp"
+
 namespace rulegrad {
 namespace {
 
@@ -47,20 +49,14 @@ class Looking {
 
   NodeMap<char> guarded() {
     NodeMap<char> result;
-    std::vector<Expr> stack;
+    const auto at_risk = [&](Expr e) { return facts_.depends(e) && may_be_infinite(e); };
+    std::vector<Expr> branches;
     for (const Expr node : facts_.order()) {
       if (!node.is("where") || !facts_.depends(node)) continue;
       for (const std::size_t branch : {1, 2})
-        if (const Expr value = node.operand(branch); facts_.depends(value) && may_be_infinite(value))
-          stack.push_back(value);
+        if (at_risk(node.operand(branch))) branches.push_back(node.operand(branch));
     }
-    while (!stack.empty()) {
-      const Expr node = stack.back();
-      stack.pop_back();
-      if (node.operands().empty() || !result.emplace(node, 1).second) continue;
-      for (const Expr operand : node.operands())
-        if (facts_.depends(operand) && may_be_infinite(operand)) stack.push_back(operand);
-    }
+    for_each_below(branches, at_risk, [&](Expr e) { result.emplace(e, 1); });
     return result;
   }
 

@@ -7,6 +7,7 @@
 #include "rulegrad/ops/op_attributes.hpp"
 #include "rulegrad/rule/rule_text.hpp"
 
+#include "expr/walk.hpp"
 #include "rule/print_term.hpp"
 #include "support/number.hpp"
 #include "support/text.hpp"
@@ -96,13 +97,14 @@ class ExpressionWriting {
   bool is_leaf(Expr expr) const { return writer_.names_.contains(expr) || expr.operands().empty(); }
 
   void count(Expr root) {
-    std::vector<Expr> stack{root};
-    while (!stack.empty()) {
-      const Expr expr = stack.back();
-      stack.pop_back();
-      if (++uses_[expr] > 1 || is_leaf(expr)) continue;
-      for (const Expr operand : expr.operands()) stack.push_back(operand);
-    }
+    ++uses_[root];
+    for_each_below(
+        root, [](Expr) { return true; },
+        [&](Expr expr) {
+          if (is_leaf(expr)) return false;
+          for (const Expr operand : expr.operands()) ++uses_[operand];
+          return true;
+        });
   }
 
   TermId add(Term term) {

@@ -1,11 +1,12 @@
 #pragma once
 
+#include <algorithm>
 #include <functional>
-#include <span>
 #include <unordered_map>
-#include <vector>
 
 #include "rulegrad/expr/expr.hpp"
+
+#include "expr/walk.hpp"
 
 namespace rulegrad::io {
 
@@ -19,23 +20,14 @@ class SomewhereBelow {
       : holds_(std::move(holds)), ends_(std::move(ends)) {}
 
   [[nodiscard]] bool of(Expr root) {
-    if (const auto known = known_.find(root); known != known_.end()) return known->second;
-    std::vector<Expr> open{root};
-    while (!open.empty()) {
-      const Expr node = open.back();
-      const std::size_t depth = open.size();
-      bool found = holds_(node);
-      for (const Expr operand : ends_&& ends_(node) ? std::span<const Expr>() : node.operands()) {
-        const auto known = known_.find(operand);
-        if (known == known_.end())
-          open.push_back(operand);
-        else
-          found = found || known->second;
-      }
-      if (open.size() > depth) continue;
-      known_.insert_or_assign(node, found);
-      open.pop_back();
-    }
+    const auto below = down_to([&](Expr e) { return ends_ && ends_(e); });
+    post_order_along(
+        root, [&](Expr e) { return known_.contains(e); }, below,
+        [&](Expr e) {
+          const auto operands = below(e);
+          known_.emplace(e, holds_(e) || std::any_of(operands.begin(), operands.end(),
+                                                     [&](Expr operand) { return known_.at(operand); }));
+        });
     return known_.at(root);
   }
 

@@ -99,27 +99,23 @@ std::optional<Expr> rewritten_over(const ValueFunction& function, Expr x) {
   // A choice may be made of a comparison, which is no number.
   if (!is_floating(function.source.dtype())) return std::nullopt;
   Graph& graph = x.graph();
+  NodeMap<bool> inside(function.inside.size());
+  for (const Expr node : function.inside) inside.emplace(node, true);
   NodeMap<Expr> image;
   image.emplace(function.source, x);
-  for (const Expr node : function.inside) {
-    if (node.is("cast") && is_floating(node.dtype())) {
-      image.emplace(node, image.at(node.operand(0)));
-      continue;
-    }
-    std::vector<Expr> operands;
+  for (const Expr node : function.inside)
     for (const Expr operand : node.operands()) {
-      if (const auto made = image.find(operand); made != image.end()) {
-        operands.push_back(made->second);
-        continue;
-      }
+      if (inside.contains(operand) || image.contains(operand)) continue;
       const auto number = number_of(operand);
       if (!number) return std::nullopt;
-      operands.push_back(
-          graph.scalar(*number, is_floating(operand.dtype()) ? DType::float64 : operand.dtype()));
+      image.emplace(operand,
+                    graph.scalar(*number, is_floating(operand.dtype()) ? DType::float64 : operand.dtype()));
     }
-    image.emplace(node, graph.apply(node.op(), std::move(operands), node.attributes()));
-  }
-  const Expr result = image.at(function.root);
+  const Rebuild over{no_boundary, [&](Expr node, std::span<const Expr> operands) {
+                       if (node.is("cast") && is_floating(node.dtype())) return operands[0];
+                       return graph.apply(node.op(), {operands.begin(), operands.end()}, node.attributes());
+                     }};
+  const Expr result = over(function.root, image);
   return result.type() == x.type() ? std::optional(result) : std::nullopt;
 }
 
@@ -294,37 +290,19 @@ std::vector<Expr> undone(const Canonized& canonized) {
   for (const ForwardRewrite& rewrite : canonized.rewrites)
     if (rewrite.rule_set == step_rules) before.emplace(rewrite.after, rewrite.before);
   // What stood there before may be made of such steps itself, so all of it is walked.
-  std::vector<Expr> roots = canonized.outputs;
+  const Rebuild undoing{no_boundary,
+                        [](Expr node, std::span<const Expr> operands) {
+                          const Expr renewed = again(node, operands);
+                          hand_on_names(node, renewed);
+                          return renewed;
+                        },
+                        [&](Expr node) -> const Expr* {
+                          const auto found = before.find(node);
+                          return found == before.end() || found->second == node ? nullptr : &found->second;
+                        }};
   NodeMap<Expr> image;
-  std::vector<Expr> open(roots.begin(), roots.end());
-  while (!open.empty()) {
-    const Expr node = open.back();
-    if (image.contains(node)) {
-      open.pop_back();
-      continue;
-    }
-    const auto found = before.find(node);
-    const Expr taken = found == before.end() ? node : found->second;
-    const std::size_t depth = open.size();
-    if (taken != node && !image.contains(taken)) {
-      open.push_back(taken);
-      continue;
-    }
-    for (const Expr operand : taken.operands())
-      if (!image.contains(operand)) open.push_back(operand);
-    if (open.size() != depth) continue;
-    open.pop_back();
-    if (taken != node) {
-      image.emplace(node, image.at(taken));
-      continue;
-    }
-    std::vector<Expr> operands;
-    for (const Expr operand : node.operands()) operands.push_back(image.at(operand));
-    const Expr renewed = again(node, operands);
-    hand_on_names(node, renewed);
-    image.emplace(node, renewed);
-  }
-  for (Expr& root : roots) root = image.at(root);
+  std::vector<Expr> roots;
+  for (const Expr output : canonized.outputs) roots.push_back(undoing(output, image));
   return roots;
 }
 

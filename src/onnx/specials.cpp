@@ -10,6 +10,7 @@
 #include "rulegrad/expr/leaves.hpp"
 #include "rulegrad/ops/op_attributes.hpp"
 
+#include "expr/walk.hpp"
 #include "onnx/value.hpp"
 
 namespace rulegrad::io {
@@ -77,17 +78,9 @@ bool some_line_is(const Tensor& value, std::size_t axis, Test test) {
 }  // namespace
 
 Specials SpecialValues::of(Expr root) {
-  std::vector<Expr> open{root};
-  while (!open.empty()) {
-    const Expr expr = open.back();
-    const std::size_t depth = open.size();
-    if (!known_.contains(expr))
-      for (const Expr operand : expr.operands())
-        if (!known_.contains(operand)) open.push_back(operand);
-    if (open.size() > depth) continue;
-    open.pop_back();
-    if (!known_.contains(expr)) known_.emplace(expr, work_out(expr));
-  }
+  post_order(
+      root, [&](Expr e) { return known_.contains(e); }, no_leaf,
+      [&](Expr e) { known_.emplace(e, work_out(e)); });
   return known_.at(root);
 }
 

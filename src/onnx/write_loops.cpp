@@ -3,6 +3,7 @@
 #include "rulegrad/ops/op_attributes.hpp"
 #include "rulegrad/ops/samples.hpp"
 
+#include "expr/walk.hpp"
 #include "onnx/writer.hpp"
 
 // Sample loops (samples.hpp) as ONNX's Loop, and what their index selects.
@@ -25,13 +26,9 @@ bool carried(Expr reduction) {
 /// Everything below a reduction that the loops `around` do not give.
 std::unordered_set<Expr> body_of(Expr reduction, std::uint32_t around) {
   std::unordered_set<Expr> body;
-  std::vector<Expr> open{reduction.operand(0)};
-  while (!open.empty()) {
-    const Expr e = open.back();
-    open.pop_back();
-    if ((e.loops() & ~around) == 0 || !body.insert(e).second) continue;
-    open.insert(open.end(), e.operands().begin(), e.operands().end());
-  }
+  const auto belongs = [&](Expr e) { return (e.loops() & ~around) != 0; };
+  if (belongs(reduction.operand(0)))
+    for_each_below(reduction.operand(0), belongs, [&](Expr e) { body.insert(e); });
   return body;
 }
 

@@ -84,19 +84,18 @@ class Short {
     const std::int64_t depth = reduction.attributes<ReduceSamplesAttributes>().depth;
     std::map<std::int64_t, std::int64_t> counts{
         {depth, reduction.attributes<ReduceSamplesAttributes>().count}};
-    std::unordered_set<Expr> met;
-    std::vector<Expr> open{reduction.operand(0)};
-    while (!open.empty()) {
-      const Expr e = open.back();
-      open.pop_back();
-      if (e.loops() == 0 || !met.insert(e).second) continue;
-      if (e.is("reduce_samples") && (e.loops() & bit(depth)) != 0 && !short_.contains(e)) return false;
-      if (e.is("sample_index")) {
-        const auto& index = e.attributes<SampleIndexAttributes>();
-        if ((reduction.operand(0).loops() & bit(index.depth)) != 0) counts.emplace(index.depth, index.count);
-      }
-      open.insert(open.end(), e.operands().begin(), e.operands().end());
-    }
+    bool few_within = true;
+    for_each_below(
+        reduction.operand(0), [&](Expr e) { return few_within && e.loops() != 0; },
+        [&](Expr e) {
+          if (e.is("reduce_samples") && (e.loops() & bit(depth)) != 0 && !short_.contains(e))
+            few_within = false;
+          if (!e.is("sample_index")) return;
+          const auto& index = e.attributes<SampleIndexAttributes>();
+          if ((reduction.operand(0).loops() & bit(index.depth)) != 0)
+            counts.emplace(index.depth, index.count);
+        });
+    if (!few_within) return false;
     std::int64_t product = 1;
     for (const auto& [at, count] : counts) product = count > most_ / product ? most_ + 1 : product * count;
     return product <= most_;

@@ -13,6 +13,8 @@
 #include "rulegrad/prove/verify.hpp"
 #include "rulegrad/support/error.hpp"
 
+#include "expr/rebuild.hpp"
+
 namespace rulegrad {
 namespace {
 
@@ -42,14 +44,12 @@ std::vector<Expr> in_double(Graph& into, std::span<const Expr> outputs) {
     images.emplace(input, into.input(a.as<InputAttributes>().name,
                                      {a.as<InputAttributes>().dtype, a.as<InputAttributes>().shape}));
   }
-  for (const Expr node : topological_order(outputs)) {
-    if (images.contains(node)) continue;
-    std::vector<Expr> operands;
-    for (const Expr operand : node.operands()) operands.push_back(images.at(operand));
-    images.emplace(node, into.make(node.op(), std::move(operands), in_double(node.attributes())));
-  }
+  const Rebuild widened{
+      no_boundary, [&](Expr node, std::span<const Expr> operands) {
+        return into.make(node.op(), {operands.begin(), operands.end()}, in_double(node.attributes()));
+      }};
   std::vector<Expr> result;
-  for (const Expr output : outputs) result.push_back(images.at(output));
+  for (const Expr output : outputs) result.push_back(widened(output, images));
   return result;
 }
 

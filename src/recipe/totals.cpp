@@ -6,6 +6,7 @@
 #include "rulegrad/rule/rule_text.hpp"
 #include "rulegrad/support/error.hpp"
 
+#include "expr/walk.hpp"
 #include "recipe/recipe_run.hpp"
 
 namespace rulegrad {
@@ -35,20 +36,18 @@ bool comes_from_input(Expr e) {
 /// Does every way from the output to what the network is given pass one of these? Masks and the like, which
 /// are integers that no table is asked for, are not what relevance goes to.
 bool RecipeRun::nothing_passes(std::span<const Expr> nodes) const {
-  std::unordered_set<Expr> seen(nodes.begin(), nodes.end());
-  std::vector<Expr> waiting{output_};
-  while (!waiting.empty()) {
-    const Expr node = waiting.back();
-    waiting.pop_back();
-    if (!seen.insert(node).second) continue;
-    if (is_input(node) && is_floating(node.dtype())) return false;
-    if (node.is("gather") && is_floating(node.dtype()) && is_constant(node.operand(0))) {
-      if (comes_from_input(node.operand(1))) return false;
-      continue;
-    }
-    waiting.insert(waiting.end(), node.operands().begin(), node.operands().end());
-  }
-  return true;
+  const std::unordered_set<Expr> passed(nodes.begin(), nodes.end());
+  bool nothing = true;
+  for_each_below(
+      output_, [](Expr) { return true; },
+      [&](Expr node) {
+        if (!nothing || passed.contains(node)) return false;
+        const bool looked_up = node.is("gather") && is_floating(node.dtype()) && is_constant(node.operand(0));
+        nothing = !(is_input(node) && is_floating(node.dtype())) &&
+                  !(looked_up && comes_from_input(node.operand(1)));
+        return !looked_up;
+      });
+  return nothing;
 }
 
 /// [B, scores] as [B].

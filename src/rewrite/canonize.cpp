@@ -127,22 +127,14 @@ class Canonizer {
 
   /// On an input of the model: which of them is explained does not matter while the graph is rewritten.
   bool depends(Expr asked) {
-    std::vector<Expr> open{asked};
-    while (!open.empty()) {
-      const Expr node = open.back();
-      const std::size_t before = open.size();
-      bool found = is_input(node);
-      for (const Expr operand : node.operands()) {
-        const auto known = depends_.find(operand);
-        if (known == depends_.end())
-          open.push_back(operand);
-        else
-          found = found || known->second;
-      }
-      if (open.size() != before) continue;
-      open.pop_back();
-      depends_.emplace(node, found && !node.is("const"));
-    }
+    post_order(
+        asked, [&](Expr e) { return depends_.contains(e); }, no_leaf,
+        [&](Expr e) {
+          const bool found = is_input(e) || std::ranges::any_of(e.operands(), [&](Expr operand) {
+                               return depends_.at(operand);
+                             });
+          depends_.emplace(e, found && !e.is("const"));
+        });
     return depends_.at(asked);
   }
 

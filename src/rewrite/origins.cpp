@@ -154,37 +154,29 @@ bool ForwardFacts::is_statistic(Expr c, Expr a) const {
 bool ForwardFacts::is_statistic(Expr c, std::span<const Expr> parts) const {
   // What the parts are made of, down to what layers give.
   NodeMap<bool> origins;
-  std::vector<Expr> open(parts.begin(), parts.end());
-  const auto enter = [&](Expr node) {
-    for (const Expr operand : node.operands())
-      if (depends(operand) && origins.emplace(operand, true).second) open.push_back(operand);
-  };
-  for (const Expr part : parts) origins.emplace(part, true);
-  while (!open.empty()) {
-    const Expr node = open.back();
-    open.pop_back();
-    if (made(node) != Made::otherwise && !is_explained(node)) enter(node);
-  }
+  const auto enters = [&](Expr e) { return depends(e); };
+  const auto by_a_layer = [&](Expr e) { return made(e) == Made::otherwise || is_explained(e); };
+  for_each_below(parts, enters, [&](Expr e) {
+    origins.emplace(e, true);
+    return !by_a_layer(e);
+  });
   // Every way from c to them leads through a reduction: x - mean(x) is no statistic, what is made of mean(x)
   // alone is.
-  bool reduced = false;
-  NodeMap<bool> above, below;
-  std::vector<std::pair<Expr, bool>> ways{{c, false}};
-  while (!ways.empty()) {
-    auto [node, through] = ways.back();
-    ways.pop_back();
-    through = through || made(node) == Made::by_reduction;
-    if (!(through ? below : above).emplace(node, true).second) continue;
-    reduced = reduced || through;
-    if (origins.contains(node)) {
-      if (!through) return false;
-      continue;
-    }
-    if (made(node) == Made::otherwise || is_explained(node)) return false;
-    for (const Expr operand : node.operands())
-      if (depends(operand)) ways.emplace_back(operand, through);
-  }
-  return reduced;
+  bool statistic = true;
+  std::vector<Expr> reductions;
+  for_each_below(c, enters, [&](Expr e) {
+    if (made(e) == Made::by_reduction)
+      reductions.push_back(e);
+    else if (origins.contains(e) || by_a_layer(e))
+      statistic = false;
+    return statistic && made(e) != Made::by_reduction;
+  });
+  for_each_below(reductions, enters, [&](Expr e) {
+    if (!statistic || origins.contains(e)) return false;
+    statistic = !by_a_layer(e);
+    return statistic;
+  });
+  return statistic && !reductions.empty();
 }
 
 namespace {

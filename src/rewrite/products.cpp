@@ -3,34 +3,15 @@
 #include <algorithm>
 #include <numeric>
 #include <optional>
-#include <set>
 
 #include "rulegrad/ops/build.hpp"
 #include "rulegrad/ops/operators.hpp"
 
 #include "expr/rebuild.hpp"
-#include "rewrite/forward_facts.hpp"
-#include "rewrite/value_functions.hpp"
+#include "rewrite/product_factors.hpp"
 
 namespace rulegrad {
 namespace {
-
-/// A product of more factors than this, constants among them, is left as it is written.
-constexpr std::size_t most_factors = 64;
-
-/// A value that a product takes, or divides by.
-struct Factor {
-  Expr value;
-  bool divides = false;
-  friend bool operator==(const Factor&, const Factor&) = default;
-};
-
-/// A constant that stands in the product.
-struct Constant {
-  Expr value;
-  bool divides = false;
-  std::size_t factors = 0;  ///< how many factors it is multiplied with where it stands
-};
 
 /// Factors that are multiplied before others are.
 struct Unit {
@@ -51,29 +32,13 @@ class Regrouping {
  public:
   Regrouping(Graph& graph, const ForwardFacts& facts, std::span<const Expr> kept,
              const ProductOperators& operators)
-      : graph_(graph),
-        facts_(facts),
-        kept_(kept.begin(), kept.end()),
-        operators_(operators),
-        sources_(value_sources(facts, kept)),
-        absorbed_(facts.order().size(), 0) {
-    // A product that only other products use is part of those.
-    std::vector<std::size_t> taken(facts.order().size(), 0);
-    for (const Expr user : facts.order())
-      if (is_chain(user))
-        for (const Expr operand : user.operands())
-          if (is_chain(operand)) ++taken[facts.rank(operand)];
-    for (std::size_t i = 0; i < taken.size(); ++i)
-      absorbed_[i] = static_cast<char>(taken[i] > 0 && taken[i] == facts.uses(facts.order()[i]));
-  }
+      : graph_(graph), facts_(facts), factoring_(graph, facts, kept), operators_(operators) {}
 
   /// What takes the place of a node, over the images of its factors; nothing: it stays.
   std::optional<Expr> operator()(Expr root, const NodeMap<Expr>& image) {
-    if (!is_chain(root) || absorbed_[facts_.rank(root)] != 0) return std::nullopt;
-    factors_.clear();
-    constants_.clear();
-    subsets_.clear();
-    if (!flatten(root, false).has_value()) return std::nullopt;
+    auto taken_apart = factoring_(root);
+    if (!taken_apart) return std::nullopt;
+    product_ = std::move(*taken_apart);
     const std::vector<Unit> units = united();
     if (flowing_ < 2) return std::nullopt;
     const bool many = operators_.three != nullptr && units.size() > 2;
@@ -81,32 +46,20 @@ class Regrouping {
                                     [&](const Unit& unit) { return becomes_reciprocal(unit, units.size()); });
     const auto in_place = [&](const Unit& unit) { return stands(unit); };
     // Beside one of the factors a constant would look like a part of the layer that makes it.
-    const bool behind = std::all_of(constants_.begin(), constants_.end(), [&](const Constant& constant) {
-      return constant.factors == factors_.size();
-    });
+    const bool behind = std::all_of(
+        product_.constants.begin(), product_.constants.end(),
+        [&](const ProductConstant& constant) { return constant.factors == product_.factors.size(); });
     if (!many && !turned && behind && std::all_of(units.begin(), units.end(), in_place)) return std::nullopt;
     image_ = &image;
     numbers_taken_ = false;
     Expr result = product(units);
-    for (const Constant& constant : constants_)
+    for (const ProductConstant& constant : product_.constants)
       if (!numbers_taken_ || constant.value.shape().rank() > 0)
         result = times(result, constant.value, constant.divides);
     return result.type() == root.type() ? std::optional(result) : std::nullopt;
   }
 
  private:
-  [[nodiscard]] bool is_kept(Expr node) const {
-    return std::find(kept_.begin(), kept_.end(), node) != kept_.end();
-  }
-  [[nodiscard]] bool is_product(Expr node) const {
-    return (node.is("mul") || node.is("div")) && facts_.depends(node) && !is_kept(node) &&
-           is_floating(node.dtype());
-  }
-
-  [[nodiscard]] bool is_chain(Expr node) const {
-    return is_product(node) || (node.is("neg") && !is_kept(node) && is_product(node.operand(0)));
-  }
-
   /// What stands for a factor or a constant.
   [[nodiscard]] Expr image_of(Expr value) const {
     const auto found = image_->find(value);
@@ -116,54 +69,15 @@ class Regrouping {
     return divides ? result / image_of(value) : result * image_of(value);
   }
 
-  /// The factors below a node by their numbers; nothing where there are too many. Each product's own are
-  /// remembered.
-  std::optional<std::set<std::size_t>> flatten(Expr node, bool divides) {
-    if (factors_.size() + constants_.size() > most_factors) return std::nullopt;
-    if (!is_product(node) && is_chain(node)) {
-      auto below = flatten(node.operand(0), divides);
-      if (below) constants_.push_back({graph_.scalar(-1, node.dtype()), false, below->size()});
-      return below;
-    }
-    std::set<std::size_t> below;
-    // What is a function of one value is not taken apart.
-    const bool whole = is_product(node) && sources_[facts_.rank(node)] && facts_.changes(node.operand(0)) &&
-                       facts_.changes(node.operand(1));
-    if (!is_product(node) || whole) {
-      factors_.push_back({node, divides});
-      below.insert(factors_.size() - 1);
-      return below;
-    }
-    std::optional<Constant> constant;
-    for (std::size_t i = 0; i < 2; ++i) {
-      const Expr operand = node.operand(i);
-      const bool inverse = divides != (i == 1 && node.is("div"));
-      if (!facts_.changes(operand)) {
-        constant = Constant{operand, inverse, 0};
-        continue;
-      }
-      const auto inner = flatten(operand, inverse);
-      if (!inner) return std::nullopt;
-      below.insert(inner->begin(), inner->end());
-    }
-    if (constant) {
-      constant->factors = below.size();
-      constants_.push_back(*constant);
-    }
-    subsets_.insert(std::vector<std::size_t>(below.begin(), below.end()));
-    return below;
-  }
-
   [[nodiscard]] Expr source(std::size_t factor) const {
-    const Expr value = factors_[factor].value, found = sources_[facts_.rank(value)];
-    return found ? found : value;
+    return factoring_.source_of(product_.factors[factor].value);
   }
 
   /// The factors put together: by source, then statistics with what they are made of.
   std::vector<Unit> united() {
     std::vector<Unit> units;
     std::vector<Expr> unit_sources;
-    for (std::size_t i = 0; i < factors_.size(); ++i) {
+    for (std::size_t i = 0; i < product_.factors.size(); ++i) {
       const auto same = std::find(unit_sources.begin(), unit_sources.end(), source(i));
       if (same == unit_sources.end()) {
         unit_sources.push_back(source(i));
@@ -174,7 +88,9 @@ class Regrouping {
     }
     take_decisions_out(units);
     // Two factors that are multiplied stand together whatever they are.
-    if (flowing_ == 2 && factors_.size() == 2 && !factors_[0].divides && !factors_[1].divides) return units;
+    if (flowing_ == 2 && product_.factors.size() == 2 && !product_.factors[0].divides &&
+        !product_.factors[1].divides)
+      return units;
     for (bool again = true; again;) {
       again = false;
       // A statistic of a normalised value is made of that one's own statistic: the lower one first.
@@ -207,7 +123,7 @@ class Regrouping {
   void take_decisions_out(std::vector<Unit>& units) {
     const auto decides = [&](const Unit& unit) {
       return std::none_of(unit.own.begin(), unit.own.end(),
-                          [&](std::size_t i) { return facts_.depends(factors_[i].value); });
+                          [&](std::size_t i) { return facts_.depends(product_.factors[i].value); });
     };
     std::vector<std::size_t> taken, left;
     for (const Unit& unit : units) {
@@ -218,20 +134,21 @@ class Regrouping {
     if (taken.empty()) return;
     std::erase_if(units, decides);
     std::sort(left.begin(), left.end());
-    const bool behind = subsets_.contains(left);
+    const bool behind = product_.subsets.contains(left);
     for (const std::size_t i : taken)
-      constants_.push_back({factors_[i].value, factors_[i].divides, behind ? factors_.size() : 0});
+      product_.constants.push_back(
+          {product_.factors[i].value, product_.factors[i].divides, behind ? product_.factors.size() : 0});
   }
 
   [[nodiscard]] std::size_t rank(const Unit& unit) const {
     std::size_t result = 0;
-    for (const std::size_t i : unit.own) result = std::max(result, facts_.rank(factors_[i].value));
+    for (const std::size_t i : unit.own) result = std::max(result, facts_.rank(product_.factors[i].value));
     return result;
   }
 
   [[nodiscard]] std::vector<Expr> values(const Unit& unit) const {
     std::vector<Expr> result;
-    for (const std::size_t i : unit.all()) result.push_back(factors_[i].value);
+    for (const std::size_t i : unit.all()) result.push_back(product_.factors[i].value);
     return result;
   }
 
@@ -252,7 +169,7 @@ class Regrouping {
         parts.insert(parts.end(), more.begin(), more.end());
       }
       return !parts.empty() && std::all_of(units[s].own.begin(), units[s].own.end(), [&](std::size_t factor) {
-        return facts_.is_statistic(factors_[factor].value, parts);
+        return facts_.is_statistic(product_.factors[factor].value, parts);
       });
     };
     std::vector<std::size_t> others;
@@ -275,7 +192,8 @@ class Regrouping {
   /// Is the unit a product of its own in what the model writes?
   [[nodiscard]] bool stands(const Unit& unit) const {
     const std::vector<std::size_t> all = unit.all();
-    if (all.size() > 1 && all.size() < factors_.size() && !subsets_.contains(all)) return false;
+    if (all.size() > 1 && all.size() < product_.factors.size() && !product_.subsets.contains(all))
+      return false;
     if (unit.parts.size() > 1) {
       std::vector<std::size_t> parts;
       for (const Unit& part : unit.parts) {
@@ -283,32 +201,32 @@ class Regrouping {
         parts.insert(parts.end(), inner.begin(), inner.end());
       }
       std::sort(parts.begin(), parts.end());
-      if (!subsets_.contains(parts)) return false;
+      if (!product_.subsets.contains(parts)) return false;
     }
     return std::all_of(unit.parts.begin(), unit.parts.end(), [&](const Unit& part) { return stands(part); });
   }
 
   [[nodiscard]] bool only_divides(const Unit& unit) const {
     const auto all = unit.all();
-    return std::all_of(all.begin(), all.end(), [&](std::size_t i) { return factors_[i].divides; });
+    return std::all_of(all.begin(), all.end(), [&](std::size_t i) { return product_.factors[i].divides; });
   }
   /// A divisor that is a function of a value: 1 / (1 + exp(-x)) is one too.
   [[nodiscard]] bool becomes_reciprocal(const Unit& unit, std::size_t units) const {
     return units > 1 && unit.parts.empty() && only_divides(unit) &&
-           source(unit.own[0]) != factors_[unit.own[0]].value;
+           source(unit.own[0]) != product_.factors[unit.own[0]].value;
   }
 
   Expr own_product(const Unit& unit) {
     Expr above, below;
     for (const std::size_t i : unit.own) {
-      const Expr value = image_of(factors_[i].value);
-      Expr& side = factors_[i].divides ? below : above;
+      const Expr value = image_of(product_.factors[i].value);
+      Expr& side = product_.factors[i].divides ? below : above;
       side = side ? side * value : value;
     }
     // Numbers belong to a function if there is one among the units.
     if (unit.own.size() > 1 && !numbers_taken_ && above) {
       numbers_taken_ = true;
-      for (const Constant& constant : constants_)
+      for (const ProductConstant& constant : product_.constants)
         if (constant.value.shape().rank() == 0) above = times(above, constant.value, constant.divides);
     }
     if (!below) return above;
@@ -319,7 +237,8 @@ class Regrouping {
     if (unit.parts.empty()) return own_product(unit);
     // A statistic divides, or multiplies, the product of what it is made of.
     Expr result = product(unit.parts);
-    for (const std::size_t i : unit.own) result = times(result, factors_[i].value, factors_[i].divides);
+    for (const std::size_t i : unit.own)
+      result = times(result, product_.factors[i].value, product_.factors[i].divides);
     return result;
   }
 
@@ -330,7 +249,7 @@ class Regrouping {
       const bool divisor = units.size() == 2 && unit.parts.empty() && unit.own.size() == 1 &&
                            only_divides(unit) && !becomes_reciprocal(unit, 2);
       if (divisor)
-        divisors.push_back(factors_[unit.own[0]].value);
+        divisors.push_back(product_.factors[unit.own[0]].value);
       else
         values.push_back(product_of(unit));
     }
@@ -354,14 +273,10 @@ class Regrouping {
 
   Graph& graph_;
   const ForwardFacts& facts_;
-  std::vector<Expr> kept_;
+  Factoring factoring_;
   const ProductOperators& operators_;
-  std::vector<Expr> sources_;   ///< by rank
-  std::vector<char> absorbed_;  ///< by rank
   // Of the product that is looked at:
-  std::vector<Factor> factors_;
-  std::vector<Constant> constants_;
-  std::set<std::vector<std::size_t>> subsets_;
+  FactoredProduct product_;
   const NodeMap<Expr>* image_ = nullptr;
   bool numbers_taken_ = false;
   std::size_t flowing_ = 0;  ///< factors that attribution flows to
@@ -376,18 +291,16 @@ Canonized regroup_products(Graph& graph, std::span<const Expr> outputs, std::spa
   stay.insert(stay.end(), explained.begin(), explained.end());
   Canonized result;
   Regrouping regrouped(graph, facts, stay, operators);
-  for (const Expr node : facts.order()) {
-    std::vector<Expr> operands;
-    for (const Expr operand : node.operands()) operands.push_back(result.image.at(operand));
-    const Expr renewed = again(node, operands);
-    const auto other = regrouped(node, result.image);
-    if (other && *other != renewed)
-      result.rewrites.push_back({renewed, *other, "products of several values", {}});
-    const Expr taken = other.value_or(renewed);
-    hand_on_names(node, taken);
-    result.image.emplace(node, taken);
-  }
-  for (const Expr output : outputs) result.outputs.push_back(result.image.at(output));
+  const Rebuild regrouping{no_boundary, [&](Expr node, std::span<const Expr> operands) {
+                             const Expr renewed = again(node, operands);
+                             const auto other = regrouped(node, result.image);
+                             if (other && *other != renewed)
+                               result.rewrites.push_back({renewed, *other, "products of several values", {}});
+                             const Expr taken = other.value_or(renewed);
+                             hand_on_names(node, taken);
+                             return taken;
+                           }};
+  for (const Expr output : outputs) result.outputs.push_back(regrouping(output, result.image));
   return result;
 }
 

@@ -11,6 +11,8 @@
 #include "rulegrad/ops/op_attributes.hpp"
 #include "rulegrad/ops/operators.hpp"
 
+#include "expr/rebuild.hpp"
+
 namespace rulegrad {
 namespace {
 
@@ -325,37 +327,30 @@ void join_value_functions(Graph& graph, Canonized& canonized, std::span<const Ex
       by_root.emplace(function->root, std::move(*function));
   if (by_root.size() == 0) return;
   NodeMap<Expr> image;
-  for (const Expr node : facts.order()) {
-    std::vector<Expr> operands;
-    bool changed = false;
-    for (const Expr operand : node.operands()) {
-      operands.push_back(image.at(operand));
-      changed = changed || operands.back() != operand;
-    }
-    Expr renewed = changed ? graph.apply(node.op(), std::move(operands), node.attributes()) : node;
-    if (const auto found = by_root.find(node); found != by_root.end()) {
-      const Expr before = renewed;
-      if (is_relu(found->second)) {
-        renewed = graph.apply(op("relu"), {image.at(found->second.source)});
-      } else {
-        Joined join = joined(found->second);
-        for (Expr& operand : join.operands) operand = image.at(operand);
-        graph.keep_alive(join.op);
-        renewed = graph.make(*join.op, std::move(join.operands));
-      }
-      canonized.rewrites.push_back({before, renewed, "functions of one value", {}});
-    }
-    if (renewed != node)
-      for (const std::string& name : graph.names(node)) graph.add_name(renewed, name);
-    image.emplace(node, renewed);
-  }
+  const Rebuild joining{no_boundary, [&](Expr node, std::span<const Expr> operands) {
+                          Expr renewed = again(node, operands);
+                          if (const auto found = by_root.find(node); found != by_root.end()) {
+                            const Expr before = renewed;
+                            if (is_relu(found->second)) {
+                              renewed = graph.apply(op("relu"), {image.at(found->second.source)});
+                            } else {
+                              Joined join = joined(found->second);
+                              for (Expr& operand : join.operands) operand = image.at(operand);
+                              graph.keep_alive(join.op);
+                              renewed = graph.make(*join.op, std::move(join.operands));
+                            }
+                            canonized.rewrites.push_back({before, renewed, "functions of one value", {}});
+                          }
+                          hand_on_names(node, renewed);
+                          return renewed;
+                        }};
+  for (Expr& output : canonized.outputs) output = joining(output, image);
   NodeMap<Expr> images;
   for (const auto& [before, after] : canonized.image) {
     const auto found = image.find(after);
     images.emplace(before, found != image.end() ? found->second : after);
   }
   canonized.image = std::move(images);
-  for (Expr& output : canonized.outputs) output = image.at(output);
 }
 
 }  // namespace rulegrad
