@@ -125,7 +125,7 @@ class Grouping {
     }
     const Frame frame{operand.type.shape, 0, axis};
     const bool by_rows = result.type.shape == frame.shape || frame.has_value_per_row(result.type.shape);
-    return by_rows && length > 0 && length <= kLongestFusedRow ? axis : std::nullopt;
+    return by_rows && length > 0 && length <= longest_fused_row ? axis : std::nullopt;
   }
 
   const FlowValue& result_of(std::size_t i) const { return flow_.values[flow_.instructions[i].result()]; }

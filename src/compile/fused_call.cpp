@@ -271,7 +271,7 @@ void FusedCall::run(const KernelCall& call) const {
   if (std::ranges::find(forms_, Form::number) != forms_.end()) number_path.taken();
   if (std::ranges::find(forms_, Form::spread) != forms_.end()) spread_path.taken();
   Failures failures;
-  kernels::parallel_chunks(rows_, std::max<std::int64_t>(tile_rows_, kernels::kGrain / row_size_),
+  kernels::parallel_chunks(rows_, std::max<std::int64_t>(tile_rows_, kernels::grain_size / row_size_),
                            [&](std::int64_t begin, std::int64_t end) {
                              try {
                                Tiles tiles(*this, call, failures);

@@ -79,7 +79,7 @@ class FusedCall {
 };
 
 /// Elements of the longest row that operations share tiles of.
-inline constexpr std::int64_t kLongestFusedRow = 16384;
+inline constexpr std::int64_t longest_fused_row = 16384;
 
 /// A kernel that runs the group.
 [[nodiscard]] Kernel fused_kernel(FusedGroup group);

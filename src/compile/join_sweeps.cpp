@@ -74,7 +74,8 @@ class Sweeping {
     if (constant->bytes() < least_ || !is_floating(constant->dtype())) return std::nullopt;
     // One sample alone has more rows than a sweep serves: arithmetic limits it.
     const Dims x = type(instruction.operands[0]).shape.with_samples(false).at({});
-    if (x.empty() || element_count(std::span(x).first(x.size() - 1)) > kernels::kThin) return std::nullopt;
+    if (x.empty() || element_count(std::span(x).first(x.size() - 1)) > kernels::thin_rows)
+      return std::nullopt;
     Candidate candidate{i, WeightFunction(constant), transposed, std::nullopt};
     if (type(instruction.result()).shape.sampled()) {
       // The sample axis joins the rows, or the product stays as it is.

@@ -39,7 +39,7 @@ void SampleSums::add(const Tensor& samples) {
 template <class T>
 void SampleSums::add_values(const Tensor& samples, std::int64_t how_many) {
   const T* from = samples.values<T>().data();
-  kernels::parallel_chunks(elements_, kernels::kGrain, [&](std::int64_t begin, std::int64_t end) {
+  kernels::parallel_chunks(elements_, kernels::grain_size, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t s = 0; s < how_many; ++s) {
       const T* sample = from + s * elements_;
       const auto number = static_cast<double>(taken_ + s + 1);

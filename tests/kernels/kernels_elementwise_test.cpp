@@ -111,7 +111,7 @@ struct Shapes {
   Dims a, b, y;
 };
 
-const std::vector<Shapes> kShapes{
+const std::vector<Shapes> all_shapes{
     {{40000}, {40000}, {40000}},
     {{2, 3, 300, 40}, {2, 3, 300, 40}, {2, 3, 300, 40}},
     {{2, 3, 50, 70}, {}, {2, 3, 50, 70}},
@@ -252,7 +252,7 @@ TEST_CASE_TEMPLATE("functions of two values broadcast as NumPy does", T, float, 
       {"over", [](double a, double b) { return b == 0 ? 0 : a / b; }},
       {"pow", [](double a, double b) { return std::pow(a, b); }},
   };
-  for (const auto& [a_dims, b_dims, y_dims] : kShapes) {
+  for (const auto& [a_dims, b_dims, y_dims] : all_shapes) {
     CAPTURE(a_dims);
     CAPTURE(b_dims);
     Values a = oracle::normal(a_dims, 1), b = oracle::normal(b_dims, 2);
@@ -321,7 +321,7 @@ TEST_CASE("integer division truncates, mod follows the divisor, and a divisor 0 
 }
 
 TEST_CASE("where broadcasts its three operands") {
-  for (const auto& [a_dims, b_dims, y_dims] : kShapes)
+  for (const auto& [a_dims, b_dims, y_dims] : all_shapes)
     for (const auto& c_dims : {a_dims, b_dims, y_dims, Dims{}}) {
       CAPTURE(a_dims);
       CAPTURE(b_dims);

@@ -16,7 +16,7 @@ struct Case {
 };
 
 // Small and large, thin on either side, batched with broadcasting on either side.
-const std::vector<Case> kCases{
+const std::vector<Case> all_cases{
     {{3, 4}, {4, 5}, {3, 5}},
     {{1, 300}, {300, 70}, {1, 70}},
     {{1, 2500}, {2500, 9}, {1, 9}},
@@ -56,7 +56,7 @@ std::vector<T> run(const Case& c, const Values& a, bool ta, const Values& b, boo
 
 TEST_CASE_TEMPLATE("matmul agrees with plain loops in all layouts", T, float, double) {
   unsigned seed = 1;
-  for (const auto& c : kCases)
+  for (const auto& c : all_cases)
     for (const bool ta : {false, true})
       for (const bool tb : {false, true}) {
         CAPTURE(c.a);

@@ -17,7 +17,7 @@ struct Case {
   bool ceil;
 };
 
-const std::vector<Case> kCases{
+const std::vector<Case> all_cases{
     {"2x2 in pairs", {6, 8}, {2, 2}, {2, 2}, {0, 0}, {0, 0}, {1, 1}, false},
     {"2x2 in pairs of an odd image", {7, 9}, {2, 2}, {2, 2}, {0, 0}, {0, 0}, {1, 1}, false},
     {"2x2 in pairs, many rows", {70, 28}, {2, 2}, {2, 2}, {0, 0}, {0, 0}, {1, 1}, false},
@@ -31,7 +31,7 @@ const std::vector<Case> kCases{
     {"global", {5, 6}, {5, 6}, {1, 1}, {0, 0}, {0, 0}, {1, 1}, false},
 };
 
-constexpr std::int64_t kPlanes = 5;
+constexpr std::int64_t plane_count = 5;
 
 struct Windows {
   kernels::Window window;
@@ -59,19 +59,19 @@ TEST_CASE("output extents follow ONNX, with ceil too") {
 }
 
 TEST_CASE_TEMPLATE("max pooling takes the first maximum, forward and backward", T, float, double) {
-  for (const auto& c : kCases) {
+  for (const auto& c : all_cases) {
     CAPTURE(c.name);
     const auto [window, pool] = windows_of(c);
-    Values x = oracle::normal({kPlanes, oracle::count(c.in)}, 7);
+    Values x = oracle::normal({plane_count, oracle::count(c.in)}, 7);
     for (auto& v : x) v = std::round(v);  // many ties
-    const auto where = oracle::first_maxima(pool, x, kPlanes);
+    const auto where = oracle::first_maxima(pool, x, plane_count);
     const Values g = oracle::normal({static_cast<std::int64_t>(where.size())}, 8),
                  t = oracle::normal({static_cast<std::int64_t>(x.size())}, 9);
     const auto xt = oracle::as<T>(x), gt = oracle::as<T>(g), tt = oracle::as<T>(t);
     std::vector<T> y(g.size(), T(99)), gx(x.size(), T(99)), selected(g.size(), T(99));
-    kernels::max_pool<T>(window, kPlanes, xt.data(), y.data());
-    kernels::max_pool_input_grad<T>(window, kPlanes, xt.data(), gt.data(), gx.data());
-    kernels::max_pool_select<T>(window, kPlanes, xt.data(), tt.data(), selected.data());
+    kernels::max_pool<T>(window, plane_count, xt.data(), y.data());
+    kernels::max_pool_input_grad<T>(window, plane_count, xt.data(), gt.data(), gx.data());
+    kernels::max_pool_select<T>(window, plane_count, xt.data(), tt.data(), selected.data());
     Values want(x.size()), scale(x.size());
     for (std::size_t i = 0; i < where.size(); ++i) {
       const auto at = static_cast<std::size_t>(where[i]);
@@ -83,7 +83,7 @@ TEST_CASE_TEMPLATE("max pooling takes the first maximum, forward and backward", 
     CHECK(oracle::error_in_roundings(gx, want, scale) < 4);
     CHECK(same_on_any_threads([&] {
       std::vector<T> again(x.size());
-      kernels::max_pool_input_grad<T>(window, kPlanes, xt.data(), gt.data(), again.data());
+      kernels::max_pool_input_grad<T>(window, plane_count, xt.data(), gt.data(), again.data());
       return again;
     }));
   }
@@ -139,17 +139,17 @@ TEST_CASE("max pooling never takes the padding") {
 }
 
 TEST_CASE_TEMPLATE("average pooling and its adjoint agree with the averaging matrix", T, float, double) {
-  for (const auto& c : kCases)
+  for (const auto& c : all_cases)
     for (const bool count_padding : {false, true}) {
       CAPTURE(c.name);
       CAPTURE(count_padding);
       const auto [window, pool] = windows_of(c);
       const auto matrix = oracle::averaging(pool, count_padding);
       const std::size_t in = static_cast<std::size_t>(oracle::count(c.in)), out = matrix.size();
-      const Values x = oracle::normal({kPlanes, static_cast<std::int64_t>(in)}, 3),
-                   g = oracle::normal({kPlanes, static_cast<std::int64_t>(out)}, 4);
+      const Values x = oracle::normal({plane_count, static_cast<std::int64_t>(in)}, 3),
+                   g = oracle::normal({plane_count, static_cast<std::int64_t>(out)}, 4);
       Values y(g.size()), ys(g.size()), gx(x.size()), gs(x.size());
-      for (std::size_t p = 0; p < static_cast<std::size_t>(kPlanes); ++p)
+      for (std::size_t p = 0; p < static_cast<std::size_t>(plane_count); ++p)
         for (std::size_t o = 0; o < out; ++o)
           for (std::size_t i = 0; i < in; ++i) {
             y[p * out + o] += matrix[o][i] * x[p * in + i];
@@ -159,8 +159,8 @@ TEST_CASE_TEMPLATE("average pooling and its adjoint agree with the averaging mat
           }
       const auto xt = oracle::as<T>(x), gt = oracle::as<T>(g);
       std::vector<T> got(y.size(), T(99)), back(x.size(), T(99));
-      kernels::avg_pool<T>(window, count_padding, kPlanes, xt.data(), got.data());
-      kernels::avg_pool_input_grad<T>(window, count_padding, kPlanes, gt.data(), back.data());
+      kernels::avg_pool<T>(window, count_padding, plane_count, xt.data(), got.data());
+      kernels::avg_pool_input_grad<T>(window, count_padding, plane_count, gt.data(), back.data());
       CHECK(oracle::error_in_roundings(got, y, ys) < 3);
       CHECK(oracle::error_in_roundings(back, gx, gs) < 5);
     }

@@ -38,7 +38,7 @@ struct Case {
   Dims dims, axes;
 };
 
-const std::vector<Case> kCases{
+const std::vector<Case> all_cases{
     {{7}, {0}},
     {{7}, {}},
     {{3, 5}, {1}},
@@ -68,7 +68,7 @@ std::vector<T> reduce(Reduction op, const Case& c, const Values& x) {
 }  // namespace
 
 TEST_CASE_TEMPLATE("reductions agree with plain loops", T, float, double) {
-  for (const auto& c : kCases) {
+  for (const auto& c : all_cases) {
     CAPTURE(c.dims);
     CAPTURE(c.axes);
     const auto x = oracle::normal(c.dims, 11);

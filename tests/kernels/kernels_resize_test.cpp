@@ -51,14 +51,14 @@ struct Case {
   Values scales;
 };
 
-const std::vector<Case> kCases{
+const std::vector<Case> all_cases{
     {{4}, {8}, {}},       {{5, 4}, {10, 12}, {}}, {{7, 9}, {3, 4}, {}},        {{2, 3, 4}, {4, 3, 7}, {}},
     {{4, 4}, {1, 6}, {}}, {{1, 5}, {3, 5}, {}},   {{5, 6}, {8, 9}, {1.7, 1.6}}};
 
 }  // namespace
 
 TEST_CASE("resizing and its adjoint agree with the matrices of the ONNX definition") {
-  for (const auto& c : kCases)
+  for (const auto& c : all_cases)
     for (const auto mode : {ResizeMode::nearest, ResizeMode::linear})
       for (const auto coordinates : {ResizeCoordinates::half_pixel, ResizeCoordinates::pytorch_half_pixel,
                                      ResizeCoordinates::align_corners, ResizeCoordinates::asymmetric})

@@ -88,7 +88,7 @@ class NarrowInputGrad {
     }
     low = std::min(low, phase.count);
     high = std::max(low, high);
-    const std::int64_t fours = (high - low) / kNarrowPixels, rest = low + fours * kNarrowPixels;
+    const std::int64_t fours = (high - low) / narrow_pixels, rest = low + fours * narrow_pixels;
     for (std::int64_t p = 0; p < low; ++p) some(outer, phase, p, 0, 1, to);
     if (fours > 0) some(outer, phase, low, 1, fours, to);
     if (rest < high) some(outer, phase, rest, 0, high - rest, to);
@@ -125,7 +125,7 @@ class NarrowInputGrad {
 }  // namespace
 
 bool is_narrow(const ConvGeometry& geometry, std::int64_t block) {
-  return geometry.groups == 1 && geometry.in_channels <= kNarrowOutputs && block != 0 &&
+  return geometry.groups == 1 && geometry.in_channels <= narrow_outputs && block != 0 &&
          geometry.out_channels % block == 0 && micro_kernels<float>().lanes == block;
 }
 

@@ -134,7 +134,7 @@ void avg_pool(const Window& window, bool count_padding, std::int64_t groups, con
             to[c] = count > T(0) ? static_cast<T>(sum[c] / static_cast<Sum>(count)) : T(0);
         });
   };
-  if (window.taps() <= kShortSum)
+  if (window.taps() <= short_sum)
     mean(T{});
   else
     mean(double{});

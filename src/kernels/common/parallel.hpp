@@ -10,12 +10,12 @@
 namespace rulegrad::kernels {
 
 /// Elements of cheap work below which a second thread does not pay.
-inline constexpr std::int64_t kGrain = 16384;
+inline constexpr std::int64_t grain_size = 16384;
 
 /// Chunks up to which threads get theirs beforehand: what a thread wrote or read before then lies in its
 /// cache, and none waits for a counter. With more of them, threads that were delayed leave theirs to the
 /// others.
-inline constexpr std::int64_t kFewChunks = 32;
+inline constexpr std::int64_t few_chunks = 32;
 
 /// The threads that a loop started here would run on.
 [[nodiscard]] inline int thread_count() {
@@ -38,7 +38,7 @@ void parallel_chunks(std::int64_t count, std::int64_t grain, Body&& body) {
     return;
   }
   const auto chunk = [&](std::int64_t c) { body(c * grain, std::min(count, (c + 1) * grain)); };
-  if (chunks <= kFewChunks) {
+  if (chunks <= few_chunks) {
 #pragma omp parallel for schedule(static)
     for (std::int64_t c = 0; c < chunks; ++c) chunk(c);
     return;
@@ -50,7 +50,8 @@ void parallel_chunks(std::int64_t count, std::int64_t grain, Body&& body) {
 /// Calls body(i) for each i of [0, count), each of which costs about `cost` elements of cheap work.
 template <class Body>
 void parallel_each(std::int64_t count, std::int64_t cost, Body&& body) {
-  const std::int64_t grain = std::clamp<std::int64_t>(kGrain / std::max<std::int64_t>(cost, 1), 1, kGrain);
+  const std::int64_t grain =
+      std::clamp<std::int64_t>(grain_size / std::max<std::int64_t>(cost, 1), 1, grain_size);
   parallel_chunks(count, grain, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) body(i);
   });

@@ -10,7 +10,7 @@
 
 namespace rulegrad::kernels {
 
-inline constexpr std::size_t kMaxRank = 8;
+inline constexpr std::size_t max_rank = 8;
 
 /// How `n` arrays are read along one iteration space: extents with neighbouring axes merged where every array
 /// steps through them evenly, and a stride per array and axis, 0 where it is broadcast. The innermost axis
@@ -18,8 +18,8 @@ inline constexpr std::size_t kMaxRank = 8;
 template <std::size_t n>
 struct Walk {
   std::size_t rank = 0;
-  std::array<std::int64_t, kMaxRank> extent{};
-  std::array<std::array<std::int64_t, kMaxRank>, n> stride{};
+  std::array<std::int64_t, max_rank> extent{};
+  std::array<std::array<std::int64_t, max_rank>, n> stride{};
 
   /// Adds an axis inside the others; merges it with the one before when that changes nothing.
   void push(std::int64_t size, const std::array<std::int64_t, n>& strides) {
@@ -33,7 +33,7 @@ struct Walk {
         return;
       }
     }
-    if (rank == kMaxRank) throw Error(ErrorCode::shape, "[kernels] more than 8 axes that cannot be merged");
+    if (rank == max_rank) throw Error(ErrorCode::shape, "[kernels] more than 8 axes that cannot be merged");
     extent[rank] = size;
     for (std::size_t k = 0; k < n; ++k) stride[k][rank] = strides[k];
     ++rank;
@@ -51,8 +51,8 @@ struct Walk {
 /// Arrays `dims[k]`, each broadcast (NumPy) to `out`.
 template <std::size_t n>
 [[nodiscard]] Walk<n> broadcast_walk(DimsView out, const std::array<DimsView, n>& dims) {
-  std::array<std::array<std::int64_t, kMaxRank>, n> strides{};
-  if (out.size() > kMaxRank) throw Error(ErrorCode::shape, "[kernels] arrays have at most 8 axes");
+  std::array<std::array<std::int64_t, max_rank>, n> strides{};
+  if (out.size() > max_rank) throw Error(ErrorCode::shape, "[kernels] arrays have at most 8 axes");
   for (std::size_t k = 0; k < n; ++k) {
     if (dims[k].size() > out.size())
       throw Error(ErrorCode::shape, "[kernels] an operand has more axes than the result");
@@ -81,7 +81,7 @@ template <std::size_t n, class Row>
 void for_each_row(const Walk<n>& walk, std::int64_t begin, std::int64_t end, Row&& row) {
   if (begin >= end) return;
   const std::size_t last = walk.rank - 1;
-  std::array<std::int64_t, kMaxRank> index{};
+  std::array<std::int64_t, max_rank> index{};
   std::array<std::int64_t, n> offset{};
   std::int64_t rest = begin;
   for (std::size_t i = walk.rank; i-- > 0;) {

@@ -246,7 +246,7 @@ void conv_weight_grad(const ConvGeometry& geometry, const T* x, const T* g, T* g
   if (rest > 0) products(whole, 1, rest);
   if (pieces == 1) return;
   const std::int64_t used = whole + (rest > 0 ? 1 : 0);
-  parallel_chunks(total, kGrain, [&](std::int64_t begin, std::int64_t end) {
+  parallel_chunks(total, grain_size, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       T sum = parts[i];
       for (std::int64_t p = 1; p < used; ++p) sum += parts[p * total + i];

@@ -11,9 +11,9 @@
 namespace rulegrad::kernels {
 namespace {
 
-constexpr std::int64_t kRows = 8;               // those of a micro kernel: a packed panel would be read once
-constexpr std::int64_t kBandRows = 8;           // of positions, that a thread takes at once
-constexpr std::int64_t kBandBytes = 256 << 10;  // of a band between zeros
+constexpr std::int64_t kernel_rows = 8;         // those of a micro kernel: a packed panel would be read once
+constexpr std::int64_t band_rows = 8;           // of positions, that a thread takes at once
+constexpr std::int64_t band_bytes = 256 << 10;  // of a band between zeros
 
 /// The positions along one axis that taps reach, relative to that of the grid.
 struct Reached {
@@ -39,7 +39,7 @@ struct Band {
 
   Band(const Grid& grid, std::int64_t lanes) {
     const Reached z(grid, 0), y(grid, 1), x(grid, 2);
-    rows = ceil_div(grid.positions[1], ceil_div(grid.positions[1], kBandRows));
+    rows = ceil_div(grid.positions[1], ceil_div(grid.positions[1], band_rows));
     planes = z.extent(1, grid.step[0]);
     lines = y.extent(rows, grid.step[1]);
     width = x.extent(ceil_div(grid.positions[2], lanes) * lanes, 1);
@@ -72,8 +72,8 @@ class Direct {
       const std::int64_t group = task / (grid_.batch * planes * bands),
                          n = task / (planes * bands) % grid_.batch;
       const Triple first{task / bands % planes, task % bands * band_.rows, 0};
-      T* const image = reinterpret_cast<T*>(
-          thread_scratch(static_cast<std::size_t>(channels_ * band_.channel() + kRows * kTile) * sizeof(T)));
+      T* const image = reinterpret_cast<T*>(thread_scratch(
+          static_cast<std::size_t>(channels_ * band_.channel() + kernel_rows * tile_extent) * sizeof(T)));
       copy(x + n * grid_.batch_stride + group * channels_ * grid_.channel_stride, first, image);
       const std::span<const T> offset =
           bias.empty() ? bias : bias.subspan(static_cast<std::size_t>(group * rows_));
@@ -83,7 +83,7 @@ class Direct {
   }
 
  private:
-  static constexpr std::int64_t kTile = 16 << (kShiftedSizes - 1);  // elements of the most vectors
+  static constexpr std::int64_t tile_extent = 16 << (shifted_sizes - 1);  // elements of the most vectors
 
   /// What the band that begins at position `first` reads, with zeros where it lies outside.
   void copy(const T* x, const Triple& first, T* image) const {
@@ -113,14 +113,14 @@ class Direct {
       const std::int64_t height = std::min<std::int64_t>(kernels_.max_rows, rows_ - row);
       const ShiftedKernel<T>* const sizes = kernels_.shifted[height - 1];
       for (std::int64_t y = first[1]; y < last;) {
-        int size = kShiftedSizes - 1;
+        int size = shifted_sizes - 1;
         while (sizes[size] == nullptr || (std::int64_t{1} << size) > last - y) --size;
         const std::int64_t vectors = std::int64_t{1} << size;
         for (std::int64_t column = 0; column < grid_.positions[2]; column += lanes) {
           const T* const from = image + (y - first[1]) * grid_.step[1] * band_.width + column;
-          for (std::int64_t p = 0; p < depth; p += kDepthBlock)
-            sizes[size](std::min(kDepthBlock, depth - p), left + row * depth + p, depth, from,
-                        offsets_.data() + p, grid_.step[1] * band_.width, tile, kTile, p > 0);
+          for (std::int64_t p = 0; p < depth; p += depth_block)
+            sizes[size](std::min(depth_block, depth - p), left + row * depth + p, depth, from,
+                        offsets_.data() + p, grid_.step[1] * band_.width, tile, tile_extent, p > 0);
           for (std::int64_t v = 0; v < vectors; ++v)
             store(tile + v * lanes, height, std::min(lanes, grid_.positions[2] - column),
                   {first[0], y + v, column},
@@ -135,7 +135,7 @@ class Direct {
   void store(const T* tile, std::int64_t height, std::int64_t width, const Triple& t, std::span<const T> bias,
              std::int64_t n, T* out) const {
     T* to = out + target_.at(n, t);
-    for (std::int64_t i = 0; i < height; ++i, to += target_.channel_stride, tile += kTile) {
+    for (std::int64_t i = 0; i < height; ++i, to += target_.channel_stride, tile += tile_extent) {
       const T offset = bias.empty() ? T(0) : bias[static_cast<std::size_t>(i)];
       for (std::int64_t c = 0; c < width; ++c) to[c * target_.step[2]] = tile[c] + offset;
     }
@@ -153,12 +153,13 @@ class Direct {
 
 template <class T>
 bool is_direct(const Grid& grid, std::int64_t rows, std::int64_t channels) {
-  if (rows > kRows || grid.step[2] != 1 || grid.taps.empty() || grid.batch * grid.positions_per_image() == 0)
+  if (rows > kernel_rows || grid.step[2] != 1 || grid.taps.empty() ||
+      grid.batch * grid.positions_per_image() == 0)
     return false;
   const std::int64_t lanes = micro_kernels<T>().lanes;
   const bool filled = 2 * grid.positions[2] > ceil_div(grid.positions[2], lanes) * lanes;
   return filled && grid.positions[1] > 1 &&
-         channels * Band(grid, lanes).channel() * static_cast<std::int64_t>(sizeof(T)) <= kBandBytes;
+         channels * Band(grid, lanes).channel() * static_cast<std::int64_t>(sizeof(T)) <= band_bytes;
 }
 
 template <class T>

@@ -9,7 +9,7 @@
 namespace rulegrad::kernels {
 namespace {
 
-constexpr std::int64_t kMaxPanel = 64;
+constexpr std::int64_t max_panel = 64;
 
 struct Run {
   std::int64_t first, length, source;  // source: of the innermost row, without the innermost coordinate
@@ -49,7 +49,7 @@ void for_each_channel(std::int64_t tap, std::int64_t taps, std::int64_t row0, st
 template <class T>
 void pack_positions(const Grid& grid, const T* x, std::int64_t row0, std::int64_t row1, std::int64_t begin,
                     std::int64_t end, std::int64_t width, T* panel) {
-  std::array<Run, kMaxPanel> runs;
+  std::array<Run, max_panel> runs;
   std::size_t run_count = 0;
   for_each_run(
       grid, begin, end, [&](std::int64_t first, std::int64_t length, std::int64_t n, const Triple& t) {
@@ -64,7 +64,7 @@ void pack_positions(const Grid& grid, const T* x, std::int64_t row0, std::int64_
   vectorised([&] {
     for (std::int64_t tap = 0; tap < std::min(taps, row1); ++tap) {
       const Triple& d = grid.taps[static_cast<std::size_t>(tap)];
-      std::array<Piece, kMaxPanel> pieces;
+      std::array<Piece, max_panel> pieces;
       std::size_t count = 0;
       std::int64_t covered = 0;
       for (std::size_t r = 0; r < run_count; ++r) {
@@ -79,7 +79,7 @@ void pack_positions(const Grid& grid, const T* x, std::int64_t row0, std::int64_
         pieces[count++] = {run.first + from, to - from, source};
         covered += to - from;
       }
-      std::array<std::int64_t, kMaxPanel> from_piece;  // of each column, relative to `base`; -1 is padding
+      std::array<std::int64_t, max_panel> from_piece;  // of each column, relative to `base`; -1 is padding
       const std::int64_t base = count > 0 ? pieces[0].source : 0;
       if (scattered) {
         from_piece.fill(-1);

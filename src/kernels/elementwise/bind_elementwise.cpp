@@ -17,7 +17,7 @@ void accumulate(const KernelCall& call) {
   std::vector<const T*> operands;
   for (const ConstView& operand : call.operands) operands.push_back(operand.as<T>());
   T* const y = call.result.as<T>();
-  parallel_chunks(call.result.count(), kGrain, [&](std::int64_t begin, std::int64_t end) {
+  parallel_chunks(call.result.count(), grain_size, [&](std::int64_t begin, std::int64_t end) {
     std::array<T, piece> sum;
     for (std::int64_t at = begin; at < end; at += piece) {
       const std::int64_t length = std::min(piece, end - at);

@@ -45,7 +45,7 @@ void normals(const KernelCall& call) {
   const std::int64_t each = rows == 0 ? 0 : call.result.count() / rows;
   floating(how.dtype, [&]<class T>(T) {
     T* to = call.result.as<T>();
-    parallel_chunks(rows * each, 2 * kGrain / normal_cost, [&](std::int64_t begin, std::int64_t end) {
+    parallel_chunks(rows * each, 2 * grain_size / normal_cost, [&](std::int64_t begin, std::int64_t end) {
       vectorised([&] {
         for (std::int64_t i = begin; i < end;) {
           const std::int64_t row = i / each, element = i % each, count = std::min(end - i, each - element);

@@ -84,7 +84,7 @@ void where(DimsView condition_dims, const bool* condition, DimsView a_dims, cons
   const std::size_t last = walk.rank - 1;
   const bool c_moves = walk.stride[0][last] != 0, a_moves = walk.stride[1][last] != 0,
              b_moves = walk.stride[2][last] != 0;
-  parallel_chunks(count, kGrain, [&](std::int64_t begin, std::int64_t end) {
+  parallel_chunks(count, grain_size, [&](std::int64_t begin, std::int64_t end) {
     vectorised([&] {
       for_each_row(walk, begin, end,
                    [&](std::int64_t at, std::int64_t length, const std::array<std::int64_t, 3>& from) {

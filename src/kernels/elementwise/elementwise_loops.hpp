@@ -15,7 +15,7 @@ namespace rulegrad::kernels {
 /// below).
 template <class F, class Y, class... In>
 void map_contiguous(F f, std::int64_t count, Y* y, const In*... in) {
-  parallel_chunks(count, kGrain, [&](std::int64_t begin, std::int64_t end) {
+  parallel_chunks(count, grain_size, [&](std::int64_t begin, std::int64_t end) {
     const auto size = static_cast<std::size_t>(end - begin);
     const std::array<std::size_t, 1> shape{size};
     auto out = xt::adapt(y + begin, size, xt::no_ownership(), shape);
@@ -40,7 +40,7 @@ void map_broadcast(F f, DimsView a_dims, const A* a, DimsView b_dims, const A* b
   const auto walk = broadcast_walk<2>(y_dims, {a_dims, b_dims});
   const bool a_moves = walk.stride[0][walk.rank - 1] != 0, b_moves = walk.stride[1][walk.rank - 1] != 0;
   if (walk.rank == 1 && a_moves && b_moves) return map_contiguous(f, count, y, a, b);
-  parallel_chunks(count, kGrain, [&](std::int64_t begin, std::int64_t end) {
+  parallel_chunks(count, grain_size, [&](std::int64_t begin, std::int64_t end) {
     vectorised([&] {
       for_each_row(walk, begin, end,
                    [&](std::int64_t at, std::int64_t length, const std::array<std::int64_t, 2>& from) {

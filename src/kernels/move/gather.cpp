@@ -11,7 +11,7 @@
 namespace rulegrad::kernels {
 namespace {
 
-constexpr std::int64_t kStrip = 1024;
+constexpr std::int64_t strip_extent = 1024;
 
 }  // namespace
 
@@ -58,9 +58,9 @@ void scatter_add(std::int64_t outer, std::int64_t extent, std::int64_t inner,
                  std::span<const std::int64_t> indices, const T* g, T* y) {
   const auto at = from_front(indices, extent, "scatter_add");
   const auto n = static_cast<std::int64_t>(at.size());
-  const std::int64_t strips = (inner + kStrip - 1) / kStrip;
-  parallel_each(outer * strips, (extent + n) * std::min(inner, kStrip), [&](std::int64_t task) {
-    const std::int64_t first = task % strips * kStrip, width = std::min(kStrip, inner - first);
+  const std::int64_t strips = (inner + strip_extent - 1) / strip_extent;
+  parallel_each(outer * strips, (extent + n) * std::min(inner, strip_extent), [&](std::int64_t task) {
+    const std::int64_t first = task % strips * strip_extent, width = std::min(strip_extent, inner - first);
     T* const out = y + task / strips * extent * inner + first;
     const T* const in = g + task / strips * n * inner + first;
     vectorised([&] {
@@ -89,7 +89,7 @@ void cast(DType from, DType to, std::int64_t count, const void* x, void* y) {
     dispatch(to, [&]<class To>(To) {
       const From* const in = static_cast<const From*>(x);
       To* const out = static_cast<To*>(y);
-      parallel_chunks(count, kGrain, [&](std::int64_t begin, std::int64_t end) {
+      parallel_chunks(count, grain_size, [&](std::int64_t begin, std::int64_t end) {
         for (std::int64_t i = begin; i < end; ++i) out[i] = static_cast<To>(in[i]);
       });
     });

@@ -11,7 +11,7 @@
 namespace rulegrad::kernels {
 namespace {
 
-constexpr std::int64_t kOutside = -1;
+constexpr std::int64_t outside_place = -1;
 
 /// For each position along a padded axis the position it is copied from.
 using Sources = std::vector<std::int64_t>;
@@ -25,7 +25,7 @@ Sources sources(PadMode mode, std::int64_t extent, std::int64_t begin, std::int6
     std::int64_t at = i;
     if (i < 0 || i >= extent) switch (mode) {
         case PadMode::constant:
-          at = kOutside;
+          at = outside_place;
           break;
         case PadMode::edge:
           at = i < 0 ? 0 : extent - 1;
@@ -58,17 +58,17 @@ Padding padding(PadMode mode, DimsView dims, DimsView begin, DimsView end) {
   return p;
 }
 
-/// Calls f(source row or kOutside, first position) for rows [begin, end) of the innermost axis of a padded
+/// Calls f(source row or outside_place, first position) for rows [begin, end) of the innermost axis of a padded
 /// block.
 template <class F>
 void for_each_padded_row(const Padding& p, std::int64_t begin, std::int64_t end, F&& f) {
   const auto width = static_cast<std::int64_t>(p.axis.back().size());
   for (std::int64_t row = begin; row < end; ++row) {
     std::int64_t rest = row, source = 0, step = p.extent.back();
-    for (std::size_t i = p.axis.size() - 1; i-- > 0 && source != kOutside;) {
+    for (std::size_t i = p.axis.size() - 1; i-- > 0 && source != outside_place;) {
       const auto size = static_cast<std::int64_t>(p.axis[i].size());
       const std::int64_t at = p.axis[i][static_cast<std::size_t>(rest % size)];
-      source = at == kOutside ? kOutside : source + at * step;
+      source = at == outside_place ? outside_place : source + at * step;
       rest /= size;
       step *= p.extent[i];
     }
@@ -96,12 +96,13 @@ void pad(std::size_t element_bytes, PadMode mode, DimsView x_dims, DimsView begi
       const std::int64_t block = task / rows, row = task % rows;
       for_each_padded_row(p, row, row + 1, [&](std::int64_t source, std::int64_t first) {
         W* const to = out + block * p.y_inner + first;
-        if (source == kOutside) {
+        if (source == outside_place) {
           std::fill_n(to, inner.size(), fill);
           return;
         }
         const W* const from = in + block * p.x_inner + source;
-        for (std::size_t i = 0; i < inner.size(); ++i) to[i] = inner[i] == kOutside ? fill : from[inner[i]];
+        for (std::size_t i = 0; i < inner.size(); ++i)
+          to[i] = inner[i] == outside_place ? fill : from[inner[i]];
       });
     });
   });
@@ -120,10 +121,10 @@ void pad_adjoint(PadMode mode, DimsView x_dims, DimsView begin, DimsView end, co
     T* const out = gx + block * p.x_inner;
     std::fill_n(out, p.x_inner, T(0));
     for_each_padded_row(p, 0, rows, [&](std::int64_t source, std::int64_t first) {
-      if (source == kOutside) return;
+      if (source == outside_place) return;
       const T* const from = g + block * p.y_inner + first;
       for (std::size_t i = 0; i < inner.size(); ++i)
-        if (inner[i] != kOutside) out[source + inner[i]] += from[i];
+        if (inner[i] != outside_place) out[source + inner[i]] += from[i];
     });
   });
 }

@@ -16,16 +16,16 @@ namespace {
 const KernelPath rows_path("transpose: rows are copied");
 const KernelPath blocks_path("transpose: blocks");
 
-constexpr std::int64_t kTile = 32;
+constexpr std::int64_t tile_extent = 32;
 
 /// y[j + i * y_step] = x[i + j * x_step] for a block of i and j: x runs along i, y along j.
 template <class W>
 void transpose_block(std::int64_t rows, std::int64_t columns, const W* x, std::int64_t x_step, W* y,
                      std::int64_t y_step) {
-  for (std::int64_t i0 = 0; i0 < rows; i0 += kTile)
-    for (std::int64_t j0 = 0; j0 < columns; j0 += kTile) {
-      const std::int64_t i1 = std::min(rows, i0 + kTile), j1 = std::min(columns, j0 + kTile);
-      W tile[kTile][kTile];
+  for (std::int64_t i0 = 0; i0 < rows; i0 += tile_extent)
+    for (std::int64_t j0 = 0; j0 < columns; j0 += tile_extent) {
+      const std::int64_t i1 = std::min(rows, i0 + tile_extent), j1 = std::min(columns, j0 + tile_extent);
+      W tile[tile_extent][tile_extent];
       for (std::int64_t j = j0; j < j1; ++j)
         for (std::int64_t i = i0; i < i1; ++i) tile[i - i0][j - j0] = x[i + j * x_step];
       for (std::int64_t i = i0; i < i1; ++i)
@@ -35,7 +35,7 @@ void transpose_block(std::int64_t rows, std::int64_t columns, const W* x, std::i
 
 template <class W>
 void copy_rows(const Walk<1>& walk, std::int64_t count, const W* x, W* y) {
-  parallel_chunks(count, kGrain, [&](std::int64_t begin, std::int64_t end) {
+  parallel_chunks(count, grain_size, [&](std::int64_t begin, std::int64_t end) {
     vectorised([&] {
       for_each_row(walk, begin, end,
                    [&](std::int64_t at, std::int64_t length, const std::array<std::int64_t, 1>& from) {
@@ -85,9 +85,9 @@ void transpose_walk(const Walk<1>& walk, std::int64_t count, const W* x, W* y) {
   }
   outer.finish();
   const std::int64_t rows = walk.extent[fast], columns = walk.extent[last],
-                     bands = (rows + kTile - 1) / kTile;
-  parallel_each(outer_count * bands, std::min(rows, kTile) * columns, [&](std::int64_t task) {
-    const std::int64_t first = task % bands * kTile;
+                     bands = (rows + tile_extent - 1) / tile_extent;
+  parallel_each(outer_count * bands, std::min(rows, tile_extent) * columns, [&](std::int64_t task) {
+    const std::int64_t first = task % bands * tile_extent;
     std::int64_t at = task / bands, from = 0, to = 0;
     for (std::size_t i = outer.rank; i-- > 0;) {
       from += at % outer.extent[i] * outer.stride[0][i];
@@ -95,7 +95,7 @@ void transpose_walk(const Walk<1>& walk, std::int64_t count, const W* x, W* y) {
       at /= outer.extent[i];
     }
     vectorised([&] {
-      transpose_block(std::min(kTile, rows - first), columns, x + from + first, walk.stride[0][last],
+      transpose_block(std::min(tile_extent, rows - first), columns, x + from + first, walk.stride[0][last],
                       y + to + first * y_step, y_step);
     });
   });
@@ -155,12 +155,12 @@ void slice_scatter(std::size_t element_bytes, DimsView g_dims, DimsView starts, 
   const std::int64_t count = count_of(g_dims);
   with_word(element_bytes, [&]<class W>(W) {
     W* const out = static_cast<W*>(y);
-    parallel_chunks(count_of(y_dims), kGrain,
+    parallel_chunks(count_of(y_dims), grain_size,
                     [&](std::int64_t begin, std::int64_t end) { std::fill(out + begin, out + end, W(0)); });
     if (count == 0) return;
     const Strided s = strided(y_dims, starts, steps, g_dims);
     const W* const in = static_cast<const W*>(g);
-    parallel_chunks(count, kGrain, [&](std::int64_t begin, std::int64_t end) {
+    parallel_chunks(count, grain_size, [&](std::int64_t begin, std::int64_t end) {
       vectorised([&] {
         for_each_row(s.walk, begin, end,
                      [&](std::int64_t at, std::int64_t length, const std::array<std::int64_t, 1>& to) {

@@ -52,9 +52,9 @@ enum class Weight : std::uint8_t { as_it_lies, packed };
 /// portable kernel's time, a large one 0.9 to 1.5; of more rows a packed one takes 0.8, a transposed one as it
 /// lies 0.8 to 1, one that lies the other way and is not packed no less.
 std::optional<Weight> weight_for(const Product& p, bool constant) {
-  if (p.columns <= kThin || p.rows * p.columns * p.depth < least_products) return std::nullopt;
+  if (p.columns <= thin_rows || p.rows * p.columns * p.depth < least_products) return std::nullopt;
   const std::int64_t bytes = p.columns * p.depth * std::int64_t{sizeof(float)};
-  if (p.rows <= kThin)
+  if (p.rows <= thin_rows)
     return constant && bytes <= most_packed && p.rows >= 8 ? std::optional(Weight::packed) : std::nullopt;
   if (constant && (!p.transposed || bytes <= most_copied)) return Weight::packed;
   return p.transposed ? std::optional(Weight::as_it_lies) : std::nullopt;

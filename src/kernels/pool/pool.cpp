@@ -113,12 +113,12 @@ void max_pool_select(const Window& window, std::int64_t planes, const T* x, cons
 template <class T>
 void avg_pool(const Window& window, bool count_padding, std::int64_t planes, const T* x, T* y) {
   const std::vector<T> counts = divisors<T>(window, count_padding);
-  (window.taps() <= kShortSum ? short_path : long_path).taken();
+  (window.taps() <= short_sum ? short_path : long_path).taken();
   parallel_each(planes, window.out_count() * window.taps() * 2, [&](std::int64_t plane) {
     const T* const in = x + plane * window.in_count();
     T* const out = y + plane * window.out_count();
     vectorised([&] {
-      if (window.taps() <= kShortSum) {
+      if (window.taps() <= short_sum) {
         for (std::int64_t row = 0; row < window.out[0] * window.out[1]; ++row) {
           T* const sum = out + row * window.out[2];
           std::fill_n(sum, window.out[2], T(0));

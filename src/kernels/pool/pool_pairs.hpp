@@ -36,12 +36,13 @@ T larger_of(T a, T b) {
 }
 
 /// Room for rows that are put one behind the other.
-inline constexpr std::int64_t kJoined = 512;
+inline constexpr std::int64_t joined_extent = 512;
 
 /// Calls f(row, count, top) for groups of output rows: `top` is the first input row that they meet.
 template <class F>
 void for_joined_rows(const Window& w, F&& f) {
-  const std::int64_t most = std::max<std::int64_t>(1, kJoined / std::max<std::int64_t>(1, 2 * w.out[2]));
+  const std::int64_t most =
+      std::max<std::int64_t>(1, joined_extent / std::max<std::int64_t>(1, 2 * w.out[2]));
   for (std::int64_t plane = 0; plane < w.out[0]; ++plane)
     for (std::int64_t row = 0; row < w.out[1]; row += most)
       f(plane * w.out[1] + row, std::min(most, w.out[1] - row), (plane * w.in[1] + 2 * row) * w.in[2]);
@@ -50,10 +51,10 @@ void for_joined_rows(const Window& w, F&& f) {
 template <class T>
 void max_of_pairs(const Window& w, const T* x, T* y) {
   const std::int64_t width = 2 * w.out[2];
-  T joined[kJoined];
+  T joined[joined_extent];
   for_joined_rows(w, [&](std::int64_t row, std::int64_t count, std::int64_t top) {
     T* const to = y + row * w.out[2];
-    if (width > kJoined) {
+    if (width > joined_extent) {
       const T *const a = x + top, *const b = a + w.in[2];
       for (std::int64_t i = 0; i < w.out[2]; ++i)
         to[i] = larger_of(larger_of(a[2 * i], a[2 * i + 1]), larger_of(b[2 * i], b[2 * i + 1]));
@@ -89,7 +90,7 @@ void give_to_first_maxima(std::int64_t count, const T* __restrict top, const T* 
 template <class T>
 void give_to_pairs(const Window& w, const T* x, const T* g, T* gx) {
   const std::int64_t width = 2 * w.out[2], in = w.in[2];
-  T top_rows[kJoined], low_rows[kJoined], to_top[kJoined], to_low[kJoined];
+  T top_rows[joined_extent], low_rows[joined_extent], to_top[joined_extent], to_low[joined_extent];
   for_joined_rows(w, [&](std::int64_t row, std::int64_t count, std::int64_t top) {
     const T* const from = g + row * w.out[2];
     if (count == 1)

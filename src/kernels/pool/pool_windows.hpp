@@ -85,6 +85,6 @@ std::vector<T> divisors(const Window& w, bool count_padding) {
   return all;
 }
 
-inline constexpr std::int64_t kShortSum = 64;  // terms that a sum in T itself takes without losing digits
+inline constexpr std::int64_t short_sum = 64;  // terms that a sum in T itself takes without losing digits
 
 }  // namespace rulegrad::kernels

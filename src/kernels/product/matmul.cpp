@@ -22,7 +22,7 @@ const KernelPath function_path("matmul: tiles of a function of the weight");
 const KernelPath thin_left_path("matmul: the right operand swept past thin rows");
 const KernelPath thin_right_path("matmul: the left operand swept past few columns");
 
-constexpr std::int64_t kSmall = 1 << 20;  // values of a thin operand that stay near
+constexpr std::int64_t small_operand = 1 << 20;  // values of a thin operand that stay near
 
 /// Products op(a) op(b) [m, n] over a depth of k, one for each pair of offsets of its operands.
 template <class T>
@@ -92,13 +92,13 @@ bool by_streaming(const Products<T>& p) {
   if (p.count() != 1 || p.transpose_a) return false;
   const T* const a = p.a + p.a_offset[0];
   const T* const b = p.b + p.b_offset[0];
-  if (p.m <= kThin && p.n > p.m) {
+  if (p.m <= thin_rows && p.n > p.m) {
     thin_left_path.taken();
     const SweptForm<T> form{nullptr, {{p.m, a, p.k, 1, p.c, p.n, 1}}};
     sweep<T>(p.transpose_b, p.n, p.k, b, {&form, 1});
     return true;
   }
-  if (p.n > kThin || p.n * p.k > kSmall) return false;
+  if (p.n > thin_rows || p.n * p.k > small_operand) return false;
   thin_right_path.taken();
   // The same product the other way: columns of b and c are the rows that a is swept past.
   const SweptForm<T> form{nullptr, {{p.n, b, p.transpose_b ? p.k : 1, p.transpose_b ? 1 : p.n, p.c, 1, p.n}}};

@@ -144,7 +144,7 @@ void narrow(std::int64_t groups, std::int64_t taps, std::int64_t blocks, const T
 template <class T, int bytes, int outputs>
 constexpr void fill_narrow(MicroKernels<T>& kernels) {
   kernels.narrow[outputs - 1][0] = narrow<T, bytes, outputs, 1>;
-  kernels.narrow[outputs - 1][1] = narrow<T, bytes, outputs, kNarrowPixels>;
+  kernels.narrow[outputs - 1][1] = narrow<T, bytes, outputs, narrow_pixels>;
   if constexpr (outputs > 1) fill_narrow<T, bytes, outputs - 1>(kernels);
 }
 
@@ -158,11 +158,11 @@ constexpr void fill_shifted(MicroKernels<T>& kernels) {
 
 template <class T, int bytes, int rows>
 constexpr void fill_row(MicroKernels<T>& kernels) {
-  fill_shifted<T, bytes, rows, kShiftedSizes - 1>(kernels);
+  fill_shifted<T, bytes, rows, shifted_sizes - 1>(kernels);
   kernels.table[rows - 1][0] = micro<T, bytes, rows, 1>;
   kernels.table[rows - 1][1] = micro<T, bytes, rows, 2>;
   kernels.table[rows - 1][2] = micro<T, bytes, rows, 3>;
-  if constexpr (rows <= kDotBlock) {
+  if constexpr (rows <= dot_block) {
     kernels.dot[rows - 1][0] = dot<T, bytes, rows, 1>;
     kernels.dot[rows - 1][1] = dot<T, bytes, rows, 2>;
     kernels.dot[rows - 1][2] = dot<T, bytes, rows, 3>;
@@ -174,7 +174,7 @@ constexpr void fill_row(MicroKernels<T>& kernels) {
 template <class T, int bytes, int max_rows>
 constexpr MicroKernels<T> make_micro_kernels() {
   MicroKernels<T> kernels{bytes / static_cast<int>(sizeof(T)), max_rows, {}, {}, {}, {}};
-  fill_narrow<T, bytes, kNarrowOutputs>(kernels);
+  fill_narrow<T, bytes, narrow_outputs>(kernels);
   fill_row<T, bytes, max_rows>(kernels);
   return kernels;
 }

@@ -26,7 +26,7 @@ std::uint32_t nearest(std::uint32_t bits) {
 }  // namespace
 
 void split(std::int64_t count, const float* values, std::uint16_t* high, std::uint16_t* low) {
-  parallel_chunks(count, kGrain, [&](std::int64_t begin, std::int64_t end) {
+  parallel_chunks(count, grain_size, [&](std::int64_t begin, std::int64_t end) {
     vectorised([&] {
 #pragma omp simd
       for (std::int64_t i = begin; i < end; ++i) {

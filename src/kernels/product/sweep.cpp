@@ -16,15 +16,16 @@ const KernelPath strips_path("sweep: strips of columns");
 const KernelPath apart_path("sweep: rows that lie apart are copied");
 const KernelPath applied_path("sweep: functions of the weight");
 
-constexpr std::int64_t kBand = 32;  // rows of a transposed weight that a thread takes at once
-constexpr std::int64_t kFew = 7;    // rows of x that are multiplied with it as they lie; more are transposed,
-constexpr std::int64_t kFewColumns =
+constexpr std::int64_t weight_band = 32;  // rows of a transposed weight that a thread takes at once
+constexpr std::int64_t few_rows =
+    7;  // rows of x that are multiplied with it as they lie; more are transposed,
+constexpr std::int64_t few_columns =
     16;  // unless the weight has so few rows that this would take as long as the product
-constexpr std::int64_t kFewDepth = 1024;  // of one partial sum of few rows, spread over the lanes of a vector
-constexpr std::int64_t kManyDepth = 128;  // of many, one after the other
-constexpr std::int64_t kStripDepth = 16;  // the same where the weight lies the other way
-constexpr std::int64_t kStrip = 1536;     // columns of such a weight that a thread takes at most
-constexpr std::int64_t kSums = 512 << 10;  // bytes of their sums that stay near, about
+constexpr std::int64_t few_depth = 1024;  // of one partial sum of few rows, spread over the lanes of a vector
+constexpr std::int64_t many_depth = 128;  // of many, one after the other
+constexpr std::int64_t strip_depth = 16;  // the same where the weight lies the other way
+constexpr std::int64_t strip_extent = 1536;     // columns of such a weight that a thread takes at most
+constexpr std::int64_t sums_bytes = 512 << 10;  // bytes of their sums that stay near, about
 
 /// Asks for memory that is read soon.
 template <class T>
@@ -93,18 +94,18 @@ template <class T>
 void few_by_rows(std::int64_t columns, std::int64_t depth, const T* w, std::span<const SweptForm<T>> forms) {
   const MicroKernels<T>& kernels = micro_kernels<T>();
   // A band of rows at a time, so that a piece of x serves all of them while it is near.
-  parallel_chunks(columns, kBand, [&](std::int64_t begin, std::int64_t end) {
+  parallel_chunks(columns, weight_band, [&](std::int64_t begin, std::int64_t end) {
     T* const room =
-        reinterpret_cast<T*>(thread_scratch(static_cast<std::size_t>(kDotBlock * kFewDepth) * sizeof(T)));
-    for (std::int64_t p = 0; p < depth; p += kFewDepth) {
-      const std::int64_t length = std::min(kFewDepth, depth - p);
-      for (std::int64_t j = begin; j < end; j += kDotBlock) {
-        const std::int64_t width = std::min<std::int64_t>(kDotBlock, end - j);
+        reinterpret_cast<T*>(thread_scratch(static_cast<std::size_t>(dot_block * few_depth) * sizeof(T)));
+    for (std::int64_t p = 0; p < depth; p += few_depth) {
+      const std::int64_t length = std::min(few_depth, depth - p);
+      for (std::int64_t j = begin; j < end; j += dot_block) {
+        const std::int64_t width = std::min<std::int64_t>(dot_block, end - j);
         for (const SweptForm<T>& form : forms) {
           const Piece<T> piece = applied(form.function, w + j * depth + p, depth, width, length, room);
           for (const SweptProduct<T>& product : form.products)
-            for (std::int64_t i = 0; i < product.rows; i += kDotBlock) {
-              const std::int64_t height = std::min<std::int64_t>(kDotBlock, product.rows - i);
+            for (std::int64_t i = 0; i < product.rows; i += dot_block) {
+              const std::int64_t height = std::min<std::int64_t>(dot_block, product.rows - i);
               kernels.dot[height - 1][width - 1](length, product.x + i * product.x_row + p, product.x_row,
                                                  piece.data, piece.stride,
                                                  product.y + i * product.y_row + j * product.y_column,
@@ -152,18 +153,18 @@ void many_by_rows(std::int64_t columns, std::int64_t depth, const T* w, std::spa
       transpose_to_panels(product, padded(product.rows), depth, panel, panels + first * depth);
       first += padded(product.rows);
     }
-  parallel_chunks(columns, kBand, [&](std::int64_t begin, std::int64_t end) {
+  parallel_chunks(columns, weight_band, [&](std::int64_t begin, std::int64_t end) {
     T* const room = reinterpret_cast<T*>(
-        thread_scratch(static_cast<std::size_t>(height * kManyDepth + kBand * all_rows) * sizeof(T)));
-    T* const sums = room + height * kManyDepth;  // [rows of the weight, rows of all x]
-    for (std::int64_t p = 0; p < depth; p += kManyDepth) {
-      const std::int64_t length = std::min(kManyDepth, depth - p);
+        thread_scratch(static_cast<std::size_t>(height * many_depth + weight_band * all_rows) * sizeof(T)));
+    T* const sums = room + height * many_depth;  // [rows of the weight, rows of all x]
+    for (std::int64_t p = 0; p < depth; p += many_depth) {
+      const std::int64_t length = std::min(many_depth, depth - p);
       for (std::int64_t j = begin; j < end; j += height) {
         const std::int64_t used = std::min(height, end - j);
         if (j + used < end)
           prefetch(std::min(height, end - j - used), length, w + (j + used) * depth + p, depth);
         else if (p + length < depth)
-          prefetch(std::min(height, end - begin), std::min(kManyDepth, depth - p - length),
+          prefetch(std::min(height, end - begin), std::min(many_depth, depth - p - length),
                    w + begin * depth + p + length, depth);
         std::int64_t row = 0;
         for (const SweptForm<T>& form : forms) {
@@ -200,16 +201,17 @@ void by_strips(std::int64_t columns, std::int64_t depth, const T* w, std::span<c
   for (const SweptForm<T>& form : forms)
     for (const SweptProduct<T>& product : form.products) all_rows += product.rows;
   const std::int64_t share = columns / (4 * std::int64_t{thread_count()});
-  const std::int64_t near = std::min(kStrip, kSums / static_cast<std::int64_t>(sizeof(T)) / all_rows);
+  const std::int64_t near =
+      std::min(strip_extent, sums_bytes / static_cast<std::int64_t>(sizeof(T)) / all_rows);
   const std::int64_t strip = std::max<std::int64_t>(1, std::min(share, near) / panel) * panel;
   parallel_chunks(columns, strip, [&](std::int64_t begin, std::int64_t end) {
     const std::int64_t width = end - begin, whole = width / lanes * lanes, padded = padded_to(lanes, width);
     T* const sums = reinterpret_cast<T*>(thread_scratch(
-        static_cast<std::size_t>((all_rows + kStripDepth) * padded + kStripDepth * lanes) * sizeof(T)));
+        static_cast<std::size_t>((all_rows + strip_depth) * padded + strip_depth * lanes) * sizeof(T)));
     T* const room = sums + all_rows * padded;
-    T* const rest = room + kStripDepth * padded;  // the last columns, with zeros to a whole vector
-    for (std::int64_t p = 0; p < depth; p += kStripDepth) {
-      const std::int64_t steps = std::min(kStripDepth, depth - p);
+    T* const rest = room + strip_depth * padded;  // the last columns, with zeros to a whole vector
+    for (std::int64_t p = 0; p < depth; p += strip_depth) {
+      const std::int64_t steps = std::min(strip_depth, depth - p);
       const T* const here = w + p * columns + begin;
       T* sum = sums;
       for (const SweptForm<T>& form : forms) {
@@ -220,7 +222,7 @@ void by_strips(std::int64_t columns, std::int64_t depth, const T* w, std::span<c
         for (std::int64_t c = 0, used = 0; c < padded; c += used) {
           used = c < whole ? std::min(panel, whole - c) : lanes;
           if (&form == forms.data())
-            prefetch(std::min(kStripDepth, depth - p - steps), std::min(used, width - c),
+            prefetch(std::min(strip_depth, depth - p - steps), std::min(used, width - c),
                      here + steps * columns + c, columns);
           const T* const right = c < whole ? piece.data + c : rest;
           T* to = sum + c;
@@ -260,7 +262,7 @@ void sweep(bool transposed, std::int64_t columns, std::int64_t depth, const T* w
         const std::vector<T> zeros(static_cast<std::size_t>(columns));
         for (std::int64_t i = 0; i < product.rows; ++i) store(product, i, 0, columns, zeros.data());
       } else {
-        (transposed && (product.rows <= kFew || columns <= kFewColumns) ? some_few : some_many)
+        (transposed && (product.rows <= few_rows || columns <= few_columns) ? some_few : some_many)
             .products.push_back(product);
       }
     }

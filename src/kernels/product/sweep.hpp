@@ -8,7 +8,7 @@
 namespace rulegrad::kernels {
 
 /// Up to so many rows a product is limited by reading its weight, which is then read once, from end to end.
-inline constexpr std::int64_t kThin = 32;
+inline constexpr std::int64_t thin_rows = 32;
 
 /// `out` = f(`in`), element by element, of `count` contiguous ones; both may be the same.
 template <class T>
@@ -17,7 +17,7 @@ using ElementFunction = std::function<void(std::int64_t count, const T* in, T* o
 /// y [rows, columns] = x [rows, depth] times f(w). The elements of both may lie apart, in either direction.
 template <class T>
 struct SweptProduct {
-  std::int64_t rows;  ///< at most kThin
+  std::int64_t rows;  ///< at most thin_rows
   const T* x;
   std::int64_t x_row, x_column;  ///< how far the next row, the next element of a row is
   T* y;

@@ -22,7 +22,7 @@ struct Tiling {
 };
 
 /// Depth that one pass of the micro kernel sums before it adds to the result: keeps rounding errors short.
-inline constexpr std::int64_t kDepthBlock = 256;
+inline constexpr std::int64_t depth_block = 256;
 
 /// The tiling that an estimate of the longest thread's cycles likes best.
 inline Tiling choose_tiling(const ProductExtents& e, std::int64_t panel, std::int64_t lanes, int threads) {
@@ -72,7 +72,7 @@ void tiled_product(const ProductExtents& e, LeftStrides strides, Left&& left, Pa
   const std::int64_t row_tiles = (e.rows + tiling.rows - 1) / tiling.rows;
   const std::int64_t col_tiles = (e.cols + tiling.cols - 1) / tiling.cols;
   const std::int64_t tasks = e.count * row_tiles * col_tiles;
-  const auto panel_values = static_cast<std::size_t>(kDepthBlock * panel);
+  const auto panel_values = static_cast<std::size_t>(depth_block * panel);
   const auto tile_values = static_cast<std::size_t>(tiling.rows * tiling.cols);
 
   const auto run = [&](std::int64_t task) {
@@ -84,8 +84,8 @@ void tiled_product(const ProductExtents& e, LeftStrides strides, Left&& left, Pa
     T* const tile = right + panel_values;
     if (e.depth * e.segments == 0) std::fill_n(tile, tile_values, T(0));
     for (std::int64_t segment = 0; segment < e.segments; ++segment)
-      for (std::int64_t p0 = 0; p0 < e.depth; p0 += kDepthBlock) {
-        const std::int64_t p1 = std::min(e.depth, p0 + kDepthBlock);
+      for (std::int64_t p0 = 0; p0 < e.depth; p0 += depth_block) {
+        const std::int64_t p1 = std::min(e.depth, p0 + depth_block);
         const T* const a = left(product, segment) + row0 * strides.row + p0 * strides.step;
         for (std::int64_t c = col0; c < col1; c += panel) {
           const std::int64_t c1 = std::min(col1, c + panel), vectors = (c1 - c + lanes - 1) / lanes;

@@ -95,9 +95,9 @@ Split split(DimsView dims, DimsView axes) {
   return s;
 }
 
-constexpr std::int64_t kRowChunk = 32768;    // values one partial result covers, innermost axis reduced
-constexpr std::int64_t kColumnChunk = 2048;  // rows one partial result covers, innermost axis kept
-constexpr std::int64_t kColumns = 256;       // of a tile of columns
+constexpr std::int64_t row_chunk = 32768;    // values one partial result covers, innermost axis reduced
+constexpr std::int64_t column_chunk = 2048;  // rows one partial result covers, innermost axis kept
+constexpr std::int64_t tile_columns = 256;   // of a tile of columns
 
 /// The offset in x of flat position `at` of a space.
 std::int64_t offset_of(const Walk<1>& walk, std::int64_t at) {
@@ -112,12 +112,12 @@ std::int64_t offset_of(const Walk<1>& walk, std::int64_t at) {
 template <class Fold, class T, class Finish>
 void fold_rows(const Split& s, const T* x, T* y, Finish&& finish) {
   using Value = typename Fold::Value;
-  const std::int64_t chunks = std::max<std::int64_t>(1, (s.reduced_count + kRowChunk - 1) / kRowChunk);
+  const std::int64_t chunks = std::max<std::int64_t>(1, (s.reduced_count + row_chunk - 1) / row_chunk);
   const auto partial = [&](std::int64_t kept, std::int64_t chunk) {
     const T* const from = x + offset_of(s.kept, kept);
     Value value = Fold::start();
     vectorised([&] {
-      for_each_row(s.reduced, chunk * kRowChunk, std::min(s.reduced_count, (chunk + 1) * kRowChunk),
+      for_each_row(s.reduced, chunk * row_chunk, std::min(s.reduced_count, (chunk + 1) * row_chunk),
                    [&](std::int64_t, std::int64_t length, const std::array<std::int64_t, 1>& offset) {
                      value = fold_row<Fold>(value, length, from + offset[0]);
                    });
@@ -143,21 +143,21 @@ void fold_rows(const Split& s, const T* x, T* y, Finish&& finish) {
 template <class Fold, class T, class Finish>
 void fold_columns(const Split& s, const T* x, T* y, Finish&& finish) {
   using Value = typename Fold::Value;
-  const std::int64_t chunks = std::max<std::int64_t>(1, (s.reduced_count + kColumnChunk - 1) / kColumnChunk);
-  const std::int64_t tiles = (s.width + kColumns - 1) / kColumns;
+  const std::int64_t chunks = std::max<std::int64_t>(1, (s.reduced_count + column_chunk - 1) / column_chunk);
+  const std::int64_t tiles = (s.width + tile_columns - 1) / tile_columns;
   std::vector<Value> parts(chunks == 1 ? 0 : static_cast<std::size_t>(s.kept_count * chunks * s.width));
   parallel_each(
-      s.kept_count * chunks * tiles, std::min(s.reduced_count, kColumnChunk) * std::min(s.width, kColumns),
-      [&](std::int64_t task) {
+      s.kept_count * chunks * tiles,
+      std::min(s.reduced_count, column_chunk) * std::min(s.width, tile_columns), [&](std::int64_t task) {
         const std::int64_t kept = task / (chunks * tiles), chunk = task / tiles % chunks,
-                           first = task % tiles * kColumns;
-        const std::int64_t columns = std::min(kColumns, s.width - first);
+                           first = task % tiles * tile_columns;
+        const std::int64_t columns = std::min(tile_columns, s.width - first);
         const T* const from = x + offset_of(s.kept, kept) + first;
-        Value value[kColumns];
+        Value value[tile_columns];
         vectorised([&] {
           for (std::int64_t j = 0; j < columns; ++j) value[j] = Fold::start();
-          const std::int64_t begin = chunk * kColumnChunk,
-                             end = std::min(s.reduced_count, begin + kColumnChunk);
+          const std::int64_t begin = chunk * column_chunk,
+                             end = std::min(s.reduced_count, begin + column_chunk);
           for_each_row(s.reduced, begin, end,
                        [&](std::int64_t, std::int64_t length, const std::array<std::int64_t, 1>& offset) {
                          const std::int64_t stride = s.reduced.stride[0][s.reduced.rank - 1];
@@ -191,9 +191,9 @@ void fold(DimsView dims, DimsView axes, const T* x, T* y, Finish&& finish) {
   const Split s = split(dims, axes);
   if (s.kept_count * s.width == 0) return;
   if (s.width == 1)
-    (s.reduced_count <= kRowChunk ? rows_path : long_rows_path).taken();
+    (s.reduced_count <= row_chunk ? rows_path : long_rows_path).taken();
   else
-    (s.reduced_count <= kColumnChunk ? columns_path : long_columns_path).taken();
+    (s.reduced_count <= column_chunk ? columns_path : long_columns_path).taken();
   if (s.width == 1)
     fold_rows<Fold>(s, x, y, finish);
   else

@@ -14,7 +14,7 @@ namespace {
 const KernelPath rows_path("softmax: rows");
 const KernelPath columns_path("softmax: columns");
 
-constexpr std::int64_t kTile = 64;
+constexpr std::int64_t tile_extent = 64;
 
 template <class T>
 T larger(T a, T b) {
@@ -50,11 +50,11 @@ void row(std::int64_t extent, const T* x, T* y) {
   for (std::int64_t i = 0; i < extent; ++i) y[i] = logarithm ? x[i] - top - scale : y[i] * scale;
 }
 
-/// Up to kTile neighbouring columns of stride `inner`.
+/// Up to tile_extent neighbouring columns of stride `inner`.
 template <bool logarithm, class T>
 void columns(std::int64_t extent, std::int64_t inner, std::int64_t width, const T* x, T* y) {
-  T top[kTile], e[kTile], scale[kTile];
-  double sum[kTile];
+  T top[tile_extent], e[tile_extent], scale[tile_extent];
+  double sum[tile_extent];
   std::copy_n(x, width, top);
   std::fill_n(sum, width, 0.0);
   for (std::int64_t i = 1; i < extent; ++i)
@@ -83,15 +83,15 @@ void apply(DimsView dims, std::int64_t axis, const T* x, T* y) {
   const std::int64_t extent = dims[at], inner = count_of(dims.subspan(at + 1)),
                      outer = count_of(dims.first(at));
   if (outer * extent * inner == 0) return;
-  const std::int64_t tiles = (inner + kTile - 1) / kTile;
+  const std::int64_t tiles = (inner + tile_extent - 1) / tile_extent;
   (inner == 1 ? rows_path : columns_path).taken();
-  parallel_each(outer * tiles, extent * std::min(inner, kTile) * 8, [&](std::int64_t task) {
-    const std::int64_t first = task % tiles * kTile, offset = task / tiles * extent * inner + first;
+  parallel_each(outer * tiles, extent * std::min(inner, tile_extent) * 8, [&](std::int64_t task) {
+    const std::int64_t first = task % tiles * tile_extent, offset = task / tiles * extent * inner + first;
     vectorised([&] {
       if (inner == 1)
         row<logarithm>(extent, x + offset, y + offset);
       else
-        columns<logarithm>(extent, inner, std::min(kTile, inner - first), x + offset, y + offset);
+        columns<logarithm>(extent, inner, std::min(tile_extent, inner - first), x + offset, y + offset);
     });
   });
 }

@@ -53,7 +53,7 @@ std::int64_t first_non_finite(std::span<const T> values) {
   const T* const x = values.data();
   std::atomic<std::int64_t> found{count};
   constexpr std::int64_t block = 1024;
-  parallel_chunks(count, 4 * kGrain, [&](std::int64_t begin, std::int64_t end) {
+  parallel_chunks(count, 4 * grain_size, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t b = begin; b < end; b += block) {
       if (b >= found.load(std::memory_order_relaxed)) return;
       const std::int64_t stop = std::min(end, b + block);
