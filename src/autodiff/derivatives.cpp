@@ -66,7 +66,7 @@ std::optional<Expr> Derivatives::close_composite(Expr operation, std::size_t slo
 
 std::optional<Expr> Derivatives::close(Expr operation, std::size_t slot, Expr cotangent) const {
   if (guarded_.size() != 0 && guarded_.contains(operation))
-    if (const auto coupled = coupled_axes(operation))
+    if (const auto coupled = operation.op().coupled_axes(operation))
       return close_guarded(operation, slot, cotangent, *coupled);
   return close_plain(operation, slot, cotangent);
 }

@@ -1,9 +1,5 @@
 #pragma once
 
-#include <cstdint>
-#include <optional>
-#include <vector>
-
 #include "expr/node_map.hpp"
 #include "rewrite/forward_facts.hpp"
 
@@ -15,10 +11,5 @@ namespace rulegrad {
 /// comes back from what was not taken. Told from what stands in the graph (logarithms, quotients by what may
 /// be 0, constants with infinities, ...), so that the nodes of ordinary networks are not among them.
 [[nodiscard]] NodeMap<char> guarded_nodes(const ForwardFacts& facts);
-
-/// Over which axes the elements of a result depend on each other, for operators whose derivative is 0
-/// wherever the cotangents of all of these are: none for elementwise operators, the rows of a softmax or a
-/// normalisation; nothing for other operators.
-[[nodiscard]] std::optional<std::vector<std::int64_t>> coupled_axes(Expr operation);
 
 }  // namespace rulegrad

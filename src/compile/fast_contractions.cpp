@@ -22,17 +22,17 @@ bool any_of_names(Expr e, std::initializer_list<std::string_view> names) {
   return std::any_of(names.begin(), names.end(), [&](std::string_view name) { return e.is(name); });
 }
 
+/// Its channels are counted in front of the places that windows go over.
 bool is_convolution(Expr e) {
-  return any_of_names(e, {"conv", "conv_transpose"});
+  return e.op().channels && e.op().channels->result == 1;
 }
+/// Computed from parts of its numbers: what has oneDNN's products behind it (kernels/onednn/split_matmul.hpp).
 bool is_split(Expr e) {
   return any_of_names(e, {"dense", "matmul"});
 }
-bool is_contraction(Expr e) {
-  return is_convolution(e) || any_of_names(e, {"dense", "matmul", "conv_weight_grad", "dense_weight_grad"});
-}
+/// A bias is an operand that may be left out; without one it is the scalar 0.
 bool has_bias(Expr e) {
-  return any_of_names(e, {"conv", "conv_transpose", "dense"}) && e.operands().size() > 2;
+  return e.op().is(OpClass::affine) && e.op().position_of("b") == std::size_t{2} && e.operands().size() > 2;
 }
 
 bool nowhere_zero(const Tensor& values) {
@@ -59,7 +59,11 @@ void FastContractions::find_constants(std::span<const Expr> order, const Kernels
     constant_.emplace(e, !leaf && e.shape().static_dims().has_value() &&
                              std::all_of(e.operands().begin(), e.operands().end(),
                                          [&](Expr operand) { return constant_.at(operand); }));
-    if (is_contraction(e)) contractions_.push_back(e);
+    const auto kernel = kernels.find(e.op().name);
+    if (kernel != nullptr && kernel->contraction) {
+      contractions_.push_back(e);
+      is_contraction_.insert(e);
+    }
     if (has_bias(e) && constant_.at(e.operand(2))) biases.insert(e.operand(2));
   }
   const auto read = [&](Expr e) {
@@ -154,7 +158,7 @@ bool FastContractions::products_everywhere() {
 }
 
 bool FastContractions::holds_open_quotient(Expr expr) {
-  if (constant_.at(expr) || is_contraction(expr) || expr.dtype() == DType::boolean) return false;
+  if (constant_.at(expr) || is_contraction_.contains(expr) || expr.dtype() == DType::boolean) return false;
   if (any_of_names(expr, {"div", "over"}) && !bounded(expr)) return true;
   return std::any_of(expr.operands().begin(), expr.operands().end(),
                      [&](Expr operand) { return open_.at(operand); });
@@ -172,8 +176,8 @@ bool FastContractions::bounded(Expr quotient) {
 
 bool FastContractions::dominates(Expr divisor, Expr z) {
   if (divisor == z) return true;
-  if (!is_contraction(z) || divisor.op().name != z.op().name || divisor.attributes() != z.attributes() ||
-      divisor.operand(0) != z.operand(0))
+  if (!is_contraction_.contains(z) || divisor.op().name != z.op().name ||
+      divisor.attributes() != z.attributes() || divisor.operand(0) != z.operand(0))
     return false;
   return intervals_.of(z.operand(0)).low >= 0 && at_least(divisor.operand(1), z.operand(1)) &&
          (!has_bias(z) || at_least(divisor.operand(2), z.operand(2)));

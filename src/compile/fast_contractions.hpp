@@ -2,6 +2,8 @@
 
 #include <cstdint>
 #include <span>
+#include <unordered_set>
+#include <vector>
 
 #include "rulegrad/compile/compile_options.hpp"
 
@@ -54,6 +56,7 @@ class FastContractions {
 
   bool transforms_, split_products_;
   std::vector<Expr> contractions_;
+  std::unordered_set<Expr> is_contraction_;
   NodeMap<Asked> asked_;
   NodeMap<bool> constant_, open_, off_zero_;
   Intervals intervals_;

@@ -47,14 +47,14 @@ Expr switched(Expr operation, const std::map<const Node*, std::vector<Expr>>& us
 
 /// The axis of an operation's result that counts its neurons.
 std::size_t neuron_axis(Expr operation) {
-  return operation.is("dense") ? operation.shape().rank() - 1 : 1;
+  return *operation.op().channel_axis(operation);
 }
 
 /// Which neuron each element of the weights belongs to.
 std::vector<std::size_t> neurons_of_weights(Expr operation) {
   const Dims dims = *operation.operand(1).shape().static_dims();
   std::vector<std::size_t> result(static_cast<std::size_t>(element_count(dims)));
-  if (!operation.is("conv_transpose")) {
+  if (operation.op().channels->weight == 0) {
     const std::size_t each = result.size() / static_cast<std::size_t>(dims[0]);
     for (std::size_t i = 0; i < result.size(); ++i) result[i] = i / each;
     return result;
@@ -100,7 +100,7 @@ PatternComputation::PatternComputation(Expr output, PatternType type, const Comp
     if (!node.op().is(OpClass::affine)) continue;
     const Expr w = node.operand(1);
     if (!is_constant(w)) continue;
-    if (!node.is("dense") && !node.is("conv") && !node.is("conv_transpose"))
+    if (!node.op().channels)
       throw Error(ErrorCode::shape, fmt::format("[patterns] {} has weights, but which of them belong to one "
                                                 "neuron is known for dense, conv and conv_transpose only",
                                                 describe(node)));

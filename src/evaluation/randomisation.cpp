@@ -39,9 +39,11 @@ std::vector<Layer> layers_of(const Model& model) {
 
 std::int64_t fan_in(Expr layer, const Dims& weights) {
   const std::int64_t size = element_count(weights);
-  if (layer.is("conv_transpose"))
-    return size / weights[1] / layer.attributes<ConvTransposeAttributes>().groups;
-  return size / weights[0];
+  const std::size_t axis = layer.op().channels.value_or(ChannelAxes{}).weight;
+  const auto groups = axis != 0 && layer.attributes().type().has("groups")
+                          ? std::get<std::int64_t>(layer.attributes().get("groups"))
+                          : 1;
+  return size / weights[axis] / groups;
 }
 
 Tensor forgotten(Expr layer, std::int64_t place, std::int64_t key) {

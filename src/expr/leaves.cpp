@@ -50,6 +50,9 @@ const OpSchema& input_schema() {
     s.interval = intervals::anything;
     s.batch = batches::declared;
     s.decides = decisions::none;
+    s.finite = finite::always;
+    s.passes = passing::anything;
+    s.without = {"derivative"};
     s.infer = [](std::span<const Type>, const Attributes& attributes) {
       const auto& input = attributes.as<InputAttributes>();
       return Type{input.dtype, input.shape};
@@ -68,6 +71,9 @@ const OpSchema& constant_schema() {
     s.interval = of_elements;
     s.batch = batches::declared;
     s.decides = decisions::none;
+    s.finite = finite::always;
+    s.passes = passing::anything;
+    s.without = {"derivative"};
     s.infer = [](std::span<const Type>, const Attributes& attributes) {
       const auto& value = attributes.as<ConstantAttributes>().value;
       return Type{value.dtype(), Shape::of(value.dims())};

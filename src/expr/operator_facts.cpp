@@ -24,8 +24,33 @@ Asks OpSchema::asks_of(Expr value, std::size_t position) const {
   return decides ? decides(value, position) : Asks::everything;
 }
 
+FiniteFor OpSchema::finite_for(Expr value, std::size_t position) const {
+  if (finite) return finite(value, position);
+  // The expression that it stands for says it of itself, where it is written out.
+  return expansion ? FiniteFor::all : FiniteFor::none;
+}
+
+NonFinite OpSchema::passed_on(Expr value, std::span<const NonFinite> of_operands,
+                              std::span<const Interval> bounds) const {
+  return passes ? passes(value, of_operands, bounds) : passing::anything(value, of_operands, bounds);
+}
+
+std::optional<std::vector<std::int64_t>> OpSchema::coupled_axes(Expr value) const {
+  if (couples) return couples(value);
+  return is(OpClass::elementwise) ? std::optional(std::vector<std::int64_t>()) : std::nullopt;
+}
+
+std::optional<std::size_t> OpSchema::channel_axis(Expr value) const {
+  if (!channels) return std::nullopt;
+  const auto rank = static_cast<std::int64_t>(value.shape().rank());
+  return static_cast<std::size_t>(channels->result < 0 ? channels->result + rank : channels->result);
+}
+
 std::vector<std::string> OpSchema::unsaid() const {
   std::vector<std::string> result;
+  const auto none_of = [&](const char* what) {
+    return std::find(without.begin(), without.end(), what) != without.end();
+  };
   const auto say = [&](bool said, const char* what) {
     if (!said) result.emplace_back(what);
   };
@@ -35,6 +60,14 @@ std::vector<std::string> OpSchema::unsaid() const {
   say(interval != nullptr || expansion != nullptr, "interval");
   say(batch != nullptr || expansion != nullptr, "batch");
   say(decides != nullptr || expansion != nullptr, "decides");
+  say(finite != nullptr || expansion != nullptr, "finite");
+  say(passes != nullptr || expansion != nullptr, "passes");
+  say(!derivatives.empty() || expansion != nullptr || none_of("derivative"), "derivative");
+  if (is(OpClass::elementwise)) {
+    say(fold != nullptr || expansion != nullptr || none_of("fold"), "fold");
+    say(linear_in.has_value() || expansion != nullptr, "linear_in");
+  }
+  if (is(OpClass::affine)) say(channels.has_value(), "channels");
   say(examples != nullptr, "examples");
   return result;
 }
@@ -56,6 +89,12 @@ Interval sums_of_first(Expr, Given operands) {
   return sums(operands[0]);
 }
 
+Interval totals_of_first(Expr, Given operands) {
+  Interval result = sums(operands[0]);
+  result.above_low = operands[0].is_positive();
+  return result;
+}
+
 Interval contraction(Expr, Given x) {
   const Interval result = sums(product(x[0], x[1]));
   return x.size() > 2 ? sums(either(result, x[2])) : result;
@@ -70,7 +109,8 @@ IntervalOf rising(double (*f)(double)) {
 }
 
 Interval either(Interval a, Interval b) {
-  return {std::min(a.low, b.low), std::max(a.high, b.high)};
+  const bool above = a.low < b.low ? a.above_low : b.low < a.low ? b.above_low : a.above_low && b.above_low;
+  return {std::min(a.low, b.low), std::max(a.high, b.high), above};
 }
 
 Interval either(Given all) {
@@ -85,7 +125,7 @@ Interval rounded(Interval x) {
   };
   constexpr double little = 1e-6;
   return {wider(x.low, x.low > 0 ? 1 - little : 1 + little),
-          wider(x.high, x.high > 0 ? 1 + little : 1 - little)};
+          wider(x.high, x.high > 0 ? 1 + little : 1 - little), x.above_low};
 }
 
 Interval sums(Interval term) {
@@ -98,19 +138,25 @@ Interval negated(Interval x) {
 }
 
 Interval added(Interval a, Interval b) {
-  return rounded({a.low + b.low, a.high + b.high});
+  // Beside what may be negative little is lost in the rounding.
+  const bool above = (a.is_positive() && b.low >= 0) || (b.is_positive() && a.low >= 0);
+  return rounded({a.low + b.low, a.high + b.high, above});
 }
 
 Interval product(Interval a, Interval b) {
   const auto times = [](double x, double y) { return x == 0 || y == 0 ? 0 : x * y; };
   const auto [low, high] =
       std::minmax({times(a.low, b.low), times(a.low, b.high), times(a.high, b.low), times(a.high, b.high)});
-  return rounded({low, high});
+  return rounded({low, high, a.is_positive() && b.is_positive()});
 }
 
 Interval quotient(Interval a, Interval b) {
   if (a.is_zero()) return zero;
-  if (b.low >= 0) return sums(a);
+  if (b.low >= 0) {
+    Interval result = sums(a);
+    result.above_low = a.is_positive() && b.is_positive();
+    return result;
+  }
   if (b.high <= 0) return sums(negated(a));
   return {};
 }
@@ -202,5 +248,84 @@ AsksOf each(std::vector<Asks> operands) {
 }
 
 }  // namespace decisions
+
+namespace finite {
+
+FiniteFor always(Expr, std::size_t) {
+  return FiniteFor::all;
+}
+FiniteFor never(Expr, std::size_t) {
+  return FiniteFor::none;
+}
+
+FiniteOf each(std::vector<FiniteFor> operands) {
+  return [operands = std::move(operands)](Expr, std::size_t position) {
+    return operands[std::min(position, operands.size() - 1)];
+  };
+}
+
+bool holds(FiniteFor wanted, Interval x) {
+  switch (wanted) {
+    case FiniteFor::all:
+      return true;
+    case FiniteFor::not_large:
+      return x.high <= 0;
+    case FiniteFor::not_zero:
+      return x.is_positive() || x.high < 0;
+    case FiniteFor::not_negative:
+      return x.low >= 0;
+    case FiniteFor::positive:
+      return x.is_positive();
+    case FiniteFor::within_one:
+      return x.low >= -1 && x.high <= 1;
+    case FiniteFor::inside_one:
+      return x.low > -1 && x.high < 1;
+    case FiniteFor::from_one:
+      return x.low >= 1;
+    case FiniteFor::none:
+      break;
+  }
+  return false;
+}
+
+}  // namespace finite
+
+namespace passing {
+
+NonFinite united(Given operands) {
+  NonFinite all = 0;
+  for (const NonFinite bits : operands) all = static_cast<NonFinite>(all | bits);
+  return all;
+}
+
+NonFinite negated(NonFinite x) {
+  using namespace non_finite;
+  return static_cast<NonFinite>((x & nan) | ((x & low) != 0 ? high : 0) | ((x & high) != 0 ? low : 0));
+}
+
+NonFinite added(NonFinite a, NonFinite b) {
+  using namespace non_finite;
+  // inf - inf
+  const bool opposed = ((a & low) != 0 && (b & high) != 0) || ((a & high) != 0 && (b & low) != 0);
+  return static_cast<NonFinite>(a | b | (opposed ? nan : 0));
+}
+
+NonFinite anything(Expr, Given operands, Bounds) {
+  return united(operands) == 0 ? NonFinite{0} : non_finite::any;
+}
+NonFinite moved(Expr, Given operands, Bounds) {
+  return united(operands);
+}
+NonFinite summed(Expr, Given operands, Bounds) {
+  return added(united(operands), united(operands));
+}
+NonFinite from_below(Expr, Given operands, Bounds) {
+  return static_cast<NonFinite>(operands[0] & (non_finite::high | non_finite::nan));
+}
+NonFinite bounded(Expr, Given operands, Bounds) {
+  return static_cast<NonFinite>(operands[0] & non_finite::nan);
+}
+
+}  // namespace passing
 
 }  // namespace rulegrad

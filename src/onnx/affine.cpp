@@ -146,11 +146,10 @@ void matmul(NodeContext& c) {
 
 /// The affine operation with the constant as its bias: what exporters write as MatMul and Add is one layer.
 std::optional<Expr> with_bias(const NodeContext& c, Expr y, Expr addend) {
-  if (!c.is_static(addend) || !(y.is("dense") || y.is("conv") || y.is("conv_transpose")) ||
-      !is_zero(y.operand(2)))
-    return std::nullopt;
+  const auto channel = y.op().channel_axis(y);
+  if (!c.is_static(addend) || !channel || !is_zero(y.operand(2))) return std::nullopt;
   if (c.is_static(y) || addend.dtype() != y.dtype()) return std::nullopt;
-  const std::size_t channel_axis = y.is("dense") ? y.shape().rank() - 1 : 1;
+  const std::size_t channel_axis = *channel;
   const Dim channels = y.shape()[channel_axis];
   const Shape& shape = addend.shape();
   if (shape.rank() > y.shape().rank() || !(shape.count() == channels || shape.count().is(1)))

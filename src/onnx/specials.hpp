@@ -1,21 +1,23 @@
 #pragma once
 
-#include <cstdint>
 #include <optional>
 #include <unordered_map>
 
 #include "rulegrad/expr/expr.hpp"
+#include "rulegrad/kernels/kernel.hpp"
+
+#include "passes/intervals.hpp"
 
 namespace rulegrad::io {
 
 /// Which values that are no numbers a value may hold when the inputs are finite.
 struct Specials {
-  /// Bits of what constants bring along, and of what an operation may make of finite numbers (a division by
-  /// 0, a softmax of nothing but -inf).
-  enum Bit : std::uint8_t { low = 1, high = 2, nan = 4, any = 7 };
-  std::uint8_t stored = 0, made = 0;
+  /// What constants bring along, and what an operation may make of finite numbers (a division by 0, a softmax
+  /// of nothing but -inf).
+  NonFinite stored = 0, made = 0;
 
-  [[nodiscard]] bool may_be_nan() const { return ((stored | made) & nan) != 0; }
+  [[nodiscard]] NonFinite all() const { return static_cast<NonFinite>(stored | made); }
+  [[nodiscard]] bool may_be_nan() const { return (all() & non_finite::nan) != 0; }
 };
 
 /// Follows NaN and infinities from constants to where something absorbs them: -inf in a mask ends in the
@@ -36,6 +38,8 @@ class SpecialValues {
  private:
   [[nodiscard]] Specials work_out(Expr expr);
   bool finite_inputs_;
+  Intervals intervals_;
+  const Kernels& kernels_ = Kernels::best();
   std::unordered_map<Expr, Specials> known_;
 };
 

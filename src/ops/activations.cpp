@@ -13,6 +13,7 @@
 #include "ops/derivatives.hpp"
 #include "ops/families.hpp"
 #include "ops/infer.hpp"
+#include "ops/saying.hpp"
 
 BOOST_HANA_ADAPT_STRUCT(rulegrad::LeakyReluAttributes, alpha);
 BOOST_HANA_ADAPT_STRUCT(rulegrad::EluAttributes, alpha);
@@ -86,6 +87,10 @@ OpSchema activation(std::string name, std::string doc, IntervalOf interval,
   s.interval = std::move(interval);
   s.batch = batches::aligned;
   s.decides = decisions::none;
+  s.finite = finite::always;
+  s.passes = passing::anything;
+  s.linear_in = LinearIn::nothing;
+  s.without = {"fold"};
   s.examples = [choices = std::move(choices)](RandomEngine& random) {
     return activation_examples(random, choices);
   };
@@ -105,6 +110,7 @@ OpSchema clip_operator() {
             {std::clamp(x[0].low, bounds.low, bounds.high), std::clamp(x[0].high, bounds.low, bounds.high)});
       },
       {ClipAttributes{-1, 1}, ClipAttributes{0, 3}});
+  s.passes = passing::bounded;
   s.infer = [](std::span<const Type> operands, const Attributes& attributes) {
     const auto& bounds = attributes.as<ClipAttributes>();
     infer::require("clip", "x", operands[0], Numbers::arithmetic);
@@ -149,9 +155,11 @@ std::vector<OpSchema> activation_operators() {
   constexpr double slope = std::numbers::sqrt2 * std::numbers::inv_sqrtpi;  // of the argument of tanh in gelu
   // exp(min(x, 0)): the arm that a `where` does not take stays finite too.
   std::vector<OpSchema> all;
-  all.push_back(with_derivatives(activation("relu", "max(x, 0); the derivative at 0 is 0",
-                                            intervals::rising([](double v) { return std::max(v, 0.0); })),
-                                 rewrite(vjp(relu(x), g), where(x > 0, g, 0))));
+  all.push_back(
+      with_derivatives(passing_on(activation("relu", "max(x, 0); the derivative at 0 is 0",
+                                             intervals::rising([](double v) { return std::max(v, 0.0); })),
+                                  passing::from_below),
+                       rewrite(vjp(relu(x), g), where(x > 0, g, 0))));
   all.push_back(with_derivatives(activation("leaky_relu", "x where x > 0, alpha * x elsewhere", keeps_sign,
                                             {LeakyReluAttributes{}, LeakyReluAttributes{0.3}}),
                                  rewrite(vjp(y = leaky_relu(x), g), where(x > 0, g, y["alpha"] * g))));
@@ -174,19 +182,23 @@ std::vector<OpSchema> activation_operators() {
   all.push_back(with_derivatives(activation("silu", "x * sigmoid(x), also called swish", intervals::anything),
                                  rewrite(vjp(silu(x), g), let(s = sigmoid(x)), g * (s * (1 + x * (1 - s))))));
   all.push_back(
-      with_derivatives(activation("sigmoid", "1 / (1 + exp(-x))", intervals::within(intervals::unit)),
+      with_derivatives(passing_on(activation("sigmoid", "1 / (1 + exp(-x))", intervals::within({0, 1, true})),
+                                  passing::bounded),
                        rewrite(vjp(y = sigmoid(), g), g * (y * (1 - y)))));
-  all.push_back(with_derivatives(activation("tanh", "hyperbolic tangent", intervals::within({-1, 1})),
-                                 rewrite(vjp(y = tanh(), g), g * (1 - y * y))));
-  all.push_back(
-      with_derivatives(activation("softplus", "log(1 + exp(x))", intervals::within(intervals::not_negative)),
-                       rewrite(vjp(softplus(x), g), g * sigmoid(x))));
+  all.push_back(with_derivatives(
+      passing_on(activation("tanh", "hyperbolic tangent", intervals::within({-1, 1})), passing::bounded),
+      rewrite(vjp(y = tanh(), g), g * (1 - y * y))));
+  all.push_back(with_derivatives(
+      passing_on(activation("softplus", "log(1 + exp(x))", intervals::within(intervals::positive)),
+                 passing::from_below),
+      rewrite(vjp(softplus(x), g), g * sigmoid(x))));
   all.push_back(with_derivatives(
       activation("hardswish", "x * clip(x / 6 + 1 / 2, 0, 1)", intervals::anything),
       rewrite(vjp(hardswish(x), g), where(x <= -3, 0, where(x < 3, g * (x / 3 + half), g)))));
   all.push_back(with_derivatives(
-      activation("hardsigmoid", "clip(alpha * x + beta, 0, 1)", intervals::within(intervals::unit),
-                 {HardsigmoidAttributes{}, HardsigmoidAttributes{0.2, 0.5}}),
+      passing_on(activation("hardsigmoid", "clip(alpha * x + beta, 0, 1)", intervals::within(intervals::unit),
+                            {HardsigmoidAttributes{}, HardsigmoidAttributes{0.2, 0.5}}),
+                 passing::bounded),
       rewrite(vjp(y = hardsigmoid(), g), where(y > 0 && y < 1, y["alpha"] * g, 0))));
   all.push_back(with_derivatives(clip_operator(),
                                  rewrite(vjp(y = clip(x), g), where(x > y["low"] && x < y["high"], g, 0))));

@@ -30,6 +30,9 @@ OpSchema dense_schema() {
   s.interval = intervals::contraction;
   s.batch = [](Expr value, batches::Places operands) { return batches::but_along(value, operands, -1); };
   s.decides = decisions::none;
+  s.finite = finite::always;
+  s.passes = passing::anything;
+  s.channels = ChannelAxes{-1, 0};
   s.doc = "x [..., I], w [O, I], b [O] -> x w^T + b [..., O].";
   s.operands = {{"x"}, {"w", Role::parameter}, {"b", Role::parameter, true}};
   s.classes = {OpClass::affine, OpClass::linear};
@@ -74,6 +77,8 @@ OpSchema dense_weight_grad_schema() {
   s.interval = intervals::contraction;
   s.batch = batches::mixing;
   s.decides = decisions::none;
+  s.finite = finite::always;
+  s.passes = passing::anything;
   s.doc =
       "The adjoint of dense for its weight: x [..., I], g [..., O] -> sum of g^T x over the leading axes [O, "
       "I].";
@@ -127,6 +132,8 @@ OpSchema matmul_schema() {
   s.interval = intervals::contraction;
   s.batch = multiplied;
   s.decides = decisions::none;
+  s.finite = finite::always;
+  s.passes = passing::anything;
   s.doc =
       "NumPy's matrix product of the last two axes, the others broadcast: a [..., M, K], b [..., K, N] -> "
       "[..., M, N].";

@@ -86,6 +86,9 @@ OpSchema conv_schema() {
   s.interval = intervals::contraction;
   s.batch = batches::in_front;
   s.decides = decisions::none;
+  s.finite = finite::always;
+  s.passes = passing::anything;
+  s.channels = ChannelAxes{1, 0};
   s.doc =
       "Cross-correlation: x [N, C, spatial...], w [O, C / groups, kernel...], b [O] -> [N, O, windows...].";
   s.operands = {{"x"}, {"w", Role::parameter}, {"b", Role::parameter, true}};
@@ -155,6 +158,9 @@ OpSchema conv_transpose_schema() {
   s.interval = intervals::contraction;
   s.batch = batches::in_front;
   s.decides = decisions::none;
+  s.finite = finite::always;
+  s.passes = passing::anything;
+  s.channels = ChannelAxes{1, 1};
   s.doc =
       "Transposed convolution, the adjoint of conv for its input: x [N, O, ...], w [O, C / groups, "
       "kernel...], b [C] -> [N, C, spatial...].";
@@ -232,6 +238,8 @@ OpSchema conv_weight_grad_schema() {
   s.interval = intervals::contraction;
   s.batch = batches::mixing;
   s.decides = decisions::none;
+  s.finite = finite::always;
+  s.passes = passing::anything;
   s.doc =
       "The adjoint of conv for its weight: x [N, C, spatial...], g [N, O, windows...] -> [O, C / groups, "
       "kernel...].";

@@ -11,6 +11,7 @@
 #include "ops/derivatives.hpp"
 #include "ops/families.hpp"
 #include "ops/infer.hpp"
+#include "ops/saying.hpp"
 
 BOOST_HANA_ADAPT_STRUCT(rulegrad::CastAttributes, dtype);
 
@@ -44,6 +45,10 @@ OpSchema function(std::string name, std::string doc, IntervalOf interval,
   s.interval = std::move(interval);
   s.batch = batches::aligned;
   s.decides = decisions::none;
+  s.finite = finite::always;
+  s.passes = passing::anything;
+  s.linear_in = LinearIn::nothing;
+  s.without = {"fold"};
   s.examples = [domains = std::move(domains), numbers](RandomEngine& random) {
     std::vector<OpExample> examples;
     for (const Domain& d : domains) {
@@ -67,6 +72,7 @@ OpSchema folding(OpSchema s, double (*f)(double)) {
 /// A function that has a pole at 0.
 OpSchema dividing(OpSchema s) {
   s.decides = decisions::each({Asks::divisor});
+  s.finite = finite::each({FiniteFor::not_zero});
   return s;
 }
 
@@ -86,6 +92,8 @@ OpSchema negation() {
       "neg", "-x", [](Expr, std::span<const Interval> x) { return intervals::negated(x[0]); }, {Domain{}},
       Numbers::arithmetic);
   s.classes = {OpClass::elementwise, OpClass::linear};
+  s.linear_in = LinearIn::all;
+  s.passes = [](Expr, passing::Given x, passing::Bounds) { return passing::negated(x[0]); };
   s.simpler = [](std::span<const Expr> operands, const Attributes&) -> std::optional<Expr> {
     if (operands[0].is("neg")) return operands[0].operand(0);
     return std::nullopt;
@@ -126,6 +134,10 @@ OpSchema conversion() {
   s.decides = [](Expr value, std::size_t) {
     return is_floating(value.operand(0).dtype()) && !is_floating(value.dtype()) ? Asks::zero : Asks::nothing;
   };
+  s.finite = finite::always;
+  s.passes = passing::moved;
+  s.linear_in = LinearIn::nothing;  // whole numbers are not
+  s.without = {"fold"};
   s.infer = [](std::span<const Type> operands, const Attributes& attributes) {
     return Type{attributes.as<CastAttributes>().dtype, operands[0].shape};
   };
@@ -150,6 +162,10 @@ OpSchema identity_operator() {
   s.interval = intervals::same;
   s.batch = batches::aligned;
   s.decides = decisions::none;
+  s.finite = finite::always;
+  s.passes = passing::moved;
+  s.linear_in = LinearIn::all;
+  s.without = {"fold"};
   s.infer = infer::same_as_first("identity");
   s.simpler = [](std::span<const Expr> operands, const Attributes&) -> std::optional<Expr> {
     return operands[0];
@@ -167,6 +183,9 @@ OpSchema stopped_gradient() {
   s.interval = intervals::same;
   s.batch = batches::aligned;
   s.decides = decisions::none;
+  s.finite = finite::always;
+  s.passes = passing::moved;
+  s.linear_in = LinearIn::all;
   s.infer = infer::same_as_first("const");
   s.simpler = [](std::span<const Expr> operands, const Attributes&) -> std::optional<Expr> {
     if (operands[0].is("const") || is_constant(operands[0]) || operands[0].is("fill")) return operands[0];
@@ -187,27 +206,45 @@ std::vector<OpSchema> elementwise_operators() {
   const Domain between{-2.05, 2.05, 0.05};
   const IntervalOf turning = intervals::within({-1, 1}),
                    not_negative = intervals::within(intervals::not_negative);
-  const IntervalOf root = [](Expr, std::span<const Interval> x) {
-    return intervals::rounded({std::sqrt(std::max(x[0].low, 0.0)), std::sqrt(std::max(x[0].high, 0.0))});
+  const IntervalOf roots = [](Expr, std::span<const Interval> v) {
+    const Interval root =
+        intervals::rounded({std::sqrt(std::max(v[0].low, 0.0)), std::sqrt(std::max(v[0].high, 0.0))});
+    return Interval{root.low, root.high, v[0].is_positive()};
   };
   std::vector<OpSchema> all;
   all.push_back(with_derivatives(
-      function("erf", "the error function, 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x",
-               turning),
+      passing_on(
+          function("erf", "the error function, 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x",
+                   turning),
+          passing::bounded),
       rewrite(vjp(erf(x), g), 2 * std::numbers::inv_sqrtpi * g * exp(-(x * x)))));
-  all.push_back(with_derivatives(folding(function("exp", "e to the power of x", not_negative), std::exp),
-                                 rewrite(vjp(y = exp(), g), g * y)));
   all.push_back(with_derivatives(
-      folding(function("log", "natural logarithm", intervals::anything, {positive}), std::log),
+      passing_on(
+          finite_for(folding(function("exp", "e to the power of x", intervals::within(intervals::positive)),
+                             std::exp),
+                     finite::each({FiniteFor::not_large})),
+          passing::from_below),
+      rewrite(vjp(y = exp(), g), g * y)));
+  all.push_back(with_derivatives(
+      finite_for(folding(function("log", "natural logarithm", intervals::anything, {positive}), std::log),
+                 finite::each({FiniteFor::positive})),
       rewrite(vjp(log(x), g), g / x)));
   // A root that is 0 stands at the least value of what is below it (it is real around there), whose
   // derivative is 0: the product counts as 0, the subgradient that norms and deviations have there.
   all.push_back(with_derivatives(
-      folding(function("sqrt", "square root; the derivative at 0 is 0", root, {positive}), std::sqrt),
+      finite_for(
+          folding(function("sqrt", "square root; the derivative at 0 is 0", roots, {positive}), std::sqrt),
+          finite::each({FiniteFor::not_negative})),
       rewrite(vjp(y = sqrt(), g), over(0.5 * g, y))));
   all.push_back(with_derivatives(
-      folding(function("abs", "|x|; the derivative at 0 is 0", magnitude, {Domain{}}, Numbers::arithmetic),
-              std::abs),
+      passing_on(folding(function("abs", "|x|; the derivative at 0 is 0", magnitude, {Domain{}},
+                                  Numbers::arithmetic),
+                         std::abs),
+                 [](Expr, passing::Given v, passing::Bounds) {
+                   return static_cast<NonFinite>(
+                       (v[0] & non_finite::nan) |
+                       ((v[0] & (non_finite::low | non_finite::high)) != 0 ? non_finite::high : 0));
+                 }),
       rewrite(vjp(abs(x), g), g * sign(x))));
   all.push_back(
       with_derivatives(folding(negation(), [](double x) { return -x; }), rewrite(vjp(neg(), g), -g)));
@@ -240,27 +277,36 @@ std::vector<OpSchema> elementwise_operators() {
   all.push_back(
       with_derivatives(function("tan", "tangent of radians", intervals::anything, {{-1.2, 1.2, 0.02}}),
                        rewrite(vjp(y = op<"tan">(), g), g * (1 + y * y))));
+  all.push_back(with_derivatives(
+      finite_for(function("asin", "the angle in radians whose sine is x", intervals::anything, {unit}),
+                 finite::each({FiniteFor::within_one})),
+      rewrite(vjp(op<"asin">(x), g), g / sqrt(1 - x * x))));
+  all.push_back(with_derivatives(
+      finite_for(function("acos", "the angle in radians whose cosine is x", not_negative, {unit}),
+                 finite::each({FiniteFor::within_one})),
+      rewrite(vjp(op<"acos">(x), g), -(g / sqrt(1 - x * x)))));
+  all.push_back(with_derivatives(
+      passing_on(function("atan", "the angle in radians whose tangent is x", intervals::sums_of_first),
+                 passing::bounded),
+      rewrite(vjp(op<"atan">(x), g), g / (1 + x * x))));
   all.push_back(
-      with_derivatives(function("asin", "the angle in radians whose sine is x", intervals::anything, {unit}),
-                       rewrite(vjp(op<"asin">(x), g), g / sqrt(1 - x * x))));
-  all.push_back(
-      with_derivatives(function("acos", "the angle in radians whose cosine is x", not_negative, {unit}),
-                       rewrite(vjp(op<"acos">(x), g), -(g / sqrt(1 - x * x)))));
-  all.push_back(
-      with_derivatives(function("atan", "the angle in radians whose tangent is x", intervals::sums_of_first),
-                       rewrite(vjp(op<"atan">(x), g), g / (1 + x * x))));
-  all.push_back(with_derivatives(function("sinh", "(exp(x) - exp(-x)) / 2", intervals::sums_of_first),
-                                 rewrite(vjp(op<"sinh">(x), g), g * op<"cosh">(x))));
-  all.push_back(with_derivatives(function("cosh", "(exp(x) + exp(-x)) / 2", not_negative),
-                                 rewrite(vjp(op<"cosh">(x), g), g * op<"sinh">(x))));
+      with_derivatives(finite_for(function("sinh", "(exp(x) - exp(-x)) / 2", intervals::sums_of_first),
+                                  finite::each({FiniteFor::none})),
+                       rewrite(vjp(op<"sinh">(x), g), g * op<"cosh">(x))));
+  all.push_back(with_derivatives(
+      finite_for(function("cosh", "(exp(x) + exp(-x)) / 2", not_negative), finite::each({FiniteFor::none})),
+      rewrite(vjp(op<"cosh">(x), g), g * op<"sinh">(x))));
   all.push_back(with_derivatives(function("asinh", "log(x + sqrt(x * x + 1))", intervals::sums_of_first),
                                  rewrite(vjp(op<"asinh">(x), g), g / sqrt(x * x + 1))));
-  all.push_back(with_derivatives(function("acosh", "log(x + sqrt(x * x - 1))", not_negative, {above_one}),
-                                 rewrite(vjp(op<"acosh">(x), g), g / sqrt(x * x - 1))));
   all.push_back(
-      with_derivatives(function("atanh", "log((1 + x) / (1 - x)) / 2", intervals::sums_of_first, {unit}),
-                       rewrite(vjp(op<"atanh">(x), g), g / (1 - x * x))));
-  all.push_back(folding(logical_inverse(), [](double x) { return x == 0 ? 1.0 : 0.0; }));
+      with_derivatives(finite_for(function("acosh", "log(x + sqrt(x * x - 1))", not_negative, {above_one}),
+                                  finite::each({FiniteFor::from_one})),
+                       rewrite(vjp(op<"acosh">(x), g), g / sqrt(x * x - 1))));
+  all.push_back(with_derivatives(
+      finite_for(function("atanh", "log((1 + x) / (1 - x)) / 2", intervals::sums_of_first, {unit}),
+                 finite::each({FiniteFor::inside_one})),
+      rewrite(vjp(op<"atanh">(x), g), g / (1 - x * x))));
+  all.push_back(without_derivative(folding(logical_inverse(), [](double x) { return x == 0 ? 1.0 : 0.0; })));
   all.push_back(with_derivatives(conversion(), rewrite(vjp(cast(x), g), cast(g, "dtype"_a = dtype(x)))));
   all.push_back(with_derivatives(identity_operator(), rewrite(vjp(identity(), g), g)));
   all.push_back(with_derivatives(stopped_gradient(), rewrite(vjp(op<"const">(), _), 0)));

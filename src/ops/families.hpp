@@ -14,6 +14,7 @@ namespace rulegrad {
 [[nodiscard]] std::vector<OpSchema> activation_operators();
 [[nodiscard]] std::vector<OpSchema> elementwise_operators();
 [[nodiscard]] std::vector<OpSchema> arithmetic_operators();
+[[nodiscard]] std::vector<OpSchema> choice_operators();
 [[nodiscard]] std::vector<OpSchema> reduction_operators();
 [[nodiscard]] std::vector<OpSchema> movement_operators();
 [[nodiscard]] std::vector<OpSchema> slicing_operators();

@@ -77,6 +77,8 @@ OpSchema row_gathering() {
     return by_rows(value, operands, value.attributes<GatherRowsAttributes>().batch);
   };
   s.decides = decisions::each({Asks::nothing, Asks::zero});
+  s.finite = finite::always;
+  s.passes = passing::moved;
   s.name = "gather_rows";
   s.doc =
       "the slices of x [p..., E, q...] at the indices i [p..., k...], for each p by itself: [p..., k..., "
@@ -126,6 +128,8 @@ OpSchema row_scattering() {
     return by_rows(value, operands, value.attributes<ScatterRowsAttributes>().batch);
   };
   s.decides = decisions::each({Asks::nothing, Asks::zero});
+  s.finite = finite::always;
+  s.passes = passing::summed;
   s.name = "scatter_rows";
   s.doc =
       "zeros [p..., `extent`, q...] with the slices of g [p..., k..., q...] added at the indices i [p..., "
@@ -173,6 +177,8 @@ OpSchema cumulation() {
     return batches::but_along(value, operands, value.attributes<CumsumAttributes>().axis);
   };
   s.decides = decisions::none;
+  s.finite = finite::always;
+  s.passes = passing::summed;
   s.name = "cumsum";
   s.doc =
       "sums along `axis` of everything up to an element, itself left out if `exclusive`; from behind if "
@@ -210,6 +216,9 @@ OpSchema sorting() {
     return batches::but_along(value, operands, value.attributes<TopAttributes>().axis);
   };
   s.decides = decisions::each({Asks::zero});
+  s.finite = finite::always;
+  s.passes = passing::anything;
+  s.without = {"derivative"};
   s.name = "top_index";
   s.doc =
       "the indices of the `count` largest (`smallest`: smallest) along `axis`, the best first, among equals "

@@ -29,6 +29,9 @@ OpSchema gradient_node(std::string name, std::string doc) {
   s.interval = intervals::anything;
   s.batch = batches::mixing;
   s.decides = decisions::everything;
+  s.finite = finite::never;
+  s.passes = passing::anything;
+  s.without = {"derivative"};
   s.infer = [name](std::span<const Type> operands, const Attributes& attributes) {
     const auto& slot = attributes.as<SlotAttributes>();
     if (operands[0].shape != operands[1].shape)

@@ -89,6 +89,8 @@ OpSchema gathering() {
   s.interval = intervals::same;
   s.batch = gathered;
   s.decides = decisions::each({Asks::nothing, Asks::zero});
+  s.finite = finite::always;
+  s.passes = passing::moved;
   s.name = "gather";
   s.doc =
       "the slices of x at the indices i along `axis`, whose place the axes of i take; negative indices count "
@@ -133,6 +135,8 @@ OpSchema scattering() {
   s.interval = intervals::sums_of_first;
   s.batch = scattered;
   s.decides = decisions::each({Asks::nothing, Asks::zero});
+  s.finite = finite::always;
+  s.passes = passing::summed;
   s.name = "scatter_add";
   s.doc = "zeros of `extent` along `axis` with the slices of g added at the indices i: the adjoint of gather";
   s.operands = {{"g"}, {"i", Role::parameter}};
@@ -183,6 +187,9 @@ OpSchema hot() {
   s.interval = intervals::within(intervals::unit);
   s.batch = batches::same;
   s.decides = decisions::each({Asks::zero});
+  s.finite = finite::always;
+  s.passes = passing::anything;
+  s.without = {"derivative"};
   s.name = "one_hot";
   s.doc = "1 at the index i along a new last axis of extent `depth`, 0 elsewhere";
   s.operands = {{"i"}};
@@ -237,6 +244,8 @@ OpSchema resizing() {
   s.interval = intervals::sums_of_first;
   s.batch = batches::in_front;
   s.decides = decisions::none;
+  s.finite = finite::always;
+  s.passes = passing::summed;
   s.name = "resize";
   s.doc =
       "x [N, C, spatial...] at other spatial extents: the nearest element or linear between neighbours, as "
@@ -271,6 +280,8 @@ OpSchema resizing_vjp() {
   s.interval = intervals::sums_of_first;
   s.batch = batches::in_front;
   s.decides = decisions::none;
+  s.finite = finite::always;
+  s.passes = passing::summed;
   s.name = "resize_vjp";
   s.doc = "the adjoint of resize: g [N, C, spatial...] to the extents `input_spatial` before it";
   s.operands = {{"g"}};

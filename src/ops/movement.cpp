@@ -50,6 +50,8 @@ OpSchema routing(std::string name, std::string doc) {
   s.classes = {OpClass::routing, OpClass::linear};
   s.interval = intervals::same;
   s.decides = decisions::none;
+  s.finite = finite::always;
+  s.passes = passing::moved;
   return s;
 }
 
@@ -286,6 +288,9 @@ OpSchema filling() {
   };
   s.batch = batches::nowhere;
   s.decides = decisions::none;
+  s.finite = finite::always;
+  s.passes = passing::anything;
+  s.without = {"derivative"};
   s.attributes = &attr_type<FillAttributes>();
   s.infer = [](std::span<const Type>, const Attributes& attributes) {
     const auto& fill = attributes.as<FillAttributes>();

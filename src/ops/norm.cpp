@@ -49,6 +49,8 @@ OpSchema batch_norm_schema() {
     return batches::but_along(value, operands, value.attributes<BatchNormAttributes>().axis);
   };
   s.decides = decisions::none;
+  s.finite = finite::always;
+  s.passes = passing::anything;
   s.doc = "scale (x - mean) / sqrt(var + epsilon) + bias, one number of each a channel of `axis`.";
   s.operands = {{"x"},
                 {"scale", Role::parameter},
@@ -123,6 +125,15 @@ OpSchema layer_norm_schema() {
                                                                  : batches::mixing(value, operands);
   };
   s.decides = decisions::none;
+  s.finite = finite::always;
+  s.passes = passing::anything;
+  s.couples = [](Expr value) {
+    std::vector<std::int64_t> axes;
+    for (auto axis = value.attributes<LayerNormAttributes>().axis;
+         axis < static_cast<std::int64_t>(value.shape().rank()); ++axis)
+      axes.push_back(axis);
+    return std::optional(axes);
+  };
   s.doc = "w (x - mean) / sqrt(variance + epsilon) + b, mean and variance over the axes from `axis` on.";
   s.operands = {{"x"}, {"w", Role::parameter}, {"b", Role::parameter, true}};
   s.attributes = &attr_type<LayerNormAttributes>();
@@ -182,6 +193,15 @@ OpSchema softmax_schema(bool logarithm) {
     return batches::but_along(value, operands, value.attributes<AxisAttributes>().axis);
   };
   s.decides = decisions::none;
+  s.finite = finite::always;
+  // Shares of nothing where there are larger ones without end; a row of nothing but -inf has none.
+  s.passes = [logarithm](Expr, passing::Given x, passing::Bounds) {
+    using namespace non_finite;
+    return static_cast<NonFinite>(((x[0] & (high | nan)) != 0 ? nan : 0) | (logarithm ? x[0] & low : 0));
+  };
+  s.couples = [](Expr value) {
+    return std::optional(std::vector<std::int64_t>{value.attributes<AxisAttributes>().axis});
+  };
   s.doc = logarithm ? "x - log(sum(exp(x))) along `axis`." : "exp(x) / sum(exp(x)) along `axis`.";
   s.operands = {{"x"}};
   s.attributes = &attr_type<AxisAttributes>();
@@ -221,6 +241,8 @@ OpSchema lrn_schema() {
   s.interval = intervals::anything;
   s.batch = batches::in_front;
   s.decides = decisions::none;
+  s.finite = finite::always;
+  s.passes = passing::anything;
   s.doc =
       "x / (bias + alpha / size * sum of x^2 over `size` neighbouring channels)^beta (Krizhevsky et al. "
       "2012, section 3.3; ONNX LRN).";
@@ -257,6 +279,8 @@ OpSchema channel_window_sum_schema() {
   s.interval = intervals::sums_of_first;
   s.batch = batches::in_front;
   s.decides = decisions::none;
+  s.finite = finite::always;
+  s.passes = passing::summed;
   s.doc =
       "Sums over channels c - (size - 1) / 2 to c + size / 2 of axis 1; `reversed` over c - size / 2 to c + "
       "(size - 1) / 2, its adjoint.";

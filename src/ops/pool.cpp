@@ -85,6 +85,8 @@ OpSchema max_pool_schema() {
   s.interval = intervals::same;  // its padding never wins
   s.batch = batches::in_front;
   s.decides = decisions::none;
+  s.finite = finite::always;
+  s.passes = passing::moved;
   s.doc =
       "The maximum of each window over the spatial axes of x [N, C, spatial...]; NaN wins, padding never "
       "does.";
@@ -119,6 +121,8 @@ OpSchema max_pool_vjp_schema() {
   s.interval = [](Expr, std::span<const Interval> operands) { return intervals::sums(operands[1]); };
   s.batch = batches::in_front;
   s.decides = decisions::each({Asks::zero, Asks::nothing});
+  s.finite = finite::always;
+  s.passes = passing::moved;
   s.doc = "g of each window goes to the first maximum of x in row-major order; overlapping windows add.";
   s.operands = {{"x"}, {"g"}};
   s.attributes = &attr_type<PoolAttributes>();
@@ -155,6 +159,8 @@ OpSchema max_pool_jvp_schema() {
   };
   s.batch = batches::in_front;
   s.decides = decisions::each({Asks::zero, Asks::nothing});
+  s.finite = finite::always;
+  s.passes = passing::moved;
   s.doc = "t where x has the first maximum of each window: the adjoint of max_pool_vjp for g.";
   s.operands = {{"x"}, {"t"}};
   s.attributes = &attr_type<PoolAttributes>();
@@ -189,6 +195,8 @@ OpSchema avg_pool_schema() {
   s.interval = intervals::sums_of_first;
   s.batch = batches::in_front;
   s.decides = decisions::none;
+  s.finite = finite::always;
+  s.passes = passing::summed;
   s.doc =
       "The mean of each window over the spatial axes of x [N, C, spatial...]; padding counts where "
       "count_padding says so.";
@@ -226,6 +234,8 @@ OpSchema avg_pool_vjp_schema() {
   s.interval = intervals::sums_of_first;
   s.batch = batches::in_front;
   s.decides = decisions::none;
+  s.finite = finite::always;
+  s.passes = passing::summed;
   s.doc = "The adjoint of avg_pool: g spread evenly over the windows that it came from.";
   s.operands = {{"g"}};
   s.classes = {OpClass::linear};

@@ -51,6 +51,9 @@ void draws_rows(OpSchema& s, IntervalOf interval) {
   s.interval = std::move(interval);
   s.batch = batches::in_front;
   s.decides = decisions::each({Asks::zero});
+  s.finite = finite::always;
+  s.passes = passing::anything;
+  s.without = {"derivative"};
 }
 
 OpSchema random_numbers(std::string name, const std::string& what, IntervalOf interval) {
@@ -105,6 +108,9 @@ OpSchema window_masks() {
   s.interval = intervals::anything;
   s.batch = batches::mixing;
   s.decides = decisions::each({Asks::zero});
+  s.finite = finite::always;
+  s.passes = passing::anything;
+  s.without = {"derivative"};
   s.doc =
       "true inside of window i: windows of the extents `window` lie `strides` apart over an array of "
       "`extents`, "

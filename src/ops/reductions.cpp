@@ -13,6 +13,7 @@
 #include "ops/derivatives.hpp"
 #include "ops/families.hpp"
 #include "ops/infer.hpp"
+#include "ops/saying.hpp"
 
 BOOST_HANA_ADAPT_STRUCT(rulegrad::ReduceAttributes, axes, keep);
 BOOST_HANA_ADAPT_STRUCT(rulegrad::ArgAttributes, axis, keep);
@@ -86,6 +87,9 @@ OpSchema reduction(std::string name, std::string doc, IntervalOf interval, Examp
     return beside(value, operands, reduce.axes, reduce.keep);
   };
   s.decides = decisions::none;
+  s.finite = finite::always;
+  s.passes = passing::anything;
+  s.reduces = true;
   s.infer = [name](std::span<const Type> operands, const Attributes& attributes) {
     infer::require(name, "x", operands[0], Numbers::arithmetic);
     const auto& reduce = attributes.as<ReduceAttributes>();
@@ -120,7 +124,8 @@ OpSchema reduction(std::string name, std::string doc, IntervalOf interval, Examp
 }
 
 OpSchema summation() {
-  OpSchema s = reduction("sum", "the sum", intervals::sums_of_first, {});
+  OpSchema s = reduction("sum", "the sum", intervals::totals_of_first, {});
+  s.passes = passing::summed;
   s.classes = {OpClass::linear};
   s.simpler = [](std::span<const Expr> operands, const Attributes& attributes) -> std::optional<Expr> {
     const auto& reduce = attributes.as<ReduceAttributes>();
@@ -164,6 +169,10 @@ OpSchema first_max() {
     return beside(value, operands, value.attributes<ReduceAttributes>().axes, true);
   };
   s.decides = decisions::each({Asks::zero});
+  s.finite = finite::always;
+  s.passes = passing::anything;
+  s.without = {"derivative"};
+  s.reduces = false;
   return s;
 }
 
@@ -194,6 +203,9 @@ OpSchema arg(std::string name, std::string doc) {
     return beside(value, operands, {where.axis}, where.keep);
   };
   s.decides = decisions::each({Asks::zero});
+  s.finite = finite::always;
+  s.passes = passing::anything;
+  s.without = {"derivative"};
   s.examples = [](RandomEngine& random) {
     const std::int64_t n = random_extent(random, 2, 5);
     return std::vector<OpExample>{
@@ -210,6 +222,8 @@ OpSchema summation_to() {
   s.interval = intervals::sums_of_first;
   s.batch = batches::aligned;
   s.decides = decisions::none;
+  s.finite = finite::always;
+  s.passes = passing::summed;
   s.doc =
       "the sum over the axes that `shape` stretches along when it broadcasts to the shape of x: the adjoint "
       "of expand";
@@ -245,6 +259,9 @@ OpSchema quantiles() {
   s.interval = intervals::anything;
   s.batch = batches::in_front;
   s.decides = decisions::none;
+  s.finite = finite::always;
+  s.passes = passing::anything;
+  s.without = {"derivative"};
   s.doc =
       "the q-th quantile of all values of a sample, linear between ranks: [N, ...] to [N, 1, ...]; it has no "
       "derivative";
@@ -284,7 +301,8 @@ std::vector<OpSchema> reduction_operators() {
   const ExampleOperand distinct{.dims = {}, .low = -2, .high = 2, .gap = 0.02};
   std::vector<OpSchema> all;
   all.push_back(with_derivatives(summation(), rewrite(vjp(y = sum(x), g), expand(reshape(g, kept), to_x))));
-  OpSchema average = reduction("mean", "the mean", intervals::sums_of_first, {});
+  OpSchema average = reduction("mean", "the mean", intervals::totals_of_first, {});
+  average.passes = passing::summed;
   average.classes = {OpClass::linear};
   // The number of values is a sum of ones: a number, unless the batch is among the axes.
   all.push_back(with_derivatives(
@@ -293,12 +311,16 @@ std::vector<OpSchema> reduction_operators() {
               let(n = sum(fill("value"_a = 1, "dtype"_a = dtype(x), "shape"_a = shape(x)), like(y))),
               expand(reshape(g / n, kept), to_x))));
   all.push_back(with_derivatives(
-      reduction("amax", "the largest value (at ties the derivative goes to the first in row-major order)",
-                intervals::same, distinct),
+      passing_on(
+          reduction("amax", "the largest value (at ties the derivative goes to the first in row-major order)",
+                    intervals::same, distinct),
+          passing::moved),
       rewrite(vjp(y = amax(x), g), where(op<"first_max">(x, like(y)), reshape(g, kept), 0))));
   all.push_back(with_derivatives(
-      reduction("amin", "the smallest value (at ties the derivative goes to the first in row-major order)",
-                intervals::same, distinct),
+      passing_on(reduction("amin",
+                           "the smallest value (at ties the derivative goes to the first in row-major order)",
+                           intervals::same, distinct),
+                 passing::moved),
       rewrite(vjp(y = amin(x), g), where(op<"first_max">(-x, like(y)), reshape(g, kept), 0))));
   // The product of the others: of those that are not 0, if none of the others is 0. z marks zeros, p has 1
   // for them.

@@ -61,6 +61,9 @@ const OpSchema& sample_index_schema() {
     s.interval = intervals::anything;
     s.batch = batches::nowhere;
     s.decides = decisions::none;
+    s.finite = finite::always;
+    s.passes = passing::anything;
+    s.without = {"derivative"};
     s.infer = [](std::span<const Type>, const Attributes& attributes) {
       const auto& loop = attributes.as<SampleIndexAttributes>();
       check_loop("sample_index", loop.depth, loop.count);
@@ -83,6 +86,9 @@ const OpSchema& batch_index_schema() {
     s.interval = intervals::anything;
     s.batch = batches::declared;
     s.decides = decisions::none;
+    s.finite = finite::always;
+    s.passes = passing::anything;
+    s.without = {"derivative"};
     s.infer = [](std::span<const Type>, const Attributes& attributes) {
       const Shape& shape = attributes.as<BatchIndexAttributes>().shape;
       if (shape.rank() != 1)
@@ -110,6 +116,9 @@ const OpSchema& reduce_samples_schema() {
       return BatchFlow{false, at};
     };
     s.decides = decisions::none;
+    s.finite = finite::always;
+    s.passes = passing::anything;
+    s.without = {"derivative"};
     s.infer = [](std::span<const Type> operands, const Attributes& attributes) {
       const auto& reduce = attributes.as<ReduceSamplesAttributes>();
       check_loop("reduce_samples", reduce.depth, reduce.count);

@@ -100,6 +100,8 @@ OpSchema slicing() {
     return untouched(value, operands, value.attributes<SliceAttributes>().axes);
   };
   s.decides = decisions::none;
+  s.finite = finite::always;
+  s.passes = passing::moved;
   s.name = "slice";
   s.doc =
       "x[starts:stops:steps] along `axes`, as NumPy writes it; a stop of -1 with a negative step is past the "
@@ -138,6 +140,8 @@ OpSchema slicing_vjp() {
     return untouched(value, operands, value.attributes<SliceVjpAttributes>().axes);
   };
   s.decides = decisions::none;
+  s.finite = finite::always;
+  s.passes = passing::moved;
   s.name = "slice_vjp";
   s.doc = "zeros of `shape` with g where slice takes its elements from: the adjoint of slice";
   s.operands = {{"g"}};
@@ -208,6 +212,8 @@ OpSchema padding() {
     return unpadded(value, operands, pad.begin, pad.end);
   };
   s.decides = decisions::none;
+  s.finite = finite::always;
+  s.passes = passing::moved;
   s.name = "pad";
   s.doc =
       "x with `begin` and `end` elements more along each axis: `value`, its mirror image or its edge; "
@@ -249,6 +255,8 @@ OpSchema padding_vjp() {
     return unpadded(value, operands, pad.begin, pad.end);
   };
   s.decides = decisions::none;
+  s.finite = finite::always;
+  s.passes = passing::summed;
   s.name = "pad_vjp";
   s.doc =
       "g without the padding, what fell on mirrored or repeated elements added to them: the adjoint of pad";

@@ -16,6 +16,9 @@ std::vector<OpSchema> tree_operators() {
   s.batch = [](Expr value, batches::Places operands) { return batches::but_along(value, operands, 1); };
   // Thresholds are compared with x; the others say where to go.
   s.decides = decisions::each({Asks::zero, Asks::zero, Asks::zero, Asks::zero, Asks::nothing});
+  s.finite = finite::always;
+  s.passes = passing::anything;
+  s.without = {"derivative"};
   s.doc =
       "the sum over decision trees of the row of `values` that x [N, F] arrives at: [N, T]. A row of `nodes` "
       "is (feature, kind, where "

@@ -24,10 +24,16 @@ class Search {
     if (--steps_ < 0) return false;
     if (wanted(v)) return true;
     const auto in = [&](Expr part) { return part.shape() == v.shape() && has_factor(part, wanted); };
-    if (v.is("mul")) return in(v.operand(0)) || in(v.operand(1));
-    if (v.is("div") || v.is("over") || v.is("neg") || v.is("identity") || v.is("const"))
-      return in(v.operand(0));
-    if (v.is("accum") || v.is("add")) return std::all_of(v.operands().begin(), v.operands().end(), in);
+    switch (v.op().linear_in.value_or(LinearIn::nothing)) {
+      case LinearIn::first:
+        return in(v.operand(0));
+      case LinearIn::each:
+        return std::ranges::any_of(v.operands(), in);
+      case LinearIn::all:
+        return std::ranges::all_of(v.operands(), in);
+      case LinearIn::nothing:
+        break;
+    }
     if (v.is("where")) return is_zero_everywhere(v.operand(2)) && in(v.operand(1));
     // A maximum goes to the element whose value it is: a factor max_pool(x) becomes a factor x there.
     if (v.is("max_pool_vjp")) {

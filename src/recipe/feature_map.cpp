@@ -11,6 +11,11 @@
 namespace rulegrad {
 namespace {
 
+/// Is it an affine operation whose result has its channels at that axis, from the back where negative?
+bool counts_channels_at(Expr node, std::int64_t axis) {
+  return node.op().channels && node.op().channels->result == axis;
+}
+
 /// The nodes on the ways from one value to the output, operands before users.
 class Ways {
  public:
@@ -33,7 +38,7 @@ class Ways {
       const Expr node = order_[i];
       depends[i] = node == explained ? 1 : 0;
       others[i] = is_input(node) && std::find(below.begin(), below.end(), node) == below.end() ? 1 : 0;
-      const bool convolution = node.is("conv") || node.is("conv_transpose");
+      const bool convolution = counts_channels_at(node, 1);
       if (node != explained)
         for (const Expr operand : node.operands()) {
           const std::size_t at = facts.rank(operand);
@@ -111,10 +116,7 @@ bool shows_again(Expr node) {
 
 bool makes_more(Expr node) {
   const OpSchema& op = node.op();
-  if (op.is(OpClass::affine) || op.is(OpClass::pool)) return true;
-  for (const char* name : {"matmul", "sum", "mean", "amax", "amin"})
-    if (op.name == name) return true;
-  return false;
+  return op.is(OpClass::affine) || op.is(OpClass::pool) || op.reduces || op.name == "matmul";
 }
 
 std::string named(Expr node) {
@@ -137,7 +139,7 @@ Expr last_feature_map(const ForwardFacts& facts, Expr output, Expr explained, co
       if (!mixed) mixed = node.expr;
     }
     used = used || makes_more(node.expr);
-    const bool positions = node.expr.is("dense") && node.expr.operand(0).shape().rank() == 3 &&
+    const bool positions = counts_channels_at(node.expr, -1) && node.expr.operand(0).shape().rank() == 3 &&
                            !node.expr.operand(0).shape()[1].is(1);
     if (positions || (node.expr.is("matmul") && ways.dependent_operands(node.expr, facts) > 1)) {
       attending = node.expr;

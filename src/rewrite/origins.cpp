@@ -118,16 +118,16 @@ Expr ForwardFacts::before_movement(Expr v) const {
 
 Expr ForwardFacts::producer(Expr v) const {
   while (true) {
-    const std::string& name = v.op().name;
     if (const Expr before = before_movement(v)) {
       v = before;
-    } else if (name == "add" || name == "sub" || name == "mul" || name == "div") {
-      const bool left = depends(v.operand(0)), right = depends(v.operand(1));
-      if (left == right || (right && name == "div")) return v;
-      v = v.operand(left ? 0 : 1);
-    } else {
-      return v;
+      continue;
     }
+    // What is linear in one of two operands, where the other is given.
+    const LinearIn linear = v.op().linear_in.value_or(LinearIn::nothing);
+    if (linear == LinearIn::nothing || v.operands().size() != 2) return v;
+    const bool left = depends(v.operand(0)), right = depends(v.operand(1));
+    if (left == right || (right && linear == LinearIn::first)) return v;
+    v = v.operand(left ? 0 : 1);
   }
 }
 
@@ -137,9 +137,7 @@ namespace {
 enum class Made : std::uint8_t { otherwise, plainly, by_reduction };
 Made made(Expr node) {
   const OpSchema& schema = node.op();
-  for (const std::string_view reduction : {"mean", "sum", "amax", "amin", "prod"})
-    if (schema.name == reduction) return Made::by_reduction;
-  if (schema.is(OpClass::pool)) return Made::by_reduction;
+  if (schema.reduces || schema.is(OpClass::pool)) return Made::by_reduction;
   const bool plain = schema.is(OpClass::elementwise) || schema.is(OpClass::routing) ||
                      schema.is(OpClass::activation) || schema.name == "const";
   return plain && !node.operands().empty() ? Made::plainly : Made::otherwise;

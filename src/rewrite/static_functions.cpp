@@ -77,7 +77,7 @@ Value channel_factors(const ValueCall& call, bool inputs) {
   const auto position = y.op().position_of("w");
   if (!position) refuse(fmt::format("{} takes an affine operation, not {}", call.term.name, describe(y)));
   const Shape& weights = y.operand(*position).shape();
-  const bool leading = y.is("conv_transpose") ? inputs : !inputs;  // along O, the first axis of the weights?
+  const bool leading = (y.op().channels.value_or(ChannelAxes{}).weight == 0) != inputs;  // along O?
   const std::int64_t groups =
       y.attributes().type().has("groups") ? attribute<std::int64_t>(y, "groups", call) : 1;
   const Dim wanted = leading ? weights[0] : Dim(weights[1].factor * groups);
@@ -105,8 +105,8 @@ Value channel_factors(const ValueCall& call, bool inputs) {
 /// number. Nothing if v has other extents.
 std::optional<Shape> channel_shape(Expr v, Expr y) {
   const std::size_t rank = y.shape().rank(), axes = v.shape().rank();
-  const std::size_t channels = y.is("dense") ? rank - 1 : 1;
   if (axes > rank || rank < 2) return std::nullopt;
+  const std::size_t channels = y.op().channel_axis(y).value_or(1);
   Shape result;
   for (std::size_t axis = 0; axis < axes; ++axis) {
     if (v.shape()[axis].is(1)) continue;
@@ -281,7 +281,7 @@ Value channel_vector(const ValueCall& call) {
   if (shape->rank() == 1) return vector;
   // One number for all of them.
   const Expr y = call.expr(1);
-  const Dim channels = y.shape()[y.is("dense") ? y.shape().rank() - 1 : 1];
+  const Dim channels = y.shape()[y.op().channel_axis(y).value_or(1)];
   return call.graph.apply(call.operators.at("expand"), {vector}, ShapeAttributes{Shape({channels}, false)});
 }
 

@@ -16,8 +16,19 @@
 namespace rulegrad {
 namespace {
 
-bool is_any(Expr node, std::initializer_list<std::string_view> names) {
-  return std::any_of(names.begin(), names.end(), [&](std::string_view name) { return node.is(name); });
+/// Element by element, is it linear in those operands that change?
+bool is_linear(const ForwardFacts& facts, Expr node) {
+  switch (node.op().linear_in.value_or(LinearIn::nothing)) {
+    case LinearIn::all:
+      return true;
+    case LinearIn::each:
+      return std::ranges::count_if(node.operands(), [&](Expr e) { return facts.changes(e); }) < 2;
+    case LinearIn::first:
+      return std::ranges::none_of(node.operands().subspan(1), [&](Expr e) { return facts.changes(e); });
+    case LinearIn::nothing:
+      break;
+  }
+  return false;
 }
 
 class Finder {
@@ -92,7 +103,7 @@ class Finder {
     const Expr node = nodes.front();
     // Sums of multiples of the value are no function of its own: each part goes back as it came.
     if (nodes.size() > 1)
-      return std::all_of(nodes.begin(), nodes.end(), [&](Expr part) { return is_linear(part); })
+      return std::all_of(nodes.begin(), nodes.end(), [&](Expr part) { return is_linear(facts_, part); })
                  ? StepKind::layer
                  : StepKind::nonlinear;
     std::size_t dependent = 0;
@@ -103,21 +114,16 @@ class Finder {
       else
         one_number = one_number && is_one_number(operand);
     }
-    if (dependent > 1) return is_linear(node) ? StepKind::layer : StepKind::nonlinear;
+    if (dependent > 1) return is_linear(facts_, node) ? StepKind::layer : StepKind::nonlinear;
     if (node.op().is(OpClass::activation)) return StepKind::activation;
     if (!one_number) return StepKind::layer;
     if (node.is("cast") && !is_floating(node.operand(0).dtype())) return StepKind::nonlinear;
-    if (is_any(node, {"neg", "cast", "identity", "mul"}) ||
-        (node.is("div") && facts_.changes(node.operand(0))))
-      return StepKind::scale;
-    if (is_any(node, {"add", "sub"})) return StepKind::shift;
+    // A sum with a number is a shift.
+    if (is_linear(facts_, node))
+      return node.operands().size() > 1 && node.op().linear_in == LinearIn::all ? StepKind::shift
+                                                                                : StepKind::scale;
+    if (node.is("cast")) return StepKind::scale;
     return node.is("exp") ? StepKind::exponential : StepKind::nonlinear;
-  }
-
-  [[nodiscard]] bool is_linear(Expr node) const {
-    if (is_any(node, {"add", "sub", "neg", "identity", "accum"})) return true;
-    if (node.is("mul")) return !facts_.changes(node.operand(0)) || !facts_.changes(node.operand(1));
-    return node.is("div") && !facts_.changes(node.operand(1));
   }
 
   const ForwardFacts& facts_;
@@ -129,18 +135,21 @@ class Finder {
 
 /// The operand of a step that neither a constant nor a movement changes into something else, or nothing.
 Expr below_step(const ForwardFacts& facts, Expr node) {
-  const bool arithmetic = is_any(node, {"add", "sub", "mul", "div"});
-  if (node.is("neg") || node.is("batch_norm") || node.is("transpose") || node.is("reshape"))
-    return node.operand(0);
-  if (!arithmetic || facts.changes(node.operand(0)) == facts.changes(node.operand(1))) return {};
-  if (node.is("div") && facts.changes(node.operand(1))) return {};
-  return node.operand(facts.changes(node.operand(0)) ? 0 : 1);
+  if (node.is("batch_norm") || node.is("transpose") || node.is("reshape")) return node.operand(0);
+  if (!is_linear(facts, node)) return {};
+  Expr below;
+  for (const Expr operand : node.operands())
+    if (facts.changes(operand)) {
+      if (below) return {};
+      below = operand;
+    }
+  return below;
 }
 
 /// Is the value what a layer gives, by factors, shifts and movements, to this place alone?
 bool stands_on_layer(const ForwardFacts& facts, Expr value, std::span<const Expr> kept) {
   while (value && facts.uses(value) == 1 && std::find(kept.begin(), kept.end(), value) == kept.end()) {
-    if (value.is("dense") || value.is("conv") || value.is("conv_transpose")) return true;
+    if (value.op().is(OpClass::affine)) return true;
     value = below_step(facts, value);
   }
   return false;

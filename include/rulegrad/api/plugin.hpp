@@ -16,7 +16,7 @@
 namespace [[gnu::visibility("default")]] rulegrad {
 
 /// Changes whenever plugins must be compiled again.
-inline constexpr std::uint32_t plugin_interface = 3;
+inline constexpr std::uint32_t plugin_interface = 4;
 
 /// Loads the shared library and lets it add to `registry`; it stays loaded until the program ends. Throws
 /// Error(io) for files that are no shared libraries, Error(invalid_argument) for those that are no plugins,

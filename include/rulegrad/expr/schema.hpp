@@ -87,9 +87,47 @@ enum class Asks : std::uint8_t {
   everything,  ///< not known: all of these
 };
 
+/// Of which numbers in the place of an operand an operation makes numbers: where a logarithm has its pole, and
+/// a root its end.
+enum class FiniteFor : std::uint8_t {
+  all,           ///< of all; what is finite may overflow where an operation only adds or multiplies
+  not_large,     ///< of all but large ones, where the result overflows: of those up to 0 surely
+  not_zero,      ///< of all but 0
+  not_negative,  ///< of those from 0 on
+  positive,      ///< of those above 0
+  within_one,    ///< of those from -1 to 1
+  inside_one,    ///< of those between -1 and 1
+  from_one,      ///< of those from 1 on
+  none,          ///< not known of any
+};
+
+/// What may stand among the elements of a value that is no number: bits.
+using NonFinite = std::uint8_t;
+/// Its bits: infinities of either sign, what is not a number, and all of these.
+namespace non_finite {
+inline constexpr NonFinite low = 1, high = 2, nan = 4, any = 7;
+}
+
+/// Element by element, in which of its operands an operation is linear where the others are given: a factor
+/// of the operand is one of the result there.
+enum class LinearIn : std::uint8_t {
+  nothing,
+  first,  ///< in the first one: a quotient
+  each,   ///< in each by itself: a product
+  all,    ///< in all of them together: a sum
+};
+
+/// Where the channels of an affine operation are counted.
+struct ChannelAxes {
+  std::int64_t result = 1;  ///< the axis of the result, from the back where negative
+  /// The axis of the weights; where it is not the first, each of `groups` groups has its own of them.
+  std::size_t weight = 0;
+};
+
 /// An operator, declared once. Its kernel is registered apart, under the same name (src/kernels). What an
-/// operator does not say of `interval`, `batch` and `decides` is taken to be the worst: no bounds, mixing,
-/// deciding by everything. Those that ship say all of it (operator_facts.hpp has the usual answers).
+/// operator does not say of `interval`, `batch`, `decides`, `finite` and `passes` is taken to be the worst: no
+/// bounds, mixing, deciding by everything, finite for nothing. Those that ship say all of it
+/// (operator_facts.hpp has the usual answers).
 struct OpSchema {
   std::string name;
   std::string doc;  ///< one line: formula and shapes
@@ -125,17 +163,44 @@ struct OpSchema {
   std::function<BatchFlow(Expr value, std::span<const std::optional<BatchPlace>> operands)> batch;
   /// What the operation asks of the operand at a position.
   std::function<Asks(Expr value, std::size_t position)> decides;
+  /// For which numbers at a position the result is one, where all other operands are such numbers too.
+  std::function<FiniteFor(Expr value, std::size_t position)> finite;
+  /// What becomes of what is no number in the operands, of which bounds are known as well. What an operation
+  /// makes of numbers, `finite` says.
+  std::function<NonFinite(Expr value, std::span<const NonFinite> operands, std::span<const Interval> bounds)>
+      passes;
+  /// Over which axes the elements of the result depend on each other, for operators whose derivative is 0
+  /// wherever the cotangents of all of these are: the rows of a softmax. Empty: none for elementwise
+  /// operators, and not known for others.
+  std::function<std::optional<std::vector<std::int64_t>>(Expr value)> couples;
+  /// Element by element; for operators of class elementwise.
+  std::optional<LinearIn> linear_in;
+  /// Is each element of the result a sum, mean, product or extreme of many of the operand's?
+  bool reduces = false;
+  /// For operators of class affine.
+  std::optional<ChannelAxes> channels;
   /// The value for numbers in place of operands, for operators that rules may use on numbers (`sqrt(2)`,
   /// `y.alpha * 2`).
   std::function<double(std::span<const double> operands)> fold;
+  /// Which of `derivative` and `fold` there is none of, said aloud.
+  std::vector<std::string> without;
 
-  /// The answers of `interval`, `batch` and `decides`, or the worst.
+  /// The answers of `interval`, `batch`, `decides`, `finite` and `passes`, or the worst.
   [[nodiscard]] Interval interval_of(Expr value, std::span<const Interval> of_operands) const;
   [[nodiscard]] BatchFlow batch_of(
       Expr value, std::span<const std::optional<BatchPlace>> of_operands) const;  ///< the same for `batch`
   [[nodiscard]] Asks asks_of(Expr value, std::size_t position) const;             ///< the same for `decides`
-  /// Which of the things that every operator should say this one does not: `interval`, `batch`, `decides`,
-  /// `examples`, `doc`.
+  [[nodiscard]] FiniteFor finite_for(Expr value, std::size_t position) const;     ///< the same for `finite`
+  /// The same for `passes`.
+  [[nodiscard]] NonFinite passed_on(Expr value, std::span<const NonFinite> of_operands,
+                                    std::span<const Interval> bounds) const;
+  /// The answer of `couples`.
+  [[nodiscard]] std::optional<std::vector<std::int64_t>> coupled_axes(Expr value) const;
+  /// The axis of the operation's result that counts its channels; nothing where it is not known.
+  [[nodiscard]] std::optional<std::size_t> channel_axis(Expr value) const;
+  /// Which of the things that every operator should say this one does not: `doc`, `infer`, `interval`,
+  /// `batch`, `decides`, `finite`, `passes`, `derivative`, `examples`; `fold` and `linear_in` of elementwise
+  /// ones; `channels` of affine ones.
   [[nodiscard]] std::vector<std::string> unsaid() const;
 
   /// Does the operator list the class?
