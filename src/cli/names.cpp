@@ -58,11 +58,15 @@ std::vector<std::string> read_lines(const std::string& path, const std::string& 
 }
 
 std::string kind_of_output(const Model& model, std::size_t output) {
-  const Expr top = model.outputs().at(output).expr;
-  if (model.head(HeadKind::logit, output) == top) return "score";
-  Expr node = top;
-  while (node.is("reshape") || node.is("transpose") || node.is("identity")) node = node.operand(0);
-  return node.is("log_softmax") ? "log probability" : "probability";
+  switch (model.kind(output)) {
+    case OutputKind::probability:
+      return "probability";
+    case OutputKind::log_probability:
+      return "log probability";
+    case OutputKind::score:
+      break;
+  }
+  return "score";
 }
 
 ScoreNames::ScoreNames(const Model& model, std::size_t output, const std::string& labels_file) {

@@ -18,16 +18,17 @@ namespace rulegrad {
 namespace {
 
 Expr score_expression(const Model& model, ScoreKind kind, std::size_t index) {
-  const Expr logit = model.head(HeadKind::logit, index), output = model.outputs()[index].expr;
-  if (kind == ScoreKind::logit) return logit;
-  if (output == logit && output.shape().count().factor == 1)
+  const Expr output = model.head(HeadKind::probability, index);
+  if (kind == ScoreKind::logit) return model.head(HeadKind::logit, index);
+  const OutputKind given = model.kind(index);
+  if (given == OutputKind::score && output.shape().count().factor == 1)
     throw Error(
         ErrorCode::invalid_argument,
         fmt::format(
             "[evaluation] the output {} is one score and no probability; measure the score itself (logit)",
             to_string(output.type())));
-  if (output.is("log_softmax")) return exp(output);
-  return output == logit ? softmax(flatten(output), 1) : output;
+  if (given == OutputKind::log_probability) return exp(output);
+  return given == OutputKind::score ? softmax(flatten(output), 1) : output;
 }
 
 /// Rows [first, first + count), the last one repeated where there are fewer.
@@ -54,7 +55,7 @@ ScoreKind score_kind_from_name(std::string_view name) {
 }
 
 bool has_probability(const Model& model, std::size_t index) {
-  return model.outputs().at(index).expr != model.head(HeadKind::logit, index);
+  return model.kind(index) != OutputKind::score;
 }
 
 namespace {

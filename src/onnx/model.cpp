@@ -22,29 +22,52 @@ Graph& Model::graph() const {
   return *parts_.graph;
 }
 
-Expr Model::head(HeadKind kind, std::size_t output) const {
-  (void)graph();
-  if (output >= outputs().size()) {
-    std::string missing;
-    for (const std::string& note : notes())
-      if (note.starts_with("output '")) missing += "; " + note;
-    throw Error(ErrorCode::invalid_argument, fmt::format("output {} was asked for but the model has {}{}",
-                                                         output, outputs().size(), missing));
-  }
-  const Expr top = outputs()[output].expr;
-  if (kind == HeadKind::probability) return top;
-  // Below what only moves elements, which is then done to the logits instead.
-  std::vector<Expr> moves;
-  Expr node = top;
+namespace {
+
+/// The operation that ends a model, below what only moves elements.
+struct Ending {
+  Expr operation;
+  std::vector<Expr> moves;  ///< from the output down
+  OutputKind kind = OutputKind::score;
+};
+
+Ending end_of(Expr output) {
+  Ending result{output, {}, OutputKind::score};
+  Expr& node = result.operation;
   while (node.is("reshape") || node.is("transpose") || node.is("identity")) {
-    moves.push_back(node);
+    result.moves.push_back(node);
     node = node.operand(0);
   }
-  if (!node.is("softmax") && !node.is("log_softmax") && !node.is("sigmoid")) return top;
-  Expr logits = node.operand(0);
-  for (auto move = moves.rbegin(); move != moves.rend(); ++move)
+  if (node.is("softmax") || node.is("sigmoid")) result.kind = OutputKind::probability;
+  if (node.is("log_softmax")) result.kind = OutputKind::log_probability;
+  return result;
+}
+
+Expr output_of(const Model& model, std::size_t output) {
+  if (output < model.outputs().size()) return model.outputs()[output].expr;
+  std::string missing;
+  for (const std::string& note : model.notes())
+    if (note.starts_with("output '")) missing += "; " + note;
+  throw Error(ErrorCode::invalid_argument, fmt::format("output {} was asked for but the model has {}{}",
+                                                       output, model.outputs().size(), missing));
+}
+
+}  // namespace
+
+Expr Model::head(HeadKind kind, std::size_t output) const {
+  const Expr top = output_of(*this, output);
+  if (kind == HeadKind::probability) return top;
+  const Ending ending = end_of(top);
+  if (ending.kind == OutputKind::score) return top;
+  // What only moves elements is done to the logits instead.
+  Expr logits = ending.operation.operand(0);
+  for (auto move = ending.moves.rbegin(); move != ending.moves.rend(); ++move)
     logits = graph().apply(move->op(), {logits}, move->attributes());
   return logits;
+}
+
+OutputKind Model::kind(std::size_t output) const {
+  return end_of(output_of(*this, output)).kind;
 }
 
 std::vector<std::string> Model::labels() const {

@@ -55,6 +55,8 @@ struct ModelOutput {
 
 /// What an explanation starts from when a model ends in softmax or sigmoid.
 enum class HeadKind : std::uint8_t { logit, probability };
+/// What an output of a model is, by what ends it: a softmax or sigmoid, a log-softmax, or neither.
+enum class OutputKind : std::uint8_t { score, probability, log_probability };
 
 /// What a model file says about itself.
 struct ModelSummary {
@@ -107,6 +109,8 @@ class Model {
   /// is applied to (`logit`), in the shape of the output. Throws Error(invalid_argument) if there is no such
   /// output.
   [[nodiscard]] Expr head(HeadKind kind, std::size_t output = 0) const;
+  /// What ends the model there, looked for below what only moves elements. Throws as `head` does.
+  [[nodiscard]] OutputKind kind(std::size_t output = 0) const;
   /// What keeps operators of the program's own that the graph uses, if there are any.
   [[nodiscard]] const std::shared_ptr<const void>& operators() const { return parts_.operators; }
   /// What the file says about itself.
