@@ -51,10 +51,10 @@ class PluginCheck {
     for (const OperatorTrial& trial : try_operator(op, registry_.kernels, registry_.operators)) {
       if (!trial.holds())
         error(fmt::format("[{}] {} {}", op.name, trial.what, trial.failure));
-      else if (trial.samples > 0)
-        holding.push_back(fmt::format("{} ({})", trial.what, trial.samples));
+      else if (trial.examples > 0)
+        holding.push_back(fmt::format("{} ({})", trial.what, trial.examples));
     }
-    if (!holding.empty()) note(fmt::format("{}: on so many samples hold {}", title, join(holding)));
+    if (!holding.empty()) note(fmt::format("{}: on so many examples hold {}", title, join(holding)));
   }
 
   void try_own(const OpSchema& op) {
@@ -63,10 +63,10 @@ class PluginCheck {
       return error(fmt::format(
           "[{}] it has no examples, so that nothing it says can be tried; set OpSchema::examples", op.name));
     if (const std::vector<std::string> unsaid = op.unsaid(); !unsaid.empty())
-      warning(
-          fmt::format("[{}] it says nothing of {}, so that the worst is taken "
-                      "(rulegrad/expr/operator_facts.hpp has the usual answers)",
-                      op.name, join(unsaid)));
+      error(fmt::format(
+          "[{}] it says nothing of {}; set OpSchema::{} (rulegrad/expr/operator_facts.hpp has the "
+          "usual answers), or say in OpSchema::without that there is no derivative or fold",
+          op.name, join(unsaid), unsaid.front() == "derivative" ? "derivatives" : unsaid.front()));
     try_facts(op, op.name);
     std::vector<std::string> methods(std::begin(usual_methods), std::end(usual_methods));
     methods.insert(methods.end(), own_methods_.begin(), own_methods_.end());

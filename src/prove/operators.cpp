@@ -333,7 +333,7 @@ std::vector<OperatorTrial> try_operator(const OpSchema& op, const Kernels& kerne
       } catch (const Error& error) {
         verdict = {true, error.what()};
       }
-      trial.samples += verdict.tried ? 1 : 0;
+      trial.examples += verdict.tried ? 1 : 0;
       if (verdict.failure.empty() || !trial.holds()) continue;
       trial.failure = fmt::format("on {}: {}", text_of_example(op, example), verdict.failure);
     }

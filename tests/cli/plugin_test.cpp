@@ -5,12 +5,12 @@
 
 using namespace rulegrad::testing;
 
-TEST_CASE("check tries the operators and methods of a plugin, and says what holds on how many samples") {
+TEST_CASE("check tries the operators and methods of a plugin, and says what holds on how many examples") {
   const CommandResult result = run_command({"check", "--plugin", RULEGRAD_PLUGIN});
   INFO(result.err);
   CHECK(result.code == 0);
   CHECK(result.out ==
-        "softsign: on so many samples hold shapes (1), kernel (1), derivative (1), interval (1), batch (1), "
+        "softsign: on so many examples hold shapes (1), kernel (1), derivative (1), interval (1), batch (1), "
         "decisions (1), "
         "classes (1)\n"
         "softsign: gradient gives finite numbers, adjoint, linear\n"
@@ -25,7 +25,7 @@ TEST_CASE(
   const CommandResult result = run_command({"check", "--plugin", RULEGRAD_FAULTY_PLUGIN});
   CHECK(result.code == 2);
   for (const char* told :
-       {"warning: [square] it says nothing of decides, so that the worst is taken",
+       {"error: [square] it says nothing of decides, finite, passes; set OpSchema::decides",
         "error: [square] derivative on square(x [2, 3]): along a random direction of x differences give ",
         "error: [square] interval on square(x [2, 3]): element ", "outside of [0, 1]",
         "error: [square] halves declares `conserves`, which does not hold on x [2, 3] -> square(x [2, 3]): ",

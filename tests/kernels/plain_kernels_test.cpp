@@ -31,7 +31,7 @@ TEST_CASE("plain kernels pass the trials that operators of plugins go through") 
     for (const OperatorTrial& trial : try_operator(*op, plain_kernels())) {
       INFO(op->name, ": ", trial.what, " ", trial.failure);
       CHECK(trial.holds());
-      samples += trial.samples;
+      samples += trial.examples;
     }
   }
   CHECK(samples > 500);

@@ -13,7 +13,6 @@
 #include <vector>
 
 #include "rulegrad/dsl.hpp"
-#include "rulegrad/expr/define_attributes.hpp"
 #include "rulegrad/expr/random_engine.hpp"
 #include "rulegrad/kernels/kernel.hpp"
 #include "rulegrad/ops/op_attributes.hpp"
@@ -27,9 +26,10 @@ using namespace rulegrad;
 
 namespace {
 
-/// Nothing computes these by themselves.
-const std::set<std::string> without_kernel{"input",        "constant",    "grad",          "vjp",
-                                           "sample_index", "batch_index", "reduce_samples"};
+/// Leaves, gradient nodes and the ends of loops are nothing that a kernel computes by itself.
+bool has_kernel(const OpSchema& op) {
+  return Kernels::portable().find(op.name) != nullptr;
+}
 
 /// Values of an operand: anywhere in its range, or where functions have their kinks and jumps.
 Tensor draw(RandomEngine& random, const ExampleOperand& operand, bool at_jumps) {
@@ -89,7 +89,7 @@ template <class F>
 void for_each_example(F&& f) {
   RandomEngine random(17);
   for (const auto& op : Operators::builtin().all()) {
-    if (without_kernel.contains(op->name)) continue;
+    if (!has_kernel(*op)) continue;
     INFO("operator ", op->name);
     for (const OpExample& example : op->examples(random)) {
       INFO("attributes ", to_string(example.attributes));
@@ -109,12 +109,12 @@ std::vector<Tensor> draw(RandomEngine& random, const OpExample& example, bool at
 TEST_CASE("every operator that ships says what others ask of it") {
   for (const auto& op : Operators::builtin().all()) {
     std::vector<std::string> unsaid = op->unsaid();
-    if (without_kernel.contains(op->name)) std::erase(unsaid, "examples");
+    if (!has_kernel(*op)) std::erase(unsaid, "examples");
     for (const std::string& what : unsaid)
       FAIL_CHECK("the operator '", op->name, "' says nothing of `", what,
                  "`: set it in its schema (src/ops); ",
                  "rulegrad/expr/operator_facts.hpp has the usual answers, such as intervals::anything, "
-                 "batches::mixing and decisions::none");
+                 "batches::mixing and decisions::none; `without` says that there is no derivative or fold");
   }
 }
 
@@ -329,12 +329,24 @@ TEST_CASE(
   silent.name = "silent";
   silent.operands = {{"x"}};
   silent.infer = [](std::span<const Type> operands, const Attributes&) { return operands[0]; };
-  CHECK(silent.unsaid() == std::vector<std::string>{"doc", "interval", "batch", "decides", "examples"});
+  CHECK(silent.unsaid() == std::vector<std::string>{"doc", "interval", "batch", "decides", "finite", "passes",
+                                                    "derivative", "examples"});
+  OpSchema aloud = silent;
+  aloud.classes = {OpClass::elementwise, OpClass::affine};
+  CHECK(aloud.unsaid() == std::vector<std::string>{"doc", "interval", "batch", "decides", "finite", "passes",
+                                                   "derivative", "fold", "linear_in", "channels",
+                                                   "examples"});
+  aloud.without = {"derivative", "fold"};
+  CHECK(aloud.unsaid() == std::vector<std::string>{"doc", "interval", "batch", "decides", "finite", "passes",
+                                                   "linear_in", "channels", "examples"});
   Graph graph;
   const Expr x = graph.input("x", {DType::float32, Shape{B, 4}});
   const Expr y = graph.make(silent, {x});
   CHECK(silent.interval_of(y, std::vector<Interval>{{0, 1}}) == Interval{});
   CHECK(silent.asks_of(y, 0) == Asks::everything);
+  CHECK(silent.finite_for(y, 0) == FiniteFor::none);
+  CHECK(silent.passed_on(y, std::vector<NonFinite>{non_finite::low}, {}) == non_finite::any);
+  CHECK_FALSE(silent.coupled_axes(y).has_value());
   CHECK(first_mixing(std::span(&y, 1)) == y);
 
   // Two products become one where nothing decides by their sum (simplify.rounding): what is not known might.
@@ -354,55 +366,16 @@ TEST_CASE(
   CHECK(simplify(std::span(&wide, 1), true).rewrites.size() == 1);
 }
 
-namespace {
-
-enum class Word : std::uint8_t { one, two };
-struct Members {
-  bool flag = false;
-  std::int64_t whole = 0;
-  double number = 0;
-  std::string text{};
-  std::vector<std::int64_t> list{};
-  std::vector<double> reals{};
-  DType dtype = DType::float32;
-  Shape shape{};
-  Tensor tensor{};
-  Word word = Word::one;
-};
-// What define_attributes and BOOST_HANA_ADAPT_STRUCT are held against: a list of nine of these ten members
-// does not compile.
-static_assert(detail::holds<Members, 10>() && !detail::holds<Members, 11>());
-
-struct Two {
-  double first = 1;
-  std::int64_t second = 2;
-};
-
-}  // namespace
-
-template <>
-const AttrType& rulegrad::attr_type<Two>() {
-  static const AttrType type = define_attributes<&Two::first, &Two::second>("Two", {"first", "second"});
-  return type;
-}
-
-TEST_CASE("attributes of a program's own name the field that is wrong, as those that ship do") {
-  const NamedValue wrong[] = {{"second", AttrValue(std::string("much"))}},
-                   fine[] = {{"second", AttrValue(3.0)}};
-  CHECK_THROWS_WITH_AS((void)Attributes::make(attr_type<Two>(), wrong),
-                       "attribute 'second' cannot take the value \"much\"; its default is 2", Error);
-  const Attributes three = Attributes::make(attr_type<Two>(), fine);
-  CHECK(three.as<Two>().second == 3);
-  CHECK(three == Attributes(Two{1, 3}));
-  CHECK(three != Attributes(Two{}));
-  CHECK(three.hash() == Attributes(Two{1, 3}).hash());
-}
-
 TEST_CASE("the DSL's rows take as many operands as the operators do") {
   for (const dsl::OperatorRow& row : dsl::operator_rows) {
     INFO("operator ", row.name);
     const OpSchema& schema = op(row.name);
     CHECK(row.min_operands == static_cast<int>(schema.required_operands()));
     CHECK(row.max_operands == (schema.variadic() ? dsl::any : static_cast<int>(schema.operands.size())));
+  }
+  for (const auto& op : Operators::builtin().all()) {
+    INFO("operator ", op->name);
+    // C++ keeps one word for itself.
+    if (has_kernel(*op) && op->name != "const") CHECK(dsl::detail::is_operator_name(op->name));
   }
 }

@@ -6,6 +6,7 @@
 /// function (functions, unlike objects, live in peace with ::tanh and std::max), its entry in
 /// `operator_rows`, and the sentences that the compiler shows when operands are missing or too many.
 ///
+/// Every operator that kernels compute has a row, but for `const`, which C++ keeps for itself: `op<"const">(x)`.
 /// A row is (name, fewest operands, most operands); `dsl::any` operands for variadic ones. Patterns may omit
 /// operands at the end, or all: `conv()` matches every conv.
 namespace rulegrad::dsl {
@@ -22,7 +23,9 @@ inline constexpr int any = 1000;
   ROW(batch_norm, 5, 5) ROW(layer_norm, 2, 3) ROW(lrn, 1, 1)                                                 \
   ROW(relu, 1, 1) ROW(leaky_relu, 1, 1) ROW(elu, 1, 1) ROW(selu, 1, 1) ROW(gelu, 1, 1) ROW(silu, 1, 1)       \
   ROW(sigmoid, 1, 1) ROW(tanh, 1, 1) ROW(softplus, 1, 1) ROW(hardswish, 1, 1) ROW(hardsigmoid, 1, 1)         \
-  ROW(clip, 1, 1)                                                                                            \
+  ROW(clip, 1, 1) ROW(prelu, 2, 2) ROW(round_through, 1, 1)                                                  \
+  ROW(tan, 1, 1) ROW(asin, 1, 1) ROW(acos, 1, 1) ROW(atan, 1, 1) ROW(sinh, 1, 1) ROW(cosh, 1, 1)             \
+  ROW(asinh, 1, 1) ROW(acosh, 1, 1) ROW(atanh, 1, 1)                                                         \
   ROW(erf, 1, 1) ROW(exp, 1, 1) ROW(log, 1, 1) ROW(sqrt, 1, 1) ROW(abs, 1, 1) ROW(neg, 1, 1)                 \
   ROW(sign, 1, 1) ROW(reciprocal, 1, 1)                                                                      \
   ROW(floor, 1, 1) ROW(ceil, 1, 1) ROW(round, 1, 1) ROW(sin, 1, 1) ROW(cos, 1, 1)                            \
@@ -32,13 +35,15 @@ inline constexpr int any = 1000;
   ROW(not_equal, 2, 2)                                                                                       \
   ROW(logical_and, 2, 2) ROW(logical_or, 2, 2) ROW(logical_not, 1, 1) ROW(where, 3, 3)                       \
   ROW(sum, 1, 1) ROW(mean, 1, 1) ROW(prod, 1, 1) ROW(amax, 1, 1) ROW(amin, 1, 1) ROW(argmax, 1, 1)           \
-  ROW(argmin, 1, 1)                                                                                          \
+  ROW(argmin, 1, 1) ROW(first_max, 1, 1) ROW(top_index, 1, 1) ROW(cumsum, 1, 1)                              \
   ROW(softmax, 1, 1) ROW(log_softmax, 1, 1) ROW(quantile, 1, 1)                                              \
   ROW(reshape, 1, 1) ROW(transpose, 1, 1) ROW(expand, 1, 1) ROW(sum_to, 1, 1)                                \
   ROW(cast, 1, 1) ROW(identity, 1, 1)                                                                        \
   ROW(slice, 1, 1) ROW(slice_vjp, 1, 1) ROW(pad, 1, 1) ROW(pad_vjp, 1, 1) ROW(resize, 1, 1)                  \
   ROW(resize_vjp, 1, 1) ROW(concat, 1, any)                                                                  \
-  ROW(gather, 2, 2) ROW(scatter_add, 2, 2) ROW(one_hot, 1, 1)                                                \
+  ROW(gather, 2, 2) ROW(scatter_add, 2, 2) ROW(gather_rows, 2, 2) ROW(scatter_rows, 2, 2) ROW(one_hot, 1, 1) \
+  ROW(random_normal, 2, 2) ROW(random_uniform, 2, 2) ROW(random_index, 2, 2) ROW(window_mask, 1, 1)          \
+  ROW(tree_ensemble, 5, 5)                                                                                   \
   ROW(stabilize, 2, 2) ROW(over, 2, 2) ROW(accum, 1, any) ROW(fill, 0, 0)
 
 /// Families of operators; they may stand in patterns only. `affine()` matches every affine operation.

@@ -6,9 +6,9 @@
 #include "rulegrad/kernels/kernel.hpp"
 #include "rulegrad/ops/operators.hpp"
 
-/// What an operator says of itself (OpSchema) is tried on its own samples, in float64, never trusted:
+/// What an operator says of itself (OpSchema) is tried on its own examples, in float64, never trusted:
 ///
-///     shapes      inference takes each sample, and with the batch in front says the same as with its extent
+///     shapes      inference takes each example, and with the batch in front says the same as with its extent
 ///     kernel      the result has the inferred type, every element is written and finite; the same bits
 ///                 folded, on several threads and with a sample axis; float32 agrees with float64 to 2e-5
 ///     derivative  central differences along random directions, to 1e-6 of the derivative
@@ -25,14 +25,14 @@ namespace [[gnu::visibility("default")]] rulegrad {
 /// What became of one of these.
 struct OperatorTrial {
   std::string what;     ///< `derivative`
-  int samples = 0;      ///< on which it was tried; 0: the operator says nothing of the kind
-  std::string failure;  ///< on the first sample where it does not hold: what was expected and what came out;
+  int examples = 0;     ///< on which it was tried; 0: the operator says nothing of the kind
+  std::string failure;  ///< on the first example where it does not hold: what was expected and what came out;
                         ///< empty: it holds
   [[nodiscard]] bool holds() const { return failure.empty(); }  ///< did it hold wherever it was tried?
 };
 
 /// All of them, in the order above; equal on every machine. `operators` are those that its derivatives may
-/// name. Throws Error(invalid_argument) for an operator without samples, on which nothing can be tried.
+/// name. Throws Error(invalid_argument) for an operator without examples, on which nothing can be tried.
 [[nodiscard]] std::vector<OperatorTrial> try_operator(const OpSchema& op, const Kernels& kernels,
                                                       const Operators& operators = Operators::builtin());
 

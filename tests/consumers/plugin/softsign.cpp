@@ -41,6 +41,8 @@ OpSchema softsign() {
   op.interval = intervals::within({-1, 1});
   op.batch = batches::aligned;
   op.decides = decisions::none;
+  op.finite = finite::always;
+  op.passes = passing::anything;
   op.examples = [](RandomEngine&) {
     return std::vector<OpExample>{{{{.dims = {2, 3}, .gap = 0.01}}, SoftsignAttributes{0.5}}};
   };
