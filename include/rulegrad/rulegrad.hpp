@@ -1,7 +1,10 @@
 #pragma once
 
-/// All of rulegrad but rules in C++ (rulegrad/dsl.hpp) and xtensor (rulegrad/tensor/xtensor.hpp), which cost
-/// more to compile.
+/// What programs that explain, measure, train, export and extend need. Included by themselves where they are
+/// wanted: rules in C++ (rulegrad/dsl.hpp) and xtensor (rulegrad/tensor/xtensor.hpp), which cost more to
+/// compile; what checks rule files and proves operators and methods (rulegrad/check, rulegrad/prove); what
+/// compares and describes methods (rulegrad/explain); passes over graphs (rulegrad/passes), and single headers
+/// of expr, ops and kernels.
 #include "rulegrad/api/explainer.hpp"
 #include "rulegrad/api/export.hpp"
 #include "rulegrad/api/network.hpp"

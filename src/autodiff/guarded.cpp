@@ -29,7 +29,7 @@ Elements elements_of(Expr constant) {
   }
   const Tensor& value = constant.attributes<ConstantAttributes>().value;
   Elements result;
-  if (!is_floating(value.dtype())) return result;
+  if (!is_floating(value.dtype())) return {true, false, {}};
   result.bounds = {intervals::infinite, -intervals::infinite};
   dispatch(value.dtype(), [&]<class T>(T) {
     for (const T v : value.values<T>()) {

@@ -17,6 +17,8 @@
 namespace rulegrad::io {
 namespace {
 
+/// Drawn by hand, as bars, lines and words on a canvas are all that a chart needs: a library for plots would be
+/// larger than rulegrad, and figures must be the same in PNG, SVG and PDF.
 struct Bar {
   std::string name;
   double value = 0.0;

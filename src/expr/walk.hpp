@@ -13,7 +13,7 @@ namespace rulegrad {
 /// What is looked at below a node: its operands, unless it is a leaf.
 template <class Leaf>
 [[nodiscard]] auto down_to(const Leaf& leaf) {
-  return [&leaf](Expr e) { return leaf(e) ? std::span<const Expr>() : e.operands(); };
+  return [leaf](Expr e) { return leaf(e) ? std::span<const Expr>() : e.operands(); };
 }
 /// No node is a leaf for that it stands where it does.
 inline constexpr auto no_leaf = [](Expr) { return false; };

@@ -223,6 +223,14 @@ requires(!detail::begins_with_name<A...> && (detail::is_item<A> || ...)) constex
   return Set<>{"", {}};
 }
 
+/// A rule set whose name stands where `use` has one.
+template <FixedString Text, class... A>
+constexpr auto rules(const A&...) {
+  static_assert(detail::never<Name<Text>, A...>,
+                "the name of a rule set is its first operand: write rules(\"name\", rewrite(...), ...)");
+  return Set<>{"", {}};
+}
+
 /// The runtime form.
 template <class... Items>
 [[nodiscard]] RuleSet lower(const Set<Items...>& set) {

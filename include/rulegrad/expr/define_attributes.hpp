@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <concepts>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -203,12 +204,12 @@ struct Pointed {
 }  // namespace detail
 
 /// The derived operations of a struct, from its members and their names in the same order.
-template <auto first, auto... rest>
-[[nodiscard]] AttrType define_attributes(std::string name,
-                                         const std::array<std::string_view, 1 + sizeof...(rest)>& members) {
+template <auto first, auto... rest, std::size_t count>
+[[nodiscard]] AttrType define_attributes(std::string name, const std::string_view (&members)[count]) {
+  static_assert(count == 1 + sizeof...(rest), "define_attributes takes one name for each member");
   using S = typename detail::StructOf<decltype(first)>::type;
   return detail::attr_type_of<S, detail::Pointed<first, rest...>>(std::move(name),
-                                                                  {members.begin(), members.end()});
+                                                                  {std::begin(members), std::end(members)});
 }
 
 }  // namespace rulegrad

@@ -106,7 +106,7 @@ using NonFinite = std::uint8_t;
 /// Its bits: infinities of either sign, what is not a number, and all of these.
 namespace non_finite {
 inline constexpr NonFinite low = 1, high = 2, nan = 4, any = 7;
-}
+}  // namespace non_finite
 
 /// Element by element, in which of its operands an operation is linear where the others are given: a factor
 /// of the operand is one of the result there.
