@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <fmt/format.h>
+#include <span>
 
 #include "onnx/node_context.hpp"
 
@@ -10,18 +11,6 @@ Ints axes_between(std::size_t first, std::size_t last) {
   Ints axes;
   for (std::size_t axis = first; axis < last; ++axis) axes.push_back(static_cast<std::int64_t>(axis));
   return axes;
-}
-
-void batch_norm(NodeContext& c) {
-  const Expr x = c.operand(0);
-  c.ignore({"momentum", "consumed_inputs"});
-  if (c.integer("spatial", 1) != 1)
-    c.fail("attribute 'spatial' is 0, which is not supported: statistics must be one number a channel");
-  if (c.integer("training_mode", 0) != 0 || c.integer("is_test", 1) != 1)
-    c.fail("training mode is not supported; export the model for inference");
-  if (x.shape().rank() < 2) c.fail(fmt::format("x must be [N, C, ...] but is {}", to_string(x.type())));
-  c.result(c.apply("batch_norm", {x, c.operand(1), c.operand(2), c.operand(3), c.operand(4)},
-                   BatchNormAttributes{c.real("epsilon", 1e-5), 1}));
 }
 
 void lrn(NodeContext& c) {
@@ -66,6 +55,41 @@ Expr per_channel(const NodeContext& c, Expr vector, std::size_t rank) {
   std::vector<Dim> dims(rank - 1, Dim{1});
   dims[0] = vector.shape()[0];
   return reshaped(c, vector, std::move(dims));
+}
+
+/// By its own statistics over all axes but the channels': weights that are standardised are written so.
+void own_batch_norm(NodeContext& c, Expr x) {
+  for (const Expr below : topological_order(std::span(&x, 1)))
+    if (below.is("input")) c.fail("training mode is not supported; export the model for inference");
+  const std::size_t rank = x.shape().rank();
+  Ints axes = axes_between(2, rank);
+  axes.insert(axes.begin(), 0);
+  const double momentum = c.real("momentum", 0.9);
+  const Moments m = moments(c, x, axes, c.real("epsilon", 1e-5));
+  const Expr scaled =
+      c.apply("mul", {c.apply("div", {m.centred, m.deviation}), per_channel(c, c.operand(1), rank)});
+  c.result(c.apply("add", {scaled, per_channel(c, c.operand(2), rank)}));
+  const Expr variance =
+      c.apply("mean", {c.apply("mul", {m.centred, m.centred})}, ReduceAttributes{axes, true});
+  const Expr found[] = {m.mean, variance};
+  for (const std::size_t i : {0, 1})
+    if (c.wanted(i + 1)) {
+      const Expr kept = c.apply("mul", {c.operand(3 + i), c.scalar(momentum, x)});
+      const Expr fresh = c.apply("mul", {reshaped(c, found[i], {x.shape()[1]}), c.scalar(1 - momentum, x)});
+      c.result(c.apply("add", {kept, fresh}), i + 1);
+    }
+}
+
+void batch_norm(NodeContext& c) {
+  const Expr x = c.operand(0);
+  c.ignore({"momentum", "consumed_inputs"});
+  if (c.integer("spatial", 1) != 1)
+    c.fail("attribute 'spatial' is 0, which is not supported: statistics must be one number a channel");
+  if (x.shape().rank() < 2) c.fail(fmt::format("x must be [N, C, ...] but is {}", to_string(x.type())));
+  if (c.integer("is_test", 1) != 1) c.fail("training mode is not supported; export the model for inference");
+  if (c.integer("training_mode", 0) != 0) return own_batch_norm(c, x);
+  c.result(c.apply("batch_norm", {x, c.operand(1), c.operand(2), c.operand(3), c.operand(4)},
+                   BatchNormAttributes{c.real("epsilon", 1e-5), 1}));
 }
 
 void instance_norm(NodeContext& c) {

@@ -112,7 +112,11 @@ std::optional<Expr> rewritten_over(const ValueFunction& function, Expr x) {
                     graph.scalar(*number, is_floating(operand.dtype()) ? DType::float64 : operand.dtype()));
     }
   const Rebuild over{no_boundary, [&](Expr node, std::span<const Expr> operands) {
-                       if (node.is("cast") && is_floating(node.dtype())) return operands[0];
+                       // A truth becomes 0 or 1; a number stays what it is.
+                       if (node.is("cast") && is_floating(node.dtype()))
+                         return is_floating(operands[0].dtype())
+                                    ? operands[0]
+                                    : graph.apply(node.op(), {operands[0]}, CastAttributes{DType::float64});
                        return graph.apply(node.op(), {operands.begin(), operands.end()}, node.attributes());
                      }};
   const Expr result = over(function.root, image);

@@ -22,6 +22,9 @@ Range clamped(std::int64_t start, std::int64_t stop, std::int64_t step, std::int
   return range;
 }
 
+/// No batch is as long: from here on an end means all (exporters of TensorFlow write this one, others the largest integers).
+constexpr std::int64_t open_end = 1'000'000'000;
+
 void slice(NodeContext& c) {
   const Expr x = c.operand(0);
   const Shape& shape = x.shape();
@@ -52,7 +55,7 @@ void slice(NodeContext& c) {
           start.is(0) && steps[i] == 1 &&
           (stop == extent ||
            (!stop.batch &&
-            stop.factor >= (c.importer().promoted() ? c.importer().samples_in_file() : INT32_MAX)));
+            stop.factor >= (c.importer().promoted() ? c.importer().samples_in_file() : open_end)));
       if (!all)
         c.fail(
             fmt::format("it takes a part of axis {} of {}, which is the batch", axis, to_string(x.type())));

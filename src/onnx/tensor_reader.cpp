@@ -2,8 +2,10 @@
 
 #include <bit>
 #include <charconv>
+#include <cmath>
 #include <cstring>
 #include <fmt/format.h>
+#include <limits>
 #include <optional>
 
 #include "rulegrad/support/error.hpp"
@@ -73,6 +75,11 @@ template <class To, class From>
 To converted(From value) {
   if constexpr (std::is_same_v<From, Half> || std::is_same_v<From, BFloat>)
     return static_cast<To>(static_cast<float>(value));
+  else if constexpr (std::is_same_v<From, double> && std::is_same_v<To, float>)
+    // Masks hold the largest number there is, which stays that.
+    return std::abs(value) == std::numeric_limits<double>::max()
+               ? std::copysign(std::numeric_limits<float>::max(), static_cast<float>(value))
+               : static_cast<float>(value);
   else
     return static_cast<To>(value);
 }

@@ -34,6 +34,7 @@ TEST_CASE("the methods that users come for are there, and each says what it is")
                                   "random",
                                   "input",
                                   "occlusion",
+                                  "shapley",
                                   "deep_taylor",
                                   "deep_taylor.bounded",
                                   "pattern.net",
