@@ -23,18 +23,26 @@ std::vector<std::pair<std::string, Expr>> explained(const Model& model, Expr y) 
   return found;
 }
 
-/// Axes that the file leaves free are as long as in the arrays.
+/// Axes that the file leaves free are as long as in the arrays, the batch too where it stands elsewhere as well.
 Model loaded(const std::string& path, const std::map<std::string, Tensor>& given) {
   LoadOptions options;
   options.dtype = DType::float64;
+  const auto extents_from = [&](std::size_t first) {
+    for (const auto& [name, values] : given)
+      for (std::size_t axis = first; axis < values.dims().size(); ++axis)
+        options.extents.emplace(fmt::format("{}.{}", name, axis), values.dims()[axis]);
+  };
   try {
     return load_onnx(path, options);
   } catch (const Error& error) {
     if (std::string_view(error.what()).find("is free") == std::string_view::npos) throw;
   }
-  for (const auto& [name, values] : given)
-    for (std::size_t axis = 1; axis < values.dims().size(); ++axis)
-      options.extents.emplace(fmt::format("{}.{}", name, axis), values.dims()[axis]);
+  extents_from(1);
+  try {
+    return load_onnx(path, options);
+  } catch (const Error&) {
+    extents_from(0);
+  }
   return load_onnx(path, options);
 }
 

@@ -71,17 +71,17 @@ def gradients(net, arrays, names):
     return found, seed.numpy()
 
 
-def export(net, arrays, names, path, exporter, free):
+def export(net, arrays, names, path, exporter, free, opset):
     quiet = io.StringIO()
     with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet), torch.no_grad():
         if exporter == "dynamo":
             shapes = tuple({0: torch.export.Dim.DYNAMIC} for _ in arrays) if free else None
             several = any(p.kind is p.VAR_POSITIONAL for p in inspect.signature(net.forward).parameters.values())
-            program = torch.onnx.export(net, tuple(arrays), input_names=names, output_names=["output"], dynamo=True, dynamic_shapes=(shapes,) if free and several else shapes, opset_version=20, verbose=False)
+            program = torch.onnx.export(net, tuple(arrays), input_names=names, output_names=["output"], dynamo=True, dynamic_shapes=(shapes,) if free and several else shapes, opset_version=opset, verbose=False)
             program.save(str(path))
         else:
             axes = {name: {0: "batch"} for name in names + ["output"]} if free else None
-            torch.onnx.export(net, tuple(arrays), str(path), input_names=names, output_names=["output"], dynamo=False, dynamic_axes=axes, opset_version=17)
+            torch.onnx.export(net, tuple(arrays), str(path), input_names=names, output_names=["output"], dynamo=False, dynamic_axes=axes, opset_version=opset)
 
 
 def relative(actual, expected):
@@ -114,15 +114,15 @@ def make_file(name, exporter, dtype, folder, patience):
         expected, seed = gradients(net, arrays, names)
         if dtype == "float64":
             net, arrays = net.double(), [a.double() if a.is_floating_point() else a for a in arrays]
-        for free in (True, False):
+        for free, opset in ((True, 20), (False, 20)) if exporter == "dynamo" else ((True, 17), (True, 20), (False, 17)):
             try:
-                export(net, arrays, names, folder / "model.onnx", exporter, free)
-                state = {"exported": True, "free": free}
+                export(net, arrays, names, folder / "model.onnx", exporter, free, opset)
+                state = {"exported": True, "free": free, "opset": opset}
                 break
             except TimeoutError:
                 raise
             except Exception as error:
-                state["why"] = f"{type(error).__name__}: {error}"[:600]
+                state.setdefault("why", f"{type(error).__name__}: {error}"[:600])
         np.savez(folder / "in.npz", seed=seed, **{n: a.numpy() for n, a in zip(names, arrays)})
         np.savez(folder / "expected.npz", **expected)
         if state["exported"] and dtype == "float64":

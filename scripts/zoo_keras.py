@@ -108,7 +108,7 @@ NETWORKS = {
     "cnn_groups": ((8, 8, 4), [step("Conv2D", 8, 3, groups=2), step("GroupNormalization", 4), step("SpatialDropout2D", 0.1), *END]),
     "unet": ((16, 16, 3), [residual(step("Conv2D", 8, 3, strides=2, padding="same", activation="relu"), step("Conv2DTranspose", 3, 3, strides=2, padding="same")), step("Conv2D", 2, 1, activation="sigmoid")]),
     "conv1d": ((20, 3), [step("Conv1D", 8, 3, padding="causal", activation="relu"), step("MaxPooling1D"), step("Conv1D", 8, 3, dilation_rate=2, padding="same", activation="tanh"), step("GlobalMaxPooling1D"), step("Dense", 3)]),
-    "conv3d": ((6, 8, 8, 2), [step("Conv3D", 4, 3, activation="relu"), step("AveragePooling3D"), *END]),
+    "conv3d": ((6, 8, 8, 2), [step("Conv3D", 4, 3, activation="relu"), step("AveragePooling3D", 2), *END]),
     "lstm": ((7, 6), [step("LSTM", 8), step("Dense", 3)]), "lstm_stacked": ((7, 6), [step("LSTM", 8, return_sequences=True), step("LSTM", 5), step("Dense", 3)]),
     "lstm_bidirectional": ((7, 6), [lambda layers, x: layers.Bidirectional(layers.LSTM(5))(x), step("Dense", 3)]), "gru": ((7, 6), [step("GRU", 8), step("Dense", 3)]),
     "gru_reset_before": ((7, 6), [step("GRU", 8, reset_after=False, return_sequences=True), *END]), "rnn": ((7, 6), [step("SimpleRNN", 8), step("Dense", 3)]),

@@ -83,7 +83,7 @@ def table(results, path, command):
     names = sorted({n for n, _, _ in results})
     lines = ["# Models that were tried", "",
              f"Written by `scripts/zoo.py`: {len(names)} models with random weights (those of scikit-learn are trained), small where they can be. Each is exported by both exporters of",
-             "PyTorch (`dynamo`: operator set 20, `torchscript`: 17), as float32, as people do, and as float64; scikit-learn's by skl2onnx. The files are loaded in float64 and compared with what",
+             "PyTorch (`dynamo`: operator set 20, `torchscript`: 17, 20 where that is too low), as float32, as people do, and as float64; scikit-learn's by skl2onnx. The files are loaded in float64 and compared with what",
              "torch, Keras or scikit-learn answer in float64 from the same weights, and with gradients: torch's own, and for scikit-learn differences of its answers. *Right* means",
              "within 1e-9 (answers) and 1e-7 (gradients) of the largest value where a file holds float64 numbers alone (`right, float64`), and within 1e-5 where it holds numbers or steps in float32.",
              "A dash: there is no such file, since the exporter refused; why stands below.", ""]

@@ -48,13 +48,14 @@ TEXT = {
     "glm": (CAUSAL, dict(GROUPED, head_dim=8)), "helium": (CAUSAL, dict(GROUPED, head_dim=8)), "mamba": (CAUSAL, dict(state_size=4)), "rwkv": (CAUSAL, dict(attention_hidden_size=32, context_length=64)), "biogpt": (CAUSAL, {}),
     "xglm": (CAUSAL, dict(d_model=32, ffn_dim=48, num_layers=2, attention_heads=4)), "mixtral": (CAUSAL, dict(GROUPED, num_local_experts=4)), "qwen2_moe": (CAUSAL, dict(GROUPED, num_experts=4, moe_intermediate_size=16, shared_expert_intermediate_size=16)),
 }
-UNMASKED = {"fnet", "mamba", "rwkv", "openai-gpt"}
+UNMASKED = {"nystromformer", "fnet", "mamba", "rwkv", "openai-gpt"}
 
 
 def build(config, auto):
     """In the attention that exports: scaled_dot_product_attention where the model has it."""
     import transformers
 
+    config.architectures = config.architectures or []
     kind = getattr(transformers, "AutoModel" + ("For" + auto if auto else "")) if isinstance(auto, str) else auto
     make = kind.from_config if hasattr(kind, "from_config") else kind._from_config
     for attention in ("sdpa", "eager"):
@@ -98,15 +99,15 @@ LAYERS = dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=4, interm
 PATCHES = dict(LAYERS, image_size=32, patch_size=8)
 STAGES = dict(hidden_sizes=[8, 16, 16, 16], depths=[1, 1, 1, 1])
 VISION = {
-    "vit": PATCHES, "deit": PATCHES, "beit": PATCHES, "dinov2": PATCHES, "dinov2_with_registers": PATCHES, "vit_msn": PATCHES, "data2vec-vision": PATCHES, "ijepa": PATCHES, "siglip_vision_model": PATCHES,
+    "vit": PATCHES, "deit": PATCHES, "beit": PATCHES, "dinov2": PATCHES, "dinov2_with_registers": PATCHES, "vit_msn": PATCHES, "data2vec-vision": PATCHES, "ijepa": PATCHES,
     "swin": dict(image_size=32, patch_size=4, embed_dim=16, depths=[1, 1], num_heads=[2, 4], window_size=4), "swinv2": dict(image_size=32, patch_size=4, embed_dim=16, depths=[1, 1], num_heads=[2, 4], window_size=4),
     "convnext": STAGES, "convnextv2": STAGES, "resnet": dict(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic"), "bit": dict(embedding_size=8, hidden_sizes=[16, 32], depths=[1, 1], num_groups=4),
     "poolformer": STAGES, "segformer": dict(hidden_sizes=[8, 16], depths=[1, 1], num_encoder_blocks=2, num_attention_heads=[1, 2], sr_ratios=[2, 1], strides=[4, 2], patch_sizes=[7, 3], mlp_ratios=[2, 2]),
     "mobilenet_v1": {}, "mobilenet_v2": {}, "regnet": dict(embedding_size=8, hidden_sizes=[8, 16, 16, 16], depths=[1, 1, 1, 1], groups_width=8),
-    "cvt": dict(embed_dim=[8, 16, 16], num_heads=[1, 2, 2], depth=[1, 1, 1]), "levit": dict(image_size=64, hidden_sizes=[16, 24, 32], num_attention_heads=[2, 2, 2], depths=[1, 1, 1], key_dim=[8, 8, 8]),
+    "cvt": dict(embed_dim=[8, 16, 16], num_heads=[1, 2, 2], depth=[1, 1, 1], drop_path_rate=[0.0, 0.0, 0.0]), "levit": dict(image_size=64, hidden_sizes=[16, 24, 32], num_attention_heads=[2, 2, 2], depths=[1, 1, 1], key_dim=[8, 8, 8]),
     "pvt": dict(image_size=32, num_attention_heads=[1, 2, 2, 2], **STAGES), "pvt_v2": dict(image_size=32, num_attention_heads=[1, 2, 2, 2], **STAGES),
     "mobilevit": dict(image_size=64, hidden_sizes=[8, 16, 16], neck_hidden_sizes=[8, 8, 16, 16, 16, 16, 32]), "mobilevitv2": dict(image_size=64, width_multiplier=0.25),
-    "efficientnet": dict(image_size=64, width_coefficient=0.25, depth_coefficient=0.2), "swiftformer": dict(image_size=64, depths=[1, 1, 1, 1], embed_dims=[8, 16, 16, 16]), "focalnet": dict(image_size=32, embed_dim=8, depths=[1, 1], hidden_sizes=[8, 16], focal_levels=[1, 1], focal_windows=[3, 3]),
+    "efficientnet": dict(image_size=64, hidden_dim=320, width_coefficient=0.25, depth_coefficient=0.2), "swiftformer": dict(image_size=64, depths=[1, 1, 1, 1], embed_dims=[8, 16, 16, 16]), "focalnet": dict(image_size=32, embed_dim=8, depths=[1, 1], hidden_sizes=[8, 16], focal_levels=[1, 1], focal_windows=[3, 3]),
 }
 
 
@@ -114,8 +115,6 @@ def vision(kind):
     def make():
         size = VISION[kind].get("image_size", 32)
         net = build(settings(kind, {"num_labels": 5}, VISION[kind]), "ImageClassification")
-        if kind == "efficientnet":
-            net.classifier = torch.nn.Linear(net.config.hidden_dim, 5)
         return Field(net, ["pixel_values"]), [torch.randn(2, 3, size, size)], ["pixel_values"]
 
     return make

@@ -3,6 +3,8 @@
 #include <doctest/doctest.h>
 #include <numeric>
 
+#include "rulegrad/ops/build.hpp"
+#include "rulegrad/ops/op_attributes.hpp"
 #include "rulegrad/ops/random.hpp"
 
 #include "recipe/recipe_helpers.hpp"
