@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <vector>
 
+#include "rulegrad/expr/leaves.hpp"
 #include "rulegrad/rulegrad.hpp"
 
 using namespace rulegrad;
@@ -16,10 +17,12 @@ std::vector<std::pair<std::string, Expr>> explained(const Model& model, Expr y) 
   std::vector<std::pair<std::string, Expr>> found;
   for (const ModelInput& input : model.inputs())
     if (is_floating(input.expr.dtype())) found.emplace_back("grad_" + input.name, input.expr);
-  int lookups = 0;
+  std::map<std::string, int> lookups;
   for (const Expr e : topological_order(std::span(&y, 1)))
-    if (e.is("gather") && is_floating(e.dtype()) && e.operand(0).is("constant") && e.operand(1).is("input"))
-      found.emplace_back(fmt::format("grad_lookup{}", lookups++), e);
+    if (e.is("gather") && is_floating(e.dtype()) && e.operand(0).is("constant") && e.operand(1).is("input")) {
+      const std::string& ids = e.operand(1).attributes<InputAttributes>().name;
+      found.emplace_back(fmt::format("grad_{}.{}", ids, lookups[ids]++), e);
+    }
   return found;
 }
 

@@ -49,9 +49,10 @@ def gradients(net, arrays, names):
 
     def noted(ids, *rest, **named):
         result = plain(ids, *rest, **named)
-        if any(ids.data_ptr() == a.data_ptr() and ids.shape == a.shape for a in inputs) and result.requires_grad:
+        of = [name for name, a in zip(names, inputs) if ids.data_ptr() == a.data_ptr() and ids.shape == a.shape]
+        if of and result.requires_grad:
             result.retain_grad()
-            looked_up.append(result)
+            looked_up.append((f"grad_{of[0]}.{sum(key.startswith('grad_' + of[0] + '.') for key, _ in looked_up)}", result))
         return result
 
     torch.nn.functional.embedding = noted
@@ -65,9 +66,9 @@ def gradients(net, arrays, names):
     for name, a in zip(names, inputs):
         if a.is_floating_point():
             found["grad_" + name] = (a.grad if a.grad is not None else torch.zeros_like(a)).numpy()
-    for i, e in enumerate(looked_up):
+    for key, e in looked_up:
         if e.grad is not None:
-            found[f"grad_lookup{i}"] = e.grad.numpy()
+            found[key] = e.grad.numpy()
     return found, seed.numpy()
 
 
@@ -125,8 +126,6 @@ def make_file(name, exporter, dtype, folder, patience):
                 state.setdefault("why", f"{type(error).__name__}: {error}"[:600])
         np.savez(folder / "in.npz", seed=seed, **{n: a.numpy() for n, a in zip(names, arrays)})
         np.savez(folder / "expected.npz", **expected)
-        if state["exported"] and dtype == "float64":
-            state["float32"] = holds_float32(folder / "model.onnx")
     except BaseException as error:
         state = {"exported": False, "why": f"{type(error).__name__}: {error}"[:600]}
         if isinstance(error, KeyboardInterrupt):
@@ -160,6 +159,7 @@ def attempt(name, exporter, dtype, folder, options):
         if options.files:
             return state
         if state["exported"]:
+            state["float32"] = dtype == "float32" or holds_float32(folder / "model.onnx")
             try:
                 state.update(run_case(options, folder / "model.onnx", folder, dict(np.load(folder / "expected.npz"))))
             except Exception as error:

@@ -16,6 +16,9 @@ def holds_float32(path):
     rounded = {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16}
 
     def coarse(tensor):
+        if tensor.data_type == onnx.TensorProto.DOUBLE and not tensor.dims:  # exporters round the numbers of a program to float32
+            value = float(onnx.numpy_helper.to_array(tensor))
+            return value * 1024 != np.round(value * 1024) and np.float32(value) == value or not np.isfinite(value)
         if tensor.data_type not in rounded:
             return False
         values = onnx.numpy_helper.to_array(tensor, str(pathlib.Path(path).parent)).astype(np.float64) * 1024
@@ -96,6 +99,15 @@ def explained(options, file, folder, method, output):
     return (np.load(out), "") if done.returncode == 0 else (None, done.stderr.strip())
 
 
+def answer_of_runtime(file, case):
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(file))
+    kind = {i.name: np.float64 if "double" in i.type else np.float32 for i in session.get_inputs()}
+    outputs = [case.output] if case.output else None
+    return np.asarray(session.run(outputs, {n: x.astype(kind[n]) for n, x in case.inputs.items()})[0], dtype=np.float64)
+
+
 def attempt_converted(entry, dtype, folder, options):
     file = folder / "model.onnx"
     try:
@@ -116,6 +128,8 @@ def attempt_converted(entry, dtype, folder, options):
         return {**state, "loads": False, "why": done.stderr.strip()[-1500:]}
     got = np.load(folder / "out.npz")
     state.update({"loads": True, "notes": done.stderr.strip()[:500], "forward": relative(got["output"], expected["output"])})
+    if state["forward"] > 1e-5 and relative(got["output"], answer_of_runtime(file, case)) < 1e-5:
+        return {**state, "gradient": None, "file_differs": True, "why": "the file does not compute what scikit-learn does; rulegrad's answers are onnxruntime's"}
     if case.smooth:
         state["gradient"] = max(relative(got[k], expected[k]) for k in expected if k.startswith("grad_"))
         return state
@@ -164,10 +178,10 @@ def attempt_file(entry, folder, options):
     for name in [n for n in inputs if "grad_" + n in got]:
         direction, x = rng.normal(size=inputs[name].shape), inputs[name].astype(np.float64)
         sums = []
-        for step in (1e-6, -1e-6):
+        for step in (1e-8, -1e-8):
             if case({**inputs, name: x + step * direction}, "--forward").returncode == 0:
                 sums.append(float((np.load(folder / "out.npz")["output"] * seed).sum()))
-        slope, said = (sums[0] - sums[1]) / 2e-6, float((got["grad_" + name] * direction).sum())
+        slope, said = (sums[0] - sums[1]) / 2e-8, float((got["grad_" + name] * direction).sum())
         errors.append(abs(slope - said) / max(1e-12, abs(slope), np.linalg.norm(got["grad_" + name])))
     state["gradient"] = max(errors) if errors else None
     return state

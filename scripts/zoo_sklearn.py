@@ -55,7 +55,7 @@ def listed():
         "gradient_boosting_regressor": (ensemble.GradientBoostingRegressor(**small), 0, "predict", False), "hist_gradient_boosting": (ensemble.HistGradientBoostingClassifier(max_iter=5, max_depth=3), 2, "predict_proba", False), "hist_gradient_boosting_regressor": (ensemble.HistGradientBoostingRegressor(max_iter=5, max_depth=3), 0, "predict", False),
         "ada_boost": (ensemble.AdaBoostClassifier(n_estimators=4, random_state=0), 3, "predict_proba", False), "isolation_forest": (ensemble.IsolationForest(n_estimators=6, random_state=0), 0, "decision_function", False),
         "scaler_random_forest": (pipeline(pre.StandardScaler(), ensemble.RandomForestClassifier(**small)), 3, "predict_proba", False), "k_neighbors": (neighbors.KNeighborsClassifier(5), 3, "predict_proba", False), "k_neighbors_regressor": (neighbors.KNeighborsRegressor(5, weights="distance"), 0, "predict", True),
-        "k_bins": (pipeline(pre.KBinsDiscretizer(4, encode="onehot-dense", strategy="uniform"), lm.LogisticRegression()), 3, "predict_proba", False), "binarizer": (pipeline(pre.Binarizer(), lm.LogisticRegression()), 3, "predict_proba", False),
+        "k_bins": (pipeline(pre.KBinsDiscretizer(4, encode="onehot-dense", strategy="uniform"), lm.LogisticRegression()), 3, "predict_proba", False), "binarizer": (pipeline(pre.Binarizer(threshold=0.3), lm.LogisticRegression()), 3, "predict_proba", False),
     }
 
 

@@ -1,5 +1,6 @@
 #include "kernels/invoke.hpp"
 
+#include <cmath>
 #include <fmt/format.h>
 
 #include "rulegrad/support/error.hpp"
@@ -40,7 +41,10 @@ void fail_non_finite_result(const std::string& label, DType dtype, const Shape& 
                             std::int64_t block, double value, std::int64_t position) {
   fail_non_finite(
       label, "gave",
-      dtype == DType::float64
+      std::isnan(value) ? "a softmax before it may run over a row that is masked throughout with -inf, or a "
+                          "number left the "
+                          "range of the dtype"
+      : dtype == DType::float64
           ? "its operands are finite, so a sum left the range of float64: scale the input"
           : "its operands are finite, so a sum left the range of the dtype: scale the input, or compute in "
             "float64",

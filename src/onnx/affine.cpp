@@ -5,6 +5,7 @@
 
 #include "onnx/node_context.hpp"
 #include "onnx/windows.hpp"
+#include "tensor/checked.hpp"
 
 namespace rulegrad::io {
 namespace {
@@ -99,6 +100,47 @@ void conv_transpose(NodeContext& c) {
   c.result(c.apply("conv_transpose", {x, w, b},
                    ConvTransposeAttributes{window.strides, window.begin, window.end, window.dilations,
                                            c.integer("group", 1), spatial}));
+}
+
+/// Patches [N, C * cells, places] added up to a picture: the transposed convolution whose weight puts each cell in its place.
+void col2im(NodeContext& c) {
+  const Expr x = c.operand(0);
+  const Ints image = c.integers_of(1, "image_shape"), block = c.integers_of(2, "block_shape");
+  const std::size_t rank = image.size();
+  const Ints strides = c.integers("strides", Ints(rank, 1)),
+             dilations = c.integers("dilations", Ints(rank, 1)), pads = c.integers("pads", Ints(2 * rank, 0));
+  if (rank == 0 || block.size() != rank || strides.size() != rank || dilations.size() != rank ||
+      pads.size() != 2 * rank || x.shape().rank() != 3 || x.shape()[1].batch || x.shape()[2].batch)
+    c.fail(
+        fmt::format("x must be [N, C * cells, places], the others a number for each axis of {}, but x is {}",
+                    to_string(image), to_string(x.type())));
+  std::int64_t cells = 1, places = 1;
+  std::vector<Dim> wide{x.shape()[0], x.shape()[1]};
+  for (std::size_t axis = 0; axis < rank; ++axis) {
+    const std::int64_t room =
+        image[axis] + pads[axis] + pads[rank + axis] - dilations[axis] * (block[axis] - 1) - 1;
+    if (block[axis] < 1 || strides[axis] < 1 || dilations[axis] < 1 || room < 0)
+      c.fail(fmt::format("blocks {} do not fit into {}", to_string(block), to_string(image)));
+    cells = checked::product(cells, block[axis]);
+    wide.push_back(room / strides[axis] + 1);
+    places = checked::product(places, wide.back().factor);
+  }
+  const std::int64_t rows = x.shape()[1].factor;
+  if (rows % cells != 0 || places != x.shape()[2].factor)
+    c.fail(fmt::format("x must have a multiple of {} rows and {} places but is {}", cells, places,
+                       to_string(x.type())));
+  Dims extents{rows, 1};
+  extents.insert(extents.end(), block.begin(), block.end());
+  Tensor weight = c.array(x.dtype(), extents);
+  dispatch(x.dtype(), [&]<class T>(T) {
+    for (std::int64_t row = 0; row < rows; ++row)
+      weight.mutable_values<T>()[static_cast<std::size_t>(row * cells + row % cells)] = T(1);
+  });
+  c.result(c.apply(
+      "conv_transpose", {reshaped(c, x, wide), x.graph().constant(std::move(weight)), c.scalar(0, x)},
+      ConvTransposeAttributes{strides, Ints(pads.begin(), pads.begin() + static_cast<std::ptrdiff_t>(rank)),
+                              Ints(pads.begin() + static_cast<std::ptrdiff_t>(rank), pads.end()), dilations,
+                              rows / cells, image}));
 }
 
 void gemm(NodeContext& c) {
@@ -196,6 +238,7 @@ void sum(NodeContext& c) {
 void add_affine(Handlers& h) {
   h["Conv"] = conv;
   h["ConvTranspose"] = conv_transpose;
+  h["Col2Im"] = col2im;
   h["Gemm"] = gemm;
   h["MatMul"] = matmul;
   h["Add"] = add;

@@ -120,3 +120,56 @@ TEST_CASE("a mask of the smallest float64 is the smallest float32 where a networ
   for (const DType dtype : {DType::float32, DType::float64})
     CHECK(answers(b, real({2, 2}, {-1, -2, -1, 3}), dtype) == std::vector<double>{0.5, 0.5, 0, 1});
 }
+
+TEST_CASE("a row that is masked throughout with -inf is no number, and the error says where to look") {
+  OnnxBuilder b(17);
+  b.input("x", {-1, 2});
+  b.floats("low", {}, {-std::numeric_limits<float>::infinity()});
+  b.floats("zero", {}, {0});
+  b.floats("w", {2, 2}, {1, 2, 3, 4});
+  b.node("Less", {"x", "zero"}, {"hidden"});
+  b.node("Where", {"hidden", "low", "x"}, {"h"});
+  OnnxBuilder::set(b.node("Softmax", {"h"}, {"p"}), "axis", std::int64_t{1});
+  b.node("MatMul", {"p", "w"}, {"y"});
+  b.output("y");
+  CHECK(answers(b, real({1, 2}, {-1, 3})) == std::vector<double>{3, 4});
+  CHECK_THROWS_WITH_AS((void)answers(b, real({1, 2}, {-1, -2})),
+                       doctest::Contains("a row that is masked throughout with -inf"), Error);
+}
+
+TEST_CASE("Col2Im adds patches up, with strides, dilations and padding") {
+  // Two channels of [4, 5] from blocks of [2, 3], as a plain loop over patches.
+  constexpr std::int64_t channels = 2, height = 4, width = 5, tall = 2, broad = 3, down = 2, right = 1,
+                         pad = 1;
+  constexpr std::int64_t spread = 2;  // dilation of the second axis
+  constexpr std::int64_t rows = (height + 2 * pad - (tall - 1) - 1) / down + 1,
+                         columns = (width + 2 * pad - spread * (broad - 1) - 1) / right + 1;
+  OnnxBuilder b(18);
+  b.input("x", {-1, channels * tall * broad, rows * columns});
+  b.integers("image", {2}, {height, width});
+  b.integers("block", {2}, {tall, broad});
+  auto& node = b.node("Col2Im", {"x", "image", "block"}, {"y"});
+  OnnxBuilder::set(node, "strides", std::vector<std::int64_t>{down, right});
+  OnnxBuilder::set(node, "dilations", std::vector<std::int64_t>{1, spread});
+  OnnxBuilder::set(node, "pads", std::vector<std::int64_t>{pad, pad, pad, pad});
+  b.output("y");
+  constexpr std::int64_t samples = 2, count = channels * tall * broad * rows * columns;
+  std::vector<double> x, expected(samples * channels * height * width);
+  for (std::int64_t i = 0; i < samples * count; ++i) x.push_back(std::sin(static_cast<double>(i)));
+  std::size_t at = 0;
+  for (std::int64_t n = 0; n < samples; ++n)
+    for (std::int64_t c = 0; c < channels; ++c)
+      for (std::int64_t p = 0; p < tall; ++p)
+        for (std::int64_t q = 0; q < broad; ++q)
+          for (std::int64_t i = 0; i < rows; ++i)
+            for (std::int64_t j = 0; j < columns; ++j, ++at) {
+              const std::int64_t row = i * down + p - pad, column = j * right + q * spread - pad;
+              if (row >= 0 && row < height && column >= 0 && column < width)
+                expected[static_cast<std::size_t>(((n * channels + c) * height + row) * width + column)] +=
+                    x[at];
+            }
+  const std::vector<double> values = answers(b, real({samples, channels * tall * broad, rows * columns}, x));
+  REQUIRE(values.size() == expected.size());
+  for (std::size_t i = 0; i < values.size(); ++i)
+    CHECK(values[i] == doctest::Approx(expected[i]).epsilon(1e-12));
+}
