@@ -335,6 +335,12 @@ Value depends(const FactCall& call) {
 Value only_use(const FactCall& call) {
   return truth(call.facts.uses(call.expr(0)) <= 1);
 }
+Value decided(const FactCall& call) {
+  const auto operands = (call.arguments.empty() ? call.node : call.expr(0)).operands();
+  return truth(std::any_of(operands.begin(), operands.end(), [&](Expr operand) {
+    return call.facts.changes(operand) && !call.facts.depends(operand);
+  }));
+}
 Value depth(const FactCall& call) {
   return static_cast<double>(call.facts.depth(call.arguments.empty() ? call.node : call.expr(0)));
 }

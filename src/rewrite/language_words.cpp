@@ -108,6 +108,11 @@ constexpr std::array table{
         answers::has_before),
     value_word("pads_space_only", "y", "does the padding y leave batch and channels alone?",
                answers::pads_space_only),
+    value_word("one_number", "v", "is v a constant that is the same number everywhere?", answers::one_number),
+    value_word("joins_maxima", "y, z", "can the maximum y of the maxima z be taken at once?",
+               answers::joins_maxima),
+    value_word("joined_maxima", "y, z", "the maximum y of the maxima z, taken at once",
+               answers::joined_maxima, true),
     value_word("merge_padding", "y, p", "the convolution y with the padding p as its own",
                answers::merge_padding, true),
 
@@ -128,6 +133,11 @@ constexpr std::array table{
         "does v change with an explained input? What follows from a decision alone, as a mask does, counts "
         "as constant",
         answers::depends),
+    fact_word(
+        "decided", "[node]",
+        "does an operand of the node change with an explained input by a decision alone, as a mask or an "
+        "index does, so that no attribution flows to it?",
+        answers::decided),
     fact_word("ancestor", "a, b", "is a below b in the network?", answers::ancestor),
     fact_word("skip", "a, b",
               "is a the short branch of the sum a + b: the identity, or a projection of what the other "

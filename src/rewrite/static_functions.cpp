@@ -5,6 +5,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "rulegrad/expr/leaves.hpp"
 #include "rulegrad/ops/op_attributes.hpp"
 #include "rulegrad/support/error.hpp"
 
@@ -326,6 +327,18 @@ Value pads_space_only(const ValueCall& call) {
     space_only = space_only && (axis < 2 ? pad.begin[axis] == 0 && pad.end[axis] == 0
                                          : pad.begin[axis] >= 0 && pad.end[axis] >= 0);
   return space_only ? 1.0 : 0.0;
+}
+
+Value one_number(const ValueCall& call) {
+  if (std::holds_alternative<double>(call.arguments[0])) return 1.0;
+  Expr v = call.expr(0);
+  while (v.is("transpose") || v.is("reshape") || v.is("expand")) v = v.operand(0);
+  if (v.is("fill")) return 1.0;
+  if (!is_constant(v)) return 0.0;
+  const Tensor& value = v.attributes<ConstantAttributes>().value;
+  for (std::int64_t i = 1; i < value.size(); ++i)
+    if (!(value.at(i) == value.at(0))) return 0.0;
+  return 1.0;
 }
 
 Value merge_padding(const ValueCall& call) {
