@@ -152,6 +152,10 @@ class Proposing {
   }
 
   void multipliers() {
+    if (decision_below(nodes_, facts_))
+      return add(
+          "grad(y: {op}, m) wrt v => vjp(y, m)  # without what the decision changes: differences are not "
+          "kept");
     if (op_.name == "mul") return add("grad(a * b, m) wrt a => m * (b + b@base) / 2");
     if (op_.name == "div") {
       add("grad(a / c, m) wrt a => m * (1 / c + 1 / c@base) / 2");
@@ -179,6 +183,13 @@ class Proposing {
 };
 
 }  // namespace
+
+Expr decision_below(std::span<const Expr> nodes, const ForwardFacts& facts) {
+  for (const Expr node : nodes)
+    for (const Expr operand : node.operands())
+      if (facts.changes(operand) && !facts.depends(operand)) return operand;
+  return {};
+}
 
 Currency currency_of(const RuleList& rules) {
   bool relevance = false, multipliers = false, divides = false;

@@ -15,6 +15,10 @@ enum class Currency : std::uint8_t { relevance, multipliers, gradient };
 /// As far as the rules say it themselves.
 [[nodiscard]] Currency currency_of(const RuleList& rules);
 
+/// An operand of one of the nodes that the input decides, so that it differs between two runs and no
+/// difference flows back to it; or nothing.
+[[nodiscard]] Expr decision_below(std::span<const Expr> nodes, const ForwardFacts& facts);
+
 /// The lines of a rule set that would claim these unclaimed slots, operands of nodes of one operator, in that
 /// currency: they load as they are, each once, and what reaches a node in shares of relevance goes on whole
 /// wherever that is possible (a comment says where it is not).

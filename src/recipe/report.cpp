@@ -52,6 +52,7 @@ void RecipeRun::refuse_unclaimed(const Unclaimed& unclaimed, const EvaluationHoo
   const RewriteContext context = rewriting();
   std::map<std::string, std::pair<std::unique_ptr<RuleList>, std::unique_ptr<GradientRules>>> gathered;
   const auto claims = [&](const std::string& set, Expr node, std::size_t slot) {
+    if (currency == Currency::multipliers && decision_below(std::span(&node, 1), *facts_)) return false;
     auto& [list, rules] = gathered[set];
     try {
       if (!list) {

@@ -37,6 +37,10 @@ std::string Unclaimed::found(const Setting& setting) const {
     for (std::size_t i = 0; i < std::min<std::size_t>(group.nodes.size(), 6); ++i)
       text += fmt::format("     at {}\n", describe(group.nodes[i]));
     if (group.nodes.size() > 6) text += fmt::format("     and {} more\n", group.nodes.size() - 6);
+    if (const Expr decision = decision_below(std::span(group.nodes), setting.facts))
+      text += fmt::format(
+          "     what it takes of {} is decided by the input: a difference that no slope leads to\n",
+          describe(decision));
     if (group.nearest.rule != nullptr)
       text +=
           fmt::format("     nearest rule: {}{} does not apply: {}\n",

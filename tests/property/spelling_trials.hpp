@@ -122,6 +122,21 @@ inline const std::vector<std::string> product_methods{"lrp.z",
                                                       "deeplift.reveal_cancel:baseline=0.3",
                                                       "gradient"};
 
+/// Those, but for LXT's explicit forms, which are for transformers, and the composites for images.
+inline std::vector<std::string> image_methods() {
+  std::vector<std::string> result;
+  for (const std::string& method : product_methods)
+    if (!method.starts_with("lxt_fine")) result.push_back(method);
+  for (const char* method :
+       {"lrp.norm:epsilon=1e-9", "lrp.alpha_1_beta_0:epsilon=1e-9", "lrp.alpha_2_beta_1:epsilon=1e-9",
+        "lrp.z_box:epsilon=1e-9,low=-5,high=5", "lrp.epsilon_plus_flat:epsilon=1e-9",
+        "lrp.epsilon_alpha2_beta1:epsilon=1e-9", "lrp.epsilon_alpha2_beta1_flat:epsilon=1e-9",
+        "lrp.epsilon_gamma_box:epsilon=1e-9,low=-5,high=5", "lrp.sequential_preset_a:epsilon=1e-9",
+        "lrp.sequential_preset_b:epsilon=1e-9"})
+    result.emplace_back(method);
+  return result;
+}
+
 /// RULEGRAD_SPELLINGS sets how many are tried.
 inline std::uint64_t spellings() {
   const char* wanted = std::getenv("RULEGRAD_SPELLINGS");
@@ -138,16 +153,38 @@ inline std::vector<std::string> asked_for(const std::vector<std::string>& usual)
 
 using Builder = std::function<void(Spelt& net, std::uint64_t seed, std::size_t function)>;
 
+/// What may be asked of a trial beside its networks.
+struct Trial {
+  Dims dims{2, 4, 6};              ///< of the input
+  std::string_view refusing = {};  ///< methods with this prefix may refuse what was loaded, too
+};
+
+/// Attributions of DeepLIFT sum to the difference of the explained score from that at the baseline.
+inline void check_complete(const std::string& method, const Tensor& map, const Tensor& scores,
+                           const Tensor& at_baseline) {
+  if (!method.starts_with("deeplift.")) return;
+  const std::int64_t each = map.size() / map.dims()[0], classes = scores.dims()[1];
+  double largest = 0;
+  for (std::int64_t i = 0; i < map.size(); ++i) largest = std::max(largest, std::abs(map.at(i)));
+  for (std::int64_t sample = 0; sample < map.dims()[0]; ++sample) {
+    double sum = 0;
+    for (std::int64_t i = 0; i < each; ++i) sum += map.at(sample * each + i);
+    const std::int64_t score = sample * classes + 1;
+    CHECK(std::abs(sum - scores.at(score) + at_baseline.at(score)) < 1e-6 * largest);
+  }
+}
+
 /// Each spelling, as it is built and as it is when loaded, against spelling 0.
 inline void try_spellings(const Builder& build_net, std::size_t functions,
-                          const std::vector<std::string>& usual) {
+                          const std::vector<std::string>& usual, const Trial& trial = {}) {
   const std::vector<std::string> tried = asked_for(usual);
-  Tensor input(DType::float64, {2, 4, 6});
+  Tensor input(DType::float64, trial.dims);
   std::mt19937_64 random(3);
   for (double& element : input.mutable_values<double>()) element = std::normal_distribution<double>()(random);
   const auto computed = [&](const std::vector<Expr>& outputs) {
     return Program::compile(outputs, {.check_finite = false}).run({{"x", input}});
   };
+  const Tensor baseline = Tensor::full(DType::float64, trial.dims, 0.3);
   std::vector<std::map<std::string, Tensor>> expected(functions);
   std::vector<Tensor> values;
   for (std::size_t function = 0; function < functions; ++function) {
@@ -159,6 +196,8 @@ inline void try_spellings(const Builder& build_net, std::size_t functions,
       const auto map = map_of(plain, raised[0], method, input);
       CAPTURE(method);
       REQUIRE(map);
+      check_complete(method, *map, values.back(),
+                     Program::compile(raised, {.check_finite = false}).run({{"x", baseline}}).at(0));
       expected[function].emplace(method, *map);
     }
   }
@@ -177,7 +216,8 @@ inline void try_spellings(const Builder& build_net, std::size_t functions,
         if (!map) {
           // What was loaded is put together; a softmax that a person wrote out is refused by name, and LXT's
           // rules, which are for transformers, know no batch norm.
-          const bool may_refuse = output == net.y || method.starts_with("lxt_fine");
+          const bool may_refuse = output == net.y || method.starts_with("lxt_fine") ||
+                                  (!trial.refusing.empty() && method.starts_with(trial.refusing));
           CHECK(may_refuse);
           ++refused;
           continue;
