@@ -6,6 +6,7 @@
 #include <random>
 
 #include "rulegrad/expr/leaves.hpp"
+#include "rulegrad/ops/operators.hpp"
 #include "rulegrad/support/error.hpp"
 
 namespace rulegrad {
@@ -57,11 +58,27 @@ std::string Network::layer_name(const std::string& kind, const std::string& give
   return given.empty() ? fmt::format("{}{}", kind, ++data().layers[kind]) : given;
 }
 
-Tensor Network::random_weight(Dims dims, std::int64_t fan_in) {
-  std::normal_distribution<double> normal(0, std::sqrt(2.0 / static_cast<double>(fan_in)));
+Tensor Network::random_weight(Dims dims, double variance) {
+  std::normal_distribution<double> normal(0, std::sqrt(variance));
   Tensor weight = Tensor::uninitialized(DType::float64, std::move(dims));
   for (double& value : weight.mutable_values<double>()) value = normal(data().random);
   return weight.cast(data().dtype);
+}
+
+std::array<Tensor, 3> Network::random_cell(const char* kind, std::int64_t gates, Expr x, std::int64_t units) {
+  if (x.shape().rank() != 3 || x.shape()[2].batch || units < 1)
+    throw Error(ErrorCode::shape, fmt::format("[{}] makes {} units of x [B, steps, values], but x is {}",
+                                              kind, units, to_string(x.type())));
+  const double largest = 1 / std::sqrt(static_cast<double>(units));
+  std::uniform_real_distribution<double> uniform(-largest, largest);
+  std::array<Tensor, 3> result{Tensor(DType::float64, {gates * units, x.shape()[2].factor}),
+                               Tensor(DType::float64, {gates * units, units}),
+                               Tensor(DType::float64, {gates * units})};
+  for (Tensor& parameter : result) {
+    for (double& value : parameter.mutable_values<double>()) value = uniform(data().random);
+    parameter = parameter.cast(data().dtype);
+  }
+  return result;
 }
 
 Expr Network::dense(Expr x, std::int64_t units, const std::string& name) {
@@ -71,7 +88,8 @@ Expr Network::dense(Expr x, std::int64_t units, const std::string& name) {
                 fmt::format("[dense] makes {} units from the last axis, but x is {}; flatten it first", units,
                             to_string(x.type())));
   const std::int64_t width = shape.dims().back().factor;
-  return dense(x, random_weight({units, width}, width), Tensor(data().dtype, {units}), name);
+  return dense(x, random_weight({units, width}, 2.0 / static_cast<double>(width)),
+               Tensor(data().dtype, {units}), name);
 }
 
 Expr Network::dense(Expr x, Tensor weight, Tensor bias, const std::string& name) {
@@ -79,6 +97,27 @@ Expr Network::dense(Expr x, Tensor weight, Tensor bias, const std::string& name)
   const Expr w = parameter(layer + ".w", std::move(weight));
   const Expr result = bias.size() == 0 ? rulegrad::dense(x, w)
                                        : rulegrad::dense(x, w, parameter(layer + ".b", std::move(bias)));
+  graph().add_name(result, layer);
+  return result;
+}
+
+Expr Network::embedding(Expr ids, std::int64_t rows, std::int64_t width, const std::string& name) {
+  if (rows < 1 || width < 1)
+    throw Error(ErrorCode::shape,
+                fmt::format("[embedding] a table of {} rows of {} numbers is none", rows, width));
+  return embedding(ids, random_weight({rows, width}, 1), name);
+}
+
+Expr Network::embedding(Expr ids, Tensor table, const std::string& name) {
+  if (is_floating(ids.dtype()) || table.rank() != 2)
+    throw Error(
+        is_floating(ids.dtype()) ? ErrorCode::dtype : ErrorCode::shape,
+        fmt::format(
+            "[embedding] looks integers up in a table [rows, width], but ids are {} and the table is {}",
+            to_string(ids.type()), to_string(table.dims())));
+  const std::string layer = layer_name("embedding", name);
+  const Expr result =
+      graph().apply(op("gather"), {parameter(layer + ".w", std::move(table)), ids}, AxisAttributes{0});
   graph().add_name(result, layer);
   return result;
 }
@@ -96,8 +135,8 @@ Expr Network::conv(Expr x, std::int64_t channels, Ints kernel, ConvAttributes at
                                               attributes.groups, shape[1].factor, to_string(x.type())));
   Dims dims{channels, shape[1].factor / attributes.groups};
   dims.insert(dims.end(), kernel.begin(), kernel.end());
-  const std::int64_t fan_in = element_count(dims) / channels;
-  return conv(x, random_weight(std::move(dims), fan_in), Tensor(data().dtype, {channels}),
+  const auto fan_in = static_cast<double>(element_count(dims) / channels);
+  return conv(x, random_weight(std::move(dims), 2 / fan_in), Tensor(data().dtype, {channels}),
               std::move(attributes), name);
 }
 

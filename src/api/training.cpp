@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <unordered_map>
 
+#include "rulegrad/api/explainer.hpp"
 #include "rulegrad/autodiff/gradient.hpp"
 #include "rulegrad/expr/leaves.hpp"
 #include "rulegrad/expr/rebuild.hpp"
@@ -73,16 +74,21 @@ void Adam::step(Inputs& parameters, const Inputs& gradients, double rate) {
 
 namespace {
 
-/// Floating constants that some operator takes as a parameter; scalars that stand for "none" are left out.
-std::vector<Expr> parameters_of(std::span<const Expr> outputs) {
+/// Floating constants that some operator takes as a parameter, and tables that inputs of integers look up;
+/// scalars that stand for "none" are left out.
+std::vector<Expr> parameters_of(const Model& model, std::span<const Expr> outputs) {
   std::vector<Expr> result;
+  const auto add = [&](Expr constant) {
+    if (is_constant(constant) && constant.shape().rank() != 0 && is_floating(constant.dtype()) &&
+        std::find(result.begin(), result.end(), constant) == result.end())
+      result.push_back(constant);
+  };
+  for (const ModelInput& input : model.inputs())
+    for (std::size_t i = 0; i < model.outputs().size(); ++i)
+      for (const Expr lookup : lookups_of(model, input.name, i)) add(lookup.operand(0));
   for (const Expr node : topological_order(outputs))
-    for (std::size_t i = 0; i < node.operands().size(); ++i) {
-      const Expr operand = node.operand(i);
-      if (!is_constant(operand) || node.op().operand(i).role != Role::parameter) continue;
-      if (operand.shape().rank() == 0 || !is_floating(operand.dtype())) continue;
-      if (std::find(result.begin(), result.end(), operand) == result.end()) result.push_back(operand);
-    }
+    for (std::size_t i = 0; i < node.operands().size(); ++i)
+      if (node.op().operand(i).role == Role::parameter) add(node.operand(i));
   return result;
 }
 
@@ -97,7 +103,7 @@ Trainer::Trainer(const Model& model, const Loss& loss, const Type& answers, Head
   for (const ModelOutput& output : model.outputs()) roots.push_back(output.expr);
   std::unordered_map<Expr, Expr> images;
   std::vector<Expr> variables;
-  for (const Expr constant : parameters_of(roots)) {
+  for (const Expr constant : parameters_of(model, roots)) {
     const std::vector<std::string> known = model.graph().names(constant);
     names_.push_back(known.empty() ? fmt::format("parameter{}", names_.size()) : known.front());
     parameters_[names_.back()] = constant.attributes<ConstantAttributes>().value;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -20,10 +21,16 @@
 ///     Model model = net.finish(softmax(net.dense(flatten(h), 10), 1));
 namespace [[gnu::visibility("default")]] rulegrad {
 
+/// What a recurrent layer gives of x [B, T, I].
+struct RecurrentStates {
+  Expr all;   ///< its state after each step: [B, T, units]
+  Expr last;  ///< after the last one: [B, units]
+};
+
 /// Makes layers with parameters of their own; what has none comes from build.hpp. Weights begin as random
 /// numbers of variance 2 / fan-in (He et al. 2015, arXiv 1502.01852, eq. 10), biases as zeros, unless they
-/// are given. A layer is named `conv1`, `dense2`, ... in the order of its kind, or as it is told; its
-/// parameters are `conv1.w`, `conv1.b`.
+/// are given or a layer says otherwise. A layer is named `conv1`, `dense2`, ... in the order of its kind, or
+/// as it is told; its parameters are `conv1.w`, `conv1.b`.
 class Network {
  public:
   /// float32 or float64; equal seeds give equal weights.
@@ -52,6 +59,26 @@ class Network {
   Expr conv(Expr x, Tensor weight, Tensor bias = {}, ConvAttributes attributes = {},
             const std::string& name = {});
 
+  /// The rows of a table at integers from 0 to rows - 1, as of words: ids [...] -> [..., width]. The table
+  /// begins as numbers of variance 1. Throws Error(dtype), Error(shape).
+  Expr embedding(Expr ids, std::int64_t rows, std::int64_t width, const std::string& name = {});
+  /// With a table [rows, width].
+  Expr embedding(Expr ids, Tensor table, const std::string& name = {});
+  /// A layer of LSTM cells (Hochreiter and Schmidhuber 1997; with a forget gate Gers et al. 2000), written out
+  /// step by step from a state of zeros: i, o, f = sigmoid(..), g = tanh(..) of W x + R h + b, c' = f c + i g,
+  /// h' = o tanh(c'). The values of step 3 are named `lstm1.t3.input`, `.output`, `.forget`, `.candidate`,
+  /// `.cell` and `.hidden`, as those of a file's LSTM are. Parameters begin as uniform numbers within
+  /// 1 / sqrt(units). Throws Error(shape).
+  RecurrentStates lstm(Expr x, std::int64_t units, const std::string& name = {});
+  /// With W [4 units, I], R [4 units, units] and b [4 units], or none; the gates in ONNX's order i, o, f, g.
+  RecurrentStates lstm(Expr x, Tensor w, Tensor r, Tensor b = {}, const std::string& name = {});
+  /// A layer of GRU cells (Cho et al. 2014, arXiv 1406.1078, eq. 5 to 8), likewise: z, r = sigmoid(W x + R h +
+  /// b), n = tanh(W x + R (r h) + b), h' = (1 - z) n + z h, named `gru1.t3.update`, `.reset`, `.candidate` and
+  /// `.hidden`.
+  RecurrentStates gru(Expr x, std::int64_t units, const std::string& name = {});
+  /// With W [3 units, I], R [3 units, units] and b [3 units], or none; in ONNX's order z, r, n.
+  RecurrentStates gru(Expr x, Tensor w, Tensor r, Tensor b = {}, const std::string& name = {});
+
   /// The network as a model, with outputs `y`, `y_1`, ...; nothing can be added afterwards.
   [[nodiscard]] Model finish(Expr output);
   [[nodiscard]] Model finish(std::span<const Expr> outputs);
@@ -61,7 +88,10 @@ class Network {
   /// Throws Error(invalid_argument) for a network that was moved from.
   [[nodiscard]] Data& data() const;
   [[nodiscard]] std::string layer_name(const std::string& kind, const std::string& given);
-  [[nodiscard]] Tensor random_weight(Dims dims, std::int64_t fan_in);
+  [[nodiscard]] Tensor random_weight(Dims dims, double variance);
+  /// W, R and b of a recurrent layer of so many gates.
+  [[nodiscard]] std::array<Tensor, 3> random_cell(const char* kind, std::int64_t gates, Expr x,
+                                                  std::int64_t units);
 
   std::unique_ptr<Data> data_;
 };

@@ -44,7 +44,8 @@ struct LossGradients {
 };
 
 /// Trains the parameters of a model: the constants that stand where operators take parameters (weights,
-/// biases), those of a file too. The model itself is not changed.
+/// biases) and the tables that inputs of integers look up, those of a file too. The model itself is not
+/// changed.
 class Trainer {
  public:
   /// From the model's output and the answers, a scalar expression: cross_entropy, mean_squared_error, or
