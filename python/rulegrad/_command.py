@@ -32,7 +32,7 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--input", "-i", nargs="+", required=True, help="pictures, or a .npy array, samples first")
     report.add_argument("--title")
     report.add_argument("--features", help="a text file with one feature name a line")
-    report.add_argument("--tokens", help="a text file with a line a sample, tokens apart by spaces")
+    report.add_argument("--tokens", help="a text file with one token a line: a vocabulary, or the tokens of the samples")
     report.add_argument("--samples", type=int, default=16, help="how many samples are shown (16)")
     stream.add_argument("--input", "-i", action="append", required=True, help="a folder, a .txt list of files, or a .npy array; NAME=... for each of several inputs")
     stream.add_argument("--shard", type=int, default=256, help="samples in a file (256)")
@@ -89,7 +89,7 @@ def _run(options: argparse.Namespace) -> None:
     else:
         x = rg.pictures(options.input, model)
     e = explainer(x, _target(options.target), threads=options.threads)
-    tokens = [line.split() for line in _lines(options.tokens)] if options.tokens else None
+    tokens = _lines(options.tokens) if options.tokens else None
     features = _lines(options.features) if options.features else None
     text = e.report(title=options.title, samples=range(min(len(e), options.samples)), tokens=tokens, features=features)
     try:

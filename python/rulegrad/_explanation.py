@@ -170,20 +170,28 @@ class Explanation:
         return _pictures.grid(self._rows(), samples, node, title, overlay, look)
 
     def plot(self, samples: Sequence[int] | None = None, *, node: str | None = None, features: Sequence[str] | None = None, tokens: Sequence | None = None, **look: Any):
-        """A matplotlib figure: heat maps of pictures, bars of features, coloured tokens. MissingFeatureError without matplotlib."""
+        """A matplotlib figure: heat maps of pictures, series over their colours, bars of features and tokens. MissingFeatureError without matplotlib.
+
+        features  names of the columns of a table
+        tokens    a vocabulary, a word for each row of the table that looks token ids up, or for each sample the words of its positions
+        """
         return _pictures.figure(self._rows(), samples, node, features, tokens, look)
 
     def _repr_png_(self) -> bytes | None:
         shown = self._rows()
-        if not _pictures.is_image(shown, self.nodes[0]):
+        if not self._is_picture(shown):
             return None
         return _pictures.png(shown.image(range(min(len(shown), 8))))
 
     def _repr_html_(self) -> str | None:
-        from .report import bars_html
+        from .report import values_html
 
         shown = self._rows()
-        return None if _pictures.is_image(shown, self.nodes[0]) else bars_html(shown, samples=range(min(len(shown), 4)))
+        return None if self._is_picture(shown) else values_html(shown, samples=range(min(len(shown), 4)))
+
+    def _is_picture(self, shown: "Explanation") -> bool:
+        node = self.nodes[0]
+        return _pictures.is_image(shown, node) or _pictures.series_of(shown, node, 0) is not None
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes `.npz` (attributions, scores, targets), `.npy` (the only attribution), `.png` (the figure) or `.json`."""

@@ -73,6 +73,39 @@ def is_image(explanation: Explanation, node: str) -> bool:
     return len(shape) in (4, 5) and min(shape[1:]) > 0 and sorted(shape[1:])[-2] > 1
 
 
+def series_of(explanation: Explanation, node: str, sample: int, named: bool = False) -> np.ndarray | None:
+    """The signal below a series [T] or [C, T]: the sample, or nothing, [0], where an inner node is explained; None where it is no series."""
+    shape = explanation[explanation.methods[0], node].shape[1:]
+    given = explanation.inputs.get(node)
+    if not _core.looks_like_series(list(shape), named) or (len(shape) == 2 and given is None):
+        return None
+    fits = given is not None and given.dtype.kind == "f" and given.shape[1:] == shape
+    return np.ascontiguousarray(given[sample]) if fits else np.empty(0)
+
+
+def words_of(explanation: Explanation, node: str, tokens: Sequence | None) -> list[Sequence[str]] | None:
+    """What the positions of each sample are called: as `tokens` says, a vocabulary or a list a sample; token ids by themselves. None where nothing says."""
+    given = explanation.inputs.get(node)
+    ids = given.reshape(len(given), -1) if given is not None and given.dtype.kind in "iu" else None
+    if tokens is None or len(tokens) == 0:
+        return None if ids is None else [[str(k) for k in row] for row in ids]
+    if not all(isinstance(word, str) for word in tokens):
+        return list(tokens)
+    samples = len(explanation)
+    rows = 0 if ids is None else explanation.model._network.table_rows(node)
+    length = explanation[explanation.methods[0], node].shape[1] if ids is None else ids.shape[1]
+    if ids is not None and len(tokens) == rows:
+        return [[tokens[k] if -rows <= k < rows else str(k) for k in row] for row in ids]
+    if len(tokens) == length:
+        return [list(tokens)] * samples
+    if len(tokens) == length * samples:
+        return [list(tokens[k * length:(k + 1) * length]) for k in range(samples)]
+    if ids is None and any(array.dtype.kind in "iu" for name, array in explanation.inputs.items() if name in explanation.nodes):
+        return None  # they are the names of other ids
+    vocabulary = "" if ids is None else f": a vocabulary of this model has {rows} (one for each row of its table)"
+    raise ShapeError(f"{len(tokens)} tokens were given{vocabulary}, and the samples have {length} tokens each, {length * samples} together")
+
+
 def input_picture(explanation: Explanation, node: str, sample: int, layout: str) -> np.ndarray | None:
     """What the model saw, as pixels, as far as the recipe can be turned round; stretched to the full range without one."""
     given = explanation.inputs.get(node)
@@ -137,12 +170,16 @@ def _map_of(values: np.ndarray, layout: str, how: str) -> np.ndarray:
 
 
 def charts(explanation: Explanation, samples: Any, node: str, look: dict) -> np.ndarray:
-    """Bars of features, a chart a sample and method: samples down, methods across."""
+    """Bars of features or plots of series, one a sample and method: samples down, methods across."""
     rows = []
     for sample in sample_list(explanation, samples):
         cells = []
         for method in explanation.methods:
             values = explanation[method, node][sample]
+            signal = series_of(explanation, node, sample)
+            if signal is not None:
+                cells.append(np.asarray(_core.series(np.ascontiguousarray(values), signal if signal.size else None, method, look)))
+                continue
             values = values.reshape(values.shape[0], -1).sum(axis=1) if values.ndim > 1 else values.reshape(-1)
             cells.append(np.asarray(_core.render(np.ascontiguousarray(values), look)))
         rows.append(_padded(cells, 1))
@@ -217,13 +254,18 @@ def figure(explanation: Explanation, samples: Any, node: str | None, features: A
         for axis in axes.flat:
             axis.set_axis_off()
         return made
+    words = words_of(explanation, node, tokens)
+    if words is not None and len(words) not in (len(chosen), len(explanation)):
+        raise ShapeError(f"tokens of {len(words)} samples were given for {len(explanation)}")
+    if words is None and series_of(explanation, node, 0, features is not None) is not None:
+        return _series_figure(Figure, explanation, chosen, node, colormap, how)
     made = Figure(figsize=(3.2 * len(methods) + 1.6, len(chosen) * max(1.6, min(0.18 * int(np.prod(first.shape[1:2])) + 0.6, 9.0))), layout="constrained")
     axes = made.subplots(len(chosen), len(methods), squeeze=False)
     for row, sample in enumerate(chosen):
         for column, method in enumerate(methods):
             values = explanation[method, node][sample].astype(np.float64)
             values = values.reshape(values.shape[0], -1).sum(axis=1) if values.ndim > 1 else values
-            names = tokens[row] if tokens is not None else features if features is not None else [str(k) for k in range(len(values))]
+            names = words[sample if len(words) == len(explanation) else row] if words is not None else features if features is not None else [str(k) for k in range(len(values))]
             if len(names) != len(values):
                 raise ShapeError(f"{len(names)} names were given for {len(values)} values of '{node}'")
             limit = limit_of(values, 100.0)
@@ -233,4 +275,28 @@ def figure(explanation: Explanation, samples: Any, node: str | None, features: A
             axes[row][column].invert_yaxis()
             axes[row][column].axvline(0, color="#444", linewidth=0.5)
             axes[row][column].set_title(f"{explanation.labels[sample]}, {score_text(explanation, sample)}: {method}", fontsize=8)
+    return made
+
+
+def _series_figure(Figure: Any, explanation: Explanation, chosen: list[int], node: str, colormap: Any, how: Mapping):
+    """A strip a channel: the signal as a line over the colours of the attribution."""
+    methods = explanation.methods
+    shape = explanation[methods[0], node].shape[1:]
+    channels = shape[0] if len(shape) == 2 else 1
+    made = Figure(figsize=(5.6 * len(methods), len(chosen) * (1.1 * channels + 0.5)), layout="constrained")
+    axes = made.subplots(len(chosen) * channels, len(methods), squeeze=False, sharex=True)
+    for row, sample in enumerate(chosen):
+        for column, method in enumerate(methods):
+            values = explanation[method, node][sample].astype(np.float64).reshape(channels, -1)
+            signal = series_of(explanation, node, sample)
+            lines = signal.reshape(channels, -1) if signal is not None and signal.size else values
+            limit = how.get("limit") or limit_of(values, 100.0)
+            for channel in range(channels):
+                strip = axes[row * channels + channel][column]
+                low, high = float(lines[channel].min()), float(lines[channel].max())
+                edge = 0.05 * (high - low) or 1.0
+                strip.imshow(values[channel:channel + 1] / limit, cmap=colormap, vmin=-1, vmax=1, aspect="auto", extent=(-0.5, values.shape[1] - 0.5, low - edge, high + edge))
+                strip.plot(np.arange(values.shape[1]), lines[channel], color="#222", linewidth=0.9)
+                if channel == 0:
+                    strip.set_title(f"{explanation.labels[sample]}, {score_text(explanation, sample)}: {method}", fontsize=8)
     return made

@@ -15,20 +15,21 @@ from . import _core, _pictures
 from ._interfaces import Explanation
 from .errors import ShapeError
 
-__all__ = ["page", "bars_html"]
+__all__ = ["page", "values_html"]
 
 
-def bars_html(explanation: Explanation, samples: Sequence[int]) -> str:
-    """What Jupyter shows of features."""
+def values_html(explanation: Explanation, samples: Sequence[int]) -> str:
+    """What Jupyter shows of features and tokens."""
     import html
 
     parts = [f"<style>{_core.bars_style()}</style>"]
     node = explanation.nodes[0]
+    words = _pictures.words_of(explanation, node, None)
     for sample in samples:
         for method in explanation.methods:
             values = _per_feature(explanation[method, node][sample])
-            parts.append(f"<div><b>{html.escape(explanation.labels[sample])}</b> {_pictures.score_text(explanation, sample)}, {html.escape(method)}"
-                         + _core.bars_html(values, [f"f{k}" for k in range(len(values))]) + "</div>")
+            shown = _core.token_spans(values, words[sample]) if words is not None else _core.bars_html(values, [f"f{k}" for k in range(len(values))])
+            parts.append(f"<div><b>{html.escape(explanation.labels[sample])}</b> {_pictures.score_text(explanation, sample)}, {html.escape(method)}{shown}</div>")
     return "".join(parts)
 
 
@@ -54,7 +55,7 @@ def _rules(explanation: Explanation, method: Any, label: str, sample: int) -> di
     return {**found, "steps": list(table), "rewrites": table.about["rewrites"]}
 
 
-def _parts(explanation: Explanation, sample: int, node: str, tokens: Sequence[Sequence[str]] | None, features: Sequence[str] | None) -> list[dict]:
+def _parts(explanation: Explanation, sample: int, node: str, words: Sequence[Sequence[str]] | None, features: Sequence[str] | None) -> list[dict]:
     """What is shown of a sample at a node: the picture below, then a map or chart a method."""
     layout = _pictures.layout_of(explanation, {})
     image = _pictures.is_image(explanation, node)
@@ -62,25 +63,30 @@ def _parts(explanation: Explanation, sample: int, node: str, tokens: Sequence[Se
     parts: list[dict[str, Any]] = []
     if picture is not None:
         parts.append({"kind": "picture", "caption": node, "picture": np.ascontiguousarray(picture)})
+    signal = None if words is not None else _pictures.series_of(explanation, node, sample, features is not None)
     for method in explanation.methods:
         values = explanation[method, node][sample]
         caption = method if len(explanation.nodes) == 1 else f"{method} at {node}"
         if image:
             parts.append({"kind": "map", "caption": caption, "values": np.ascontiguousarray(_pictures.reduced(values, layout)), "below": picture is not None})
             continue
+        if signal is not None:
+            parts.append({"kind": "series", "caption": caption, "values": np.ascontiguousarray(values), "signal": signal})
+            continue
         line = _per_feature(values)
-        words = tokens[sample] if tokens is not None and len(tokens[sample]) == len(line) else None
-        names = words if words is not None else features if features is not None and len(features) == len(line) else [f"f{k}" for k in range(len(line))]
-        parts.append({"kind": "bars" if words is None else "tokens", "caption": caption, "values": line, "names": [str(name) for name in names]})
+        own = words[sample] if words is not None and len(words[sample]) == len(line) else None
+        names = own if own is not None else features if features is not None and len(features) == len(line) else [f"f{k}" for k in range(len(line))]
+        parts.append({"kind": "bars" if own is None else "tokens", "caption": caption, "values": line, "names": [str(name) for name in names]})
     return parts
 
 
-def page(explanation: Explanation, *, title: str | None = None, samples: Sequence[int] | None = None, tokens: Sequence[Sequence[str]] | None = None,
+def page(explanation: Explanation, *, title: str | None = None, samples: Sequence[int] | None = None, tokens: Sequence[str] | Sequence[Sequence[str]] | None = None,
          features: Sequence[str] | None = None, top: int = 5, percentile: float = 99.0, overlay: float = 0.0, layers: bool = True) -> str:
     """The page as text.
 
     samples     which (the first 16)
-    tokens      for each sample the words of its positions; attributions [N, T, D] are summed over D
+    tokens      a vocabulary, a word for each row of the table that looks token ids up, or for each sample the words of its
+                positions; attributions [N, T, D] are summed over D
     features    names of the columns of a table
     top         how many of the largest scores are listed
     percentile  what gets the full colour at first; overlay: how much of the picture shows at first, 0 to 1
@@ -88,8 +94,10 @@ def page(explanation: Explanation, *, title: str | None = None, samples: Sequenc
     """
     model = explanation.model
     chosen = _pictures.sample_list(explanation, samples)
-    if tokens is not None and len(tokens) != len(explanation):
-        raise ShapeError(f"tokens of {len(tokens)} samples were given for {len(explanation)}")
+    words = {node: _pictures.words_of(explanation, node, tokens) for node in explanation.nodes}
+    for found in words.values():
+        if found is not None and len(found) != len(explanation):
+            raise ShapeError(f"tokens of {len(found)} samples were given for {len(explanation)}")
     scores = explanation.scores.reshape(len(explanation), -1)
     rest = explanation.scores.shape[1:]
     shown = []
@@ -99,7 +107,7 @@ def page(explanation: Explanation, *, title: str | None = None, samples: Sequenc
         parts: list[dict[str, Any]] = []
         for node in explanation.nodes:
             first = len(parts)
-            for part in _parts(explanation, sample, node, tokens, features):
+            for part in _parts(explanation, sample, node, words[node], features):
                 parts.append({**part, "over": first if part.get("below") else None})
         shown.append({"heading": f"sample {sample}: {explanation.labels[sample]}, {_pictures.score_text(explanation, sample)}", "parts": parts,
                       "answers": [(name, float(scores[sample][k])) for name, k in zip(names, order)]})

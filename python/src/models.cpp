@@ -3,6 +3,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include "rulegrad/api/explainer.hpp"
 #include "rulegrad/passes/separable.hpp"
 #include "rulegrad/run/program.hpp"
 #include "rulegrad/support/error.hpp"
@@ -140,6 +141,15 @@ void bind_models(py::module_& module) {
                row["names"] = names;
                rows.append(row);
              }
+             return rows;
+           })
+      .def("table_rows",
+           [](Network& network, const std::string& input) {
+             const std::lock_guard lock(network.building);
+             std::int64_t rows = 0;
+             for (std::size_t i = 0; i < network.model.outputs().size(); ++i)
+               for (const Expr lookup : lookups_of(network.model, input, i))
+                 rows = std::max(rows, lookup.operand(0).shape()[0].factor);
              return rows;
            })
       .def_property_readonly("summary",

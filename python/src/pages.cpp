@@ -13,7 +13,7 @@ namespace rulegrad::python {
 namespace {
 
 io::PagePart part_of(const py::dict& given) {
-  const std::vector<std::string> kinds{"picture", "map", "bars", "tokens"};
+  const std::vector<std::string> kinds{"picture", "map", "bars", "tokens", "series"};
   const auto kind = given["kind"].cast<std::string>();
   const auto found = std::find(kinds.begin(), kinds.end(), kind);
   if (found == kinds.end())
@@ -26,6 +26,7 @@ io::PagePart part_of(const py::dict& given) {
     return part;
   }
   part.values = tensor_of(given["values"]);
+  if (given.contains("signal")) part.signal = tensor_of(given["signal"]);
   if (given.contains("names")) part.names = given["names"].cast<std::vector<std::string>>();
   if (given.contains("over") && !given["over"].is_none()) part.over = given["over"].cast<std::size_t>();
   return part;
@@ -81,6 +82,9 @@ void bind_pages(py::module_& module) {
   module.def("page", &page, py::arg("content"));
   module.def("bars_html", [](const py::object& values, const std::vector<std::string>& names) {
     return io::bars_html(tensor_of(values), names);
+  });
+  module.def("token_spans", [](const py::object& values, const std::vector<std::string>& names) {
+    return io::token_spans(tensor_of(values), names);
   });
   module.def("bars_style", &io::bars_style);
 }

@@ -5,6 +5,7 @@
 
 #include "rulegrad/draw/grid.hpp"
 #include "rulegrad/draw/heatmap.hpp"
+#include "rulegrad/draw/series.hpp"
 #include "rulegrad/files/preprocess.hpp"
 #include "rulegrad/support/error.hpp"
 #include "rulegrad/support/text.hpp"
@@ -99,6 +100,14 @@ void bind_pictures(py::module_& module) {
   });
   module.def("overlay", [](const py::object& picture, const py::object& map, const py::dict& look) {
     return tensor_of_picture(io::overlay(picture_of(picture), tensor_of(map), heatmap_of(look)));
+  });
+  module.def("looks_like_series", &io::looks_like_series);
+  module.def("series", [](const py::object& values, const py::object& signal, const std::string& title,
+                          const py::dict& look) {
+    const io::HeatmapOptions how = heatmap_of(look);
+    return tensor_of_picture(io::series_plot(tensor_of(values),
+                                             signal.is_none() ? Tensor() : tensor_of(signal),
+                                             {.title = title, .colormap = how.colormap, .limit = how.limit}));
   });
   module.def("grid", &grid);
   module.def("slices", [](const py::object& volume, const py::dict& look) {

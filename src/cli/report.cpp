@@ -8,6 +8,7 @@
 
 #include "rulegrad/api/stream.hpp"
 #include "rulegrad/draw/colormap.hpp"
+#include "rulegrad/draw/series.hpp"
 #include "rulegrad/files/npy.hpp"
 #include "rulegrad/files/text_file.hpp"
 #include "rulegrad/support/error.hpp"
@@ -66,11 +67,8 @@ void require_writable_parent(const std::string& output) {
                 fmt::format("cannot write '{}': there is no directory '{}'", output, parent.string()));
 }
 
-/// A table of so many columns is read as a table, what is longer as a series, unless features have names.
-constexpr std::int64_t longest_table = 64;
 /// A figure of one sample has so many rows.
 constexpr std::int64_t most_classes = 16;
-constexpr std::int64_t most_series_channels = 16;
 
 }  // namespace
 
@@ -195,12 +193,9 @@ Report::Look Report::look_of(const Map& map, const Tensor& values) const {
            : asked == "bars"   ? Look::bars
                                : Look::tokens;
   if (parts_.tokens.contains(found_.nodes()[map.node])) return Look::tokens;
-  if (values.rank() < 2)
-    return features_.empty() && values.size() > longest_table ? Look::series : Look::bars;
-  const auto input = samples_.inputs.find(found_.nodes()[map.node]);
-  const bool channels_of_time =
-      values.rank() == 2 && values.dims()[0] <= most_series_channels && values.dims()[1] > values.dims()[0];
-  return channels_of_time && input != samples_.inputs.end() ? Look::series : Look::picture;
+  const bool series = io::looks_like_series(values.dims(), !features_.empty());
+  if (values.rank() < 2) return series ? Look::series : Look::bars;
+  return series && samples_.inputs.contains(found_.nodes()[map.node]) ? Look::series : Look::picture;
 }
 
 Tensor Report::array_of(const Map& map) const {
@@ -264,9 +259,11 @@ std::string Report::page() const {
       for (const Map& map : maps_)
         if (parts_.tokens.contains(found_.nodes()[map.node])) maps.push_back(tokens_of(map, sample, target));
   if (maps.empty())
-    throw Error(ErrorCode::invalid_argument, fmt::format("--output '{}' shows tokens, and no input of token "
-                                                         "ids is explained; give a .png file or a directory",
-                                                         options_.output));
+    throw Error(ErrorCode::invalid_argument,
+                fmt::format("--output '{}' shows tokens, and no input of token "
+                            "ids is explained; `rulegrad report` writes a page of anything, "
+                            "and a .png file or a directory holds its pictures",
+                            options_.output));
   return io::tokens_html(maps, "What counted", {.colormap = options_.colormap});
 }
 

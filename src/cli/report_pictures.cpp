@@ -191,6 +191,12 @@ io::PagePart Report::page_part(const Map& map, std::int64_t sample, std::int64_t
     if (input && samples_.inputs.contains(found_.nodes()[map.node])) part.over = input;
     return part;
   }
+  if (look == Look::series) {
+    part.kind = io::PagePart::Kind::series;
+    part.values = values.rank() == 0 ? values.reshaped({1}) : values;
+    part.signal = series_of(map, part.values, sample);
+    return part;
+  }
   part.kind = look == Look::tokens ? io::PagePart::Kind::tokens : io::PagePart::Kind::bars;
   part.values = values.reshaped({values.size()});
   part.names = features_of(map, sample, values.size());

@@ -10,7 +10,7 @@
 namespace rulegrad::cli {
 namespace {
 
-constexpr std::int64_t most_bars_in_words = 20;
+constexpr std::size_t most_named = 20;
 
 }  // namespace
 
@@ -44,23 +44,25 @@ void Report::summarize() const {
                             total.expected[at]);
       }
       for (const Map& map : maps_) {
-        if (!parts_.tokens.contains(found_.nodes()[map.node])) continue;
-        const io::TokenMap tokens = tokens_of(map, sample, target);
-        if (isatty(1) != 0) {
+        if (parts_.tokens.contains(found_.nodes()[map.node]) && isatty(1) != 0) {
           say(text);
           text.clear();
-          fmt::print("    {}\n", io::tokens_line(tokens, {.colormap = options_.colormap}));
+          fmt::print("    {}\n",
+                     io::tokens_line(tokens_of(map, sample, target), {.colormap = options_.colormap}));
           continue;
         }
-        std::vector<std::size_t> order(tokens.tokens.size());
+        const Tensor values = found_.of_sample(map.method, map.node, sample, target);
+        const std::vector<std::string> names = features_of(map, sample, values.size());
+        std::vector<std::int64_t> order(names.size());
         std::iota(order.begin(), order.end(), 0);
-        std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-          return std::abs(tokens.values[a]) > std::abs(tokens.values[b]);
+        std::stable_sort(order.begin(), order.end(), [&](std::int64_t a, std::int64_t b) {
+          return std::abs(values.at(a)) > std::abs(values.at(b));
         });
-        if (maps_.size() > 1) text += fmt::format("    by {}:\n", map.name);
-        for (std::size_t k = 0; k < std::min<std::size_t>(order.size(), most_bars_in_words); ++k)
-          text += fmt::format("    {:>12.6g}  {:>4}  {}\n", tokens.values[order[k]], order[k],
-                              tokens.tokens[order[k]]);
+        if (maps_.size() > 1 && !names.empty()) text += fmt::format("    by {}:\n", map.name);
+        order.resize(std::min(order.size(), most_named));
+        for (const std::int64_t k : order)
+          text +=
+              fmt::format("    {:>12.6g}  {:>4}  {}\n", values.at(k), k, names[static_cast<std::size_t>(k)]);
       }
     }
   if (!options_.output.empty()) text += fmt::format("wrote {}\n", options_.output);

@@ -66,11 +66,14 @@ Figure Figure::dark() const {
 }
 
 std::string Figure::svg() const {
-  std::string text = fmt::format(
-      "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{0}\" height=\"{1}\" viewBox=\"0 0 {0} {1}\">\n",
-      width(), height());
-  if (shapes_ == nullptr) return text + "</svg>\n";
-  for (const Shape& shape : shapes_->all) switch (shape.kind) {
+  return svg_text(*this, " xmlns=\"http://www.w3.org/2000/svg\"");
+}
+
+std::string svg_text(const Figure& figure, std::string_view attributes) {
+  std::string text = fmt::format("<svg{2} width=\"{0}\" height=\"{1}\" viewBox=\"0 0 {0} {1}\">\n",
+                                 figure.width(), figure.height(), attributes);
+  if (figure.shapes() == nullptr) return text + "</svg>\n";
+  for (const Shape& shape : figure.shapes()->all) switch (shape.kind) {
       case Shape::Kind::fill:
         text += fmt::format(
             "<rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" fill=\"{}\" "

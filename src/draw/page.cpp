@@ -9,10 +9,12 @@
 #include <span>
 
 #include "rulegrad/draw/colormap.hpp"
+#include "rulegrad/draw/series.hpp"
 #include "rulegrad/support/error.hpp"
 #include "rulegrad/support/json.hpp"
 
 #include "draw/base64.hpp"
+#include "draw/drawing.hpp"
 #include "draw/page_template.hpp"
 #include "files/codec.hpp"
 
@@ -69,11 +71,10 @@ class Writer {
     return fmt::format(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
         "content=\"width=device-width\"><title>{}</title>"
-        "<style>{}{}</style></head><body><h1>{}</h1><p class=\"quiet\">Red counted for the score, blue "
-        "against it.</p>{}{}{}"
+        "<style>{}{}</style></head><body><h1>{}</h1><p class=\"quiet\">{}</p>{}{}{}"
         "<h2>What made this page</h2><table><tbody>{}</tbody></table>{}</body></html>\n",
-        title, page_template::style, page_template::bars, title, maps_.empty() ? "" : controls(), body, rules,
-        facts, maps_.empty() ? "" : script());
+        title, page_template::style, page_template::bars, title, page_template::legend,
+        maps_.empty() ? "" : controls(), body, rules, facts, maps_.empty() ? "" : script());
   }
 
  private:
@@ -121,7 +122,10 @@ class Writer {
       case PagePart::Kind::bars:
         return "<figure>" + bars_html(part.values, part.names, page_.colormap) + caption + "</figure>";
       case PagePart::Kind::tokens:
-        return "<figure>" + tokens(part) + caption + "</figure>";
+        return "<figure>" + token_spans(part.values, part.names, page_.colormap) + caption + "</figure>";
+      case PagePart::Kind::series:
+        return "<figure>" + svg_text(series_figure(part.values, part.signal, {.colormap = page_.colormap})) +
+               caption + "</figure>";
     }
     return {};
   }
@@ -147,18 +151,6 @@ class Writer {
     json.key("values").text(base64(bytes)).close('}');
     maps_ += (maps_.empty() ? "" : ",") + json.whole();
     return fmt::format("<figure><canvas id=\"{}\" width=\"{}\" height=\"{}\"></canvas>", id, width, height);
-  }
-
-  [[nodiscard]] std::string tokens(const PagePart& part) const {
-    const std::vector<double> values = numbers_of(part.values, part.caption);
-    require_names(values, part.names, part.caption);
-    const double limit = limit_of(values);
-    std::string line;
-    for (std::size_t i = 0; i < values.size(); ++i)
-      line += fmt::format("{}<span class=\"token\" style=\"background:{}\" title=\"{:.4g}\">{}</span>",
-                          i > 0 ? " " : "", css(colors_(values[i] / limit)), values[i],
-                          markup_text(part.names[i]));
-    return "<p class=\"tokens\">" + line + "</p>";
   }
 
   [[nodiscard]] static std::string layers(const PageRules& rules) {
@@ -208,6 +200,19 @@ std::string page_html(const Page& page) {
 
 std::string bars_style() {
   return std::string(page_template::bars);
+}
+
+std::string token_spans(const Tensor& values, const std::vector<std::string>& names,
+                        const std::string& colormap) {
+  const std::vector<double> numbers = numbers_of(values, "a line of tokens");
+  require_names(numbers, names, "a line of tokens");
+  const ColorMap colors = ColorMap::named(colormap);
+  const double limit = limit_of(numbers);
+  std::string line;
+  for (std::size_t i = 0; i < numbers.size(); ++i)
+    line += fmt::format("{}<span class=\"token\" style=\"{}\" title=\"{:.4g}\">{}</span>", i > 0 ? " " : "",
+                        look::style_on(colors(numbers[i] / limit)), numbers[i], markup_text(names[i]));
+  return "<p class=\"tokens\">" + line + "</p>";
 }
 
 std::string bars_html(const Tensor& values, const std::vector<std::string>& names,

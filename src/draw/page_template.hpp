@@ -5,6 +5,8 @@
 /// What all pages share: how they look, and the script that draws their maps.
 namespace rulegrad::io::page_template {
 
+inline constexpr std::string_view legend = "Red counted for the score, blue against it.";
+
 inline constexpr std::string_view style = R"(
 :root{color-scheme:light dark;--ink:#1b1f24;--paper:#fff;--line:#d5dae0;--quiet:#667}
 @media(prefers-color-scheme:dark){:root{--ink:#e6e9ee;--paper:#15181c;--line:#3a4048;--quiet:#9aa3ad}}
@@ -14,13 +16,14 @@ table{border-collapse:collapse;font-size:.88em}td,th{border-bottom:1px solid var
 .sample{border-top:1px solid var(--line);padding:1em 0}.row{display:flex;flex-wrap:wrap;gap:1.2em;align-items:flex-start}
 figure{margin:0}figcaption{font-size:.85em;margin-top:.2em}canvas,img.given{image-rendering:pixelated;width:224px;border:1px solid var(--line);display:block}
 .controls{position:sticky;top:0;background:var(--paper);padding:.6em 0;border-bottom:1px solid var(--line);z-index:1}.controls label{margin-right:1.6em}
-.token{padding:.1em .15em;border-radius:.2em;color:#111}details{margin:.4em 0}.lost{display:inline-block;height:.7em;background:#b2182b;vertical-align:middle}
+details{margin:.4em 0}.lost{display:inline-block;height:.7em;background:#b2182b;vertical-align:middle}
 .kept{display:inline-block;height:.7em;background:#2166ac;vertical-align:middle}
 )";
 
 inline constexpr std::string_view bars = R"(
 .bar{display:grid;grid-template-columns:minmax(6em,14em) 16em 6em;gap:.6em;align-items:center;font-size:.85em}
 .bar span.t{height:.85em;display:block;position:relative;background:linear-gradient(90deg,transparent 49.7%,#9aa3ad 49.7%,#9aa3ad 50.3%,transparent 50.3%)}
+.token{padding:.1em .15em;border-radius:.2em;color:#111}
 .bar i{position:absolute;top:0;bottom:0;display:block}
 )";
 

@@ -15,6 +15,10 @@ namespace rulegrad::io {
 namespace {
 
 constexpr std::int64_t most_channels = 64;
+/// What has so many columns is read as a table.
+constexpr std::int64_t longest_table = 64;
+/// What has more rows is read as a picture.
+constexpr std::int64_t most_read_as_channels = 16;
 
 void check(const Tensor& attribution, const Tensor& signal, const SeriesOptions& options) {
   const Dims& dims = attribution.dims();
@@ -42,6 +46,11 @@ void check(const Tensor& attribution, const Tensor& signal, const SeriesOptions&
 }
 
 }  // namespace
+
+bool looks_like_series(const Dims& dims, bool named) {
+  if (dims.size() == 2) return dims[0] <= most_read_as_channels && dims[1] > dims[0];
+  return dims.size() == 1 && !named && dims[0] > longest_table;
+}
 
 Figure series_figure(const Tensor& attribution, const Tensor& signal, const SeriesOptions& options) {
   check(attribution, signal, options);

@@ -8,6 +8,8 @@
 #include "rulegrad/support/error.hpp"
 
 #include "draw/base64.hpp"
+#include "draw/drawing.hpp"
+#include "draw/page_template.hpp"
 
 namespace rulegrad::io {
 namespace {
@@ -27,12 +29,6 @@ double limit_of(const TokenMap& map, const TokenOptions& options) {
   double largest = 0;
   for (const double value : map.values) largest = std::max(largest, std::abs(value));
   return largest > 0 ? largest : 1;
-}
-
-/// Text that can be read on the colour: black unless it is dark (relative luminance of sRGB, without its
-/// gamma).
-bool dark(const Rgb& color) {
-  return 0.2126 * color[0] + 0.7152 * color[1] + 0.0722 * color[2] < 110;
 }
 
 std::string shown(std::string_view text) {
@@ -68,8 +64,8 @@ std::string tokens_html(std::span<const TokenMap> maps, const std::string& title
       "h2 {{ font-size: 1em; margin: 1.5em 0 0; }}\nh3 {{ font-size: .85em; font-weight: normal; color: "
       "#6b7280; margin: .5em 0 0; }}\n"
       "span {{ padding: .15em .2em; border-radius: .2em; white-space: pre-wrap; "
-      "}}\n</style>\n</head>\n<body>\n<h1>{0}</h1>\n",
-      html(title));
+      "}}\n</style>\n</head>\n<body>\n<h1>{0}</h1>\n<h3>{1}</h3>\n",
+      html(title), page_template::legend);
   const std::string* last = nullptr;
   for (const TokenMap& map : maps) {
     check(map);
@@ -81,9 +77,8 @@ std::string tokens_html(std::span<const TokenMap> maps, const std::string& title
     page += fmt::format("<h3>{}: sum {:.4g}, full colour at {:.4g}</h3>\n<p>", html(map.method), sum, limit);
     for (std::size_t i = 0; i < map.tokens.size(); ++i) {
       const Rgb color = colors(std::clamp(map.values[i] / limit, -1.0, 1.0));
-      page += fmt::format("<span style=\"background:#{:02x}{:02x}{:02x}{}\" title=\"{:.4g}\">{}</span>\n",
-                          color[0], color[1], color[2], dark(color) ? ";color:#fff" : "", map.values[i],
-                          html(map.tokens[i]));
+      page += fmt::format("<span style=\"{}\" title=\"{:.4g}\">{}</span>\n", look::style_on(color),
+                          map.values[i], html(map.tokens[i]));
     }
     page += "</p>\n";
   }
@@ -98,7 +93,7 @@ std::string tokens_line(const TokenMap& map, const TokenOptions& options) {
   for (std::size_t i = 0; i < map.tokens.size(); ++i) {
     const Rgb color = colors(std::clamp(map.values[i] / limit, -1.0, 1.0));
     line += fmt::format("{}\x1b[48;2;{};{};{}m\x1b[{}m{}\x1b[0m", i == 0 ? "" : " ", color[0], color[1],
-                        color[2], dark(color) ? 97 : 30, shown(map.tokens[i]));
+                        color[2], look::dark(color) ? 97 : 30, shown(map.tokens[i]));
   }
   return line;
 }

@@ -393,6 +393,11 @@ TEST_CASE("tables and series are drawn as what they are") {
                   scratch.file("grid.png")})
             .code == 0);
   CHECK(io::read_picture(scratch.file("grid.png")).width > 800);
+  // The largest of 22, by name.
+  const std::string told = succeeds({"analyze", demo("mlp.onnx"), "--input", scratch.file("x.npy"),
+                                     "--method", "gradient", "--features", scratch.file("names.txt")})
+                               .out;
+  CHECK_MESSAGE(told.find("     5  feature 5\n") != std::string::npos, told);
   CHECK(succeeds({"analyze", demo("mlp.onnx"), "--input", scratch.file("x.npy"), "--method", "gradient",
                   "--output", scratch.file("maps")})
             .code == 0);
@@ -415,6 +420,21 @@ TEST_CASE("tables and series are drawn as what they are") {
   CHECK(succeeds({"analyze", scratch.file("s.onnx"), "--input", scratch.file("s.npy"), "--method",
                   "input_times_gradient", "--output", scratch.file("own.png")})
             .code == 0);
+  // A page shows them so too, and the command that writes no page of them says which does.
+  CHECK(succeeds({"report", scratch.file("s.onnx"), "--input", scratch.file("s.npy"), "--method",
+                  "input_times_gradient", "--output", scratch.file("s.html")})
+            .code == 0);
+  const std::string page = testing::read_text(scratch.file("s.html"));
+  const auto times = [&](const std::string& word) {
+    std::size_t count = 0;
+    for (std::size_t at = page.find(word); at != std::string::npos; at = page.find(word, at + 1)) ++count;
+    return count;
+  };
+  CHECK(times("<svg ") == 2);
+  CHECK(times("<polyline ") == 4);
+  refuses({"analyze", scratch.file("s.onnx"), "--input", scratch.file("s.npy"), "--method", "gradient",
+           "--output", scratch.file("s.html")},
+          {"rulegrad report", ".png"});
   CHECK(io::read_picture(scratch.file("own.png")) == io::read_picture(scratch.file("series.png")));
   CHECK_FALSE(io::read_picture(scratch.file("picture.png")) == io::read_picture(scratch.file("series.png")));
 }

@@ -171,6 +171,10 @@ TEST_CASE("a page holds everything and fetches nothing") {
                           .caption = "t",
                           .values = Tensor({2}, {1.F, -2.F}),
                           .names = {"the", "cat"}});
+  sample.parts.push_back({.kind = PagePart::Kind::series,
+                          .caption = "s",
+                          .values = Tensor({2, 3}, {0.5F, -1.F, 0.F, 2.F, 0.25F, -0.5F}),
+                          .signal = Tensor({2, 3}, {1.F, 2.F, 3.F, 3.F, 2.F, 1.F})});
   sample.answers = {{"cat", 3.0}, {"dog", 1.5}};
   page.samples.push_back(sample);
   page.rules.push_back({.title = "lrp",
@@ -191,9 +195,14 @@ TEST_CASE("a page holds everything and fetches nothing") {
   CHECK(html.find("&lt;a&gt;") != std::string::npos);
   CHECK(count(html, "<canvas ") == 1);
   CHECK(count(html, "class=\"token\"") == 2);
+  // Blue against the score is dark, where full: its text is white.
+  CHECK(count(html, ";color:#fff\" title=\"-2\">cat<") == 1);
+  CHECK(count(html, ";color:#fff") == 1);
+  CHECK(count(html, "<svg ") == 1);
+  CHECK(count(html, "<polyline ") == 2);
   CHECK(html.find("rules/lrp.rules:3") != std::string::npos);
   CHECK(html.find("\"picture\": \"p0-0\"") != std::string::npos);
-  for (const auto* tag : {"html", "head", "body", "section", "figure", "table", "script", "details"})
+  for (const auto* tag : {"html", "head", "body", "section", "figure", "table", "script", "details", "svg"})
     CHECK(count(html, std::string("<") + tag) ==
           count(html, std::string("</") + tag + ">") +
               (std::string(tag) == "head" ? count(html, "<header") : 0));

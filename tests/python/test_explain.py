@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import re
 import subprocess
 import sys
 import tempfile
@@ -398,6 +399,12 @@ return %6
         self.assertEqual(several.token_relevance().shape, (2, 2, 5))
         self.raises(rg.errors.DTypeError, "float64", model.explain, ids + 0.5, "gradient")
         self.assertIn('class="token"', e.report(tokens=[list("abcde"), list("fghij")]))
+        # A vocabulary of seven words, or the ids themselves.
+        words = ["zero", "one", "two", "three", "four", "five", "six"]
+        for shown, names in ((e.report(tokens=words), words), (e.report(), list("0123456")), (e._repr_html_(), list("0123456"))):
+            self.assertEqual(re.findall(r'class="token"[^>]*>([^<]*)<', shown), [names[k] for k in ids.reshape(-1)])
+        self.assertEqual(re.findall(r'class="token"[^>]*>([^<]*)<', e.report(tokens=list("abcde"))), 2 * list("abcde"))
+        self.raises(rg.errors.ShapeError, ["4 tokens", "7", "10 together"], e.report, tokens=list("abcd"))
 
 
 class Typed(Case):

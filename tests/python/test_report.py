@@ -104,6 +104,23 @@ return %4
         self.assertIn("&lt;b&gt;", text)
         self.assertIn("f3", e._repr_html_())
 
+    def test_series_are_lines_over_their_colours(self):
+        rng = np.random.default_rng(0)
+        model = network("""%0 = input() {name = "x", shape = shape[B, 2, 90]} : float32[B, 2, 90]
+%1 = constant() {value = @w} : float32[2, 180]
+%2 = constant() {value = float32[](0)} : float32[]
+%3 = reshape(%0) {shape = shape[B, 180]} : float32[B, 180]
+%4 = dense(%3, %1, %2) : float32[B, 2]
+return %4
+""", {"w": rng.standard_normal((2, 180)).astype("f")})
+        e = model.explain(rng.standard_normal((3, 2, 90)).astype("f"), ["gradient", "input_times_gradient"])
+        count = self.checked(e.report()).count
+        self.assertEqual((count["svg"], count["polyline"]), (6, 12))
+        self.assertIsNone(e._repr_html_())
+        height, width, _ = e.image().shape
+        self.assertGreater(height, 3 * 2 * 96)
+        self.assertEqual(width, 2 * 560)
+
     def test_volumes_are_slices(self):
         rng = np.random.default_rng(0)
         w = rng.standard_normal((2, 2 * 6 * 4 * 5)).astype("f")

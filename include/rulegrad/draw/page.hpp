@@ -25,11 +25,13 @@ struct PagePart {
              ///< colour
     bars,    ///< values [F] with their names
     tokens,  ///< values [T], the tokens on their colours
+    series,  ///< values [T] or [C, T]: colours below the signal as a line
   };
   Kind kind = Kind::bars;
   std::string caption{};
   Picture picture{};
   Tensor values{};
+  Tensor signal{};  ///< of a series, in the shape of the values, or nothing: then the values are the line
   std::vector<std::string> names{};   ///< of bars and tokens: one a value
   std::optional<std::size_t> over{};  ///< of a map: which part of the sample is the picture below it
 };
@@ -69,7 +71,11 @@ struct Page {
 /// has `bars_style`.
 [[nodiscard]] std::string bars_html(const Tensor& values, const std::vector<std::string>& names,
                                     const std::string& colormap = "rulegrad");
-/// The style sheet of bars alone.
+/// Tokens on the colours of their values, which are shown where the pointer rests. A part of a page that has
+/// `bars_style`.
+[[nodiscard]] std::string token_spans(const Tensor& values, const std::vector<std::string>& names,
+                                      const std::string& colormap = "rulegrad");
+/// The style sheet of bars and tokens alone.
 [[nodiscard]] std::string bars_style();
 
 }  // namespace io

@@ -27,6 +27,10 @@ struct SeriesOptions {
   std::int64_t text_scale = 1;
 };
 
+/// Is what is explained of one sample read as a series? [T] of more than 64 values without names, or [C, T] of
+/// at most 16 channels and of more steps than channels.
+[[nodiscard]] bool looks_like_series(const Dims& dims, bool named);
+
 /// A series and its attribution, both [T] or [C, T]: a strip for each channel, whose signal is a line over
 /// the colours of the attribution; where several steps share a pixel, the one of largest magnitude gives its
 /// colour. An empty `signal` draws the attribution itself as the line. Error(shape) where the two differ or
