@@ -42,12 +42,14 @@ def cell(state):
 
 def first_line(state, most=240):
     why = re.sub(r"\x1b\[[0-9;]*m", "", re.sub(r"cannot load '[^']*': ", "", state.get("why") or ""))
-    why = re.sub(r"/[\w./-]*/(model\.onnx)", r"\1", why)
+    why = re.sub(r"(, scope:[^\n]*| #| \[Caused by[^\n]*)? ?/(tmp|work|usr|home|root|opt)/[^\n]*", "", why)  # nobody else's places
     lines = [line for line in why.splitlines() if line.strip()]
     text = lines[0] if lines else ""
     if "This is step" in text or text.startswith("ConversionError: Failed to convert"):
         causes = [line for line in lines if re.match(r"^<?class|^.*(Error|No ONNX|not supported|No decompositions)", line)]
         text = causes[-1] if causes else text
+    if captured := re.match(r"<class '([\w.]+)", text):
+        text = captured.group(1).rsplit(".", 1)[-1] + " while PyTorch captured the program"
     return text.replace("|", "\\|")[:most]
 
 
@@ -65,19 +67,21 @@ def summary(results):
             worst = [max((s[key] or 0 for s in right), default=0) for key in ("forward", "gradient")]
             name = f"{exporter}, {dtype}" + ("" if dtype == "float32" else " numbers alone" if strict else " with float32 numbers or steps inside")
             lines.append(f"| {name} | {len(tried)} | {len(files)} | {len(loads)} ({100 * len(loads) / len(files):.1f} %) | {len(right)} | {worst[0]:.1e} | {worst[1]:.1e} |")
-    return lines
+    both = [n for n in {k[0] for k in results} if all(any(results.get((n, e, d), {}).get("exported") for d in ("float32", "float64")) for e in ("dynamo", "torchscript"))]
+    whole = [n for n in both if all(s.get("loads") for k, s in results.items() if k[0] == n and s["exported"])]
+    return lines + ["", f"Of {len(both)} models of which both exporters of PyTorch wrote a file, {len(whole)} load from every file that was written ({100 * len(whole) / max(1, len(both)):.1f} %)."]
 
 
-def listed(title, note, states):
+def listed(title, note, states, reasons_by_model=None):
     """One line for each reason, with the models that have it."""
     if not states:
         return []
     reasons = {}
     for (name, exporter, dtype), state in sorted(states.items()):
-        reasons.setdefault(first_line(state), {}).setdefault(name, set()).add(exporter)
+        reasons.setdefault(first_line(state) if state.get("why") else "no reason was given", {}).setdefault(name, set()).add(exporter)
     lines = ["", f"## {title}", "", note, ""]
     for why, names in reasons.items():
-        justified = next((f" — {text}" for said, text in JUSTIFIED.items() if said in why), "")
+        justified = next((f" — {reasons_by_model[n]}" for n in names if n in (reasons_by_model or {})), None) or next((f" — {text}" for said, text in JUSTIFIED.items() if said in why), "")
         lines.append(f"- {', '.join(f'{n} ({chr(44).join(sorted(e))})' for n, e in names.items())}: {why}{justified}")
     return lines
 
@@ -89,7 +93,8 @@ def table(results, path, command):
              "PyTorch (`dynamo`: operator set 20, `torchscript`: 17, 20 where that is too low), as float32, as people do, and as float64; scikit-learn's by skl2onnx. The files are loaded in float64 and compared with what",
              "torch, Keras or scikit-learn answer in float64 from the same weights, and with gradients: torch's own, and for scikit-learn differences of its answers. *Right* means",
              "within 1e-9 (answers) and 1e-7 (gradients) of the largest value where a file holds float64 numbers alone (`right, float64`), and within 1e-5 where it holds numbers or steps in float32.",
-             "A dash: there is no such file, since the exporter refused; why stands below.", ""]
+             "Trees have no gradient, which asking for one says; there *right* means that occlusion, and the sums of Shapley values, are those of scikit-learn's own answers. Files inside of",
+             "packages are compared with onnxruntime, and their gradients with differences. A dash: there is no such file, since the exporter refused; why stands below. An empty cell was not tried.", ""]
     lines += summary(results)
     lines += ["", "Operators were added while models were tried, so the shares say what loads now, not what share of other models would."]
     for kind, title in KINDS.items():
@@ -99,7 +104,10 @@ def table(results, path, command):
             continue
         lines += ["", f"## {title}", "", "| model | " + " | ".join(f"{e}, {d}" for e, d in variants) + " |", "|---|" + "---|" * len(variants)]
         lines += [f"| {n.partition('/')[2]} | " + " | ".join(cell(results.get((n, e, d))) for e, d in variants) + " |" for n in of]
-    lines += listed("What is refused, and why", "These files are written and do not load, or do not run.", {k: s for k, s in results.items() if s["exported"] and not s.get("loads")})
+    refused = {k: s for k, s in results.items() if s["exported"] and not s.get("loads")}
+    later = sorted({k[0] for k, s in refused.items() if s.get("told") is False})
+    note = "These files are written and do not load, or do not run. `rulegrad inspect` says so beforehand" + (f", but for {', '.join(later)}, which load: what they come to depends on the values." if later else ".")
+    lines += listed("What is refused, and why", note, refused, REASONS)
     off = {k: s for k, s in results.items() if s["exported"] and s.get("loads") and verdict(s) != "right"}
     lines += listed("What differs", "By more than the bounds above.", {k: {**s, "why": OFF.get(k[0], verdict(s))} for k, s in off.items()})
     lines += listed("What the exporters refuse", "There is no file to load; the words are the exporter's or the model's own. Elsewhere such a model loads from the other exporter where that one takes it.",
@@ -110,19 +118,26 @@ def table(results, path, command):
 
 # Why a file is refused, by what rulegrad says of it, and what to do.
 JUSTIFIED = {
-    "DynamicQuantizeLSTM": "an LSTM that is quantised while it runs; the file it was made from loads",
-    "depends on the model's inputs, and both branches": "which branch runs is the value of an input (here the sampling rate), and the branches differ in shape; a file with that input as a constant loads",
+    "DynamicQuantizeLSTM": "an LSTM that is quantised while it runs",
+    "depends on the model's inputs, and both branches": "which branch runs is the value of an input (here the sampling rate), and the branches differ; silero_vad_16k, which is written for one rate, loads",
     "probabilities of more than two classes": "libsvm couples pairs of classes by an iteration whose length depends on the values; exported with `probability=False` it loads",
     "lies outside of axis 0": "the file was traced for two samples, whatever it declares, and which tokens are global is chosen by their values",
-    "what NonZero looks through": "which rows of the batch go through an adapter depends on values; with one language alone the module can be exported without",
-    "masked throughout with -inf": "the exporter wrote the smallest float64 as -inf, and a softmax over a row that is padded throughout is then no number, in any runtime; the float32 file of the same model is right",
+    "what NonZero looks through": "which rows go through an expert or an adapter depends on their values, and with them the shapes; mixtures of experts that weigh all of them load",
+    "masked throughout with -inf": "the exporter wrote the smallest float64 as -inf, and a softmax over a row that is padded throughout is then no number, in any runtime; in the float32 file of torchscript it is the smallest float32, and that file is right",
     "holds inf at": "the exporter wrote the largest float64 as infinite; the float32 file of the same model is right, and `--allow-non-finite` loads this one",
+    "holds -inf at": "the exporter wrote the smallest float64 as -inf, and adds it up; torchscript's float32 file is right",
     "dim 0 must be 1": "the batch could not be freed, so samples come one at a time",
+}
+
+# The same by model, where rulegrad cannot know.
+REASONS = {
+    "own/graph_attention": "the exporter dropped the 1e-9 that is added to a sum which may be 0, and wrote index_add as a ScatterND that adds nothing up: the file divides 0 by 0",
 }
 
 # Why an answer may differ by more than the bounds, by model.
 OFF = {
     "sklearn/svc_probability": "libsvm's coupling of two classes stops within 0.0025 of what it would come to, which is what rulegrad gives",
+    "sklearn/k_neighbors_regressor": "the file weighs all neighbours alike, which scikit-learn does not; onnxruntime gives rulegrad's answers",
     "package/basic_pitch": "onnxruntime computes in float32; ONNX's reference evaluator in float64 gives rulegrad's answer to 1.7e-13",
     "package/silero_vad_16k": "onnxruntime computes in float32; ONNX's reference evaluator in float64 gives rulegrad's answer to 6.8e-16",
     "package/rapidocr_places": "the largest answer is 1.2e-4, and onnxruntime's float32 is off by 8e-8 of one",
