@@ -40,6 +40,11 @@ def cell(state):
     return text + (", float64" if text == "right" and state.get("float32") is False else "")
 
 
+def plain(words):
+    """An exporter's words as text: what looks like a link of Markdown is none."""
+    return words.replace("](", "] (").rstrip()
+
+
 def first_line(state, most=240):
     why = re.sub(r"\x1b\[[0-9;]*m", "", re.sub(r"cannot load '[^']*': ", "", state.get("why") or ""))
     why = re.sub(r"(, scope:[^\n]*| #| \[Caused by[^\n]*)? ?/(tmp|work|usr|home|root|opt)/[^\n]*", "", why)  # nobody else's places
@@ -82,7 +87,7 @@ def listed(title, note, states, reasons_by_model=None):
     lines = ["", f"## {title}", "", note, ""]
     for why, names in reasons.items():
         justified = next((f" — {reasons_by_model[n]}" for n in names if n in (reasons_by_model or {})), None) or next((f" — {text}" for said, text in JUSTIFIED.items() if said in why), "")
-        lines.append(f"- {', '.join(f'{n} ({chr(44).join(sorted(e))})' for n, e in names.items())}: {why}{justified}")
+        lines.append(f"- {', '.join(f'{n} ({chr(44).join(sorted(e))})' for n, e in names.items())}: {plain(why)}{justified}")
     return lines
 
 
