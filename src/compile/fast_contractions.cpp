@@ -17,6 +17,7 @@ namespace {
 constexpr std::uint8_t sign = 1;    ///< on which side of 0 it lies
 constexpr std::uint8_t zero = 2;    ///< whether it is 0
 constexpr std::uint8_t equal_ = 4;  ///< whether it is the same as another value
+constexpr std::uint8_t size = 8;    ///< how large it is beside its own error: what is surely not 0
 
 bool any_of_names(Expr e, std::initializer_list<std::string_view> names) {
   return std::any_of(names.begin(), names.end(), [&](std::string_view name) { return e.is(name); });
@@ -93,10 +94,10 @@ FastContractions::Asked FastContractions::asked_of(Expr user, std::size_t positi
   if (constant_.at(operand)) return 0;
   switch (user.op().asks_of(user, position)) {
     case Asks::sign:
-      return is_off_zero(operand) ? Asked{0} : sign;
+      return sign;
     case Asks::zero:
     case Asks::divisor:
-      return is_off_zero(operand) ? Asked{0} : zero;
+      return is_off_zero(operand) ? size : zero;
     case Asks::order:
       return constant_.at(user.operand(1 - position)) ? zero : zero | equal_;
     case Asks::everything:
@@ -118,7 +119,7 @@ FastContractions::Asked FastContractions::asked_of(Expr user, std::size_t positi
   const bool difference = user.is("sub") || (any_of_names(user, {"add", "accum"}) &&
                                              std::any_of(user.operands().begin(), user.operands().end(),
                                                          [](Expr e) { return e.is("neg"); }));
-  if ((asked & zero) != 0 && difference) asked |= equal_;
+  if ((asked & (zero | size)) != 0 && difference) asked |= equal_;
   return asked;
 }
 
@@ -140,11 +141,12 @@ bool FastContractions::allowed(Expr contraction) {
     return false;
   const auto found = asked_.find(contraction);
   const Asked asked = found == asked_.end() ? Asked{0} : found->second;
-  // Parts are the same wherever numbers are, and so are sums of their products.
+  // Parts are the same wherever numbers are, and so are sums of their products, whose errors are those of their terms.
   if (transformed && (asked & equal_) != 0) return false;
   const auto bias = has_bias(contraction) ? off_zero_.find(contraction.operand(2)) : off_zero_.end();
   const bool off_zero = bias != off_zero_.end() && bias->second;
-  return (asked & (sign | zero)) == 0 || off_zero || ((asked & zero) == 0 && has_sign(contraction));
+  const Asked decides = transformed ? sign | zero | size : sign | zero;
+  return (asked & decides) == 0 || off_zero || ((asked & decides & ~sign) == 0 && has_sign(contraction));
 }
 
 bool FastContractions::convolutions_everywhere() {

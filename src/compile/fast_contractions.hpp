@@ -27,8 +27,8 @@ namespace rulegrad {
 ///   factor: relu(z) / z and, for x >= 0, relu(z) / (x w') with w' >= w.
 ///
 /// And which products of matrices may be computed with parts of bfloat16 numbers (kernels/product/split.hpp), whose
-/// errors are those of an element's own terms: for these the last does not matter, and a sum of terms of one sign
-/// keeps it.
+/// errors are those of an element's own terms: for these the last does not matter, nor a divisor that is inferred to be
+/// positive, nor what is the same, and a sum of terms of one sign keeps it.
 class FastContractions {
  public:
   /// For everything below the outputs, which are asked nothing. Biases are folded with these kernels; of the options

@@ -37,7 +37,8 @@ NonFinite OpSchema::passed_on(Expr value, std::span<const NonFinite> of_operands
 
 std::optional<std::vector<std::int64_t>> OpSchema::coupled_axes(Expr value) const {
   if (couples) return couples(value);
-  return is(OpClass::elementwise) ? std::optional(std::vector<std::int64_t>()) : std::nullopt;
+  return is(OpClass::elementwise) || is(OpClass::activation) ? std::optional(std::vector<std::int64_t>())
+                                                             : std::nullopt;
 }
 
 std::optional<std::size_t> OpSchema::channel_axis(Expr value) const {

@@ -208,6 +208,14 @@ OpSchema hot() {
   return s;
 }
 
+/// The nearest element is taken as it is, and several of them add up on the way back; a share of 0 that an infinity has in
+/// a mean makes no number.
+template <class A>
+NonFinite resized_numbers(Expr value, passing::Given operands, passing::Bounds bounds) {
+  return value.attributes<A>().mode == ResizeMode::nearest ? passing::summed(value, operands, bounds)
+                                                           : passing::anything(value, operands, bounds);
+}
+
 /// Checks what resize and its adjoint share; gives x [N, C, ...] with other spatial extents.
 template <class A>
 Type resized(const std::string& op, const A& resize, const Type& x, const std::string& name,
@@ -245,7 +253,7 @@ OpSchema resizing() {
   s.batch = batches::in_front;
   s.decides = decisions::none;
   s.finite = finite::always;
-  s.passes = passing::summed;
+  s.passes = resized_numbers<ResizeAttributes>;
   s.name = "resize";
   s.doc =
       "x [N, C, spatial...] at other spatial extents: the nearest element or linear between neighbours, as "
@@ -281,7 +289,7 @@ OpSchema resizing_vjp() {
   s.batch = batches::in_front;
   s.decides = decisions::none;
   s.finite = finite::always;
-  s.passes = passing::summed;
+  s.passes = resized_numbers<ResizeVjpAttributes>;
   s.name = "resize_vjp";
   s.doc = "the adjoint of resize: g [N, C, spatial...] to the extents `input_spatial` before it";
   s.operands = {{"g"}};

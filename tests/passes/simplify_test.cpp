@@ -238,7 +238,7 @@ TEST_CASE("what is known of values: signs through layers, comparisons, and nothi
   CHECK(intervals.of(dense(r, w)) == Interval{-infinite, 0});
   CHECK(intervals.of(dense(x, w)) == Interval{});
   CHECK(intervals.of(x * x) == Interval{0, infinite});
-  CHECK(intervals.of(sigmoid(x)) == Interval{0, 1});
+  CHECK(intervals.of(sigmoid(x)) == Interval{0, 1, true});
   CHECK(intervals.of(graph.apply(op("less"), {r, zero})) == Interval{0, 0});
   CHECK(intervals.of(graph.apply(op("greater"), {r, zero})) == Interval{0, 1});  // never strict: r may be 0
   CHECK(intervals.of(graph.apply(op("where"), {graph.apply(op("less"), {r, zero}), x, r})) ==

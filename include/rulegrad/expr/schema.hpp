@@ -103,8 +103,8 @@ enum class FiniteFor : std::uint8_t {
 
 /// What may stand among the elements of a value that is no number: bits.
 using NonFinite = std::uint8_t;
-/// Its bits: infinities of either sign, what is not a number, and all of these.
 namespace non_finite {
+/// Its bits: infinities of either sign, what is not a number, and all of these.
 inline constexpr NonFinite low = 1, high = 2, nan = 4, any = 7;
 }  // namespace non_finite
 

@@ -6,9 +6,9 @@
 
 #include "kernels/common/bind.hpp"
 #include "kernels/move/window.hpp"
+#include "kernels/plain/blas.hpp"
 #include "kernels/plain/plain.hpp"
 #include "kernels/plain/views.hpp"
-#include "kernels/plain/blas.hpp"
 
 namespace rulegrad::kernels::plain {
 namespace {
