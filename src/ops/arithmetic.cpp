@@ -51,13 +51,15 @@ std::optional<NonFinite> scaled(NonFinite x, Interval by) {
   if (by.low != by.high || by.low == 0 || !std::isfinite(by.low)) return std::nullopt;
   return by.low > 0 ? x : passing::negated(x);
 }
+/// Bounds are those of the numbers among the elements: what stands beside them counts for itself.
 NonFinite of_product(Expr value, passing::Given x, Bounds known) {
-  if (const auto bits = scaled(x[0], known[1])) return *bits;
-  if (const auto bits = scaled(x[1], known[0])) return *bits;
+  if (const auto bits = scaled(x[0], known[1]); bits && x[1] == 0) return *bits;
+  if (const auto bits = scaled(x[1], known[0]); bits && x[0] == 0) return *bits;
   return passing::anything(value, x, known);
 }
 NonFinite of_quotient(Expr value, passing::Given x, Bounds known) {
-  return scaled(x[0], known[1]).value_or(passing::anything(value, x, known));
+  if (const auto bits = scaled(x[0], known[1]); bits && x[1] == 0) return *bits;
+  return passing::anything(value, x, known);
 }
 NonFinite of_larger(Expr, passing::Given x, Bounds) {
   using namespace non_finite;
