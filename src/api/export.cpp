@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 #include <set>
 #include <unordered_map>
-#include <unordered_set>
 
 #include "rulegrad/expr/leaves.hpp"
 #include "rulegrad/files/npy.hpp"
@@ -49,7 +48,7 @@ constexpr std::int64_t largest_fold = std::int64_t{16} << 20;
 /// Values that depend on constants alone, computed; broadcasts of them stay as they are.
 std::vector<Expr> folded(std::span<const Expr> outputs, const Kernels& kernels) {
   const std::vector<Expr> order = topological_order(outputs);
-  std::unordered_set<Expr> known, wanted;
+  NodeSet known, wanted;
   const auto want = [&](Expr e) {
     const bool as_it_is = is_constant(e) || e.is("fill") || e.is("expand");
     if (!as_it_is && known.contains(e) &&

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <string_view>
-#include <unordered_set>
 
 #include "rulegrad/expr/expr.hpp"
 #include "rulegrad/expr/leaves.hpp"
@@ -54,7 +53,7 @@ FastContractions::FastContractions(std::span<const Expr> outputs, const Kernels&
 }
 
 void FastContractions::find_constants(std::span<const Expr> order, const Kernels& kernels) {
-  std::unordered_set<Expr> biases;
+  NodeSet biases;
   for (const Expr e : order) {
     const bool leaf = any_of_names(e, {"input", "sample_index", "batch_index"});
     constant_.emplace(e, !leaf && e.shape().static_dims().has_value() &&
@@ -65,22 +64,16 @@ void FastContractions::find_constants(std::span<const Expr> order, const Kernels
       contractions_.push_back(e);
       is_contraction_.insert(e);
     }
-    if (has_bias(e) && constant_.at(e.operand(2))) biases.insert(e.operand(2));
+    if (!has_bias(e) || !constant_.at(e.operand(2))) continue;
+    const Expr bias = e.operand(2);
+    if (is_constant(bias))
+      off_zero_.emplace(bias, nowhere_zero(bias.attributes<ConstantAttributes>().value));
+    else
+      biases.insert(bias);
   }
-  const auto read = [&](Expr e) {
-    off_zero_.emplace(e, nowhere_zero(e.attributes<ConstantAttributes>().value));
-  };
-  for (auto it = biases.begin(); it != biases.end();)
-    if (is_constant(*it)) {
-      read(*it);
-      it = biases.erase(it);
-    } else {
-      ++it;
-    }
   if (biases.empty()) return;
-  for (const auto& [bias, value] :
-       fold_constants({order.begin(), order.end()}, biases, kernels, {.check_finite = false},
-                      *store_of(biases.begin()->graph())))
+  for (const auto& [bias, value] : fold_constants({order.begin(), order.end()}, biases, kernels,
+                                                  {.check_finite = false}, *store_of(order[0].graph())))
     off_zero_.emplace(bias, nowhere_zero(*value->value()));
 }
 

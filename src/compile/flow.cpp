@@ -18,11 +18,12 @@ namespace {
 class Flattening {
  public:
   Flattening(std::span<const Expr> outputs, const CompileOptions& options,
-             std::span<const std::pair<Expr, Expr>> renewed)
+             std::span<const std::pair<Expr, Expr>> renewed, Intervals intervals)
       : outputs_(outputs),
         options_(options),
         kernels_(options.kernels ? *options.kernels : Kernels::best()),
-        store_(outputs.empty() ? nullptr : store_of(outputs[0].graph())) {
+        store_(outputs.empty() ? nullptr : store_of(outputs[0].graph())),
+        intervals_(std::move(intervals)) {
     for (const auto& [before, after] : renewed) known_as_.emplace(after, before);
   }
 
@@ -38,6 +39,7 @@ class Flattening {
       flow_.inputs.push_back({input.attributes<InputAttributes>().name, input.type()});
     }
     order_ = topological_order(outputs_);
+    ids_.reserve(order_.size());
     classify();
     find_needed();
     folded_ = fold_constants(order_, wanted_folds_, kernels_,
@@ -72,7 +74,8 @@ class Flattening {
   void classify() {
     for (const Expr expr : order_) {
       if (is_input(expr)) continue;
-      bool known = expr.shape().static_dims().has_value() && (options_.fold_constants || is_constant(expr));
+      bool known = !expr.shape().sampled() && !expr.shape().has_batch() &&
+                   (options_.fold_constants || is_constant(expr));
       if (known && !is_constant(expr)) {
         const auto& kernel = kernel_of(expr);
         for (const Expr operand : expr.operands()) {
@@ -85,7 +88,7 @@ class Flattening {
   }
 
   void find_needed() {
-    needed_.insert(outputs_.begin(), outputs_.end());
+    for (const Expr output : outputs_) needed_.insert(output);
     for (auto it = order_.rbegin(); it != order_.rend(); ++it) {
       if (!needed_.contains(*it) || is_leaf(*it)) continue;
       if (static_.contains(*it)) {
@@ -117,24 +120,23 @@ class Flattening {
   }
 
   void emit(Expr expr) {
-    const auto names = expr.graph().names(expr);
-    const std::string name = names.empty() ? std::string() : names.front();
     if (is_input(expr)) {
       flow_.inputs[input_index_.at(expr)].needed = true;
       ids_[expr] = add_value(Source::input, input_index_.at(expr), expr.type());
     } else if (is_constant(expr)) {
       const auto constant = store_->stored(expr.attributes<ConstantAttributes>().value);
       if (options_.check_finite && constant->may_be_non_finite()) constant->require_finite(describe(expr));
-      ids_[expr] = add_constant(name, constant);
+      ids_[expr] = add_constant(name_of(expr), constant);
     } else if (const auto folded = folded_.find(expr); folded != folded_.end()) {
       if (check_facts_)
         require_interval(label_of(expr), intervals_.of(expr), expr.dtype(), Shape::of(folded->second->dims()),
                          {}, 0, folded->second->value()->data());
-      ids_[expr] = add_constant(name, folded->second);
+      ids_[expr] = add_constant(name_of(expr), folded->second);
     } else if (const auto& kernel = kernel_of(expr); keeps_elements(*kernel, expr)) {
       ids_[expr] = add_value(Source::same_elements, ids_.at(expr.operand(0)), expr.type());
     } else {
       std::vector<ValueId> operands;
+      operands.reserve(expr.operands().size());
       for (const Expr operand : expr.operands()) {
         const ReadThrough read = read_through(*kernel, operand);
         operands.push_back(read.as_scalar ? scalar_of(read.expr) : ids_.at(read.expr));
@@ -149,6 +151,11 @@ class Flattening {
     }
   }
 
+  static std::string name_of(Expr expr) {
+    const std::vector<std::string>& names = expr.graph().names(expr);
+    return names.empty() ? std::string() : names.front();
+  }
+
   std::string label_of(Expr expr) const {
     const auto found = known_as_.find(expr);
     return describe(found == known_as_.end() ? expr : found->second);
@@ -160,11 +167,11 @@ class Flattening {
   std::shared_ptr<ConstantStore> store_;
   std::vector<Expr> order_;
   std::unordered_map<const OpSchema*, std::shared_ptr<const Kernel>> kernel_by_op_;
-  std::unordered_set<Expr> static_, needed_, wanted_folds_;
-  std::unordered_map<Expr, std::size_t> input_index_;
-  std::unordered_map<Expr, std::shared_ptr<Constant>> folded_;
-  std::unordered_map<Expr, ValueId> ids_, fill_scalars_;
-  std::unordered_map<Expr, Expr> known_as_;
+  NodeSet static_, needed_, wanted_folds_;
+  NodeMap<std::size_t> input_index_;
+  NodeMap<std::shared_ptr<Constant>> folded_;
+  NodeMap<ValueId> ids_, fill_scalars_;
+  NodeMap<Expr> known_as_;
   Intervals intervals_;
   std::optional<FastContractions> fast_;
   bool check_facts_ = false;
@@ -190,8 +197,8 @@ std::vector<std::shared_ptr<Constant>> Flow::constants_read() const {
 }
 
 Flow flow_of(std::span<const Expr> outputs, const CompileOptions& options,
-             std::span<const std::pair<Expr, Expr>> renewed) {
-  return Flattening(outputs, options, renewed).run();
+             std::span<const std::pair<Expr, Expr>> renewed, Intervals intervals) {
+  return Flattening(outputs, options, renewed, std::move(intervals)).run();
 }
 
 }  // namespace rulegrad

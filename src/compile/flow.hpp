@@ -83,8 +83,9 @@ struct Flow {
 
 /// Orders the operations below the outputs, evaluates those that depend on no input and no batch, drops those
 /// whose users can do without (see `read_through`).
-/// `renewed`: nodes that messages speak of by the names of others (simplify.hpp).
+/// `renewed`: nodes that messages speak of by the names of others (simplify.hpp). `intervals`: those that are known
+/// already.
 [[nodiscard]] Flow flow_of(std::span<const Expr> outputs, const CompileOptions& options,
-                           std::span<const std::pair<Expr, Expr>> renewed = {});
+                           std::span<const std::pair<Expr, Expr>> renewed = {}, Intervals intervals = {});
 
 }  // namespace rulegrad

@@ -1,5 +1,7 @@
 #include "compile/fold.hpp"
 
+#include <unordered_set>
+
 #include "rulegrad/expr/leaves.hpp"
 #include "rulegrad/support/error.hpp"
 
@@ -34,16 +36,20 @@ namespace {
 
 class Folder {
  public:
-  Folder(const std::vector<Expr>& order, const std::unordered_set<Expr>& wanted, const Kernels& kernels,
+  Folder(const std::vector<Expr>& order, const NodeSet& wanted, const Kernels& kernels,
          const FoldOptions& how, ConstantStore& store)
       : order_(order), wanted_(wanted), kernels_(kernels), how_(how), store_(store) {}
 
-  std::unordered_map<Expr, std::shared_ptr<Constant>> run() {
+  NodeMap<std::shared_ptr<Constant>> run() {
+    if (wanted_.empty()) return {};
     find_needed();
+    NodeMap<std::shared_ptr<Constant>> result;
     for (const Expr expr : order_)
-      if (needed_.contains(expr)) constants_.emplace(expr, constant_of(expr));
-    std::erase_if(constants_, [&](const auto& entry) { return !wanted_.contains(entry.first); });
-    return std::move(constants_);
+      if (needed_.contains(expr)) {
+        const auto made = constants_.emplace(expr, constant_of(expr)).first;
+        if (wanted_.contains(expr)) result.emplace(expr, made->second);
+      }
+    return result;
   }
 
  private:
@@ -80,12 +86,12 @@ class Folder {
   }
 
   const std::vector<Expr>& order_;
-  const std::unordered_set<Expr>& wanted_;
+  const NodeSet& wanted_;
   const Kernels& kernels_;
   FoldOptions how_;
   ConstantStore& store_;
-  std::unordered_set<Expr> needed_;
-  std::unordered_map<Expr, std::shared_ptr<Constant>> constants_;
+  NodeSet needed_;
+  NodeMap<std::shared_ptr<Constant>> constants_;
 };
 
 using Constants = std::vector<std::shared_ptr<Constant>>;
@@ -113,11 +119,9 @@ void collect(const std::shared_ptr<Constant>& constant, std::unordered_set<const
 
 }  // namespace
 
-std::unordered_map<Expr, std::shared_ptr<Constant>> fold_constants(const std::vector<Expr>& order,
-                                                                   const std::unordered_set<Expr>& wanted,
-                                                                   const Kernels& kernels,
-                                                                   const FoldOptions& how,
-                                                                   ConstantStore& store) {
+NodeMap<std::shared_ptr<Constant>> fold_constants(const std::vector<Expr>& order, const NodeSet& wanted,
+                                                  const Kernels& kernels, const FoldOptions& how,
+                                                  ConstantStore& store) {
   return Folder(order, wanted, kernels, how, store).run();
 }
 
@@ -147,8 +151,7 @@ std::vector<std::shared_ptr<const Tensor>> compute_fresh(std::span<const std::sh
   return fresh;
 }
 
-std::unordered_map<Expr, Tensor> folded_values(const std::vector<Expr>& order,
-                                               const std::unordered_set<Expr>& wanted,
+std::unordered_map<Expr, Tensor> folded_values(const std::vector<Expr>& order, const NodeSet& wanted,
                                                const Kernels& kernels) {
   if (wanted.empty()) return {};
   const auto constants =
@@ -179,7 +182,9 @@ Tensor folded_value(Expr operation, const Kernels& kernels) {
     return compute(*kernel, describe(operation), operands, operation.type(), operation.attributes(), false);
   }
   const Expr root = written_out(std::span(&operation, 1))[0];
-  return folded_values(topological_order(std::span(&root, 1)), {root}, kernels).at(root);
+  NodeSet wanted;
+  wanted.insert(root);
+  return folded_values(topological_order(std::span(&root, 1)), wanted, kernels).at(root);
 }
 
 }  // namespace rulegrad

@@ -2,12 +2,13 @@
 
 #include <memory>
 #include <unordered_map>
-#include <unordered_set>
 #include <vector>
 
 #include "rulegrad/kernels/kernel.hpp"
 
 #include "compile/constants.hpp"
+#include "expr/node_map.hpp"
+#include "expr/node_set.hpp"
 
 namespace rulegrad {
 
@@ -32,9 +33,9 @@ struct FoldOptions {
 
 /// `wanted`, which depend on constants and fills of static shape only, as constants of the store; nothing is
 /// computed. `order` is topological and holds all that is needed.
-[[nodiscard]] std::unordered_map<Expr, std::shared_ptr<Constant>> fold_constants(
-    const std::vector<Expr>& order, const std::unordered_set<Expr>& wanted, const Kernels& kernels,
-    const FoldOptions& how, ConstantStore& store);
+[[nodiscard]] NodeMap<std::shared_ptr<Constant>> fold_constants(const std::vector<Expr>& order,
+                                                                const NodeSet& wanted, const Kernels& kernels,
+                                                                const FoldOptions& how, ConstantStore& store);
 
 /// Computes those of `wanted` that nobody has computed yet, so that what fails does so early; intermediate
 /// results go as soon as their last user is done.
@@ -44,8 +45,7 @@ struct FoldOptions {
 /// The values of `wanted` in a store of the graph that they are of; as above, with numbers that are none let
 /// pass. For those who rebuild a graph (importers, exports) and want constants in place of operations.
 [[nodiscard]] std::unordered_map<Expr, Tensor> folded_values(const std::vector<Expr>& order,
-                                                             const std::unordered_set<Expr>& wanted,
-                                                             const Kernels& kernels);
+                                                             const NodeSet& wanted, const Kernels& kernels);
 /// The value of one operation on constants and fills. Making it a constant of a store would cost more than
 /// most of them do, so that it is only where the operator has no kernel of its own.
 [[nodiscard]] Tensor folded_value(Expr operation, const Kernels& kernels);

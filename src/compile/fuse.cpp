@@ -1,7 +1,7 @@
 #include "compile/fuse.hpp"
 
 #include <algorithm>
-#include <map>
+#include <boost/container/small_vector.hpp>
 #include <numeric>
 #include <optional>
 #include <span>
@@ -54,22 +54,23 @@ struct Frame {
 /// everything else stays where it was.
 class Grouping {
  public:
-  explicit Grouping(const Flow& flow)
-      : flow_(flow), users_(flow.values.size()), group_of_(flow.instructions.size()) {
+  explicit Grouping(const Flow& flow) : flow_(flow), group_of_(flow.instructions.size()) {
     std::iota(group_of_.begin(), group_of_.end(), std::size_t{0});
+    find_uses();
+    row_axis_.reserve(flow.instructions.size());
+    groups_.reserve(flow.instructions.size());
     for (std::size_t i = 0; i < flow.instructions.size(); ++i) {
-      for (const ValueId operand : flow.instructions[i].operands)
-        users_[flow.root(operand)].push_back({i, operand});
       row_axis_.push_back(row_axis(flow.instructions[i]));
-      groups_.push_back({{i}, fusible(i), frame_of(i)});
+      groups_.push_back({Members(1, i), fusible(i), frame_of(i)});
     }
     last_contraction_.resize(flow.instructions.size() + 1, none);
     for (std::size_t i = 0; i < flow.instructions.size(); ++i)
       last_contraction_[i + 1] = flow.instructions[i].kernel->contraction ? i : last_contraction_[i];
   }
 
+  using Members = boost::container::small_vector<std::size_t, 4>;
   struct Group {
-    std::vector<std::size_t> members;  ///< in the order of the flow
+    Members members;  ///< in the order of the flow
     bool fusible;
     Frame frame;
   };
@@ -86,6 +87,24 @@ class Grouping {
     std::size_t user;
     ValueId as;  ///< the value itself, or one that shares its elements
   };
+
+  /// All uses in one array, those of a value side by side.
+  void find_uses() {
+    first_use_.assign(flow_.values.size() + 1, 0);
+    for (const Instruction& instruction : flow_.instructions)
+      for (const ValueId operand : instruction.operands) ++first_use_[flow_.root(operand) + 1];
+    std::partial_sum(first_use_.begin(), first_use_.end(), first_use_.begin());
+    uses_.resize(first_use_.back());
+    std::vector<std::size_t> next(first_use_.begin(), first_use_.end() - 1);
+    for (std::size_t i = 0; i < flow_.instructions.size(); ++i)
+      for (const ValueId operand : flow_.instructions[i].operands)
+        uses_[next[flow_.root(operand)]++] = {i, operand};
+  }
+
+  /// Of a root value, in the order of the flow.
+  std::span<const Use> uses_of(ValueId value) const {
+    return std::span(uses_).subspan(first_use_[value], first_use_[value + 1] - first_use_[value]);
+  }
 
   static bool simple_dtype(DType dtype) { return is_floating(dtype) || dtype == DType::boolean; }
 
@@ -182,7 +201,7 @@ class Grouping {
 
   /// How many values two groups read that neither computes.
   std::size_t operands_of(std::size_t g, std::size_t i) const {
-    std::vector<ValueId> read;
+    boost::container::small_vector<ValueId, 4 * most_operands> read;
     for (const std::size_t group : {g, i})
       for (const std::size_t member : groups_[group].members)
         for (const ValueId operand : flow_.instructions[member].operands) {
@@ -197,7 +216,7 @@ class Grouping {
   bool nobody_else_waits(std::size_t g, std::size_t i) const {
     for (const std::size_t member : groups_[g].members) {
       const ValueId result = flow_.instructions[member].result();
-      for (const Use& use : users_[result]) {
+      for (const Use& use : uses_of(result)) {
         const bool within = group_of_[use.user] == g || group_of_[use.user] == i;
         if (within ? use.as != result : group_of_[use.user] <= i) return false;
       }
@@ -220,7 +239,7 @@ class Grouping {
         add(group_of_[p]);
       if (flow_.values[operand].type.shape != result_of(i).type.shape) continue;
       // In the order of the flow. Of a number that everything reads, the nearest readers will do.
-      const auto& uses = users_[flow_.root(operand)];
+      const std::span<const Use> uses = uses_of(flow_.root(operand));
       const auto end = std::ranges::lower_bound(uses, i, {}, &Use::user);
       for (auto use = end - std::min<std::ptrdiff_t>(end - uses.begin(), most_readers); use != end; ++use)
         if (use->as == operand) add(group_of_[use->user]);
@@ -248,9 +267,10 @@ class Grouping {
   }
 
   const Flow& flow_;
-  std::vector<std::vector<Use>> users_;  // by root value
-  std::vector<std::size_t> group_of_;    // by instruction
-  std::vector<Group> groups_;            // by the instruction whose place they take
+  std::vector<std::size_t> first_use_;  // by root value: in uses_
+  std::vector<Use> uses_;
+  std::vector<std::size_t> group_of_;  // by instruction
+  std::vector<Group> groups_;          // by the instruction whose place they take
   std::vector<std::optional<std::size_t>> row_axis_;
   std::vector<std::size_t> last_contraction_;
 };
@@ -262,25 +282,22 @@ class Fusing {
       : flow_(std::move(flow)),
         groups_(std::move(groups)),
         check_finite_(check_finite),
-        readers_(flow_.values.size()),
         leaves_(flow_.values.size()),
         looked_through_(flow_.values.size()) {}
 
   Flow run() {
     for (const FlowValue& value : flow_.values) old_index_.push_back(value.index);
-    for (const ValueId output : flow_.outputs) leaves_[flow_.root(output)] = true;
-    for (std::size_t g = 0; g < groups_.size(); ++g)
-      for (const std::size_t member : groups_[g].members)
-        for (const ValueId operand : flow_.instructions[member].operands)
-          readers_[flow_.root(operand)].push_back(g);
+    for (const Instruction& instruction : flow_.instructions)
+      contracts_.push_back(instruction.kernel->contraction && instruction.results.size() == 1);
+    find_leaves();
     std::vector<Instruction> instructions;
+    instructions.reserve(flow_.instructions.size());
     for (std::size_t g = 0; g < groups_.size(); ++g) {
       if (groups_[g].members.empty()) continue;
-      Instruction made = instruction_of(g);
       for (const std::size_t member : groups_[g].members)
-        flow_.values[flow_.instructions[member].result()].index =
-            static_cast<std::uint32_t>(instructions.size());
-      instructions.push_back(std::move(made));
+        for (const ValueId result : flow_.instructions[member].results)
+          flow_.values[result].index = static_cast<std::uint32_t>(instructions.size());
+      instructions.push_back(instruction_of(g));
       flow_.fused += groups_[g].members.size() - 1;
     }
     for (ValueId value = 0; value < looked_through_.size(); ++value)
@@ -290,16 +307,29 @@ class Fusing {
   }
 
  private:
+  /// What leaves the group that computes it.
+  void find_leaves() {
+    for (const ValueId output : flow_.outputs) leaves_[flow_.root(output)] = true;
+    std::vector<std::size_t> group_of(flow_.instructions.size());
+    for (std::size_t g = 0; g < groups_.size(); ++g)
+      for (const std::size_t member : groups_[g].members) group_of[member] = g;
+    for (std::size_t i = 0; i < flow_.instructions.size(); ++i)
+      for (const ValueId operand : flow_.instructions[i].operands) {
+        const ValueId root = flow_.root(operand);
+        const FlowValue& value = flow_.values[root];
+        if (value.source == Source::instruction && group_of[value.index] != group_of[i]) leaves_[root] = true;
+      }
+  }
+
   /// A contraction's result, whole and as it is: its reader can look through it.
   bool can_look_through(std::size_t g, ValueId operand) const {
     const FlowValue& value = flow_.values[operand];
     if (!check_finite_ || value.source != Source::instruction) return false;
-    const Instruction& producer = flow_.instructions[old_index_[operand]];
     const Frame& frame = groups_[g].frame;
-    return producer.kernel->contraction && producer.results.size() == 1 && value.block == frame.block &&
-           value.type.shape == frame.shape;
+    return contracts_[old_index_[operand]] && value.block == frame.block && value.type.shape == frame.shape;
   }
 
+  /// Of a group whose instructions nobody asks for afterwards.
   Instruction instruction_of(std::size_t g) {
     const auto& members = groups_[g].members;
     Instruction& last = flow_.instructions[members.back()];
@@ -307,7 +337,7 @@ class Fusing {
       return std::any_of(last.operands.begin(), last.operands.end(),
                          [&](ValueId operand) { return can_look_through(g, operand); });
     };
-    if (members.size() == 1 && (!groups_[g].fusible || !reads_contraction())) return last;
+    if (members.size() == 1 && (!groups_[g].fusible || !reads_contraction())) return std::move(last);
 
     Instruction made{{}, last.label, nullptr, {}, {}, {}};
     const Frame& frame = groups_[g].frame;
@@ -318,44 +348,50 @@ class Fusing {
         group.rows->extents.push_back(frame.shape[i].factor);
     }
     // An operand that both elements and rows are computed from is two.
-    std::map<std::pair<ValueId, FusedGroup::Place>, std::uint32_t> operands;
-    std::map<ValueId, std::uint32_t> computed;
     const auto place_of = [&](ValueId value) { return frame.place_of(flow_.values[value].type.shape); };
     const auto place_for = [&](const Instruction& instruction) {
       return instruction.kernel->access == Access::any ? FusedGroup::Place{} : place_of(instruction.result());
     };
-    for (const std::size_t member : members)
-      computed.emplace(flow_.instructions[member].result(), static_cast<std::uint32_t>(computed.size()));
+    // Groups are small: what they read and compute is looked for one after the other.
+    const auto computed = [&](ValueId value) {
+      return std::find_if(members.begin(), members.end(),
+                          [&](std::size_t member) { return flow_.instructions[member].result() == value; }) -
+             members.begin();
+    };
+    const auto inside = static_cast<std::ptrdiff_t>(members.size());
+    const auto operand_at = [&](ValueId value, const FusedGroup::Place& place) {
+      std::size_t at = 0;
+      while (at < made.operands.size() && (made.operands[at] != value || group.operands[at] != place)) ++at;
+      return at;
+    };
     for (const std::size_t member : members) {
       const Instruction& instruction = flow_.instructions[member];
       for (const ValueId operand : instruction.operands)
-        if (!computed.contains(operand) && operands
-                                               .emplace(std::pair(operand, place_for(instruction)),
-                                                        static_cast<std::uint32_t>(operands.size()))
-                                               .second) {
+        if (const auto place = place_for(instruction);
+            computed(operand) == inside && operand_at(operand, place) == made.operands.size()) {
           made.operands.push_back(operand);
-          group.operands.push_back(place_for(instruction));
+          group.operands.push_back(place);
         }
     }
+    const std::size_t outside = made.operands.size();
     for (const std::size_t member : members) {
-      const Instruction& instruction = flow_.instructions[member];
+      Instruction& instruction = flow_.instructions[member];
       FusedGroup::Reads reads;
       for (const ValueId operand : instruction.operands) {
-        const auto inside = computed.find(operand);
-        reads.push_back(inside == computed.end()
-                            ? operands.at({operand, place_for(instruction)})
-                            : static_cast<std::uint32_t>(operands.size()) + inside->second);
+        const std::ptrdiff_t made_by = computed(operand);
+        reads.push_back(static_cast<std::uint32_t>(made_by == inside
+                                                       ? operand_at(operand, place_for(instruction))
+                                                       : outside + static_cast<std::size_t>(made_by)));
       }
       const ValueId result = instruction.result();
       group.operations.push_back({instruction.kernel, instruction.attributes, flow_.values[result].type.dtype,
                                   std::move(reads), place_of(result)});
-      made.op += (made.op.empty() ? "" : "+") + instruction.op;
-      const auto& readers = readers_[result];
-      if (leaves_[result] ||
-          std::any_of(readers.begin(), readers.end(), [&](std::size_t reader) { return reader != g; })) {
+      if (!made.op.empty()) made.op += '+';
+      made.op += instruction.op;
+      if (leaves_[result]) {
         group.results.push_back(static_cast<std::uint32_t>(group.operations.size() - 1));
         made.results.push_back(result);
-        made.result_labels.push_back(instruction.label);
+        made.result_labels.push_back(std::move(instruction.label));
       }
     }
     for (std::uint32_t k = 0; k < made.operands.size(); ++k)
@@ -370,8 +406,8 @@ class Fusing {
   Flow flow_;
   std::vector<Grouping::Group> groups_;
   bool check_finite_;
-  std::vector<std::vector<std::size_t>> readers_;  // by root value: groups
-  std::vector<bool> leaves_;                       // by root value: is an output
+  std::vector<bool> leaves_;              // by root value: an output, or read by another group
+  std::vector<bool> contracts_;           // by instruction, before fusion
   std::vector<std::uint32_t> old_index_;  // by value: of the instruction that computes it, before fusion
   std::vector<bool> looked_through_;      // by value
 };

@@ -264,7 +264,7 @@ class Sweeping {
 }  // namespace
 
 Flow with_sweeps(Flow flow, std::size_t least) {
-  return least == 0 ? flow : Sweeping(std::move(flow), least).run();
+  return least == 0 ? std::move(flow) : Sweeping(std::move(flow), least).run();
 }
 
 }  // namespace rulegrad

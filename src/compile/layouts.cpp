@@ -166,7 +166,7 @@ Flow with_layouts(Flow flow, ConstantStore& store) {
   const bool any = std::any_of(
       flow.instructions.begin(), flow.instructions.end(),
       [](const Instruction& instruction) { return static_cast<bool>(instruction.kernel->layouts); });
-  return any ? Layouts(std::move(flow), store).run() : flow;
+  return any ? Layouts(std::move(flow), store).run() : std::move(flow);
 }
 
 }  // namespace rulegrad

@@ -226,10 +226,13 @@ std::vector<Expr> Graph::find(std::string_view name) const {
 }
 
 std::string describe(Expr expr) {
-  const std::vector<std::string> names = expr.graph().names(expr);
-  const std::string name =
-      names.empty() ? fmt::format(" %{}", expr->id) : fmt::format(" '{}'", names.front());
-  return expr.op().name + name + " " + to_string(expr.type());
+  const std::vector<std::string>& names = expr.graph().names(expr);
+  std::string text = expr.op().name;
+  if (names.empty())
+    text.append(" %").append(fmt::format_int(expr->id).str());
+  else
+    text.append(" '").append(names.front()).append("'");
+  return text.append(" ").append(to_string(expr.type()));
 }
 
 std::optional<double> constant_value(Expr expr) {

@@ -1,12 +1,13 @@
 #pragma once
 
+#include <boost/container/small_vector.hpp>
 #include <span>
 #include <type_traits>
 #include <vector>
 
 #include "rulegrad/expr/expr.hpp"
 
-#include "expr/node_map.hpp"
+#include "expr/node_set.hpp"
 
 namespace rulegrad {
 
@@ -30,7 +31,7 @@ void post_order_along(Expr root, const Known& known, const Below& below, Visit&&
     const Expr* next;
     const Expr* end;
   };
-  std::vector<Frame> stack;
+  boost::container::small_vector<Frame, 32> stack;  // most walks go but a few steps
   const auto enter = [&](Expr e) {
     const std::span<const Expr> along = below(e);
     stack.push_back({e, along.data(), along.data() + along.size()});
@@ -59,10 +60,10 @@ void post_order(Expr root, const Known& known, const Leaf& leaf, Visit&& visit) 
 /// an operand where `enters(operand)` holds, the operands of a node where `visit` says so, or nothing.
 template <class Enters, class Visit>
 void for_each_below(std::span<const Expr> roots, const Enters& enters, Visit&& visit) {
-  NodeMap<bool> met;
+  NodeSet met;
   std::vector<Expr> open;
   const auto meet = [&](Expr e) {
-    if (met.emplace(e, true).second) open.push_back(e);
+    if (met.insert(e)) open.push_back(e);
   };
   for (const Expr root : roots) meet(root);
   while (!open.empty()) {
@@ -87,12 +88,12 @@ void for_each_below(Expr root, const Enters& enters, Visit&& visit) {
 template <class Leaf>
 [[nodiscard]] std::vector<Expr> order_until(std::span<const Expr> roots, const Leaf& leaf) {
   std::vector<Expr> order;
-  NodeMap<bool> done;
+  NodeSet done;
   for (const Expr root : roots)
     post_order(
         root, [&](Expr e) { return done.contains(e); }, leaf,
         [&](Expr e) {
-          done.emplace(e, true);
+          done.insert(e);
           order.push_back(e);
         });
   return order;

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <functional>
-#include <unordered_map>
 
 #include "rulegrad/expr/expr.hpp"
 
+#include "expr/node_map.hpp"
 #include "expr/walk.hpp"
 
 namespace rulegrad::io {
@@ -33,7 +33,7 @@ class SomewhereBelow {
 
  private:
   std::function<bool(Expr)> holds_, ends_;
-  std::unordered_map<Expr, bool> known_;
+  NodeMap<bool> known_;
 };
 
 }  // namespace rulegrad::io

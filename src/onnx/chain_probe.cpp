@@ -61,7 +61,9 @@ std::optional<double> ChainProbe::computed(const Node& node, const std::vector<d
       std::vector<Interval> points;
       for (const double number : x) points.push_back({number, number});
       const Interval at = node.expr.op().interval_of(node.expr, points);
-      if (at.high - at.low <= 1e-12 * (1 + std::abs(at.low))) return at.low;
+      // Bounds of what is rounded lie a little beside it, to both sides (intervals::rounded).
+      const double middle = (at.low + at.high) / 2;
+      if (at.high - at.low <= 3e-6 * std::abs(middle) + 1e-12) return middle;
       return std::nullopt;
     }
     case How::unknown:

@@ -1,5 +1,6 @@
 #include <algorithm>
-#include <set>
+#include <string_view>
+#include <unordered_set>
 
 #include "onnx/model_file.hpp"
 #include "onnx/needed.hpp"
@@ -34,7 +35,7 @@ std::int64_t bits_of(int type) {
 
 /// The random numbers of a file, told by the nodes that give them alone.
 RandomCalls likely_random(const ModelFile& file) {
-  std::unordered_set<std::string> constants;
+  std::unordered_set<std::string_view> constants;
   for (const auto& tensor : file.graph().initializer()) constants.insert(tensor.name());
   return find_random(file.graph(), file.opset(), [&](const std::string& name, const onnx::TensorProto&) {
     return constants.contains(name);
@@ -80,7 +81,7 @@ ModelSummary describe_model(const ModelFile& file) {
   for (const auto& import : file.proto.opset_import())
     if (!import.domain().empty() && import.domain() != "ai.onnx")
       summary.other_opsets[import.domain()] = import.version();
-  std::set<std::string> weights;
+  std::unordered_set<std::string_view> weights;
   for (const auto& tensor : graph.initializer()) {
     weights.insert(tensor.name());
     double count = 1;

@@ -197,6 +197,7 @@ const Value& Importer::value(const std::string& name) const {
   std::vector<std::string> known;
   for (const Scope& scope : scopes_)
     for (const auto& [candidate, value] : scope) known.push_back(candidate);
+  std::sort(known.begin(), known.end());
   for (const auto& node : file_.graph().node())
     known.insert(known.end(), node.output().begin(), node.output().end());
   const std::string nearest = nearest_name(name, known);
@@ -325,7 +326,8 @@ void Importer::run() {
     return stored != weights_.end() && same_elements(stored->second, reader_.read(other, name));
   });
   add_inputs();
-  std::set<std::string> given;
+  std::unordered_set<std::string_view> given;
+  given.reserve(static_cast<std::size_t>(file_.graph().node_size()));
   for (const auto& node : file_.graph().node())
     for (const auto& output : node.output())
       if (!output.empty() && !given.insert(output).second)
@@ -333,8 +335,7 @@ void Importer::run() {
   // What no output needs is not read; what only later outputs need may be left out, as these are then.
   const auto outputs = output_names(file_.graph());
   const auto needed = nodes_below(file_.graph(), outputs, random_);
-  const auto first =
-      nodes_below(file_.graph(), outputs.empty() ? outputs : std::vector<std::string>{outputs[0]}, random_);
+  const auto first = outputs.size() < 2 ? needed : nodes_below(file_.graph(), {outputs[0]}, random_);
   for (const auto& node : file_.graph().node()) {
     if (!needed.contains(&node)) continue;
     try {

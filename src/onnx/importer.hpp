@@ -134,15 +134,15 @@ class Importer {
   std::int64_t opset_;
   std::unique_ptr<Graph> graph_;
   std::vector<ModelInput> inputs_;
-  using Scope = std::map<std::string, Value, std::less<>>;
+  using Scope = std::unordered_map<std::string, Value>;
   std::deque<Scope> scopes_{
       1};  ///< the graph, and the bodies of control flow that are being written out, the innermost last
   std::string prefix_;
   std::map<const onnx::GraphProto*, std::map<std::string, Expr>> body_weights_;
   RandomCalls random_;
   std::map<const onnx::GraphProto*, std::unordered_set<const onnx::NodeProto*>> body_needs_;
-  std::map<std::string, int, std::less<>> uses_;
-  std::unordered_map<std::string, int> declared_;  ///< element types by value, once somebody asks
+  std::unordered_map<std::string_view, int> uses_;  ///< by names in the file
+  std::unordered_map<std::string, int> declared_;   ///< element types by value, once somebody asks
   SomewhereBelow varies_{[](Expr node) { return node.is("input") || node.shape().has_batch(); }};
   SomewhereBelow placed_{[](Expr node) { return node.is("batch_index"); }, draws_numbers};
   SpecialValues specials_;

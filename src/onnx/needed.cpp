@@ -1,11 +1,13 @@
 #include "onnx/needed.hpp"
 
+#include <string_view>
 #include <unordered_map>
 
 namespace rulegrad::io {
 namespace {
 
-void read_by(const onnx::NodeProto& node, const RandomCalls& random, std::vector<std::string>& names) {
+/// Views of names in the file and in `random`.
+void read_by(const onnx::NodeProto& node, const RandomCalls& random, std::vector<std::string_view>& names) {
   if (const auto call = random.find(&node); call != random.end()) {
     names.push_back(call->second.row);
     names.push_back(call->second.sample);
@@ -24,14 +26,15 @@ void read_by(const onnx::NodeProto& node, const RandomCalls& random, std::vector
 std::unordered_set<const onnx::NodeProto*> nodes_below(const onnx::GraphProto& graph,
                                                        const std::vector<std::string>& values,
                                                        const RandomCalls& random) {
-  std::unordered_map<std::string, const onnx::NodeProto*> made_by;
+  std::unordered_map<std::string_view, const onnx::NodeProto*> made_by;
+  made_by.reserve(static_cast<std::size_t>(graph.node_size()));
   for (const auto& node : graph.node())
     for (const auto& output : node.output())
       if (!output.empty()) made_by.emplace(output, &node);
   std::unordered_set<const onnx::NodeProto*> needed;
-  std::vector<std::string> open = values;
+  std::vector<std::string_view> open(values.begin(), values.end());
   while (!open.empty()) {
-    const std::string name = std::move(open.back());
+    const std::string_view name = open.back();
     open.pop_back();
     if (const auto found = made_by.find(name); found != made_by.end() && needed.insert(found->second).second)
       read_by(*found->second, random, open);

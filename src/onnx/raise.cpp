@@ -212,11 +212,11 @@ class KnownFunctions {
     return result;
   }
 
-  /// Could a function that is known have that value at a place? Twice what is allowed: it is not computed by the same
-  /// kernels.
+  /// Could a function that is known have that value at a place? Four times what is allowed: it is not computed by the
+  /// same kernels, and may be the middle of bounds.
   [[nodiscard]] bool may_be_known(std::size_t place, std::optional<double> value) const {
     return !value || std::any_of(known_.begin(), known_.end(), [&](const std::vector<double>& function) {
-      return std::abs(*value - function[place]) <= 2 * allowed_difference(places_[place], function[place]);
+      return std::abs(*value - function[place]) <= 4 * allowed_difference(places_[place], function[place]);
     });
   }
 

@@ -1,11 +1,11 @@
 #pragma once
 
 #include <optional>
-#include <unordered_map>
 
 #include "rulegrad/expr/expr.hpp"
 #include "rulegrad/kernels/kernel.hpp"
 
+#include "expr/node_map.hpp"
 #include "passes/intervals.hpp"
 
 namespace rulegrad::io {
@@ -40,7 +40,7 @@ class SpecialValues {
   bool finite_inputs_;
   Intervals intervals_;
   const Kernels& kernels_ = Kernels::best();
-  std::unordered_map<Expr, Specials> known_;
+  NodeMap<Specials> known_;
 };
 
 }  // namespace rulegrad::io

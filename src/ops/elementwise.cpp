@@ -248,25 +248,32 @@ std::vector<OpSchema> elementwise_operators() {
       rewrite(vjp(abs(x), g), g * sign(x))));
   all.push_back(
       with_derivatives(folding(negation(), [](double x) { return -x; }), rewrite(vjp(neg(), g), -g)));
-  all.push_back(
-      with_derivatives(jumping(function("sign", "-1, 0 or 1", turning, {Domain{}}, Numbers::arithmetic)),
-                       rewrite(vjp(sign(), _), 0)));
+  all.push_back(with_derivatives(
+      folding(jumping(function("sign", "-1, 0 or 1", turning, {Domain{}}, Numbers::arithmetic)),
+              [](double x) { return (x > 0 ? 1.0 : 0.0) - (x < 0 ? 1.0 : 0.0); }),
+      rewrite(vjp(sign(), _), 0)));
   all.push_back(with_derivatives(
       dividing(function("reciprocal", "1 / x", intervals::anything, {{0.3, 3, 0.02}, {-3, -0.3, 0.02}})),
       rewrite(vjp(y = reciprocal(), g), -(g * y * y))));
-  all.push_back(with_derivatives(
-      jumping(function("floor", "the largest whole number not above x", intervals::anything, {between})),
-      rewrite(vjp(floor(), _), 0)));
-  all.push_back(with_derivatives(
-      jumping(function("ceil", "the smallest whole number not below x", intervals::anything, {between})),
-      rewrite(vjp(ceil(), _), 0)));
-  all.push_back(with_derivatives(jumping(function("round", "the nearest whole number, halves to the even one",
-                                                  intervals::anything, {between})),
-                                 rewrite(vjp(round(), _), 0)));
-  OpSchema through = jumping(function("round_through",
-                                      "the nearest whole number, halves to the even one, with the derivative "
-                                      "1: rounding as quantised networks do it",
-                                      intervals::anything, {between}));
+  all.push_back(with_derivatives(folding(jumping(function("floor", "the largest whole number not above x",
+                                                          intervals::anything, {between})),
+                                         std::floor),
+                                 rewrite(vjp(floor(), _), 0)));
+  all.push_back(with_derivatives(folding(jumping(function("ceil", "the smallest whole number not below x",
+                                                          intervals::anything, {between})),
+                                         std::ceil),
+                                 rewrite(vjp(ceil(), _), 0)));
+  all.push_back(
+      with_derivatives(folding(jumping(function("round", "the nearest whole number, halves to the even one",
+                                                intervals::anything, {between})),
+                               std::nearbyint),
+                       rewrite(vjp(round(), _), 0)));
+  OpSchema through =
+      folding(jumping(function("round_through",
+                               "the nearest whole number, halves to the even one, with the derivative "
+                               "1: rounding as quantised networks do it",
+                               intervals::anything, {between})),
+              std::nearbyint);
   through.classes.insert(through.classes.begin(), OpClass::activation);
   all.push_back(with_derivatives(std::move(through), rewrite(vjp(op<"round_through">(), g), g)));
   all.push_back(

@@ -13,8 +13,8 @@
 #include "expr/node_map.hpp"
 #include "expr/rebuild.hpp"
 #include "expr/walk.hpp"
-#include "passes/intervals.hpp"
 #include "passes/simplifier_rules.hpp"
+#include "passes/simplify_knowing.hpp"
 #include "passes/support.hpp"
 #include "rewrite/canonize.hpp"
 #include "rewrite/language_words.hpp"
@@ -92,9 +92,14 @@ bool same_form(Expr u, Expr v) {
 
 class Facts {
  public:
-  /// For rules that ask what is undecided: the outputs that they are applied to.
-  explicit Facts(std::span<const Expr> outputs = {}) {
-    if (!outputs.empty()) undecided_ = undecided_below(outputs);
+  /// What is known of a node holds for good, whatever is made of the others.
+  explicit Facts(Intervals& intervals) : intervals_(intervals) {}
+
+  /// From now on rules are applied to these outputs: what is undecided, and what has been made since, may be
+  /// another one.
+  void begin(std::span<const Expr> outputs) {
+    outputs_.assign(outputs.begin(), outputs.end());
+    undecided_.reset();
   }
 
   std::optional<Value> answer(const Meaning& meaning, std::span<const Value> arguments) {
@@ -105,7 +110,10 @@ class Facts {
     if (name == "same_form") return truth(same_form(node(0), node(1)));
     if (name == "fixed") return truth(!std::holds_alternative<Expr>(arguments[0]) || fixed_.of(node(0)));
     // What was made since then has users that are not known yet.
-    if (name == "undecided") return truth(undecided_.contains(node(0)) && undecided_.at(node(0)));
+    if (name == "undecided") {
+      if (!undecided_) undecided_ = undecided_below(outputs_);
+      return truth(undecided_->contains(node(0)) && undecided_->at(node(0)));
+    }
     return truth(interval(arguments[0]).low >= interval(arguments[1]).high);
   }
 
@@ -116,9 +124,10 @@ class Facts {
     return intervals_.of(std::get<Expr>(value));
   }
 
-  Intervals intervals_;
+  Intervals& intervals_;
   Fixed fixed_;
-  NodeMap<bool> undecided_;
+  std::vector<Expr> outputs_;
+  std::optional<NodeMap<bool>> undecided_;  ///< of the outputs, once it is asked for
 };
 
 /// Named nodes that were built anew.
@@ -134,7 +143,8 @@ void follow(const NodeMap<Expr>& image, Simplified& result) {
   }
 }
 
-void apply(const RuleList& rules, Facts facts, Simplified& result) {
+void apply(const RuleList& rules, Facts& facts, Simplified& result) {
+  facts.begin(result.outputs);
   static const Functions no_functions;
   ForwardRewriting how;
   how.move_names = false;
@@ -228,17 +238,23 @@ void join_parts(Simplified& result) {
 }  // namespace
 
 Simplified simplify(std::span<const Expr> outputs, bool rounding) {
+  Intervals intervals;
+  return simplify(outputs, rounding, intervals);
+}
+
+Simplified simplify(std::span<const Expr> outputs, bool rounding, Intervals& intervals) {
   if (outputs.empty()) return {};
   Simplified result{{outputs.begin(), outputs.end()}, {}, {}};
+  Facts facts(intervals);
   // What one turn takes from the users of an expression, another may find used once.
-  apply(exact_rules(), Facts(), result);
-  if (!result.rewrites.empty()) apply(exact_rules(), Facts(), result);
+  apply(exact_rules(), facts, result);
+  if (!result.rewrites.empty()) apply(exact_rules(), facts, result);
   join_parts(result);
   if (!rounding) return result;
   // A sum of three takes two turns.
   for (std::size_t before = result.rewrites.size() + 1; before != result.rewrites.size();) {
     before = result.rewrites.size();
-    apply(rounding_rules(), Facts(result.outputs), result);
+    apply(rounding_rules(), facts, result);
   }
   return result;
 }

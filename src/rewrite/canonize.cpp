@@ -1,5 +1,6 @@
 #include "rewrite/canonize.hpp"
 
+#include <boost/container/small_vector.hpp>
 #include <fmt/format.h>
 
 #include "rulegrad/ops/op_attributes.hpp"
@@ -31,10 +32,18 @@ class Canonizer {
       return std::move(result_);
     }
     const ForwardFacts before(outputs, {});
-    const Rebuild rewriting{no_boundary, [&](Expr node, std::span<const Expr> operands) {
-                              return rewritten(node, again(node, operands), before.uses(node));
-                            }};
-    for (const Expr output : outputs) result_.outputs.push_back(rewriting(output, result_.image));
+    uses_.reserve(before.order().size());
+    result_.image.reserve(before.order().size());
+    std::vector<Expr> images;  // by rank
+    images.reserve(before.order().size());
+    boost::container::small_vector<Expr, 4> operands;
+    for (const Expr node : before.order()) {
+      operands.clear();
+      for (const Expr operand : node.operands()) operands.push_back(images[before.rank(operand)]);
+      images.push_back(rewritten(node, again(node, {operands.data(), operands.size()}), before.uses(node)));
+      result_.image.emplace(node, images.back());
+    }
+    for (const Expr output : outputs) result_.outputs.push_back(images[before.rank(output)]);
     return std::move(result_);
   }
 
@@ -42,14 +51,12 @@ class Canonizer {
   /// What the rules make of `image`, which stands for a node that is used so often.
   Expr rewritten(Expr node, Expr image, std::size_t uses) {
     // Merged nodes keep the uses of all they stand for, so that only_use never says too much.
-    std::size_t shared = uses_[image] + uses;
-    uses_[image] = shared;
+    uses_[image] += uses;
     copy_names(node, image);
     for (int count = 0; auto next = rewrite_once(image); ++count) {
       if (count == rewrite_limit)
         throw Error(ErrorCode::rule, fmt::format("the canonizers rewrite {} without end", describe(node)));
-      shared = uses_[*next] + uses;
-      uses_[*next] = shared;
+      uses_[*next] += uses;
       copy_names(image, *next);
       image = *next;
     }
@@ -62,10 +69,11 @@ class Canonizer {
   }
 
   std::optional<Expr> rewrite_once(Expr node) {
+    Scope& scope = scope_;
     for (const std::size_t index : candidates_.of(node.op())) {
       const ActiveRule& active = rules_[index];
       const Rule& rule = *active.rule;
-      Scope scope;
+      scope.shrink(0);
       Matcher matcher(vocabulary_, rule.terms, scope);
       if (!matcher.match(rule.pattern, node)) continue;
       const std::size_t bound = scope.size();
@@ -154,6 +162,7 @@ class Canonizer {
   const ForwardRewriting& how_;
   EvaluationHooks hooks_;
   Expr asked_;
+  Scope scope_;  // of the rule that is tried
   NodeMap<std::size_t> uses_;
   NodeMap<bool> depends_;
   Canonized result_;

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <queue>
 #include <set>
 
 #include "rulegrad/expr/leaves.hpp"
@@ -7,6 +8,7 @@
 #include "rulegrad/ops/op_attributes.hpp"
 
 #include "expr/node_map.hpp"
+#include "expr/node_set.hpp"
 #include "expr/walk.hpp"
 #include "rewrite/curves.hpp"
 #include "rewrite/forward_facts.hpp"
@@ -150,31 +152,51 @@ bool ForwardFacts::is_statistic(Expr c, Expr a) const {
 }
 
 bool ForwardFacts::is_statistic(Expr c, std::span<const Expr> parts) const {
+  // A state or a residual stream is made by sums from one end of a network to the other: both walks go down by rank, so
+  // that neither looks further than the other has come.
+  struct Visit {
+    std::size_t rank;
+    Expr node;
+    bool through;  ///< a reduction
+    bool operator<(const Visit& other) const { return rank < other.rank; }
+  };
+  const auto visit = [&](Expr node, bool through = false) { return Visit{rank(node), node, through}; };
   // What the parts are made of, down to what layers give.
-  NodeMap<bool> origins;
-  const auto enters = [&](Expr e) { return depends(e); };
-  const auto by_a_layer = [&](Expr e) { return made(e) == Made::otherwise || is_explained(e); };
-  for_each_below(parts, enters, [&](Expr e) {
-    origins.emplace(e, true);
-    return !by_a_layer(e);
-  });
+  NodeSet origins;
+  std::priority_queue<Visit> open;
+  for (const Expr part : parts)
+    if (origins.insert(part)) open.push(visit(part));
+  const auto is_origin = [&](Expr node) {
+    for (const std::size_t least = rank(node); !open.empty() && open.top().rank >= least;) {
+      const Expr from = open.top().node;
+      open.pop();
+      if (made(from) == Made::otherwise || is_explained(from)) continue;
+      for (const Expr operand : from.operands())
+        if (depends(operand) && origins.insert(operand)) open.push(visit(operand));
+    }
+    return origins.contains(node);
+  };
   // Every way from c to them leads through a reduction: x - mean(x) is no statistic, what is made of mean(x)
   // alone is.
-  bool statistic = true;
-  std::vector<Expr> reductions;
-  for_each_below(c, enters, [&](Expr e) {
-    if (made(e) == Made::by_reduction)
-      reductions.push_back(e);
-    else if (origins.contains(e) || by_a_layer(e))
-      statistic = false;
-    return statistic && made(e) != Made::by_reduction;
-  });
-  for_each_below(reductions, enters, [&](Expr e) {
-    if (!statistic || origins.contains(e)) return false;
-    statistic = !by_a_layer(e);
-    return statistic;
-  });
-  return statistic && !reductions.empty();
+  bool reduced = false;
+  NodeSet above, below;
+  std::priority_queue<Visit> ways;
+  ways.push(visit(c));
+  while (!ways.empty()) {
+    const Expr node = ways.top().node;
+    const bool through = ways.top().through || made(node) == Made::by_reduction;
+    ways.pop();
+    if (!(through ? below : above).insert(node)) continue;
+    reduced = reduced || through;
+    if (is_origin(node)) {
+      if (!through) return false;
+      continue;
+    }
+    if (made(node) == Made::otherwise || is_explained(node)) return false;
+    for (const Expr operand : node.operands())
+      if (depends(operand)) ways.push(visit(operand, through));
+  }
+  return reduced;
 }
 
 namespace {

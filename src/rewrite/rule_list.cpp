@@ -13,17 +13,20 @@ void RuleList::add(ActiveRule rule) {
   rule.leads_on =
       std::any_of(terms.begin(), terms.end(), [](const Term& term) { return term.name == "next"; });
   rule.origin = std::make_shared<const RuleOrigin>(RuleOrigin{rule.set, rule.rule->name, rule.rule->where});
+  std::string root = root_name(terms, rule.rule->pattern);
+  const auto op_class = op_class_from_name(root);
+  roots_.push_back({std::move(root), op_class, root_call(terms, rule.rule->pattern) != nullptr});
   rules_.push_back(std::make_shared<const ActiveRule>(std::move(rule)));
 }
 
 std::vector<std::size_t> RuleList::candidates(const OpSchema& op) const {
   std::vector<std::size_t> result;
   for (std::size_t i = 0; i < rules_.size(); ++i) {
-    const Rule& rule = *rules_[i]->rule;
-    const std::string root = root_name(rule.terms, rule.pattern);
-    const bool bare_variable = root_call(rule.terms, rule.pattern) == nullptr && !covers(root, op) &&
-                               !op_class_from_name(root) && operators_->find(root) == nullptr;
-    if (root.empty() || bare_variable || covers(root, op)) result.push_back(i);
+    const Root& root = roots_[i];
+    const bool covered = root.op_class && op.is(*root.op_class);
+    if (root.name.empty() || covered || op.name == root.name ||
+        (!root.call && !root.op_class && operators_->find(root.name) == nullptr))
+      result.push_back(i);
   }
   return result;
 }

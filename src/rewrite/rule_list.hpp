@@ -55,8 +55,15 @@ class RuleList {
   [[nodiscard]] std::vector<std::size_t> candidates(const OpSchema& op) const;
 
  private:
+  /// What a pattern's root is, as far as it can be told without the operator.
+  struct Root {
+    std::string name;
+    std::optional<OpClass> op_class;
+    bool call = false;
+  };
   const Operators* operators_;
   std::vector<std::shared_ptr<const ActiveRule>> rules_;
+  std::vector<Root> roots_;  ///< by rule
 };
 
 /// The same, remembered by operator. For one thread, and for no longer than a graph keeps its operators:

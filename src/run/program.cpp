@@ -6,7 +6,6 @@
 #include <omp.h>
 #include <string_view>
 
-#include "rulegrad/passes/simplify.hpp"
 #include "rulegrad/support/error.hpp"
 
 #include "compile/estimated_work.hpp"
@@ -17,6 +16,7 @@
 #include "compile/join_sweeps.hpp"
 #include "compile/layouts.hpp"
 #include "kernels/denormals.hpp"
+#include "passes/simplify_knowing.hpp"
 #include "run/measured_precision.hpp"
 #include "run/program_data.hpp"
 #include "run/staged_program.hpp"
@@ -78,7 +78,8 @@ Program Program::compile(std::span<const Expr> outputs, const CompileOptions& op
   const Kernels& kernels = options.kernels ? *options.kernels : Kernels::best();
   const auto has_kernel = [&](const OpSchema& op) { return kernels.find(op.name) != nullptr; };
   Simplified simple{written_out(outputs, has_kernel), {}, {}};
-  if (options.simplify) simple = simplify(simple.outputs, options.rounding);
+  Intervals intervals;
+  if (options.simplify) simple = simplify(simple.outputs, options.rounding, intervals);
   if (StagedProgram::needed(simple.outputs)) {
     CompileOptions inner = options;
     inner.simplify = false;
@@ -92,7 +93,7 @@ Program Program::compile(std::span<const Expr> outputs, const CompileOptions& op
     data->staged = std::make_shared<const StagedProgram>(simple.outputs, inner);
     return Program(std::move(data));
   }
-  data->flow = flow_of(simple.outputs, options, simple.renewed);
+  data->flow = flow_of(simple.outputs, options, simple.renewed, std::move(intervals));
   data->store = store_of(simple.outputs[0].graph());
   if (options.blocked_layouts) data->flow = with_layouts(std::move(data->flow), *data->store);
   data->flow = with_sweeps(std::move(data->flow), options.streamed_weights);

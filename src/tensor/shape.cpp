@@ -25,7 +25,7 @@ std::string to_string(const Dims& dims) {
 }
 
 std::string to_string(Dim dim) {
-  if (!dim.batch) return fmt::format("{}", dim.factor);
+  if (!dim.batch) return fmt::format_int(dim.factor).str();
   return dim.factor == 1 ? "B" : fmt::format("{}*B", dim.factor);
 }
 
@@ -88,9 +88,11 @@ std::size_t Shape::hash() const {
 
 std::string to_string(const Shape& shape) {
   std::string result = shape.sampled() ? "[S | " : "[";
-  for (std::size_t axis = 0; axis < shape.rank(); ++axis)
-    result += (axis == 0 ? "" : ", ") + to_string(shape[axis]);
-  return result + "]";
+  for (std::size_t axis = 0; axis < shape.rank(); ++axis) {
+    if (axis > 0) result += ", ";
+    result += to_string(shape[axis]);
+  }
+  return result += "]";
 }
 
 std::optional<Shape> broadcast(const Shape& a, const Shape& b) {
