@@ -49,7 +49,7 @@ Expr Network::parameter(const std::string& name, Tensor value) {
   if (!graph().find(name).empty())
     throw Error(ErrorCode::invalid_argument,
                 fmt::format("[network] there is a '{}' already; give the parameter another name", name));
-  const Expr constant = graph().constant(std::move(value));
+  const Expr constant = graph().parameter(std::move(value));
   graph().add_name(constant, name);
   return constant;
 }

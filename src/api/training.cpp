@@ -175,7 +175,7 @@ Model Trainer::trained() const {
   for (const Expr input : graph_->inputs())
     if (const auto value = parameters_.find(input.attributes<InputAttributes>().name);
         value != parameters_.end())
-      images[input] = parts.graph->constant(value->second);
+      images[input] = parts.graph->parameter(value->second);
   std::vector<Expr> roots;
   for (const ModelOutput& output : outputs_) roots.push_back(output.expr);
   const std::vector<Expr> rebuilt = rebuild(*parts.graph, roots, images);

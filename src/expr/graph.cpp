@@ -85,8 +85,9 @@ void Graph::grow_interned() {
   interned_.assign(std::max<std::size_t>(64, interned_.size() * 4), {});
   for (const std::vector<Node>& block : nodes_)
     for (const Node& node : block)
-      interned_[place_of(node.hash, node.operands, [](const Node&) { return false; })] = {node.hash,
-                                                                                          node.id + 1};
+      if (!node.apart)
+        interned_[place_of(node.hash, node.operands, [](const Node&) { return false; })] = {node.hash,
+                                                                                            node.id + 1};
 }
 
 namespace {
@@ -154,13 +155,17 @@ Expr Graph::make(const OpSchema& op, std::vector<Expr> operands, Attributes attr
     sampled = loops != 0;
   }
   type.shape = type.shape.with_samples(sampled);
+  Node& made =
+      appended(Node{0, hash, &op, kept(operands), std::move(attributes), std::move(type), this, loops});
+  interned_[place] = {hash, made.id + 1};
+  return Expr(&made);
+}
+
+Node& Graph::appended(Node node) {
   if (size_ % block_size == 0) nodes_.emplace_back().reserve(block_size);
-  const auto id = static_cast<std::uint32_t>(size_);
-  nodes_.back().push_back(
-      Node{id, hash, &op, kept(operands), std::move(attributes), std::move(type), this, loops, false});
-  ++size_;
-  interned_[place] = {hash, id + 1};
-  return Expr(&nodes_.back().back());
+  node.id = static_cast<std::uint32_t>(size_++);
+  nodes_.back().push_back(std::move(node));
+  return nodes_.back().back();
 }
 
 Expr Graph::apply(const OpSchema& op, std::vector<Expr> operands, Attributes attributes) {
@@ -189,6 +194,17 @@ Expr Graph::input(const std::string& name, Type type) {
 
 Expr Graph::constant(Tensor value) {
   return make(constant_schema(), {}, ConstantAttributes{std::move(value)});
+}
+Expr Graph::parameter(Tensor value) {
+  const OpSchema& op = constant_schema();
+  limits::require_room(op, size_);
+  const Attributes attributes = ConstantAttributes{std::move(value)};
+  Type type = op.infer({}, attributes);
+  limits::require_storable(op, type);
+  Node node{
+      0, static_cast<std::uint32_t>(hash_of(op, {}, attributes)), &op, {}, attributes, std::move(type), this};
+  node.apart = true;
+  return Expr(&appended(std::move(node)));
 }
 Expr Graph::scalar(double value) {
   return scalar(value, real_);

@@ -19,9 +19,9 @@ bool all_zero(Expr expr) {
   return true;
 }
 
-/// A bias of zeros is no bias, and that is the number 0.
+/// A bias of zeros is no bias, and that is the number 0; but for one that the file names: it may be trained.
 Expr bias_of(const NodeContext& c, Expr bias) {
-  return all_zero(bias) ? c.scalar(0, bias) : bias;
+  return !bias->apart && all_zero(bias) ? c.scalar(0, bias) : bias;
 }
 
 /// The bias as one number a channel if that is what it holds: leading extents of 1 go, one number is

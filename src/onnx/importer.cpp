@@ -162,7 +162,9 @@ void Importer::add_inputs() {
     define(input.name(), {expr});
   }
   for (const auto& [name, tensor] : weights_) {
-    const Expr expr = graph_->constant(tensor);
+    // What a file calls by two names are two parameters.
+    const bool trainable = is_floating(tensor.dtype()) && !tensor.dims().empty();
+    const Expr expr = trainable ? graph_->parameter(tensor) : graph_->constant(tensor);
     if (const auto problem = reader_.problem(tensor))
       not_finite_.emplace(&expr.node(), *problem);
     else if (!options_.allow_non_finite)

@@ -7,6 +7,8 @@
 #include "rulegrad/run/program.hpp"
 #include "rulegrad/support/error.hpp"
 
+#include "onnx/onnx_builder.hpp"
+
 using namespace rulegrad;
 
 namespace {
@@ -87,6 +89,39 @@ TEST_CASE("a trainer's gradients are those of finite differences") {
       trainer.set_parameter(name, value);
       CHECK(gradient.at(i) == doctest::Approx((loss[1] - loss[0]) / 2e-6).epsilon(1e-5));
     }
+  }
+}
+
+TEST_CASE("parameters that begin alike are trained apart") {
+  // Biases begin as zeros, and two of one width would be one constant.
+  const auto deep = [] {
+    return Sequential({B, 3}, DType::float64)
+        .dense(4)
+        .tanh()
+        .dense(4)
+        .tanh()
+        .dense(4)
+        .tanh()
+        .dense(2)
+        .finish();
+  };
+  const testing::ScratchFile scratch("deep.onnx", "");
+  const Model made = deep();
+  const Expr scores = made.outputs()[0].expr;
+  save_onnx(scratch.path(), std::span(&scores, 1));
+  const Tensor x = numbers({5, 3}, -1, 0.17), answers({5}, {std::int64_t{0}, std::int64_t{1}, std::int64_t{1},
+                                                            std::int64_t{0}, std::int64_t{1}});
+  for (const bool from_file : {false, true}) {
+    CAPTURE(from_file);
+    const Model model = from_file ? load_onnx(scratch.path(), {.dtype = DType::float64}) : deep();
+    Trainer trainer(model, cross_entropy, {DType::int64, {B}});
+    REQUIRE(trainer.parameters().size() == 8);
+    for (int step = 0; step < 3; ++step) (void)trainer.step(x, answers, 0.01);
+    const Tensor first = trainer.parameters().at("dense1.b"), second = trainer.parameters().at("dense2.b");
+    CHECK_FALSE(identical(first, second));
+    // What was trained is trained on, each by itself.
+    Trainer again(trainer.trained(), cross_entropy, {DType::int64, {B}});
+    CHECK(again.parameters().size() == 8);
   }
 }
 

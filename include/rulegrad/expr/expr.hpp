@@ -76,6 +76,7 @@ struct Node {
   std::uint32_t loops =
       0;               ///< a bit for each depth at which the value depends on a sample loop (samples.hpp)
   bool named = false;  ///< does the graph have names for it? Most have none, and are asked often
+  bool apart = false;  ///< never the same node as another, whatever that holds (Graph::parameter)
 };
 
 inline const OpSchema& Expr::op() const {
@@ -124,6 +125,9 @@ class Graph {
   Expr input(const std::string& name, Type type);
   /// Shares the tensor's buffer.
   Expr constant(Tensor value);
+  /// A constant that stays one of its own, even if others hold the same numbers: two biases that both begin as zeros
+  /// are two, and training changes each by its own gradient.
+  Expr parameter(Tensor value);
   /// A rank-0 constant of dtype `real()`, or of the given one.
   Expr scalar(double value);
   Expr scalar(double value, DType dtype);
@@ -180,6 +184,8 @@ class Graph {
   [[nodiscard]] std::size_t place_of(std::uint32_t hash, std::span<const Expr> operands,
                                      const Same& same) const;
   void grow_interned();
+  /// The node, with the next number.
+  Node& appended(Node node);
   std::vector<Expr> inputs_;
   std::vector<std::shared_ptr<const OpSchema>> kept_;
   std::map<std::pair<std::uint64_t, DType>, Expr>
