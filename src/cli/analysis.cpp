@@ -106,19 +106,13 @@ Samples AnalysisCase::load_samples() {
 }
 
 ExplainerOptions AnalysisCase::explainer_options(const Chosen& chosen) {
-  ExplainerOptions how;
+  ExplainerOptions how = cli::explainer_options(options_.question, options_.model, options_.run);
   how.registry = &registry_;
   how.targets = chosen.largest ? Targets::largest : Targets::given;
-  how.seed = seed_ = seed_from_name(options_.question.seed);
+  seed_ = how.seed;
   how.output = output_;
-  how.head = head_from_name(options_.question.head);
   how.nodes = options_.nodes;
-  how.keep_explained = false;
   how.keep = options_.keep;
-  how.aux = auxiliary_arrays(options_.question);
-  how.check_finite = !options_.model.allow_non_finite;
-  how.precision = options_.run.precision();
-  how.rounding = !options_.run.exact;
   how.prove_canonizers = false;  // `verify_canonizers` remembers what it proved
   how.memory = options_.memory_bytes();
   how.totals = true;

@@ -142,21 +142,13 @@ class Evaluating {
   }
 
   [[nodiscard]] ExplainerOptions explainer_options() const {
-    const std::string& seed = options_.question.seed;
-    ExplainerOptions options;
+    ExplainerOptions options = cli::explainer_options(options_.question, options_.model, options_.run);
     options.registry = &registry_;
     options.targets = rulegrad::Targets::given;
-    options.head = head_from_name(options_.question.head);
-    options.check_finite = !options_.model.allow_non_finite;
-    options.precision = options_.run.precision();
-    options.rounding = !options_.run.exact;
-    if (seed == "one" || seed == "value" || seed.empty())
-      options.seed = seed_from_name(seed);
-    else
-      throw Error(
-          ErrorCode::invalid_argument,
-          fmt::format("--seed '{}' is not one or value: the measures follow one score of each sample", seed));
-    options.aux = auxiliary_arrays(options_.question);
+    if (options.seed == Question::Seed::tensor)
+      throw Error(ErrorCode::invalid_argument,
+                  fmt::format("--seed '{}' is not one or value: the measures follow one score of each sample",
+                              options_.question.seed));
     return options;
   }
 

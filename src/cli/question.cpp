@@ -124,6 +124,25 @@ std::shared_ptr<const AuxiliaryArrays> auxiliary_arrays(const QuestionOptions& o
   return arrays;
 }
 
+ExplainerOptions explainer_options(const QuestionOptions& question, const ModelOptions& model) {
+  ExplainerOptions how;
+  how.targets = question.target == "argmax" ? Targets::largest : Targets::given;
+  how.seed = seed_from_name(question.seed);
+  how.head = head_from_name(question.head);
+  how.aux = auxiliary_arrays(question);
+  how.check_finite = !model.allow_non_finite;
+  how.keep_explained = false;
+  return how;
+}
+
+ExplainerOptions explainer_options(const QuestionOptions& question, const ModelOptions& model,
+                                   const RunChoices& run) {
+  ExplainerOptions how = explainer_options(question, model);
+  how.precision = run.precision();
+  how.rounding = !run.exact;
+  return how;
+}
+
 Tensor read_seed(const std::string& file, std::int64_t samples, std::int64_t scores, DType dtype) {
   const Tensor seed = io::read_npy(file).cast(dtype);
   if (seed.size() == samples * scores) return seed.reshaped({samples, scores});

@@ -10,6 +10,7 @@
 #include "rulegrad/recipe/analyzer.hpp"
 
 #include "cli/names.hpp"
+#include "cli/options.hpp"
 
 namespace CLI {
 class App;
@@ -50,6 +51,12 @@ struct Chosen {
 [[nodiscard]] Question::Seed seed_from_name(const std::string& text);
 /// The arrays of --aux; null without it.
 [[nodiscard]] std::shared_ptr<const AuxiliaryArrays> auxiliary_arrays(const QuestionOptions& options);
+
+/// What an explainer is made for as far as options say it that all commands share. Which score and which values
+/// are explained is each command's own. Canonizers fold what --keep does not name, --at or not.
+[[nodiscard]] ExplainerOptions explainer_options(const QuestionOptions& question, const ModelOptions& model);
+[[nodiscard]] ExplainerOptions explainer_options(const QuestionOptions& question, const ModelOptions& model,
+                                                 const RunChoices& run);
 
 /// The rules of a registry and those of the files beside them.
 [[nodiscard]] RuleLibrary library_with(const Registry& registry, const std::vector<std::string>& files);

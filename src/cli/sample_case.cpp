@@ -57,13 +57,8 @@ SampleCase::SampleCase(const ModelOptions& model, const QuestionOptions& questio
 }
 
 void SampleCase::ask(const QuestionOptions& question, std::size_t output) {
-  ExplainerOptions how;
-  how.targets = question.target == "argmax" ? Targets::largest : Targets::given;
-  how.seed = seed_from_name(question.seed);
+  ExplainerOptions how = explainer_options(question, options_);
   how.output = output;
-  how.head = head_from_name(question.head);
-  how.aux = auxiliary_arrays(question);
-  how.keep_explained = false;
   asked_ = question_for(model_, how);
 }
 
