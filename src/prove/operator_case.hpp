@@ -48,6 +48,8 @@ struct OperatorNode {
 [[nodiscard]] Tensor computed(const OperatorCase& c, const OperatorNode& node,
                               std::span<const Tensor> operands);
 [[nodiscard]] Tensor computed(const OperatorCase& c, std::span<const Tensor> operands);
+/// The least and the largest element.
+[[nodiscard]] Interval extremes(const Tensor& values);
 /// `element 3 is 0.5 ... but 0.25 ...`: of the first difference beyond `tolerance` of the larger value or of
 /// 1; nothing where there is none.
 [[nodiscard]] std::optional<std::string> difference(const Tensor& expected, std::string_view expected_by,
@@ -56,5 +58,9 @@ struct OperatorNode {
 
 [[nodiscard]] Verdict try_batch(const OperatorCase& c);
 [[nodiscard]] Verdict try_classes(const OperatorCase& c);
+[[nodiscard]] Verdict try_finite(const OperatorCase& c);
+[[nodiscard]] Verdict try_passes(const OperatorCase& c);
+[[nodiscard]] Verdict try_linear_in(const OperatorCase& c);
+[[nodiscard]] Verdict try_couples(const OperatorCase& c);
 
 }  // namespace rulegrad::proving

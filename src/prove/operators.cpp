@@ -54,6 +54,13 @@ Tensor computed(const OperatorCase& c, std::span<const Tensor> operands) {
   return computed(c, OperatorNode(c.op, types_of(operands), c.example.attributes), operands);
 }
 
+Interval extremes(const Tensor& values) {
+  Interval result{intervals::infinite, -intervals::infinite};
+  for (std::int64_t i = 0; i < values.size(); ++i)
+    result = intervals::either(result, {values.at(i), values.at(i)});
+  return result;
+}
+
 std::optional<std::string> difference(const Tensor& expected, std::string_view expected_by,
                                       const Tensor& found, std::string_view found_by, double tolerance) {
   if (expected.dims() != found.dims())
@@ -226,13 +233,6 @@ Verdict try_derivative(const OperatorCase& c) {
   return verdict;
 }
 
-Interval extremes(const Tensor& values) {
-  Interval result{intervals::infinite, -intervals::infinite};
-  for (std::int64_t i = 0; i < values.size(); ++i)
-    result = intervals::either(result, {values.at(i), values.at(i)});
-  return result;
-}
-
 Verdict try_interval(const OperatorCase& c) {
   if (!c.op.interval) return not_tried;
   for (int round = 0; round < 3; ++round) {
@@ -316,9 +316,10 @@ std::vector<OperatorTrial> try_operator(const OpSchema& op, const Kernels& kerne
         fmt::format("[{}] it has no examples, so that nothing it says can be tried; set OpSchema::examples",
                     op.name));
   const std::pair<const char*, Verdict (*)(const OperatorCase&)> parts[] = {
-      {"shapes", try_shapes},     {"kernel", try_kernel},  {"derivative", try_derivative},
-      {"interval", try_interval}, {"batch", try_batch},    {"decisions", try_decisions},
-      {"fold", try_fold},         {"classes", try_classes}};
+      {"shapes", try_shapes},     {"kernel", try_kernel},       {"derivative", try_derivative},
+      {"interval", try_interval}, {"batch", try_batch},         {"decisions", try_decisions},
+      {"fold", try_fold},         {"classes", try_classes},     {"finite", try_finite},
+      {"passes", try_passes},     {"linear_in", try_linear_in}, {"couples", try_couples}};
   std::vector<OperatorTrial> result;
   for (const auto& [what, part] : parts) {
     OperatorTrial& trial = result.emplace_back(OperatorTrial{what, 0, {}});

@@ -12,7 +12,7 @@ TEST_CASE("check tries the operators and methods of a plugin, and says what hold
   CHECK(result.out ==
         "softsign: on so many examples hold shapes (1), kernel (1), derivative (1), interval (1), batch (1), "
         "decisions (1), "
-        "classes (1)\n"
+        "classes (1), finite (1), passes (1)\n"
         "softsign: gradient gives finite numbers, adjoint, linear\n"
         "softsign: lrp.epsilon gives finite numbers, conserves, linear\n"
         "softsign: lrp_through_softsign gives finite numbers\n"

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <doctest/doctest.h>
+#include <map>
 #include <set>
 
 #include "rulegrad/expr/operator_facts.hpp"
@@ -85,6 +86,7 @@ using Failing = std::set<std::string>;
 
 TEST_CASE("every operator that ships is what it says, by the trials that plugins go through") {
   int derivatives = 0, samples = 0;
+  std::map<std::string, int> tried;  // operators by what was tried of them
   for (const auto& op : Operators::builtin().all()) {
     if (Kernels::portable().find(op->name) == nullptr) continue;
     for (const OperatorTrial& trial : try_operator(*op, Kernels::portable())) {
@@ -94,19 +96,24 @@ TEST_CASE("every operator that ships is what it says, by the trials that plugins
       CHECK(trial.holds());
       derivatives += trial.what == "derivative" && trial.examples > 0 ? 1 : 0;
       samples += trial.examples;
+      tried[trial.what] += trial.examples > 0 ? 1 : 0;
     }
   }
   CHECK(derivatives > 70);
   CHECK(samples > 1000);
+  CHECK(tried["finite"] > 60);
+  CHECK(tried["passes"] > 60);
+  CHECK(tried["linear_in"] > 8);
+  CHECK(tried["couples"] >= 3);
 }
 
 TEST_CASE("an operator of a program's own passes, example by example") {
   const std::vector<OperatorTrial> trials = Cube().tried();
   CHECK(failing(trials) == Failing{});
-  REQUIRE(trials.size() == 8);
+  REQUIRE(trials.size() == 12);
   for (const OperatorTrial& trial : trials) {
     INFO(trial.what);
-    CHECK(trial.examples == 2);
+    CHECK(trial.examples == (trial.what == "linear_in" || trial.what == "couples" ? 0 : 2));
   }
 }
 
@@ -178,6 +185,39 @@ TEST_CASE("an interval that is too narrow, a batch that is mixed, a jump and a w
   Cube folding;
   folding.schema.fold = [](std::span<const double> x) { return x[0] * x[0]; };
   CHECK(failing(folding.tried()) == Failing{"fold"});
+}
+
+TEST_CASE("poles, infinities, linearity and axes that an operator is silent of are found") {
+  Cube pole;
+  pole.schema.derivatives = {};
+  pole.schema.fold = {};
+  pole.schema.interval = intervals::anything;
+  pole.schema.decides = decisions::everything;
+  pole.schema.passes = passing::anything;
+  pole.computes(
+      [](std::int64_t i, std::span<const double> x) { return 1 / (x[static_cast<std::size_t>(i)] - 1.5); });
+  CHECK(failing(pole.tried()) == Failing{"finite"});
+  pole.schema.finite = finite::never;
+  CHECK(failing(pole.tried()) == Failing{});
+
+  Cube bounded;
+  bounded.schema.passes = passing::from_below;
+  CHECK(failing(bounded.tried()) == Failing{"passes"});
+
+  Cube linear;
+  linear.schema.linear_in = LinearIn::first;
+  CHECK(failing(linear.tried()) == Failing{"linear_in"});
+
+  Cube shifted;
+  shifted.schema.classes = {};
+  shifted.schema.derivatives = {};
+  shifted.schema.batch = batches::mixing;
+  shifted.computes([](std::int64_t i, std::span<const double> x) {
+    return std::pow(x[static_cast<std::size_t>(i + 1) % x.size()], 3);
+  });
+  CHECK(failing(shifted.tried()) == Failing{});
+  shifted.schema.couples = [](Expr) { return std::vector<std::int64_t>{}; };
+  CHECK(failing(shifted.tried()) == Failing{"couples"});
 }
 
 TEST_CASE("an operator that is in a class by name only is found") {

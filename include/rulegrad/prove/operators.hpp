@@ -18,6 +18,10 @@
 ///     fold        numbers in place of operands give what the kernel gives
 ///     classes     routing moves numbers, linear and affine are linear in the data, elementwise and
 ///                 activation work element by element
+///     finite      numbers of which it says that it makes numbers do so, at the usual poles and ends too
+///     passes      of infinities and NaN comes what it says, and nothing else
+///     linear_in   2 f(a) - 3 f(b) = f(2 a - 3 b) in the operands that it says
+///     couples     an element acts on those along the axes that it says, and on no other
 ///
 /// `try_properties_on` (properties.hpp) tries methods on it.
 namespace [[gnu::visibility("default")]] rulegrad {
