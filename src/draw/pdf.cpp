@@ -62,6 +62,8 @@ std::string color(const Rgb& rgb, const char* operation) {
   return fmt::format("{:.4f} {:.4f} {:.4f} {}\n", rgb[0] / 255.0, rgb[1] / 255.0, rgb[2] / 255.0, operation);
 }
 
+/// By hand, as a figure needs rectangles, lines, text and pictures alone, and is the same bytes on every machine:
+/// cairo's hang on its version and on the fonts that are installed.
 class Pdf {
  public:
   Pdf(std::int64_t width, std::int64_t height) : width_(width), height_(height) {}

@@ -27,6 +27,9 @@ namespace rulegrad::io {
 
 namespace {
 
+// By hand, because an .npz holds stored and deflated entries alone (zlib unpacks them), and every extent that an archive
+// claims is held against its bytes before memory is asked for.
+
 /// One row of the central directory of a ZIP file (APPNOTE.TXT, section 4.3.12).
 struct Entry {
   std::string name;

@@ -9,7 +9,8 @@
 
 namespace rulegrad {
 
-/// SHA-256 (FIPS 180-4, section 6.2) of bytes that come piece by piece.
+/// SHA-256 (FIPS 180-4, section 6.2) of bytes that come piece by piece. By hand,
+/// because nothing else here wants a library of cryptography, and OpenSSL's would be loaded at every start.
 class Sha256 {
  public:
   /// By the processor's own instructions where it has them, in a fifth of the time, unless that is off.

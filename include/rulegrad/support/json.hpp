@@ -7,7 +7,8 @@
 #include <utility>
 #include <vector>
 
-/// JSON (RFC 8259): how answers for programs are written, and what a reader of manifests needs.
+/// JSON (RFC 8259): how answers for programs are written, and what a reader of manifests needs. By hand, because
+/// answers are written key by key as they come: a library would bring a tree of values that nobody asks for.
 namespace [[gnu::visibility("default")]] rulegrad {
 
 /// Written from left to right: `{"key": value, ...}`. Numbers that JSON does not have are null.
