@@ -1,5 +1,5 @@
 // Times one analysis of an ONNX model within this process:
-//   analyze MODEL METHOD [--batch N] [--threads N] [--repeat N] [--input FILE.npy] [--precision exact|fast]
+//   analyze MODEL METHOD [--batch N] [--threads N] [--repeat N] [--input FILE.npy] [--precision exact|fast|bf16]
 //           [--samples N] [--serve | --shapes | --overhead | --calls | --print | --verify]
 // METHOD is `forward` or an analyzer as the command takes it; several, with `;` between them, are one
 // program; so many samples of a loop run at once as --samples says. One JSON object a line: what was prepared
@@ -92,7 +92,7 @@ Options read_options(int argc, char** argv) {
   if (words.size() != 2)
     throw Error(ErrorCode::invalid_argument,
                 "usage: analyze MODEL METHOD [--batch N] [--threads N] [--repeat N] [--input FILE.npy] "
-                "[--precision exact|fast] [--samples N] "
+                "[--precision exact|fast|bf16] [--samples N] "
                 "[--serve | --shapes | --overhead | --calls | --print | --verify]");
   options.model = words[0];
   options.method = words[1];
@@ -121,6 +121,8 @@ using KernelTimes = std::map<std::string, double>;
 void set_precision(CompileOptions& options, const std::string& word) {
   if (word == "fast")
     options.precision = Precision::fast;
+  else if (word == "bf16")
+    options.precision = Precision::bfloat16;
   else if (word != "exact")
     throw Error(ErrorCode::invalid_argument, "there is no precision " + word + " here");
 }

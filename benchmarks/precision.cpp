@@ -149,8 +149,8 @@ Expr explained(const Builder& net, const std::string& method) {
 
 void table(const char* title, Builder (*make)(Graph&), std::int64_t samples) {
   std::printf(
-      "**%s**\n\n| method | by Winograd | exact: largest, mean | fast: largest, mean | auto "
-      "|\n|---|---|---|---|---|\n",
+      "**%s**\n\n| method | by Winograd | exact: largest, mean | fast: largest, mean | auto | in bfloat16 "
+      "| bf16: largest, mean |\n|---|---|---|---|---|---|---|\n",
       title);
   for (const char* method : methods) {
     Graph single(DType::float32), twice(DType::float64);
@@ -169,11 +169,14 @@ void table(const char* title, Builder (*make)(Graph&), std::int64_t samples) {
                 f = error_of(fast.run({{"x", x}})[0], want);
     const bool chosen = in(Precision::automatic).stats({samples, 1}).winograd != 0;
     const ProgramStats stats = fast.stats({samples, 1});
-    std::printf("| %s | %zu of %zu | %.0e, %.0e | %.0e, %.0e | %s |\n", method, stats.winograd,
+    const Program narrow = in(Precision::bfloat16);
+    const Error n = error_of(narrow.run({{"x", x}})[0], want);
+    std::printf("| %s | %zu of %zu | %.0e, %.0e | %.0e, %.0e | %s | %zu | %.0e, %.0e |\n", method, stats.winograd,
                 stats.contractions, e.most, e.mean, f.most, f.mean,
                 stats.winograd == 0 ? "the same"
                 : chosen            ? "fast"
-                                    : "exact");
+                                    : "exact",
+                narrow.stats({samples, 1}).bfloat16, n.most, n.mean);
     std::fflush(stdout);
   }
   std::printf("\n");

@@ -27,7 +27,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--layout", choices=["nchw", "nhwc"])
         command.add_argument("--at", action="append", help="explain this inner node instead of the input")
         command.add_argument("--head", default="logit", choices=["logit", "probability"])
-        command.add_argument("--precision", default="exact", choices=["exact", "fast", "automatic"])
+        command.add_argument("--precision", default="exact", choices=["exact", "fast", "bfloat16", "automatic"])
         command.add_argument("--threads", type=int, default=0)
     report.add_argument("--input", "-i", nargs="+", required=True, help="pictures, or a .npy array, samples first")
     report.add_argument("--title")

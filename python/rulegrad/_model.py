@@ -158,7 +158,7 @@ class Model:
         at                names of inner nodes to explain instead of the inputs; an input of integers, such as token ids, is
                           explained by the values that look it up, summed over their width
         aux               arrays that belong to nodes, `{"conv1/pattern": array}`
-        precision         "exact", "fast" or "automatic" (docs/precision.md)
+        precision         "exact", "fast", "bfloat16" or "automatic" (docs/precision.md)
         exact_rounding    True: no rewriting that rounds otherwise
         check_finite      False lets NaN and infinity pass
         prove_canonizers  False: canonizers are not tried on random inputs

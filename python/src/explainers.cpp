@@ -23,10 +23,11 @@ HeadKind head_of(const std::string& name) {
 }
 
 Precision precision_of(const std::string& name) {
-  const std::vector<std::string> known{"exact", "fast", "automatic"};
+  const std::vector<std::string> known{"exact", "fast", "bfloat16", "automatic"};
   if (name == known[0]) return Precision::exact;
   if (name == known[1]) return Precision::fast;
-  if (name == known[2] || name == "auto") return Precision::automatic;
+  if (name == known[2] || name == "bf16") return Precision::bfloat16;
+  if (name == known[3] || name == "auto") return Precision::automatic;
   throw Error(ErrorCode::unknown_name, unknown_name_message("precision", name, known));
 }
 

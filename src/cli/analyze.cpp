@@ -33,6 +33,7 @@ void print_stats(const Program& program, std::int64_t batch) {
              stats.instructions, stats.contractions, stats.in_place);
   if (stats.winograd != 0) fmt::print(stderr, "convolutions by Winograd's transforms: {}\n", stats.winograd);
   if (stats.split != 0) fmt::print(stderr, "products of matrices from bfloat16 parts: {}\n", stats.split);
+  if (stats.bfloat16 != 0) fmt::print(stderr, "contractions of bfloat16 numbers: {}\n", stats.bfloat16);
   fmt::print(stderr, "computed once and kept: {} constants, {:.1f} MB\n", stats.folded_constants,
              megabytes(stats.folded_bytes));
   for (const std::string& fold : stats.large_folds) fmt::print(stderr, "  {}\n", fold);

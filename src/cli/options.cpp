@@ -98,8 +98,10 @@ void add_run_choices(CLI::App& command, RunChoices& choices) {
           "exact (default), fast: Winograd's transforms for 3x3 convolutions, and products of matrices "
           "from bfloat16 parts where\nthe processor has units for them, where no sign or zero hangs "
           "on them, or auto:\nthose where they change no result by more than 1e-4 of its largest "
-          "value, which is tried first")
-      ->type_name("exact|fast|auto");
+          "value, which is tried first; bf16: as fast,\nand what nothing decides or divides by reads its "
+          "operands "
+          "as bfloat16 numbers: three digits of each map")
+      ->type_name("exact|fast|bf16|auto");
   command
       .add_option_function<std::uint64_t>(
           "--max-memory", [](const std::uint64_t& bytes) { set_memory_limit(bytes); },
@@ -135,11 +137,13 @@ std::size_t word_index(const std::string& word, const std::vector<std::string>& 
 }  // namespace
 
 Precision RunChoices::precision() const {
-  const std::size_t word = word_index(precision_name, {"exact", "fast", "auto"}, "--precision");
+  const std::size_t word = word_index(precision_name, {"exact", "fast", "bf16", "auto"}, "--precision");
   if (exact && word != 0)
     throw Error(ErrorCode::invalid_argument, "--exact and --precision " + precision_name +
                                                  " contradict each other; leave one of them out");
-  return word == 0 ? Precision::exact : word == 1 ? Precision::fast : Precision::automatic;
+  constexpr Precision known[] = {Precision::exact, Precision::fast, Precision::bfloat16,
+                                 Precision::automatic};
+  return known[word];
 }
 
 CompileOptions compile_options(const ModelOptions& model, const RunChoices& choices) {

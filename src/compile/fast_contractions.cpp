@@ -142,6 +142,16 @@ bool FastContractions::allowed(Expr contraction) {
   return (asked & decides) == 0 || off_zero || ((asked & decides & ~sign) == 0 && has_sign(contraction));
 }
 
+bool FastContractions::allowed_in_bfloat16(Expr contraction) {
+  const auto found = asked_.find(contraction);
+  return (found == asked_.end() || found->second == 0) && allowed(contraction);
+}
+
+bool FastContractions::bfloat16_everywhere() {
+  return std::all_of(contractions_.begin(), contractions_.end(),
+                     [&](Expr e) { return allowed_in_bfloat16(e); });
+}
+
 bool FastContractions::convolutions_everywhere() {
   return std::all_of(contractions_.begin(), contractions_.end(),
                      [&](Expr e) { return !is_convolution(e) || (allowed(e) && !has_sign(e)); });

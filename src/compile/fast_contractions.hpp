@@ -36,6 +36,11 @@ class FastContractions {
   FastContractions(std::span<const Expr> outputs, const Kernels& kernels, const CompileOptions& options = {});
 
   [[nodiscard]] bool allowed(Expr contraction);
+  /// It is allowed, and its operands may be bfloat16 numbers: nothing decides by its result, or divides by it. Zeros, terms of one sign and
+  /// equal sums stay what they are, but sums that cancel are off by 2^-8 of their terms, which decides otherwise.
+  [[nodiscard]] bool allowed_in_bfloat16(Expr contraction);
+  /// All contractions may.
+  [[nodiscard]] bool bfloat16_everywhere();
   /// All convolutions may, and none needs its sign restored.
   [[nodiscard]] bool convolutions_everywhere();
   /// All products of matrices may.

@@ -44,7 +44,7 @@ class Flattening {
     find_needed();
     folded_ = fold_constants(order_, wanted_folds_, kernels_,
                              {options_.check_finite, options_.flush_denormals}, *store_);
-    if (options_.precision == Precision::fast) fast_.emplace(outputs_, kernels_, options_);
+    if (options_.precision != Precision::exact) fast_.emplace(outputs_, kernels_, options_);
     check_facts_ = options_.check_facts || facts_check_wanted();
     for (const Expr expr : order_)
       if (needed_.contains(expr)) emit(expr);
@@ -144,11 +144,16 @@ class Flattening {
       const ValueId result = add_value(Source::instruction, flow_.instructions.size(), expr.type());
       flow_.instructions.push_back(
           {expr.op().name, label_of(expr), kernel, expr.attributes(), std::move(operands), {result}});
-      if (kernel->contraction && fast_ && fast_->allowed(expr))
-        flow_.instructions.back().precision = Precision::fast;
+      if (kernel->contraction && fast_) flow_.instructions.back().precision = precision_of(expr);
       if (kernel->contraction || check_facts_) flow_.values[result].interval = intervals_.of(expr);
       ids_[expr] = result;
     }
+  }
+
+  Precision precision_of(Expr contraction) {
+    if (options_.precision == Precision::bfloat16 && fast_->allowed_in_bfloat16(contraction))
+      return Precision::bfloat16;
+    return fast_->allowed(contraction) ? Precision::fast : Precision::exact;
   }
 
   static std::string name_of(Expr expr) {

@@ -20,7 +20,7 @@ namespace {
 
 constexpr double shake = 0x1p-18;  // of an element of the input
 constexpr int shakes = 4;
-constexpr double times_shaken = 4, least = 1e-4, least_fast = 1e-3;
+constexpr double times_shaken = 4, least = 1e-4, least_fast = 1e-3, least_bfloat16 = 5e-2;
 
 void widen(AttrValue& value) {
   if (auto* dtype = std::get_if<DType>(&value); dtype != nullptr && *dtype == DType::float32)
@@ -131,7 +131,9 @@ NumberVerifier::NumberVerifier(std::span<const Expr> outputs, Precision precisio
   for (const Expr output : outputs) types.push_back(output.type());
   data_ = std::make_shared<const Data>(Data{Program::compile(doubled, options), std::move(inputs),
                                             std::move(types), first_mixing(outputs).has_value(),
-                                            precision == Precision::exact ? rulegrad::least : least_fast});
+                                            precision == Precision::exact      ? rulegrad::least
+                                            : precision == Precision::bfloat16 ? least_bfloat16
+                                                                               : least_fast});
 }
 
 std::vector<NumberCheck> NumberVerifier::check(const Inputs& given, std::span<const Tensor> results,

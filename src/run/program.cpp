@@ -84,10 +84,12 @@ Program Program::compile(std::span<const Expr> outputs, const CompileOptions& op
     CompileOptions inner = options;
     inner.simplify = false;
     // Within a stage it is not seen what others do with its results, and what is known of what it is given.
-    if (options.precision == Precision::fast) {
+    if (options.precision != Precision::exact) {
       FastContractions fast(simple.outputs, kernels);
       inner.transforms = options.transforms && fast.convolutions_everywhere();
       inner.split_products = options.split_products && fast.products_everywhere();
+      if (options.precision == Precision::bfloat16 && !fast.bfloat16_everywhere())
+        inner.precision = Precision::fast;
     }
     inner.check_outputs = false;  // what one stage hands to the next may still be masked
     data->staged = std::make_shared<const StagedProgram>(simple.outputs, inner);
@@ -144,6 +146,7 @@ ProgramStats Program::stats(const Extents& extents) const {
   };
   stats.winograd = computed_by("wino");
   stats.split = computed_by("split:");
+  stats.bfloat16 = computed_by("bfloat16:");
   stats.fused = flow.fused;
   stats.in_place = data_->storage.in_place;
   KeptByAddress kept;

@@ -163,6 +163,7 @@ void StagedProgram::add_stats(const StageList& list, const Extents& extents, Pro
     total.weight_sweeps += part.weight_sweeps;
     total.winograd += part.winograd;
     total.split += part.split;
+    total.bfloat16 += part.bfloat16;
     total.fused += part.fused;
     total.in_place += part.in_place;
     total.folded_constants += part.folded_constants;

@@ -26,7 +26,8 @@ struct CompileOptions {
   /// (`simplify.rounding`). Without `simplify` neither do.
   bool rounding = true;
   /// `fast`: contractions whose results are neither compared with 0 nor divide may trade exactness for speed,
-  /// and what is known of their signs is restored (docs/precision.md). `automatic`: the same where it is
+  /// and what is known of their signs is restored (docs/precision.md). `bfloat16`: those whose results nothing
+  /// decides by or divides by read 8 digits of their operands, where the processor has units for it. `automatic`: the same where it is
   /// measured to pay, see Precision.
   Precision precision = Precision::exact;
   /// What `fast` may do: Winograd's transforms of convolutions, products of matrices from bfloat16 parts.

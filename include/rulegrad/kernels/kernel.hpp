@@ -62,6 +62,9 @@ enum class Precision : std::uint8_t {
   exact,  ///< sums of products: what is non-negative stays so
   fast,   ///< also Winograd's transforms, whose errors are those of the largest terms and may turn a zero
           ///< negative, and products of bfloat16 parts, off by some 2^-16 of the terms
+  /// As `fast`; and where nothing asks for a sign, a zero or a size, contractions take their operands as bfloat16
+  /// numbers, off by 2^-8 of the terms, which are added up in float32.
+  bfloat16,
   /// `fast` if that changes no output by more than 1e-4 of its largest value, else `exact`: both are compiled
   /// and run on random values of four kinds for the inputs when the program is made. Kernels are told either.
   automatic,

@@ -28,7 +28,7 @@ CanonizerProof prove_canonizers(Expr output, const Analysis& analysis, const Com
 /// sample's largest value, and of the samples the one that is furthest beyond what is explained.
 struct NumberCheck {
   double difference = 0;
-  /// What rounding explains: 1e-4 (1e-3 with Precision::fast and automatic), or, where more, four times what
+  /// What rounding explains: 1e-4 (1e-3 with Precision::fast and automatic, 5e-2 with bfloat16), or, where more, four times what
   /// the result in float64 itself changes by when the input is shaken by 2^-18 of each element: a mask or a
   /// sign that float32 may take the other way turns then too.
   double explained = 0;

@@ -65,6 +65,7 @@ struct ProgramStats {
   std::size_t contractions = 0;  ///< convolutions and matrix products among them
   std::size_t winograd = 0;      ///< of these, how many run by Winograd's transforms (Precision::fast)
   std::size_t split = 0;         ///< of these, how many run as products of bfloat16 parts (Precision::fast)
+  std::size_t bfloat16 = 0;      ///< of these, how many read bfloat16 operands (Precision::bfloat16)
   std::size_t weight_sweeps =
       0;  ///< instructions that read a large weight once, for all products with it that meet there
   std::size_t fused = 0;     ///< operations that became part of the call of another

@@ -59,12 +59,12 @@ dnnl::stream& stream() {
   return own;
 }
 
-memory::desc array_desc(const memory::dims& dims, std::int64_t block) {
-  return {dims, memory::data_type::f32, tag_of(dims.size(), block)};
+memory::desc array_desc(const memory::dims& dims, std::int64_t block, memory::data_type type) {
+  return {dims, type, tag_of(dims.size(), block)};
 }
 
-memory::desc any_desc(const memory::dims& dims) {
-  return {dims, memory::data_type::f32, tag::any};
+memory::desc any_desc(const memory::dims& dims, memory::data_type type) {
+  return {dims, type, tag::any};
 }
 
 Call::Call(dnnl::primitive primitive, const memory::desc& scratchpad)

@@ -11,11 +11,12 @@ namespace rulegrad::kernels::onednn {
 /// The calling thread's.
 [[nodiscard]] dnnl::stream& stream();
 
-/// A float32 array of these extents; axis 1 in blocks of `block` channels (padded to whole ones), 0:
-/// row-major.
-[[nodiscard]] dnnl::memory::desc array_desc(const dnnl::memory::dims& dims, std::int64_t block);
+/// An array of these extents; axis 1 in blocks of `block` channels (padded to whole ones), 0: row-major.
+[[nodiscard]] dnnl::memory::desc array_desc(const dnnl::memory::dims& dims, std::int64_t block,
+                                            dnnl::memory::data_type type = dnnl::memory::data_type::f32);
 /// One whose layout the primitive may choose.
-[[nodiscard]] dnnl::memory::desc any_desc(const dnnl::memory::dims& dims);
+[[nodiscard]] dnnl::memory::desc any_desc(const dnnl::memory::dims& dims,
+                                          dnnl::memory::data_type type = dnnl::memory::data_type::f32);
 
 /// A primitive and where its memory comes from. What lies in another form than the primitive wants is copied
 /// in and out within each call, but for constants, which are copied once for all programs of a graph.

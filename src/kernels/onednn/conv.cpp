@@ -21,6 +21,8 @@ const KernelPath input_path("conv input: oneDNN");
 const KernelPath weight_path("conv weights: oneDNN");
 const KernelPath winograd_path("conv: Winograd by oneDNN");
 const KernelPath winograd_input_path("conv input: Winograd by oneDNN");
+const KernelPath bfloat16_path("conv: bfloat16 by oneDNN");
+const KernelPath bfloat16_input_path("conv input: bfloat16 by oneDNN");
 const KernelPath restored_path("conv: signs restored behind Winograd");
 const KernelPath bias_path("conv: a bias is added behind oneDNN");
 const KernelPath portable_path("conv: portable between copies of blocks of channels");
@@ -175,21 +177,16 @@ class Conv {
   /// times slower: memory as it lies; blocks of channels padded to whole ones; what oneDNN likes best.
   [[nodiscard]] std::optional<ConvPrimitive> best(const Preparation& preparation, const Geometry& g) const {
     const KernelCall& call = preparation.call;
-    using Descs = std::pair<memory::desc, memory::desc>;
-    const std::int64_t preferred = preferred_block();
-    std::vector<Descs> forms{
-        {array_desc(g.x, block(call, roles_.x)), array_desc(g.y, block(call, roles_.y))}};
-    if (preferred != 0 && g.x[1] >= least_channels && g.y[1] >= least_channels)
-      forms.push_back({array_desc(g.x, preferred), array_desc(g.y, preferred)});
-    forms.push_back({any_desc(g.x), any_desc(g.y)});
     const memory::desc bias = fused_bias(call) ? array_desc({g.y[1]}, 0) : memory::desc();
     std::vector<dnnl::algorithm> algorithms{dnnl::algorithm::convolution_direct};
-    if (preparation.precision == Precision::fast && winograd_pays(g))
+    if (preparation.precision != Precision::exact && winograd_pays(g))
       algorithms.insert(algorithms.begin(), dnnl::algorithm::convolution_winograd);
     memory::dims dilations = g.dilations;
     for (auto& d : dilations) --d;
+    if (preparation.precision == Precision::bfloat16)
+      if (auto made = in_bfloat16(g, call, bias, dilations)) return made;
     for (const auto algorithm : algorithms)
-      for (const auto& [x, y] : forms) {
+      for (const auto& [x, y] : forms(g, call, memory::data_type::f32, memory::data_type::f32)) {
         const ConvDescription description{
             algorithm, x, any_desc(weight_dims(g)), bias, y, g.strides, dilations, g.pads_begin, g.pads_end};
         auto made = direction_ == Direction::forward ? make_forward(engine(), description)
@@ -198,6 +195,51 @@ class Conv {
         if (made && made->implementation.find("ref") == std::string::npos) return made;
       }
     return std::nullopt;
+  }
+
+  /// How x and y may lie, in the order of preference: as they do; in blocks of channels padded to whole ones; as oneDNN
+  /// likes best.
+  [[nodiscard]] std::vector<std::pair<memory::desc, memory::desc>> forms(const Geometry& g,
+                                                                         const KernelCall& call,
+                                                                         memory::data_type x,
+                                                                         memory::data_type y) const {
+    std::vector<std::pair<memory::desc, memory::desc>> result{
+        {array_desc(g.x, block(call, roles_.x), x), array_desc(g.y, block(call, roles_.y), y)}};
+    const std::int64_t preferred = preferred_block();
+    if (preferred != 0 && g.x[1] >= least_channels && g.y[1] >= least_channels)
+      result.push_back({array_desc(g.x, preferred, x), array_desc(g.y, preferred, y)});
+    result.push_back({any_desc(g.x, x), any_desc(g.y, y)});
+    return result;
+  }
+
+  /// What is read as bfloat16 numbers, the result in float32; the call rounds what it is given. Matrix units (AMX) want
+  /// other layouts than ours, and are worth the copies.
+  [[nodiscard]] std::optional<ConvPrimitive> in_bfloat16(const Geometry& g, const KernelCall& call,
+                                                         const memory::desc& bias,
+                                                         const memory::dims& dilations) const {
+    if (direction_ == Direction::weight || g.depthwise()) return std::nullopt;
+    const bool forward = direction_ == Direction::forward;
+    constexpr auto narrow = memory::data_type::bf16, wide = memory::data_type::f32;
+    std::optional<ConvPrimitive> best;
+    for (const auto& [x, y] : forms(g, call, forward ? narrow : wide, forward ? wide : narrow)) {
+      const ConvDescription description{dnnl::algorithm::convolution_direct,
+                                        x,
+                                        any_desc(weight_dims(g), narrow),
+                                        bias,
+                                        y,
+                                        g.strides,
+                                        dilations,
+                                        g.pads_begin,
+                                        g.pads_end};
+      auto made = forward ? make_forward(engine(), description) : make_backward_data(engine(), description);
+      if (!made || !on_bfloat16_units(*made)) continue;
+      const bool on_matrix_units = made->implementation.find("amx") != std::string::npos;
+      if (best && !on_matrix_units) continue;
+      made->implementation = "bfloat16:" + made->implementation;
+      best = std::move(made);
+      if (on_matrix_units) break;
+    }
+    return best;
   }
 
   /// 3x3 windows one apart over enough channels, measured on the layers of VGG-16 and ResNet-50.
@@ -235,7 +277,9 @@ class Conv {
     const std::size_t scratch = prepared.scratch_bytes();
     std::vector<std::size_t> unread = prepared.unread();
     const bool winograd = made.implementation.find("wino") != std::string::npos;
+    const bool narrow = made.implementation.starts_with("bfloat16:");
     const KernelPath& path = winograd   ? (forward ? winograd_path : winograd_input_path)
+                             : narrow   ? (forward ? bfloat16_path : bfloat16_input_path)
                              : forward  ? forward_path
                              : to_input ? input_path
                                         : weight_path;

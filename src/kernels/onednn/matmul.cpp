@@ -16,6 +16,7 @@ namespace {
 const KernelPath packed_path("matmul: oneDNN, the weight packed");
 const KernelPath lying_path("matmul: oneDNN, the weight as it lies");
 const KernelPath bias_path("matmul: a bias is added behind oneDNN");
+const KernelPath bfloat16_path("matmul: bfloat16 by oneDNN");
 
 using dnnl::memory;
 
@@ -60,11 +61,43 @@ std::optional<Weight> weight_for(const Product& p, bool constant) {
   return p.transposed ? std::optional(Weight::as_it_lies) : std::nullopt;
 }
 
+/// Operands as bfloat16 numbers, which the call rounds, the weight's once for all runs. Nothing where the processor has
+/// no units for them or the weight is another one in each run.
+std::optional<PreparedCall> bfloat16_matmul(const Preparation& preparation, const Product& p) {
+  if (!preparation.constants.is_constant(1) || p.rows <= thin_rows || p.columns <= thin_rows ||
+      p.rows * p.columns * p.depth < least_products)
+    return std::nullopt;
+  using tag = memory::format_tag;
+  const memory::dims x_dims{p.rows, p.depth}, w_dims{p.depth, p.columns}, y_dims{p.rows, p.columns};
+  const memory::desc bias = p.biased ? array_desc({1, p.columns}, 0) : memory::desc(),
+                     y = array_desc(y_dims, 0);
+  const auto made = make_matmul(engine(), {x_dims, memory::data_type::bf16, tag::ab},
+                                {w_dims, memory::data_type::bf16, tag::any}, bias, y);
+  if (!made || !on_bfloat16_units(*made)) return std::nullopt;
+  Call prepared(made->primitive, made->scratchpad);
+  prepared.operand(DNNL_ARG_SRC, 0, made->x, array_desc(x_dims, 0), preparation.constants);
+  prepared.operand(DNNL_ARG_WEIGHTS, 1, made->w,
+                   {w_dims, memory::data_type::f32, p.transposed ? tag::ba : tag::ab}, preparation.constants);
+  if (p.biased) prepared.operand(DNNL_ARG_BIAS, 2, bias, bias, preparation.constants);
+  prepared.result(DNNL_ARG_DST, made->y, y);
+  const std::size_t scratch = prepared.scratch_bytes();
+  std::vector<std::size_t> unread = prepared.unread();
+  return PreparedCall{
+      [run = std::make_shared<const Call>(std::move(prepared)), biased = p.biased](const KernelCall& now) {
+        bfloat16_path.taken();
+        run->run(now);
+        if (!biased) add_bias(now);
+      },
+      scratch, "bfloat16:" + made->implementation, std::move(unread)};
+}
+
 std::optional<PreparedCall> prepare(const Preparation& preparation, bool is_dense) {
   const KernelCall& call = preparation.call;
   if (call.result.dtype != DType::float32) return std::nullopt;
   const auto p = product_of(call, is_dense);
-  if (p && preparation.precision == Precision::fast)
+  if (p && preparation.precision == Precision::bfloat16)
+    if (auto narrow = bfloat16_matmul(preparation, *p)) return narrow;
+  if (p && preparation.precision != Precision::exact)
     if (auto split = split_matmul(preparation, *p)) return split;
   const auto weight = p ? weight_for(*p, preparation.constants.is_constant(1)) : std::nullopt;
   if (!weight) return std::nullopt;

@@ -22,6 +22,12 @@ struct ConvPrimitive {
   std::string implementation;
 };
 
+/// Computed by instructions for bfloat16 numbers, not by widening them.
+[[nodiscard]] inline bool on_bfloat16_units(const ConvPrimitive& made) {
+  return made.implementation.find("bf16") != std::string::npos ||
+         made.implementation.find("amx") != std::string::npos;
+}
+
 /// Empty: oneDNN has no such primitive.
 [[nodiscard]] std::optional<ConvPrimitive> make_forward(const dnnl::engine& engine,
                                                         const ConvDescription& conv);
