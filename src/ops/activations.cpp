@@ -19,6 +19,7 @@ BOOST_HANA_ADAPT_STRUCT(rulegrad::LeakyReluAttributes, alpha);
 BOOST_HANA_ADAPT_STRUCT(rulegrad::EluAttributes, alpha);
 BOOST_HANA_ADAPT_STRUCT(rulegrad::SeluAttributes, alpha, gamma);
 BOOST_HANA_ADAPT_STRUCT(rulegrad::GeluAttributes, approximate);
+BOOST_HANA_ADAPT_STRUCT(rulegrad::QuickGeluAttributes, alpha);
 BOOST_HANA_ADAPT_STRUCT(rulegrad::HardsigmoidAttributes, alpha, beta);
 BOOST_HANA_ADAPT_STRUCT(rulegrad::ClipAttributes, low, high);
 
@@ -47,6 +48,11 @@ const AttrType& attr_type<SeluAttributes>() {
 template <>
 const AttrType& attr_type<GeluAttributes>() {
   static const AttrType type = derive_attr_type<GeluAttributes>("gelu");
+  return type;
+}
+template <>
+const AttrType& attr_type<QuickGeluAttributes>() {
+  static const AttrType type = derive_attr_type<QuickGeluAttributes>("quick_gelu");
   return type;
 }
 template <>
@@ -181,6 +187,16 @@ std::vector<OpSchema> activation_operators() {
               g * (half * (1 + t) + half * x * (1 - t * t) * slope * (1 + 3 * cubic * x * x)))));
   all.push_back(with_derivatives(activation("silu", "x * sigmoid(x), also called swish", intervals::anything),
                                  rewrite(vjp(silu(x), g), let(s = sigmoid(x)), g * (s * (1 + x * (1 - s))))));
+  all.push_back(with_derivatives(
+      activation("quick_gelu", "x * sigmoid(alpha * x), gelu by a sigmoid; also swish with a factor",
+                 intervals::anything, {QuickGeluAttributes{}, QuickGeluAttributes{0.5}}),
+      rewrite(vjp(y = quick_gelu(x), g), let(a = y["alpha"]), let(s = sigmoid(a * x)),
+              g * (s * (1 + a * x * (1 - s))))));
+  all.push_back(with_derivatives(
+      activation("mish", "x * tanh(log(1 + exp(x)))", intervals::anything),
+      rewrite(vjp(mish(x), g), let(t = tanh(softplus(x))), g * (t + x * (1 - t * t) * sigmoid(x)))));
+  all.push_back(with_derivatives(activation("softsign", "x / (1 + |x|)", intervals::within({-1, 1})),
+                                 rewrite(vjp(softsign(x), g), let(d = 1 + abs(x)), g / (d * d))));
   all.push_back(
       with_derivatives(passing_on(activation("sigmoid", "1 / (1 + exp(-x))", intervals::within({0, 1, true})),
                                   passing::bounded),

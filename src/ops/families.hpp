@@ -11,6 +11,7 @@ namespace rulegrad {
 [[nodiscard]] std::vector<OpSchema> conv_operators();
 [[nodiscard]] std::vector<OpSchema> pool_operators();
 [[nodiscard]] std::vector<OpSchema> norm_operators();
+[[nodiscard]] std::vector<OpSchema> row_norm_operators();
 [[nodiscard]] std::vector<OpSchema> activation_operators();
 [[nodiscard]] std::vector<OpSchema> elementwise_operators();
 [[nodiscard]] std::vector<OpSchema> arithmetic_operators();

@@ -10,7 +10,6 @@
 #include "ops/infer.hpp"
 
 BOOST_HANA_ADAPT_STRUCT(rulegrad::BatchNormAttributes, epsilon, axis);
-BOOST_HANA_ADAPT_STRUCT(rulegrad::LayerNormAttributes, axis, epsilon);
 BOOST_HANA_ADAPT_STRUCT(rulegrad::LrnAttributes, size, alpha, beta, bias);
 BOOST_HANA_ADAPT_STRUCT(rulegrad::ChannelWindowAttributes, size, reversed);
 
@@ -19,11 +18,6 @@ namespace rulegrad {
 template <>
 const AttrType& attr_type<BatchNormAttributes>() {
   static const AttrType type = derive_attr_type<BatchNormAttributes>("batch_norm");
-  return type;
-}
-template <>
-const AttrType& attr_type<LayerNormAttributes>() {
-  static const AttrType type = derive_attr_type<LayerNormAttributes>("layer_norm");
   return type;
 }
 template <>
@@ -111,76 +105,6 @@ OpSchema batch_norm_schema() {
                 rewrite(vjp(y = batch_norm(x, scale, _, mu, variance), g), wrt(variance),
                         let(t = variance + y["epsilon"]),
                         -0.5 * sum(g * (x - along(mu, axis, x)), "axes"_a = others) * scale / (t * sqrt(t)))))
-          .rules;
-  return s;
-}
-
-OpSchema layer_norm_schema() {
-  OpSchema s;
-  s.name = "layer_norm";
-  s.interval = intervals::anything;
-  s.batch = [](Expr value, batches::Places operands) {
-    const auto first = static_cast<std::size_t>(value.attributes<LayerNormAttributes>().axis);
-    return batches::alone(operands) && operands[0]->axis < first ? BatchFlow{false, operands[0]}
-                                                                 : batches::mixing(value, operands);
-  };
-  s.decides = decisions::none;
-  s.finite = finite::always;
-  s.passes = passing::anything;
-  s.couples = [](Expr value) {
-    std::vector<std::int64_t> axes;
-    for (auto axis = value.attributes<LayerNormAttributes>().axis;
-         axis < static_cast<std::int64_t>(value.shape().rank()); ++axis)
-      axes.push_back(axis);
-    return std::optional(axes);
-  };
-  s.doc = "w (x - mean) / sqrt(variance + epsilon) + b, mean and variance over the axes from `axis` on.";
-  s.operands = {{"x"}, {"w", Role::parameter}, {"b", Role::parameter, true}};
-  s.attributes = &attr_type<LayerNormAttributes>();
-  s.normalize = [](std::span<const Type> operands, const Attributes& attributes) {
-    auto a = attributes.as<LayerNormAttributes>();
-    a.axis = static_cast<std::int64_t>(infer::checked_axis("layer_norm", a.axis, operands[0].shape.rank()));
-    return Attributes(a);
-  };
-  s.infer = [](std::span<const Type> operands, const Attributes& attributes) {
-    (void)infer::common_dtype("layer_norm", operands);
-    const Shape& x = operands[0].shape;
-    const auto first = static_cast<std::ptrdiff_t>(attributes.as<LayerNormAttributes>().axis);
-    const Shape tail(std::vector<Dim>(x.dims().begin() + first, x.dims().end()));
-    if (tail.has_batch())
-      infer::fail("layer_norm", fmt::format("the axes of {} from {} on hold the batch", to_string(x), first));
-    for (std::size_t i = 1; i < 3; ++i) {
-      const auto wide = broadcast(operands[i].shape, tail);
-      if (!wide || *wide != tail)
-        infer::fail("layer_norm", fmt::format("{} must have shape {}, the axes of {} from {} on, but is {}",
-                                              i == 1 ? "weight" : "bias", to_string(tail), to_string(x),
-                                              first, to_string(operands[i].shape)));
-    }
-    return operands[0];
-  };
-  s.examples = [](RandomEngine&) {
-    return std::vector<OpExample>{
-        {{{.dims = {3, 5}}, {.dims = {5}}, {.dims = {5}}}, LayerNormAttributes{-1, 1e-2}},
-        {{{.dims = {2, 3, 4}}, {.dims = {3, 4}}, {.dims = {}}}, LayerNormAttributes{1, 1e-2}}};
-  };
-  using namespace dsl;
-  using namespace dsl::letters;
-  const auto axes = op<"axes_from">(x, y["axis"]);
-  // With d = x - mean, q = sqrt(mean(d d) + epsilon), u = g w: the gradient is (u - mean(u) - d mean(u d) /
-  // q^2) / q.
-  s.derivatives =
-      lower(rules("derivatives.layer_norm",
-                  rewrite(vjp(y = layer_norm(x, w, _), g), wrt(x),
-                          let(d = x - mean(x, "axes"_a = axes, "keep"_a = 1)),
-                          let(v = mean(d * d, "axes"_a = axes, "keep"_a = 1) + y["epsilon"]), let(u = g * w),
-                          (u - mean(u, "axes"_a = axes, "keep"_a = 1) -
-                           d * mean(u * d, "axes"_a = axes, "keep"_a = 1) / v) /
-                              sqrt(v)),
-                  rewrite(vjp(y = layer_norm(x, w, _), g), wrt(w),
-                          let(d = x - mean(x, "axes"_a = axes, "keep"_a = 1)),
-                          sum_to(g * d / sqrt(mean(d * d, "axes"_a = axes, "keep"_a = 1) + y["epsilon"]),
-                                 "shape"_a = shape(w))),
-                  rewrite(vjp(layer_norm(_, _, b), g), wrt(b), sum_to(g, "shape"_a = shape(b)))))
           .rules;
   return s;
 }
@@ -308,7 +232,6 @@ OpSchema channel_window_sum_schema() {
 std::vector<OpSchema> norm_operators() {
   std::vector<OpSchema> all;
   all.push_back(batch_norm_schema());
-  all.push_back(layer_norm_schema());
   all.push_back(softmax_schema(false));
   all.push_back(softmax_schema(true));
   all.push_back(lrn_schema());

@@ -17,10 +17,11 @@ const Operators& Operators::builtin() {
       all.schemas_.push_back(std::shared_ptr<const OpSchema>(std::shared_ptr<void>(), shared));
       all.by_name_.emplace(shared->name, shared);
     }
-    for (const auto family : {affine_operators, conv_operators, pool_operators, norm_operators,
-                              activation_operators, elementwise_operators, arithmetic_operators,
-                              choice_operators, reduction_operators, movement_operators, slicing_operators,
-                              indexing_operators, gathering_operators, tree_operators, random_operators})
+    for (const auto family :
+         {affine_operators, conv_operators, pool_operators, norm_operators, row_norm_operators,
+          activation_operators, elementwise_operators, arithmetic_operators, choice_operators,
+          reduction_operators, movement_operators, slicing_operators, indexing_operators, gathering_operators,
+          tree_operators, random_operators})
       for (OpSchema& schema : family()) all.add(std::move(schema));
     return all;
   }();

@@ -12,7 +12,7 @@ namespace rulegrad {
 /// Those of all its operands.
 [[nodiscard]] std::vector<Tensor> draw_example(const OpExample& example, RandomEngine& random);
 
-/// `softsign(x [2, 3]) slope=0.5`
+/// `squash(x [2, 3]) slope=0.5`
 [[nodiscard]] std::string text_of_example(const OpSchema& op, const OpExample& example);
 
 }  // namespace rulegrad

@@ -37,6 +37,8 @@ constexpr std::pair<std::string_view, std::string_view> elsewhere[] = {
     {"conv3d", "conv"},
     {"batchnorm", "batch_norm"},
     {"layernorm", "layer_norm"},
+    {"rmsnorm", "rms_norm"},
+    {"l2_normalize", "lp_normalize"},
     {"maxpool", "max_pool"},
     {"avgpool", "avg_pool"},
     {"averagepool", "avg_pool"},

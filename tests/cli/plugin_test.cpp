@@ -10,12 +10,12 @@ TEST_CASE("check tries the operators and methods of a plugin, and says what hold
   INFO(result.err);
   CHECK(result.code == 0);
   CHECK(result.out ==
-        "softsign: on so many examples hold shapes (1), kernel (1), derivative (1), interval (1), batch (1), "
+        "squash: on so many examples hold shapes (1), kernel (1), derivative (1), interval (1), batch (1), "
         "decisions (1), "
         "classes (1), finite (1), passes (1)\n"
-        "softsign: gradient gives finite numbers, adjoint, linear\n"
-        "softsign: lrp.epsilon gives finite numbers, conserves, linear\n"
-        "softsign: lrp_through_softsign gives finite numbers\n"
+        "squash: gradient gives finite numbers, adjoint, linear\n"
+        "squash: lrp.epsilon gives finite numbers, conserves, linear\n"
+        "squash: lrp_through_squash gives finite numbers\n"
         "1 operator, 0 kernels and 1 analyzer of 1 plugin: no problems\n");
 }
 
@@ -40,7 +40,7 @@ TEST_CASE(
     "check with a plugin still reads rule files, which may name its operators; with neither it says what it "
     "wants") {
   const ScratchDirectory scratch;
-  std::ofstream(scratch.file("mine.rules")) << "rulegrad 1\nrules a { grad(softsign(x), g) => 2 * g }\n";
+  std::ofstream(scratch.file("mine.rules")) << "rulegrad 1\nrules a { grad(squash(x), g) => 2 * g }\n";
   const CommandResult result =
       run_command({"check", scratch.file("mine.rules"), "--plugin", RULEGRAD_PLUGIN});
   CHECK(result.code == 0);

@@ -1,4 +1,5 @@
 #include <doctest/doctest.h>
+#include <tuple>
 
 #include "kernels/reduce/norms.hpp"
 #include "oracle/arrays.hpp"
@@ -76,6 +77,31 @@ TEST_CASE_TEMPLATE("norms agree with plain loops", T, float, double) {
         rows[r * count + i] = (x[r * count + i] - m) / std::sqrt(v + 1e-5);
     }
     check_close(y, rows, tolerance);
+
+    kernels::rms_normalise_rows<T>(outer, channels * inner, 1e-5, values.data(), y.data());
+    for (std::size_t r = 0; r < static_cast<std::size_t>(outer); ++r) {
+      double v = 0;
+      for (std::size_t i = 0; i < count; ++i)
+        v += x[r * count + i] * x[r * count + i] / static_cast<double>(count);
+      for (std::size_t i = 0; i < count; ++i) rows[r * count + i] = x[r * count + i] / std::sqrt(v + 1e-5);
+    }
+    check_close(y, rows, tolerance);
+
+    for (const auto& [p, epsilon, least] :
+         {std::tuple<std::int64_t, double, double>{2, 0, 0}, {2, 0.5, 0}, {1, 0, 2.5}}) {
+      kernels::lp_normalise<T>(outer, channels, inner, {p, epsilon, least}, values.data(), y.data());
+      oracle::Values expected(x.size());
+      for (std::int64_t n = 0; n < outer; ++n)
+        for (std::int64_t i = 0; i < inner; ++i) {
+          double sum = epsilon;
+          for (std::int64_t c = 0; c < channels; ++c)
+            sum += std::pow(std::abs(x[flat(n, c, i, channels, inner)]), static_cast<double>(p));
+          const double divisor = std::max(std::pow(sum, 1 / static_cast<double>(p)), least);
+          for (std::int64_t c = 0; c < channels; ++c)
+            expected[flat(n, c, i, channels, inner)] = x[flat(n, c, i, channels, inner)] / divisor;
+        }
+      check_close(y, expected, tolerance);
+    }
 
     for (const std::int64_t size : {1, 2, 4, 5}) {
       const std::int64_t before = (size - 1) / 2, after = size / 2;

@@ -20,10 +20,11 @@ inline constexpr int any = 1000;
   ROW(dense_weight_grad, 2, 2) ROW(conv, 2, 3) ROW(conv_weight_grad, 2, 2) ROW(conv_transpose, 2, 3)         \
   ROW(max_pool, 1, 1) ROW(max_pool_vjp, 2, 2) ROW(max_pool_jvp, 2, 2) ROW(avg_pool, 1, 1)                    \
   ROW(avg_pool_vjp, 1, 1) ROW(channel_window_sum, 1, 1)                                                      \
-  ROW(batch_norm, 5, 5) ROW(layer_norm, 2, 3) ROW(lrn, 1, 1)                                                 \
+  ROW(batch_norm, 5, 5) ROW(layer_norm, 2, 3) ROW(rms_norm, 2, 2) ROW(lp_normalize, 1, 1) ROW(lrn, 1, 1)     \
   ROW(relu, 1, 1) ROW(leaky_relu, 1, 1) ROW(elu, 1, 1) ROW(selu, 1, 1) ROW(gelu, 1, 1) ROW(silu, 1, 1)       \
   ROW(sigmoid, 1, 1) ROW(tanh, 1, 1) ROW(softplus, 1, 1) ROW(hardswish, 1, 1) ROW(hardsigmoid, 1, 1)         \
-  ROW(clip, 1, 1) ROW(prelu, 2, 2) ROW(round_through, 1, 1)                                                  \
+  ROW(clip, 1, 1) ROW(prelu, 2, 2) ROW(round_through, 1, 1) ROW(mish, 1, 1) ROW(softsign, 1, 1)              \
+  ROW(quick_gelu, 1, 1)                                                                                      \
   ROW(tan, 1, 1) ROW(asin, 1, 1) ROW(acos, 1, 1) ROW(atan, 1, 1) ROW(sinh, 1, 1) ROW(cosh, 1, 1)             \
   ROW(asinh, 1, 1) ROW(acosh, 1, 1) ROW(atanh, 1, 1)                                                         \
   ROW(erf, 1, 1) ROW(exp, 1, 1) ROW(log, 1, 1) ROW(sqrt, 1, 1) ROW(abs, 1, 1) ROW(neg, 1, 1)                 \

@@ -67,10 +67,15 @@ struct ChannelWindowAttributes {
   std::int64_t size = 5;
   bool reversed = false;
 };
-/// layer_norm(x, w, b): over the axes from `axis` on.
+/// layer_norm(x, w, b), rms_norm(x, w): over the axes from `axis` on.
 struct LayerNormAttributes {
   std::int64_t axis = -1;
   double epsilon = 1e-5;
+};
+/// lp_normalize(x): x / max((sum of |x|^p along `axis` + epsilon)^(1/p), least), p 1 or 2; 0 where that divisor is 0.
+struct LpNormalizeAttributes {
+  std::int64_t axis = -1, p = 2;
+  double epsilon = 0, least = 0;
 };
 /// matmul(a, b): NumPy's, with the last two axes of an operand optionally swapped first.
 struct MatmulAttributes {
@@ -94,6 +99,11 @@ enum class GeluForm : std::uint8_t { exact, tanh };
 /// gelu(x): x times the normal distribution function of x (Hendrycks and Gimpel 2016, arXiv 1606.08415).
 struct GeluAttributes {
   GeluForm approximate = GeluForm::exact;
+};
+/// quick_gelu(x): x sigmoid(alpha x), the sigmoid approximation of gelu (Hendrycks and Gimpel 2016, arXiv 1606.08415,
+/// section 2).
+struct QuickGeluAttributes {
+  double alpha = 1.702;
 };
 /// hardsigmoid(x): alpha x + beta, kept in [0, 1].
 struct HardsigmoidAttributes {

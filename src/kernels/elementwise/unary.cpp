@@ -58,6 +58,12 @@ void bind_unary(Kernels& all) {
   all.set("hardswish", real_function([]<class T>(T x) {
             return x * Clip<T>{T(0), T(1)}(x / T(6) + T(0.5));
           }));
+  all.set("softsign", real_function([]<class T>(T x) { return x / (T(1) + std::abs(x)); }));
+  // tanh(log(1 + e^x)) = ((1 + e^x)^2 - 1) / ((1 + e^x)^2 + 1), of the exponential that is at most 1.
+  all.set("mish", real_function([]<class T>(T x) {
+            const T e = fn::exp(x < T(0) ? x : -x), n = x < T(0) ? e * (e + T(2)) : T(1) + T(2) * e;
+            return x * (n / (n + (x < T(0) ? T(2) : T(2) * e * e)));
+          }));
   all.set("erf", real_function([]<class T>(T x) { return fn::erf(x); }));
   all.set("exp", real_function([]<class T>(T x) { return fn::exp(x); }));
   all.set("log", real_function([]<class T>(T x) { return std::log(x); }));
@@ -105,6 +111,9 @@ void bind_unary(Kernels& all) {
         else
           apply([](T x) { return T(0.5) * x * (T(1) + fn::erf(x * (std::numbers::sqrt2_v<T> / 2))); });
       }));
+  all.set("quick_gelu", real_function_of<QuickGeluAttributes>([]<class T>(const auto& a, T, auto apply) {
+            apply([alpha = static_cast<T>(a.alpha)](T x) { return x * sigmoid(alpha * x); });
+          }));
   all.set("hardsigmoid", real_function_of<HardsigmoidAttributes>([]<class T>(const auto& a, T, auto apply) {
             apply([alpha = static_cast<T>(a.alpha), beta = static_cast<T>(a.beta)](T x) {
               return Clip<T>{T(0), T(1)}(alpha * x + beta);

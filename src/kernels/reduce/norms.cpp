@@ -91,6 +91,58 @@ void normalise_rows(std::int64_t rows, std::int64_t count, double epsilon, const
 }
 
 template <class T>
+void rms_normalise_rows(std::int64_t rows, std::int64_t count, double epsilon, const T* x, T* y) {
+  parallel_each(rows, 2 * count, [&](std::int64_t row) {
+    const T* const from = x + row * count;
+    T* const to = y + row * count;
+    vectorised([&] {
+      const double squares = sum_of(count, [&](std::int64_t i) {
+        const auto value = static_cast<double>(from[i]);
+        return value * value;
+      });
+      const double factor = 1 / std::sqrt(squares / static_cast<double>(count) + epsilon);
+      for (std::int64_t i = 0; i < count; ++i) to[i] = static_cast<T>(static_cast<double>(from[i]) * factor);
+    });
+  });
+}
+
+template <class T>
+void lp_normalise(std::int64_t outer, std::int64_t channels, std::int64_t inner, const LpParameters& p,
+                  const T* x, T* y) {
+  const auto term = [&](T value) {
+    const double size = std::abs(static_cast<double>(value));
+    return p.p == 2 ? size * size : size;
+  };
+  const auto factor_of = [&](double sum) {
+    const double size = p.p == 2 ? std::sqrt(sum + p.epsilon) : sum + p.epsilon;
+    const double divisor = size < p.least ? p.least : size;
+    return divisor == 0 ? 0 : 1 / divisor;
+  };
+  const std::int64_t pieces = (inner + width - 1) / width;
+  parallel_each(outer * pieces, 2 * channels * std::min(inner, width), [&](std::int64_t piece) {
+    const std::int64_t begin = piece % pieces * width, offset = piece / pieces * channels * inner + begin;
+    const std::int64_t length = std::min(width, inner - begin);
+    const T* const from = x + offset;
+    T* const to = y + offset;
+    vectorised([&] {
+      if (inner == 1) {
+        const double factor = factor_of(sum_of(channels, [&](std::int64_t c) { return term(from[c]); }));
+        for (std::int64_t c = 0; c < channels; ++c)
+          to[c] = static_cast<T>(static_cast<double>(from[c]) * factor);
+        return;
+      }
+      double factor[width] = {};
+      for (std::int64_t c = 0; c < channels; ++c)
+        for (std::int64_t i = 0; i < length; ++i) factor[i] += term(from[c * inner + i]);
+      for (std::int64_t i = 0; i < length; ++i) factor[i] = factor_of(factor[i]);
+      for (std::int64_t c = 0; c < channels; ++c)
+        for (std::int64_t i = 0; i < length; ++i)
+          to[c * inner + i] = static_cast<T>(static_cast<double>(from[c * inner + i]) * factor[i]);
+    });
+  });
+}
+
+template <class T>
 void channel_window_sum(std::int64_t outer, std::int64_t channels, std::int64_t inner, std::int64_t size,
                         bool reversed, const T* x, T* y) {
   const auto row = [&](std::int64_t c, std::int64_t from, std::int64_t to, std::int64_t length,
@@ -126,12 +178,18 @@ void lrn(std::int64_t outer, std::int64_t channels, std::int64_t inner, const Lr
 template void batch_norm(std::int64_t, std::int64_t, std::int64_t, const BatchNormParameters<float>&,
                          const float*, float*);
 template void normalise_rows(std::int64_t, std::int64_t, double, const float*, float*);
+template void rms_normalise_rows(std::int64_t, std::int64_t, double, const float*, float*);
+template void lp_normalise(std::int64_t, std::int64_t, std::int64_t, const LpParameters&, const float*,
+                           float*);
 template void channel_window_sum(std::int64_t, std::int64_t, std::int64_t, std::int64_t, bool, const float*,
                                  float*);
 template void lrn(std::int64_t, std::int64_t, std::int64_t, const LrnParameters&, const float*, float*);
 template void batch_norm(std::int64_t, std::int64_t, std::int64_t, const BatchNormParameters<double>&,
                          const double*, double*);
 template void normalise_rows(std::int64_t, std::int64_t, double, const double*, double*);
+template void rms_normalise_rows(std::int64_t, std::int64_t, double, const double*, double*);
+template void lp_normalise(std::int64_t, std::int64_t, std::int64_t, const LpParameters&, const double*,
+                           double*);
 template void channel_window_sum(std::int64_t, std::int64_t, std::int64_t, std::int64_t, bool, const double*,
                                  double*);
 template void lrn(std::int64_t, std::int64_t, std::int64_t, const LrnParameters&, const double*, double*);

@@ -25,6 +25,20 @@ void batch_norm(std::int64_t outer, std::int64_t channels, std::int64_t inner,
 template <class T>
 void normalise_rows(std::int64_t rows, std::int64_t count, double epsilon, const T* x, T* y);
 
+/// y = x / sqrt(mean of x^2 + epsilon) for each of `rows` rows of `count` values, the mean in float64. y may be x.
+template <class T>
+void rms_normalise_rows(std::int64_t rows, std::int64_t count, double epsilon, const T* x, T* y);
+
+/// y = x / max((sum of |x|^p over the channels + epsilon)^(1/p), least), 0 where that divisor is 0; p is 1 or 2, sums
+/// in float64. y may be x.
+struct LpParameters {
+  std::int64_t p = 2;
+  double epsilon = 0, least = 0;
+};
+template <class T>
+void lp_normalise(std::int64_t outer, std::int64_t channels, std::int64_t inner,
+                  const LpParameters& parameters, const T* x, T* y);
+
 /// Sums over `size` neighbouring channels, from c - floor((size - 1) / 2) to c + ceil((size - 1) / 2) as far
 /// as they exist (ONNX LRN); `reversed` swaps floor and ceil, which gives the adjoint.
 template <class T>

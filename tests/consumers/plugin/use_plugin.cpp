@@ -11,17 +11,17 @@ int main(int argc, char** argv) {
   if (argc != 3) return 2;
   Registry registry;
   load_plugin(registry, argv[1]);
-  const OpSchema& softsign = registry.operators.at("softsign");
-  const Attributes half = Attributes::make(*softsign.attributes, std::vector<NamedValue>{{"slope", 0.5}});
+  const OpSchema& squash = registry.operators.at("squash");
+  const Attributes half = Attributes::make(*squash.attributes, std::vector<NamedValue>{{"slope", 0.5}});
 
   const Model model = Sequential({B, 2}, DType::float64)
                           .dense(Tensor({2, 2}, {1.0, -2.0, 3.0, 0.5}))
-                          .then([&](Expr x) { return x.graph().apply(softsign, {x}, half); })
+                          .then([&](Expr x) { return x.graph().apply(squash, {x}, half); })
                           .dense(Tensor({1, 2}, {2.0, 1.0}))
                           .finish();
   const Tensor x({1, 2}, {0.3, 0.7});
   const Explanation got =
-      Explainer(model, {"gradient", "lrp_through_softsign"}, {.registry = &registry}).run(x);
+      Explainer(model, {"gradient", "lrp_through_squash"}, {.registry = &registry}).run(x);
 
   // By hand: z = W x, y = 2 s(z0) + s(z1); the relevance of y is 1.
   const double z[2] = {0.3 - 1.4, 0.9 + 0.35},
@@ -30,9 +30,9 @@ int main(int argc, char** argv) {
   const double relevance0 = 2 * z[0] / (0.5 + 1.1), relevance1 = z[1] / (0.5 + 1.25);
   const double lrp = (relevance0 * 0.3 / z[0] + relevance1 * 0.9 / z[1]) / (relevance0 + relevance1);
   if (std::abs(got.attribution("gradient").at(0) - expected) > 1e-12 ||
-      std::abs(got.attribution("lrp_through_softsign").at(0) - lrp) > 1e-4) {
+      std::abs(got.attribution("lrp_through_squash").at(0) - lrp) > 1e-4) {
     std::fprintf(stderr, "gradient %.12g, expected %.12g; lrp %.12g, expected %.12g\n",
-                 got.attribution("gradient").at(0), expected, got.attribution("lrp_through_softsign").at(0),
+                 got.attribution("gradient").at(0), expected, got.attribution("lrp_through_squash").at(0),
                  lrp);
     return 1;
   }
