@@ -169,7 +169,7 @@ class Explainer:
         path           FILE.onnx
         target         "given": the file has an input `target`, int64 [N]; "largest": it explains each sample's largest score
         seed           None (what the methods say), "one" or "value": what is sent back from the score
-        opset          the operator set, 13 to 22; None: the lowest that the operators need
+        opset          the operator set, 13 to 23; None: the lowest that the operators need
         most_samples   sample loops of at most so many samples are written out, longer ones become a `Loop`
         external_data  weights go to a file beside it, FILE.onnx.data
         share_weights  the file refers to large weights where they lie in the model's files, which must be in its folder or below

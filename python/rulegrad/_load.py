@@ -24,7 +24,7 @@ def load(path: str | os.PathLike, *, dtype: str = "float32", batch: str = "autom
          preprocess: str | dict | None = None) -> Model:
     """Reads a network.
 
-    path              an ONNX file (operator sets 6 to 22); a `.keras` or `.h5` file where Keras is installed
+    path              an ONNX file (operator sets 6 to 28); a `.keras` or `.h5` file where Keras is installed
     dtype             "float32" or "float64": what it computes in
     batch             "automatic", "symbolic" or "fixed": whether any number of samples may be given at once
     extents           extents of free axes that are not the samples': `{"seq": 128}`

@@ -1,17 +1,7 @@
-#include <fmt/format.h>
-
 #include "onnx/node_context.hpp"
 
 namespace rulegrad::io {
 namespace {
-
-template <class MakeAttributes>
-Handler activation(const char* op_name, MakeAttributes make) {
-  return [op_name, make](NodeContext& c) {
-    c.ignore({"consumed_inputs"});
-    c.result(c.apply(op_name, {c.operand(0)}, make(c)));
-  };
-}
 
 /// Opset 6 gives one slope a channel as a vector; later slopes broadcast from the last axis.
 void prelu(NodeContext& c) {
@@ -30,11 +20,6 @@ void prelu(NodeContext& c) {
   c.result(c.apply("prelu", {x, slope}));
 }
 
-void softsign(NodeContext& c) {
-  const Expr x = c.operand(0);
-  c.result(c.apply("div", {x, c.apply("add", {c.apply("abs", {x}), c.scalar(1, x)})}));
-}
-
 /// alpha elu(x / alpha) with elu of slope 1.
 void celu(NodeContext& c) {
   const Expr x = c.operand(0);
@@ -50,11 +35,6 @@ void thresholded_relu(NodeContext& c) {
   c.result(c.apply("where", {c.apply("greater", {x, alpha}), x, c.scalar(0, x)}));
 }
 
-void mish(NodeContext& c) {
-  const Expr x = c.operand(0);
-  c.result(c.apply("mul", {x, c.apply("tanh", {c.apply("softplus", {x})})}));
-}
-
 /// x - bias above lambd, x + bias below -lambd, 0 between.
 void shrink(NodeContext& c) {
   const Expr x = c.operand(0);
@@ -65,22 +45,12 @@ void shrink(NodeContext& c) {
   c.result(c.apply("where", {c.apply("greater", {x, c.scalar(lambd, x)}), c.apply("sub", {x, bias}), below}));
 }
 
-Attributes gelu_form(NodeContext& c) {
-  const std::string form = c.text("approximate", "none");
-  if (form != "none" && form != "tanh")
-    c.fail(fmt::format("attribute 'approximate' is '{}' but must be 'none' or 'tanh'", form));
-  return GeluAttributes{form == "tanh" ? GeluForm::tanh : GeluForm::exact};
-}
-
 }  // namespace
 
 void add_activations(Handlers& h) {
-  h["Gelu"] = activation("gelu", gelu_form);
   h["PRelu"] = prelu;
-  h["Softsign"] = softsign;
   h["Celu"] = celu;
   h["ThresholdedRelu"] = thresholded_relu;
-  h["Mish"] = mish;
   h["Shrink"] = shrink;
 }
 

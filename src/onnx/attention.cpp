@@ -7,6 +7,8 @@
 
 #include "rulegrad/expr/leaves.hpp"
 
+#include "onnx/applied.hpp"
+
 namespace rulegrad::io {
 
 Expr split_heads(NodeContext& c, Expr x, std::int64_t heads, const char* what) {
@@ -140,17 +142,12 @@ void attention(NodeContext& c) {
   c.result(stages[mode], 3);
 }
 
-/// x / sqrt(mean of squares + epsilon) * scale.
-void rms_norm(NodeContext& c) {
+void rms_normalization(NodeContext& c) {
   const Expr x = c.operand(0);
-  const std::size_t rank = x.shape().rank(), axis = checked_axis(c, c.integer("axis", -1), rank);
+  const std::size_t axis = checked_axis(c, c.integer("axis", -1), x.shape().rank());
   c.ignore({"stash_type"});
   c.keep_apart(axis == 0 && x.shape().has_batch(), "it normalises over the batch");
-  Ints axes;
-  for (std::size_t a = axis; a < rank; ++a) axes.push_back(static_cast<std::int64_t>(a));
-  const Expr mean = c.apply("mean", {c.apply("mul", {x, x})}, ReduceAttributes{axes, true});
-  const Expr root = c.apply("sqrt", {c.apply("add", {mean, c.scalar(c.real("epsilon", 1e-5), x)})});
-  c.result(c.apply("mul", {c.apply("div", {x, root}), c.operand(1)}));
+  c.result(rms_norm(c, x, c.operand(1), axis, c.real("epsilon", 1e-5)));
 }
 
 Expr part(NodeContext& c, Expr x, std::size_t axis, std::int64_t start, std::int64_t stop,
@@ -209,7 +206,7 @@ void swish(NodeContext& c) {
   const Expr x = c.operand(0);
   const double alpha = c.real("alpha", 1);
   if (alpha == 1) return c.result(c.apply("silu", {x}));
-  c.result(c.apply("mul", {x, c.apply("sigmoid", {c.apply("mul", {x, c.scalar(alpha, x)})})}));
+  c.result(c.apply("quick_gelu", {x}, QuickGeluAttributes{alpha}));
 }
 
 /// Writes `update` into a cache from a place on that each sample has for itself.
@@ -249,7 +246,7 @@ void tensor_scatter(NodeContext& c) {
 
 void add_attention(Handlers& h) {
   h["Attention"] = attention;
-  h["RMSNormalization"] = rms_norm;
+  h["RMSNormalization"] = rms_normalization;
   h["RotaryEmbedding"] = rotary;
   h["Swish"] = swish;
   h["TensorScatter"] = tensor_scatter;

@@ -1,15 +1,12 @@
 #include <cmath>
 #include <fmt/format.h>
-#include <utility>
 
 #include "rulegrad/expr/leaves.hpp"
 
-#include "onnx/node_context.hpp"
+#include "onnx/applied.hpp"
 
 namespace rulegrad::io {
-namespace {
 
-/// Opset 6 lets the second operand's axes begin at `axis` of the first one's.
 Expr aligned(NodeContext& c, Expr a, Expr b) {
   const bool legacy = c.opset() < 7 && c.has_attribute("broadcast");
   (void)c.integer("broadcast", 0);
@@ -22,13 +19,7 @@ Expr aligned(NodeContext& c, Expr a, Expr b) {
   return reshaped(c, b, std::move(dims));
 }
 
-Handler binary(const char* op_name) {
-  return [op_name](NodeContext& c) {
-    const Expr a = c.operand(0);
-    c.ignore({"consumed_inputs"});
-    c.result(c.apply(op_name, {a, aligned(c, a, c.operand(1))}));
-  };
-}
+namespace {
 
 /// One or more operands, from the left.
 Expr chain(NodeContext& c, const char* op_name) {
@@ -82,11 +73,9 @@ void modulus(NodeContext& c) {
 }
 
 /// Booleans are compared as numbers.
-Handler comparison(const char* op_name) {
-  return [op_name](NodeContext& c) {
-    const Expr a = c.operand(0);
-    c.result(c.apply(op_name, {a, aligned(c, a, c.operand(1))}));
-  };
+void exclusive_or(NodeContext& c) {
+  const Expr a = c.operand(0);
+  c.result(c.apply("not_equal", {a, aligned(c, a, c.operand(1))}));
 }
 
 void clip(NodeContext& c) {
@@ -168,13 +157,7 @@ void dropout(NodeContext& c) {
 }  // namespace
 
 void add_elementwise(Handlers& h) {
-  const std::pair<const char*, const char*> binaries[] = {
-      {"Sub", "sub"}, {"Mul", "mul"}, {"Div", "div"}, {"And", "logical_and"}, {"Or", "logical_or"}};
-  for (const auto& [name, op_name] : binaries) h[name] = binary(op_name);
-  const std::pair<const char*, const char*> comparisons[] = {
-      {"Equal", "equal"},     {"Less", "less"},     {"LessOrEqual", "less_equal"},
-      {"Greater", "greater"}, {"Xor", "not_equal"}, {"GreaterOrEqual", "greater_equal"}};
-  for (const auto& [name, op_name] : comparisons) h[name] = comparison(op_name);
+  h["Xor"] = exclusive_or;
   h["Max"] = maximum;
   h["Min"] = variadic("min");
   h["Mean"] = mean_of;

@@ -4,6 +4,7 @@
 
 #include "onnx/applied.hpp"
 #include "onnx/attention.hpp"
+#include "onnx/rows.hpp"
 
 /// Operators of com.microsoft that onnxruntime's optimiser makes of others.
 namespace rulegrad::io {
@@ -30,20 +31,17 @@ void fused_matmul(NodeContext& c) {
   c.result(alpha == 1 ? y : binary(c, "mul", y, c.scalar(alpha, y)));
 }
 
+/// The function of a row, its numbers in a list, or by the names that products have for them.
 Expr activated(NodeContext& c, Expr x, const std::string& name) {
   if (name.empty()) return x;
-  if (name == "Relu") return c.apply("relu", {x});
-  if (name == "Sigmoid") return c.apply("sigmoid", {x});
-  if (name == "Tanh") return c.apply("tanh", {x});
-  if (name == "LeakyRelu")
-    return c.apply("leaky_relu", {x},
-                   LeakyReluAttributes{c.real("activation_alpha", c.real("leaky_relu_alpha", 0.01))});
-  const std::vector<double> numbers = c.reals("activation_params");
+  std::vector<double> numbers = c.reals("activation_params");
   if (name == "Clip" && numbers.size() == 2)
     return c.apply("clip", {x}, ClipAttributes{numbers[0], numbers[1]});
-  if (name == "HardSigmoid" && numbers.size() == 2)
-    return c.apply("hardsigmoid", {x}, HardsigmoidAttributes{numbers[0], numbers[1]});
-  c.fail(fmt::format("the activation '{}' is not supported", name));
+  const Row* row = row_of(name);
+  if (row == nullptr || row->operands != 1) c.fail(fmt::format("the activation '{}' is not supported", name));
+  for (const char* given : {"activation_alpha", "leaky_relu_alpha", "activation_beta"})
+    if (c.has_attribute(given)) numbers.push_back(c.real(given, 0));
+  return apply_row(c, *row, x, numbers);
 }
 
 /// A convolution or product as ONNX has it, and an activation behind it.
@@ -71,22 +69,9 @@ void fast_gelu(NodeContext& c) {
   const Expr x = c.operand(0);
   c.result(gelu(c, c.has(1) ? binary(c, "add", x, c.operand(1)) : x, GeluForm::tanh));
 }
-void quick_gelu(NodeContext& c) {
-  const Expr x = c.operand(0);
-  c.result(
-      binary(c, "mul", x, c.apply("sigmoid", {binary(c, "mul", x, c.scalar(c.real("alpha", 1.702), x))})));
-}
-
 Expr layer_norm(NodeContext& c, Expr x, Expr scale, std::optional<Expr> bias, double epsilon) {
   return c.apply("layer_norm", {x, scale, bias ? *bias : c.scalar(0, x)},
                  LayerNormAttributes{static_cast<std::int64_t>(x.shape().rank()) - 1, epsilon});
-}
-
-Expr rms(NodeContext& c, Expr x, Expr scale, double epsilon) {
-  const Expr mean = c.apply("mean", {binary(c, "mul", x, x)},
-                            ReduceAttributes{{static_cast<std::int64_t>(x.shape().rank()) - 1}, true});
-  return binary(c, "mul",
-                binary(c, "div", x, c.apply("sqrt", {binary(c, "add", mean, c.scalar(epsilon, x))})), scale);
 }
 
 void skip_layer_norm(NodeContext& c) {
@@ -99,13 +84,14 @@ void skip_layer_norm(NodeContext& c) {
 void skip_rms_norm(NodeContext& c) {
   Expr x = binary(c, "add", c.operand(0), c.operand(1));
   if (c.has(3)) x = binary(c, "add", x, c.operand(3));
-  c.result(rms(c, x, c.operand(2), c.real("epsilon", 1e-12)));
+  c.result(rms_norm(c, x, c.operand(2), x.shape().rank() - 1, c.real("epsilon", 1e-12)));
   c.result(x, 3);
 }
 
-void rms_norm(NodeContext& c) {
+void simplified_layer_norm(NodeContext& c) {
+  const Expr x = c.operand(0);
   c.ignore({"axis", "stash_type"});
-  c.result(rms(c, c.operand(0), c.operand(1), c.real("epsilon", 1e-5)));
+  c.result(rms_norm(c, x, c.operand(1), x.shape().rank() - 1, c.real("epsilon", 1e-5)));
 }
 
 /// Keys that a sample has: a flag for each, or how many.
@@ -190,10 +176,9 @@ void add_microsoft(Handlers& h) {
   h[ms + "Gelu"] = exact_gelu;
   h[ms + "BiasGelu"] = bias_gelu;
   h[ms + "FastGelu"] = fast_gelu;
-  h[ms + "QuickGelu"] = quick_gelu;
   h[ms + "SkipLayerNormalization"] = skip_layer_norm;
   h[ms + "SkipSimplifiedLayerNormalization"] = skip_rms_norm;
-  h["SimplifiedLayerNormalization"] = h[ms + "SimplifiedLayerNormalization"] = rms_norm;
+  h["SimplifiedLayerNormalization"] = h[ms + "SimplifiedLayerNormalization"] = simplified_layer_norm;
   h[ms + "LayerNormalization"] = h["LayerNormalization"];
   h[ms + "MultiHeadAttention"] = multi_head_attention;
   h[ms + "Attention"] = packed_attention;

@@ -13,12 +13,6 @@ Ints axes_between(std::size_t first, std::size_t last) {
   return axes;
 }
 
-void lrn(NodeContext& c) {
-  const std::int64_t size = c.integer("size", 0);
-  c.result(c.apply("lrn", {c.operand(0)},
-                   LrnAttributes{size, c.real("alpha", 1e-4), c.real("beta", 0.75), c.real("bias", 1)}));
-}
-
 /// Numbers that a composed normalisation needs.
 struct Moments {
   Expr centred, deviation;  ///< x - mean and sqrt(variance + epsilon) over the axes
@@ -92,14 +86,18 @@ void batch_norm(NodeContext& c) {
                    BatchNormAttributes{c.real("epsilon", 1e-5), 1}));
 }
 
+/// Over all axes behind the first two.
+Expr normal(const NodeContext& c, Expr x, double epsilon) {
+  return c.apply("layer_norm", {x, c.scalar(1, x), c.scalar(0, x)}, LayerNormAttributes{2, epsilon});
+}
+
 void instance_norm(NodeContext& c) {
   const Expr x = c.operand(0);
   const std::size_t rank = x.shape().rank();
   c.ignore({"consumed_inputs"});
   if (rank < 3) c.fail(fmt::format("x must be [N, C, spatial...] but is {}", to_string(x.type())));
-  const Moments m = moments(c, x, axes_between(2, rank), c.real("epsilon", 1e-5));
   const Expr scaled =
-      c.apply("mul", {c.apply("div", {m.centred, m.deviation}), per_channel(c, c.operand(1), rank)});
+      c.apply("mul", {normal(c, x, c.real("epsilon", 1e-5)), per_channel(c, c.operand(1), rank)});
   c.result(c.apply("add", {scaled, per_channel(c, c.operand(2), rank)}));
 }
 
@@ -117,11 +115,10 @@ void group_norm(NodeContext& c) {
   std::vector<Dim> grouped{shape[0], groups, shape[1].factor / groups};
   grouped.insert(grouped.end(), shape.dims().begin() + 2, shape.dims().end());
   const std::size_t rank = grouped.size();
-  const Moments m = moments(c, reshaped(c, x, grouped), axes_between(2, rank), c.real("epsilon", 1e-5));
-  const Expr normal = c.apply("div", {m.centred, m.deviation});
+  const Expr whole = normal(c, reshaped(c, x, grouped), c.real("epsilon", 1e-5));
   const Expr scale = c.operand(1), bias = c.operand(2);
   const bool by_group = c.opset() < 21;
-  const Expr unit = by_group ? normal : reshaped(c, normal, shape.dims());
+  const Expr unit = by_group ? whole : reshaped(c, whole, shape.dims());
   const std::size_t axes = by_group ? rank : shape.rank();
   const Expr y =
       c.apply("add", {c.apply("mul", {unit, per_channel(c, scale, axes)}), per_channel(c, bias, axes)});
@@ -170,7 +167,6 @@ Handler softmax(const char* op_name) {
 
 void add_norms(Handlers& h) {
   h["BatchNormalization"] = batch_norm;
-  h["LRN"] = lrn;
   h["LayerNormalization"] = layer_norm;
   h["InstanceNormalization"] = instance_norm;
   h["GroupNormalization"] = group_norm;

@@ -32,8 +32,11 @@ void lp_normalization(NodeContext& c) {
   const std::size_t axis = checked_axis(c, c.integer("axis", -1), x.shape().rank());
   c.keep_apart(x.shape()[axis].batch, "it normalises over the batch");
   const double p = c.real_or_integer("p", 2);
-  const Expr sum =
-      c.apply("sum", {power_of_size(c, x, p)}, ReduceAttributes{{static_cast<std::int64_t>(axis)}, true});
+  const auto along = static_cast<std::int64_t>(axis);
+  if (p == 1 || p == 2)
+    return c.result(
+        c.apply("lp_normalize", {x}, LpNormalizeAttributes{along, static_cast<std::int64_t>(p), 0, 0}));
+  const Expr sum = c.apply("sum", {power_of_size(c, x, p)}, ReduceAttributes{{along}, true});
   c.result(binary(c, "over", x, root_of(c, sum, p)));
 }
 

@@ -1,12 +1,12 @@
 #include <algorithm>
+#include <array>
 #include <cctype>
 #include <fmt/format.h>
 #include <functional>
 #include <map>
 
-#include "rulegrad/ops/operators.hpp"
-
 #include "onnx/recurrent.hpp"
+#include "onnx/rows.hpp"
 #include "support/text.hpp"
 
 // The activations that ONNX's recurrent operators may name. Constants are taken in order by those that have
@@ -14,88 +14,54 @@
 namespace rulegrad::io {
 namespace {
 
+/// A function of a row, or one that no operator is.
 struct Known {
   /// The constants that it has, and their values where the file gives none; nothing: the file must.
-  bool has_alpha, has_beta;
+  bool has_alpha = false, has_beta = false;
   std::optional<double> alpha, beta;
   std::function<Expr(const NodeContext&, const CellActivation&, Expr)> make;
 };
-
-auto plain(const char* op_name) {
-  return [op_name](const NodeContext& c, const CellActivation&, Expr x) {
-    return c.graph().make(op(op_name), {x});
-  };
-}
 
 Expr scaled(const NodeContext& c, double factor, Expr x) {
   return factor == 1 ? x : c.apply("mul", {x, c.scalar(factor, x)});
 }
 
-const std::map<std::string, Known, std::less<>>& known() {
-  static const std::map<std::string, Known, std::less<>> all{
-      {"relu", {false, false, {}, {}, plain("relu")}},
-      {"tanh", {false, false, {}, {}, plain("tanh")}},
-      {"sigmoid", {false, false, {}, {}, plain("sigmoid")}},
-      {"softplus", {false, false, {}, {}, plain("softplus")}},
-      {"softsign",
-       {false,
-        false,
-        {},
-        {},
-        [](const NodeContext& c, const CellActivation&, Expr x) {
-          return c.apply("div", {x, c.apply("add", {c.apply("abs", {x}), c.scalar(1, x)})});
-        }}},
-      {"affine",
-       {true, true, 1.0, 0.0,
-        [](const NodeContext& c, const CellActivation& f, Expr x) {
-          const Expr y = scaled(c, f.alpha, x);
-          return f.beta == 0 ? y : c.apply("add", {y, c.scalar(f.beta, x)});
-        }}},
-      {"leakyrelu",
-       {true,
-        false,
-        0.01,
-        {},
-        [](const NodeContext& c, const CellActivation& f, Expr x) {
-          return c.apply("leaky_relu", {x}, LeakyReluAttributes{f.alpha});
-        }}},
-      {"thresholdedrelu",
-       {true,
-        false,
-        1.0,
-        {},
-        [](const NodeContext& c, const CellActivation& f, Expr x) {
-          return c.apply("where", {c.apply("greater", {x, c.scalar(f.alpha, x)}), x, c.scalar(0, x)});
-        }}},
-      {"scaledtanh",
-       {true,
-        true,
-        {},
-        {},
-        [](const NodeContext& c, const CellActivation& f, Expr x) {
-          return scaled(c, f.alpha, c.apply("tanh", {scaled(c, f.beta, x)}));
-        }}},
-      {"hardsigmoid",
-       {true, true, 0.2, 0.5,
-        [](const NodeContext& c, const CellActivation& f, Expr x) {
-          return c.apply("hardsigmoid", {x}, HardsigmoidAttributes{f.alpha, f.beta});
-        }}},
-      {"elu",
-       {true,
-        false,
-        1.0,
-        {},
-        [](const NodeContext& c, const CellActivation& f, Expr x) {
-          return c.apply("elu", {x}, EluAttributes{f.alpha});
-        }}},
+Known of_row(const Row& row) {
+  Known result{!row.numbers.empty(), row.numbers.size() > 1, {}, {}, {}};
+  const auto number = [&](std::size_t i) { return std::get<double>(row.numbers[i].otherwise); };
+  if (result.has_alpha) result.alpha = number(0);
+  if (result.has_beta) result.beta = number(1);
+  result.make = [&row](const NodeContext& c, const CellActivation& f, Expr x) {
+    return apply_row(c, row, x, std::array{f.alpha, f.beta});
   };
-  return all;
+  return result;
 }
 
 std::string lower(std::string text) {
   std::transform(text.begin(), text.end(), text.begin(),
                  [](unsigned char letter) { return static_cast<char>(std::tolower(letter)); });
   return text;
+}
+
+const std::map<std::string, Known, std::less<>>& known() {
+  static const std::map<std::string, Known, std::less<>> all = [] {
+    std::map<std::string, Known, std::less<>> result;
+    for (const Row& row : rows())
+      if (row.in_cells) result.emplace(lower(row.onnx), of_row(row));
+    result["affine"] = {true, true, 1.0, 0.0, [](const NodeContext& c, const CellActivation& f, Expr x) {
+                          const Expr y = scaled(c, f.alpha, x);
+                          return f.beta == 0 ? y : c.apply("add", {y, c.scalar(f.beta, x)});
+                        }};
+    result["thresholdedrelu"] = {
+        true, false, 1.0, {}, [](const NodeContext& c, const CellActivation& f, Expr x) {
+          return c.apply("where", {c.apply("greater", {x, c.scalar(f.alpha, x)}), x, c.scalar(0, x)});
+        }};
+    result["scaledtanh"] = {true, true, {}, {}, [](const NodeContext& c, const CellActivation& f, Expr x) {
+                              return scaled(c, f.alpha, c.apply("tanh", {scaled(c, f.beta, x)}));
+                            }};
+    return result;
+  }();
+  return all;
 }
 
 }  // namespace

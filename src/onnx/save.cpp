@@ -225,7 +225,7 @@ namespace {
 
 /// The version of the format in which an operator set came out.
 std::int64_t ir_version(std::int64_t opset) {
-  return opset <= 14 ? 7 : opset <= 18 ? 8 : opset <= 20 ? 9 : 10;
+  return opset <= 14 ? 7 : opset <= 18 ? 8 : opset <= 20 ? 9 : opset <= 22 ? 10 : 11;
 }
 
 }  // namespace

@@ -44,6 +44,35 @@ void write_layer_norm(Writer& w, Expr e) {
     s.last("Mul", {normal, s.operand(1)});
 }
 
+void write_rms_norm(Writer& w, Expr e) {
+  const auto& a = e.attributes<LayerNormAttributes>();
+  if (w.opset() >= 23) {
+    w.node("RMSNormalization", e).set("axis", a.axis).set("epsilon", a.epsilon);
+    return;
+  }
+  Steps s(w, e);
+  Ints axes;
+  for (std::size_t axis = static_cast<std::size_t>(a.axis); axis < e.shape().rank(); ++axis)
+    axes.push_back(static_cast<std::int64_t>(axis));
+  const std::string squares = s.reduce("ReduceMean", s("Mul", {s.operand(0), s.operand(0)}), axes, true);
+  const std::string root = s("Sqrt", {s("Add", {squares, s.number(a.epsilon)})});
+  s.last("Mul", {s("Div", {s.operand(0), root}), s.operand(1)});
+}
+
+void write_lp_normalize(Writer& w, Expr e) {
+  const auto& a = e.attributes<LpNormalizeAttributes>();
+  if (a.epsilon == 0 && a.least == 0) {
+    w.node("LpNormalization", e).set("axis", a.axis).set("p", a.p);
+    return;
+  }
+  Steps s(w, e);
+  std::string size = s.reduce(a.p == 1 ? "ReduceL1" : "ReduceSumSquare", s.operand(0), {a.axis}, true);
+  if (a.epsilon != 0) size = s("Add", {size, s.number(a.epsilon)});
+  if (a.p == 2) size = s("Sqrt", {size});
+  if (a.least != 0) size = s("Max", {size, s.number(a.least)});
+  s.last("Div", {s.operand(0), size});
+}
+
 /// Shifted copies of the channels, added.
 void write_channel_window_sum(Writer& w, Expr e) {
   const auto& a = e.attributes<ChannelWindowAttributes>();
@@ -70,13 +99,11 @@ Form along_axis(const char* op_type) {
 void add_norm_forms(Forms& f) {
   f["batch_norm"] = write_batch_norm;
   f["layer_norm"] = write_layer_norm;
+  f["rms_norm"] = write_rms_norm;
+  f["lp_normalize"] = write_lp_normalize;
   f["channel_window_sum"] = write_channel_window_sum;
   f["softmax"] = along_axis("Softmax");
   f["log_softmax"] = along_axis("LogSoftmax");
-  f["lrn"] = [](Writer& w, Expr e) {
-    const auto& a = e.attributes<LrnAttributes>();
-    w.node("LRN", e).set("size", a.size).set("alpha", a.alpha).set("beta", a.beta).set("bias", a.bias);
-  };
 }
 
 }  // namespace rulegrad::io

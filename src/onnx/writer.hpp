@@ -19,7 +19,7 @@
 namespace rulegrad::io {
 
 /// The operator sets that can be written; the least one that the operators need, unless one is asked for.
-inline constexpr std::int64_t least_opset = 13, latest_opset = 22;
+inline constexpr std::int64_t least_opset = 13, latest_opset = 23;
 
 /// Smaller arrays stay in the model's own file.
 inline constexpr std::size_t least_external = 1024;

@@ -32,4 +32,11 @@ TEST_CASE("an elementwise function is declared in three files") {
     CHECK(files_naming(op) == std::set<std::string>{"src/onnx/rows.cpp", "src/ops/elementwise.cpp",
                                                     "src/kernels/elementwise/unary.cpp"});
   }
+  for (const char* op : {"mish", "softsign", "quick_gelu"}) {
+    INFO(op);
+    std::set<std::string> files = files_naming(op);
+    files.erase("src/onnx/attention.cpp");  // Swish of ONNX is one with any factor
+    CHECK(files == std::set<std::string>{"src/onnx/rows.cpp", "src/ops/activations.cpp",
+                                         "src/kernels/elementwise/unary.cpp"});
+  }
 }

@@ -179,3 +179,69 @@ TEST_CASE("Fourier transforms are sums of waves") {
     CHECK(y[static_cast<std::size_t>(2 * k + 1)] == doctest::Approx(im));
   }
 }
+
+TEST_CASE("what onnxruntime fused is read by the same table: activations of products, quick-GELU, RMS norm") {
+  const auto close = [](const std::vector<double>& found, const std::vector<double>& expected) {
+    REQUIRE(found.size() == expected.size());
+    for (std::size_t i = 0; i < found.size(); ++i)
+      CHECK(found[i] == doctest::Approx(expected[i]).epsilon(1e-6));
+  };
+  const std::vector<double> x{-2, 0.25, 1, 3};
+  const auto one = [&](const std::string& type, const std::vector<std::pair<std::string, float>>& numbers) {
+    OnnxBuilder b(17);
+    b.input("x", {-1, 4});
+    auto& node = b.node(type, {"x"}, {"y"}, "f");
+    node.set_domain("com.microsoft");
+    for (const auto& [name, value] : numbers) {
+      auto& attribute = *node.add_attribute();
+      attribute.set_name(name);
+      attribute.set_type(onnx::AttributeProto::FLOAT);
+      attribute.set_f(value);
+    }
+    b.output("y");
+    return loaded(b);
+  };
+  for (const float alpha : {1.702F, 0.5F}) {
+    const Model model = one("QuickGelu", {{"alpha", alpha}});
+    CHECK(model.outputs()[0].expr.is("quick_gelu"));
+    std::vector<double> expected;
+    for (const double v : x) expected.push_back(v / (1 + std::exp(-static_cast<double>(alpha) * v)));
+    close(run(model, {{"x", real({1, 4}, x)}}), expected);
+  }
+  const auto fused = [&](const std::string& activation,
+                         const std::vector<std::pair<std::string, float>>& numbers) {
+    OnnxBuilder b(17);
+    b.input("x", {-1, 4});
+    b.floats("w", {4, 4}, {1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1});
+    auto& node = b.node("FusedGemm", {"x", "w"}, {"y"}, "f");
+    node.set_domain("com.microsoft");
+    auto& name = *node.add_attribute();
+    name.set_name("activation");
+    name.set_type(onnx::AttributeProto::STRING);
+    name.set_s(activation);
+    for (const auto& [key, value] : numbers) {
+      auto& attribute = *node.add_attribute();
+      attribute.set_name(key);
+      attribute.set_type(onnx::AttributeProto::FLOAT);
+      attribute.set_f(value);
+    }
+    b.output("y");
+    return loaded(b);
+  };
+  close(run(fused("LeakyRelu", {{"activation_alpha", 0.5F}}), {{"x", real({1, 4}, x)}}), {-1, 0.25, 1, 3});
+  close(run(fused("HardSigmoid", {{"activation_alpha", 0.25F}, {"activation_beta", 0.5F}}),
+            {{"x", real({1, 4}, x)}}),
+        {0, 0.5625, 0.75, 1});
+  close(run(fused("Softsign", {}), {{"x", real({1, 4}, x)}}), {-2.0 / 3, 0.2, 0.5, 0.75});
+  CHECK_THROWS_WITH_AS(fused("Sub", {}), doctest::Contains("the activation 'Sub' is not supported"), Error);
+
+  OnnxBuilder b(17);
+  b.input("x", {-1, 4});
+  b.floats("scale", {4}, {1, 2, 3, 4});
+  b.node("SimplifiedLayerNormalization", {"x", "scale"}, {"y"}, "n").set_domain("com.microsoft");
+  b.output("y");
+  const Model model = loaded(b);
+  CHECK(model.outputs()[0].expr.is("rms_norm"));
+  const double root = std::sqrt((4 + 0.0625 + 1 + 9) / 4 + 1e-5);
+  close(run(model, {{"x", real({1, 4}, x)}}), {-2 / root, 0.5 / root, 3 / root, 12 / root});
+}

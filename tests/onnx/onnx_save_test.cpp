@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <doctest/doctest.h>
 #include <fstream>
@@ -116,4 +117,59 @@ TEST_CASE("operators without a counterpart are listed, and nothing is written") 
           "conv_weight_grad %3 float32[2, 1, 3] (it is what a weight gets, summed over the batch)"),
       Error);
   CHECK_FALSE(std::filesystem::exists(path));
+}
+
+TEST_CASE(
+    "activations and norms are single nodes from the operator set on that has them, and read back as "
+    "themselves") {
+  struct Case {
+    const char* op;
+    Attributes attributes;
+    const char* onnx;
+    std::int64_t since;
+    bool raised = true;
+  };
+  constexpr std::int64_t nowhere = 99;
+  const Case cases[] = {
+      {"softsign", {}, "Softsign", 1},
+      {"hardswish", {}, "HardSwish", 14},
+      {"mish", {}, "Mish", 18},
+      {"gelu", GeluAttributes{}, "Gelu", 20},
+      {"gelu", GeluAttributes{GeluForm::tanh}, "Gelu", 20},
+      {"quick_gelu", QuickGeluAttributes{}, "QuickGelu", nowhere},
+      {"quick_gelu", QuickGeluAttributes{0.7}, "QuickGelu", nowhere, false},
+      {"selu", SeluAttributes{}, "Selu", 6},
+      {"rms_norm", LayerNormAttributes{2, 1e-3}, "RMSNormalization", 23},
+      {"rms_norm", LayerNormAttributes{1, 1e-3}, "RMSNormalization", 23},
+      {"lp_normalize", LpNormalizeAttributes{1, 2}, "LpNormalization", 1},
+      {"lp_normalize", LpNormalizeAttributes{2, 1}, "LpNormalization", 1},
+      {"lp_normalize", LpNormalizeAttributes{2, 2, 1e-3}, "LpNormalization", nowhere},
+      {"lp_normalize", LpNormalizeAttributes{1, 2, 0, 0.5}, "LpNormalization", nowhere},
+      {"lp_normalize", LpNormalizeAttributes{2, 1, 1e-3, 0.5}, "LpNormalization", nowhere, false}};
+  for (const Case& one : cases)
+    for (const std::int64_t opset : {13, 14, 17, 18, 20, 23}) {
+      CAPTURE(one.op);
+      CAPTURE(opset);
+      Graph g;
+      std::vector<Expr> operands{g.input("x", {DType::float32, Shape{B, 3, 4}})};
+      if (std::string_view(one.op) == "rms_norm")
+        operands.push_back(
+            g.constant(one.attributes.as<LayerNormAttributes>().axis == 1 ? wavy({3, 4}, 2) : wavy({4}, 2)));
+      const Expr y = g.apply(op(one.op), operands, one.attributes);
+      const ScratchFile file("single.onnx");
+      save_onnx(file.path(), std::span(&y, 1), {.opset = opset});
+      onnx::ModelProto written;
+      REQUIRE(written.ParseFromString(bytes_of(file.path())));
+      const auto& nodes = written.graph().node();
+      const bool single = std::any_of(nodes.begin(), nodes.end(), [&](const onnx::NodeProto& node) {
+        return node.op_type() == one.onnx;
+      });
+      CHECK(single == (opset >= one.since));
+      const Model model = load_onnx(file.path());
+      const Expr read = model.outputs()[0].expr;
+      if (one.raised) CHECK(read.op().name == one.op);
+      const Inputs x{{"x", wavy({2, 3, 4}, 3)}};
+      CHECK(first_difference(evaluate(std::span(&read, 1), x)[0], evaluate(std::span(&y, 1), x)[0], 1e-5,
+                             1e-6) == "");
+    }
 }

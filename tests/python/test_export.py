@@ -57,7 +57,7 @@ class Export(Case):
         self.raises(ValueError, "is not given or largest", self.model.export, file, "gradient", target="3")
         self.raises(ValueError, "must end in .onnx", self.model.export, self.folder / "heat.npy", "gradient")
         self.raises(ValueError, "arrays are no part of a file", self.model.export, file, "gradient", seed=np.ones(10))
-        self.raises(ValueError, "those from 13 to 22", self.model.export, file, "gradient", opset=7)
+        self.raises(ValueError, "those from 13 to 23", self.model.export, file, "gradient", opset=7)
         self.raises(ValueError, "only from the folder", self.model.export, file, "gradient", share_weights=True)
         self.raises(KeyError, "gradient", self.model.export, file, "gradeint")
         self.assertFalse(file.exists())
