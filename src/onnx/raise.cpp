@@ -313,7 +313,7 @@ std::vector<Expr> undone(const Canonized& canonized) {
 }  // namespace
 
 Raised raise(std::span<const Expr> outputs) {
-  Raised raised{{outputs.begin(), outputs.end()}, {}};
+  Raised raised{{outputs.begin(), outputs.end()}, {}, {}};
   if (outputs.empty()) return raised;
   Canonized regrouped = regroup_products(outputs[0].graph(), outputs, inputs_below(outputs), {});
   raised.outputs = std::move(regrouped.outputs);
@@ -327,7 +327,7 @@ Raised raise(std::span<const Expr> outputs) {
   if (done.rewrites.empty()) return raised;
   raised.outputs = undone(done);
   for (ForwardRewrite& rewrite : done.rewrites)
-    if (rewrite.rule_set != step_rules) raised.rewrites.push_back(std::move(rewrite));
+    (rewrite.rule_set == step_rules ? raised.steps : raised.rewrites).push_back(std::move(rewrite));
   return raised;
 }
 

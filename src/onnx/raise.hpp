@@ -13,6 +13,7 @@ namespace rulegrad::io {
 struct Raised {
   std::vector<Expr> outputs;
   std::vector<ForwardRewrite> rewrites;
+  std::vector<ForwardRewrite> steps;  ///< on the way to normalisations; what came of none of them is undone
 };
 
 /// Puts together what exporters took apart: functions of one value by what they compute, then normalisations

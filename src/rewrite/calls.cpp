@@ -12,6 +12,22 @@
 
 // What calls in terms give: words of the language, functions of rule files, operators.
 namespace rulegrad {
+namespace {
+
+/// What few operations make of constants of one number, as in `least = sqrt(e)`.
+std::optional<double> known_number(Expr expr, int operations = 4) {
+  const auto constant = constant_value(expr);
+  if (constant || operations == 0 || !expr.op().fold) return constant;
+  boost::container::small_vector<double, 2> numbers;
+  for (const Expr operand : expr.operands()) {
+    const auto number = known_number(operand, operations - 1);
+    if (!number) return std::nullopt;
+    numbers.push_back(*number);
+  }
+  return expr.op().fold({numbers.data(), numbers.size()});
+}
+
+}  // namespace
 
 Value Evaluator::call_word(const Word& word, const Term& term, std::span<const Value> arguments) {
   if (arguments.size() < word.least || arguments.size() > word.most)
@@ -139,7 +155,7 @@ bool Evaluator::add_attribute(std::vector<NamedValue>& named, const OpSchema& op
                               std::span<const Expr> operands, const Term& term, const std::string& name,
                               const Value& value) {
   const auto* expr = std::get_if<Expr>(&value);
-  const auto constant = expr != nullptr ? constant_value(*expr) : std::nullopt;
+  const auto constant = expr != nullptr ? known_number(*expr) : std::nullopt;
   if (expr != nullptr && !constant)
     throw UnknownAttribute(
         ErrorCode::rule,

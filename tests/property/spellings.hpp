@@ -109,11 +109,11 @@ class Speller {
       case 2:
         return tanh_gelu(x);
       case 3:
-        return mul(x, apply("tanh", {softplus(x)}));
+        return plain_ ? apply("mish", {x}) : mul(x, apply("tanh", {softplus(x)}));
       case 4:
-        return over(x, add(number(1, x), rulegrad::abs(x)));
+        return plain_ ? apply("softsign", {x}) : over(x, add(number(1, x), rulegrad::abs(x)));
       case 5:
-        return mul(x, sigmoid(scaled(x, 1.702)));
+        return plain_ ? apply("quick_gelu", {x}) : mul(x, sigmoid(scaled(x, 1.702)));
       case 6:
         return plain_ ? apply("hardswish", {x})
                       : product({x, clipped(add(x, number(3, x)), 0, 6), number(1.0 / 6, x)});
@@ -131,11 +131,15 @@ class Speller {
   Expr layer_norm(Expr x, Expr w, Expr b, double epsilon) {
     const std::int64_t axis = static_cast<std::int64_t>(x.shape().rank()) - 1;
     if (plain_) return apply("layer_norm", {x, w, b}, LayerNormAttributes{axis, epsilon});
-    const Expr d = x - mean(x, {axis}, true);
-    return add(mul(normalised(d, d, axis, epsilon), w), b);
+    const Expr m = mean(x, {axis}, true), d = x - m;
+    const Expr variance =
+        pick(3) == 2 ? mean(square(x), {axis}, true) - square(m) : mean(square(d), {axis}, true);
+    return add(mul(normalised(d, variance, epsilon), w), b);
   }
   Expr rms_norm(Expr x, Expr w, double epsilon) {
-    return mul(normalised(x, x, static_cast<std::int64_t>(x.shape().rank()) - 1, epsilon), w);
+    const std::int64_t axis = static_cast<std::int64_t>(x.shape().rank()) - 1;
+    if (plain_) return apply("rms_norm", {x, w}, LayerNormAttributes{axis, epsilon});
+    return mul(normalised(x, mean(square(x), {axis}, true), epsilon), w);
   }
 
   /// silu(g) u, as gated layers are.
@@ -179,6 +183,7 @@ class Speller {
   /// x / |x| along the last axis.
   Expr unit_vector(Expr x) {
     const std::int64_t axis = static_cast<std::int64_t>(x.shape().rank()) - 1;
+    if (plain_) return apply("lp_normalize", {x}, LpNormalizeAttributes{axis, 2, 1e-6, 0});
     const Expr v = add(sum(square(x), {axis}, true), number(1e-6, x));
     switch (pick(3)) {
       case 1:
@@ -187,6 +192,41 @@ class Speller {
         return over(x, apply("pow", {v, number(0.5, x)}));
       default:
         return over(x, rulegrad::sqrt(v));
+    }
+  }
+  /// x / max(|x|, least) along the last axis.
+  Expr bounded_vector(Expr x, double least) {
+    const std::int64_t axis = static_cast<std::int64_t>(x.shape().rank()) - 1;
+    if (plain_) return apply("lp_normalize", {x}, LpNormalizeAttributes{axis, 2, 0, least});
+    const Expr s = sum(square(x), {axis}, true), bound = number(least, x);
+    switch (pick(3)) {
+      case 1:
+        return over(x, rulegrad::sqrt(rulegrad::max(s, number(least * least, x))));
+      case 2:
+        return x / apply("expand", {rulegrad::max(bound, rulegrad::sqrt(s))}, ShapeAttributes{x.shape()});
+      default:
+        return over(x, rulegrad::max(rulegrad::sqrt(s), bound));
+    }
+  }
+  /// x over the sum of sizes along the last axis, or over `least` where that is more.
+  Expr shares(Expr x, double least) {
+    const std::int64_t axis = static_cast<std::int64_t>(x.shape().rank()) - 1;
+    if (plain_) return apply("lp_normalize", {x}, LpNormalizeAttributes{axis, 1, 0, least});
+    const Expr s = sum(rulegrad::abs(x), {axis}, true);
+    return least == 0 ? x / s : x / rulegrad::max(s, number(least, x));
+  }
+  /// q k^T times a number, wherever it stands.
+  Expr scores(Expr q, Expr k, double factor) {
+    const MatmulAttributes turned{.transpose_a = false, .transpose_b = true};
+    switch (pick(4)) {
+      case 1:
+        return matmul(scaled(q, factor), k, turned);
+      case 2:
+        return matmul(q, scaled(k, factor), turned);
+      case 3:
+        return matmul(scaled(q, std::sqrt(factor)), scaled(k, std::sqrt(factor)), turned);
+      default:
+        return scaled(matmul(q, k, turned), factor);
     }
   }
   /// A dense layer whose bias is a number more everywhere.
@@ -275,6 +315,23 @@ class Speller {
         return rulegrad::softmax(x, axis);
     }
   }
+  Expr log_softmax(Expr x) {
+    const std::int64_t axis = static_cast<std::int64_t>(x.shape().rank()) - 1;
+    const Expr top = amax(x, {axis}, true);
+    const auto logarithm = [&](Expr v) { return rulegrad::log(sum(rulegrad::exp(v), {axis}, true)); };
+    switch (pick(5)) {
+      case 1:
+        return x - logarithm(x);
+      case 2:
+        return (x - top) - logarithm(x - top);
+      case 3:
+        return x - add(logarithm(x - top), top);
+      case 4:
+        return rulegrad::log(softmax(x));
+      default:
+        return rulegrad::log_softmax(x, axis);
+    }
+  }
 
  private:
   Expr gelu(Expr x) {
@@ -291,14 +348,14 @@ class Speller {
     return product({x, number(0.5, x),
                     add(number(1, x), apply("tanh", {scaled(inner, std::sqrt(2 / std::acos(-1.0)))}))});
   }
-  /// a / sqrt(mean(x^2) + epsilon)
-  Expr normalised(Expr a, Expr x, std::int64_t axis, double epsilon) {
-    const Expr v = add(mean(square(x), {axis}, true), number(epsilon, x));
+  /// a / sqrt(variance + epsilon)
+  Expr normalised(Expr a, Expr variance, double epsilon) {
+    const Expr v = add(variance, number(epsilon, a));
     switch (pick(4)) {
       case 1:
-        return mul(a, apply("pow", {v, number(-0.5, x)}));
+        return mul(a, apply("pow", {v, number(-0.5, a)}));
       case 2:
-        return over(a, apply("pow", {v, number(0.5, x)}));
+        return over(a, apply("pow", {v, number(0.5, a)}));
       default:
         return over(a, rulegrad::sqrt(v));
     }

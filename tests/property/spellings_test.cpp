@@ -19,8 +19,7 @@ void build(Spelt& net, std::uint64_t seed, std::size_t function) {
   const Expr n = spell.layer_norm(h, weight(graph, {6}), weight(graph, {6}), 1e-5);
   const Expr q = dense(n, weight(graph, {6, 6})), k = dense(n, weight(graph, {6, 6})),
              v = dense(n, weight(graph, {6, 6}));
-  const Expr scores =
-      spell.scaled(matmul(q, k, {.transpose_a = false, .transpose_b = true}), 1 / std::sqrt(6.0));
+  const Expr scores = spell.scores(q, k, 1 / std::sqrt(6.0));
   h = spell.add(h, dense(matmul(spell.softmax(scores), v), weight(graph, {6, 6})));
   const Expr r = spell.rms_norm(h, weight(graph, {6}), 1e-6);
   h = spell.add(
@@ -36,7 +35,7 @@ void build(Spelt& net, std::uint64_t seed, std::size_t function) {
 /// batch norms written out on either side of a movement, shifts and signs that are a layer's, tokens mixed
 /// and pooled.
 /// `which` of them alone, between two layers, or two that follow each other; 0: all of them.
-constexpr std::size_t single_parts = 10, parts_of_products = 1 + single_parts + single_parts - 1;
+constexpr std::size_t single_parts = 12, parts_of_products = 1 + single_parts + single_parts - 1;
 void build_products(Spelt& net, std::uint64_t seed, std::size_t which) {
   Speller spell(seed);
   Weights weight;
@@ -70,7 +69,9 @@ void build_products(Spelt& net, std::uint64_t seed, std::size_t which) {
   }
   if (asked(8)) h = spell.gated_rms_norm(h, weight(graph, {6}), layer(net.x), 1e-6);
   if (asked(9)) h = spell.add(h, layer(spell.unit_vector(h)));
-  const Expr pooled = asked(10) ? spell.attention_pooling(dense(h, weight(graph, {1, 6})), h) : mean(h, {1});
+  if (asked(10)) h = spell.add(h, layer(spell.bounded_vector(h, 1.5)));
+  if (asked(11)) h = spell.add(spell.shares(h, 2.5), spell.shares(layer(h), 0));
+  const Expr pooled = asked(12) ? spell.attention_pooling(dense(h, weight(graph, {1, 6})), h) : mean(h, {1});
   net.y = dense(pooled, weight(graph, {3, 6}), weight(graph, {3}));
 }
 
