@@ -77,9 +77,10 @@ std::vector<double> places() {
   return result;
 }
 
-/// To what the rounding of constants to float32 changes.
+/// To what the rounding of constants to float32 changes: a function that is 0 at 0 stays so, unlike max(x, 1e-12), which is
+/// divided by.
 double allowed_difference(double x, double g) {
-  return 3e-7 * (std::abs(x) + std::abs(g)) + 1e-9;
+  return x == 0 && g == 0 ? 0 : 3e-7 * (std::abs(x) + std::abs(g)) + 1e-9;
 }
 
 bool same_function(std::span<const double> x, std::span<const double> f, std::span<const double> g) {
@@ -134,6 +135,10 @@ std::vector<Expr> inputs_below(std::span<const Expr> outputs) {
 struct Candidate {
   std::size_t chain, begin, end;
   std::size_t function;  ///< its place among the different ones
+  bool spelt;  ///< of several operations, in no other chain; others only tell what is inside of these
+  [[nodiscard]] bool around(const Candidate& other) const {
+    return begin <= other.begin && other.end <= end && (begin != other.begin || end != other.end);
+  }
 };
 
 class KnownFunctions {
@@ -159,7 +164,13 @@ class KnownFunctions {
       const Candidate& candidate = candidates_[i];
       const std::size_t match = matches[candidate.function];
       ++i;
-      if (match == known) continue;
+      if (match == known || !candidate.spelt) continue;
+      // What changes hardly anything is no part of the function: the 1e-8 that keeps a logarithm off 0.
+      bool said_inside = false;
+      for (std::size_t k = i; k < candidates_.size() && candidates_[k].chain == candidate.chain; ++k)
+        said_inside =
+            said_inside || (candidate.around(candidates_[k]) && matches[candidates_[k].function] == match);
+      if (said_inside) continue;
       result.emplace_back(chains_[candidate.chain].part(candidate.begin, candidate.end),
                           rules().functions[match]);
       while (i < candidates_.size() && candidates_[i].chain == candidate.chain &&
@@ -172,14 +183,22 @@ class KnownFunctions {
  private:
   /// Longer parts before shorter ones, from the end of the chain on.
   void collect() {
-    for (std::size_t c = 0; c < chains_.size(); ++c)
-      for (const auto& [begin, end] : possible_parts(chains_[c]))
+    for (std::size_t c = 0; c < chains_.size(); ++c) {
+      const auto parts = possible_parts(chains_[c]);
+      const auto spelt = [&](const auto& part) {
+        const bool one =
+            part.second == part.first + 1 && chains_[c].steps[part.first].kind != StepKind::nonlinear;
+        return part.first < chains_[c].own && !one;
+      };
+      if (std::none_of(parts.begin(), parts.end(), spelt)) continue;
+      for (const auto& [begin, end] : parts)
         if (const auto function = rewritten_over(chains_[c].part(begin, end), x_)) {
           // Networks repeat themselves: what is the same function is computed once.
           const auto [place, fresh] = place_of_.emplace(*function, functions_.size());
           if (fresh) functions_.push_back(*function);
-          candidates_.push_back({c, begin, end, place->second});
+          candidates_.push_back({c, begin, end, place->second, spelt(std::pair(begin, end))});
         }
+    }
   }
 
   /// Where they begin and end: those that a few places do not tell from all functions that are known.
@@ -196,8 +215,7 @@ class KnownFunctions {
         const StepKind kind = steps[begin].kind;
         bends = bends || kind == StepKind::nonlinear || kind == StepKind::activation ||
                 kind == StepKind::exponential;
-        const bool one_activation = end == begin + 1 && kind != StepKind::nonlinear;
-        if (begin >= chain.own || one_activation || !bends) continue;
+        if (!bends) continue;
         if (!may_be_known(probed[0], probe.value())) continue;
         const bool elsewhere = std::all_of(std::begin(probed) + 1, std::end(probed), [&](std::size_t place) {
           return may_be_known(place, probe.value_at(begin, end, places_[place]));

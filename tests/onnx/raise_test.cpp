@@ -132,6 +132,23 @@ TEST_CASE("a norm is raised over the axes that it says, and of the value that it
     CHECK(raised(y) == y);
 }
 
+TEST_CASE("norms are raised with any bound and any number added, and 0 of them is 0") {
+  Graph graph(DType::float64);
+  const Expr x = graph.input("x", {DType::float64, Shape{B, 3, 5}}), s = sum(x * x, {2}, true);
+  for (const double number : {-0.5, 1e-12, 4.0})
+    for (const Expr y : {x / max(sqrt(s), number), x / sqrt(max(s, number)), x / sqrt(s + std::abs(number)),
+                         x / max(sum(abs(x), {2}, true), number)}) {
+      CAPTURE(number);
+      const Expr whole = raised(y);
+      REQUIRE(whole.is("lp_normalize"));
+      Tensor at = waves({2, 3, 5});
+      const auto values = evaluate(std::vector<Expr>{y, whole}, {{"x", at}});
+      CHECK(distance(values[1], values[0]) < 1e-12);
+      std::fill_n(at.mutable_values<double>().begin(), 5, 0);
+      CHECK(evaluate(std::vector<Expr>{whole}, {{"x", at}})[0].at(0) == 0);
+    }
+}
+
 TEST_CASE("every rule that raises is proved: what it replaces has the same value on random inputs") {
   std::set<std::uint32_t> proved;
   double furthest = 0;
@@ -189,6 +206,25 @@ TEST_CASE("every rule that raises is proved: what it replaces has the same value
         CAPTURE(rule.where.line);
         CHECK(proved.contains(static_cast<std::uint32_t>(rule.where.line)));
       }
+}
+
+TEST_CASE(
+    "numbers that keep a divisor or a logarithm off 0 are no part of a function that they hardly change") {
+  Graph graph(DType::float64);
+  const Expr x = graph.input("x", {DType::float64, Shape{B, 5}});
+  const auto apply = [&](const char* name, Expr v) { return graph.apply(op(name), {v}); };
+  const Expr written = 1.0 / (1.0 + exp(-x));
+  const Tensor at({2, 5}, {-80.0, -30.0, -1.0, -1e-9, 0.0, 1e-13, 1e-6, 1.0, 30.0, 80.0});
+  for (const Expr guarded :
+       {max(x, 1e-12), max(relu(x), 1e-12), relu(x) + 1e-10, apply("sigmoid", x) + 1e-8, written + 1e-8,
+        max(written, 1e-7), min(max(apply("sigmoid", x), 1e-20), 1.0), apply("softplus", x) + 1e-9}) {
+    const Expr y = log(guarded), whole = raised(y);
+    const auto values = evaluate(std::vector<Expr>{y, whole}, {{"x", at}});
+    CHECK(distance(values[1], values[0]) < 1e-9);
+  }
+  CHECK(operators_below(raised(written + 1e-8)) == std::set<std::string>{"sigmoid", "add"});
+  // A function that is written around itself is found all the same.
+  CHECK(operators_below(raised(max(max(x, 0.0), 0.0))) == std::set<std::string>{"relu"});
 }
 
 TEST_CASE("what is no operator stays as it was written, name by name") {
