@@ -13,10 +13,10 @@
 namespace rulegrad {
 namespace {
 
-const KernelPath folded_path("constants: folded");
-const KernelPath blocked_path("constants: folded into blocks of channels");
-const KernelPath form_path("constants: a form is made");
-const KernelPath shared_path("constants: a form is shared");
+const KernelPath folded_path("constants: folded", KernelPath::Choice::only);
+const KernelPath blocked_path("constants: folded into blocks of channels", KernelPath::Choice::only);
+const KernelPath form_path("constants: a form is made", KernelPath::Choice::only);
+const KernelPath shared_path("constants: a form is shared", KernelPath::Choice::only);
 
 /// Numbers of rules and fills come anew with each program: up to so many bytes are compared, not their
 /// buffers.

@@ -131,7 +131,8 @@ class Grouping {
 
   /// Where the rows of an instruction begin that works on each for itself, if they are known and short.
   std::optional<std::size_t> row_axis(const Instruction& instruction) const {
-    if (!instruction.kernel->row_axis || instruction.results.size() != 1) return std::nullopt;
+    if (!fuses_rows() || !instruction.kernel->row_axis || instruction.results.size() != 1)
+      return std::nullopt;
     const FlowValue& operand = flow_.values[instruction.operands[0]];
     const FlowValue& result = flow_.values[instruction.result()];
     const auto axis =
@@ -415,6 +416,7 @@ class Fusing {
 }  // namespace
 
 Flow with_fusion(Flow flow, bool check_finite) {
+  if (!fuses()) return flow;
   std::vector<Grouping::Group> groups = Grouping(flow).run();
   return Fusing(std::move(flow), std::move(groups), check_finite).run();
 }

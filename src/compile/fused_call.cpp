@@ -24,7 +24,7 @@ namespace {
 const KernelPath tiles_path("fused: tiles");
 const KernelPath rows_path("fused: tiles of rows");
 const KernelPath number_path("fused: a number for all elements");
-const KernelPath spread_path("fused: an operand is spread");
+const KernelPath spread_path("fused: an operand is spread", KernelPath::Choice::only);
 
 /// Elements of a tile: a handful of them fit into the nearest cache, and a call of a kernel costs little
 /// beside them.
@@ -223,9 +223,9 @@ FusedCall::FusedCall(std::shared_ptr<const FusedGroup> group, const KernelCall& 
                  std::find(operation.reads.begin(), operation.reads.end(), k) == operation.reads.end();
         });
     const std::int64_t all = group_->operands[k].per_row ? rows_ : rows_ * row_size_;
-    forms_.push_back(operand.count() == all               ? Form::whole
-                     : operand.count() == 1 && numbers_do ? Form::number
-                                                          : Form::spread);
+    forms_.push_back(operand.count() == all                                     ? Form::whole
+                     : operand.count() == 1 && numbers_do && number_path.open() ? Form::number
+                                                                                : Form::spread);
   }
   place_results();
 }
@@ -282,6 +282,14 @@ void FusedCall::run(const KernelCall& call) const {
                              }
                            });
   failures.tell();
+}
+
+bool fuses() {
+  return tiles_path.open();
+}
+
+bool fuses_rows() {
+  return rows_path.open();
 }
 
 Kernel fused_kernel(FusedGroup group) {

@@ -81,6 +81,10 @@ class FusedCall {
 /// Elements of the longest row that operations share tiles of.
 inline constexpr std::int64_t longest_fused_row = 16384;
 
+/// Whether the paths of such calls, and of calls of rows, are open.
+[[nodiscard]] bool fuses();
+[[nodiscard]] bool fuses_rows();
+
 /// A kernel that runs the group.
 [[nodiscard]] Kernel fused_kernel(FusedGroup group);
 

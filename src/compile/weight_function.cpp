@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 
+#include "kernels/product/matmul.hpp"
+
 namespace rulegrad {
 namespace {
 
@@ -31,7 +33,8 @@ WeightFunction::WeightFunction(const std::shared_ptr<Constant>& constant) {
   // What all paths lead to is on the first of them; the deepest constant from which all of it follows.
   std::shared_ptr<Constant> best = constant;
   std::vector<Step> steps;
-  for (base_ = constant; is_elementwise(*base_);) {
+  const bool taken = kernels::sweeps_functions() && kernels::multiplies_functions();
+  for (base_ = constant; taken && is_elementwise(*base_);) {
     const auto& operands = base_->derivation().operands;
     const auto next = std::ranges::find_if(
         operands, [&](const auto& operand) { return operand->dims() == constant->dims(); });

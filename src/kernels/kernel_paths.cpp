@@ -19,7 +19,7 @@ Registered& registered() {
 
 }  // namespace
 
-KernelPath::KernelPath(std::string_view name) : name_(name) {
+KernelPath::KernelPath(std::string_view name, Choice choice) : name_(name), choice_(choice) {
   Registered& all = registered();
   const std::lock_guard lock(all.mutex);
   all.paths.push_back(this);

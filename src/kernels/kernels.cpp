@@ -2,17 +2,39 @@
 #include "rulegrad/support/error.hpp"
 
 #include "kernels/common/bind.hpp"
+#include "kernels/kernel_paths.hpp"
+#include "kernels/plain/plain.hpp"
 #include "support/text.hpp"
 #ifdef RULEGRAD_HAVE_ONEDNN
 #include "kernels/onednn/bind.hpp"
 #endif
 
 namespace rulegrad {
+namespace {
+
+/// The kernel, with the plain one where a path that it would take is closed.
+Kernel with_plain(Kernel kernel, std::shared_ptr<const Kernel> plain) {
+  kernel.run = [run = std::move(kernel.run), plain = std::move(plain)](const KernelCall& call) {
+    try {
+      run(call);
+    } catch (const ClosedPath&) {
+      plain->run(call);
+    }
+  };
+  return kernel;
+}
+
+}  // namespace
 
 const Kernels& Kernels::portable() {
   static const Kernels kernels = [] {
     Kernels all;
     kernels::bind_all(all);
+    Kernels plain = all;
+    kernels::plain::bind_all(plain);
+    for (const std::string& name : all.names())
+      if (all.at(name)->access == Access::any && plain.find(name) != all.find(name))
+        all.set(name, with_plain(*all.at(name), plain.at(name)));
     return all;
   }();
   return kernels;

@@ -13,8 +13,8 @@
 namespace rulegrad {
 namespace {
 
-const KernelPath once_path("program: a call for all samples or none");
-const KernelPath each_path("program: a call for each sample");
+const KernelPath once_path("program: a call for all samples or none", KernelPath::Choice::only);
+const KernelPath each_path("program: a call for each sample", KernelPath::Choice::only);
 
 using Clock = std::chrono::steady_clock;
 

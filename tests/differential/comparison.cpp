@@ -4,6 +4,7 @@
 #include <cmath>
 #include <fmt/format.h>
 #include <memory>
+#include <optional>
 
 #include "rulegrad/kernels/plain_kernels.hpp"
 #include "rulegrad/ops/op_attributes.hpp"
@@ -181,11 +182,15 @@ bool divides_by_differences(const std::string& method) {
   return !named || method.find("method=lrp") != std::string::npos;
 }
 
+std::vector<std::uint64_t> path_counts() {
+  std::vector<std::uint64_t> counts;
+  for (const KernelPath* path : kernel_paths()) counts.push_back(path->count());
+  return counts;
+}
+
 class Counting {
  public:
-  explicit Counting(Tally& tally) : tally_(tally) {
-    for (const KernelPath* path : kernel_paths()) before_.push_back(path->count());
-  }
+  explicit Counting(Tally& tally) : tally_(tally), before_(path_counts()) {}
   ~Counting() {
     const auto paths = kernel_paths();
     for (std::size_t i = 0; i < paths.size(); ++i)
@@ -197,6 +202,25 @@ class Counting {
  private:
   Tally& tally_;
   std::vector<std::uint64_t> before_;
+};
+
+/// Kernels go other ways: one or two that earlier settings went here, `before` them by count, are closed.
+struct Detour {
+  std::vector<std::unique_ptr<ClosedWhile>> closed;
+  std::string text;
+
+  Detour(Draw& draw, const std::vector<std::uint64_t>& before) {
+    std::vector<const KernelPath*> taken;
+    const auto paths = kernel_paths();
+    for (std::size_t i = 0; i < paths.size(); ++i)
+      if (paths[i]->may_close() && paths[i]->count() != before[i]) taken.push_back(paths[i]);
+    for (std::int64_t count = draw.between(1, 2); count > 0 && !taken.empty(); --count) {
+      const auto at = taken.begin() + static_cast<std::ptrdiff_t>(draw.bits() % taken.size());
+      closed.push_back(std::make_unique<ClosedWhile>(**at));
+      text += fmt::format(", without '{}'", (*at)->name());
+      taken.erase(at);
+    }
+  }
 };
 
 /// As many samples as keep the plain float64 path within a second or so.
@@ -253,8 +277,11 @@ void compare_one(Kind kind, std::uint64_t seed, Tally& tally) {
   ++tally.by_kind[name_of(kind)];
   for (const std::string& method : methods) ++tally.by_method[method];
 
+  const std::vector<std::uint64_t> counts = path_counts();
   for (const Setting* setting : chosen) {
     const Counting counting(tally);
+    std::optional<Detour> detour;
+    if (setting != chosen[0] && setting != chosen[1] && draw.chance(0.5)) detour.emplace(draw, counts);
     CompileOptions options = setting->options;
     options.poison = true;
     options.check_facts = draw.chance(0.25);
@@ -266,6 +293,7 @@ void compare_one(Kind kind, std::uint64_t seed, Tally& tally) {
       const std::vector<Tensor> got = program.run(batch.inputs, run);
       ++tally.programs;
       ++tally.by_setting[setting->name];
+      tally.detours += detour ? 1 : 0;
       const bool transforms = setting->options.precision != Precision::exact;
       for (std::size_t o = 0; o < got.size(); ++o) {
         // The sum of a residual block may be 0, and integers that compete in a window may be the same: there
@@ -288,14 +316,15 @@ void compare_one(Kind kind, std::uint64_t seed, Tally& tally) {
           if (share <= worst_share) continue;
           worst_share = share;
           worst = fmt::format(
-              "{} of {}:{} ({}), {}, {} thread{}, {} {} of {}: off by {:.1e} of the largest value, the plain "
+              "{} of {}:{} ({}), {}{}, {} thread{}, {} {} of {}: off by {:.1e} of the largest value, the "
+              "plain "
               "float32 path by {:.1e}",
               o == 0                ? "scores"
               : o <= methods.size() ? methods[o - 1]
                                     : "weight gradient",
-              name_of(kind), seed, tested.subject.text, setting->name, setting->threads,
-              setting->threads == 1 ? "" : "s", o <= methods.size() ? "sample" : "channel", s, off.size(),
-              off[s], batch.plain[o][s]);
+              name_of(kind), seed, tested.subject.text, setting->name, detour ? detour->text : "",
+              setting->threads, setting->threads == 1 ? "" : "s", o <= methods.size() ? "sample" : "channel",
+              s, off.size(), off[s], batch.plain[o][s]);
         }
         if (worst_share > 1) tally.findings.push_back({worst});
         if (worst_share > tally.worst) {

@@ -34,6 +34,7 @@ struct Finding {
 struct Tally {
   std::size_t programs = 0;  ///< runs of programs whose results were compared
   std::size_t networks = 0;
+  std::size_t detours = 0;       ///< of those, runs with paths closed that are taken otherwise
   std::size_t next_setting = 0;  ///< of those that take turns
   std::size_t plain_loops = 0;   ///< results of the reference that were compared with plain loops
   double worst = 0;              ///< the largest share of what is allowed
@@ -45,9 +46,9 @@ struct Tally {
 };
 
 /// Compares one network, with one method or several at once, now and then with gradients of weights, on two
-/// batches each, under the plain float32 setting, the default and four that are next in turn, with the
-/// float64 path of plain kernels with all optimisations off. Sample by sample: the largest difference over the
-/// largest value.
+/// batches each, under the plain float32 setting, the default and four that are next in turn, half of these with
+/// paths closed that were taken before (kernel_paths.hpp), with the float64 path of plain kernels with all
+/// optimisations off. Sample by sample: the largest difference over the largest value.
 void compare_one(Kind kind, std::uint64_t seed, Tally& tally);
 
 /// Holds that path itself to plain loops, on a small network.

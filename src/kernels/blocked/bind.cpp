@@ -7,9 +7,15 @@
 
 #include "kernels/blocked/pool.hpp"
 #include "kernels/common/bind.hpp"
+#include "kernels/kernel_paths.hpp"
 
 namespace rulegrad::kernels::blocked {
 namespace {
+
+const KernelPath max_path("max_pool: blocks of channels");
+const KernelPath max_back_path("max_pool back: blocks of channels");
+const KernelPath avg_path("avg_pool: blocks of channels");
+const KernelPath avg_back_path("avg_pool back: blocks of channels");
 
 /// Calls f with the block as a constant.
 template <class F>
@@ -28,18 +34,19 @@ Window window_of(const A& a, DimsView in, DimsView out) {
 
 /// The kernel `name` of `all`; `run(call, block, groups)` takes over where operand 0 is blocked.
 template <class Run>
-void replace(Kernels& all, const std::string& name, Run run) {
+void replace(Kernels& all, const std::string& name, const KernelPath& path, Run run) {
   Kernel kernel = *all.at(name);
-  kernel.layouts = [](std::span<const Type> operands, std::span<const std::int64_t> given, const Type& result,
-                      const Attributes&) {
-    const bool fits = result.dtype == DType::float32 && result.shape.rank() <= 5;
+  kernel.layouts = [&path](std::span<const Type> operands, std::span<const std::int64_t> given,
+                           const Type& result, const Attributes&) {
+    const bool fits = path.open() && result.dtype == DType::float32 && result.shape.rank() <= 5;
     return Blocks{std::vector<std::int64_t>(operands.size(), fits ? given[0] : 0), fits ? given[0] : 0};
   };
-  kernel.prepare = [run](const Preparation& preparation) -> std::optional<PreparedCall> {
+  kernel.prepare = [run, &path](const Preparation& preparation) -> std::optional<PreparedCall> {
     const std::int64_t block = preparation.call.result.block;
     if (block == 0) return std::nullopt;
     return PreparedCall{
-        [run, block](const KernelCall& call) {
+        [run, block, &path](const KernelCall& call) {
+          path.taken();
           with_block(block, [&](auto constant) { run(call, constant, planes_of(call.result.dims) / block); });
         },
         0, "blocks"};
@@ -83,28 +90,28 @@ void bind_all(Kernels& all) {
   });
   stay_blocked(all, "slice", takes_blocks<SliceAttributes>);
   stay_blocked(all, "slice_vjp", takes_blocks<SliceVjpAttributes>);
-  replace(all, "max_pool", [](const KernelCall& call, auto block, std::int64_t groups) {
+  replace(all, "max_pool", max_path, [](const KernelCall& call, auto block, std::int64_t groups) {
     const ConstView& x = call.operands[0];
     max_pool<float, block>(window_of(call.attributes.as<PoolAttributes>(), x.dims, call.result.dims), groups,
                            x.as<float>(), call.result.as<float>());
   });
-  replace(all, "max_pool_vjp", [](const KernelCall& call, auto block, std::int64_t groups) {
+  replace(all, "max_pool_vjp", max_back_path, [](const KernelCall& call, auto block, std::int64_t groups) {
     const ConstView &x = call.operands[0], &g = call.operands[1];
     max_pool_input_grad<float, block>(window_of(call.attributes.as<PoolAttributes>(), x.dims, g.dims), groups,
                                       x.as<float>(), g.as<float>(), call.result.as<float>());
   });
-  replace(all, "max_pool_jvp", [](const KernelCall& call, auto block, std::int64_t groups) {
+  replace(all, "max_pool_jvp", max_path, [](const KernelCall& call, auto block, std::int64_t groups) {
     const ConstView &x = call.operands[0], &t = call.operands[1];
     max_pool_select<float, block>(window_of(call.attributes.as<PoolAttributes>(), x.dims, call.result.dims),
                                   groups, x.as<float>(), t.as<float>(), call.result.as<float>());
   });
-  replace(all, "avg_pool", [](const KernelCall& call, auto block, std::int64_t groups) {
+  replace(all, "avg_pool", avg_path, [](const KernelCall& call, auto block, std::int64_t groups) {
     const ConstView& x = call.operands[0];
     const auto& a = call.attributes.as<AvgPoolAttributes>();
     avg_pool<float, block>(window_of(a, x.dims, call.result.dims), a.count_padding, groups, x.as<float>(),
                            call.result.as<float>());
   });
-  replace(all, "avg_pool_vjp", [](const KernelCall& call, auto block, std::int64_t groups) {
+  replace(all, "avg_pool_vjp", avg_back_path, [](const KernelCall& call, auto block, std::int64_t groups) {
     const ConstView& g = call.operands[0];
     const auto& a = call.attributes.as<AvgPoolVjpAttributes>();
     avg_pool_input_grad<float, block>(window_of(a, call.result.dims, g.dims), a.count_padding, groups,

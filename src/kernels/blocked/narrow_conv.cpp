@@ -125,7 +125,7 @@ class NarrowInputGrad {
 }  // namespace
 
 bool is_narrow(const ConvGeometry& geometry, std::int64_t block) {
-  return geometry.groups == 1 && geometry.in_channels <= narrow_outputs && block != 0 &&
+  return narrow_path.open() && geometry.groups == 1 && geometry.in_channels <= narrow_outputs && block != 0 &&
          geometry.out_channels % block == 0 && micro_kernels<float>().lanes == block;
 }
 

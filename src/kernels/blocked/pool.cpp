@@ -6,16 +6,10 @@
 
 #include "kernels/common/isa.hpp"
 #include "kernels/common/parallel.hpp"
-#include "kernels/kernel_paths.hpp"
 #include "kernels/pool/pool_windows.hpp"
 
 namespace rulegrad::kernels::blocked {
 namespace {
-
-const KernelPath max_path("max_pool: blocks of channels");
-const KernelPath max_back_path("max_pool back: blocks of channels");
-const KernelPath avg_path("avg_pool: blocks of channels");
-const KernelPath avg_back_path("avg_pool back: blocks of channels");
 
 /// Calls f(group, output position, reaches) for all windows, rows of them on several threads.
 template <class F>
@@ -58,7 +52,6 @@ std::array<std::int32_t, Block> first_maxima(const Window& w, const T* x, const 
 
 template <class T, int Block>
 void max_pool(const Window& window, std::int64_t groups, const T* x, T* y) {
-  max_path.taken();
   for_each_window_of(
       window, groups, Block,
       [&](std::int64_t group, std::int64_t o, const Reach& r0, const Reach& r1, const Reach& r2) {
@@ -77,7 +70,6 @@ void max_pool(const Window& window, std::int64_t groups, const T* x, T* y) {
 
 template <class T, int Block>
 void max_pool_input_grad(const Window& window, std::int64_t groups, const T* x, const T* g, T* gx) {
-  max_back_path.taken();
   parallel_each(groups, window.out_count() * window.taps() * Block, [&](std::int64_t group) {
     const T* const in = x + group * window.in_count() * Block;
     const T* const back = g + group * window.out_count() * Block;
@@ -114,7 +106,6 @@ void max_pool_select(const Window& window, std::int64_t groups, const T* x, cons
 
 template <class T, int Block>
 void avg_pool(const Window& window, bool count_padding, std::int64_t groups, const T* x, T* y) {
-  avg_path.taken();
   const std::vector<T> counts = divisors<T>(window, count_padding);
   const auto mean = [&]<class Sum>(Sum) {
     for_each_window_of(
@@ -142,7 +133,6 @@ void avg_pool(const Window& window, bool count_padding, std::int64_t groups, con
 
 template <class T, int Block>
 void avg_pool_input_grad(const Window& window, bool count_padding, std::int64_t groups, const T* g, T* gx) {
-  avg_back_path.taken();
   const std::vector<T> counts = divisors<T>(window, count_padding);
   parallel_each(groups, window.out_count() * window.taps() * Block, [&](std::int64_t group) {
     const T* const back = g + group * window.out_count() * Block;

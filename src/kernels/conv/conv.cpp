@@ -71,7 +71,7 @@ void store_positions(const Grid& grid, const Target& target, std::int64_t row0, 
 template <class T>
 void grid_product(const Grid& grid, const Target& target, std::int64_t groups, std::int64_t rows,
                   std::int64_t channels, const T* left, const T* x, std::span<const T> bias, T* out) {
-  if (is_direct<T>(grid, rows, channels)) {
+  if (direct_path.open() && is_direct<T>(grid, rows, channels)) {
     direct_path.taken();
     return direct_product(grid, target, groups, rows, channels, left, x, bias, out);
   }
@@ -122,14 +122,15 @@ std::int64_t weight_count(const ConvGeometry& g) {
 /// Pieces into which conv_weight_grad cuts a long sum over positions that has too few results to share out.
 std::int64_t position_pieces(const ConvGeometry& g) {
   const std::int64_t positions = g.window.out_count();
-  return weight_count(g) > 65536 ? 1 : std::clamp<std::int64_t>(positions / 1024, 1, 16);
+  return !pieces_path.open() || weight_count(g) > 65536 ? 1
+                                                        : std::clamp<std::int64_t>(positions / 1024, 1, 16);
 }
 
 }  // namespace
 
 template <class T>
 void conv(const ConvGeometry& geometry, const T* x, const T* w, std::span<const T> bias, T* y) {
-  if (is_depthwise(geometry)) {
+  if (depthwise_path.open() && is_depthwise(geometry)) {
     depthwise_path.taken();
     return depthwise(geometry, x, w, bias, y);
   }
@@ -145,14 +146,14 @@ void conv(const ConvGeometry& geometry, const T* x, const T* w, std::span<const 
 
 template <class T>
 std::size_t conv_input_grad_scratch_bytes(const ConvGeometry& geometry) {
-  return is_depthwise(geometry) ? 0
-                                : static_cast<std::size_t>(weight_count(geometry)) * sizeof(T) + alignof(T);
+  if (depthwise_input_path.open() && is_depthwise(geometry)) return 0;
+  return static_cast<std::size_t>(weight_count(geometry)) * sizeof(T) + alignof(T);
 }
 
 template <class T>
 void conv_input_grad(const ConvGeometry& geometry, const T* g, const T* w, std::span<const T> bias, T* gx,
                      std::span<std::byte> scratch) {
-  if (is_depthwise(geometry)) {
+  if (depthwise_input_path.open() && is_depthwise(geometry)) {
     depthwise_input_path.taken();
     return depthwise_input_grad(geometry, g, w, bias, gx);
   }
@@ -200,14 +201,15 @@ void conv_input_grad(const ConvGeometry& geometry, const T* g, const T* w, std::
 
 template <class T>
 std::size_t conv_weight_grad_scratch_bytes(const ConvGeometry& geometry) {
-  const std::int64_t pieces = is_depthwise(geometry) ? 1 : position_pieces(geometry);
+  const bool one = depthwise_weight_path.open() && is_depthwise(geometry);
+  const std::int64_t pieces = one ? 1 : position_pieces(geometry);
   return pieces == 1 ? 0 : static_cast<std::size_t>(pieces * weight_count(geometry)) * sizeof(T) + alignof(T);
 }
 
 template <class T>
 void conv_weight_grad(const ConvGeometry& geometry, const T* x, const T* g, T* gw,
                       std::span<std::byte> scratch) {
-  if (is_depthwise(geometry)) {
+  if (depthwise_weight_path.open() && is_depthwise(geometry)) {
     depthwise_weight_path.taken();
     return depthwise_weight_grad(geometry, x, g, gw);
   }

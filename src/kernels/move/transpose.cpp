@@ -69,8 +69,9 @@ void transpose_walk(const Walk<1>& walk, std::int64_t count, const W* x, W* y) {
   std::size_t fast = last;  // the axis of y along which x is contiguous
   for (std::size_t i = 0; i < walk.rank; ++i)
     if (walk.stride[0][i] == 1) fast = i;
-  (fast == last ? rows_path : blocks_path).taken();
-  if (fast == last) return copy_rows(walk, count, x, y);
+  const bool by_rows = fast == last || !blocks_path.open();
+  (by_rows ? rows_path : blocks_path).taken();
+  if (by_rows) return copy_rows(walk, count, x, y);
   std::int64_t y_step = 1;
   for (std::size_t i = fast + 1; i < walk.rank; ++i) y_step *= walk.extent[i];
   // Two strides, x and y, over all axes but the two of the block; rows of the block are shared out to

@@ -11,8 +11,8 @@ namespace rulegrad::kernels::onednn {
 namespace {
 
 const KernelPath kept_path("oneDNN: a packed constant");
-const KernelPath copied_path("oneDNN: operands are copied");
-const KernelPath copied_back_path("oneDNN: the result is copied");
+const KernelPath copied_path("oneDNN: operands are copied", KernelPath::Choice::only);
+const KernelPath copied_back_path("oneDNN: the result is copied", KernelPath::Choice::only);
 
 using dnnl::memory;
 using tag = memory::format_tag;
@@ -92,7 +92,8 @@ void Call::add(Part part) {
 void Call::operand(int argument, std::size_t position, const memory::desc& wanted, memory::desc given,
                    ConstantOperands& constants) {
   Part part{.argument = argument, .position = position, .wanted = wanted, .given = std::move(given)};
-  if (!constants.is_constant(position) || wanted == part.given) return add(std::move(part));
+  if (!kept_path.open() || !constants.is_constant(position) || wanted == part.given)
+    return add(std::move(part));
   part.kept =
       std::static_pointer_cast<const memory>(constants.form(position, Packing{part.given, part.wanted}));
   parts_.push_back(std::move(part));

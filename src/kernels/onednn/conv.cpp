@@ -23,9 +23,10 @@ const KernelPath winograd_path("conv: Winograd by oneDNN");
 const KernelPath winograd_input_path("conv input: Winograd by oneDNN");
 const KernelPath bfloat16_path("conv: bfloat16 by oneDNN");
 const KernelPath bfloat16_input_path("conv input: bfloat16 by oneDNN");
-const KernelPath restored_path("conv: signs restored behind Winograd");
-const KernelPath bias_path("conv: a bias is added behind oneDNN");
-const KernelPath portable_path("conv: portable between copies of blocks of channels");
+const KernelPath restored_path("conv: signs restored behind Winograd", KernelPath::Choice::only);
+const KernelPath bias_path("conv: a bias is added behind oneDNN", KernelPath::Choice::only);
+const KernelPath portable_path("conv: portable between copies of blocks of channels",
+                               KernelPath::Choice::only);
 
 using dnnl::memory;
 
@@ -75,8 +76,14 @@ constexpr double least_products = 1 << 17;
 /// backward it has not. Sums over whole blocks pay earlier, as measured for the second layer of LeNet.
 constexpr std::int64_t least_channels = 8, least_channels_back = 5;
 
+const KernelPath& path_of(Direction direction) {
+  if (direction == Direction::forward) return forward_path;
+  return direction == Direction::input ? input_path : weight_path;
+}
+
 /// Where oneDNN is faster than the portable kernel.
 bool worth_it(Direction direction, const Geometry& g) {
+  if (!path_of(direction).open()) return false;
   if (g.products() < least_products || g.strides.size() > 3) return false;
   const auto negative = [](std::int64_t pad) { return pad < 0; };
   if (std::any_of(g.pads_begin.begin(), g.pads_begin.end(), negative) ||
@@ -217,8 +224,10 @@ class Conv {
   [[nodiscard]] std::optional<ConvPrimitive> in_bfloat16(const Geometry& g, const KernelCall& call,
                                                          const memory::desc& bias,
                                                          const memory::dims& dilations) const {
-    if (direction_ == Direction::weight || g.depthwise()) return std::nullopt;
     const bool forward = direction_ == Direction::forward;
+    if (direction_ == Direction::weight || g.depthwise() ||
+        !(forward ? bfloat16_path : bfloat16_input_path).open())
+      return std::nullopt;
     constexpr auto narrow = memory::data_type::bf16, wide = memory::data_type::f32;
     std::optional<ConvPrimitive> best;
     for (const auto& [x, y] : forms(g, call, forward ? narrow : wide, forward ? wide : narrow)) {
@@ -247,9 +256,10 @@ class Conv {
     const auto all = [](const Ints& values, std::int64_t wanted) {
       return std::all_of(values.begin(), values.end(), [&](std::int64_t v) { return v == wanted; });
     };
-    return direction_ != Direction::weight && g.groups == 1 && g.w.size() == 4 && g.w[2] == 3 &&
-           g.w[3] == 3 && all(g.strides, 1) && all(g.dilations, 1) && g.x[1] >= 64 && g.y[1] >= 64 &&
-           g.y[2] >= 14 && g.y[3] >= 14;
+    return direction_ != Direction::weight &&
+           (direction_ == Direction::forward ? winograd_path : winograd_input_path).open() && g.groups == 1 &&
+           g.w.size() == 4 && g.w[2] == 3 && g.w[3] == 3 && all(g.strides, 1) && all(g.dilations, 1) &&
+           g.x[1] >= 64 && g.y[1] >= 64 && g.y[2] >= 14 && g.y[3] >= 14;
   }
 
   [[nodiscard]] PreparedCall ready(const Preparation& preparation, const Geometry& g,
@@ -278,11 +288,9 @@ class Conv {
     std::vector<std::size_t> unread = prepared.unread();
     const bool winograd = made.implementation.find("wino") != std::string::npos;
     const bool narrow = made.implementation.starts_with("bfloat16:");
-    const KernelPath& path = winograd   ? (forward ? winograd_path : winograd_input_path)
-                             : narrow   ? (forward ? bfloat16_path : bfloat16_input_path)
-                             : forward  ? forward_path
-                             : to_input ? input_path
-                                        : weight_path;
+    const KernelPath& path = winograd ? (forward ? winograd_path : winograd_input_path)
+                             : narrow ? (forward ? bfloat16_path : bfloat16_input_path)
+                                      : path_of(direction_);
     return {[call = std::make_shared<const Call>(std::move(prepared)), adds,
              sign = winograd ? sign_of(preparation) : Sign::any, &path](const KernelCall& now) {
               path.taken();

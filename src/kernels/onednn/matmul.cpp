@@ -15,7 +15,7 @@ namespace {
 
 const KernelPath packed_path("matmul: oneDNN, the weight packed");
 const KernelPath lying_path("matmul: oneDNN, the weight as it lies");
-const KernelPath bias_path("matmul: a bias is added behind oneDNN");
+const KernelPath bias_path("matmul: a bias is added behind oneDNN", KernelPath::Choice::only);
 const KernelPath bfloat16_path("matmul: bfloat16 by oneDNN");
 
 using dnnl::memory;
@@ -56,16 +56,18 @@ std::optional<Weight> weight_for(const Product& p, bool constant) {
   if (p.columns <= thin_rows || p.rows * p.columns * p.depth < least_products) return std::nullopt;
   const std::int64_t bytes = p.columns * p.depth * std::int64_t{sizeof(float)};
   if (p.rows <= thin_rows)
-    return constant && bytes <= most_packed && p.rows >= 8 ? std::optional(Weight::packed) : std::nullopt;
-  if (constant && (!p.transposed || bytes <= most_copied)) return Weight::packed;
-  return p.transposed ? std::optional(Weight::as_it_lies) : std::nullopt;
+    return packed_path.open() && constant && bytes <= most_packed && p.rows >= 8
+               ? std::optional(Weight::packed)
+               : std::nullopt;
+  if (packed_path.open() && constant && (!p.transposed || bytes <= most_copied)) return Weight::packed;
+  return lying_path.open() && p.transposed ? std::optional(Weight::as_it_lies) : std::nullopt;
 }
 
 /// Operands as bfloat16 numbers, which the call rounds, the weight's once for all runs. Nothing where the processor has
 /// no units for them or the weight is another one in each run.
 std::optional<PreparedCall> bfloat16_matmul(const Preparation& preparation, const Product& p) {
-  if (!preparation.constants.is_constant(1) || p.rows <= thin_rows || p.columns <= thin_rows ||
-      p.rows * p.columns * p.depth < least_products)
+  if (!bfloat16_path.open() || !preparation.constants.is_constant(1) || p.rows <= thin_rows ||
+      p.columns <= thin_rows || p.rows * p.columns * p.depth < least_products)
     return std::nullopt;
   using tag = memory::format_tag;
   const memory::dims x_dims{p.rows, p.depth}, w_dims{p.depth, p.columns}, y_dims{p.rows, p.columns};

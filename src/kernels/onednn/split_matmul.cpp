@@ -122,8 +122,8 @@ class SplitMatmul {
 }  // namespace
 
 std::optional<PreparedCall> split_matmul(const Preparation& preparation, const Product& p) {
-  if (!preparation.constants.is_constant(1) || p.rows <= thin_rows || p.columns <= thin_rows ||
-      p.rows * p.columns * p.depth < least_products)
+  if (!path.open() || !preparation.constants.is_constant(1) || p.rows <= thin_rows ||
+      p.columns <= thin_rows || p.rows * p.columns * p.depth < least_products)
     return std::nullopt;
   using tag = memory::format_tag;
   const auto weight_desc = [&](tag layout) {

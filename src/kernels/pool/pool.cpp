@@ -16,11 +16,11 @@ namespace rulegrad::kernels {
 namespace {
 
 const KernelPath pairs_path("max_pool: pairs");
-const KernelPath windows_path("max_pool: windows");
+const KernelPath windows_path("max_pool: windows", KernelPath::Choice::only);
 const KernelPath pairs_back_path("max_pool back: pairs");
-const KernelPath windows_back_path("max_pool back: windows");
+const KernelPath windows_back_path("max_pool back: windows", KernelPath::Choice::only);
 const KernelPath short_path("avg_pool: short sums");
-const KernelPath long_path("avg_pool: long sums");
+const KernelPath long_path("avg_pool: long sums", KernelPath::Choice::only);
 
 /// Room for the maxima of one output row.
 template <class T>
@@ -52,7 +52,7 @@ void first_maxima(const Window& w, std::int64_t o0, std::int64_t o1, const T* x,
 
 template <class T>
 void max_pool(const Window& window, std::int64_t planes, const T* x, T* y) {
-  const bool pairs = tiles_in_pairs(window);
+  const bool pairs = pairs_path.open() && tiles_in_pairs(window);
   (pairs ? pairs_path : windows_path).taken();
   parallel_each(planes, window.out_count() * window.taps() * 2, [&](std::int64_t plane) {
     const T* const in = x + plane * window.in_count();
@@ -75,7 +75,7 @@ void max_pool(const Window& window, std::int64_t planes, const T* x, T* y) {
 
 template <class T>
 void max_pool_input_grad(const Window& window, std::int64_t planes, const T* x, const T* g, T* gx) {
-  const bool pairs = tiles_in_pairs(window);
+  const bool pairs = pairs_back_path.open() && tiles_in_pairs(window);
   (pairs ? pairs_back_path : windows_back_path).taken();
   parallel_each(planes, window.out_count() * window.taps() * 4, [&](std::int64_t plane) {
     const T* const in = x + plane * window.in_count();
@@ -113,12 +113,13 @@ void max_pool_select(const Window& window, std::int64_t planes, const T* x, cons
 template <class T>
 void avg_pool(const Window& window, bool count_padding, std::int64_t planes, const T* x, T* y) {
   const std::vector<T> counts = divisors<T>(window, count_padding);
-  (window.taps() <= short_sum ? short_path : long_path).taken();
+  const bool brief = short_path.open() && window.taps() <= short_sum;
+  (brief ? short_path : long_path).taken();
   parallel_each(planes, window.out_count() * window.taps() * 2, [&](std::int64_t plane) {
     const T* const in = x + plane * window.in_count();
     T* const out = y + plane * window.out_count();
     vectorised([&] {
-      if (window.taps() <= short_sum) {
+      if (brief) {
         for (std::int64_t row = 0; row < window.out[0] * window.out[1]; ++row) {
           T* const sum = out + row * window.out[2];
           std::fill_n(sum, window.out[2], T(0));

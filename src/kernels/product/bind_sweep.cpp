@@ -31,7 +31,7 @@ void run(const SweepDescription& description, const KernelCall& call) {
     const std::int64_t rows = x.dims.empty() ? 1 : count_of(x.dims.first(x.dims.size() - 1));
     SweptForm<T>& form = forms[product.function];
     T* const y = result_of(k).template as<T>();
-    if (rows <= thin_rows)
+    if (rows <= thin_rows && sweeps(description.transposed))
       form.products.push_back({rows, x.as<T>(), depth, 1, y, columns, 1});
     else  // arithmetic limits it, not reading the weight
       product_of_function(description.transposed, rows, columns, depth, x.as<T>(), w.as<T>(), form.function,

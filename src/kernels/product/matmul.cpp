@@ -92,13 +92,13 @@ bool by_streaming(const Products<T>& p) {
   if (p.count() != 1 || p.transpose_a) return false;
   const T* const a = p.a + p.a_offset[0];
   const T* const b = p.b + p.b_offset[0];
-  if (p.m <= thin_rows && p.n > p.m) {
+  if (thin_left_path.open() && sweeps(p.transpose_b) && p.m <= thin_rows && p.n > p.m) {
     thin_left_path.taken();
     const SweptForm<T> form{nullptr, {{p.m, a, p.k, 1, p.c, p.n, 1}}};
     sweep<T>(p.transpose_b, p.n, p.k, b, {&form, 1});
     return true;
   }
-  if (p.n > thin_rows || p.n * p.k > small_operand) return false;
+  if (!thin_right_path.open() || !sweeps(true) || p.n > thin_rows || p.n * p.k > small_operand) return false;
   thin_right_path.taken();
   // The same product the other way: columns of b and c are the rows that a is swept past.
   const SweptForm<T> form{nullptr, {{p.n, b, p.transpose_b ? p.k : 1, p.transpose_b ? 1 : p.n, p.c, 1, p.n}}};
@@ -116,6 +116,10 @@ void run(const Products<T>& p) {
 }
 
 }  // namespace
+
+bool multiplies_functions() {
+  return function_path.open();
+}
 
 template <class T>
 void product_of_function(bool transpose_b, std::int64_t m, std::int64_t n, std::int64_t k, const T* a,

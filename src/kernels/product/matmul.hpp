@@ -15,6 +15,8 @@ template <class T>
 void matmul(DimsView a_dims, const T* a, bool transpose_a, DimsView b_dims, const T* b, bool transpose_b,
             DimsView y_dims, T* y);
 
+/// Whether product_of_function is to be asked for functions: its path is open.
+[[nodiscard]] bool multiplies_functions();
 /// c [m, n] = a [m, k] f(op(b)), all contiguous: the function is applied to pieces of b as they are read;
 /// null: there is none.
 template <class T>

@@ -1,25 +1,61 @@
 #include "kernels/product/micro_kernel.hpp"
 
 #include "kernels/common/isa.hpp"
+#include "kernels/kernel_paths.hpp"
 
 namespace rulegrad::kernels {
+namespace {
+
+#if defined(__x86_64__)
+const KernelPath avx512_path("micro kernels: AVX-512");
+const KernelPath avx2_path("micro kernels: AVX2");
+#endif
+const KernelPath baseline_path("micro kernels: baseline", KernelPath::Choice::only);
+
+/// The widest that this machine has.
+Isa widest() {
+#if defined(__x86_64__)
+  if (isa() == Isa::avx512 && avx512_path.open()) {
+    avx512_path.taken();
+    return Isa::avx512;
+  }
+  if (isa() != Isa::baseline && avx2_path.open()) {
+    avx2_path.taken();
+    return Isa::avx2;
+  }
+#endif
+  baseline_path.taken();
+  return Isa::baseline;
+}
+
+}  // namespace
 
 template <>
 const MicroKernels<float>& micro_kernels<float>() {
+  switch (widest()) {
 #if defined(__x86_64__)
-  if (isa() == Isa::avx512) return micro_kernels_f32_avx512;
-  if (isa() == Isa::avx2) return micro_kernels_f32_avx2;
+    case Isa::avx512:
+      return micro_kernels_f32_avx512;
+    case Isa::avx2:
+      return micro_kernels_f32_avx2;
 #endif
-  return micro_kernels_f32_baseline;
+    default:
+      return micro_kernels_f32_baseline;
+  }
 }
 
 template <>
 const MicroKernels<double>& micro_kernels<double>() {
+  switch (widest()) {
 #if defined(__x86_64__)
-  if (isa() == Isa::avx512) return micro_kernels_f64_avx512;
-  if (isa() == Isa::avx2) return micro_kernels_f64_avx2;
+    case Isa::avx512:
+      return micro_kernels_f64_avx512;
+    case Isa::avx2:
+      return micro_kernels_f64_avx2;
 #endif
-  return micro_kernels_f64_baseline;
+    default:
+      return micro_kernels_f64_baseline;
+  }
 }
 
 }  // namespace rulegrad::kernels

@@ -13,7 +13,7 @@ namespace {
 const KernelPath few_path("sweep: few rows");
 const KernelPath many_path("sweep: many rows, transposed");
 const KernelPath strips_path("sweep: strips of columns");
-const KernelPath apart_path("sweep: rows that lie apart are copied");
+const KernelPath apart_path("sweep: rows that lie apart are copied", KernelPath::Choice::only);
 const KernelPath applied_path("sweep: functions of the weight");
 
 constexpr std::int64_t weight_band = 32;  // rows of a transposed weight that a thread takes at once
@@ -63,6 +63,11 @@ void store(const SweptProduct<T>& product, std::int64_t i, std::int64_t begin, s
     std::copy_n(from, width, to);
   else
     for (std::int64_t c = 0; c < width; ++c) to[c * product.y_column] = from[c];
+}
+
+/// Whether rows are multiplied with a transposed weight as they lie.
+bool is_few(std::int64_t rows, std::int64_t columns) {
+  return few_path.open() && (rows <= few_rows || columns <= few_columns || !many_path.open());
 }
 
 /// Copies of x for products whose rows of x are not contiguous.
@@ -246,6 +251,14 @@ void by_strips(std::int64_t columns, std::int64_t depth, const T* w, std::span<c
 
 }  // namespace
 
+bool sweeps(bool transposed) {
+  return transposed ? few_path.open() || many_path.open() : strips_path.open();
+}
+
+bool sweeps_functions() {
+  return applied_path.open();
+}
+
 template <class T>
 void sweep(bool transposed, std::int64_t columns, std::int64_t depth, const T* w,
            std::span<const SweptForm<T>> forms) {
@@ -262,8 +275,7 @@ void sweep(bool transposed, std::int64_t columns, std::int64_t depth, const T* w
         const std::vector<T> zeros(static_cast<std::size_t>(columns));
         for (std::int64_t i = 0; i < product.rows; ++i) store(product, i, 0, columns, zeros.data());
       } else {
-        (transposed && (product.rows <= few_rows || columns <= few_columns) ? some_few : some_many)
-            .products.push_back(product);
+        (transposed && is_few(product.rows, columns) ? some_few : some_many).products.push_back(product);
       }
     }
     if (!some_few.products.empty()) few.push_back(std::move(some_few));

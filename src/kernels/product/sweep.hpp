@@ -30,6 +30,10 @@ struct SweptForm {
   std::vector<SweptProduct<T>> products;
 };
 
+/// Whether the paths are open that a sweep of such a weight, of functions of one takes.
+[[nodiscard]] bool sweeps(bool transposed);
+[[nodiscard]] bool sweeps_functions();
+
 /// All products with functions of one weight while it is read once, contiguous: [columns, depth] where it is
 /// `transposed`, [depth, columns] otherwise. The functions are applied to pieces of the weight while they are
 /// near. The bits of a product depend neither on the others nor on the number of threads, and are those of a
