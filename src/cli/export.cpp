@@ -91,7 +91,7 @@ void add_export(CLI::App& app, Run& run) {
       ->type_name("largest|given");
   command
       ->add_option("--opset", options->opset,
-                   "The operator set, 13 to 22; the lowest that the operators need unless given")
+                   "The operator set, 13 to 23; the lowest that the operators need unless given")
       ->type_name("N");
   command
       ->add_option("--most-samples", options->most_samples,

@@ -62,6 +62,6 @@ TEST_CASE("export: what cannot be done is told, and nothing is written") {
   fails({"--method", "gradient"}, "--output");
   fails({"--method", "gradeint", "--output", file}, "gradient");
   fails({"--method", "gradient", "--output", file, "--target", "3"}, "write largest or given");
-  fails({"--method", "gradient", "--output", file, "--opset", "7"}, "those from 13 to 22");
+  fails({"--method", "gradient", "--output", file, "--opset", "7"}, "those from 13 to 23");
   fails({"--method", "gradient", "--output", file, "--share-weights"}, "only from the folder");
 }

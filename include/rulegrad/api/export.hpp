@@ -28,7 +28,7 @@ struct ExportOptions {
   std::vector<std::string> nodes = {};
   std::vector<std::string> keep = {};
   std::shared_ptr<const AuxiliaryArrays> aux = {};
-  /// The operator set, 13 to 22; 0: the lowest that the operators need.
+  /// The operator set, 13 to 23; 0: the lowest that the operators need.
   std::int64_t opset = 0;
   /// Loops of at most so many samples are written out, a copy of the network each; longer ones become a
   /// `Loop`.

@@ -148,7 +148,7 @@ struct SaveOptions {
   /// Names of the classes, which Model::labels gives back.
   std::vector<std::string> labels = {};
   std::map<std::string, std::string> metadata = {};
-  /// The operator set, 13 to 22. 0: the lowest that the operators need, which is 13 for almost all.
+  /// The operator set, 13 to 23. 0: the lowest that the operators need, which is 13 for almost all.
   std::int64_t opset = 0;
   /// Arrays of 1 kB and more go to a file of the same name with `.data` behind it, which may be larger than
   /// the 2 GB that end an ONNX file.
