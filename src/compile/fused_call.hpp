@@ -62,8 +62,6 @@ class FusedCall {
 
  private:
   class Tiles;
-  /// How an operand is spread over the extents of what reads it.
-  enum class Form : std::uint8_t { whole, number, spread };
 
   [[nodiscard]] Dims dims_of(Dims leading, FusedGroup::Place place) const;
   void place_results();
@@ -72,8 +70,8 @@ class FusedCall {
   Dims leading_;                      // the axes before the rows, or all axes
   std::int64_t rows_, row_size_ = 1;  // without rows, each element is one
   std::int64_t tile_rows_;
-  std::vector<Form> forms_;
   std::vector<Dims> dims_, targets_;  // of operands, and what they are spread over
+  std::vector<bool> is_spread_;
   std::vector<std::uint32_t> slots_;  // by operand and operation: the tile of the cache it lies in
   std::size_t slot_count_ = 0;
 };

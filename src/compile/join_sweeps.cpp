@@ -12,6 +12,7 @@
 
 #include "compile/weight_function.hpp"
 #include "kernels/product/bind_sweep.hpp"
+#include "kernels/product/matmul.hpp"
 
 namespace rulegrad {
 namespace {
@@ -59,7 +60,8 @@ class Sweeping {
   std::optional<Candidate> candidate_at(std::size_t i) const {
     const Instruction& instruction = flow_.instructions[i];
     const bool dense = instruction.op == "dense";
-    if ((!dense && instruction.op != "matmul") || !ships(instruction)) return std::nullopt;
+    if ((!dense && instruction.op != "matmul") || !ships(instruction) || !kernels::multiplies())
+      return std::nullopt;
     const FlowValue& w = flow_.values[flow_.root(instruction.operands[1])];
     const Shape& shape = type(instruction.operands[1]).shape;
     if (w.source != Source::constant || shape.rank() != 2 || w.type.shape != shape || w.block != 0)

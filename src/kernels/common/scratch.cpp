@@ -31,9 +31,4 @@ std::byte* thread_scratch(std::size_t bytes) {
   return memory.of(bytes);
 }
 
-std::byte* shared_scratch(std::size_t bytes) {
-  thread_local Growing memory;
-  return memory.of(bytes);
-}
-
 }  // namespace rulegrad::kernels

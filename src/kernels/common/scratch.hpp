@@ -12,8 +12,6 @@ namespace rulegrad::kernels {
 /// Working memory of one thread, aligned to 64 bytes, that grows and stays. A kernel takes what it needs once
 /// and does not call another kernel that takes some while it uses it.
 [[nodiscard]] std::byte* thread_scratch(std::size_t bytes);
-/// Memory of the same kind for what the threads of one call share: the thread that starts them asks.
-[[nodiscard]] std::byte* shared_scratch(std::size_t bytes);
 
 /// The front of a caller's scratch as `count` values of T; throws Error(internal) when it is too small.
 template <class T>

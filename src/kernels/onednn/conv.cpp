@@ -16,15 +16,25 @@
 namespace rulegrad::kernels::onednn {
 namespace {
 
+// Without it an analysis takes 1.6 times as long (ResNet-8, lrp.epsilon_plus_flat, batch 4): benchmarks/kernel_worth.
 const KernelPath forward_path("conv: oneDNN");
+// Without it an analysis takes 1.6 times as long (MobileNet, lrp.alpha_2_beta_1, batch 4): benchmarks/kernel_worth.
 const KernelPath input_path("conv input: oneDNN");
+// Stays: weight gradients are training, which no analysis does.
 const KernelPath weight_path("conv weights: oneDNN");
+// Stays: it is what `--precision fast` asks for.
 const KernelPath winograd_path("conv: Winograd by oneDNN");
+// Stays: it is what `--precision fast` asks for.
 const KernelPath winograd_input_path("conv input: Winograd by oneDNN");
+// Stays: it is what `--precision bf16` asks for.
 const KernelPath bfloat16_path("conv: bfloat16 by oneDNN");
+// Stays: it is what `--precision bf16` asks for.
 const KernelPath bfloat16_input_path("conv input: bfloat16 by oneDNN");
+// Only counted: what is inferred of signs must hold behind transforms.
 const KernelPath restored_path("conv: signs restored behind Winograd", KernelPath::Choice::only);
+// Only counted: oneDNN has no place for such a bias.
 const KernelPath bias_path("conv: a bias is added behind oneDNN", KernelPath::Choice::only);
+// Only counted: what a layout was planned for and oneDNN has no primitive for.
 const KernelPath portable_path("conv: portable between copies of blocks of channels",
                                KernelPath::Choice::only);
 

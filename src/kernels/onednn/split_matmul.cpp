@@ -13,6 +13,7 @@
 namespace rulegrad::kernels::onednn {
 namespace {
 
+// Stays: it is what `--precision fast` asks for.
 const KernelPath path("matmul: oneDNN, parts of bfloat16");
 
 using dnnl::memory;

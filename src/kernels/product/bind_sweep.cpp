@@ -32,7 +32,7 @@ void run(const SweepDescription& description, const KernelCall& call) {
     SweptForm<T>& form = forms[product.function];
     T* const y = result_of(k).template as<T>();
     if (rows <= thin_rows && sweeps(description.transposed))
-      form.products.push_back({rows, x.as<T>(), depth, 1, y, columns, 1});
+      form.products.push_back({rows, x.as<T>(), y});
     else  // arithmetic limits it, not reading the weight
       product_of_function(description.transposed, rows, columns, depth, x.as<T>(), w.as<T>(), form.function,
                           y);

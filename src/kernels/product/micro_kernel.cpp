@@ -7,9 +7,12 @@ namespace rulegrad::kernels {
 namespace {
 
 #if defined(__x86_64__)
+// Without it an analysis takes 1.9 times as long (MLP, lrp.epsilon_plus_flat, batch 32): benchmarks/kernel_worth.
 const KernelPath avx512_path("micro kernels: AVX-512");
+// Stays: processors without AVX-512 have nothing between it and the baseline.
 const KernelPath avx2_path("micro kernels: AVX2");
 #endif
+// Only counted: every processor has it.
 const KernelPath baseline_path("micro kernels: baseline", KernelPath::Choice::only);
 
 /// The widest that this machine has.

@@ -17,11 +17,10 @@ using MicroKernel = void (*)(std::int64_t depth, const T* a, std::int64_t a_row,
 inline constexpr int max_micro_rows = 8;
 inline constexpr int max_micro_vectors = 3;
 
-/// out[i * out_rows + j * out_columns] (+)= sum over p < depth of x[i * x_stride + p] * w[j * w_stride + p].
+/// out[i * out_stride + j] (+)= sum over p < depth of x[i * x_stride + p] * w[j * w_stride + p].
 template <class T>
 using DotKernel = void (*)(std::int64_t depth, const T* x, std::int64_t x_stride, const T* w,
-                           std::int64_t w_stride, T* out, std::int64_t out_rows, std::int64_t out_columns,
-                           bool accumulate);
+                           std::int64_t w_stride, T* out, std::int64_t out_stride, bool accumulate);
 
 inline constexpr int dot_block = 4;  ///< rows of x, and of w, that a DotKernel takes at most
 

@@ -78,7 +78,7 @@ void shifted(std::int64_t depth, const T* a, std::int64_t a_stride, const T* b, 
 
 template <class T, int bytes, int rows, int columns>
 void dot(std::int64_t depth, const T* x, std::int64_t x_stride, const T* w, std::int64_t w_stride, T* out,
-         std::int64_t out_rows, std::int64_t out_columns, bool accumulate) {
+         std::int64_t out_stride, bool accumulate) {
   using Vector = typename VectorOf<T, bytes>::type;
   constexpr int lanes = bytes / static_cast<int>(sizeof(T));
   Vector sum[rows][columns];
@@ -104,7 +104,7 @@ void dot(std::int64_t depth, const T* x, std::int64_t x_stride, const T* w, std:
     for (int j = 0; j < columns; ++j) {
       T total = sum_of_lanes<T, bytes>(sum[i][j]);
       for (std::int64_t q = p; q < depth; ++q) total += x[i * x_stride + q] * w[j * w_stride + q];
-      T& to = out[i * out_rows + j * out_columns];
+      T& to = out[i * out_stride + j];
       to = accumulate ? to + total : total;
     }
 }

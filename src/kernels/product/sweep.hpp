@@ -14,14 +14,12 @@ inline constexpr std::int64_t thin_rows = 32;
 template <class T>
 using ElementFunction = std::function<void(std::int64_t count, const T* in, T* out)>;
 
-/// y [rows, columns] = x [rows, depth] times f(w). The elements of both may lie apart, in either direction.
+/// y [rows, columns] = x [rows, depth] times f(w), all contiguous.
 template <class T>
 struct SweptProduct {
   std::int64_t rows;  ///< at most thin_rows
   const T* x;
-  std::int64_t x_row, x_column;  ///< how far the next row, the next element of a row is
   T* y;
-  std::int64_t y_row, y_column;
 };
 /// Those with one function of the weight.
 template <class T>
