@@ -1,6 +1,6 @@
 // What the kernels written by hand are worth: how many times as long a whole analysis takes without one of the
 // ways that kernels go (kernel_paths.hpp), and where one operator is computed by its xtensor expression instead
-// (rulegrad/kernels/plain_kernels.hpp); one thread. `kernel_worth [--only REGEX] [MODEL.onnx...]`: an MLP, LeNet
+// (rulegrad/kernels/plain_kernels.hpp). `kernel_worth [--threads N] [--only REGEX] [MODEL.onnx...]`: MLPs, LeNet
 // and an encoder, and the models that are named; of ways and operators whose names match. The table of
 // docs/architecture.md, and the figures beside the paths.
 #include <algorithm>
@@ -38,10 +38,12 @@ struct Worst {
 };
 using Table = std::map<std::string, Worst>;
 
+int threads = 1;
+
 /// Milliseconds of one run.
 double timed(const Explainer& explainer, const Tensor& input) {
   const auto start = std::chrono::steady_clock::now();
-  (void)explainer.run(input, {.threads = 1});
+  (void)explainer.run(input, {.threads = threads});
   return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
 }
 
@@ -127,12 +129,12 @@ void measure(const Subject& network, const Kernels& base, const std::string& onl
         for (const KernelPath* path : kernel_paths()) counts.push_back(path->count());
         const Tensor input = benchmarks::random_input(network.model, batch);
         const Explainer before = explainer(base);
-        (void)before.run(input, {.threads = 1});
+        (void)before.run(input, {.threads = threads});
         for (const Without& without : taken(before, counts, batch, only)) {
           if (worst[without.name].ratio > surely) continue;
           auto closed = without.closed();
           const Explainer after = explainer(without.of(base));
-          (void)after.run(input, {.threads = 1});
+          (void)after.run(input, {.threads = threads});
           closed.reset();
           const double now = ratio(before, after, without, input);
           if (now > worst[without.name].ratio) worst[without.name] = {now, where};
@@ -149,6 +151,10 @@ int main(int count, char** arguments) {
   std::vector<Subject> networks;
   networks.push_back({"MLP", benchmarks::mlp(), {1, 8, 32, 256}});
   networks.push_back({"LeNet", benchmarks::lenet(), {1, 8}});
+  // Its weights are too large to be kept in other forms (CompileOptions::streamed_weights).
+  networks.push_back({"wide MLP",
+                      Sequential({B, 2048}).dense(2048).relu().dense(2048).relu().dense(10).finish(),
+                      {1, 8, 64}});
   for (Subject& network : networks) network.methods.push_back("integrated_gradients:steps=4");
   const std::vector<const char*> attention{"gradient", "lxt.attn_lrp", "integrated_gradients:steps=4"};
   networks.push_back({"encoder", benchmarks::encoder(), {1, 4}, attention});
@@ -156,6 +162,8 @@ int main(int count, char** arguments) {
   for (int i = 1; i < count; ++i)
     if (std::string_view(arguments[i]) == "--only" && i + 1 < count)
       only = arguments[++i];
+    else if (std::string_view(arguments[i]) == "--threads" && i + 1 < count)
+      threads = std::stoi(arguments[++i]);
     else {
       const std::string name = std::filesystem::path(arguments[i]).stem().string();
       networks.push_back({name, load_onnx(arguments[i])});

@@ -13,9 +13,13 @@
 namespace rulegrad {
 namespace {
 
+// Only counted: CompileOptions::fold_constants switches it.
 const KernelPath folded_path("constants: folded", KernelPath::Choice::only);
+// Only counted: CompileOptions::blocked_layouts switches it.
 const KernelPath blocked_path("constants: folded into blocks of channels", KernelPath::Choice::only);
+// Only counted: forms are made where a path asks for them.
 const KernelPath form_path("constants: a form is made", KernelPath::Choice::only);
+// Only counted: that forms are shared is memory saved.
 const KernelPath shared_path("constants: a form is shared", KernelPath::Choice::only);
 
 /// Numbers of rules and fills come anew with each program: up to so many bytes are compared, not their

@@ -13,7 +13,9 @@
 namespace rulegrad {
 namespace {
 
+// Only counted: the kernel has a batch, or there are no samples.
 const KernelPath once_path("program: a call for all samples or none", KernelPath::Choice::only);
+// Only counted: the kernel has no batch.
 const KernelPath each_path("program: a call for each sample", KernelPath::Choice::only);
 
 using Clock = std::chrono::steady_clock;
