@@ -220,13 +220,13 @@ class Conv {
                                                                          const KernelCall& call,
                                                                          memory::data_type x,
                                                                          memory::data_type y) const {
-    std::vector<std::pair<memory::desc, memory::desc>> result{
+    std::vector<std::pair<memory::desc, memory::desc>> descs{
         {array_desc(g.x, block(call, roles_.x), x), array_desc(g.y, block(call, roles_.y), y)}};
     const std::int64_t preferred = preferred_block();
     if (preferred != 0 && g.x[1] >= least_channels && g.y[1] >= least_channels)
-      result.push_back({array_desc(g.x, preferred, x), array_desc(g.y, preferred, y)});
-    result.push_back({any_desc(g.x, x), any_desc(g.y, y)});
-    return result;
+      descs.push_back({array_desc(g.x, preferred, x), array_desc(g.y, preferred, y)});
+    descs.push_back({any_desc(g.x, x), any_desc(g.y, y)});
+    return descs;
   }
 
   /// What is read as bfloat16 numbers, the result in float32; the call rounds what it is given. Matrix units (AMX) want

@@ -17,6 +17,7 @@ namespace {
 const KernelPath packed_path("matmul: oneDNN, the weight packed");
 // Only counted: oneDNN has no place for such a bias.
 const KernelPath bias_path("matmul: a bias is added behind oneDNN", KernelPath::Choice::only);
+// Stays: it is what `--precision bf16` asks for.
 const KernelPath bfloat16_path("matmul: bfloat16 by oneDNN");
 
 using dnnl::memory;
