@@ -18,7 +18,7 @@ from header_parser import parse_header  # noqa: E402
 root = pathlib.Path(__file__).resolve().parent.parent
 headers, pages = root / "include" / "rulegrad", root / "docs" / "api"
 # How terms of the DSL are checked, made flat and explained by the compiler; docs/rules-in-cpp.md says what programs write.
-internal = {f"dsl/{name}.hpp" for name in ("check", "sentences", "flat", "flatten", "term")}
+internal = {f"dsl/{name}.hpp" for name in ("rule_checks", "sentences", "flat", "flatten", "term")}
 
 
 def is_explained(entry, scope):

@@ -11,7 +11,7 @@
 #include "check/rule_examples.hpp"
 #include "ops/families.hpp"
 #include "rewrite/classes.hpp"
-#include "rewrite/evaluate.hpp"
+#include "rewrite/evaluate_term.hpp"
 #include "rewrite/match.hpp"
 #include "rewrite/rule_list.hpp"
 

@@ -7,7 +7,7 @@
 #include "rulegrad/rule/rule_text.hpp"
 
 #include "check/items.hpp"
-#include "check/patterns.hpp"
+#include "check/pattern_checks.hpp"
 #include "rewrite/classes.hpp"
 #include "rewrite/match.hpp"
 

@@ -5,7 +5,7 @@
 #include "rulegrad/rule/rule_text.hpp"
 
 #include "check/items.hpp"
-#include "check/patterns.hpp"
+#include "check/pattern_checks.hpp"
 #include "check/terms.hpp"
 #include "rewrite/match.hpp"
 #include "support/text.hpp"

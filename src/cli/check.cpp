@@ -20,8 +20,8 @@
 
 #include "cli/check_plugins.hpp"
 #include "cli/commands.hpp"
-#include "cli/json.hpp"
 #include "cli/loading.hpp"
+#include "cli/print_json.hpp"
 #include "cli/question.hpp"
 #include "cli/say.hpp"
 

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "rulegrad/prove/operators.hpp"
+#include "rulegrad/prove/operator_trials.hpp"
 #include "rulegrad/prove/properties.hpp"
 #include "rulegrad/recipe/rule_library.hpp"
 #include "rulegrad/support/error.hpp"

@@ -15,7 +15,7 @@ struct PluginReport {
 };
 
 /// Tries the operators, kernels and analyzers that a registry has beside those that ship, as those that ship
-/// are tried (prove/operators.hpp, prove/properties.hpp). `tell` is told what holds as notes, and what does
+/// are tried (prove/operator_trials.hpp, prove/properties.hpp). `tell` is told what holds as notes, and what does
 /// not.
 [[nodiscard]] PluginReport check_plugins(
     const Registry& registry, const std::function<void(Severity severity, const std::string& text)>& tell);

@@ -6,8 +6,8 @@
 #include "rulegrad/support/error.hpp"
 
 #include "cli/commands.hpp"
-#include "cli/json.hpp"
 #include "cli/options.hpp"
+#include "cli/print_json.hpp"
 #include "cli/sample_case.hpp"
 #include "cli/say.hpp"
 #include "cli/verify.hpp"

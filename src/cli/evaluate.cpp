@@ -3,7 +3,7 @@
 
 #include "cli/commands.hpp"
 #include "cli/evaluating.hpp"
-#include "cli/json.hpp"
+#include "cli/print_json.hpp"
 
 namespace rulegrad::cli {
 

@@ -20,8 +20,8 @@
 
 #include "cli/evaluation_plan.hpp"
 #include "cli/evaluation_report.hpp"
-#include "cli/json.hpp"
 #include "cli/loading.hpp"
+#include "cli/print_json.hpp"
 #include "cli/question.hpp"
 #include "cli/say.hpp"
 #include "cli/session.hpp"

@@ -10,8 +10,8 @@
 #include "rulegrad/files/text_file.hpp"
 
 #include "cli/commands.hpp"
-#include "cli/json.hpp"
 #include "cli/options.hpp"
+#include "cli/print_json.hpp"
 #include "cli/question.hpp"
 #include "cli/sample_case.hpp"
 #include "cli/say.hpp"

@@ -7,8 +7,8 @@
 #include "rulegrad/support/text.hpp"
 
 #include "cli/commands.hpp"
-#include "cli/json.hpp"
 #include "cli/loading.hpp"
+#include "cli/print_json.hpp"
 #include "cli/say.hpp"
 
 namespace rulegrad::cli {

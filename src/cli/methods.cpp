@@ -9,8 +9,8 @@
 #include "rulegrad/rule/rule_text.hpp"
 
 #include "cli/commands.hpp"
-#include "cli/json.hpp"
 #include "cli/options.hpp"
+#include "cli/print_json.hpp"
 #include "cli/question.hpp"
 
 namespace rulegrad::cli {

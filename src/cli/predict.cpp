@@ -10,9 +10,9 @@
 #include "rulegrad/support/error.hpp"
 
 #include "cli/commands.hpp"
-#include "cli/json.hpp"
 #include "cli/loading.hpp"
 #include "cli/names.hpp"
+#include "cli/print_json.hpp"
 #include "cli/say.hpp"
 #include "cli/session.hpp"
 

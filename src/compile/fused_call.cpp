@@ -10,7 +10,7 @@
 #include <utility>
 
 #include "kernels/common/parallel.hpp"
-#include "kernels/common/walk.hpp"
+#include "kernels/common/strided_walk.hpp"
 #include "kernels/common/words.hpp"
 #include "kernels/finite.hpp"
 #include "kernels/kernel_paths.hpp"

@@ -7,7 +7,7 @@
 #include "rulegrad/ops/op_attributes.hpp"
 
 #include "expr/node_map.hpp"
-#include "onnx/value.hpp"
+#include "onnx/graph_value.hpp"
 
 namespace rulegrad::io {
 

@@ -15,11 +15,11 @@
 #include "rulegrad/support/error.hpp"
 
 #include "onnx/below.hpp"
+#include "onnx/graph_value.hpp"
 #include "onnx/model_file.hpp"
 #include "onnx/random_calls.hpp"
 #include "onnx/specials.hpp"
 #include "onnx/tensor_reader.hpp"
-#include "onnx/value.hpp"
 
 namespace rulegrad::io {
 

@@ -10,7 +10,7 @@
 #include "rulegrad/ops/op_attributes.hpp"
 
 #include "expr/walk.hpp"
-#include "onnx/value.hpp"
+#include "onnx/graph_value.hpp"
 
 namespace rulegrad::io {
 namespace {

@@ -6,10 +6,10 @@
 #include "rulegrad/expr/operator_facts.hpp"
 
 #include "ops/broadcasting.hpp"
-#include "ops/derivatives.hpp"
 #include "ops/families.hpp"
 #include "ops/infer.hpp"
 #include "ops/saying.hpp"
+#include "ops/with_derivatives.hpp"
 
 namespace rulegrad {
 namespace {

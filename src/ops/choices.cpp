@@ -5,9 +5,9 @@
 #include "rulegrad/support/error.hpp"
 
 #include "ops/broadcasting.hpp"
-#include "ops/derivatives.hpp"
 #include "ops/families.hpp"
 #include "ops/infer.hpp"
+#include "ops/with_derivatives.hpp"
 
 namespace rulegrad {
 namespace {

@@ -7,9 +7,9 @@
 
 #include "expr/derive_attributes.hpp"
 #include "ops/checks.hpp"
-#include "ops/derivatives.hpp"
 #include "ops/families.hpp"
 #include "ops/infer.hpp"
+#include "ops/with_derivatives.hpp"
 #include "tensor/held.hpp"
 
 BOOST_HANA_ADAPT_STRUCT(rulegrad::ShapeAttributes, shape);

@@ -10,10 +10,10 @@
 
 #include "expr/derive_attributes.hpp"
 #include "ops/checks.hpp"
-#include "ops/derivatives.hpp"
 #include "ops/families.hpp"
 #include "ops/infer.hpp"
 #include "ops/saying.hpp"
+#include "ops/with_derivatives.hpp"
 
 BOOST_HANA_ADAPT_STRUCT(rulegrad::ReduceAttributes, axes, keep);
 BOOST_HANA_ADAPT_STRUCT(rulegrad::ArgAttributes, axis, keep);

@@ -9,7 +9,7 @@
 #include "rulegrad/ops/op_attributes.hpp"
 #include "rulegrad/support/error.hpp"
 
-#include "rewrite/evaluate.hpp"
+#include "rewrite/evaluate_term.hpp"
 
 namespace rulegrad {
 namespace {

@@ -16,7 +16,7 @@
 #include "recipe/parameters.hpp"
 #include "recipe/substitution.hpp"
 #include "rewrite/canonize.hpp"
-#include "rewrite/evaluate.hpp"
+#include "rewrite/evaluate_term.hpp"
 #include "rewrite/rule_list.hpp"
 
 /// How an analyzer becomes expressions.

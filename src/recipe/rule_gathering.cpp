@@ -5,7 +5,7 @@
 
 #include "rulegrad/support/error.hpp"
 
-#include "rewrite/evaluate.hpp"
+#include "rewrite/evaluate_term.hpp"
 
 namespace rulegrad {
 namespace {

@@ -5,7 +5,7 @@
 #include "rulegrad/support/error.hpp"
 
 #include "rewrite/classes.hpp"
-#include "rewrite/evaluate.hpp"
+#include "rewrite/evaluate_term.hpp"
 #include "rewrite/language_words.hpp"
 #include "rewrite/match.hpp"
 #include "support/text.hpp"

@@ -8,7 +8,7 @@
 #include "rulegrad/ops/operators.hpp"
 #include "rulegrad/rule/rule.hpp"
 
-#include "rewrite/evaluate.hpp"
+#include "rewrite/evaluate_term.hpp"
 
 /// Operators that rule files define by an expression: `op silu(x): activation = x * sigmoid(x)`. The
 /// expression is what they compute, what they are differentiated by, where their shapes come from, and the

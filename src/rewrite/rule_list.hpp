@@ -9,7 +9,7 @@
 
 #include "rulegrad/rewrite/provenance.hpp"
 
-#include "rewrite/evaluate.hpp"
+#include "rewrite/evaluate_term.hpp"
 #include "rewrite/forward_facts.hpp"
 #include "rewrite/match.hpp"
 

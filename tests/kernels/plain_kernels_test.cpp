@@ -8,7 +8,7 @@
 #include <string>
 
 #include "rulegrad/expr/random_engine.hpp"
-#include "rulegrad/prove/operators.hpp"
+#include "rulegrad/prove/operator_trials.hpp"
 
 #include "prove/draw_example.hpp"
 #include "prove/operator_case.hpp"

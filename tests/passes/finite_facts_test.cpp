@@ -1,5 +1,5 @@
 // Operators are known by what their schemas say of poles and signs, never by their names. That kernels do what schemas
-// say, tests/prove/operators_test.cpp tries.
+// say, tests/prove/operator_trials_test.cpp tries.
 #include <cmath>
 #include <doctest/doctest.h>
 #include <string>

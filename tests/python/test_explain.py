@@ -192,6 +192,8 @@ return %3, %0, %0, %1
         self.close(probability.scores.sum(axis=1), np.ones(10))
         for precision in ("fast", "automatic"):
             self.close(self.model.explain(self.x, "lrp.epsilon_plus", precision=precision).attribution, self.model.explain(self.x, "lrp.epsilon_plus").attribution, 1e-3)
+        narrow = self.model.explain(self.x, "lrp.epsilon_plus", precision="bfloat16").attribution
+        self.close(narrow, self.model.explain(self.x, "lrp.epsilon_plus").attribution, 0.03)
         self.raises(rg.errors.UnknownNameError, "precision", self.model.explain, self.x, "gradient", precision="quick")
         self.raises(rg.errors.UnknownNameError, "head", self.model.explain, self.x, "gradient", head="feet")
 

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "rulegrad/dsl/operators.hpp"
+#include "rulegrad/dsl/operator_terms.hpp"
 
 /// What rules may say beside operators: gradients, static facts of shapes, questions of guards, and
 /// conditions.

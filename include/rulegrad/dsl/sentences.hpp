@@ -1,7 +1,7 @@
 #pragma once
 
-#include "rulegrad/dsl/check.hpp"
 #include "rulegrad/dsl/flatten.hpp"
+#include "rulegrad/dsl/rule_checks.hpp"
 
 /// The sentences that the compiler shows for wrong rules. A static_assert inside a function puts them on the
 /// first line of its output; a constraint would bury them under "no matching function".

@@ -5,7 +5,7 @@
 
 #include "kernels/common/isa.hpp"
 #include "kernels/common/parallel.hpp"
-#include "kernels/common/walk.hpp"
+#include "kernels/common/strided_walk.hpp"
 #include "kernels/common/xt.hpp"
 
 namespace rulegrad::kernels {

@@ -19,7 +19,18 @@ dnnl::primitive_attr attributes(Into into = Into::fresh) {
   return attr;
 }
 
+/// What a backward pass is told of its forward pass, which reads numbers of the weight's type where the way back makes
+/// float32 ones.
+ConvDescription hint(ConvDescription c);
+
 #if DNNL_VERSION_MAJOR >= 3
+
+memory::dims dims_of(const memory::desc& desc) {
+  return desc.get_dims();
+}
+memory::data_type type_of(const memory::desc& desc) {
+  return desc.get_data_type();
+}
 
 convolution_forward::primitive_desc forward(const dnnl::engine& engine, const ConvDescription& c) {
   const auto kind = dnnl::prop_kind::forward_inference;
@@ -31,8 +42,9 @@ convolution_forward::primitive_desc forward(const dnnl::engine& engine, const Co
 }
 convolution_backward_data::primitive_desc backward_data(const dnnl::engine& engine,
                                                         const ConvDescription& c) {
-  return {engine,     c.algorithm,        c.x,         c.w, c.y, c.strides, c.dilations, c.pads_begin,
-          c.pads_end, forward(engine, c), attributes()};
+  return {engine,      c.algorithm, c.x,          c.w,        c.y,
+          c.strides,   c.dilations, c.pads_begin, c.pads_end, forward(engine, hint(c)),
+          attributes()};
 }
 convolution_backward_weights::primitive_desc backward_weights(const dnnl::engine& engine,
                                                               const ConvDescription& c) {
@@ -47,6 +59,13 @@ dnnl::matmul::primitive_desc product(const dnnl::engine& engine, const memory::d
 }
 
 #else
+
+memory::dims dims_of(const memory::desc& desc) {
+  return desc.dims();
+}
+memory::data_type type_of(const memory::desc& desc) {
+  return desc.data_type();
+}
 
 dnnl::matmul::primitive_desc product(const dnnl::engine& engine, const memory::desc& x, const memory::desc& w,
                                      const memory::desc& bias, const memory::desc& y, Into into) {
@@ -68,7 +87,7 @@ convolution_backward_data::primitive_desc backward_data(const dnnl::engine& engi
   return {{c.algorithm, c.x, c.w, c.y, c.strides, c.dilations, c.pads_begin, c.pads_end},
           attributes(),
           engine,
-          forward(engine, c)};
+          forward(engine, hint(c))};
 }
 convolution_backward_weights::primitive_desc backward_weights(const dnnl::engine& engine,
                                                               const ConvDescription& c) {
@@ -79,6 +98,11 @@ convolution_backward_weights::primitive_desc backward_weights(const dnnl::engine
 }
 
 #endif
+
+ConvDescription hint(ConvDescription c) {
+  if (type_of(c.x) != type_of(c.w)) c.x = memory::desc(dims_of(c.x), type_of(c.w), memory::format_tag::any);
+  return c;
+}
 
 /// oneDNN says "no such primitive" by an exception.
 template <class F>

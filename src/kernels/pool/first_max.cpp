@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "kernels/common/parallel.hpp"
-#include "kernels/common/walk.hpp"
+#include "kernels/common/strided_walk.hpp"
 
 namespace rulegrad::kernels {
 namespace {

@@ -8,7 +8,7 @@
 
 #include "kernels/common/isa.hpp"
 #include "kernels/common/parallel.hpp"
-#include "kernels/common/walk.hpp"
+#include "kernels/common/strided_walk.hpp"
 #include "kernels/kernel_paths.hpp"
 #include "kernels/product/tiled_product.hpp"
 

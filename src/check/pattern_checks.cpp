@@ -1,4 +1,4 @@
-#include "check/patterns.hpp"
+#include "check/pattern_checks.hpp"
 
 #include <algorithm>
 #include <fmt/format.h>

@@ -1,4 +1,4 @@
-#include "rewrite/evaluate.hpp"
+#include "rewrite/evaluate_term.hpp"
 
 #include <algorithm>
 #include <fmt/format.h>

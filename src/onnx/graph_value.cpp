@@ -1,4 +1,4 @@
-#include "onnx/value.hpp"
+#include "onnx/graph_value.hpp"
 
 #include <algorithm>
 

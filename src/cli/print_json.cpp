@@ -1,4 +1,4 @@
-#include "cli/json.hpp"
+#include "cli/print_json.hpp"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>

@@ -1,6 +1,6 @@
 // What operators say of themselves is put to the test: all that ship pass, and each lie is found for what it
 // is.
-#include "rulegrad/prove/operators.hpp"
+#include "rulegrad/prove/operator_trials.hpp"
 
 #include <algorithm>
 #include <cmath>

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "rulegrad/dsl/operators.hpp"
+#include "rulegrad/dsl/operator_terms.hpp"
 
 /// What can be wrong with a rule, found on its flat form while it is compiled. The sentences stand in
 /// rewrite.hpp.

@@ -1,4 +1,4 @@
-#include "rulegrad/prove/operators.hpp"
+#include "rulegrad/prove/operator_trials.hpp"
 
 #include <algorithm>
 #include <cmath>
