@@ -171,8 +171,8 @@ void table(const char* title, Builder (*make)(Graph&), std::int64_t samples) {
     const ProgramStats stats = fast.stats({samples, 1});
     const Program narrow = in(Precision::bfloat16);
     const Error n = error_of(narrow.run({{"x", x}})[0], want);
-    std::printf("| %s | %zu of %zu | %.0e, %.0e | %.0e, %.0e | %s | %zu | %.0e, %.0e |\n", method, stats.winograd,
-                stats.contractions, e.most, e.mean, f.most, f.mean,
+    std::printf("| %s | %zu of %zu | %.0e, %.0e | %.0e, %.0e | %s | %zu | %.0e, %.0e |\n", method,
+                stats.winograd, stats.contractions, e.most, e.mean, f.most, f.mean,
                 stats.winograd == 0 ? "the same"
                 : chosen            ? "fast"
                                     : "exact",

@@ -12,13 +12,13 @@
 namespace rulegrad::kernels::blocked {
 namespace {
 
-// Without it an analysis takes 1.1 times as long (Xception, lrp.epsilon_plus_flat, batch 4): benchmarks/kernel_worth.
+// Stays: the way there of the next; 1.17 times as long without (SqueezeNet, gradient, batch 1): benchmarks/kernel_worth.
 const KernelPath max_path("max_pool: blocks of channels");
-// Without it an analysis takes 1.15 times as long (Xception, lrp.epsilon_plus_flat, batch 1): benchmarks/kernel_worth.
+// Without it an analysis takes 1.31 times as long (SqueezeNet, gradient, batch 4): benchmarks/kernel_worth.
 const KernelPath max_back_path("max_pool back: blocks of channels");
-// Without it an analysis takes 1.07 times as long (ResNet-8, lrp.epsilon_plus_flat, batch 1): benchmarks/kernel_worth.
+// Stays: between convolutions in blocks; 1.07 times as long without (ResNet-8, lrp.epsilon_plus_flat, batch 1).
 const KernelPath avg_path("avg_pool: blocks of channels");
-// Without it an analysis takes 1.05 times as long (ResNet-8, lrp.alpha_2_beta_1, batch 1): benchmarks/kernel_worth.
+// Stays: between convolutions in blocks; 1.05 times as long without (ResNet-8, lrp.alpha_2_beta_1, batch 1).
 const KernelPath avg_back_path("avg_pool back: blocks of channels");
 
 /// Calls f with the block as a constant.
