@@ -100,7 +100,7 @@ void add_run_choices(CLI::App& command, RunChoices& choices) {
           "on them, or auto:\nthose where they change no result by more than 1e-4 of its largest "
           "value, which is tried first; bf16: as fast,\nand what nothing decides or divides by reads its "
           "operands "
-          "as bfloat16 numbers: three digits of each map")
+          "as bfloat16 numbers: two or three digits of most maps")
       ->type_name("exact|fast|bf16|auto");
   command
       .add_option_function<std::uint64_t>(
