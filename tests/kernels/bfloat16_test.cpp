@@ -17,8 +17,10 @@
 #include "compile/fast_contractions.hpp"
 #include "oracle/conv.hpp"
 #include "oracle/matmul.hpp"
+#include "support/oracle_tensor.hpp"
 
 using namespace rulegrad;
+using testing::tensor;
 
 namespace {
 
@@ -30,13 +32,6 @@ double rounded(double value) {
 oracle::Values rounded(oracle::Values values) {
   for (double& value : values) value = rounded(value);
   return values;
-}
-
-Tensor tensor(const oracle::Dims& dims, const oracle::Values& values) {
-  Tensor result(DType::float32, Dims(dims.begin(), dims.end()));
-  for (std::size_t i = 0; i < values.size(); ++i)
-    result.mutable_values<float>()[i] = static_cast<float>(values[i]);
-  return result;
 }
 
 Program in_bfloat16(const std::vector<Expr>& outputs) {

@@ -13,8 +13,10 @@
 #include "oracle/conv.hpp"
 #include "oracle/matmul.hpp"
 #include "run/threads.hpp"
+#include "support/oracle_tensor.hpp"
 
 using namespace rulegrad;
+using testing::tensor;
 
 namespace {
 
@@ -53,10 +55,6 @@ std::vector<Case> cases() {
       {"kernel as large as the input", {2, 32, 48, 1, {7, 7}, {7, 7}, {1, 1}, {0, 0}, {0, 0}, {1, 1}}},
       {"square enough for Winograd", {1, 64, 64, 1, {14, 15}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}}},
   };
-}
-
-Tensor tensor(const oracle::Dims& dims, const oracle::Values& values) {
-  return {Dims(dims), std::span<const float>(oracle::as<float>(values))};
 }
 
 std::vector<float> floats(const Tensor& tensor) {

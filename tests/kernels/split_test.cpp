@@ -14,8 +14,10 @@
 
 #include "compile/fast_contractions.hpp"
 #include "oracle/matmul.hpp"
+#include "support/oracle_tensor.hpp"
 
 using namespace rulegrad;
+using testing::tensor;
 
 namespace {
 
@@ -31,13 +33,6 @@ Parts parts_of(float value) {
   std::uint16_t high = 0, low = 0;
   kernels::split(1, &value, &high, &low);
   return {number(high), number(low)};
-}
-
-Tensor tensor(const oracle::Dims& dims, const oracle::Values& values) {
-  Tensor result(DType::float32, Dims(dims.begin(), dims.end()));
-  for (std::size_t i = 0; i < values.size(); ++i)
-    result.mutable_values<float>()[i] = static_cast<float>(values[i]);
-  return result;
 }
 
 /// The processor has units for bfloat16, and oneDNN uses them.

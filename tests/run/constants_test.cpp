@@ -13,16 +13,14 @@
 #include "rulegrad/support/error.hpp"
 
 #include "oracle/conv.hpp"
+#include "support/oracle_tensor.hpp"
 
 using namespace rulegrad;
+using testing::tensor;
 
 namespace {
 
 const oracle::Conv layer{1, 32, 32, 1, {14, 14}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}};
-
-Tensor tensor(const oracle::Dims& dims, const oracle::Values& values) {
-  return {Dims(dims), std::span<const float>(oracle::as<float>(values))};
-}
 
 Expr conv_of(Expr x, Expr w) {
   return conv(x, w, 0.0, {layer.strides, layer.pads_begin, layer.pads_end, layer.dilations, layer.groups});

@@ -17,15 +17,12 @@
 
 #include "oracle/matmul.hpp"
 #include "run/threads.hpp"
+#include "support/oracle_tensor.hpp"
 
 using namespace rulegrad;
+using testing::tensor;
 
 namespace {
-
-template <class T>
-Tensor tensor(const oracle::Dims& dims, const oracle::Values& values) {
-  return {Dims(dims), std::span<const T>(oracle::as<T>(values))};
-}
 
 /// Functions of weights as rules write them, and the same on numbers.
 struct OfWeight {

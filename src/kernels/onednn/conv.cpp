@@ -6,6 +6,7 @@
 #include "rulegrad/ops/op_attributes.hpp"
 #include "rulegrad/support/error.hpp"
 
+#include "kernels/blocked/between_copies.hpp"
 #include "kernels/blocked/layout.hpp"
 #include "kernels/blocked/narrow_conv.hpp"
 #include "kernels/elementwise/arithmetic.hpp"
@@ -34,9 +35,6 @@ const KernelPath bfloat16_input_path("conv input: bfloat16 by oneDNN");
 const KernelPath restored_path("conv: signs restored behind Winograd", KernelPath::Choice::only);
 // Only counted: oneDNN has no place for such a bias.
 const KernelPath bias_path("conv: a bias is added behind oneDNN", KernelPath::Choice::only);
-// Only counted: what a layout was planned for and oneDNN has no primitive for.
-const KernelPath portable_path("conv: portable between copies of blocks of channels",
-                               KernelPath::Choice::only);
 
 using dnnl::memory;
 
@@ -140,7 +138,7 @@ class Conv {
     if (narrow(g, block(call, roles_.y))) return narrow_input_grad(g, call);
     if (worth_it(direction_, g))
       if (auto primitive = best(preparation, g)) return ready(preparation, g, *primitive);
-    return without_blocks(call);
+    return blocked::between_copies(portable_, call);
   }
 
  private:
@@ -190,37 +188,53 @@ class Conv {
     return direction_ == Direction::forward && call.operands[2].dims.size() == 1;
   }
 
+  /// How x and y lie, and so does what the primitive reads and writes.
+  struct Form {
+    memory::desc x, y;
+  };
+
   /// The first form that oneDNN has an implementation for, other than its reference, which is a thousand
-  /// times slower: memory as it lies; blocks of channels padded to whole ones; what oneDNN likes best.
+  /// times slower.
   [[nodiscard]] std::optional<ConvPrimitive> best(const Preparation& preparation, const Geometry& g) const {
     const KernelCall& call = preparation.call;
-    const memory::desc bias = fused_bias(call) ? array_desc({g.y[1]}, 0) : memory::desc();
+    constexpr auto type = memory::data_type::f32;
     std::vector<dnnl::algorithm> algorithms{dnnl::algorithm::convolution_direct};
     if (preparation.precision != Precision::exact && winograd_pays(g))
       algorithms.insert(algorithms.begin(), dnnl::algorithm::convolution_winograd);
-    memory::dims dilations = g.dilations;
-    for (auto& d : dilations) --d;
     if (preparation.precision == Precision::bfloat16)
-      if (auto made = in_bfloat16(g, call, bias, dilations)) return made;
+      if (auto narrow = in_bfloat16(g, call)) return narrow;
     for (const auto algorithm : algorithms)
-      for (const auto& [x, y] : forms(g, call, memory::data_type::f32, memory::data_type::f32)) {
-        const ConvDescription description{
-            algorithm, x, any_desc(weight_dims(g)), bias, y, g.strides, dilations, g.pads_begin, g.pads_end};
-        auto made = direction_ == Direction::forward ? make_forward(engine(), description)
-                    : direction_ == Direction::input ? make_backward_data(engine(), description)
-                                                     : make_backward_weights(engine(), description);
+      for (const Form& form : forms(g, call, type, type)) {
+        auto made = make(g, call, algorithm, form, type);
         if (made && made->implementation.find("ref") == std::string::npos) return made;
       }
     return std::nullopt;
   }
 
+  [[nodiscard]] std::optional<ConvPrimitive> make(const Geometry& g, const KernelCall& call,
+                                                  dnnl::algorithm algorithm, const Form& form,
+                                                  memory::data_type weight) const {
+    memory::dims dilations = g.dilations;
+    for (auto& d : dilations) --d;
+    const ConvDescription description{algorithm,
+                                      form.x,
+                                      any_desc(weight_dims(g), weight),
+                                      fused_bias(call) ? array_desc({g.y[1]}, 0) : memory::desc(),
+                                      form.y,
+                                      g.strides,
+                                      dilations,
+                                      g.pads_begin,
+                                      g.pads_end};
+    if (direction_ == Direction::forward) return make_forward(engine(), description);
+    return direction_ == Direction::input ? make_backward_data(engine(), description)
+                                          : make_backward_weights(engine(), description);
+  }
+
   /// How x and y may lie, in the order of preference: as they do; in blocks of channels padded to whole ones; as oneDNN
   /// likes best.
-  [[nodiscard]] std::vector<std::pair<memory::desc, memory::desc>> forms(const Geometry& g,
-                                                                         const KernelCall& call,
-                                                                         memory::data_type x,
-                                                                         memory::data_type y) const {
-    std::vector<std::pair<memory::desc, memory::desc>> descs{
+  [[nodiscard]] std::vector<Form> forms(const Geometry& g, const KernelCall& call, memory::data_type x,
+                                        memory::data_type y) const {
+    std::vector<Form> descs{
         {array_desc(g.x, block(call, roles_.x), x), array_desc(g.y, block(call, roles_.y), y)}};
     const std::int64_t preferred = preferred_block();
     if (preferred != 0 && g.x[1] >= least_channels && g.y[1] >= least_channels)
@@ -231,26 +245,15 @@ class Conv {
 
   /// What is read as bfloat16 numbers, the result in float32; the call rounds what it is given. Matrix units (AMX) want
   /// other layouts than ours, and are worth the copies.
-  [[nodiscard]] std::optional<ConvPrimitive> in_bfloat16(const Geometry& g, const KernelCall& call,
-                                                         const memory::desc& bias,
-                                                         const memory::dims& dilations) const {
+  [[nodiscard]] std::optional<ConvPrimitive> in_bfloat16(const Geometry& g, const KernelCall& call) const {
     const bool forward = direction_ == Direction::forward;
     if (direction_ == Direction::weight || g.depthwise() ||
         !(forward ? bfloat16_path : bfloat16_input_path).open())
       return std::nullopt;
     constexpr auto narrow = memory::data_type::bf16, wide = memory::data_type::f32;
     std::optional<ConvPrimitive> best;
-    for (const auto& [x, y] : forms(g, call, forward ? narrow : wide, forward ? wide : narrow)) {
-      const ConvDescription description{dnnl::algorithm::convolution_direct,
-                                        x,
-                                        any_desc(weight_dims(g), narrow),
-                                        bias,
-                                        y,
-                                        g.strides,
-                                        dilations,
-                                        g.pads_begin,
-                                        g.pads_end};
-      auto made = forward ? make_forward(engine(), description) : make_backward_data(engine(), description);
+    for (const Form& form : forms(g, call, forward ? narrow : wide, forward ? wide : narrow)) {
+      auto made = make(g, call, dnnl::algorithm::convolution_direct, form, narrow);
       if (!made || !on_bfloat16_units(*made)) continue;
       const bool on_matrix_units = made->implementation.find("amx") != std::string::npos;
       if (best && !on_matrix_units) continue;
@@ -349,40 +352,6 @@ class Conv {
       y_dims = blocked::shown_dims(y_dims, 1, y.block);
     }
     add(y_dims, y.as<float>(), b_dims, bias.as<float>(), y_dims, y.as<float>());
-  }
-
-  /// The portable kernel between copies of what does not lie row-major.
-  [[nodiscard]] std::optional<PreparedCall> without_blocks(const KernelCall& shapes) const {
-    const auto blocked = [](const auto& view) { return view.block != 0; };
-    if (!blocked(shapes.result) && std::none_of(shapes.operands.begin(), shapes.operands.end(), blocked))
-      return std::nullopt;
-    const auto bytes_of = [](const auto& view) {
-      return view.block == 0 ? 0
-                             : (static_cast<std::size_t>(view.count()) * size_of(view.dtype) + 63) / 64 * 64;
-    };
-    std::size_t copies = bytes_of(shapes.result);
-    for (const ConstView& operand : shapes.operands) copies += bytes_of(operand);
-    const std::size_t own = portable_.scratch ? portable_.scratch(shapes) : 0;
-    return PreparedCall{
-        [copies, bytes_of, run = portable_.run](const KernelCall& call) {
-          portable_path.taken();
-          std::byte* free = call.scratch.data();
-          std::vector<ConstView> operands(call.operands.begin(), call.operands.end());
-          for (ConstView& operand : operands) {
-            if (operand.block == 0) continue;
-            const std::size_t bytes = bytes_of(operand);
-            blocked::reorder(operand, {operand.dtype, operand.dims, free});
-            operand.data = free;
-            operand.block = 0;
-            free += bytes;
-          }
-          KernelCall plain{operands, call.result, call.attributes, call.scratch.subspan(copies)};
-          if (call.result.block != 0) plain.result = {call.result.dtype, call.result.dims, free};
-          run(plain);
-          if (call.result.block != 0)
-            blocked::reorder({call.result.dtype, call.result.dims, free}, call.result);
-        },
-        copies + own, "portable"};
   }
 
   Direction direction_;

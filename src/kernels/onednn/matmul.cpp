@@ -58,66 +58,53 @@ bool worth_packing(const Product& p) {
   return p.rows <= thin_rows ? bytes <= most_packed && p.rows >= 8 : !p.transposed || bytes <= most_copied;
 }
 
-/// Operands as bfloat16 numbers, which the call rounds, the weight's once for all runs. Nothing where the processor has
-/// no units for them or the weight is another one in each run.
-std::optional<PreparedCall> bfloat16_matmul(const Preparation& preparation, const Product& p) {
-  if (!bfloat16_path.open() || !preparation.constants.is_constant(1) || p.rows <= thin_rows ||
-      p.columns <= thin_rows || p.rows * p.columns * p.depth < least_products)
-    return std::nullopt;
-  using tag = memory::format_tag;
+/// How oneDNN reads x and the weight.
+enum class Operands : std::uint8_t { float32, bfloat16 };
+
+/// The product by oneDNN, the weight packed. Nothing where oneDNN has no way of its own for such operands.
+std::optional<PreparedCall> product_by_onednn(const Preparation& preparation, const Product& p, Operands as) {
+  const bool narrow = as == Operands::bfloat16;
+  const auto type = narrow ? memory::data_type::bf16 : memory::data_type::f32;
   const memory::dims x_dims{p.rows, p.depth}, w_dims{p.depth, p.columns}, y_dims{p.rows, p.columns};
-  const memory::desc bias = p.biased ? array_desc({1, p.columns}, 0) : memory::desc(),
-                     y = array_desc(y_dims, 0);
-  const auto made = make_matmul(engine(), {x_dims, memory::data_type::bf16, tag::ab},
-                                {w_dims, memory::data_type::bf16, tag::any}, bias, y);
-  if (!made || !on_bfloat16_units(*made)) return std::nullopt;
+  const memory::desc bias = p.biased ? array_desc({1, p.columns}, 0) : memory::desc();
+  const memory::desc y = array_desc(y_dims, 0);
+  const auto made = make_matmul(engine(), array_desc(x_dims, 0, type), any_desc(w_dims, type), bias, y);
+  if (!made || made->implementation.find("ref") != std::string::npos) return std::nullopt;
+  if (narrow && !on_bfloat16_units(*made)) return std::nullopt;
   Call prepared(made->primitive, made->scratchpad);
   prepared.operand(DNNL_ARG_SRC, 0, made->x, array_desc(x_dims, 0), preparation.constants);
+  using tag = memory::format_tag;
   prepared.operand(DNNL_ARG_WEIGHTS, 1, made->w,
                    {w_dims, memory::data_type::f32, p.transposed ? tag::ba : tag::ab}, preparation.constants);
   if (p.biased) prepared.operand(DNNL_ARG_BIAS, 2, bias, bias, preparation.constants);
   prepared.result(DNNL_ARG_DST, made->y, y);
   const std::size_t scratch = prepared.scratch_bytes();
   std::vector<std::size_t> unread = prepared.unread();
-  return PreparedCall{
-      [run = std::make_shared<const Call>(std::move(prepared)), biased = p.biased](const KernelCall& now) {
-        bfloat16_path.taken();
-        run->run(now);
-        if (!biased) add_bias(now);
-      },
-      scratch, "bfloat16:" + made->implementation, std::move(unread)};
+  return PreparedCall{[run = std::make_shared<const Call>(std::move(prepared)), biased = p.biased,
+                       &path = narrow ? bfloat16_path : packed_path](const KernelCall& now) {
+                        path.taken();
+                        run->run(now);
+                        if (!biased) add_bias(now);
+                      },
+                      scratch, (narrow ? "bfloat16:" : "") + made->implementation, std::move(unread)};
+}
+
+/// Rounding x to bfloat16 pays.
+bool worth_rounding(const Product& p) {
+  return bfloat16_path.open() && p.rows > thin_rows && p.columns > thin_rows &&
+         p.rows * p.columns * p.depth >= least_products;
 }
 
 std::optional<PreparedCall> prepare(const Preparation& preparation, bool is_dense) {
   const KernelCall& call = preparation.call;
-  if (call.result.dtype != DType::float32) return std::nullopt;
+  if (call.result.dtype != DType::float32 || !preparation.constants.is_constant(1)) return std::nullopt;
   const auto p = product_of(call, is_dense);
-  if (p && preparation.precision == Precision::bfloat16)
-    if (auto narrow = bfloat16_matmul(preparation, *p)) return narrow;
-  if (p && preparation.precision != Precision::exact)
+  if (!p) return std::nullopt;
+  if (preparation.precision == Precision::bfloat16 && worth_rounding(*p))
+    if (auto narrow = product_by_onednn(preparation, *p, Operands::bfloat16)) return narrow;
+  if (preparation.precision != Precision::exact)
     if (auto split = split_matmul(preparation, *p)) return split;
-  if (!p || !preparation.constants.is_constant(1) || !worth_packing(*p)) return std::nullopt;
-  const memory::dims x_dims{p->rows, p->depth}, w_dims{p->depth, p->columns}, y_dims{p->rows, p->columns};
-  const memory::desc x = array_desc(x_dims, 0), y = array_desc(y_dims, 0);
-  const memory::desc w = p->transposed ? memory::desc(w_dims, memory::data_type::f32, memory::format_tag::ba)
-                                       : array_desc(w_dims, 0);
-  const memory::desc bias = p->biased ? array_desc({1, p->columns}, 0) : memory::desc();
-  const auto made = make_matmul(engine(), x, any_desc(w_dims), bias, y);
-  if (!made || made->implementation.find("ref") != std::string::npos) return std::nullopt;
-  Call prepared(made->primitive, made->scratchpad);
-  prepared.operand(DNNL_ARG_SRC, 0, made->x, x, preparation.constants);
-  prepared.operand(DNNL_ARG_WEIGHTS, 1, made->w, w, preparation.constants);
-  if (p->biased) prepared.operand(DNNL_ARG_BIAS, 2, bias, bias, preparation.constants);
-  prepared.result(DNNL_ARG_DST, made->y, y);
-  const std::size_t scratch = prepared.scratch_bytes();
-  std::vector<std::size_t> unread = prepared.unread();
-  return PreparedCall{
-      [run = std::make_shared<const Call>(std::move(prepared)), biased = p->biased](const KernelCall& now) {
-        packed_path.taken();
-        run->run(now);
-        if (!biased) add_bias(now);
-      },
-      scratch, made->implementation, std::move(unread)};
+  return worth_packing(*p) ? product_by_onednn(preparation, *p, Operands::float32) : std::nullopt;
 }
 
 Kernel with(const Kernel& portable, bool is_dense) {

@@ -69,16 +69,17 @@ double sum_of(std::int64_t count, Term term) {
   return sums[0];
 }
 
-}  // namespace
-
+/// y = (x - m) / sqrt(mean of (x - m)^2 + epsilon) for each row, m the row's mean, or 0 where it is not centred.
 template <class T>
-void normalise_rows(std::int64_t rows, std::int64_t count, double epsilon, const T* x, T* y) {
+void divide_by_deviation(std::int64_t rows, std::int64_t count, bool centred, double epsilon, const T* x,
+                         T* y) {
   parallel_each(rows, 3 * count, [&](std::int64_t row) {
     const T* const from = x + row * count;
     T* const to = y + row * count;
     vectorised([&] {
       const auto size = static_cast<double>(count);
-      const double mean = sum_of(count, [&](std::int64_t i) { return static_cast<double>(from[i]); }) / size;
+      const double mean =
+          centred ? sum_of(count, [&](std::int64_t i) { return static_cast<double>(from[i]); }) / size : 0;
       const double squares = sum_of(count, [&](std::int64_t i) {
         const double distance = static_cast<double>(from[i]) - mean;
         return distance * distance;
@@ -90,20 +91,16 @@ void normalise_rows(std::int64_t rows, std::int64_t count, double epsilon, const
   });
 }
 
+}  // namespace
+
+template <class T>
+void normalise_rows(std::int64_t rows, std::int64_t count, double epsilon, const T* x, T* y) {
+  divide_by_deviation(rows, count, true, epsilon, x, y);
+}
+
 template <class T>
 void rms_normalise_rows(std::int64_t rows, std::int64_t count, double epsilon, const T* x, T* y) {
-  parallel_each(rows, 2 * count, [&](std::int64_t row) {
-    const T* const from = x + row * count;
-    T* const to = y + row * count;
-    vectorised([&] {
-      const double squares = sum_of(count, [&](std::int64_t i) {
-        const auto value = static_cast<double>(from[i]);
-        return value * value;
-      });
-      const double factor = 1 / std::sqrt(squares / static_cast<double>(count) + epsilon);
-      for (std::int64_t i = 0; i < count; ++i) to[i] = static_cast<T>(static_cast<double>(from[i]) * factor);
-    });
-  });
+  divide_by_deviation(rows, count, false, epsilon, x, y);
 }
 
 template <class T>
