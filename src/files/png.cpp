@@ -61,9 +61,28 @@ template <class State>
 
 void on_warning(png_structp, png_const_charp) {}
 
+constexpr const char* ends_early = "the file ends early";
+
+/// Does a chunk say that it is longer than what is left of the file? libpng makes and clears room for all of it before it
+/// reads the first byte.
+bool claims_more(std::span<const std::byte> file) {
+  constexpr std::size_t signature = 8, around = 12;  // length, name and sum of a chunk
+  while (file.size() > signature) {
+    std::size_t length = 0;
+    // An unfinished head ends in whatever libpng says of it.
+    if (file.size() < signature + around) return false;
+    for (std::size_t i = 0; i < 4; ++i)
+      length = length << 8U | std::to_integer<std::size_t>(file[signature + i]);
+    if (length > file.size() - signature - around) return true;
+    if (std::memcmp(file.data() + signature + 4, "IEND", 4) == 0) return false;
+    file = file.subspan(around + length);
+  }
+  return false;
+}
+
 void on_read(png_structp png, png_bytep out, std::size_t size) {
   auto& state = *static_cast<PngReading*>(png_get_io_ptr(png));
-  if (size > state.rest.size()) png_error(png, "the file ends early");
+  if (size > state.rest.size()) png_error(png, ends_early);
   std::memcpy(out, state.rest.data(), size);
   state.rest = state.rest.subspan(size);
 }
@@ -77,6 +96,7 @@ void on_write(png_structp png, png_bytep data, std::size_t size) {
 bool decode(PngReading& state) {
   if (setjmp(png_jmpbuf(state.png)) != 0) return false;
   png_set_read_fn(state.png, &state, on_read);
+  if (claims_more(state.rest)) png_error(state.png, ends_early);
   png_read_info(state.png, state.info);
   state.width = png_get_image_width(state.png, state.info);
   state.height = png_get_image_height(state.png, state.info);
