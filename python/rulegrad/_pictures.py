@@ -79,8 +79,9 @@ def series_of(explanation: Explanation, node: str, sample: int, named: bool = Fa
     given = explanation.inputs.get(node)
     if not _core.looks_like_series(list(shape), named) or (len(shape) == 2 and given is None):
         return None
-    fits = given is not None and given.dtype.kind == "f" and given.shape[1:] == shape
-    return np.ascontiguousarray(given[sample]) if fits else np.empty(0)
+    if given is None or given.dtype.kind != "f" or given.shape[1:] != shape:
+        return np.empty(0)
+    return np.ascontiguousarray(given[sample])
 
 
 def words_of(explanation: Explanation, node: str, tokens: Sequence | None) -> list[Sequence[str]] | None:
