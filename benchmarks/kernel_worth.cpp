@@ -1,12 +1,17 @@
 // What the kernels written by hand are worth: how many times as long a whole analysis takes without one of the
 // ways that kernels go (kernel_paths.hpp), and where one operator is computed by its xtensor expression instead
-// (rulegrad/kernels/plain_kernels.hpp). `kernel_worth [--threads N] [--only REGEX] [MODEL.onnx...]`: MLPs, LeNet
-// and an encoder, and the models that are named; of ways and operators whose names match. The table of
-// docs/architecture.md, and the figures beside the paths.
+// (rulegrad/kernels/plain_kernels.hpp). The table of docs/architecture.md, and the figures beside the paths.
+//
+//   kernel_worth [--threads N] [--only REGEX] [--closed PATH] [--models-only] [--best-only] [MODEL.onnx...]
+//
+// measures MLPs, LeNet and an encoder, and the models that are named (these alone with --models-only); the paths
+// and operators whose names match, while those of --closed, given any number of times, stay closed; both sets of
+// kernels, or those beside oneDNN alone, as portable ones may take long.
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <fmt/format.h>
+#include <list>
 #include <map>
 #include <optional>
 #include <regex>
@@ -145,6 +150,12 @@ void measure(const Subject& network, const Kernels& base, const std::string& onl
     }
 }
 
+const KernelPath& path_named(std::string_view name) {
+  for (const KernelPath* path : kernel_paths())
+    if (path->name() == name && path->may_close()) return *path;
+  throw Error(ErrorCode::unknown_name, fmt::format("no kernel path '{}' that may be closed", name));
+}
+
 }  // namespace
 
 int main(int count, char** arguments) {
@@ -159,9 +170,17 @@ int main(int count, char** arguments) {
   const std::vector<const char*> attention{"gradient", "lxt.attn_lrp", "integrated_gradients:steps=4"};
   networks.push_back({"encoder", benchmarks::encoder(), {1, 4}, attention});
   std::string only;
+  bool best_only = false;
+  std::list<ClosedWhile> closed;
   for (int i = 1; i < count; ++i)
     if (std::string_view(arguments[i]) == "--only" && i + 1 < count)
       only = arguments[++i];
+    else if (std::string_view(arguments[i]) == "--closed" && i + 1 < count)
+      closed.emplace_back(path_named(arguments[++i]));
+    else if (std::string_view(arguments[i]) == "--models-only")
+      networks.clear();
+    else if (std::string_view(arguments[i]) == "--best-only")
+      best_only = true;
     else if (std::string_view(arguments[i]) == "--threads" && i + 1 < count)
       threads = std::stoi(arguments[++i]);
     else {
@@ -172,7 +191,7 @@ int main(int count, char** arguments) {
 
   Table portable, best;
   for (const Subject& network : networks) {
-    measure(network, Kernels::portable(), only, portable);
+    if (!best_only) measure(network, Kernels::portable(), only, portable);
     measure(network, Kernels::best(), only, best);
     fmt::print(stderr, "{} is done\n", network.name);
   }

@@ -9,7 +9,7 @@ namespace {
 #if defined(__x86_64__)
 // Without it an analysis takes 1.9 times as long (MLP, lrp.epsilon_plus_flat, batch 32): benchmarks/kernel_worth.
 const KernelPath avx512_path("micro kernels: AVX-512");
-// Stays: processors without AVX-512 have nothing between it and the baseline.
+// Without it and AVX-512 an analysis takes 2.7 times as long (wide MLP, batch 64): benchmarks/kernel_worth.
 const KernelPath avx2_path("micro kernels: AVX2");
 #endif
 // Only counted: every processor has it.
