@@ -38,6 +38,7 @@
 #include "rulegrad/kernels/kernel.hpp"
 #include "rulegrad/onnx/model.hpp"
 #include "rulegrad/ops/build.hpp"
+#include "rulegrad/ops/given_values.hpp"
 #include "rulegrad/ops/parse_graph.hpp"
 #include "rulegrad/recipe/analyzer.hpp"
 #include "rulegrad/recipe/rule_library.hpp"

@@ -7,6 +7,7 @@
 
 #include "rulegrad/expr/leaves.hpp"
 #include "rulegrad/files/npy.hpp"
+#include "rulegrad/ops/given_values.hpp"
 #include "rulegrad/ops/op_attributes.hpp"
 #include "rulegrad/passes/simplify.hpp"
 #include "rulegrad/prove/verify.hpp"
@@ -50,13 +51,13 @@ std::vector<Expr> folded(std::span<const Expr> outputs, const Kernels& kernels) 
   const std::vector<Expr> order = topological_order(outputs);
   NodeSet known, wanted;
   const auto want = [&](Expr e) {
-    const bool as_it_is = is_constant(e) || e.is("fill") || e.is("expand");
+    const bool as_it_is = is_given(e) || e.is("expand");
     if (!as_it_is && known.contains(e) &&
         e.shape().count().factor * static_cast<std::int64_t>(size_of(e.dtype())) <= largest_fold)
       wanted.insert(e);
   };
   for (const Expr e : order) {
-    const bool leaf = is_constant(e) || (e.is("fill") && e.shape().static_dims());
+    const bool leaf = is_constant(e) || (fill_of(e) && e.shape().static_dims());
     const auto operands = e.operands();
     if (leaf || (!operands.empty() && !e.shape().has_batch() &&
                  std::all_of(operands.begin(), operands.end(), [&](Expr o) { return known.contains(o); })))

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <fmt/format.h>
 
+#include "rulegrad/ops/given_values.hpp"
 #include "rulegrad/ops/op_attributes.hpp"
 #include "rulegrad/support/error.hpp"
 
@@ -129,8 +130,7 @@ Expr Derivatives::lower_into(Lowered& lowered, Expr root, bool keep_const) {
 
 std::optional<Expr> Derivatives::lower(Expr root) {
   const Expr result = lower_into(lowered_, root, false);
-  const bool zero = is_zero(result) || (result.is("fill") && result.attributes<FillAttributes>().value == 0);
-  return zero ? std::nullopt : std::optional(result);
+  return number_everywhere(result) == 0.0 ? std::nullopt : std::optional(result);
 }
 
 std::optional<Expr> Derivatives::differentiate(Expr e, Expr x, Expr cotangent) {

@@ -5,16 +5,13 @@
 
 #include "rulegrad/expr/leaves.hpp"
 #include "rulegrad/expr/operator_facts.hpp"
+#include "rulegrad/ops/given_values.hpp"
 #include "rulegrad/ops/op_attributes.hpp"
 
 #include "expr/walk.hpp"
 
 namespace rulegrad {
 namespace {
-
-bool is_given(Expr e) {
-  return is_constant(e) || e.is("fill");
-}
 
 /// What is known of a constant's elements.
 struct Elements {
@@ -23,11 +20,9 @@ struct Elements {
 };
 
 Elements elements_of(Expr constant) {
-  if (constant.is("fill")) {
-    const double value = constant.attributes<FillAttributes>().value;
-    return {std::isfinite(value), value != 0, {value, value}};
-  }
-  const Tensor& value = constant.attributes<ConstantAttributes>().value;
+  if (const auto* fill = fill_of(constant))
+    return {std::isfinite(fill->value), fill->value != 0, {fill->value, fill->value}};
+  const Tensor& value = *array_of(constant);
   Elements result;
   if (!is_floating(value.dtype())) return {true, false, {}};
   result.bounds = {intervals::infinite, -intervals::infinite};

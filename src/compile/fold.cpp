@@ -3,6 +3,7 @@
 #include <unordered_set>
 
 #include "rulegrad/expr/leaves.hpp"
+#include "rulegrad/ops/given_values.hpp"
 #include "rulegrad/support/error.hpp"
 
 #include "compile/memory_limit.hpp"
@@ -13,7 +14,7 @@ namespace rulegrad {
 ReadThrough read_through(const Kernel& user, Expr operand) {
   if (user.access != Access::broadcast) return {operand};
   while (operand.is("expand")) operand = operand.operand(0);
-  return {operand, operand.is("fill")};
+  return {operand, fill_of(operand) != nullptr};
 }
 
 bool keeps_elements(const Kernel& kernel, Expr expr) {
@@ -168,9 +169,9 @@ std::unordered_map<Expr, Tensor> folded_values(const std::vector<Expr>& order, c
 namespace {
 
 Tensor value_of(Expr constant_or_fill) {
-  if (!constant_or_fill.is("fill")) return constant_or_fill.attributes<ConstantAttributes>().value;
+  if (const Tensor* array = array_of(constant_or_fill)) return *array;
   return Tensor::full(constant_or_fill.dtype(), *constant_or_fill.shape().static_dims(),
-                      std::get<double>(constant_or_fill.attributes().get("value")));
+                      fill_of(constant_or_fill)->value);
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "rulegrad/explain/explain.hpp"
+#include "rulegrad/ops/given_values.hpp"
 #include "rulegrad/passes/simplify.hpp"
 #include "rulegrad/rule/rule_text.hpp"
 
@@ -247,7 +248,7 @@ class Deriving {
   /// Everything else of the network, and what other gradient nodes sent, is written by name.
   void add_surroundings(const Step& step, std::vector<std::pair<std::string, Expr>>& known) const {
     for (const Expr node : names_.order())
-      if (node != step.node && (!is_constant(node) || !node.graph().names(node).empty()) && !node.is("fill"))
+      if (node != step.node && (!is_constant(node) || !node.graph().names(node).empty()) && !fill_of(node))
         known.emplace_back(names_.of(node), node);
     for (const Step& other : analysis_.steps) {
       if (&other == &step) break;

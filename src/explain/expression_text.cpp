@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "rulegrad/expr/leaves.hpp"
+#include "rulegrad/ops/given_values.hpp"
 #include "rulegrad/ops/op_attributes.hpp"
 #include "rulegrad/rule/rule_text.hpp"
 
@@ -21,11 +22,6 @@ bool is_word(const std::string& name) {
   const auto letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; };
   const auto inner = [&](char c) { return letter(c) || (c >= '0' && c <= '9') || c == '.'; };
   return !name.empty() && letter(name[0]) && std::all_of(name.begin(), name.end(), inner);
-}
-
-std::optional<double> number_of(Expr expr) {
-  if (expr.is("fill")) return expr.attributes<FillAttributes>().value;
-  return is_constant(expr) ? constant_value(expr) : std::nullopt;
 }
 
 /// Strides and dilations of 1 and paddings of 0 say nothing.
@@ -48,7 +44,7 @@ std::string word_of(const std::string& op) {
 }  // namespace
 
 std::string number_text(Expr expr) {
-  const auto number = number_of(expr);
+  const auto number = number_everywhere(expr);
   if (!number) return {};
   return expr.dtype() == DType::float32 ? fmt::format("{}", static_cast<float>(*number)) : shortest(*number);
 }
@@ -124,7 +120,7 @@ class ExpressionWriting {
     if (const auto found = writer_.names_.find(expr); found != writer_.names_.end())
       return variable(found->second);
     if (const std::string number = number_text(expr);
-        !number.empty() && (expr.shape().rank() == 0 || expr.is("fill")))
+        !number.empty() && (expr.shape().rank() == 0 || fill_of(expr)))
       return number_term(expr);
     if (expr.operands().empty()) return leaf(expr);
     const auto suggested = writer_.suggested_.find(expr);

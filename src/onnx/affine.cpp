@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "rulegrad/expr/leaves.hpp"
+#include "rulegrad/ops/given_values.hpp"
 
 #include "onnx/node_context.hpp"
 #include "onnx/windows.hpp"
@@ -11,11 +12,11 @@ namespace rulegrad::io {
 namespace {
 
 bool all_zero(Expr expr) {
-  if (expr.is("fill")) return expr.attributes<FillAttributes>().value == 0;
-  if (!expr.is("constant") || !is_floating(expr.dtype())) return false;
-  const Tensor& tensor = expr.attributes<ConstantAttributes>().value;
-  for (std::int64_t i = 0; i < tensor.size(); ++i)
-    if (tensor.at(i) != 0) return false;
+  if (const auto* fill = fill_of(expr)) return fill->value == 0;
+  const Tensor* array = array_of(expr);
+  if (array == nullptr || !is_floating(expr.dtype())) return false;
+  for (std::int64_t i = 0; i < array->size(); ++i)
+    if (array->at(i) != 0) return false;
   return true;
 }
 
@@ -39,10 +40,9 @@ Expr as_vector(const NodeContext& c, Expr bias, Dim channels) {
 
 /// w^T of a matrix.
 Expr transposed(const NodeContext& c, Expr w) {
-  if (w.is("fill")) {
-    const auto& fill = w.attributes<FillAttributes>();
-    return c.apply("fill", {}, FillAttributes{fill.value, fill.dtype, Shape{fill.shape[1], fill.shape[0]}});
-  }
+  if (const auto* fill = fill_of(w))
+    return c.apply("fill", {},
+                   FillAttributes{fill->value, fill->dtype, Shape{fill->shape[1], fill->shape[0]}});
   return c.apply("transpose", {w}, TransposeAttributes{{1, 0}});
 }
 

@@ -4,6 +4,7 @@
 
 #include "rulegrad/expr/leaves.hpp"
 #include "rulegrad/expr/operator_facts.hpp"
+#include "rulegrad/ops/given_values.hpp"
 #include "rulegrad/ops/op_attributes.hpp"
 
 #include "expr/node_map.hpp"
@@ -33,8 +34,7 @@ ChainProbe::ChainProbe(const ValueChain& chain) {
           node.operands.push_back({place->second, 0, false});
           continue;
         }
-        const auto number =
-            operand.is("fill") ? operand.attributes<FillAttributes>().value : constant_value(operand);
+        const auto number = number_everywhere(operand);
         node.possible = node.possible && number;
         node.operands.push_back({0, number.value_or(0), true});
       }

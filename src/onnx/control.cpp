@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "rulegrad/expr/leaves.hpp"
+#include "rulegrad/ops/given_values.hpp"
 
 #include "onnx/node_context.hpp"
 #include "onnx/steps.hpp"
@@ -16,10 +17,10 @@ constexpr std::int64_t most_iterations = 1 << 13;
 std::optional<bool> truth_of(const Value& value) {
   // A batch is never empty.
   if (value.symbolic && value.symbolic->elements.size() == 1) return value.symbolic->elements[0].factor != 0;
-  if (value.expr && value.expr.is("fill")) return value.expr.attributes<FillAttributes>().value != 0;
-  if (!value.expr || !value.expr.is("constant")) return std::nullopt;
-  const Tensor& tensor = value.expr.attributes<ConstantAttributes>().value;
-  return tensor.size() == 1 ? std::optional(tensor.at(0) != 0) : std::nullopt;
+  if (!value.expr) return std::nullopt;
+  if (const auto* fill = fill_of(value.expr)) return fill->value != 0;
+  const Tensor* array = array_of(value.expr);
+  return array != nullptr && array->size() == 1 ? std::optional(array->at(0) != 0) : std::nullopt;
 }
 
 void choose(NodeContext& c) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "rulegrad/expr/leaves.hpp"
+#include "rulegrad/ops/given_values.hpp"
 #include "rulegrad/ops/op_attributes.hpp"
 
 namespace rulegrad::io {
@@ -14,9 +15,9 @@ bool Symbolic::has_batch() const {
 std::optional<double> uniform_value(Expr expr) {
   constexpr std::int64_t most_looked_through = 4096;
   while (expr.is("expand")) expr = expr.operand(0);
-  if (expr.is("fill")) return expr.attributes<FillAttributes>().value;
-  if (!expr.is("constant")) return std::nullopt;
-  const Tensor& value = expr.attributes<ConstantAttributes>().value;
+  if (const auto* fill = fill_of(expr)) return fill->value;
+  if (!is_constant(expr)) return std::nullopt;
+  const Tensor& value = *array_of(expr);
   if (value.size() == 0 || value.size() > most_looked_through) return std::nullopt;
   const double first = value.at(0);
   for (std::int64_t i = 1; i < value.size(); ++i)

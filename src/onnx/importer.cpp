@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "rulegrad/expr/leaves.hpp"
+#include "rulegrad/ops/given_values.hpp"
 #include "rulegrad/ops/operators.hpp"
 #include "rulegrad/run/program.hpp"
 #include "rulegrad/support/error.hpp"
@@ -42,8 +43,8 @@ bool same_elements(const Tensor& a, const Tensor& b) {
 bool divides_by_zero(Expr expr) {
   if (is_floating(expr.dtype()) || !(expr.is("div") || expr.is("mod"))) return false;
   const Expr divisor = expr.operand(1);
-  if (divisor.is("fill")) return divisor.attributes<FillAttributes>().value == 0;
-  const Tensor& values = divisor.attributes<ConstantAttributes>().value;
+  if (const auto* fill = fill_of(divisor)) return fill->value == 0;
+  const Tensor& values = *array_of(divisor);
   for (std::int64_t i = 0; i < values.size(); ++i)
     if (values.at(i) == 0) return true;
   return false;
@@ -233,8 +234,8 @@ Expr Importer::folded(Expr expr) {
   std::int64_t most = foldable;
   for (const Expr operand : expr.operands()) {
     const bool small_fill =
-        operand.is("fill") && operand.shape().static_dims() && operand.shape().count().factor <= foldable;
-    if (!operand.is("constant") && !small_fill) return expr;
+        fill_of(operand) && operand.shape().static_dims() && operand.shape().count().factor <= foldable;
+    if (!is_constant(operand) && !small_fill) return expr;
     most = std::max(most, operand.shape().count().factor);
   }
   if (expr.shape().count().factor > most) return expr;

@@ -143,7 +143,7 @@ class Importer {
   std::map<const onnx::GraphProto*, std::unordered_set<const onnx::NodeProto*>> body_needs_;
   std::unordered_map<std::string_view, int> uses_;  ///< by names in the file
   std::unordered_map<std::string, int> declared_;   ///< element types by value, once somebody asks
-  SomewhereBelow varies_{[](Expr node) { return node.is("input") || node.shape().has_batch(); }};
+  SomewhereBelow varies_{[](Expr node) { return is_input(node) || node.shape().has_batch(); }};
   SomewhereBelow placed_{[](Expr node) { return node.is("batch_index"); }, draws_numbers};
   SpecialValues specials_;
   /// Weights that are not finite, and what was computed from them: what to say about them.

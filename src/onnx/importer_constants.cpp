@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "rulegrad/expr/leaves.hpp"
+#include "rulegrad/ops/given_values.hpp"
 #include "rulegrad/support/error.hpp"
 
 #include "compile/constants.hpp"
@@ -15,12 +16,10 @@ std::optional<Expr> Importer::same_for_all(Expr constant, std::size_t axis) {
   std::vector<Dim> dims = constant.shape().dims();
   if (axis >= dims.size() || !dims[axis].is(samples_in_file_)) return std::nullopt;
   dims[axis] = Dim{1};
-  if (constant.is("fill")) {
-    const auto& fill = constant.attributes<FillAttributes>();
-    return apply("fill", {}, FillAttributes{fill.value, fill.dtype, Shape(std::move(dims))});
-  }
-  if (!constant.is("constant")) return std::nullopt;
-  const Tensor& value = constant.attributes<ConstantAttributes>().value;
+  if (const auto* fill = fill_of(constant))
+    return apply("fill", {}, FillAttributes{fill->value, fill->dtype, Shape(std::move(dims))});
+  if (!is_constant(constant)) return std::nullopt;
+  const Tensor& value = *array_of(constant);
   std::int64_t inner = 1;
   for (std::size_t a = axis + 1; a < dims.size(); ++a) inner *= dims[a].factor;
   const std::size_t bytes = static_cast<std::size_t>(inner) * size_of(value.dtype());
@@ -99,7 +98,7 @@ void Importer::require_finite(const Model::Parts& parts) {
   }
   const auto& store = store_of(*parts.graph);
   for (const Expr expr : topological_order(outputs))
-    if (expr.is("constant") && is_floating(expr.dtype())) {
+    if (is_constant(expr) && is_floating(expr.dtype())) {
       (void)specials_.of(expr);
       store->stored(expr.attributes<ConstantAttributes>().value)->note_finite();
     }

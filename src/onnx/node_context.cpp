@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "rulegrad/expr/leaves.hpp"
+#include "rulegrad/ops/given_values.hpp"
 #include "rulegrad/support/error.hpp"
 
 #include "support/number.hpp"
@@ -58,11 +59,11 @@ std::optional<Expr> NodeContext::optional_operand(std::size_t input) const {
 
 std::optional<Tensor> NodeContext::constant(std::size_t input) const {
   const Value& v = value(input);
-  if (v.expr && v.expr.is("constant")) return v.expr.attributes<ConstantAttributes>().value;
-  if (v.expr && v.expr.is("fill")) {
-    const auto& fill = v.expr.attributes<FillAttributes>();
-    const auto dims = fill.shape.static_dims();
-    if (dims && element_count(*dims) <= 65536) return Tensor::full(fill.dtype, *dims, fill.value);
+  if (!v.expr) return std::nullopt;
+  if (const Tensor* array = array_of(v.expr)) return *array;
+  if (const auto* fill = fill_of(v.expr)) {
+    const auto dims = fill->shape.static_dims();
+    if (dims && element_count(*dims) <= 65536) return Tensor::full(fill->dtype, *dims, fill->value);
   }
   return std::nullopt;
 }

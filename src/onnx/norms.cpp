@@ -54,7 +54,7 @@ Expr per_channel(const NodeContext& c, Expr vector, std::size_t rank) {
 /// By its own statistics over all axes but the channels': weights that are standardised are written so.
 void own_batch_norm(NodeContext& c, Expr x) {
   for (const Expr below : topological_order(std::span(&x, 1)))
-    if (below.is("input")) c.fail("training mode is not supported; export the model for inference");
+    if (is_input(below)) c.fail("training mode is not supported; export the model for inference");
   const std::size_t rank = x.shape().rank();
   Ints axes = axes_between(2, rank);
   axes.insert(axes.begin(), 0);

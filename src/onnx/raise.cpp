@@ -4,6 +4,7 @@
 #include <cmath>
 #include <functional>
 
+#include "rulegrad/ops/given_values.hpp"
 #include "rulegrad/ops/op_attributes.hpp"
 #include "rulegrad/rule/rule_text.hpp"
 #include "rulegrad/run/program.hpp"
@@ -89,12 +90,6 @@ bool same_function(std::span<const double> x, std::span<const double> f, std::sp
   return true;
 }
 
-/// The number that a constant is everywhere.
-std::optional<double> number_of(Expr expr) {
-  if (expr.is("fill")) return expr.attributes<FillAttributes>().value;
-  return constant_value(expr);
-}
-
 /// The function over another value, in float64; nothing where it takes something that is not one number.
 std::optional<Expr> rewritten_over(const ValueFunction& function, Expr x) {
   // A choice may be made of a comparison, which is no number.
@@ -107,7 +102,7 @@ std::optional<Expr> rewritten_over(const ValueFunction& function, Expr x) {
   for (const Expr node : function.inside)
     for (const Expr operand : node.operands()) {
       if (inside.contains(operand) || image.contains(operand)) continue;
-      const auto number = number_of(operand);
+      const auto number = number_everywhere(operand);
       if (!number) return std::nullopt;
       image.emplace(operand,
                     graph.scalar(*number, is_floating(operand.dtype()) ? DType::float64 : operand.dtype()));
@@ -127,7 +122,7 @@ std::optional<Expr> rewritten_over(const ValueFunction& function, Expr x) {
 std::vector<Expr> inputs_below(std::span<const Expr> outputs) {
   std::vector<Expr> inputs;
   for (const Expr node : topological_order(outputs))
-    if (node.is("input")) inputs.push_back(node);
+    if (is_input(node)) inputs.push_back(node);
   return inputs;
 }
 

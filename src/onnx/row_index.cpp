@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "rulegrad/expr/leaves.hpp"
+#include "rulegrad/ops/given_values.hpp"
 #include "rulegrad/ops/index_attributes.hpp"
 #include "rulegrad/ops/samples.hpp"
 
@@ -28,9 +29,9 @@ std::optional<Expr> sum_of(const NodeContext& c, const std::optional<Expr>& a, c
 /// A constant whose first axis goes over the samples of the file, in equal steps everywhere.
 std::optional<RowIndex> counted_samples(const NodeContext& c, Expr index) {
   const std::int64_t samples = c.importer().promoted() ? c.importer().samples_in_file() : 1;
-  if (samples < 2 || !index.is("constant") || index.shape().rank() == 0 || !index.shape()[0].is(samples))
+  if (samples < 2 || !is_constant(index) || index.shape().rank() == 0 || !index.shape()[0].is(samples))
     return std::nullopt;
-  const Tensor& value = index.attributes<ConstantAttributes>().value;
+  const Tensor& value = *array_of(index);
   const std::int64_t size = value.size() / samples;
   if (size == 0) return std::nullopt;
   const double step = value.at(size) - value.at(0);
@@ -155,7 +156,7 @@ std::optional<Expr> gather_within_samples(const NodeContext& c, Expr x, Expr ind
   // A file that knows one sample writes its place as 0; its first axis is where the batch is then.
   const std::int64_t samples = c.importer().samples_in_file();
   const bool one_sample = c.importer().promoted() && rows &&
-                          rows->scale == (samples == 1 ? 0 : extent.factor) && index.is("constant") &&
+                          rows->scale == (samples == 1 ? 0 : extent.factor) && is_constant(index) &&
                           extents.rank() > 0 && extents[0].is(samples);
   if (one_sample) {
     std::vector<Dim> dims = extents.dims();
@@ -199,8 +200,8 @@ std::vector<Expr> components_of(const NodeContext& c, Expr index) {
 
 /// Negative indices count from the end.
 Expr from_front(const NodeContext& c, Expr index, std::int64_t extent) {
-  if (index.is("constant")) {
-    const Tensor& values = index.attributes<ConstantAttributes>().value;
+  if (is_constant(index)) {
+    const Tensor& values = *array_of(index);
     bool negative = false;
     for (std::int64_t i = 0; i < values.size(); ++i) {
       const double at = values.at(i);

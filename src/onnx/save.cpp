@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "rulegrad/expr/leaves.hpp"
+#include "rulegrad/ops/given_values.hpp"
 
 #include "compile/memory_limit.hpp"
 #include "files/file.hpp"
@@ -56,7 +57,7 @@ void Writer::name_all(std::span<const Expr> order) {
     return taken_.insert(name).second && names_.emplace(expr, name).second;
   };
   for (const Expr expr : order)
-    if (expr.is("input")) claim(expr, expr.attributes<InputAttributes>().name);
+    if (is_input(expr)) claim(expr, expr.attributes<InputAttributes>().name);
   for (std::size_t i = 0; i < outputs_.size(); ++i) {
     const std::string name = i < options_.output_names.size() ? options_.output_names[i]
                              : i == 0                         ? "y"
@@ -100,8 +101,8 @@ void Writer::describe_value(onnx::ValueInfoProto& info, const std::string& name,
 void Writer::require_forms(std::span<const Expr> order) const {
   std::map<std::string, std::string> unknown;
   for (const Expr expr : order)
-    if (!expr.is("input") && !expr.is("constant") && !is_custom(expr.op()) &&
-        !forms().contains(expr.op().name) && !expr.is("sample_index") && !expr.is("reduce_samples"))
+    if (!is_input(expr) && !is_constant(expr) && !is_custom(expr.op()) && !forms().contains(expr.op().name) &&
+        !expr.is("sample_index") && !expr.is("reduce_samples"))
       unknown.emplace(expr.op().name, describe(expr) + why_unwritten(expr.op()));
   if (unknown.empty()) return;
   std::vector<std::string> list;
@@ -232,9 +233,9 @@ std::int64_t ir_version(std::int64_t opset) {
 
 /// Unless it belongs to the body of a loop, which its reduction writes.
 void Writer::write_expr(Expr expr) {
-  if ((expr.loops() & ~loops_) != 0 || expr.is("input") || written_.contains(expr)) return;
-  if (expr.is("constant")) {
-    if (read_.contains(expr)) add_tensor(name(expr), expr.attributes<ConstantAttributes>().value);
+  if ((expr.loops() & ~loops_) != 0 || is_input(expr) || written_.contains(expr)) return;
+  if (const Tensor* array = array_of(expr)) {
+    if (read_.contains(expr)) add_tensor(name(expr), *array);
     return;
   }
   if (expr.is("reduce_samples"))
@@ -272,7 +273,7 @@ onnx::ModelProto Writer::write() {
       if (!absent(expr, i)) read_.insert(expr.operand(i));
   for (const Expr output : outputs_) read_.insert(output);
   for (const Expr expr : order)
-    if (expr.is("input")) {
+    if (is_input(expr)) {
       describe_value(*graph.add_input(), name(expr), expr.type());
       inputs_.push_back(expr);
     }

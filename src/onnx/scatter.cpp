@@ -55,7 +55,7 @@ Expr scattered_into(NodeContext& c, Expr data, Expr at, Expr updates, std::size_
     return c.apply("where", {reshaped(c, kept, dims), given, c.scalar(0, given)});
   };
   const auto as_real = [&](Expr flag) { return c.apply("cast", {flag}, CastAttributes{given.dtype()}); };
-  const bool known = at.is("constant") && !at.shape().has_batch();
+  const bool known = is_constant(at) && !at.shape().has_batch();
   if (!known) {
     if (how != Scatter::set)
       c.fail("reductions other than 'add' need indices that are known when the model is read");

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "rulegrad/expr/leaves.hpp"
+#include "rulegrad/ops/given_values.hpp"
 
 #include "onnx/lookup.hpp"
 
@@ -166,8 +167,8 @@ void gather(NodeContext& c) {
   const Expr x = c.operand(0);
   const std::size_t axis = checked_axis(c, c.integer("axis", 0), x.shape().rank());
   Expr index = c.operand(1);
-  if (index.is("constant") && !x.shape()[axis].batch) {
-    const Tensor& values = index.attributes<ConstantAttributes>().value;
+  if (is_constant(index) && !x.shape()[axis].batch) {
+    const Tensor& values = *array_of(index);
     for (std::int64_t i = 0; i < values.size(); ++i)
       if (const double at = values.at(i); at < -static_cast<double>(x.shape()[axis].factor) ||
                                           at >= static_cast<double>(x.shape()[axis].factor))

@@ -7,6 +7,7 @@
 
 #include "rulegrad/expr/leaves.hpp"
 #include "rulegrad/expr/operator_facts.hpp"
+#include "rulegrad/ops/given_values.hpp"
 #include "rulegrad/ops/op_attributes.hpp"
 
 #include "expr/walk.hpp"
@@ -66,8 +67,8 @@ Specials SpecialValues::of(Expr root) {
 
 Specials SpecialValues::work_out(Expr expr) {
   if (!is_floating(expr.dtype())) return {};
-  if (expr.is("constant")) return {bits_of(expr.attributes<ConstantAttributes>().value), 0};
-  if (expr.is("fill")) return {bits_of(expr.attributes<FillAttributes>().value), 0};
+  if (const Tensor* array = array_of(expr)) return {bits_of(*array), 0};
+  if (const auto* fill = fill_of(expr)) return {bits_of(fill->value), 0};
   if (expr.operands().empty()) return {0, finite_inputs_ ? NonFinite{0} : non_finite::any};
   const OpSchema& op = expr.op();
   std::vector<NonFinite> stored, all;
@@ -103,9 +104,8 @@ bool SpecialValues::may_be_all_low(Expr expr, std::size_t axis, int depth) {
   // Masks are added once or twice; what is deeper may be anything.
   if (depth > 100) return true;
   if ((of(expr).all() & non_finite::low) == 0) return false;
-  if (expr.is("constant"))
-    return some_line_is(expr.attributes<ConstantAttributes>().value, axis,
-                        [](double v) { return std::isinf(v) && v < 0; });
+  if (const Tensor* array = array_of(expr))
+    return some_line_is(*array, axis, [](double v) { return std::isinf(v) && v < 0; });
   const auto of_operand = [&](Expr operand) {
     const auto own = axis_in(operand, expr, axis);
     // What is stretched along the axis is -inf everywhere or nowhere.
@@ -120,15 +120,14 @@ bool SpecialValues::may_be_all_low(Expr expr, std::size_t axis, int depth) {
   if (expr.is("expand")) return of_operand(expr.operand(0));
   if ((expr.is("mul") || expr.is("div")) && uniform_value(expr.operand(1)).value_or(0) > 0)
     return of_operand(expr.operand(0));
-  if (expr.is("where") && expr.operand(0).is("constant")) {
+  if (expr.is("where") && is_constant(expr.operand(0))) {
     // -inf where a known condition says so: some line says so everywhere?
     const Expr condition = expr.operand(0);
     const auto own = axis_in(condition, expr, axis);
     const bool first = (of(expr.operand(1)).all() & non_finite::low) != 0;
     const bool second = (of(expr.operand(2)).all() & non_finite::low) != 0;
     if (!own || (first && second)) return true;
-    return some_line_is(condition.attributes<ConstantAttributes>().value, *own,
-                        [&](double v) { return (v != 0) == first; });
+    return some_line_is(*array_of(condition), *own, [&](double v) { return (v != 0) == first; });
   }
   return true;
 }
@@ -137,7 +136,7 @@ std::optional<Expr> SpecialValues::source(Expr root) {
   std::unordered_set<Expr> seen;
   for (const Expr expr : topological_order(std::span(&root, 1))) {
     (void)of(expr);
-    if ((expr.is("constant") || expr.is("fill")) && known_.at(expr).stored != 0)
+    if (is_given(expr) && known_.at(expr).stored != 0)
       seen.insert(expr);
     else
       for (const Expr operand : expr.operands())

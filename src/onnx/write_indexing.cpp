@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "rulegrad/expr/leaves.hpp"
+#include "rulegrad/ops/given_values.hpp"
 
 #include "onnx/writer.hpp"
 
@@ -114,9 +115,8 @@ void write_scatter_add(Writer& w, Expr e) {
   dims.insert(dims.end(), g.dims().begin() + a.axis + static_cast<std::ptrdiff_t>(i.rank()), g.dims().end());
   const Shape flat(dims);
   const std::string value = i.rank() == 1 ? s.operand(0) : s.reshape(s.operand(0), flat);
-  if (e.operand(1).is("constant")) {
-    s.last(add_at_known(s, value, flat, axis, e.operand(1).attributes<ConstantAttributes>().value, a.extent,
-                        e.dtype()));
+  if (const Tensor* places = array_of(e.operand(1))) {
+    s.last(add_at_known(s, value, flat, axis, *places, a.extent, e.dtype()));
     return;
   }
   w.need(e, 16);

@@ -81,7 +81,7 @@ std::vector<Expr> Writer::of_same_loop(Expr reduction) const {
     // It may run now if all that it reads from outside is there.
     const auto body = body_of(other, loops_);
     const auto there = [&](Expr e) {
-      return e.is("constant") || e.is("input") || written_.contains(e) || body.contains(e);
+      return is_constant(e) || is_input(e) || written_.contains(e) || body.contains(e);
     };
     const bool ready = there(other.operand(0)) && std::all_of(body.begin(), body.end(), [&](Expr e) {
                          return std::all_of(e.operands().begin(), e.operands().end(), there);

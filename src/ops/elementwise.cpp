@@ -4,6 +4,7 @@
 
 #include "rulegrad/expr/expr.hpp"
 #include "rulegrad/expr/operator_facts.hpp"
+#include "rulegrad/ops/given_values.hpp"
 #include "rulegrad/ops/op_attributes.hpp"
 
 #include "expr/derive_attributes.hpp"
@@ -188,7 +189,7 @@ OpSchema stopped_gradient() {
   s.linear_in = LinearIn::all;
   s.infer = infer::same_as_first("const");
   s.simpler = [](std::span<const Expr> operands, const Attributes&) -> std::optional<Expr> {
-    if (operands[0].is("const") || is_constant(operands[0]) || operands[0].is("fill")) return operands[0];
+    if (operands[0].is("const") || is_given(operands[0])) return operands[0];
     return std::nullopt;
   };
   s.examples = fixed_examples(

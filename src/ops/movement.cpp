@@ -3,6 +3,7 @@
 
 #include "rulegrad/expr/expr.hpp"
 #include "rulegrad/expr/operator_facts.hpp"
+#include "rulegrad/ops/given_values.hpp"
 #include "rulegrad/ops/op_attributes.hpp"
 
 #include "expr/derive_attributes.hpp"
@@ -102,7 +103,7 @@ OpSchema reshaping() {
     if (same_dims(x.shape(), shape)) return x;
     // An invalid one stays invalid: both reshapes see as many elements.
     if (x.is("reshape")) return x.graph().apply(x.op(), {x.operand(0)}, ShapeAttributes{shape});
-    if (x.is("fill") && x.shape().count() == shape.count()) return refilled(x, shape);
+    if (fill_of(x) && x.shape().count() == shape.count()) return refilled(x, shape);
     return std::nullopt;
   };
   s.examples = fixed_examples(
@@ -135,7 +136,7 @@ OpSchema expansion() {
     const auto wide = broadcast(x.shape().with_samples(false), shape);
     if (!wide || *wide != shape) return std::nullopt;
     if (x.is("expand")) return x.graph().apply(x.op(), {x.operand(0)}, ShapeAttributes{shape});
-    if (x.is("fill")) return refilled(x, shape);
+    if (fill_of(x)) return refilled(x, shape);
     return std::nullopt;
   };
   s.examples = fixed_examples({{{{.dims = {3}}}, ShapeAttributes{Shape{2, 3}}},

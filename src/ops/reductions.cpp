@@ -4,6 +4,7 @@
 
 #include "rulegrad/expr/expr.hpp"
 #include "rulegrad/expr/operator_facts.hpp"
+#include "rulegrad/ops/given_values.hpp"
 #include "rulegrad/ops/op_attributes.hpp"
 #include "rulegrad/ops/operators.hpp"
 #include "rulegrad/support/error.hpp"
@@ -131,20 +132,20 @@ OpSchema summation() {
     const auto& reduce = attributes.as<ReduceAttributes>();
     const Expr x = operands[0];
     if (const auto same = of_single_values("sum", x, reduce)) return same;
-    if (!x.is("fill")) return std::nullopt;
+    const auto* fill = fill_of(x);
+    if (fill == nullptr) return std::nullopt;
     // Whole numbers of this size add up without rounding in every order.
     constexpr double exact = 16777216;
-    const auto& fill = x.attributes<FillAttributes>();
     const Ints axes = infer::checked_axes("sum", reduce.axes, x.shape().rank());
-    double total = fill.value;
+    double total = fill->value;
     for (const std::int64_t axis : axes) {
       const Dim extent = x.shape()[static_cast<std::size_t>(axis)];
       if (extent.batch) return std::nullopt;
       total *= static_cast<double>(extent.factor);
     }
-    if (fill.value != std::floor(fill.value) || std::abs(total) > exact) return std::nullopt;
+    if (fill->value != std::floor(fill->value) || std::abs(total) > exact) return std::nullopt;
     return x.graph().apply(x.op(), {},
-                           FillAttributes{total, fill.dtype, reduced(x.shape(), axes, reduce.keep)});
+                           FillAttributes{total, fill->dtype, reduced(x.shape(), axes, reduce.keep)});
   };
   return s;
 }

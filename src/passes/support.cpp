@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <functional>
 
+#include "rulegrad/ops/given_values.hpp"
+
 namespace rulegrad {
 namespace {
 
@@ -11,10 +13,6 @@ bool is_number(Expr e, double number) {
 }
 
 using Wanted = std::function<bool(Expr)>;
-
-bool is_zero_everywhere(Expr e) {
-  return is_zero(e) || (e.is("fill") && std::get<double>(e.attributes().get("value")) == 0);
-}
 
 /// Looks for a factor of a value. Ways fork at products and sums alone, and relevance holds few of them
 /// between a layer and the next; a bound on the steps ends the search where it does not.
@@ -34,7 +32,7 @@ class Search {
       case LinearIn::nothing:
         break;
     }
-    if (v.is("where")) return is_zero_everywhere(v.operand(2)) && in(v.operand(1));
+    if (v.is("where")) return number_everywhere(v.operand(2)) == 0.0 && in(v.operand(1));
     // A maximum goes to the element whose value it is: a factor max_pool(x) becomes a factor x there.
     if (v.is("max_pool_vjp")) {
       const Expr x = v.operand(0);

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "rulegrad/expr/leaves.hpp"
+#include "rulegrad/ops/given_values.hpp"
 #include "rulegrad/ops/index_attributes.hpp"
 #include "rulegrad/ops/op_attributes.hpp"
 
@@ -73,15 +74,11 @@ bool is_selector(Expr v) {
   return false;
 }
 
-bool is_number_everywhere(Expr v) {
-  return is_constant(v) || v.is("fill");
-}
-
 }  // namespace
 
 Expr ForwardFacts::before_choice(Expr v) const {
   const bool first = depends(v.operand(1)), second = depends(v.operand(2));
-  if (first == second || !is_number_everywhere(v.operand(first ? 2 : 1))) return {};
+  if (first == second || !is_given(v.operand(first ? 2 : 1))) return {};
   // What is chosen by its own value is bent, as a ReLU is.
   if (changes(v.operand(0))) {
     if (sources_.empty()) sources_ = value_sources(*this);
@@ -102,8 +99,7 @@ Expr ForwardFacts::before_movement(Expr v) const {
   if (v.is("concat")) {
     Expr only;
     for (const Expr part : v.operands()) {
-      if (!depends(part) && constant_value(part) == 0.0) continue;
-      if (part.is("fill") && part.attributes<FillAttributes>().value == 0) continue;
+      if (!depends(part) && number_everywhere(part) == 0.0) continue;
       if (only) return {};
       only = part;
     }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "rulegrad/expr/leaves.hpp"
+#include "rulegrad/ops/given_values.hpp"
 #include "rulegrad/ops/op_attributes.hpp"
 #include "rulegrad/support/error.hpp"
 
@@ -333,7 +334,7 @@ Value one_number(const ValueCall& call) {
   if (std::holds_alternative<double>(call.arguments[0])) return 1.0;
   Expr v = call.expr(0);
   while (v.is("transpose") || v.is("reshape") || v.is("expand")) v = v.operand(0);
-  if (v.is("fill")) return 1.0;
+  if (fill_of(v)) return 1.0;
   if (!is_constant(v)) return 0.0;
   const Tensor& value = v.attributes<ConstantAttributes>().value;
   for (std::int64_t i = 1; i < value.size(); ++i)

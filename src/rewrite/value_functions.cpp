@@ -8,6 +8,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "rulegrad/ops/given_values.hpp"
 #include "rulegrad/ops/op_attributes.hpp"
 #include "rulegrad/ops/operators.hpp"
 
@@ -96,7 +97,7 @@ class Finder {
   }
 
   [[nodiscard]] static bool is_one_number(Expr expr) {
-    return expr.is("fill") || expr.shape().rank() == 0 || constant_value(expr).has_value();
+    return fill_of(expr) || expr.shape().rank() == 0 || constant_value(expr).has_value();
   }
 
   [[nodiscard]] StepKind kind_of(const std::vector<Expr>& nodes) const {

@@ -98,6 +98,11 @@ class Attributes {
     require(attr_type<T>());
     return *static_cast<const T*>(value_.get());
   }
+  /// The struct itself, or null when it is another one.
+  template <class T>
+  [[nodiscard]] const T* as_if() const {
+    return type_ == &attr_type<T>() ? static_cast<const T*>(value_.get()) : nullptr;
+  }
   /// What the struct is called, and its fields.
   [[nodiscard]] const AttrType& type() const { return *type_; }
   /// One field; throws Error(unknown_name) with the nearest one.

@@ -47,6 +47,11 @@ class Expr {
   [[nodiscard]] const T& attributes() const {
     return attributes().as<T>();
   }
+  /// The struct itself, or null when it is another one: of a struct that only one operator has, its node.
+  template <class T>
+  [[nodiscard]] const T* attributes_if() const {
+    return attributes().as_if<T>();
+  }
   /// Element type and symbolic shape.
   [[nodiscard]] const Type& type() const;
   /// Symbolic: it may hold the batch B and a sample axis.
