@@ -78,7 +78,7 @@ class Case:
     batch: int
     threads: int
     method: str
-    # How much of it is shown; cases are equal whatever it is. 2: in the plot, and timed with --precision fast too if that is asked for; 1: with a row of
+    # How much of it is shown; cases are equal whatever it is. 2: in the plot, and timed with the less exact --precisions too that are asked for; 1: with a row of
     # its own; 0: in the table of all methods alone.
     shown: int = dataclasses.field(default=2, compare=False)
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Runs the same networks, inputs and methods through rulegrad and its peers, in turns within one run, beside the floor.
 
-usage: compare.py BUILD [--set quick|headline|documented|all] [--networks N,..] [--methods M,..] [--batches B,..] [--threads T,..] [--repeat 7]
-                  [--peers P,..] [--python PEER=PYTHON ..] [--fast] [--costs] [--floors] [--markdown FILE] [--plot FILE.svg] [--json FILE [--resume]]
+usage: compare.py BUILD [--set quick|headline|documented|transformers|all] [--networks N,..] [--methods M,..] [--batches B,..] [--threads T,..] [--repeat 7]
+                  [--peers P,..] [--python PEER=PYTHON ..] [--precisions fast,bf16] [--costs] [--floors] [--markdown FILE] [--plot FILE.svg] [--json FILE [--resume]]
 
 BUILD is a build directory of rulegrad. The peers are PyTorch, Zennit, Captum, LXT and iNNvestigate, installed apart (pip install torch onnx
 zennit captum lxt "transformers<5"; pip install "tensorflow<2.15" innvestigate in an environment of its own); whichever is missing is left out, and the report
@@ -29,7 +29,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 class Comparison:
     def __init__(self, build, directory, peers, interpreters, repeat):
         self.build, self.directory, self.peers, self.interpreters, self.repeat = build, directory, peers, interpreters, repeat
-        self.fast = False  # whether rulegrad is timed with --precision fast too
+        self.precisions = []  # less exact ones, timed too
 
     def network(self, name):
         """The ONNX file of a network: exported by PyTorch, or, where that is missing, written by rulegrad."""
@@ -98,7 +98,7 @@ class Comparison:
         sample = int(apart.reshape(len(apart), -1).max(1).argmax())
         return float(apart.max() / abs(arrays[1]).max()), sample
 
-    def explained(self, case, model, sample, fast):
+    def explained(self, case, model, sample, precision):
         """The largest difference that rounding explains at one sample of the input: what masks and signs that float32 may take the other way
         change there (rulegrad/prove/verify.hpp). Where rulegrad itself is further off the plain float64 path, nothing is explained."""
         import numpy
@@ -108,16 +108,31 @@ class Comparison:
         numpy.save(path, whole[sample : sample + 1])
         command = [os.path.join(self.build, "benchmarks", "analyze"), model, cases.METHODS[case.method].call, "--input", path, "--verify"]
         try:
-            check = costs.lines_of(command + (["--precision", "fast"] if fast else []), case.threads)[-1]
+            check = costs.lines_of(command + (["--precision", precision] if precision else []), case.threads)[-1]
         except RuntimeError as error:
             raise Failed(f"what explains a difference could not be computed: {error}") from error
         return check["explained"] if check["difference"] <= check["explained"] else 0.0
 
-    def hold(self, result, key, programs, case, model, fast=False):
+    def rounding_of_peer(self, case):
+        """The largest difference between what a peer answers in float32 and in float64 for the sample that `explained` has written."""
+        command = [*self.peer(case), "--input", os.path.join(self.directory, "sample.npy"), "--threads", str(case.threads)]
+        programs = []
+        try:
+            for name, options in (("narrow", []), ("wide", ["--float64"])):
+                programs.append(Program(name, command + options, case.threads))
+            return self.difference(*programs)[0]
+        finally:
+            for program in programs:
+                program.close()
+
+    def hold(self, result, key, programs, case, model, precision=None):
         """Notes a difference, and, where it is more than rounding alone makes, what explains it."""
         result[key], sample = self.difference(*programs)
-        if result[key] > report.MOST_ROUNDING:
-            result[key + "_explained"] = self.explained(case, model, sample, fast)
+        if result[key] <= report.MOST_ROUNDING or precision == "bf16":
+            return
+        result[key + "_explained"] = self.explained(case, model, sample, precision)
+        if result[key] > max(report.MOST_ROUNDING, result[key + "_explained"]) and precision is None and cases.METHODS[case.method].peer != "innvestigate":
+            result[key + "_of_peer"] = self.rounding_of_peer(case)
 
     def kernels(self, case, model, data):
         """Milliseconds by kernel, and what is left beside them."""
@@ -158,8 +173,8 @@ class Comparison:
             programs.append(ours)
             result["program"] = ours.ready
             others = []
-            if self.fast and case.shown == 2:
-                others.append(("rulegrad fast", [*ours.command, "--precision", "fast"]))
+            if case.shown == 2:
+                others += [(f"rulegrad {precision}", [*ours.command, "--precision", precision]) for precision in self.precisions]
             if self.peers[method.peer]:
                 others.append((method.peer, [*self.peer(case), *data, "--threads", str(case.threads)]))
             for name, command in others:
@@ -175,14 +190,16 @@ class Comparison:
             if "rulegrad" in failed:
                 raise failed["rulegrad"]
             result["notes"] += [str(failure) for failure in failed.values()]
-            measured = [program for program in programs if program.name not in ("floor", "rulegrad fast") and program.name not in failed]
+            measured = [program for program in programs if program.name not in failed and (program.name == "rulegrad" or program.name not in report.OURS)]
             for program in measured:
                 result.setdefault("peak_kb", {})[program.name] = program.ask("peak")["peak_kb"]
                 result.setdefault("idle_kb", {})[program.name] = program.ready["idle_kb"]
             if len(measured) == 2:
                 self.hold(result, "difference", measured, case, model)
-            if "rulegrad fast" in result["ms"]:
-                self.hold(result, "fast_difference", (programs[1], ours), case, model, fast=True)
+            for program in programs:
+                precision = program.name.removeprefix("rulegrad ")
+                if precision in self.precisions and program.name in result["ms"]:
+                    self.hold(result, f"{precision}_difference", (program, ours), case, model, precision)
         finally:
             for program in programs:
                 program.close()
@@ -191,16 +208,22 @@ class Comparison:
 
 
 def chosen(options):
+    """The cases of the set, of those only what the other options name; without a set, whatever they name."""
     cores = machine.cores()
-    if not (options.networks or options.methods or options.batches or options.threads):
-        return cases.SETS[options.set](cores)
     words = lambda text, otherwise: text.split(",") if text else otherwise  # noqa: E731
     networks, methods = words(options.networks, list(cases.TITLES)), words(options.methods, list(cases.METHODS))
     for name, known in [(n, cases.TITLES) for n in networks] + [(m, cases.METHODS) for m in methods]:
         if name not in known:
             sys.exit(f"compare.py: error: there is no {name}; there are {', '.join(known)}")
     numbers = lambda text, otherwise: [int(word) or cores for word in text.split(",")] if text else otherwise  # noqa: E731
-    return cases.product(networks, methods, numbers(options.batches, [1, 8, 32]), numbers(options.threads, [1, cores]))
+    batches, threads = numbers(options.batches, [1, 8, 32]), numbers(options.threads, [1, cores])
+    if options.set is None and (options.networks or options.methods or options.batches or options.threads):
+        return cases.product(networks, methods, batches, threads)
+    wanted = [case for case in cases.SETS[options.set or "quick"](cores) if case.network in networks and case.method in methods
+              and (not options.batches or case.batch in batches) and (not options.threads or case.threads in threads)]
+    if not wanted:
+        sys.exit(f"compare.py: error: the set {options.set} has no such case; without --set any network, method, batch and number of threads is measured")
+    return wanted
 
 
 def read_results(options):
@@ -221,7 +244,7 @@ def write_results(options, results):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("build")
-    parser.add_argument("--set", choices=cases.SETS, default="quick")
+    parser.add_argument("--set", choices=cases.SETS, help="quick, if nothing else is named; other options narrow it")
     parser.add_argument("--networks")
     parser.add_argument("--methods")
     parser.add_argument("--batches")
@@ -230,7 +253,7 @@ def main():
     parser.add_argument("--python", metavar="PEER=PYTHON", action="append", default=[],
                         help="the interpreter of a peer, if it is another; TensorFlow wants older packages than PyTorch")
     parser.add_argument("--repeat", type=int, default=7)
-    parser.add_argument("--fast", action="store_true", help="time rulegrad with --precision fast too")
+    parser.add_argument("--precisions", default="", help=f"time rulegrad with these less exact ones too: {','.join(report.PRECISIONS)}")
     parser.add_argument("--floors", action="store_true", help="measure too every method on every network beside its floor alone")
     parser.add_argument("--costs", action="store_true", help="measure too what an analysis costs beside its kernels")
     parser.add_argument("--directory", help="where networks and inputs are kept for the next run; else they are temporary")
@@ -242,6 +265,9 @@ def main():
     if options.resume and not options.json:
         parser.error("--resume takes up the results of an earlier run: name its file with --json")
 
+    precisions = options.precisions.split(",") if options.precisions else []
+    if not set(precisions) <= set(report.PRECISIONS):
+        sys.exit(f"compare.py: error: --precisions takes {', '.join(report.PRECISIONS)}, not {options.precisions}")
     wanted = options.peers.split(",") if options.peers is not None else list(machine.PROBES)
     interpreters = dict(word.split("=", 1) for word in options.python)
     for name in interpreters:
@@ -254,7 +280,7 @@ def main():
         directory = options.directory or temporary
         os.makedirs(directory, exist_ok=True)
         comparison = Comparison(options.build, directory, peers, interpreters, options.repeat)
-        comparison.fast = options.fast
+        comparison.precisions = precisions
         known = {cases.Case(**result["case"]): result for result in read_results(options)}
         for case in chosen(options):
             try:
@@ -278,7 +304,7 @@ def main():
     if beside:
         text += "\n**Beside the kernels**\n\n" + beside
     if options.markdown:
-        report.write(options.markdown, text)
+        report.write(options.markdown, text, options.set or "quick")
     else:
         print(text)
     if options.plot:

@@ -152,10 +152,14 @@ def main():
     parser.add_argument("method")
     parser.add_argument("--input", required=True)
     parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--float64", action="store_true", help="compute in float64, to see what float32 costs this peer")
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
     peer = PEERS[options.peer](options.network, options.method, torch.from_numpy(numpy.load(options.input)))
+    if options.float64:
+        peer.model.double()
+        peer.x = peer.x.double()
     protocol.serve(lambda: peer.run().detach().numpy())
 
 

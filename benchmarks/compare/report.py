@@ -8,22 +8,28 @@ from math import log10
 import cases
 import machine
 
-NAMES = {"rulegrad": "rulegrad", "rulegrad fast": "rulegrad fast", "pytorch": "PyTorch", "zennit": "Zennit", "captum": "Captum", "lxt": "LXT", "innvestigate": "iNNvestigate", "floor": "floor"}
+NAMES = {"rulegrad": "rulegrad", "rulegrad fast": "rulegrad fast", "rulegrad bf16": "rulegrad bf16", "pytorch": "PyTorch", "zennit": "Zennit", "captum": "Captum", "lxt": "LXT", "innvestigate": "iNNvestigate", "floor": "floor"}
 
 # A larger difference must be explained by what the network's kinks make of rounding, sample by sample, or no page is written.
 MOST_ROUNDING = 1e-4
 
-OURS = ("rulegrad", "rulegrad fast", "floor")
+# What docs/precision.md finds bfloat16 to cost on transformers and with most methods at most; shown, and no page is written where it is more.
+MOST_BFLOAT16 = 0.05
+
+# Less exact programs that may be timed beside the exact one.
+PRECISIONS = ("fast", "bf16")
+OURS = ("rulegrad", *(f"rulegrad {precision}" for precision in PRECISIONS), "floor")
 
 
 def unexplained(results):
     """A line for each row whose difference is more than rounding makes and than what was found to explain it, or is no number."""
     lines = []
     for result in results:
-        for key, what in (("difference", "from the peer"), ("fast_difference", "of --precision fast from the exact result")):
+        others = [(f"{precision}_difference", f"of --precision {precision} from the exact result") for precision in PRECISIONS]
+        for key, what in [("difference", "from the peer"), *others]:
             if key not in result:
                 continue
-            allowed = max(MOST_ROUNDING, result.get(key + "_explained", 0.0))
+            allowed = max(MOST_BFLOAT16 if key.startswith("bf16") else MOST_ROUNDING, result.get(key + "_explained", 0.0) + result.get(key + "_of_peer", 0.0))
             if not result[key] <= allowed:
                 lines.append(f"  {result['title']}: {result[key]:.0e} {what}, of which {allowed:.0e} is explained")
     return lines
@@ -58,25 +64,25 @@ def shares(result):
 
 
 def difference_cell(result, key):
-    """A difference, and beside one that is more than rounding how much of it the decisions at kinks explain."""
-    explained = result.get(key + "_explained")
-    return f"{result[key]:.0e}" + (f" (kinks: {explained:.0e})" if explained is not None else "")
+    """A difference, and beside one that is more than rounding how much of it the decisions at kinks explain, and the peer's distance from its own float64."""
+    words = [f"{word}: {result[key + end]:.0e}" for word, end in (("kinks", "_explained"), ("the peer's own rounding", "_of_peer")) if key + end in result]
+    return f"{result[key]:.0e}" + (f" ({', '.join(words)})" if words else "")
 
 
-def fast_cell(result, peer):
-    if "rulegrad fast" not in result["ms"]:
+def precision_cell(result, precision, peer):
+    name = f"rulegrad {precision}"
+    if name not in result["ms"]:
         return ""
-    ms = middle(result, "rulegrad fast")
+    ms = middle(result, name)
     against = f", {middle(result, peer) / ms:.1f}x" if peer else ""
-    return f"{number(ms)}{against}, {difference_cell(result, 'fast_difference')} off"
+    return f"{number(ms)}{against}, {difference_cell(result, precision + '_difference')} off"
 
 
-def row(result, fast):
+def row(result, precisions):
     case, peer = cases.Case(**result["case"]), peer_of(result)
     ours = middle(result, "rulegrad")
     cells = [cases.METHODS[case.method].title, str(case.batch), str(case.threads), timing(result, "rulegrad")]
-    if fast:
-        cells.append(fast_cell(result, peer))
+    cells += [precision_cell(result, precision, peer) for precision in precisions]
     cells += [f"{NAMES[peer]} {timing(result, peer)}", f"{middle(result, peer) / ours:.1f}x"] if peer else ["none", ""]
     cells += [number(middle(result, "floor")), f"{100 * middle(result, 'floor') / ours:.0f} %"] if "floor" in result["ms"] else ["", ""]
     cells.append(" / ".join(f"{result['peak_kb'][name] / 1e3:.0f}" for name in ("rulegrad", peer) if name))
@@ -104,15 +110,17 @@ def markdown(results, failures, peers, build, repeat, load):
     lines = ["\n".join(lines[:2]), "\n".join("- " + word for word in lines[2:]), ""]
     lines.append(f"Milliseconds: median of {repeat} (minimum), in turns. Peaks in MB, rulegrad / peer. "
                  "Differences are the largest between the two results, relative to the largest value; beside one above "
-                 f"{MOST_ROUNDING:.0e} stands what float32 may change in that sample by deciding a ReLU, a clip or a maximum at a kink the other way.")
-    fast = any("rulegrad fast" in r["ms"] for r in results)
-    if fast:
-        lines[-1] += " For `--precision fast`: median, times as fast as the peer, and the largest difference from the exact result."
+                 f"{MOST_ROUNDING:.0e} stands what float32 may change in that sample by deciding a ReLU, a clip or a maximum at a kink the other way, "
+                 "and, where that is less, how far the peer's float32 is from its own float64.")
+    precisions = [precision for precision in PRECISIONS if any(f"rulegrad {precision}" in r["ms"] for r in results)]
+    if precisions:
+        lines[-1] += (f" For {' and '.join(f'`--precision {precision}`' for precision in precisions)}: median, times as fast as the peer, "
+                      "and the largest difference from the exact result.")
     for network in dict.fromkeys(r["case"]["network"] for r in results if r["case"]["shown"]):
         lines += ["", f"**{cases.TITLES[network]}**", "",
-                  f"| method | batch | threads | rulegrad |{' fast |' if fast else ''} peer | times as fast | floor | of the floor's speed | peak | difference | where the time goes |",
-                  "|---" * (11 + fast) + "|"]
-        lines += [row(r, fast) for r in results if r["case"]["network"] == network and r["case"]["shown"]]
+                  f"| method | batch | threads | rulegrad |{''.join(f' {precision} |' for precision in precisions)} peer | times as fast | floor | of the floor's speed | peak | difference | where the time goes |",
+                  "|---" * (11 + len(precisions)) + "|"]
+        lines += [row(r, precisions) for r in results if r["case"]["network"] == network and r["case"]["shown"]]
     if not all(r["case"]["shown"] for r in results):
         lines += every_method(results)
     notes = [f"{r['title']}: {note}" for r in results for note in r["notes"]] + failures
@@ -155,9 +163,9 @@ def floors(results):
     return "\n".join(lines) + "\n"
 
 
-def write(path, text):
-    """Puts the text between the marks of a file that is there, or into a new one."""
-    begin, end = (f"<!-- measured by benchmarks/compare/compare.py: {word} -->\n" for word in ("begin", "end"))
+def write(path, text, kind):
+    """Puts the text between the marks of a file that is there, or into a new one; sets of cases have marks of their own."""
+    begin, end = (f"<!-- measured by benchmarks/compare/compare.py --set {kind}: {word} -->\n" for word in ("begin", "end"))
     before, after = "", ""
     if os.path.exists(path):
         with open(path) as file:

@@ -1,5 +1,6 @@
 """benchmarks/compare writes no page on which a difference is more than rounding and kinks explain, and says which."""
 
+import argparse
 import contextlib
 import io
 import json
@@ -33,6 +34,14 @@ class Unexplained(unittest.TestCase):
         self.assertIn("MLP, gradient, batch 8: 2e+00 from the peer", lines[0])
         self.assertIn("--precision fast", lines[1])
 
+    def test_a_peer_answers_for_its_own_rounding(self):
+        self.assertEqual(report.unexplained([result(difference=6e-4, difference_explained=1e-4, difference_of_peer=6e-4)]), [])
+        self.assertEqual(len(report.unexplained([result(difference=9e-4, difference_explained=1e-4, difference_of_peer=6e-4)])), 1)
+
+    def test_bfloat16_costs_what_the_page_on_precision_says(self):
+        self.assertEqual(report.unexplained([result(bf16_difference=7e-3)]), [])
+        self.assertEqual(len(report.unexplained([result(bf16_difference=0.4)])), 1)
+
     def test_no_number_is_no_agreement(self):
         self.assertEqual(len(report.unexplained([result(difference=float("nan"))])), 1)
 
@@ -52,6 +61,23 @@ class Unexplained(unittest.TestCase):
             with open(timings) as file:
                 self.assertTrue(json.load(file))
             self.assertIn(f"{case.title()}: 1e+00 from the peer", errors.getvalue())
+
+
+class Chosen(unittest.TestCase):
+    @staticmethod
+    def of(**values):
+        options = dict.fromkeys(["set", "networks", "methods", "batches", "threads"])
+        return compare.chosen(argparse.Namespace(**{**options, **values}))
+
+    def test_other_options_narrow_a_set(self):
+        cores = compare.machine.cores()
+        self.assertEqual(self.of(set="transformers", methods="attn_lrp", batches="8"), cases.product(cases.TRANSFORMERS, ["attn_lrp"], [8], [cores]))
+        with self.assertRaises(SystemExit):
+            self.of(set="transformers", networks="vgg16")
+
+    def test_without_a_set_they_are_the_cases(self):
+        self.assertEqual(self.of(networks="lenet", methods="gradient", batches="3", threads="1"), cases.product(["lenet"], ["gradient"], [3], [1]))
+        self.assertEqual(self.of(), cases.SETS["quick"](compare.machine.cores()))
 
 
 if __name__ == "__main__":
