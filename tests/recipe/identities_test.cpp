@@ -219,3 +219,34 @@ TEST_CASE("patterns that equal the weights make PatternNet the gradient from the
       },
       6);
 }
+
+TEST_CASE("the pass rule is the gradient of the network without its activations and normalisations") {
+  Graph graph(DType::float64);
+  NetworkMaker maker(graph, 5, {});
+  const Expr x = graph.input("x", {DType::float64, Shape{B, 6}});
+  const Tensor values = maker.values({1, 6});
+  const Expr first = graph.constant(maker.values({5, 6})), second = graph.constant(maker.values({3, 5}));
+  const Expr ones = graph.constant(Tensor::full(DType::float64, {5}, 1.5)), none = graph.scalar(0);
+  const auto map = [&](const std::string& method, const std::vector<const char*>& between) {
+    Expr h = graph.apply(op("dense"), {x, first, none});
+    for (const std::string name : between) {
+      if (name == "layer_norm")
+        h = graph.apply(op("layer_norm"), {h, ones, ones}, LayerNormAttributes{});
+      else if (name == "rms_norm")
+        h = graph.apply(op("rms_norm"), {h, ones}, LayerNormAttributes{});
+      else if (name == "lp_normalize")
+        h = graph.apply(op("lp_normalize"), {h}, LpNormalizeAttributes{});
+      else
+        h = graph.apply(op(name), {h});
+    }
+    const Expr y = graph.apply(op("dense"), {h, second, none});
+    return explain(method, question_for(y, {x}, fixed_target(graph, 1)), {{"x", values}});
+  };
+  const Tensor expected = map("gradient", {});
+  for (const char* name : {"relu", "tanh", "gelu", "layer_norm", "rms_norm", "lp_normalize"}) {
+    INFO(name);
+    CHECK(distance(map("lrp.pass", {name}), expected) < 1e-12);
+    CHECK(distance(map("gradient", {name}), expected) > 1e-3);
+  }
+  CHECK(distance(map("lrp.pass", {"layer_norm", "relu", "rms_norm"}), expected) < 1e-12);
+}
