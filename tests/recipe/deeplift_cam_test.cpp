@@ -104,13 +104,14 @@ TEST_CASE("DeepLIFT SHAP is the mean of DeepLIFT over the baselines") {
 }
 
 TEST_CASE(
-    "the rules of DeepLIFT are at most ten lines, beside those of products, which convolutional networks do "
+    "the rules of DeepLIFT are a dozen lines at most, beside those of products, which convolutional networks "
+    "do "
     "without") {
   std::size_t lines = 0;
   for (const Rule& rule : RuleLibrary::builtin().rule_set("deeplift.rescale").rules)
     lines += rule.terms.empty() ? 0 : 1;
   lines += RuleLibrary::builtin().rule_set("deeplift.rescale").uses.size();
-  CHECK(lines <= 10);
+  CHECK(lines <= 12);
 }
 
 TEST_CASE("Grad-CAM, HiResCAM and Layer-CAM are plain loops over places and channels") {

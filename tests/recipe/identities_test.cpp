@@ -250,3 +250,52 @@ TEST_CASE("the pass rule is the gradient of the network without its activations 
   }
   CHECK(distance(map("lrp.pass", {"layer_norm", "relu", "rms_norm"}), expected) < 1e-12);
 }
+
+namespace {
+
+/// DeepLIFT of a unit of six inputs that it takes with weights which cancel, but for `left`: the multiplier is the
+/// function's slope there, however its two runs round.
+Tensor of_cancelled_unit(const std::string& function, double left, double bias, DType dtype,
+                         std::uint64_t seed) {
+  Graph graph(dtype);
+  NetworkMaker maker(graph, seed, {});
+  const Expr x = graph.input("x", {dtype, Shape{B, 6}});
+  Tensor input(DType::float64, {1, 6}), weight(DType::float64, {1, 6});
+  const Tensor drawn = maker.values({12});
+  double sum = 0;
+  for (std::int64_t i = 0; i < 6; ++i) {
+    const double a = 1 + drawn.cast(DType::float64).at(i), w = drawn.cast(DType::float64).at(6 + i);
+    input.mutable_values<double>()[static_cast<std::size_t>(i)] = a;
+    weight.mutable_values<double>()[static_cast<std::size_t>(i)] = i < 5 ? w : (left - sum) / a;
+    sum += w * a;
+  }
+  const Expr z = graph.apply(
+      op("dense"), {x, graph.constant(weight.cast(dtype)), graph.constant(Tensor::full(dtype, {1}, bias))});
+  const bool rows = function.ends_with("softmax");
+  const Expr y =
+      rows ? graph.apply(op(function),
+                         {graph.apply(op("concat"), {z, graph.apply(op("mul"), {z, graph.scalar(-1)})},
+                                      AxisAttributes{1})},
+                         AxisAttributes{1})
+           : graph.apply(op(function), {z});
+  const Inputs inputs{{"x", input.cast(dtype)}};
+  return explain("deeplift.rescale:baseline=0", question_for(y, {x}, fixed_target(graph, 0)), inputs)
+      .cast(DType::float64);
+}
+
+}  // namespace
+
+TEST_CASE("DeepLIFT of what cancels is that of float64, not the quotient of two roundings") {
+  for (const std::string function :
+       {"sigmoid", "tanh", "gelu", "softplus", "silu", "mish", "softmax", "log_softmax", "relu"})
+    for (const double left : {0.0, 1e-7, 1e-5, 1e-3, 0.1})
+      for (const double bias : {0.0, 0.3, -2.0})
+        for (std::uint64_t seed = 0; seed < 8; ++seed) {
+          INFO(function, " of ", bias, " + ", left, ", ", seed);
+          const Tensor narrow = of_cancelled_unit(function, left, bias, DType::float32, seed);
+          const Tensor wide = of_cancelled_unit(function, left, bias, DType::float64, seed);
+          // Kinks are on either side.
+          if (function == "relu" && bias == 0) continue;
+          CHECK(distance(narrow, wide) < 2e-3);
+        }
+}
