@@ -290,7 +290,7 @@ TEST_CASE("DeepLIFT of what cancels is that of float64, not the quotient of two 
        {"sigmoid", "tanh", "gelu", "softplus", "silu", "mish", "softmax", "log_softmax", "relu"})
     for (const double left : {0.0, 1e-7, 1e-5, 1e-3, 0.1})
       for (const double bias : {0.0, 0.3, -2.0})
-        for (std::uint64_t seed = 0; seed < 8; ++seed) {
+        for (std::uint64_t seed = 0; seed < 3; ++seed) {
           INFO(function, " of ", bias, " + ", left, ", ", seed);
           const Tensor narrow = of_cancelled_unit(function, left, bias, DType::float32, seed);
           const Tensor wide = of_cancelled_unit(function, left, bias, DType::float64, seed);
