@@ -84,7 +84,8 @@ std::int64_t StreamFolder::begin(bool resume) {
     const auto before = json_members(text, asked.string());
     // The size of the shards first: others follow from it.
     Facts asked_now = facts_;
-    std::ranges::stable_partition(asked_now, [](const auto& fact) { return fact.first == "shard_size"; });
+    std::stable_partition(asked_now.begin(), asked_now.end(),
+                          [](const auto& fact) { return fact.first == "shard_size"; });
     for (const auto& [key, value] : asked_now) {
       const auto found = std::ranges::find(before, key, [](const auto& entry) { return entry.first; });
       if (found != before.end() && json_normal(found->second, asked.string()) == json_normal(value, "asked"))

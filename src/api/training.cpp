@@ -54,7 +54,8 @@ void Adam::step(Inputs& parameters, const Inputs& gradients, double rate) {
     auto& [first, second] = moments_[name];
     first.resize(static_cast<std::size_t>(gradient.size()));
     second.resize(first.size());
-    const auto update = [&]<class T>(T) {
+    const auto update = [&, &name = name, &gradient = gradient, &first = first,
+                         &second = second]<class T>(T) {
       const auto values = parameters.at(name).mutable_values<T>();
       const auto g = gradient.values<T>();
       for (std::size_t i = 0; i < values.size(); ++i) {

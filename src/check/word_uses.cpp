@@ -204,7 +204,7 @@ void TermChecker::check_arguments(const Term& reference, std::string_view kind,
   }
   for (const auto& [name, value] : reference.named) {
     const auto found = std::find_if(parameters.begin(), parameters.end(),
-                                    [&](const Parameter& p) { return p.name == name; });
+                                    [&name = name](const Parameter& p) { return p.name == name; });
     if (found == parameters.end()) {
       std::vector<std::string> known;
       for (const Parameter& parameter : parameters) known.push_back(parameter.name);

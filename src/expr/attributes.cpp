@@ -17,6 +17,9 @@ template <class... F>
 struct overloaded : F... {
   using F::operator()...;
 };
+// Clang deduces no arguments of aggregates before version 17.
+template <class... F>
+overloaded(F...) -> overloaded<F...>;
 
 template <class T>
 std::string list_of(const std::vector<T>& values) {

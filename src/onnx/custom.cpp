@@ -59,7 +59,7 @@ void write_custom(Writer& writer, Expr expr) {
   node.domain(custom_domain);
   for (const auto& [name, value] : expr.attributes().values())
     std::visit(
-        [&]<class T>(const T& v) {
+        [&, &name = name]<class T>(const T& v) {
           if constexpr (std::is_same_v<T, bool>)
             node.set(name.c_str(), std::int64_t{v ? 1 : 0});
           else if constexpr (std::is_same_v<T, std::int64_t> || std::is_same_v<T, double> ||

@@ -40,7 +40,7 @@ bool folds_into_layers(std::string_view set) {
 LazyArguments lazy_arguments(Graph& graph, const AnalyzerCall& call) {
   LazyArguments result;
   for (const auto& [name, argument] : call.arguments)
-    result.emplace_back(name, [&graph, argument]() -> Value {
+    result.emplace_back(name, [&graph, argument = argument]() -> Value {
       return std::visit(
           [&]<class T>(const T& value) -> Value {
             if constexpr (std::is_same_v<T, Tensor>)

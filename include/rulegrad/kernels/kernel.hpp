@@ -88,8 +88,8 @@ concept FormRecipe = std::copy_constructible<R> && std::equality_comparable<R> &
 /// Any recipe. Recipes of different types are different.
 class AnyFormRecipe {
  public:
-  template <FormRecipe R>
-  requires(!std::same_as<R, AnyFormRecipe>) AnyFormRecipe(R recipe)
+  template <class R>
+  requires(!std::same_as<R, AnyFormRecipe> && FormRecipe<R>) AnyFormRecipe(R recipe)
       : held_(std::make_shared<const Model<R>>(std::move(recipe))) {
   }  ///< any recipe is one; NOLINT(google-explicit-constructor)
 
