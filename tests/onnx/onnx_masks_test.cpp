@@ -5,6 +5,7 @@
 #include <limits>
 #include <vector>
 
+#include "rulegrad/api/explainer.hpp"
 #include "rulegrad/autodiff/gradient.hpp"
 #include "rulegrad/onnx/model.hpp"
 #include "rulegrad/run/program.hpp"
@@ -50,11 +51,12 @@ std::vector<double> run(const Model& model, const Inputs& inputs) {
   return list(evaluate(std::span(&y, 1), inputs)[0]);
 }
 
-/// Scores [N, 3] with a mask added, softmax, and NaN of rows without a key replaced by 0 if `guarded`.
+/// Scores [N, keys] with a mask added, softmax, and NaN of rows without a key replaced by 0 if `guarded`.
 OnnxBuilder attention(const std::vector<float>& mask, bool guarded) {
   OnnxBuilder b(20);
-  b.input("x", {-1, 3});
-  b.floats("mask", {1, 3}, mask);
+  const auto keys = static_cast<std::int64_t>(mask.size());
+  b.input("x", {-1, keys});
+  b.floats("mask", {1, keys}, mask);
   b.floats("zero", {}, {0});
   b.node("Add", {"x", "mask"}, {"s"});
   OnnxBuilder::set(b.node("Softmax", {"s"}, {guarded ? "p" : "y"}), "axis", std::int64_t{-1});
@@ -87,6 +89,26 @@ TEST_CASE("-inf in a constant mask ends in the softmax behind it and needs no fl
     // Some key is open in every row: nothing is left of the guard.
     CHECK_FALSE(holds(model, "where"));
   }
+}
+
+TEST_CASE("DeepLIFT of a masked softmax is that of the keys that are open, and the hidden one has no share") {
+  // Scores of -inf in its middle are refused unless values that are not finite are asked to pass.
+  const auto map = [](const OnnxBuilder& network, const char* method, const Tensor& x) {
+    return Explainer(loaded(network), method, {.head = HeadKind::probability, .check_finite = false})
+        .run(x)
+        .attribution(0);
+  };
+  for (const bool guarded : {false, true})
+    for (const char* method : {"deeplift.rescale", "deeplift.reveal_cancel"}) {
+      INFO(method);
+      const Tensor masked = map(attention({0, -inf, 0}, guarded), method, real({1, 3}, {1, 5, 2}));
+      const Tensor open = map(attention({0, 0}, guarded), method, real({1, 2}, {1, 2}));
+      CHECK(masked.at(0) == doctest::Approx(open.at(0)).epsilon(1e-12));
+      CHECK(masked.at(1) == 0);
+      CHECK(masked.at(2) == doctest::Approx(open.at(1)).epsilon(1e-12));
+      CHECK(masked.at(0) + masked.at(2) ==
+            doctest::Approx(std::exp(1.0) / (1 + std::exp(1.0)) - 0.5).epsilon(1e-12));
+    }
 }
 
 TEST_CASE("a guarded row without a key is 0, and its gradient too") {
