@@ -233,24 +233,47 @@ Verdict try_derivative(const OperatorCase& c) {
   return verdict;
 }
 
+/// Operands at whole and half numbers, where functions jump and have their kinks.
+std::vector<Tensor> drawn_at_jumps(const OperatorCase& c) {
+  std::vector<Tensor> operands = draw_example(c.example, c.random);
+  for (std::size_t k = 0; k < operands.size(); ++k)
+    if (operands[k].dtype() == DType::float64)
+      for (double& value : operands[k].mutable_values<double>())
+        value = std::clamp(std::round(value * 2) / 2, c.example.operands[k].low, c.example.operands[k].high);
+  return operands;
+}
+
+/// The result for these operands beside what is said of it; what is known of them may be their extremes, or
+/// their signs alone.
+std::string outside_of_interval(const OperatorCase& c, const OperatorNode& node,
+                                std::span<const Tensor> operands) {
+  const Tensor result = computed(c, node, operands);
+  std::vector<Interval> of_operands, signs;
+  for (const Tensor& operand : operands) {
+    of_operands.push_back(extremes(operand));
+    signs.push_back(intervals::sums(of_operands.back()));
+  }
+  for (const Interval& said : {c.op.interval_of(node.expr, of_operands), c.op.interval_of(node.expr, signs)})
+    for (std::int64_t i = 0; i < result.size(); ++i)
+      if (!std::isnan(result.at(i)) && !said.contains(result.at(i)))
+        return fmt::format("element {} of the result is {:.9g}, outside of [{:.9g}, {:.9g}]", i, result.at(i),
+                           said.low, said.high);
+  return {};
+}
+
 Verdict try_interval(const OperatorCase& c) {
   if (!c.op.interval) return not_tried;
-  for (int round = 0; round < 3; ++round) {
-    const std::vector<Tensor> operands = draw_example(c.example, c.random);
-    const OperatorNode node(c.op, types_of(operands), c.example.attributes);
-    const Tensor result = computed(c, node, operands);
-    std::vector<Interval> of_operands, signs;  // their extremes, or their signs alone
-    for (const Tensor& operand : operands) {
-      of_operands.push_back(extremes(operand));
-      signs.push_back(intervals::sums(of_operands.back()));
+  for (const bool at_jumps : {false, true, false})
+    for (const DType dtype : {DType::float64, DType::float32}) {
+      // Attributes that name the type of the operands name the one of the example.
+      if (dtype == DType::float32 && c.op.attributes->has("dtype")) continue;
+      std::vector<Tensor> operands = at_jumps ? drawn_at_jumps(c) : draw_example(c.example, c.random);
+      for (Tensor& operand : operands)
+        if (operand.dtype() == DType::float64) operand = operand.cast(dtype);
+      const OperatorNode node(c.op, types_of(operands), c.example.attributes);
+      if (std::string failure = outside_of_interval(c, node, operands); !failure.empty())
+        return {true, std::move(failure)};
     }
-    for (const Interval& said :
-         {c.op.interval_of(node.expr, of_operands), c.op.interval_of(node.expr, signs)})
-      for (std::int64_t i = 0; i < result.size(); ++i)
-        if (!std::isnan(result.at(i)) && !said.contains(result.at(i)))
-          return {true, fmt::format("element {} of the result is {:.9g}, outside of [{:.9g}, {:.9g}]", i,
-                                    result.at(i), said.low, said.high)};
-  }
   return fine;
 }
 
@@ -259,12 +282,7 @@ Verdict try_decisions(const OperatorCase& c) {
   Verdict verdict;
   std::bernoulli_distribution up;
   for (int round = 0; round < 4; ++round) {
-    std::vector<Tensor> operands = draw_example(c.example, c.random);
-    for (std::size_t k = 0; k < operands.size(); ++k)  // functions jump at whole and half numbers
-      if (operands[k].dtype() == DType::float64 && round > 0)
-        for (double& value : operands[k].mutable_values<double>())
-          value =
-              std::clamp(std::round(value * 2) / 2, c.example.operands[k].low, c.example.operands[k].high);
+    const std::vector<Tensor> operands = round == 0 ? draw_example(c.example, c.random) : drawn_at_jumps(c);
     const OperatorNode node(c.op, types_of(operands), c.example.attributes);
     const Tensor before = computed(c, node, operands);
     for (std::size_t k = 0; k < operands.size(); ++k) {

@@ -101,6 +101,10 @@ TEST_CASE("every operator that ships is what it says, by the trials that plugins
   }
   CHECK(derivatives > 70);
   CHECK(samples > 1000);
+  CHECK(tried["interval"] > 100);
+  CHECK(tried["batch"] > 70);
+  CHECK(tried["decisions"] > 70);
+  CHECK(tried["fold"] >= 18);
   CHECK(tried["finite"] > 60);
   CHECK(tried["passes"] > 60);
   CHECK(tried["linear_in"] > 8);
