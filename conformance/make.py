@@ -11,7 +11,9 @@ import json
 import pathlib
 
 import loops
-from questions import CASES, PLUS
+import questions  # noqa: F401, its cases are kept by being read
+import transformer_questions  # noqa: F401
+from constructs import CASES, PLUS
 
 SAMPLES, TARGETS = 2, [0, 2]
 

@@ -13,22 +13,16 @@
 #include "rulegrad/ops/build.hpp"
 #include "rulegrad/ops/operators.hpp"
 
-#include "cli/command.hpp"
+#include "cli/asking.hpp"
 
 using namespace rulegrad;
 using testing::CommandResult;
 using testing::demo;
 using testing::run_command;
 using testing::ScratchDirectory;
+using testing::succeeds;
 
 namespace {
-
-CommandResult succeeds(const std::vector<std::string>& arguments) {
-  CommandResult result = run_command(arguments);
-  INFO(result.err);
-  REQUIRE(result.code == 0);
-  return result;
-}
 
 std::vector<std::string> on_sneaker(const std::string& output, const std::vector<std::string>& more) {
   std::vector<std::string> arguments{"analyze",      demo("fashion.onnx"),
