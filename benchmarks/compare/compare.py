@@ -98,17 +98,17 @@ class Comparison:
         sample = int(apart.reshape(len(apart), -1).max(1).argmax())
         return float(apart.max() / abs(arrays[1]).max()), sample
 
-    def explained(self, case, model, sample, precision):
+    def explained(self, network, batch, threads, call, model, sample, precision):
         """The largest difference that rounding explains at one sample of the input: what masks and signs that float32 may take the other way
         change there (rulegrad/prove/verify.hpp). Where rulegrad itself is further off the plain float64 path, nothing is explained."""
         import numpy
 
-        whole = numpy.load(os.path.join(self.directory, f"{case.network}-{case.batch}.npy"))
+        whole = numpy.load(os.path.join(self.directory, f"{network}-{batch}.npy"))
         path = os.path.join(self.directory, "sample.npy")
         numpy.save(path, whole[sample : sample + 1])
-        command = [os.path.join(self.build, "benchmarks", "analyze"), model, cases.METHODS[case.method].call, "--input", path, "--verify"]
+        command = [os.path.join(self.build, "benchmarks", "analyze"), model, call, "--input", path, "--verify"]
         try:
-            check = costs.lines_of(command + (["--precision", precision] if precision else []), case.threads)[-1]
+            check = costs.lines_of(command + (["--precision", precision] if precision else []), threads)[-1]
         except RuntimeError as error:
             raise Failed(f"what explains a difference could not be computed: {error}") from error
         return check["explained"] if check["difference"] <= check["explained"] else 0.0
@@ -130,7 +130,7 @@ class Comparison:
         result[key], sample = self.difference(*programs)
         if result[key] <= report.MOST_ROUNDING or precision == "bf16":
             return
-        result[key + "_explained"] = self.explained(case, model, sample, precision)
+        result[key + "_explained"] = self.explained(case.network, case.batch, case.threads, cases.METHODS[case.method].call, model, sample, precision)
         if result[key] > max(report.MOST_ROUNDING, result[key + "_explained"]) and precision is None and cases.METHODS[case.method].peer != "innvestigate":
             result[key + "_of_peer"] = self.rounding_of_peer(case)
 

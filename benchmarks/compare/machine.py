@@ -14,15 +14,21 @@ PROBES = {
     "captum": "import captum; print(json.dumps(['Captum ' + captum.__version__, '']))",
     "innvestigate": "import innvestigate, tensorflow; import importlib.metadata as m; print(json.dumps(['iNNvestigate ' + m.version('innvestigate') + ' on TensorFlow ' + tensorflow.__version__, '']))",
 }
+# Beside them, what runs a network forwards, or compiles it (best.py).
+RUNNERS = {
+    "onnxruntime": "import onnxruntime; print(json.dumps(['onnxruntime ' + onnxruntime.__version__, '']))",
+    "openvino": "import openvino; print(json.dumps(['OpenVINO ' + openvino.__version__, '']))",
+    "jax": "import jax, jaxlib; print(json.dumps(['JAX ' + jax.__version__ + ', jaxlib ' + jaxlib.__version__, '']))",
+}
 # Of what PyTorch says of itself, what bears on speed.
 BUILD_WORDS = ("Math Kernel Library", "MKL-DNN", "OpenMP", "CPU capability")
 
 
-def peers(wanted, interpreters):
+def peers(wanted, interpreters, probes=PROBES):
     """By name: what it is and how it was built; None where it does not work here, or is not wanted. `interpreters` may name a Python
     of its own for a peer."""
-    found = dict.fromkeys(PROBES)
-    for name, probe in PROBES.items():
+    found = dict.fromkeys(probes)
+    for name, probe in probes.items():
         if name not in wanted:
             continue
         here = os.path.dirname(os.path.abspath(__file__))

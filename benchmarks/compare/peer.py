@@ -2,10 +2,11 @@
 """PyTorch, Zennit, Captum or LXT, one network and one method, in a process of its own, so that its peak of memory is its own; see
 protocol.py.
 
-usage: peer.py PEER NETWORK METHOD --input FILE.npy [--threads N]
+usage: peer.py PEER NETWORK METHOD --input FILE.npy [--threads N] [--configuration eager|channels_last|compile|bf16|bf16_channels_last]
 """
 
 import argparse
+import contextlib
 import sys
 import types
 
@@ -106,7 +107,7 @@ def adding_unpool(values, indices, kernel_size, stride, padding, shape):
 
 
 class Captum:
-    METHODS = ("integrated_gradients", "deeplift", "guided_backprop")
+    METHODS = ("integrated_gradients", "smoothgrad", "deeplift", "guided_backprop")
 
     def __init__(self, network, method, x):
         from captum import attr
@@ -116,14 +117,18 @@ class Captum:
             # Captum is told its targets, which the others find out themselves.
             self.target = self.model(x).argmax(1)
         torch.nn.functional.max_unpool2d = adding_unpool
-        classes = {"integrated_gradients": attr.IntegratedGradients, "deeplift": attr.DeepLift, "guided_backprop": attr.GuidedBackprop}
+        classes = {"integrated_gradients": attr.IntegratedGradients, "smoothgrad": attr.Saliency, "deeplift": attr.DeepLift, "guided_backprop": attr.GuidedBackprop}
         self.attribution = classes[method](self.model)
+        if method == "smoothgrad":
+            self.attribution = attr.NoiseTunnel(self.attribution)
 
     def run(self):
         x = self.x.clone().requires_grad_(True)
         if self.method == "integrated_gradients":
             # All 50 steps at once would need many times the memory, and are not faster.
             return self.attribution.attribute(x, target=self.target, n_steps=50, internal_batch_size=max(10, x.shape[0]))
+        if self.method == "smoothgrad":
+            return self.attribution.attribute(x, nt_samples=50, nt_samples_batch_size=10, stdevs=0.1, target=self.target, abs=False)
         return self.attribution.attribute(x, target=self.target)
 
 
@@ -145,6 +150,23 @@ class LXT:
 PEERS = {"pytorch": PyTorch, "zennit": Zennit, "captum": Captum, "lxt": LXT}
 
 
+def configured(peer, configuration):
+    """What computes an explanation, as someone would set torch up who wants it fast."""
+    if configuration.endswith("channels_last"):
+        peer.model.to(memory_format=torch.channels_last)
+        peer.x = peer.x.contiguous(memory_format=torch.channels_last)
+    if configuration == "compile":
+        peer.model = torch.compile(peer.model)
+    narrow = torch.autocast("cpu", torch.bfloat16) if configuration.startswith("bf16") else contextlib.nullcontext()
+
+    def run():
+        with narrow:
+            result = peer.run().detach()
+        return (result.float() if result.dtype == torch.bfloat16 else result).numpy()
+
+    return run
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("peer")
@@ -152,6 +174,7 @@ def main():
     parser.add_argument("method")
     parser.add_argument("--input", required=True)
     parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--configuration", default="eager", choices=["eager", "channels_last", "compile", "bf16", "bf16_channels_last"])
     parser.add_argument("--float64", action="store_true", help="compute in float64, to see what float32 costs this peer")
     options = parser.parse_args()
     if options.threads:
@@ -160,7 +183,7 @@ def main():
     if options.float64:
         peer.model.double()
         peer.x = peer.x.double()
-    protocol.serve(lambda: peer.run().detach().numpy())
+    protocol.serve(configured(peer, options.configuration))
 
 
 if __name__ == "__main__":
