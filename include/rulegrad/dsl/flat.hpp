@@ -27,16 +27,17 @@ struct FixedString {
   }
 };
 
-/// Static storage for a name of a variable, parameter or rule, so that views of it are constants. Equal names
-/// have the same storage: comparing addresses is much cheaper for the compiler than comparing characters.
+/// Static storage for a name of a variable, parameter or rule, so that views of it are constants.
 template <FixedString Text>
 struct Name {
   static constexpr auto text = Text;
   static constexpr std::string_view view{text.chars, sizeof(text.chars) - 1};
 };
 
+/// One step for the compiler, where comparing views takes one for each character; addresses, which would be as cheap, g++ 12 does not compare
+/// at compile time under its undefined behaviour sanitizer.
 [[nodiscard]] constexpr bool same_name(std::string_view a, std::string_view b) {
-  return a.data() == b.data();
+  return a.size() == b.size() && __builtin_memcmp(a.data(), b.data(), a.size()) == 0;
 }
 
 /// Where a rule was written. clang 14 has no std::source_location, but has the builtins below it.
@@ -75,11 +76,10 @@ struct FlatTerm {
   TermKind kind = TermKind::wildcard;
   Side side = Side::pattern;
   CallKind call = CallKind::op;
-  bool parameter = false;      ///< a variable that is a parameter of the rule set
-  bool operator_name = false;  ///< a variable with the name of an operator
-  bool equals_sign = false;    ///< a comparison that was written `a == b`
-  const char* variable =
-      nullptr;  ///< of variables, labels, replacements and spreads: the address of the name
+  bool parameter = false;       ///< a variable that is a parameter of the rule set
+  bool operator_name = false;   ///< a variable with the name of an operator
+  bool equals_sign = false;     ///< a comparison that was written `a == b`
+  std::string_view variable{};  ///< of variables, labels, replacements and spreads: the name
   std::string_view name{};
   int literal = -1;  ///< index of the literal that is the number, the text, the member or the world
   int first_link = 0;

@@ -38,7 +38,7 @@ struct Diagnosis {
 
 namespace detail {
 
-/// Plain pointers and addresses of names: the compiler interprets this for every rule.
+/// Plain pointers: the compiler interprets this for every rule.
 struct Checker {
   const FlatTerm* terms;
   const FlatLink* links;
@@ -47,8 +47,8 @@ struct Checker {
   int pattern_end;  ///< the pattern's root is its last term
   int let_count;
   RuleLevel level;
-  const char* cotangent;
-  const char* wrt;
+  std::string_view cotangent;
+  std::string_view wrt;
 
   constexpr explicit Checker(const FlatRule& rule)
       : terms(rule.terms.data()),
@@ -58,8 +58,8 @@ struct Checker {
         pattern_end(rule.pattern + 1),
         let_count(static_cast<int>(rule.lets.size())),
         level(rule.level),
-        cotangent(rule.cotangent.data()),
-        wrt(rule.wrt.data()) {}
+        cotangent(rule.cotangent),
+        wrt(rule.wrt) {}
 
   static constexpr bool is_operation(const FlatTerm& t) {
     return t.kind == TermKind::call && (t.call == CallKind::op || t.call == CallKind::op_class);
@@ -74,35 +74,35 @@ struct Checker {
     return *t;
   }
 
-  constexpr int times_in_pattern(const char* name) const {
+  constexpr int times_in_pattern(std::string_view name) const {
     int times = 0;
     for (int i = 0; i < pattern_end; ++i)
-      if (terms[i].variable == name) ++times;
+      if (same_name(terms[i].variable, name)) ++times;
     return times;
   }
-  constexpr bool bound_by_left(const char* name) const {
-    if (name == cotangent || name == wrt) return true;
+  constexpr bool bound_by_left(std::string_view name) const {
+    if (same_name(name, cotangent) || same_name(name, wrt)) return true;
     for (int i = 0; i < pattern_end; ++i)
-      if (terms[i].variable == name) return true;
+      if (same_name(terms[i].variable, name)) return true;
     return false;
   }
-  constexpr bool is_used(const char* name) const {
+  constexpr bool is_used(std::string_view name) const {
     for (int i = pattern_end; i < term_count; ++i)
-      if (terms[i].variable == name) return true;
+      if (same_name(terms[i].variable, name)) return true;
     return false;
   }
-  constexpr bool bound_for(int term, const char* name) const {
+  constexpr bool bound_for(int term, std::string_view name) const {
     if (bound_by_left(name)) return true;
     for (int i = 0; i < let_count; ++i)
-      if (lets[i].name.data() == name && term >= lets[i].terms_before) return true;
+      if (same_name(lets[i].name, name) && term >= lets[i].terms_before) return true;
     return false;
   }
 
   /// Does the variable stand for the operand `i` of the pattern's root?
-  constexpr bool stands_at(int i, const char* name) const {
+  constexpr bool stands_at(int i, std::string_view name) const {
     const FlatTerm* t = &operand(root(), i);
-    while (t->kind == TermKind::label && t->variable != name) t = &operand(*t, 0);
-    return t->variable == name;
+    while (t->kind == TermKind::label && !same_name(t->variable, name)) t = &operand(*t, 0);
+    return same_name(t->variable, name);
   }
   /// Does the pattern's root say which operands it has?
   constexpr bool names_operands() const {
@@ -114,21 +114,21 @@ struct Checker {
     const FlatTerm& r = root();
     const bool anything = r.kind == TermKind::variable || r.kind == TermKind::wildcard;
     if (!is_operation(r) && (level == RuleLevel::forward || !anything)) return {Mistake::left_side, r.name};
-    if (cotangent == nullptr && level != RuleLevel::forward) return {Mistake::cotangent, {}};
+    if (cotangent.empty() && level != RuleLevel::forward) return {Mistake::cotangent, {}};
     for (int i = 0; i < pattern_end; ++i) {
       const FlatTerm& t = terms[i];
       if (t.equals_sign) return {Mistake::equals_sign, t.name};
       if (t.kind >= TermKind::member || (t.kind == TermKind::call && !is_operation(t)))
         return {Mistake::pattern_content, t.name};
       if (t.operator_name) return {Mistake::operator_as_variable, t.name};
-      if (t.kind == TermKind::label && (t.variable == cotangent || times_in_pattern(t.variable) > 1))
+      if (t.kind == TermKind::label && (same_name(t.variable, cotangent) || times_in_pattern(t.variable) > 1))
         return {Mistake::label_twice, t.name};
     }
     return {};
   }
 
   constexpr Diagnosis slot() const {
-    if (wrt == nullptr) return {};
+    if (wrt.empty()) return {};
     if (level == RuleLevel::forward) return {Mistake::wrt_forward, wrt};
     if (!names_operands()) return {};
     for (int i = 0; i < root().args; ++i)
@@ -153,7 +153,7 @@ struct Checker {
         if (t.call == CallKind::op_class && !in_guard) return {Mistake::class_in_result, t.name};
       } else if (t.kind == TermKind::wildcard || t.kind == TermKind::ellipsis) {
         return {Mistake::hole_in_result, "_"};
-      } else if (t.variable != nullptr) {
+      } else if (!t.variable.empty()) {
         if (in_guard ? !bound_by_left(t.variable) : !bound_for(i, t.variable))
           return {in_guard ? Mistake::unbound_in_guard : Mistake::unbound, t.name};
       }
@@ -173,9 +173,9 @@ struct Checker {
 
   constexpr Diagnosis named_lets() const {
     for (int i = 0; i < let_count; ++i) {
-      const char* name = lets[i].name.data();
+      std::string_view name = lets[i].name;
       bool twice = bound_by_left(name);
-      for (int before = 0; before < i; ++before) twice = twice || lets[before].name.data() == name;
+      for (int before = 0; before < i; ++before) twice = twice || same_name(lets[before].name, name);
       if (twice) return {Mistake::let_twice, name};
       if (!is_used(name)) return {Mistake::unused_let, name};
     }
@@ -184,11 +184,11 @@ struct Checker {
 
   /// Operands of the root may name slots rather than values: the one that the rule is for, and beside a `wrt`
   /// those that the operator cannot do without (`grad(a + b, r)`, `wrt(a)`).
-  constexpr bool names_slot(const char* name) const {
+  constexpr bool names_slot(std::string_view name) const {
     if (level == RuleLevel::forward) return false;
-    if (name == wrt) return true;
+    if (same_name(name, wrt)) return true;
     if (!names_operands()) return false;
-    const int slots = wrt == nullptr ? 1 : root().min_operands;
+    const int slots = wrt.empty() ? 1 : root().min_operands;
     for (int i = 0; i < slots && i < root().args; ++i)
       if (stands_at(i, name)) return true;
     return false;
@@ -197,11 +197,11 @@ struct Checker {
   /// Every name that the left side binds is used or names a slot.
   constexpr Diagnosis unused() const {
     for (int i = 0; i < pattern_end; ++i) {
-      const char* name = terms[i].variable;
-      if (name == nullptr || name == cotangent || is_used(name) || times_in_pattern(name) > 1) continue;
+      std::string_view name = terms[i].variable;
+      if (name.empty() || same_name(name, cotangent) || is_used(name) || times_in_pattern(name) > 1) continue;
       if (!names_slot(name)) return {Mistake::unused_variable, name};
     }
-    const bool has_cotangent = level != RuleLevel::forward && cotangent != Name<"_">::view.data();
+    const bool has_cotangent = level != RuleLevel::forward && !same_name(cotangent, "_");
     if (has_cotangent && !is_used(cotangent) && times_in_pattern(cotangent) == 0)
       return {Mistake::unused_variable, cotangent};
     return {};

@@ -163,7 +163,7 @@ struct Binding {
     const int value = Value::emit(b);
     if (is_named(b)) return value;
     const FlatLink labelled[] = {{{}, value}};
-    return b.add({.kind = TermKind::label, .variable = name.data(), .name = name}, labelled);
+    return b.add({.kind = TermKind::label, .variable = name, .name = name}, labelled);
   }
 };
 
@@ -247,8 +247,8 @@ struct Replace {
   static constexpr int links = (static_cast<int>(sizeof...(A)) + ... + A::links);
   decltype(join(A::literals...)) literals;
   static constexpr int emit(Builder& b) {
-    return detail::emit_call<A...>(
-        b, {.kind = TermKind::replace, .variable = Name::view.data(), .name = Name::view});
+    return detail::emit_call<A...>(b,
+                                   {.kind = TermKind::replace, .variable = Name::view, .name = Name::view});
   }
 };
 
@@ -282,7 +282,7 @@ struct Spread {
   static constexpr int terms = 1, links = 0;
   Literals<0> literals;
   static constexpr int emit(Builder& b) {
-    return b.add({.kind = TermKind::spread, .variable = Name::view.data(), .name = Name::view});
+    return b.add({.kind = TermKind::spread, .variable = Name::view, .name = Name::view});
   }
 };
 
@@ -329,7 +329,7 @@ struct var {
   static constexpr int emit(Builder& b) {
     return b.add({.kind = TermKind::variable,
                   .operator_name = detail::names_operator<Text>,
-                  .variable = name::view.data(),
+                  .variable = name::view,
                   .name = name::view});
   }
 };
