@@ -147,19 +147,16 @@ bool FastContractions::allowed_in_bfloat16(Expr contraction) {
   return (found == asked_.end() || found->second == 0) && allowed(contraction);
 }
 
-bool FastContractions::bfloat16_everywhere() {
-  return std::all_of(contractions_.begin(), contractions_.end(),
-                     [&](Expr e) { return allowed_in_bfloat16(e); });
-}
-
-bool FastContractions::convolutions_everywhere() {
-  return std::all_of(contractions_.begin(), contractions_.end(),
-                     [&](Expr e) { return !is_convolution(e) || (allowed(e) && !has_sign(e)); });
-}
-
-bool FastContractions::products_everywhere() {
-  return std::all_of(contractions_.begin(), contractions_.end(),
-                     [&](Expr e) { return !is_split(e) || allowed(e); });
+ContractionPrecisions FastContractions::within_parts(Precision wanted) {
+  ContractionPrecisions result;
+  for (const Expr e : contractions_) {
+    if (is_convolution(e) && has_sign(e)) continue;
+    if (wanted == Precision::bfloat16 && allowed_in_bfloat16(e))
+      result.emplace(e, Precision::bfloat16);
+    else if (allowed(e))
+      result.emplace(e, Precision::fast);
+  }
+  return result;
 }
 
 bool FastContractions::holds_open_quotient(Expr expr) {

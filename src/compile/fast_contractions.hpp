@@ -6,11 +6,15 @@
 #include <vector>
 
 #include "rulegrad/compile/compile_options.hpp"
+#include "rulegrad/kernels/kernel.hpp"
 
 #include "expr/node_map.hpp"
 #include "passes/intervals.hpp"
 
 namespace rulegrad {
+
+/// How contractions are computed; those that it does not hold exactly.
+using ContractionPrecisions = NodeMap<Precision>;
 
 /// Which convolutions may be computed with Winograd's transforms, whose errors are those of the largest terms
 /// near an element, not of its own: what is exactly 0 otherwise becomes a small number of any sign, and what
@@ -39,12 +43,9 @@ class FastContractions {
   /// It is allowed, and its operands may be bfloat16 numbers: nothing decides by its result, or divides by it. Zeros, terms of one sign and
   /// equal sums stay what they are, but sums that cancel are off by 2^-8 of their terms, which decides otherwise.
   [[nodiscard]] bool allowed_in_bfloat16(Expr contraction);
-  /// All contractions may.
-  [[nodiscard]] bool bfloat16_everywhere();
-  /// All convolutions may, and none needs its sign restored.
-  [[nodiscard]] bool convolutions_everywhere();
-  /// All products of matrices may.
-  [[nodiscard]] bool products_everywhere();
+  /// The contractions that need not be exact where parts of the graph are programs of their own. Less is inferred within a part, so that no
+  /// sign that transforms lose would be restored there: convolutions whose sign is known stay exact.
+  [[nodiscard]] ContractionPrecisions within_parts(Precision wanted);
 
  private:
   using Asked = std::uint8_t;

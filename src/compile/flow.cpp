@@ -18,12 +18,14 @@ namespace {
 class Flattening {
  public:
   Flattening(std::span<const Expr> outputs, const CompileOptions& options,
-             std::span<const std::pair<Expr, Expr>> renewed, Intervals intervals)
+             std::span<const std::pair<Expr, Expr>> renewed, Intervals intervals,
+             const ContractionPrecisions* decided)
       : outputs_(outputs),
         options_(options),
         kernels_(options.kernels ? *options.kernels : Kernels::best()),
         store_(outputs.empty() ? nullptr : store_of(outputs[0].graph())),
-        intervals_(std::move(intervals)) {
+        intervals_(std::move(intervals)),
+        decided_(decided) {
     for (const auto& [before, after] : renewed) known_as_.emplace(after, before);
   }
 
@@ -44,7 +46,8 @@ class Flattening {
     find_needed();
     folded_ = fold_constants(order_, wanted_folds_, kernels_,
                              {options_.check_finite, options_.flush_denormals}, *store_);
-    if (options_.precision != Precision::exact) fast_.emplace(outputs_, kernels_, options_);
+    if (options_.precision != Precision::exact && decided_ == nullptr)
+      fast_.emplace(outputs_, kernels_, options_);
     check_facts_ = options_.check_facts || facts_check_wanted();
     for (const Expr expr : order_)
       if (needed_.contains(expr)) emit(expr);
@@ -144,13 +147,18 @@ class Flattening {
       const ValueId result = add_value(Source::instruction, flow_.instructions.size(), expr.type());
       flow_.instructions.push_back(
           {expr.op().name, label_of(expr), kernel, expr.attributes(), std::move(operands), {result}});
-      if (kernel->contraction && fast_) flow_.instructions.back().precision = precision_of(expr);
+      if (kernel->contraction) flow_.instructions.back().precision = precision_of(expr);
       if (kernel->contraction || check_facts_) flow_.values[result].interval = intervals_.of(expr);
       ids_[expr] = result;
     }
   }
 
   Precision precision_of(Expr contraction) {
+    if (options_.precision == Precision::exact) return Precision::exact;
+    if (decided_ != nullptr) {
+      const auto found = decided_->find(contraction);
+      return found == decided_->end() ? Precision::exact : found->second;
+    }
     if (options_.precision == Precision::bfloat16 && fast_->allowed_in_bfloat16(contraction))
       return Precision::bfloat16;
     return fast_->allowed(contraction) ? Precision::fast : Precision::exact;
@@ -178,6 +186,7 @@ class Flattening {
   NodeMap<ValueId> ids_, fill_scalars_;
   NodeMap<Expr> known_as_;
   Intervals intervals_;
+  const ContractionPrecisions* decided_;
   std::optional<FastContractions> fast_;
   bool check_facts_ = false;
   Flow flow_;
@@ -202,8 +211,9 @@ std::vector<std::shared_ptr<Constant>> Flow::constants_read() const {
 }
 
 Flow flow_of(std::span<const Expr> outputs, const CompileOptions& options,
-             std::span<const std::pair<Expr, Expr>> renewed, Intervals intervals) {
-  return Flattening(outputs, options, renewed, std::move(intervals)).run();
+             std::span<const std::pair<Expr, Expr>> renewed, Intervals intervals,
+             const ContractionPrecisions* decided) {
+  return Flattening(outputs, options, renewed, std::move(intervals), decided).run();
 }
 
 }  // namespace rulegrad

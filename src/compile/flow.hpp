@@ -10,6 +10,7 @@
 #include "rulegrad/kernels/kernel.hpp"
 
 #include "compile/constants.hpp"
+#include "compile/fast_contractions.hpp"
 #include "passes/intervals.hpp"
 
 namespace rulegrad {
@@ -84,8 +85,9 @@ struct Flow {
 /// Orders the operations below the outputs, evaluates those that depend on no input and no batch, drops those
 /// whose users can do without (see `read_through`).
 /// `renewed`: nodes that messages speak of by the names of others (simplify.hpp). `intervals`: those that are known
-/// already.
+/// already. `decided`: the precisions of the contractions, of a part of a graph; else they are found here.
 [[nodiscard]] Flow flow_of(std::span<const Expr> outputs, const CompileOptions& options,
-                           std::span<const std::pair<Expr, Expr>> renewed = {}, Intervals intervals = {});
+                           std::span<const std::pair<Expr, Expr>> renewed = {}, Intervals intervals = {},
+                           const ContractionPrecisions* decided = nullptr);
 
 }  // namespace rulegrad

@@ -70,33 +70,39 @@ Program Program::compile(std::span<const Expr> outputs, const CompileOptions& op
   if (!outputs.empty()) building = store_of(outputs[0].graph())->building();
   if (options.precision == Precision::automatic) return compiled_as_measured(outputs, options);
   const DenormalsAreZero flush(options.flush_denormals);
-  auto data = std::make_shared<Data>();
-  data->flush_denormals = options.flush_denormals;
-  data->little_on_one_thread = options.little_on_one_thread;
-  data->check_outputs = options.check_finite && options.check_outputs;
-  for (const Expr output : outputs) data->output_types.push_back(output.type());
   const Kernels& kernels = options.kernels ? *options.kernels : Kernels::best();
   const auto has_kernel = [&](const OpSchema& op) { return kernels.find(op.name) != nullptr; };
   Simplified simple{written_out(outputs, has_kernel), {}, {}};
   Intervals intervals;
   if (options.simplify) simple = simplify(simple.outputs, options.rounding, intervals);
-  if (StagedProgram::needed(simple.outputs)) {
-    CompileOptions inner = options;
-    inner.simplify = false;
-    // Within a stage it is not seen what others do with its results, and what is known of what it is given.
-    if (options.precision != Precision::exact) {
-      FastContractions fast(simple.outputs, kernels);
-      inner.transforms = options.transforms && fast.convolutions_everywhere();
-      inner.split_products = options.split_products && fast.products_everywhere();
-      if (options.precision == Precision::bfloat16 && !fast.bfloat16_everywhere())
-        inner.precision = Precision::fast;
-    }
-    inner.check_outputs = false;  // what one stage hands to the next may still be masked
-    data->staged = std::make_shared<const StagedProgram>(simple.outputs, inner);
-    return Program(std::move(data));
-  }
-  data->flow = flow_of(simple.outputs, options, simple.renewed, std::move(intervals));
-  data->store = store_of(simple.outputs[0].graph());
+  if (!StagedProgram::needed(simple.outputs))
+    return Program(Data::of(flow_of(simple.outputs, options, simple.renewed, std::move(intervals)),
+                            simple.outputs, options));
+  ContractionPrecisions precisions;
+  if (options.precision != Precision::exact)
+    precisions = FastContractions(simple.outputs, kernels, options).within_parts(options.precision);
+  CompileOptions inner = options;
+  inner.check_outputs = false;  // what one stage hands to the next may still be masked
+  auto data = Data::begun(simple.outputs, options);
+  data->staged = std::make_shared<const StagedProgram>(simple.outputs, inner, precisions);
+  return Program(std::move(data));
+}
+
+std::shared_ptr<Program::Data> Program::Data::begun(std::span<const Expr> outputs,
+                                                    const CompileOptions& options) {
+  auto data = std::make_shared<Data>();
+  data->flush_denormals = options.flush_denormals;
+  data->little_on_one_thread = options.little_on_one_thread;
+  data->check_outputs = options.check_finite && options.check_outputs;
+  for (const Expr output : outputs) data->output_types.push_back(output.type());
+  return data;
+}
+
+std::shared_ptr<const Program::Data> Program::Data::of(Flow flow, std::span<const Expr> outputs,
+                                                       const CompileOptions& options) {
+  auto data = begun(outputs, options);
+  data->flow = std::move(flow);
+  data->store = store_of(outputs[0].graph());
   if (options.blocked_layouts) data->flow = with_layouts(std::move(data->flow), *data->store);
   data->flow = with_sweeps(std::move(data->flow), options.streamed_weights);
   if (options.fuse) data->flow = with_fusion(std::move(data->flow), options.check_finite);
@@ -107,7 +113,7 @@ Program Program::compile(std::span<const Expr> outputs, const CompileOptions& op
   data->reuse_memory = options.reuse_memory;
   data->poison = options.poison || poison_wanted();
   data->check_facts = options.check_facts || facts_check_wanted();
-  return Program(std::move(data));
+  return data;
 }
 
 const Program::Data& Program::data() const {

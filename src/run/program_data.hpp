@@ -17,6 +17,13 @@ namespace rulegrad {
 class StagedProgram;
 
 struct Program::Data {
+  /// What every program knows.
+  [[nodiscard]] static std::shared_ptr<Data> begun(std::span<const Expr> outputs,
+                                                   const CompileOptions& options);
+  /// The calls of the flow of `outputs` in layouts, fused, with their places in memory.
+  [[nodiscard]] static std::shared_ptr<const Data> of(Flow flow, std::span<const Expr> outputs,
+                                                      const CompileOptions& options);
+
   /// Set: the program holds sample loops, and this is all of it.
   std::shared_ptr<const StagedProgram> staged;
   std::vector<Type> output_types;

@@ -11,6 +11,7 @@
 
 #include "compile/constants.hpp"
 #include "expr/rebuild.hpp"
+#include "run/staged_program.hpp"
 
 namespace rulegrad {
 namespace {
@@ -18,7 +19,8 @@ namespace {
 /// Builds a part of one graph as a graph of its own, with some of its values as inputs.
 class Excerpt {
  public:
-  explicit Excerpt(Graph& whole) : graph_(whole.real()) {
+  Excerpt(Graph& whole, const ContractionPrecisions& precisions)
+      : graph_(whole.real()), of_whole_(precisions) {
     share_store(graph_, whole);
     (void)graph_.input(batch_input, {DType::int64, Shape{B}});
   }
@@ -33,14 +35,22 @@ class Excerpt {
         no_boundary, [&](Expr node, std::span<const Expr> operands) {
           const Expr made = graph_.make(node.op(), {operands.begin(), operands.end()}, node.attributes());
           for (const std::string& name : node.graph().names(node)) graph_.add_name(made, name);
+          if (const auto found = of_whole_.find(node); found != of_whole_.end())
+            precisions_.emplace(made, found->second);
           return made;
         }};
     return into(expr, copy_);
   }
 
+  [[nodiscard]] Program compile(std::span<const Expr> copies, const CompileOptions& options) const {
+    return StagedProgram::stage(copies, options, precisions_);
+  }
+
  private:
   Graph graph_;
   std::unordered_map<Expr, Expr> copy_;
+  const ContractionPrecisions& of_whole_;
+  ContractionPrecisions precisions_;
 };
 
 const ReduceSamplesAttributes& reduction_of(Expr reduce) {
@@ -50,8 +60,8 @@ const ReduceSamplesAttributes& reduction_of(Expr reduce) {
 class Staging {
  public:
   Staging(std::span<const Expr> outputs, std::span<const Expr> given, std::uint32_t fixed,
-          const CompileOptions& options)
-      : outputs_(outputs.begin(), outputs.end()), fixed_(fixed), options_(options) {
+          const CompileOptions& options, const ContractionPrecisions& precisions)
+      : outputs_(outputs.begin(), outputs.end()), fixed_(fixed), options_(options), precisions_(precisions) {
     options_.check_inputs = false;
     for (const Expr value : given) list_.given.push_back(slot_of(value));
     for (const Expr value : given) given_.insert(value);
@@ -149,7 +159,7 @@ class Staging {
   std::optional<StraightStage> make_straight(std::size_t stage) {
     const std::vector<Expr> roots = wanted_[stage];
     if (roots.empty()) return std::nullopt;
-    Excerpt excerpt(roots[0].graph());
+    Excerpt excerpt(roots[0].graph(), precisions_);
     std::vector<StageInput> inputs = connect(excerpt, roots, stage, false);
     std::vector<Expr> results;
     std::vector<SlotId> slots;
@@ -157,7 +167,7 @@ class Staging {
       results.push_back(excerpt.copy(root));
       slots.push_back(slot_of(root));
     }
-    return StraightStage{Program::compile(results, options_), std::move(inputs), std::move(slots)};
+    return StraightStage{excerpt.compile(results, options_), std::move(inputs), std::move(slots)};
   }
 
   std::vector<LoopStage> make_loops(std::size_t stage) {
@@ -203,14 +213,15 @@ class Staging {
         want(e);
       }
       handed.push_back(index);
-      loop.body = std::make_shared<const StageList>(make_stages(bodies, handed, fixed_ | bit, options_));
+      loop.body =
+          std::make_shared<const StageList>(make_stages(bodies, handed, fixed_ | bit, options_, precisions_));
     } else {
-      Excerpt excerpt(index.graph());
+      Excerpt excerpt(index.graph(), precisions_);
       excerpt.add_input(index, sample_input, Shape{}.with_samples(true));
       loop.inputs = connect(excerpt, bodies, stage, true);
       std::vector<Expr> results;
       for (const Expr e : bodies) results.push_back(excerpt.copy(e));
-      loop.body = Program::compile(results, options_);
+      loop.body = excerpt.compile(results, options_);
     }
     return loop;
   }
@@ -235,6 +246,7 @@ class Staging {
   std::vector<Expr> outputs_;
   std::uint32_t fixed_;
   CompileOptions options_;
+  const ContractionPrecisions& precisions_;
   StageList list_;
   SlotId next_slot_ = batch_slot + 1;
   std::unordered_map<Expr, SlotId> slot_;
@@ -247,8 +259,8 @@ class Staging {
 }  // namespace
 
 StageList make_stages(std::span<const Expr> outputs, std::span<const Expr> given, std::uint32_t fixed,
-                      const CompileOptions& options) {
-  return Staging(outputs, given, fixed, options).run();
+                      const CompileOptions& options, const ContractionPrecisions& precisions) {
+  return Staging(outputs, given, fixed, options, precisions).run();
 }
 
 }  // namespace rulegrad

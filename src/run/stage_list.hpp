@@ -10,6 +10,8 @@
 #include "rulegrad/ops/samples.hpp"
 #include "rulegrad/run/program.hpp"
 
+#include "compile/fast_contractions.hpp"
+
 /// A program with sample loops, cut into stages: programs without loops, and loops whose bodies are such
 /// programs. What does not depend on a loop's sample is computed once, by the stage before it.
 namespace rulegrad {
@@ -60,8 +62,10 @@ struct StageList {
 };
 
 /// The stages that compute `outputs` from `given` (inputs of the graph, batch indices; the values of an outer
-/// stage). `fixed` are the loops, a bit a depth, whose sample is given.
+/// stage). `fixed` are the loops, a bit a depth, whose sample is given. `precisions` are of the whole graph: within a stage it is not seen
+/// what others do with its results, and what is known of what it is given.
 [[nodiscard]] StageList make_stages(std::span<const Expr> outputs, std::span<const Expr> given,
-                                    std::uint32_t fixed, const CompileOptions& options);
+                                    std::uint32_t fixed, const CompileOptions& options,
+                                    const ContractionPrecisions& precisions);
 
 }  // namespace rulegrad

@@ -42,7 +42,8 @@ bool StagedProgram::needed(std::span<const Expr> outputs) {
   });
 }
 
-StagedProgram::StagedProgram(std::span<const Expr> outputs, const CompileOptions& options)
+StagedProgram::StagedProgram(std::span<const Expr> outputs, const CompileOptions& options,
+                             const ContractionPrecisions& precisions)
     : options_(options) {
   for (const Expr output : outputs)
     if (output.loops() != 0)
@@ -67,7 +68,12 @@ StagedProgram::StagedProgram(std::span<const Expr> outputs, const CompileOptions
     batch_dims_.push_back(e.shape()[0]);
     given.push_back(e);
   }
-  list_ = make_stages(outputs, given, 0, options);
+  list_ = make_stages(outputs, given, 0, options, precisions);
+}
+
+Program StagedProgram::stage(std::span<const Expr> outputs, const CompileOptions& options,
+                             const ContractionPrecisions& precisions) {
+  return Program(Program::Data::of(flow_of(outputs, options, {}, {}, &precisions), outputs, options));
 }
 
 std::vector<Tensor> StagedProgram::run(const Inputs& inputs, const RunOptions& options) const {

@@ -12,7 +12,12 @@ namespace rulegrad {
 class StagedProgram {
  public:
   [[nodiscard]] static bool needed(std::span<const Expr> outputs);
-  StagedProgram(std::span<const Expr> outputs, const CompileOptions& options);
+  StagedProgram(std::span<const Expr> outputs, const CompileOptions& options,
+                const ContractionPrecisions& precisions);
+
+  /// A stage: what `Program::compile` does behind the simplifier, with precisions that were found for the whole.
+  [[nodiscard]] static Program stage(std::span<const Expr> outputs, const CompileOptions& options,
+                                     const ContractionPrecisions& precisions);
 
   [[nodiscard]] std::vector<Tensor> run(const Inputs& inputs, const RunOptions& options) const;
   [[nodiscard]] ProgramStats stats(const Extents& extents) const;
