@@ -131,11 +131,18 @@ Error error_of(const Tensor& got, const Tensor& want) {
   return {most / largest, sum / all};
 }
 
-constexpr const char* methods[] = {"(scores)",           "gradient",
-                                   "guided_backprop",    "lrp.epsilon",
-                                   "lrp.z_plus",         "lrp.epsilon_plus_flat",
-                                   "lrp.gamma",          "lrp.epsilon_gamma_box",
-                                   "lrp.alpha_2_beta_1", "deep_taylor",
+constexpr const char* methods[] = {"(scores)",
+                                   "gradient",
+                                   "integrated_gradients:steps=32",
+                                   "smoothgrad:n=32",
+                                   "guided_backprop",
+                                   "lrp.epsilon",
+                                   "lrp.z_plus",
+                                   "lrp.epsilon_plus_flat",
+                                   "lrp.gamma",
+                                   "lrp.epsilon_gamma_box",
+                                   "lrp.alpha_2_beta_1",
+                                   "deep_taylor",
                                    "deeplift.rescale"};
 
 Expr explained(const Builder& net, const std::string& method) {

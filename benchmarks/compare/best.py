@@ -193,7 +193,7 @@ def main():
         return 1
     text = markdown(results, failures, peers, options.build, options.repeat, load)
     if options.markdown:
-        report.write(options.markdown, text, "best")
+        report.write(options.markdown, text, "best.py")
     else:
         print(text)
     return 1 if failures else 0

@@ -304,7 +304,7 @@ def main():
     if beside:
         text += "\n**Beside the kernels**\n\n" + beside
     if options.markdown:
-        report.write(options.markdown, text, options.set or "quick")
+        report.write(options.markdown, text, f"compare.py --set {options.set or 'quick'}")
     else:
         print(text)
     if options.plot:

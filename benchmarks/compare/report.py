@@ -163,9 +163,9 @@ def floors(results):
     return "\n".join(lines) + "\n"
 
 
-def write(path, text, kind):
-    """Puts the text between the marks of a file that is there, or into a new one; sets of cases have marks of their own."""
-    begin, end = (f"<!-- measured by benchmarks/compare/compare.py --set {kind}: {word} -->\n" for word in ("begin", "end"))
+def write(path, text, by):
+    """Puts the text between the marks of a file that is there, or into a new one; what is written `by` different commands has marks of its own."""
+    begin, end = (f"<!-- measured by benchmarks/compare/{by}: {word} -->\n" for word in ("begin", "end"))
     before, after = "", ""
     if os.path.exists(path):
         with open(path) as file:
