@@ -31,10 +31,6 @@ constexpr std::size_t least_room = std::size_t{1} << 22, room_a_node = 100;
 /// Nearest names are worked out for so many missing ones: looking through all names takes long.
 constexpr int most_misses = 20;
 
-bool is_free(const onnx::TensorShapeProto_Dimension& dim) {
-  return !dim.has_dim_value() || dim.dim_value() < 0;
-}
-
 bool same_elements(const Tensor& a, const Tensor& b) {
   return a.dtype() == b.dtype() && a.dims() == b.dims() && std::memcmp(a.data(), b.data(), a.bytes()) == 0;
 }

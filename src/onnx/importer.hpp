@@ -37,6 +37,11 @@ struct LeftOut : Error {
 };
 class NodeContext;
 
+/// The file says no extent.
+[[nodiscard]] inline bool is_free(const onnx::TensorShapeProto_Dimension& dim) {
+  return !dim.has_dim_value() || dim.dim_value() < 0;
+}
+
 /// Builds the graph of one model under one decision about the batch.
 class Importer {
  public:

@@ -89,6 +89,55 @@ void require_separate(const Model::Parts& parts) {
     throw Error(ErrorCode::model, fmt::format("{} mixes the samples of a batch", describe(*mixing)));
 }
 
+/// The first axes of the inputs that the file and the options leave free, as LoadOptions::extents calls them.
+std::vector<std::string> free_batches(const onnx::GraphProto& graph, const Weights& weights,
+                                      const LoadOptions& options) {
+  std::vector<std::string> places;
+  for (const auto& input : graph.input()) {
+    const auto& shape = input.type().tensor_type().shape();
+    if (weights.contains(input.name()) || shape.dim_size() == 0 || !is_free(shape.dim(0))) continue;
+    const std::string& named = shape.dim(0).dim_param();
+    const std::string place = named.empty() ? input.name() + ".0" : named;
+    if (!options.extents.contains(place) && !options.extents.contains(input.name() + ".0"))
+      places.push_back(place);
+  }
+  return places;
+}
+
+std::int64_t elements(Expr e) {
+  std::int64_t product = 1;
+  for (const Dim& dim : e.shape().dims()) product *= dim.factor;
+  return product;
+}
+
+/// The batch that a file leaves free cannot be free here, and was read as 1. Is that one sample? A constant
+/// that holds several would be met by each of them, without a word: with two samples everything must be there
+/// twice, or, where it is made for 1 alone, once. Later outputs that fail are left out.
+void require_one_sample(Model::Parts& one, const std::optional<Model::Parts>& two, const std::string& name,
+                        const std::string& reason) {
+  std::vector<ModelOutput> kept;
+  for (std::size_t i = 0; i < one.outputs.size(); ++i) {
+    const Expr y = one.outputs[i].expr;
+    const std::vector<Expr> order = topological_order(std::span(&y, 1));
+    const bool given = std::none_of(order.begin(), order.end(), [](Expr e) { return is_input(e); });
+    const bool apart =
+        given || (two ? i < two->outputs.size() && elements(two->outputs[i].expr) == 2 * elements(y)
+                      : y.shape().rank() > 0 && y.shape()[0].factor == 1);
+    if (apart) {
+      kept.push_back(one.outputs[i]);
+      continue;
+    }
+    const std::string why = fmt::format(
+        "the file leaves the number of samples free, but it is not: {}; and for one sample '{}' is {}. Say "
+        "how "
+        "many samples it is made for: --dim {}=EXTENT, LoadOptions::extents[\"{}\"]",
+        reason, one.outputs[i].name, to_string(y.type()), name, name);
+    if (i == 0) throw Error(ErrorCode::model, why);
+    one.notes.push_back(fmt::format("output '{}' is left out: {}", one.outputs[i].name, why));
+  }
+  one.outputs = std::move(kept);
+}
+
 Model::Parts build(const ModelFile& file, const LoadOptions& options, TensorReader& reader) {
   const Weights weights = read_weights(file, reader);
   const auto attempt = [&](bool symbolic) {
@@ -118,8 +167,35 @@ Model::Parts build(const ModelFile& file, const LoadOptions& options, TensorRead
     if (error.code() == ErrorCode::non_finite) throw;
     reason = error.what();
   }
-  Model::Parts parts = attempt(false);
-  parts.notes.push_back(fmt::format("the batch size stays as in the file; with a free one: {}", reason));
+  const std::vector<std::string> free = free_batches(file.graph(), weights, options);
+  if (free.empty()) {
+    Model::Parts parts = attempt(false);
+    parts.notes.push_back(fmt::format("the batch size stays as in the file; with a free one: {}", reason));
+    return parts;
+  }
+  const auto fixed_at = [&](std::int64_t samples) {
+    LoadOptions fixed = options;
+    for (const std::string& place : free) fixed.extents.emplace(place, samples);
+    Importer importer(file, fixed, reader, weights, false);
+    importer.run();
+    return importer.take();
+  };
+  Model::Parts parts;
+  try {
+    parts = attempt(false);
+  } catch (const Error& error) {
+    if (error.what() == reason) throw;
+    throw Error(error.code(), fmt::format("{}; if it is made for so many samples, say so: --dim {}=EXTENT, "
+                                          "LoadOptions::extents[\"{}\"]",
+                                          error.what(), free.front(), free.front()));
+  }
+  std::optional<Model::Parts> two;
+  try {
+    two = fixed_at(2);
+  } catch (const Error&) {  // made for one number of samples
+  }
+  require_one_sample(parts, two, free.front(), reason);
+  parts.notes.push_back(fmt::format("samples are read one at a time; with a free batch: {}", reason));
   return parts;
 }
 

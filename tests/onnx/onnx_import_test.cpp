@@ -155,6 +155,33 @@ TEST_CASE("a model that would mix samples keeps the batch it was exported with")
   }
 }
 
+TEST_CASE("a batch that the file leaves free is no sample by itself where a constant holds several") {
+  const auto added = [](std::int64_t held, bool twice) {
+    OnnxBuilder b;
+    b.input("x", {-1, 3});
+    b.floats("c", {held, 3}, std::vector<float>(static_cast<std::size_t>(3 * held), 1));
+    b.floats("half", {1}, {0.5});
+    if (twice) b.node("Mul", {"x", "half"}, {"y"});
+    b.node("Add", {"x", "c"}, {twice ? "z" : "y"}, "sum");
+    b.output("y");
+    if (twice) b.output("z");
+    return b;
+  };
+  // Each sample would meet all rows, and the answer would hold so many times the samples.
+  for (const std::int64_t held : {2, 5})
+    CHECK_THROWS_WITH_AS((void)loaded(added(held, false)),
+                         doctest::Contains("--dim N=EXTENT, LoadOptions::extents[\"N\"]"), Error);
+  const Model two = loaded(added(2, false), {.extents = {{"N", 2}}});
+  CHECK(run(two, ramp({2, 3})).dims() == Dims{2, 3});
+  CHECK(loaded(added(1, false)).inputs()[0].expr.shape() == Shape{B, 3});
+  // What does not need it stays.
+  const Model first = loaded(added(2, true));
+  REQUIRE(first.outputs().size() == 1);
+  CHECK(first.outputs()[0].name == "y");
+  CHECK(std::ranges::any_of(
+      first.notes(), [](const std::string& note) { return note.starts_with("output 'z' is left out: "); }));
+}
+
 TEST_CASE("what is joined to a batch of one is repeated for every sample") {
   OnnxBuilder b;
   b.input("x", {1, 2, 3});
