@@ -16,8 +16,10 @@ const char* fault(const Shape& shape, std::size_t element) {
     if (dim.factor < 0) return "with a negative extent";
     if (dim.batch && dim.factor == 0) return "with an extent of no times the batch";
     if (dim.factor > extent) return "with an extent of more than 2147483647";
-    count *= std::max<std::int64_t>(dim.factor, 1);
-    if (count > bytes) return "of more than 2^46 bytes";
+    // Asked before it is multiplied: 2^40 times 2^24 would be 0.
+    const std::int64_t factor = std::max<std::int64_t>(dim.factor, 1);
+    if (count > bytes / factor) return "of more than 2^46 bytes";
+    count *= factor;
   }
   return nullptr;
 }

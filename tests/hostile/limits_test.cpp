@@ -154,6 +154,38 @@ TEST_CASE("a value that could not be stored is no value") {
   CHECK_NOTHROW((void)graph.input("good", {DType::float32, Shape{0, largest}}));
 }
 
+TEST_CASE("bytes that wrap around are as many as they are") {
+  Graph graph;
+  int number = 0;
+  const auto storable = [&](const Shape& shape) {
+    try {
+      (void)graph.input("x" + std::to_string(++number), {DType::float32, shape});
+      return true;
+    } catch (const Error&) {
+      return false;
+    }
+  };
+  // 2^64 bytes, which are 0 of them; 2^64 + 2^33.
+  CHECK_FALSE(storable(Shape{1 << 20, 1 << 20, 1 << 22}));
+  CHECK_FALSE(storable(Shape{1 << 10, 1 << 10, 1 << 10, 1 << 8, 1 << 24}));
+  CHECK_FALSE(storable(Shape{1 << 30, (std::int64_t{1} << 31) + 1}));
+  std::mt19937_64 random(5);
+  int refused = 0;
+  for (int round = 0; round < 20000; ++round) {
+    std::vector<Dim> dims(1 + random() % 6);
+    double bytes = 4;  // powers of two, and so exact
+    for (Dim& dim : dims) {
+      const auto power = random() % 31;
+      dim = Dim(std::int64_t{1} << power);
+      bytes *= std::ldexp(1.0, static_cast<int>(power));
+    }
+    const bool fits = storable(Shape(std::move(dims)));
+    REQUIRE(fits == (bytes <= std::ldexp(1.0, 46)));
+    refused += fits ? 0 : 1;
+  }
+  CHECK(refused > 5000);
+}
+
 TEST_CASE("counts of elements do not wrap") {
   const std::int64_t half = std::int64_t{1} << 32;
   CHECK_THROWS_AS((void)element_count(Dims{half, half}), Error);
