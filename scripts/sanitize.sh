@@ -47,7 +47,9 @@ case "$what" in
 esac
 [ "$compiler" = clang ] && folder=$folder-clang
 [ -d "$folder" ] || meson setup "$folder" -Dbuildtype=debugoptimized -Doptimization=1 -Db_sanitize="$sanitize" -Db_lundef=false -Dwerror=false -Dpython=disabled >/dev/null
-[ "$what" = thread ] && tests=tests/sharing_tests || tests="tests/unit_tests tests/command_tests"
+# And what those tests run: the command, the examples that train, plugins.
+[ "$what" = thread ] && tests=tests/sharing_tests ||
+  tests="tests/unit_tests tests/command_tests src/cli/rulegrad examples/train examples/train_lstm tests/squash.so tests/faulty.so"
 # shellcheck disable=SC2086
 ninja -C "$folder" $tests
 

@@ -1,7 +1,9 @@
 #include "rewrite/forward_facts.hpp"
 
 #include <algorithm>
+#include <limits>
 
+#include "rulegrad/ops/given_values.hpp"
 #include "rulegrad/support/error.hpp"
 
 #include "expr/node_map.hpp"
@@ -26,6 +28,17 @@ std::vector<Expr> order_between(Expr to, Expr from) {
         order.push_back(e);
       });
   return order;
+}
+
+/// Whether a value is a number at all, NaN or infinite: masks decide that, and no change of what is explained.
+bool asks_for_number(Expr e) {
+  if (e.dtype() != DType::boolean || e.operands().size() != 2) return false;
+  if (e.is("equal") || e.is("not_equal")) return e.operand(0) == e.operand(1);
+  if (!(e.is("less") || e.is("greater") || e.is("greater_equal"))) return false;
+  const double largest = e.operand(0).dtype() == DType::float64 ? std::numeric_limits<double>::max()
+                                                                : std::numeric_limits<float>::max();
+  const auto bound = number_everywhere(e.operand(1));
+  return bound && (e.is("greater") ? *bound >= largest : *bound <= -largest);
 }
 
 /// `conv or dense` as its parts.
@@ -95,7 +108,7 @@ ForwardFacts::ForwardFacts(InOrder, std::vector<Expr> order, std::span<const Exp
       const std::size_t at = ranks_.find(operand);
       if (at == NodeRanks::none) continue;
       ++uses_[at];
-      if (&order_[i].op() == constant) continue;
+      if (&order_[i].op() == constant || asks_for_number(order_[i])) continue;
       if (dependent_[at] != 0 && carries) dependent_[i] = 1;
       if (changing_[at] != 0) changing_[i] = 1;
     }

@@ -21,18 +21,18 @@ const KernelPath each_path("program: a call for each sample", KernelPath::Choice
 using Clock = std::chrono::steady_clock;
 
 /// All bits set is a NaN in both floating dtypes.
-constexpr int poison_byte = 0xff;
+constexpr auto poison_byte = std::byte{0xff};
 
 }  // namespace
 
 void Program::Data::execute(const Plan& plan, std::span<std::byte* const> bases, std::byte* arena,
                             const RunOptions& options) const {
   if (poison) {
-    std::memset(arena, poison_byte, plan.arena_bytes);
+    std::fill_n(arena, plan.arena_bytes, poison_byte);
     // New memory of a result may hold what an earlier run left there: an element that is never written would be
     // right by chance.
     for (StorageId s = 0; s < bases.size(); ++s)
-      if (storage.storages[s].home == Home::output) std::memset(bases[s], poison_byte, plan.bytes[s]);
+      if (storage.storages[s].home == Home::output) std::fill_n(bases[s], plan.bytes[s], poison_byte);
   }
   std::vector<ConstView> views;
   std::vector<MutableView> results;
@@ -75,8 +75,8 @@ void Program::Data::execute(const Plan& plan, std::span<std::byte* const> bases,
                          plan.extents, value.block, bases[step.result_storages[k]]);
       }
     if (poison) {
-      std::memset(scratch.data(), poison_byte, scratch.size());
-      for (const StorageId dead : step.dies) std::memset(bases[dead], poison_byte, plan.bytes[dead]);
+      std::fill(scratch.begin(), scratch.end(), poison_byte);
+      for (const StorageId dead : step.dies) std::fill_n(bases[dead], plan.bytes[dead], poison_byte);
     }
   }
 }

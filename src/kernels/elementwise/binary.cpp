@@ -34,9 +34,9 @@ void bind_binary(Kernels& all) {
   all.set("mul", number_pairs(product));
   // Of integers: truncated.
   all.set("div", dividing_pairs([]<class T>(T a, T b) {
-            if constexpr (std::integral<T>)
-              if (b == T(-1))
-                return static_cast<T>(T(0) - a);  // the smallest integer has no positive twin: do not trap
+            if constexpr (std::signed_integral<T>)
+              if (b == T(-1))  // the smallest integer has no positive twin, and stays what it is
+                return static_cast<T>(std::make_unsigned_t<T>(0) - static_cast<std::make_unsigned_t<T>>(a));
             return static_cast<T>(a / b);
           }));
   all.set("pow", number_pairs([]<class T>(T a, T b) { return static_cast<T>(std::pow(a, b)); }));
