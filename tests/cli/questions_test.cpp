@@ -134,6 +134,18 @@ TEST_CASE("ids that are looked up in the field") {
   }
 }
 
+TEST_CASE(
+    "a guard against NaN is no decision of the input: DeepLIFT goes through it and sums to the difference") {
+  const std::string folder = field("isnan_legacy_two_inputs_free_seq");
+  if (folder.empty()) return;
+  const CommandResult result =
+      succeeds({"analyze", folder + "model.onnx", "--input", "input_ids=" + folder + "input_ids.npy",
+                "--input", "attention_mask=" + folder + "attention_mask.npy", "--method", "deeplift.rescale",
+                "--dtype", "float64"});
+  CHECK(has(result.out, "should be"));
+  CHECK_FALSE(has(result.err, "warning"));
+}
+
 TEST_CASE("several inputs and outputs by name") {
   const ScratchDirectory scratch;
   Graph graph;

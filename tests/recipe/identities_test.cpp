@@ -3,6 +3,8 @@
 #include <cmath>
 #include <doctest/doctest.h>
 
+#include "rulegrad/ops/build.hpp"
+
 #include "recipe/recipe_helpers.hpp"
 
 using namespace rulegrad;
@@ -298,4 +300,59 @@ TEST_CASE("DeepLIFT of what cancels is that of float64, not the quotient of two 
           if (function == "relu" && bias == 0) continue;
           CHECK(distance(narrow, wide) < 2e-3);
         }
+}
+
+TEST_CASE(
+    "DeepLIFT through a norm of which the baseline has nothing is bounded, and sums to the difference") {
+  // x = y c where only one run has a size c: the formula of rules/deeplift.rules with y' = 0 and c' = 0, in plain loops.
+  constexpr std::size_t n = 5;
+  const double w[n] = {0.7, -1.1, 0.4, 0.9, -0.3}, x[n] = {1.2, -0.4, 0.05, -2.1, 0.8};
+  const auto map = [&](const char* name, const Attributes& attributes) {
+    Graph graph;
+    const Expr in = graph.input("x", {DType::float32, Shape{B, n}});
+    const Expr y =
+        graph.make(op(name),
+                   name == std::string("layer_norm") ? std::vector<Expr>{in, graph.scalar(1), graph.scalar(0)}
+                                                     : std::vector<Expr>{in},
+                   attributes);
+    const Expr scores =
+        dense(y, graph.constant(Tensor({1, n}, std::span<const double>(w)).cast(DType::float32)));
+    return explain("deeplift.rescale", question_for(scores, {in}, fixed_target(graph, 0)),
+                   {{"x", Tensor({1, n}, std::span<const double>(x)).cast(DType::float32)}});
+  };
+  const auto agree = [&](const Tensor& found, const std::vector<double>& multiplier, double difference) {
+    double sum = 0;
+    for (std::size_t i = 0; i < n; ++i) {
+      CHECK(found.at(static_cast<std::int64_t>(i)) == doctest::Approx(multiplier[i] * x[i]).epsilon(1e-4));
+      sum += found.at(static_cast<std::int64_t>(i));
+    }
+    CHECK(sum == doctest::Approx(difference).epsilon(1e-5));
+  };
+  for (const int p : {1, 2})
+    for (const double least : {0.0, 1e-12}) {
+      INFO("p ", p, ", least ", least);
+      double size = 0, score = 0;
+      for (const double value : x) size += p == 1 ? std::abs(value) : value * value;
+      if (p == 2) size = std::sqrt(size);
+      for (std::size_t i = 0; i < n; ++i) score += w[i] * x[i] / size;
+      std::vector<double> multiplier;
+      for (std::size_t i = 0; i < n; ++i) {
+        const double change = p == 1 ? (x[i] > 0 ? 1 : -1) : x[i] / size;
+        multiplier.push_back((2 * w[i] - change * score) / size);
+      }
+      agree(map("lp_normalize", LpNormalizeAttributes{-1, p, 0, least}), multiplier, score);
+    }
+  double mean = 0, square = 0, score = 0;
+  for (const double value : x) mean += value / n;
+  for (const double value : x) square += (value - mean) * (value - mean) / n;
+  const double size = std::sqrt(square);
+  for (std::size_t i = 0; i < n; ++i) score += w[i] * (x[i] - mean) / size;
+  std::vector<double> multiplier;
+  double centre = 0;
+  for (std::size_t i = 0; i < n; ++i) {
+    multiplier.push_back((2 * w[i] - (x[i] - mean) / size * score / n) / size);
+    centre += multiplier.back() / n;
+  }
+  for (double& value : multiplier) value -= centre;
+  agree(map("layer_norm", LayerNormAttributes{-1, 1e-12}), multiplier, score);
 }
