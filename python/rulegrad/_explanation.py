@@ -76,6 +76,9 @@ class Explanation:
         method, node = key if isinstance(key, tuple) else (key, None)
         if isinstance(method, (int, np.integer)):
             method = self.methods[int(method)]
+        asked = list(getattr(self.explainer, "_calls", ()))
+        if method not in self.attributions and method in asked:
+            method = self.methods[asked.index(method)]  # as it was asked for: 1e-9, where the method is called 1e-09
         if method not in self.attributions:
             raise UnknownNameError(f"no method '{method}' in this explanation; it has {', '.join(self.methods)}")
         maps = self.attributions[method]

@@ -45,6 +45,9 @@ class First(Case):
         self.assertEqual(e.methods, ["gradient", "lrp.epsilon:epsilon=0.1", "lrp.epsilon:epsilon=0.25"])
         self.close(e["gradient"], self.model.explain(self.x, "gradient").attribution)
         self.close(e["lrp.epsilon:epsilon=0.25"], self.model.explain(self.x, "lrp.epsilon:epsilon=0.25").attribution)
+        # As it was asked for, however the number is written.
+        written = self.model.explain(self.x, ["gradient", "lrp.epsilon:epsilon=1e-9"])
+        self.close(written["lrp.epsilon:epsilon=1e-9"], written[1])
         self.raises(rg.errors.ArgumentError, "name one", lambda: e.attribution)
         self.raises(rg.errors.UnknownNameError, "no method 'x'", lambda: e["x"])
         together = self.model.explainer(["gradient", "lrp.epsilon"]).stats()["contractions"]
