@@ -78,8 +78,12 @@ void FastContractions::find_constants(std::span<const Expr> order, const Kernels
 }
 
 void FastContractions::ask(Expr user) {
-  for (std::size_t i = 0; i < user.operands().size(); ++i)
-    if (const Asked asked = asked_of(user, i); asked != 0) asked_[user.operand(i)] |= asked;
+  for (std::size_t i = 0; i < user.operands().size(); ++i) {
+    const Asked asked = asked_of(user, i);
+    if (asked != 0) asked_[user.operand(i)] |= asked;
+    // How large a standard deviation is, for one, is off by no more than what it is made of.
+    if ((asked & ~size) != 0 || decides_.contains(user)) decides_.insert(user.operand(i));
+  }
 }
 
 FastContractions::Asked FastContractions::asked_of(Expr user, std::size_t position) {
@@ -143,8 +147,7 @@ bool FastContractions::allowed(Expr contraction) {
 }
 
 bool FastContractions::allowed_in_bfloat16(Expr contraction) {
-  const auto found = asked_.find(contraction);
-  return (found == asked_.end() || found->second == 0) && allowed(contraction);
+  return !asked_.contains(contraction) && !decides_.contains(contraction) && allowed(contraction);
 }
 
 ContractionPrecisions FastContractions::within_parts(Precision wanted) {

@@ -9,6 +9,7 @@
 #include "rulegrad/kernels/kernel.hpp"
 
 #include "expr/node_map.hpp"
+#include "expr/node_set.hpp"
 #include "passes/intervals.hpp"
 
 namespace rulegrad {
@@ -40,7 +41,8 @@ class FastContractions {
   FastContractions(std::span<const Expr> outputs, const Kernels& kernels, const CompileOptions& options = {});
 
   [[nodiscard]] bool allowed(Expr contraction);
-  /// It is allowed, and its operands may be bfloat16 numbers: nothing decides by its result, or divides by it. Zeros, terms of one sign and
+  /// It is allowed, and its operands may be bfloat16 numbers: nothing decides by its result or by what follows from it, or divides by that, since
+  /// what a mask is taken of would be off by 2^-8 of its terms as well where a layer before it is. Zeros, terms of one sign and
   /// equal sums stay what they are, but sums that cancel are off by 2^-8 of their terms, which decides otherwise.
   [[nodiscard]] bool allowed_in_bfloat16(Expr contraction);
   /// The contractions that need not be exact where parts of the graph are programs of their own. Less is inferred within a part, so that no
@@ -64,6 +66,7 @@ class FastContractions {
   std::vector<Expr> contractions_;
   std::unordered_set<Expr> is_contraction_;
   NodeMap<Asked> asked_;
+  NodeSet decides_;  ///< something is asked of it or of what follows from it
   NodeMap<bool> constant_, open_, off_zero_;
   Intervals intervals_;
 };

@@ -144,6 +144,9 @@ TEST_CASE("what decides or divides stays in float32, whatever the bias") {
   CHECK(allowed(make("tanh", {z})));
   CHECK(allowed(make("relu", {z})));
   CHECK_FALSE(allowed(make("sign", {z})));
+  // Layers further on as well: what they are asked for would be off by as much.
+  CHECK_FALSE(allowed(make("sign", {dense(z, w, b)})));
+  CHECK(allowed(dense(z, w, b)));
   CHECK_FALSE(allowed(make("reciprocal", {z})));
   CHECK_FALSE(allowed(x / make("sqrt", {make("mul", {z, z}) + 1e-5})));
 }
